@@ -1,0 +1,24 @@
+"""Compiled code: arrays in, arrays out. Imports NumPy, Numba and siblings only."""
+
+from .balance import balanced_scales
+from .closed_form import closed_form, solve
+from .codes import Row, Status
+from .eigenbasis import eigen_system, from_eigenbasis, to_eigenbasis
+from .gradient_descent import descend, gradient_descent
+from .problems import INIT_POWER, Problem, draw_problems
+
+__all__ = [
+    "INIT_POWER",
+    "Problem",
+    "Row",
+    "Status",
+    "balanced_scales",
+    "closed_form",
+    "descend",
+    "draw_problems",
+    "eigen_system",
+    "from_eigenbasis",
+    "gradient_descent",
+    "solve",
+    "to_eigenbasis",
+]

@@ -1,0 +1,24 @@
+"""Integers that kernels and their callers share: the status of a point and the rows of an output."""
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """What became of one point of a sweep."""
+
+    PENDING = 0
+    OK = 1
+    DIVERGED = 2
+    FAILED = 3
+
+
+class Row(IntEnum):
+    """One number per network and time, as the kernels write them."""
+
+    LOSS = 0
+    KERNEL_DISTANCE = 1
+    NTK_NORM = 2
+    W1_NORM = 3
+    W2_NORM = 4
+    BALANCE_DRIFT = 5
+    EFFECTIVE_RANK = 6

@@ -1,0 +1,78 @@
+"""The one place that owns compilation: flags, and an on-disk cache that cannot be stale."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core import caching, config
+from numba.misc.appdirs import AppDirs
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# nogil: Dask's threads share one process. numpy error model: a division by zero gives inf, which the
+# drivers turn into a status. contract lets a*b+c become one FMA, which rounds once and not twice;
+# no reassociation, no assumption that NaN or inf are absent.
+_FLAGS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+    "fastmath": {"contract"},
+}
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+SOURCE_HASH = _source_hash()
+
+
+class _Locator(caching._CacheLocator):  # type: ignore[misc]
+    """Numba looks at the time stamp of one file; a kernel calls others, so all sources are the key."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._py_file = py_file
+        self._line = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        base = config.CACHE_DIR or AppDirs(appname="fastlin", appauthor=False).user_cache_dir
+        return os.path.join(base, f"fastlin-{SOURCE_HASH}")
+
+    def get_source_stamp(self) -> str:
+        return SOURCE_HASH
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":
+        locator = cls(py_func, py_file)
+        try:
+            locator.ensure_cache_path()
+        except OSError:
+            return None  # nowhere to write: Numba then refuses to cache, and jit() goes on without
+        return locator
+
+
+class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = [_Locator]  # noqa: RUF012 - the name and type are Numba's
+
+
+class _FunctionCache(caching.FunctionCache):  # type: ignore[misc]
+    _impl_class = _Implementation
+
+
+def jit(function: Function) -> Function:
+    """Compile `function` for nopython use, with the project's flags and its cache."""
+    dispatcher = numba.njit(**_FLAGS)(function)
+    try:
+        dispatcher._cache = _FunctionCache(function)
+    except RuntimeError:
+        pass  # an unwritable home directory costs compile time, not the run
+    return cast(Function, dispatcher)
