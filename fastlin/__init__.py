@@ -1,1 +1,72 @@
-"""x"""
+"""Exact learning dynamics of two-layer linear networks, one at a time and in sweeps.
+
+Names are loaded on first use, so that ``import fastlin`` and ``fastlin --help`` cost nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastlin import plot
+    from fastlin.architecture import Architecture
+    from fastlin.dynamics import exact, gradient_descent
+    from fastlin.errors import InputError, SaddleWarning
+    from fastlin.network import Network, balanced_init
+    from fastlin.observables import REGISTRY as OBSERVABLES
+    from fastlin.solve import solve_qqt
+    from fastlin.sweeps.reading import open_sweep, rebuild
+    from fastlin.sweeps.running import run_sweep
+    from fastlin.sweeps.spec import Spec
+    from fastlin.task import Task, random_regression
+
+_HOMES = {
+    "Architecture": "architecture",
+    "InputError": "errors",
+    "Network": "network",
+    "OBSERVABLES": "observables:REGISTRY",
+    "SaddleWarning": "errors",
+    "Spec": "sweeps.spec",
+    "Task": "task",
+    "balanced_init": "network",
+    "exact": "dynamics",
+    "gradient_descent": "dynamics",
+    "open_sweep": "sweeps.reading",
+    "plot": "plot:",
+    "random_regression": "task",
+    "rebuild": "sweeps.reading",
+    "run_sweep": "sweeps.running",
+    "solve_qqt": "solve",
+}
+
+__all__ = [
+    "OBSERVABLES",
+    "Architecture",
+    "InputError",
+    "Network",
+    "SaddleWarning",
+    "Spec",
+    "Task",
+    "balanced_init",
+    "exact",
+    "gradient_descent",
+    "open_sweep",
+    "plot",
+    "random_regression",
+    "rebuild",
+    "run_sweep",
+    "solve_qqt",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fastlin' has no attribute {name!r}")
+    home, _, attribute = _HOMES[name].partition(":")
+    module = import_module(f"fastlin.{home}")
+    value = module if _HOMES[name].endswith(":") else getattr(module, attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

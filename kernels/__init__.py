@@ -4,10 +4,11 @@ from .balance import balanced_scales
 from .closed_form import closed_form, solve
 from .codes import Row, Status
 from .eigenbasis import eigen_system, from_eigenbasis, to_eigenbasis
-from .gradient_descent import descend, gradient_descent
+from .gradient_descent import BLOW_UP, descend, gradient_descent
 from .problems import INIT_POWER, Problem, draw_problems
 
 __all__ = [
+    "BLOW_UP",
     "INIT_POWER",
     "Problem",
     "Row",

@@ -1,0 +1,54 @@
+"""The sizes of a two-layer network."""
+
+from dataclasses import dataclass
+
+from fastlin.errors import whole
+from fastlin.kernels.random import MAX_SIZE
+
+
+@dataclass(frozen=True, order=True)
+class Architecture:
+    """Sizes of a two-layer linear network ``y = W2 W1 x``.
+
+    Parameters
+    ----------
+    n_i, n_h, n_o : int
+        Numbers of input, hidden and output units, at least 1 each. Any relation between them is
+        allowed: bottleneck, square, funnel, inverted funnel, wide.
+
+    Raises
+    ------
+    InputError
+        If a size is not a whole number from 1 to 1 048 575.
+    """
+
+    n_i: int
+    n_h: int
+    n_o: int
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        for name in ("n_i", "n_h", "n_o"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_SIZE))
+
+    @property
+    def m(self) -> int:
+        """Rank of the richest map: min(N_i, N_o)."""
+        return min(self.n_i, self.n_o)
+
+    @property
+    def family(self) -> str:
+        """The paper's name of the shape (section 5), and "wide" or "between" for those it has not."""
+        if self.n_h < self.m:
+            return "bottleneck"
+        if self.n_i == self.n_h == self.n_o:
+            return "square"
+        if self.n_i > self.n_h == self.n_o:
+            return "funnel"
+        if self.n_i == self.n_h < self.n_o:
+            return "inverted funnel"
+        return "wide" if self.n_h >= max(self.n_i, self.n_o) else "between"
+
+    def __str__(self) -> str:
+        """Return the sizes as N_i-N_h-N_o."""
+        return f"{self.n_i}-{self.n_h}-{self.n_o}"

@@ -1,0 +1,189 @@
+"""One network over time: the closed form and gradient descent, as Datasets of one schema."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from fastlin import kernels
+from fastlin.errors import InputError, SaddleWarning, array, real, whole
+from fastlin.errors import times as checked_times
+from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
+from fastlin.observables import Observable, Trajectory, select
+from fastlin.solve import evolve
+from fastlin.task import Task
+
+Array = NDArray[np.float64]
+TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
+MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
+
+
+def exact(
+    task: Task, net: Network, times: ArrayLike, observables: Sequence[str] | None = None
+) -> xr.Dataset:
+    """Evaluate the exact solution of the learning dynamics of one network.
+
+    Parameters
+    ----------
+    task : Task
+        With whitened inputs (assumption A1).
+    net : Network
+        Balanced on its support (assumption A2, relaxed): `balanced_init` gives such.
+    times : array_like, (T,)
+        t / tau = learning_rate * step >= 0, in any order; inf is allowed.
+    observables : sequence of str, optional
+        Names from the registry; by default all but "ntk", which is lazy and asked for by name.
+
+    Returns
+    -------
+    xarray.Dataset
+        One variable per observable, dimension "time" first.
+
+    Raises
+    ------
+    InputError
+        If the task is not whitened, the network not balanced, sizes do not fit, or times are negative.
+
+    Warns
+    -----
+    SaddleWarning
+        If inf is among the times and the flow ends at a saddle.
+
+    See Also
+    --------
+    solve_qqt : the same solution for bare arrays, batched.
+    """
+    _check_pair(task, net)
+    if not task.whitened:
+        raise InputError(
+            "the closed form needs whitened inputs, X X^T / P = I (assumption A1: otherwise the flow is "
+            "no Riccati equation); use task.whiten(), or gradient_descent, which takes any X"
+        )
+    if net.balance == "none":
+        residual = imbalance(net.w1, net.w2, 0.0)
+        raise InputError(
+            f"the closed form needs balanced weights: |Q D| / |Q|^3 is {residual:.1e} and no lam brings "
+            f"|Q (D - lam I)| / |Q|^3 under {BALANCE_TOLERANCE:g}; use balanced_init(..., "
+            "weights=(w1, w2)), or gradient_descent, which takes any weights"
+        )
+    moments = checked_times(times)
+    path = evolve(task.sigma_yx, net.w1, net.w2, np.float64(net.lam), np.append(moments, 0.0))
+    if np.isinf(moments).any() and path.saddle:
+        warnings.warn(
+            "the start has no component along one of the fastest growing directions: at t = inf the flow "
+            "ends at a saddle, and any perturbation would leave it",
+            SaddleWarning,
+            stacklevel=2,
+        )
+    qqt = path.q @ np.swapaxes(path.q, -1, -2)
+    trajectory = Trajectory(
+        qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size)
+    )
+    return _dataset(trajectory, moments, select(observables), net, {"method": "exact"})
+
+
+def gradient_descent(
+    task: Task,
+    net: Network,
+    learning_rate: float,
+    steps: int,
+    every: int = 1,
+    observables: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Run full-batch gradient descent on one network.
+
+    ``W1 += eta W2^T E``, ``W2 += eta E W1^T`` from the old weights, ``E = Sigma_yx - W2 W1 Sigma_xx``.
+
+    Parameters
+    ----------
+    task : Task
+        Inputs need not be whitened.
+    net : Network
+        Weights need not be balanced.
+    learning_rate : float
+        eta > 0.
+    steps : int
+        Number of steps >= 1.
+    every : int
+        Record after each `every` steps, from 1 to `steps`; the start is recorded too.
+    observables : sequence of str, optional
+        As for `exact`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Of the schema of `exact`, with time = learning_rate * step; ``gd - exact(task, net, gd.time)``
+        is the difference.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, sizes do not fit, or the run diverges: the message says at which
+        time, and which learning rates are stable near the start.
+    """
+    _check_pair(task, net)
+    rate = real("learning_rate", learning_rate, 0.0, above=True)
+    count = whole("steps", steps, 1, MAX_STEPS)
+    recorded = np.arange(0, count + 1, whole("every", every, 1, count))
+    w1, w2 = net.w1.copy(), net.w2.copy()
+    path1, path2 = np.empty((recorded.size, *w1.shape)), np.empty((recorded.size, *w2.shape))
+    inputs = None if task.whitened else task.sigma_xx
+    kernels.descend(
+        w1, w2, np.ascontiguousarray(task.sigma_yx), inputs, rate, recorded, path1, path2
+    )
+    q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
+    _check_convergence(q, recorded * rate, rate, task)
+    balance = np.swapaxes(path2, -1, -2) @ path2 - path1 @ np.swapaxes(path1, -1, -2)
+    drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
+    qqt = q @ np.swapaxes(q, -1, -2)
+    trajectory = Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift)
+    attributes = {"method": "gradient_descent", "learning_rate": rate}
+    return _dataset(trajectory, recorded * rate, select(observables), net, attributes)
+
+
+def _check_pair(task: Task, net: Network) -> None:
+    if (task.n_i, task.n_o) != (net.architecture.n_i, net.architecture.n_o):
+        raise InputError(
+            f"the task maps {task.n_i} inputs to {task.n_o} outputs, "
+            f"the network {net.architecture} (N_i-N_h-N_o) does not"
+        )
+    array("sigma_yx", task.sigma_yx, "(N_o, N_i)")
+
+
+def _check_convergence(q: Array, times: Array, rate: float, task: Task) -> None:
+    """Raise where the weights have blown up, with the learning rate that the start would bear."""
+    size = np.sum(q**2, axis=(-2, -1))
+    bound = kernels.BLOW_UP * (size[0] + np.linalg.svd(task.sigma_yx, compute_uv=False).sum())
+    wild = ~(size <= bound)
+    if wild.any():
+        when = times[np.argmax(wild)]
+        curvature = np.linalg.norm(task.sigma_xx, 2) * np.linalg.norm(q[0], 2) ** 2
+        curvature += np.linalg.norm(task.sigma_yx, 2)
+        raise InputError(
+            f"gradient descent diverged before t = {when:g}: learning_rate {rate:g} is too large; "
+            f"the curvature at the start bears about {2 / curvature:.2g} at most"
+        )
+
+
+def _dataset(
+    path: Trajectory,
+    times: Array,
+    observables: list[Observable],
+    net: Network,
+    attributes: dict[str, str | float],
+) -> xr.Dataset:
+    variables = {
+        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes)
+        for entry in observables
+    }
+    coordinates: dict[str, object] = {"time": ("time", times, TIME_ATTRIBUTES)}
+    if any("layer" in entry.dims for entry in observables):
+        coordinates["layer"] = ["w1", "w2"]
+    shape = net.architecture
+    return xr.Dataset(
+        variables,
+        coordinates,
+        {"n_i": shape.n_i, "n_h": shape.n_h, "n_o": shape.n_o, "lam": net.lam, **attributes},
+    )

@@ -1,0 +1,218 @@
+"""Networks: two weight matrices and how they are balanced."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError, array, choice, real, whole
+from fastlin.kernels import INIT_POWER, balanced_scales
+from fastlin.kernels.problems import Factors, draw_product, factorise
+from fastlin.kernels.random import MAX_SEED, Stream, generator
+from fastlin.task import MAX_SAMPLES, MAX_SCALE, Task
+
+Array = NDArray[np.float64]
+Balance = Literal["strict", "support", "none"]
+
+# Residual of Q (D - lam I) = 0 relative to |Q|^3: weights written with ten digits still count.
+BALANCE_TOLERANCE = 1e-9
+
+
+def imbalance(w1: Array, w2: Array, lam: float) -> float:
+    """Return ``|Q (D - lam I)| / |Q|^3`` with ``D = W2^T W2 - W1 W1^T``, 0 for zero weights."""
+    q = np.concatenate([w1.T, w2])
+    norm = np.linalg.norm(q)
+    if norm == 0.0:
+        return 0.0
+    unit, unit_lam = q / norm, lam / norm / norm
+    n_i = w1.shape[1]
+    d = unit[n_i:].T @ unit[n_i:] - unit[:n_i].T @ unit[:n_i]
+    return float(np.linalg.norm(unit @ d - unit_lam * unit))
+
+
+def support_lam(w1: Array, w2: Array) -> float:
+    """Return the lam that fits ``Q (D - lam I) = 0`` best: ``tr(Q D Q^T) / |Q|^2``, 0 for zero weights."""
+    q = np.concatenate([w1.T, w2])
+    norm = np.linalg.norm(q)
+    if norm == 0.0:
+        return 0.0
+    unit, n_i = q / norm, w1.shape[1]
+    gram1, gram2 = unit[:n_i].T @ unit[:n_i], unit[n_i:].T @ unit[n_i:]
+    return float(np.sum((gram2 - gram1) * (gram1 + gram2)) * norm**2)
+
+
+def checked_lam(w1: Array, w2: Array, lam: float | None) -> float:
+    """Return lam, given or read off, of weights that are balanced on their support.
+
+    Raises
+    ------
+    InputError
+        If they are not: the message states the imbalance.
+    """
+    value = support_lam(w1, w2) if lam is None else real("lam", lam)
+    residual = imbalance(w1, w2, value)
+    if not residual <= BALANCE_TOLERANCE:
+        best = "" if lam is None else f", and lam = {support_lam(w1, w2):g} fits best"
+        raise InputError(
+            f"the weights are not balanced: |Q (D - lam I)| / |Q|^3 is {residual:.1e} at lam = {value:g}"
+            f"{best}; the closed form needs at most {BALANCE_TOLERANCE:g} "
+            "(balanced_init(..., weights=(w1, w2)) balances them, gradient_descent needs no balance)"
+        )
+    return value
+
+
+class Network:
+    """A two-layer linear network ``y = W2 W1 x`` at initialisation.
+
+    Parameters
+    ----------
+    w1 : array_like, (N_h, N_i)
+        Input weights.
+    w2 : array_like, (N_o, N_h)
+        Output weights.
+    lam : float, optional
+        The balance; by default read off the weights.
+
+    Attributes
+    ----------
+    w1, w2 : ndarray
+        The weights.
+    lam : float
+        Relative scale of the layers; NaN where the weights have none.
+    balance : {"strict", "support", "none"}
+        "strict" if ``W2^T W2 - W1 W1^T = lam I``, "support" if that holds on the support of Q (which
+        is all that the closed form needs), "none" otherwise.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, entries are not finite, or a given lam is not that of the weights.
+    """
+
+    def __init__(self, w1: ArrayLike, w2: ArrayLike, lam: float | None = None) -> None:
+        self.w1, self.w2 = array("w1", w1, "(N_h, N_i)"), array("w2", w2, "(N_o, N_h)")
+        if self.w1.shape[0] != self.w2.shape[1]:
+            raise InputError(
+                f"w1 {self.w1.shape} and w2 {self.w2.shape} disagree on N_h; "
+                "needed are (N_h, N_i) and (N_o, N_h)"
+            )
+        self.balance: Balance
+        try:
+            self.lam = checked_lam(self.w1, self.w2, lam)
+        except InputError:
+            if lam is not None:
+                raise
+            self.lam, self.balance = float("nan"), "none"
+            return
+        d = self.w2.T @ self.w2 - self.w1 @ self.w1.T
+        size = np.sum(self.w1**2) + np.sum(self.w2**2)
+        deviation = np.linalg.norm(d - self.lam * np.eye(len(d)))
+        self.balance = "strict" if deviation <= BALANCE_TOLERANCE * size else "support"
+
+    @property
+    def architecture(self) -> Architecture:
+        """Sizes of the network."""
+        return Architecture(self.w1.shape[1], self.w1.shape[0], self.w2.shape[0])
+
+
+def balanced_init(
+    architecture: Architecture,
+    lam: float,
+    init_scale: float = 1.0,
+    seed: int = 0,
+    kind: str = "gaussian",
+    *,
+    n_samples: int | None = None,
+    task: Task | None = None,
+    weights: tuple[ArrayLike, ArrayLike] | None = None,
+) -> Network:
+    """Draw lam-balanced weights (Algorithm 1 of the paper, corrected).
+
+    The SVD ``U diag(p) V^T`` of an unbalanced product W2 W1 is split as ``W1 = R S1 V^T``,
+    ``W2 = U S2 R^T`` with ``s1 s2 = p``, ``s2^2 - s1^2 = lam`` and R a random rotation. The loop runs to
+    N_h: past min(N_i, N_o), where p = 0, the wider layer carries sqrt(abs(lam)).
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Sizes of the network; any are allowed.
+    lam : float
+        Relative scale of the layers, any finite number.
+    init_scale : float
+        Scale of the weights before balancing, > 0.
+    seed : int
+        The draws are a function of (seed, N_i, N_h, N_o, kind) alone.
+    kind : {"gaussian", "random_regression", "aligned"}
+        What the product is: raw Gaussian weights of standard deviation init_scale; the Sigma_yx of an
+        independent random regression task of `n_samples` samples and target_scale init_scale (B.4); or
+        the singular vectors of `task`, each mode with strength init_scale^2 (Saxe et al. 2014).
+    n_samples : int, optional
+        For "random_regression".
+    task : Task, optional
+        For "aligned".
+    weights : (w1, w2), optional
+        Your own raw weights in place of Gaussian ones; they are multiplied by init_scale.
+
+    Returns
+    -------
+    Network
+        Its `balance` is "strict" where ``W2^T W2 - W1 W1^T = lam I`` is feasible (lam = 0, or lam > 0
+        and N_h <= N_o, or lam < 0 and N_h <= N_i), and "support" otherwise.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, or what a kind needs is not given.
+    """
+    lam = real("lam", lam)
+    scale = real("init_scale", init_scale, 1 / MAX_SCALE, MAX_SCALE)
+    seed = whole("seed", seed, 0, MAX_SEED)
+    choice("kind", kind, list(INIT_POWER))
+    u, p, v = _factors(architecture, seed, kind, n_samples, task, weights)
+    n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
+    s1, s2 = np.zeros((n_h, n_i)), np.zeros((n_o, n_h))
+    for h in range(n_h):
+        product = scale ** INIT_POWER[kind] * p[h] if h < p.size else 0.0
+        scale1, scale2 = balanced_scales(product, lam)
+        if h < n_i:
+            s1[h, h] = scale1
+        if h < n_o:
+            s2[h, h] = scale2
+    rotation = _rotation(architecture, seed)
+    return Network(rotation @ s1 @ v.T, u @ s2 @ rotation.T, lam)
+
+
+def _factors(
+    architecture: Architecture,
+    seed: int,
+    kind: str,
+    n_samples: int | None,
+    task: Task | None,
+    weights: tuple[ArrayLike, ArrayLike] | None,
+) -> Factors:
+    n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
+    if weights is not None:
+        raw = Network(*weights)
+        if raw.architecture != architecture:
+            raise InputError(f"the weights are those of {raw.architecture}, not of {architecture}")
+        return factorise(raw.w2 @ raw.w1)
+    if kind == "aligned":
+        if task is None:
+            raise InputError('kind "aligned" needs the task to align with: task=...')
+        if (task.n_i, task.n_o) != (n_i, n_o):
+            raise InputError(f"the task maps {task.n_i} to {task.n_o}, the network is {architecture}")
+        factors = factorise(task.sigma_yx)
+        return factors._replace(p=np.ones(min(architecture.m, n_h)))
+    if kind == "random_regression" and n_samples is None:
+        raise InputError('kind "random_regression" needs the size of its task: n_samples=...')
+    samples = None if n_samples is None else whole("n_samples", n_samples, 1, MAX_SAMPLES)
+    return factorise(draw_product(kind, seed, n_i, n_h, n_o, samples))
+
+
+def _rotation(architecture: Architecture, seed: int) -> Array:
+    """Return a random orthogonal matrix (N_h, N_h), uniform by the signs of the diagonal of R."""
+    n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
+    stream = generator(Stream.ROTATION, seed, n_i, n_o, n_h)
+    q, r = np.linalg.qr(stream.standard_normal((n_h, n_h)))
+    return np.asarray(q * np.where(np.diagonal(r) < 0, -1.0, 1.0))

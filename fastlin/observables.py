@@ -1,0 +1,308 @@
+"""The registry of observables: what each is called, its dimensions, unit, equation and evaluation.
+
+Everything is a function of QQ^T(t), so the closed form and gradient descent share one evaluation. The
+Python API, the stores, the command line and the documentation all read `REGISTRY`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.errors import InputError, suggest
+from fastlin.kernels import Row
+from fastlin.task import Task
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """QQ^T of one network over time, (T, N, N), the start (N, N), and the task it learns."""
+
+    qqt: Array
+    start: Array
+    n_h: int
+    task: Task
+    balance_drift: Array  # (T,)
+
+    @property
+    def w1tw1(self) -> Array:
+        """W1^T W1 (T, N_i, N_i)."""
+        return self.qqt[:, : self.task.n_i, : self.task.n_i]
+
+    @property
+    def w2w1(self) -> Array:
+        """W2 W1 (T, N_o, N_i)."""
+        return self.qqt[:, self.task.n_i :, : self.task.n_i]
+
+    @property
+    def w2w2t(self) -> Array:
+        """W2 W2^T (T, N_o, N_o)."""
+        return self.qqt[:, self.task.n_i :, self.task.n_i :]
+
+    def inner(self, other: Array) -> Array:
+        """<K, K'> / P^2 of the NTKs of this path and of `other` (..., N, N), never formed.
+
+        ``N_o tr(M C M' C) + tr M'C^2 tr B + tr MC^2 tr B' + <B, B'> tr C^2``, C = Sigma_xx.
+        """
+        n_i, n_o = self.task.n_i, self.task.n_o
+        c = self.task.sigma_xx
+        mc, other_mc = self.w1tw1 @ c, other[..., :n_i, :n_i] @ c
+        b, other_b = self.w2w2t, other[..., n_i:, n_i:]
+        trace_b = np.trace(b, axis1=-2, axis2=-1)
+        other_trace_b = np.trace(other_b, axis1=-2, axis2=-1)
+        return np.asarray(
+            n_o * np.sum(mc * np.swapaxes(other_mc, -1, -2), axis=(-2, -1))
+            + np.sum(mc * c.T, axis=(-2, -1)) * other_trace_b
+            + np.sum(other_mc * c.T, axis=(-2, -1)) * trace_b
+            + np.sum(b * other_b, axis=(-2, -1)) * np.sum(c**2)
+        )
+
+    @cached_property
+    def ntk_norm(self) -> Array:
+        """|K_t|_F / P (T,)."""
+        return np.sqrt(self.inner(self.qqt))
+
+
+@dataclass(frozen=True)
+class Observable:
+    """One row of the registry.
+
+    `dims` follow "time"; `rows` are the kernel outputs that make it up, empty for those that a sweep
+    does not store because their size depends on the architecture.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    unit: str
+    symbol: str
+    equation: str
+    doc: str
+    evaluate: Callable[[Trajectory], Any]
+    rows: tuple[Row, ...] = ()
+    dtype: str = "float64"
+    default: bool = True
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Metadata for a variable of a Dataset or a store."""
+        return {"long_name": self.doc, "units": self.unit, "equation": self.equation}
+
+
+def _loss(path: Trajectory) -> Array:
+    task = path.task
+    if task.whitened:
+        residual = task.sigma_yx - path.w2w1
+        return np.asarray(task.loss_floor + 0.5 * np.sum(residual**2, axis=(-2, -1)))
+    residual = task.Y - path.w2w1 @ task.X
+    return np.asarray(0.5 * np.sum(residual**2, axis=(-2, -1)) / task.n_samples)
+
+
+def _kernel_distance(path: Trajectory) -> Array:
+    start = Trajectory(path.start[None], path.start, path.n_h, path.task, path.balance_drift[:1])
+    with np.errstate(invalid="ignore"):  # a network of zero weights has no kernel to be distant from
+        cosine = path.inner(path.start) / start.ntk_norm / path.ntk_norm
+    return 1.0 - np.minimum(cosine, 1.0)
+
+
+def _weight_norms(path: Trajectory) -> Array:
+    traces = [np.trace(block, axis1=-2, axis2=-1) for block in (path.w1tw1, path.w2w2t)]
+    return np.sqrt(np.stack(traces, axis=-1))
+
+
+def _effective_rank(path: Trajectory) -> Array:
+    values = np.linalg.svd(path.w2w1, compute_uv=False)
+    totals = values.sum(axis=-1, keepdims=True)
+    shares = values / np.where(totals > 0, totals, 1.0)
+    logs = np.log(np.where(shares > 0, shares, 1.0))
+    return np.where(totals[:, 0] > 0, np.exp(-np.sum(shares * logs, axis=-1)), 0.0)
+
+
+def _rsm_input(path: Trajectory) -> Array:
+    return path.task.X.T @ path.w1tw1 @ path.task.X
+
+
+def _rsm_output(path: Trajectory) -> Array:
+    """Pseudo-inverse on at most N_h directions: W2 W2^T has no more, the rest is rounding."""
+    values, vectors = np.linalg.eigh(path.w2w2t)
+    n_o = values.shape[-1]
+    cutoff = values[:, -1:] * (8 * n_o * np.finfo(float).eps)
+    keep = (values > cutoff) & (np.arange(n_o) >= n_o - path.n_h)
+    weights = np.where(keep, 1.0 / np.where(keep, values, 1.0), 0.0)
+    projected = np.swapaxes(vectors, -1, -2) @ path.task.Y
+    return np.asarray(np.swapaxes(projected, -1, -2) @ (weights[:, :, None] * projected))
+
+
+def _ntk(path: Trajectory) -> Any:
+    """Lazy: a Dask array with one chunk per time, formed only where somebody looks."""
+    import dask.array as da
+
+    task = path.task
+    chunks = (1, -1, -1)
+    similarity = da.from_array(_rsm_input(path), chunks=chunks)
+    output = da.from_array(np.ascontiguousarray(path.w2w2t), chunks=chunks)
+    same = np.eye(task.n_o)[None, :, None, :, None]
+    inputs = (task.X.T @ task.X)[None, None, :, None, :]
+    kernel = same * similarity[:, None, :, None, :] + output[:, :, None, :, None] * inputs
+    return kernel
+
+
+_ALL = (
+    Observable(
+        "loss",
+        (),
+        "1",
+        r"\mathcal{L}",
+        "L = (tr Sigma_yy - |Sigma_yx|^2) / 2 + |Sigma_yx - W2 W1|^2 / 2",
+        "mean squared error over the data, halved",
+        _loss,
+        (Row.LOSS,),
+    ),
+    Observable(
+        "kernel_distance",
+        (),
+        "1",
+        "S",
+        "S = 1 - <K_0, K_t> / (|K_0| |K_t|)",
+        "distance of the NTK from its start (Fort et al. 2020)",
+        _kernel_distance,
+        (Row.KERNEL_DISTANCE,),
+    ),
+    Observable(
+        "ntk_norm",
+        (),
+        "1",
+        r"\|K\|_F / P",
+        "|K|_F / P",
+        "Frobenius norm of the NTK over the number of samples",
+        lambda path: path.ntk_norm,
+        (Row.NTK_NORM,),
+    ),
+    Observable(
+        "weight_norms",
+        ("layer",),
+        "1",
+        r"\|W\|_F",
+        "|W1|_F, |W2|_F",
+        "Frobenius norms of the weights",
+        _weight_norms,
+        (Row.W1_NORM, Row.W2_NORM),
+    ),
+    Observable(
+        "balance_drift",
+        (),
+        "1",
+        r"\|D_t - D_0\|_F",
+        "|D(t) - D(0)|_F, D = W2^T W2 - W1 W1^T",
+        "drift of the balance; 0 for the closed form, as the flow conserves D",
+        lambda path: path.balance_drift,
+        (Row.BALANCE_DRIFT,),
+    ),
+    Observable(
+        "effective_rank",
+        (),
+        "1",
+        r"\mathrm{erank}\,W_2W_1",
+        "exp(-sum_a q_a log q_a), q_a the normalised singular values of W2 W1",
+        "effective rank of the network map (Roy & Vetterli 2007)",
+        _effective_rank,
+        (Row.EFFECTIVE_RANK,),
+    ),
+    Observable(
+        "w2w1",
+        ("output", "input"),
+        "1",
+        r"W_2W_1",
+        "W2 W1",
+        "the linear map of the network",
+        lambda path: path.w2w1,
+    ),
+    Observable(
+        "w1tw1",
+        ("input", "input_2"),
+        "1",
+        r"W_1^\top W_1",
+        "W1^T W1",
+        "correlation of input weights (Gram matrix)",
+        lambda path: path.w1tw1,
+    ),
+    Observable(
+        "w2w2t",
+        ("output", "output_2"),
+        "1",
+        r"W_2W_2^\top",
+        "W2 W2^T",
+        "correlation of output weights (Gram matrix)",
+        lambda path: path.w2w2t,
+    ),
+    Observable(
+        "qqt",
+        ("unit", "unit_2"),
+        "1",
+        r"QQ^\top",
+        "Q Q^T, Q = [W1, W2^T]^T (Eq 1)",
+        "all second-order statistics of the weights; inputs first, then outputs",
+        lambda path: path.qqt,
+    ),
+    Observable(
+        "network_function",
+        ("output", "sample"),
+        "1",
+        r"\hat{Y}",
+        "Y_hat = W2 W1 X",
+        "outputs of the network",
+        lambda path: path.w2w1 @ path.task.X,
+    ),
+    Observable(
+        "rsm_input",
+        ("sample", "sample_2"),
+        "1",
+        r"\mathrm{RSM}_I",
+        "X^T W1^T W1 X",
+        "representational similarity of inputs in the hidden layer",
+        _rsm_input,
+    ),
+    Observable(
+        "rsm_output",
+        ("sample", "sample_2"),
+        "1",
+        r"\mathrm{RSM}_O",
+        "Y^T (W2 W2^T)^+ Y",
+        "representational similarity of targets in the hidden layer (rank-aware pseudo-inverse)",
+        _rsm_output,
+    ),
+    Observable(
+        "ntk",
+        ("output", "sample", "output_2", "sample_2"),
+        "1",
+        "K",
+        "I x X^T W1^T W1 X + W2 W2^T x X^T X",
+        "neural tangent kernel; a lazy array, computed where it is looked at",
+        _ntk,
+        default=False,
+    ),
+)
+
+REGISTRY: Mapping[str, Observable] = MappingProxyType({entry.name: entry for entry in _ALL})
+SWEEPABLE = tuple(entry.name for entry in _ALL if entry.rows)
+
+
+def select(names: Sequence[str] | None) -> list[Observable]:
+    """Return the named observables, or all that are computed unless asked otherwise.
+
+    Raises
+    ------
+    InputError
+        If a name is not in the registry.
+    """
+    if names is None:
+        return [entry for entry in _ALL if entry.default]
+    for name in names:
+        if name not in REGISTRY:
+            raise InputError(f"observable {name!r} is not known; {suggest(name, list(REGISTRY))}")
+    return [REGISTRY[name] for name in names]

@@ -1,0 +1,166 @@
+"""The closed form for weights that are given: arrays in, arrays out."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastlin import kernels
+from fastlin.errors import InputError, array
+from fastlin.errors import times as checked_times
+from fastlin.network import checked_lam
+
+Array = NDArray[np.float64]
+
+
+class Evolution(NamedTuple):
+    """Factors of QQ^T(t), and whether each flow ends at a saddle."""
+
+    q: Array  # (..., T, N, H): QQ^T = q q^T; its hidden basis is any
+    saddle: NDArray[np.bool_]  # (...)
+
+
+def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> Evolution:
+    """Return a factor of QQ^T at every time, for a batch of checked inputs that broadcast.
+
+    sigma_yx (..., N_o, N_i), w1 (..., N_h, N_i), w2 (..., N_o, N_h), lam (...), times (T,).
+    """
+    n_o, n_i = sigma_yx.shape[-2:]
+    n_h, n = w1.shape[-2], n_i + n_o
+    batch = np.broadcast_shapes(sigma_yx.shape[:-2], w1.shape[:-2], w2.shape[:-2], lam.shape)
+    u, s, vt = np.linalg.svd(sigma_yx, full_matrices=True)
+
+    def lanes(values: Array, tail: tuple[int, ...]) -> Array:
+        """Broadcast to the batch and move it last, where the kernels want it."""
+        flat = np.broadcast_to(values, (*batch, *tail)).reshape(-1, *tail)
+        return np.ascontiguousarray(np.moveaxis(flat, 0, -1))
+
+    s, lam = lanes(s, s.shape[-1:]), lanes(lam, ())
+    count = lam.size
+    q = np.concatenate(
+        [
+            lanes(vt @ np.swapaxes(w1, -1, -2), (n_i, n_h)),
+            lanes(np.swapaxes(u, -1, -2) @ w2, (n_o, n_h)),
+        ]
+    )
+    w, k = np.empty((n, count)), np.empty((n, n_h, count))
+    cosine, sine = np.empty_like(s), np.empty_like(s)
+    kernels.eigen_system(s, lam, n_i, n_o, w, cosine, sine)
+    kernels.to_eigenbasis(q, cosine, sine, n_i, k)
+    moved = np.empty((times.size, n, n_h, count))
+    growth = kernels.solve(k, w, times, moved)
+    for index in range(times.size):
+        kernels.from_eigenbasis(moved[index], cosine, sine, n_i, q)
+        moved[index] = q
+    path = np.moveaxis(moved, -1, 0).reshape(*batch, times.size, n, n_h)
+    turned = np.concatenate(
+        [
+            np.swapaxes(vt, -1, -2)[..., None, :, :] @ path[..., :n_i, :],
+            u[..., None, :, :] @ path[..., n_i:, :],
+        ],
+        axis=-2,
+    )
+    return Evolution(turned, _ends_at_saddle(w, growth).reshape(batch))
+
+
+def _ends_at_saddle(w: Array, growth: Array) -> NDArray[np.bool_]:
+    """Tell whether a start misses one of the fastest growing directions that its width could carry."""
+    top = min(len(w), len(growth))
+    reached, possible = growth[:top], np.maximum(w[:top], 0.0)
+    return np.asarray((reached < possible * (1 - 1e-12)).any(axis=0))
+
+
+def solve_qqt(
+    sigma_yx: ArrayLike,
+    w1: ArrayLike,
+    w2: ArrayLike,
+    times: ArrayLike,
+    lam: ArrayLike | None = None,
+) -> Array:
+    """Solve the learning dynamics of QQ^T exactly (Theorem A.3, corrected and stably evaluated).
+
+    ``d(QQ^T)/dt = F QQ^T + QQ^T F - (QQ^T)^2`` with ``Q = [W1, W2^T]^T`` and
+    ``F = [[-lam/2 I, Sigma_yx^T], [Sigma_yx, lam/2 I]]``, for whitened inputs and balanced weights.
+
+    Parameters
+    ----------
+    sigma_yx : array_like, (..., N_o, N_i)
+        Input-output correlations Y X^T / P.
+    w1 : array_like, (..., N_h, N_i)
+        Input weights at t = 0.
+    w2 : array_like, (..., N_o, N_h)
+        Output weights at t = 0.
+    times : array_like, (T,)
+        Times t / tau = learning_rate * step (dimensionless) >= 0, in any order; inf is allowed.
+    lam : array_like, (...), optional
+        Balance of the weights; by default read off each pair of weights (on their support).
+
+    Returns
+    -------
+    ndarray, (..., T, N_i + N_o, N_i + N_o)
+        QQ^T at each time; leading dimensions broadcast. Blocks: W1^T W1, and W2 W1 below it, W2 W2^T.
+
+    Raises
+    ------
+    InputError
+        A `ValueError`: shapes do not fit, entries are not finite, times are negative, or the weights
+        are not balanced, in which case it states the imbalance.
+
+    Notes
+    -----
+    The cost does not depend on t. At t = inf the result is the limit of the flow, which is a saddle if
+    the start has no component along one of the fastest growing directions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([[0.1]])
+    >>> solve_qqt([[2.0]], w, w, [0, np.inf], lam=0.0).round(2).tolist()
+    [[[0.01, 0.01], [0.01, 0.01]], [[2.0, 2.0], [2.0, 2.0]]]
+    """
+    target = array("sigma_yx", sigma_yx, "(..., N_o, N_i)")
+    first = array("w1", w1, "(..., N_h, N_i)")
+    second = array("w2", w2, "(..., N_o, N_h)")
+    check_shapes(target, first, second)
+    moments = checked_times(times)
+    batch = _batch(target, first, second)
+    balance = _balances(first, second, batch, lam)
+    q = evolve(target, first, second, balance, moments).q
+    return np.asarray(q @ np.swapaxes(q, -1, -2))
+
+
+def check_shapes(sigma_yx: Array, w1: Array, w2: Array) -> None:
+    """Raise unless the trailing sizes of target and weights agree."""
+    n_o, n_i = sigma_yx.shape[-2:]
+    n_h = w1.shape[-2]
+    if w1.shape[-1] != n_i or w2.shape[-2:] != (n_o, n_h):
+        raise InputError(
+            f"sigma_yx {sigma_yx.shape}, w1 {w1.shape} and w2 {w2.shape} do not fit; "
+            "needed are (..., N_o, N_i), (..., N_h, N_i) and (..., N_o, N_h)"
+        )
+
+
+def _batch(*matrices: Array) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*(matrix.shape[:-2] for matrix in matrices))
+    except ValueError:
+        shapes = ", ".join(str(matrix.shape[:-2]) for matrix in matrices)
+        raise InputError(f"leading dimensions {shapes} do not broadcast") from None
+
+
+def _balances(w1: Array, w2: Array, batch: tuple[int, ...], lam: ArrayLike | None) -> Array:
+    """Return lam (...) of every pair of weights, checked against them."""
+    given = None if lam is None else array("lam", lam, "(...)")
+    if given is not None:
+        try:
+            batch = np.broadcast_shapes(batch, given.shape)
+        except ValueError:
+            raise InputError(f"lam {given.shape} does not broadcast with {batch}") from None
+        given = np.broadcast_to(given, batch)
+    first = np.broadcast_to(w1, (*batch, *w1.shape[-2:]))
+    second = np.broadcast_to(w2, (*batch, *w2.shape[-2:]))
+    result = np.empty(batch)
+    for index in np.ndindex(batch):
+        wanted = None if given is None else float(given[index])
+        result[index] = checked_lam(first[index], second[index], wanted)
+    return result

@@ -1,0 +1,200 @@
+"""Tasks: data sets by their sufficient statistics, with the data itself at hand when asked for."""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import lapack
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError, array, real, whole
+from fastlin.kernels.problems import TargetDraws, draw_targets, target_unit
+from fastlin.kernels.random import MAX_SEED, Stream, generator
+
+Array = NDArray[np.float64]
+
+# Of the entries of X X^T / P - I: what a double-precision whitening leaves behind, with room.
+WHITE_TOLERANCE = 1e-9
+MAX_SAMPLES = 2**31 - 1
+MAX_SCALE = 1e60  # fourth powers of it, in norms of the NTK, stay far from overflow
+
+
+class Task:
+    """A linear regression task: inputs X and targets Y in columns.
+
+    Parameters
+    ----------
+    x : array_like, (N_i, P)
+        Inputs. They need not be whitened; the closed form asks for it, gradient descent does not.
+    y : array_like, (N_o, P)
+        Targets.
+
+    Attributes
+    ----------
+    X, Y : ndarray
+        The data.
+    sigma_yx : ndarray, (N_o, N_i)
+        Y X^T / P.
+    sigma_xx : ndarray, (N_i, N_i)
+        X X^T / P.
+    sigma_yy_trace : float
+        tr(Y Y^T) / P.
+    whitened : bool
+        Whether X X^T / P = I, assumption A1 of the paper.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit or entries are not finite.
+    """
+
+    def __init__(self, x: ArrayLike, y: ArrayLike) -> None:
+        self.X = array("X", x, "(N_i, P)")
+        self.Y = array("Y", y, "(N_o, P)")
+        if self.X.shape[1] != self.Y.shape[1]:
+            raise InputError(
+                f"X has {self.X.shape[1]} samples and Y has {self.Y.shape[1]}; "
+                "both are (features, samples) with the same number of samples"
+            )
+        samples = self.X.shape[1]
+        self.sigma_yx: Array = self.Y @ self.X.T / samples
+        self.sigma_xx: Array = self.X @ self.X.T / samples
+        self.sigma_yy_trace = float(np.sum(self.Y**2) / samples)
+        deviation = np.abs(self.sigma_xx - np.eye(self.n_i)).max()
+        self.whitened = bool(deviation <= WHITE_TOLERANCE)
+
+    @property
+    def n_i(self) -> int:
+        """Number of inputs."""
+        return int(self.sigma_yx.shape[1])
+
+    @property
+    def n_o(self) -> int:
+        """Number of outputs."""
+        return int(self.sigma_yx.shape[0])
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples P."""
+        return int(self.X.shape[1])
+
+    @property
+    def loss_floor(self) -> float:
+        """``(tr Sigma_yy - |Sigma_yx|^2) / 2``: the loss that no linear map of whitened X goes below."""
+        return max(0.0, 0.5 * (self.sigma_yy_trace - float(np.sum(self.sigma_yx**2))))
+
+    def whiten(self) -> "Task":
+        """Return the task with inputs ``Sigma_xx^(-1/2) X`` (ZCA whitening), for which A1 holds.
+
+        Raises
+        ------
+        InputError
+            If the inputs do not span their space, as then no linear map whitens them.
+        """
+        variances, axes = np.linalg.eigh(self.sigma_xx)
+        if variances[0] <= variances[-1] * self.n_i * np.finfo(float).eps:
+            raise InputError(
+                f"X spans fewer than its {self.n_i} dimensions, so it cannot be whitened; "
+                "give more samples than dimensions, or drop dependent inputs"
+            )
+        return Task((axes / np.sqrt(variances)) @ axes.T @ self.X, self.Y)
+
+
+class RandomRegression(Task):
+    """The random regression task of B.2.1, known by its draws; X and Y are formed when asked for.
+
+    See `random_regression`.
+    """
+
+    def __init__(self, n_i: int, n_o: int, n_samples: int, target_scale: float, seed: int) -> None:
+        self._seed = seed
+        self._draws: TargetDraws = draw_targets(seed, n_i, n_o, n_samples)
+        self._unit = target_unit(n_o, n_samples, target_scale)
+        self.sigma_yx = self._unit * self._draws.along
+        self.sigma_xx = np.eye(n_i)
+        self.whitened = True
+        self.sigma_yy_trace = float(np.sum(self.sigma_yx**2)) + 2.0 * self.loss_floor
+
+    @property
+    def loss_floor(self) -> float:
+        """``(tr Sigma_yy - |Sigma_yx|^2) / 2``, from the targets off the span of the inputs."""
+        return float(self._unit**2 / 2 * np.sum(self._draws.off**2))
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples P."""
+        return int(self._draws.along.shape[1] + self._draws.off.shape[1])
+
+    @cached_property
+    def _data(self) -> tuple[Array, Array]:
+        """X and Y: an orthonormal frame of sample space whose first N_i axes are the rows of X.
+
+        The frame is the Q of a Gaussian matrix (signs fixed by the diagonal of R), so X / sqrt(P) has
+        the law of a whitened Gaussian matrix; Q is applied as reflections, never formed.
+        """
+        raw = generator(Stream.INPUTS, self._seed, self.n_i, self.n_o).standard_normal(
+            (self.n_i, self.n_samples)
+        )
+        reflections, tau, _, _ = lapack.dgeqrf(raw.T)
+        sign = np.where(np.diagonal(reflections) < 0, -1.0, 1.0)
+
+        def into_samples(coordinates: Array) -> Array:
+            turned, _, _ = lapack.dormqr(
+                "L", "N", reflections, tau, coordinates.T, lwork=64 * coordinates.shape[0]
+            )
+            return np.ascontiguousarray(turned.T)
+
+        axes = np.zeros((self.n_i, self.n_samples))
+        axes[:, : self.n_i] = np.diag(sign)
+        targets = np.hstack([self._draws.along * sign, self._draws.off])
+        root = np.sqrt(self.n_samples)
+        return root * into_samples(axes), self._unit * root * into_samples(targets)
+
+    @property
+    def X(self) -> Array:  # type: ignore[override]
+        """Whitened inputs (N_i, P)."""
+        return self._data[0]
+
+    @property
+    def Y(self) -> Array:  # type: ignore[override]
+        """Targets (N_o, P)."""
+        return self._data[1]
+
+
+def random_regression(
+    architecture: Architecture, n_samples: int, target_scale: float = 1.0, seed: int = 0
+) -> Task:
+    """Draw a random regression task (B.2.1 of the paper).
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its N_i and N_o give the sizes; all N_h share one task.
+    n_samples : int
+        Number of samples P >= N_i (fewer cannot be whitened).
+    target_scale : float
+        The paper's sigma > 0: entries of Y have standard deviation ``target_scale / sqrt(N_o)``.
+    seed : int
+        The draws are a function of (seed, N_i, N_o) alone.
+
+    Returns
+    -------
+    Task
+        With X normal, whitened exactly (X X^T / P = I), and Y normal and independent of it.
+
+    Raises
+    ------
+    InputError
+        If P < N_i, target_scale <= 0, or seed is negative.
+
+    Notes
+    -----
+    The sufficient statistics are drawn directly: given the whitened X, entries of Sigma_yx are i.i.d.
+    normal with variance ``target_scale^2 / (N_o P)``. `X` and `Y` are formed on first use, and consistent.
+    """
+    n_i, n_o = architecture.n_i, architecture.n_o
+    samples = whole("n_samples", n_samples, 1, MAX_SAMPLES)
+    if samples < n_i:
+        raise InputError(f"n_samples is {samples}; whitening N_i = {n_i} inputs needs at least {n_i}")
+    scale = real("target_scale", target_scale, 1 / MAX_SCALE, MAX_SCALE)
+    return RandomRegression(n_i, n_o, samples, scale, whole("seed", seed, 0, MAX_SEED))
