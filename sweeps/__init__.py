@@ -1,0 +1,1 @@
+"""Many networks: specs, plans, stores and the engine that runs them."""

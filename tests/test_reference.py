@@ -169,6 +169,27 @@ def test_the_limit_is_where_the_flow_ends_and_is_stationary(case):
     assert_close(reference.any_time(*problem, 1e4), limit, 1e-10)
 
 
+def test_a_mode_that_is_not_reached_stays_away_through_rounding():
+    # At lam = 0 the sign of det(W2 W1) is conserved. Here it is opposite to the target's, so the
+    # weakest mode is never learnt: the flow ends in a saddle, whose true start is a zero of K that
+    # rounding turns into 1e-16 and e^{w t} would blow up.
+    rng = np.random.default_rng(13)
+    u, v, rotation = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(3))
+    flipped = u * [1.0, 1.0, -1.0]
+    w1, w2 = reference.balanced_weights(flipped, np.array([0.5, 0.2, 0.1]), v, 0.0, 3, rotation)
+    problem = u @ np.diag([3.0, 2.0, 1.0]) @ v.T, w1, w2, 0.0
+    saddle = u @ np.diag([3.0, 2.0, 0.0]) @ v.T
+    np.testing.assert_allclose(reference.at_infinity(*problem)[3:, :3], saddle, atol=1e-13)
+    np.testing.assert_allclose(reference.any_time(*problem, 1e3)[3:, :3], saddle, atol=1e-13)
+
+
+def test_zero_weights_never_move():
+    zero = np.ones((2, 3)), np.zeros((2, 3)), np.zeros((2, 2)), 0.0
+    for end in (*reference.march(*zero, [1.0]), reference.any_time(*zero, 1e3)):
+        np.testing.assert_array_equal(end, np.zeros((5, 5)))
+    np.testing.assert_array_equal(reference.at_infinity(*zero), np.zeros((5, 5)))
+
+
 # ---------------------------------------------------------------- initialisation and tasks
 
 
@@ -283,7 +304,7 @@ def test_similarity_matrices():
     x, y = rng.standard_normal((3, 6)), rng.standard_normal((4, 6))
     hidden = w1 @ x
     assert_close(reference.rsm_input(w1, x), hidden.T @ hidden, 1e-14)
-    least_squares = np.linalg.lstsq(w2, y, rcond=None)[0]  # the hidden activity that best explains y
+    least_squares, *_ = np.linalg.lstsq(w2, y, rcond=None)  # the hidden activity to explain y
     assert_close(reference.rsm_output(w2, y), least_squares.T @ least_squares, 1e-13)
     # A silent hidden unit and a repeated one, as wide networks have them, change no rank.
     wide = np.hstack([w2, np.zeros((4, 1))])

@@ -1,0 +1,5 @@
+"""python -m fastlin."""
+
+from fastlin.cli import main
+
+main()

@@ -1,0 +1,231 @@
+"""The command line: thin verbs over the library, one line per error, exit codes 0, 1 and 2."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Exact learning dynamics of two-layer linear networks, swept into Zarr stores.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A TOML file, or the name of a preset.")
+]
+StoreArgument = Annotated[str, typer.Argument(metavar="PATH", help="The store of a sweep.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+@app.command()
+def run(
+    spec: SpecArgument,
+    store: Annotated[str, typer.Option("--store", metavar="PATH", help="Where the results go.")],
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="Use N processes instead of threads."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with a store that is there.")
+    ] = True,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw the phase diagram when all is done."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep into a store, or go on with one that was interrupted."""
+    from fastlin.sweeps.progress import on_stderr
+    from fastlin.sweeps.running import run_sweep
+
+    if plot is not None:
+        _check_picture(plot)
+    report = run_sweep(spec, store, workers=workers, resume=resume, progress=on_stderr())
+    if plot is not None:
+        _draw(store, plot, "kernel_distance", "lam", None)
+    bad = report.diverged + report.failed
+    text = (
+        f"{store}: {report.ok:,} of {report.points:,} points ok, {report.diverged:,} diverged, "
+        f"{report.failed:,} failed; {report.computed_blocks} of {report.blocks} blocks computed "
+        f"in {report.seconds:.1f} s"
+    )
+    _say(asdict(report), text if plot is None else f"{text}\npicture: {plot}", as_json)
+    if bad:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def plan(
+    spec: SpecArgument,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Cores to plan for.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what a sweep would take: points, blocks, bytes, files, time. Touches nothing."""
+    from fastlin.sweeps.plan import Plan, readable_size
+    from fastlin.sweeps.running import checked_workers
+    from fastlin.sweeps.spec import Spec
+
+    loaded = Spec.load(spec)
+    cut, cores = Plan.of(loaded), checked_workers(workers)
+    content = {
+        "name": loaded.name,
+        "points": loaded.points,
+        "times": int(loaded.times.size),
+        "axes": loaded.point_dims,
+        "blocks": cut.block_count,
+        "seeds_per_block": cut.seeds_per_block,
+        "bytes": cut.bytes,
+        "files": cut.files,
+        "memory_bytes": cut.block_memory * cores,
+        "workers": cores,
+        "seconds": cut.seconds(cores),
+        "spec": loaded.to_dict(),
+    }
+    dims = " x ".join(f"{size} {name}" for name, size in loaded.point_dims.items())
+    text = (
+        f"{loaded.name}: {loaded.points:,} points ({dims}), each at {loaded.times.size} times\n"
+        f"blocks: {cut.block_count:,} of {cut.seeds_per_block} seeds\n"
+        f"store: {readable_size(cut.bytes)} in {cut.files:,} files\n"
+        f"memory: {readable_size(cut.block_memory * cores)} for blocks on {cores} cores\n"
+        f"time: about {cut.seconds(cores):.2g} s on {cores} cores"
+    )
+    _say(content, text, as_json)
+
+
+@app.command()
+def status(path: StoreArgument, as_json: Json = False) -> None:
+    """Tell what a store holds, complete or still running; exit code 1 if points diverged or failed."""
+    from fastlin.sweeps.store import read_attributes
+    from fastlin.sweeps.tally import tally
+
+    attributes = read_attributes(path)
+    counts = tally(path)
+    content = {
+        "store": path,
+        "name": attributes["title"],
+        "points": counts.points,
+        "ok": counts.ok,
+        "diverged": counts.diverged,
+        "failed": counts.failed,
+        "pending": counts.pending,
+        "blocks": counts.blocks,
+        "complete_blocks": len(counts.complete),
+        "versions": attributes["versions"],
+    }
+    text = (
+        f"{path}: {attributes['title']}, {counts.done:,} of {counts.points:,} points done "
+        f"({len(counts.complete)} of {counts.blocks} blocks)\n"
+        f"ok {counts.ok:,}, diverged {counts.diverged:,}, failed {counts.failed:,}, "
+        f"pending {counts.pending:,}"
+    )
+    _say(content, text, as_json)
+    if counts.diverged + counts.failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def plot(
+    path: StoreArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store."),
+    ] = None,
+    observable: Annotated[str, typer.Option(help="What to draw.")] = "kernel_distance",
+    x: Annotated[str, typer.Option("--x", help="Horizontal axis.")] = "lam",
+    y: Annotated[str | None, typer.Option("--y", help="Vertical axis: time, init_scale, ...")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the phase diagram of a store."""
+    target = out or Path(path).absolute().with_suffix(".png")
+    _check_picture(target)
+    _draw(path, target, observable, x, y)
+    _say({"store": path, "picture": str(target)}, f"picture: {target}", as_json)
+
+
+@app.command()
+def presets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Print the spec of this one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the presets, or print one, to start a spec of your own from."""
+    from fastlin.sweeps import presets as shipped
+    from fastlin.sweeps.spec import Spec
+
+    if name is not None:
+        _say(Spec.load(name).to_dict(), shipped.text(name).rstrip(), as_json)
+        return
+    content = {name: shipped.summary(name) for name in shipped.names()}
+    width = max(len(name) for name in content)
+    _say(content, "\n".join(f"{name:<{width}}  {text}" for name, text in content.items()), as_json)
+
+
+def _check_picture(target: Path) -> None:
+    """Refuse a picture that could not be written, before any work."""
+    from fastlin.errors import InputError
+
+    allowed = (".png", ".svg", ".pdf")
+    if target.suffix.lower() not in allowed:
+        raise InputError(f"{target} is no picture; its ending must be one of {', '.join(allowed)}")
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {target.absolute().parent} for the picture")
+
+
+def _draw(path: str, target: Path, observable: str, x: str, y: str | None) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from fastlin.plot import sweep
+    from fastlin.sweeps.reading import open_sweep
+
+    sweep(open_sweep(path), observable, x, y).savefig(target, dpi=150)
+
+
+def _say(content: dict[str, Any], text: str, as_json: bool) -> None:
+    print(json.dumps(content, indent=2) if as_json else text)
+
+
+def main() -> NoReturn:
+    """Run the command line; nobody is shown a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as stop:  # not raised by every version of click outside standalone mode
+        code = stop.exit_code
+    except KeyboardInterrupt:
+        _fail("stopped; what is complete stays, run the same command again to go on", INTERRUPTED)
+    except Exception as error:
+        _explain(error)
+    sys.exit(code or 0)
+
+
+def _explain(error: Exception) -> NoReturn:
+    """Print what is wrong in a line, and leave with the code for it."""
+    from fastlin.errors import InputError
+
+    if isinstance(error, InputError):
+        _fail(str(error), USAGE)
+    if hasattr(error, "format_message"):  # click's own: a missing argument, an unknown option
+        _fail(error.format_message().splitlines()[0], USAGE)
+    if type(error).__name__ == "Abort":
+        _fail("stopped; what is complete stays, run the same command again to go on", INTERRUPTED)
+    if type(error).__name__ == "StoppedError":
+        _fail(str(error), FAILED)
+    if isinstance(error, OSError):
+        _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), FAILED)
+    _fail(f"internal error, please report it: {type(error).__name__}: {error}", FAILED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    for line in message.splitlines():
+        print(line if line.startswith(" ") else f"fastlin: {line}", file=sys.stderr)
+    sys.exit(code)

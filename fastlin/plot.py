@@ -1,0 +1,290 @@
+"""Pictures: axes in, axes out, no global state of Matplotlib, colours that colour-blind readers tell apart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError, suggest
+from fastlin.observables import REGISTRY
+
+# Okabe & Ito (2008): distinct for all common forms of colour blindness, and in print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+COLOUR_MAP = "cividis"
+SYMBOLS = {
+    "lam": r"relative scale $\lambda$",
+    "time": r"time $t/\tau$",
+    "init_scale": r"weight scale $\sigma$",
+    "learning_rate": r"learning rate $\eta$",
+    "seed": "seed",
+    "architecture": r"architecture $N_i$-$N_h$-$N_o$",
+    "n_i": r"inputs $N_i$",
+    "n_h": r"hidden units $N_h$",
+    "n_o": r"outputs $N_o$",
+}
+
+
+def phase_diagram(
+    da: xr.DataArray, x: str = "lam", y: str = "time", ax: Axes | None = None
+) -> Axes:
+    """Draw an observable over two axes of a sweep, in the mean over seeds.
+
+    Parameters
+    ----------
+    da : xarray.DataArray
+        An observable of a sweep; besides `x`, `y` and "seed" its dimensions have one value each.
+    x, y : str
+        Dimensions. An axis of positive, unevenly spaced values is drawn on a logarithmic scale; t = 0
+        has no place on it and t = inf on none, so these are left out.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If `x` or `y` is no dimension, they are the same, or another dimension has several values.
+    """
+    if x == y:
+        raise InputError(f"x and y are both {x!r}; two dimensions are needed")
+    grid = _mean_over_seeds(da, (x, y)).transpose(y, x)
+    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+    for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
+        values = np.asarray(grid[name].values, dtype=float)
+        kept = np.isfinite(values) & (values > 0 if _logarithmic(values) else True)
+        grid = grid.isel({name: np.flatnonzero(kept)})
+        if grid.sizes[name] < 2:
+            raise InputError(f"{name} has fewer than two values that can be drawn; choose another axis")
+        if _logarithmic(values):
+            axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    mesh = ax.pcolormesh(
+        _edges(grid[x].values), _edges(grid[y].values), grid.values, cmap=COLOUR_MAP, rasterized=True
+    )
+    ax.set_xlabel(SYMBOLS.get(x, x))
+    ax.set_ylabel(SYMBOLS.get(y, y))
+    ax.figure.colorbar(mesh, ax=ax, label=_label(da))
+    return ax
+
+
+def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: Any) -> Axes:
+    """Draw an observable over one axis of a sweep: the mean over seeds and a band of one deviation.
+
+    Parameters
+    ----------
+    da : xarray.DataArray
+        An observable of a sweep; besides `x` and "seed" its dimensions have one value each.
+    x : str
+        A dimension.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    **line
+        Properties of the line, such as color and label.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If `x` is no dimension, or another one has several values.
+    """
+    mean = _mean_over_seeds(da, (x,))
+    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+    (drawn,) = ax.plot(mean[x].values, mean.values, **line)
+    if da.sizes.get("seed", 1) > 1:
+        spread = da.std("seed").squeeze().values
+        low, high = mean.values - spread, mean.values + spread
+        ax.fill_between(mean[x].values, low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    ax.set_xlabel(SYMBOLS.get(x, x))
+    ax.set_ylabel(_label(da))
+    return ax
+
+
+def dynamics(
+    exact: xr.Dataset, gd: xr.Dataset | None = None, axes: Sequence[Axes] | None = None
+) -> NDArray[Any]:
+    """Draw one network over time, in the manner of Figure 1 of the paper.
+
+    Loss, network function, correlations of input and of output weights, and entries of the NTK: lines
+    for gradient descent, black dots for the closed form.
+
+    Parameters
+    ----------
+    exact : xarray.Dataset
+        From `fastlin.exact`, with the observables loss, network_function, w1tw1, w2w2t and, for the
+        last panel, ntk.
+    gd : xarray.Dataset, optional
+        From `fastlin.gradient_descent`, with the same.
+    axes : sequence of 5 Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    ndarray of 5 matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If an observable is missing, or there are not five axes.
+    """
+    panels = ("loss", "network_function", "w1tw1", "w2w2t", "ntk")
+    for dataset, kind in ((exact, "exact"), (gd, "gradient_descent")):
+        for name in panels if dataset is not None else ():
+            if name not in dataset:
+                raise InputError(
+                    f"the Dataset of {kind} lacks {name!r}; ask for it: observables={list(panels)}"
+                )
+    if axes is None:
+        axes = plt.subplots(1, 5, figsize=(15, 2.8), layout="constrained")[1]
+    if len(axes) != len(panels):
+        raise InputError(f"{len(axes)} axes were given; {len(panels)} are needed")
+    for ax, name in zip(axes, panels, strict=True):
+        entries = _entries(exact[name])
+        if gd is not None:
+            for index, (_, line) in enumerate(_entries(gd[name], entries)):
+                ax.plot(gd.time, line, color=COLOURS[index % len(COLOURS)], linewidth=2)
+        finite = np.isfinite(exact.time.values)
+        for _, dots in entries:
+            ax.plot(exact.time[finite], dots[finite], "k.", markersize=3)
+        ax.set_xlabel(SYMBOLS["time"])
+        ax.set_ylabel(_label(exact[name]))
+    return np.asarray(axes)
+
+
+def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure:
+    """Draw a sweep: a phase diagram per architecture, and all of them at the last time.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `fastlin.open_sweep`.
+    observable : str
+        One of the dataset's.
+    x : str
+        Horizontal axis of all panels.
+    y : str, optional
+        Vertical axis of the phase diagrams; by default init_scale if it has several values, else time.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If the observable is not in the dataset, or the axes do not fit.
+    """
+    stored = [name for name in REGISTRY if name in dataset]
+    if observable not in stored:
+        raise InputError(f"observable {observable!r} is not in the store; {suggest(observable, stored)}")
+    da = dataset[observable].where(dataset.status == "ok")
+    da.attrs = dataset[observable].attrs
+    if "layer" in da.dims:
+        raise InputError(f"{observable} has a value per layer; draw ds.{observable}.sel(layer=...)")
+    if "method" in da.dims:
+        da = da.isel({"method": 0})
+    if "learning_rate" in da.dims and "learning_rate" not in (x, y):
+        da = da.isel({"learning_rate": 0})
+    y = y or ("init_scale" if da.sizes["init_scale"] > 1 else "time")
+    if "init_scale" not in (x, y):
+        da = da.isel({"init_scale": da.sizes["init_scale"] // 2})
+    if "time" not in (x, y):
+        da = da.isel({"time": -1})
+    if "lam" not in (x, y):
+        da = da.isel({"lam": da.sizes["lam"] // 2})
+    da = da.load()
+    count = da.sizes["architecture"]
+    figure, panels = plt.subplots(
+        1, count + 1, figsize=(3.4 * (count + 1), 3.1), layout="constrained", squeeze=False
+    )
+    *diagrams, last = panels[0]
+    for index, ax in enumerate(diagrams):
+        one = da.isel({"architecture": index})
+        shape = Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o")))
+        title = f"{shape.family} {shape}"
+        phase_diagram(one, x, y, ax)
+        ax.set_title(title)
+        late = one if y not in one.dims else one.isel({y: -1 if y == "time" else one.sizes[y] // 2})
+        profile(late, x, last, color=COLOURS[index % len(COLOURS)], label=title)
+    last.set_title(_where(late, x))
+    last.legend(fontsize="small", frameon=False)
+    return figure
+
+
+def _where(da: xr.DataArray, x: str) -> str:
+    """Say at which values of time and scale a profile was taken."""
+    parts = []
+    for name, symbol in (("time", r"t/\tau"), ("init_scale", r"\sigma")):
+        if name != x and name in da.coords and da[name].ndim == 0:
+            value = float(da[name])
+            number = r"\infty" if np.isinf(value) else f"{value:g}"
+            parts.append(f"${symbol} = {number}$")
+    return ", ".join(parts)
+
+
+def _mean_over_seeds(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
+    for name in kept:
+        if name not in da.dims:
+            raise InputError(f"{name!r} is no dimension here; {suggest(name, [str(d) for d in da.dims])}")
+    mean = da.mean("seed") if "seed" in da.dims and "seed" not in kept else da
+    for name in mean.dims:
+        if name not in kept and mean.sizes[name] > 1:
+            raise InputError(
+                f"dimension {name!r} has {mean.sizes[name]} values; select one first: "
+                f".isel({{{str(name)!r}: 0}})"
+            )
+    return mean.squeeze([name for name in mean.dims if name not in kept])
+
+
+def _logarithmic(values: NDArray[Any]) -> bool:
+    """Tell whether an axis is spaced unevenly over positive values, so that a log scale suits it."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    if positive.size < 3 or (values < 0).any():
+        return False
+    steps = np.diff(positive)
+    return bool(steps.max() > 3 * steps.min())
+
+
+def _edges(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the borders of cells around values: midpoints, geometric on a logarithmic axis."""
+    centres = np.asarray(values, dtype=float)
+    log = _logarithmic(centres)
+    scaled = np.log(centres) if log else centres
+    middle = 0.5 * (scaled[1:] + scaled[:-1])
+    ends = (2 * scaled[0] - middle[0], 2 * scaled[-1] - middle[-1])
+    borders = np.concatenate([[ends[0]], middle, [ends[1]]])
+    return np.exp(borders) if log else borders
+
+
+def _label(da: xr.DataArray) -> str:
+    name = str(da.name)
+    if name not in REGISTRY:
+        return name
+    return f"{name.replace('_', ' ')} ${REGISTRY[name].symbol}$"
+
+
+def _entries(
+    da: xr.DataArray, like: list[tuple[tuple[int, ...], NDArray[Any]]] | None = None
+) -> list[tuple[tuple[int, ...], NDArray[Any]]]:
+    """Return up to nine entries of a matrix over time, spread over it; the ones of `like` where given."""
+    flat = da.transpose("time", ...)
+    shape = flat.shape[1:]
+    if like is not None:
+        places = [place for place, _ in like]
+    elif not shape:
+        places = [()]
+    else:
+        total = int(np.prod(shape))
+        chosen = np.unique(np.linspace(0, total - 1, 9).astype(int))
+        places = [tuple(int(i) for i in np.unravel_index(place, shape)) for place in chosen]
+    return [(place, np.asarray(flat[(slice(None), *place)].values)) for place in places]

@@ -1,0 +1,110 @@
+"""A block: some seeds of one architecture and init_scale, with all lam and all times. The unit of work."""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from fastlin import kernels
+from fastlin.architecture import Architecture
+from fastlin.kernels import Row, Status
+from fastlin.observables import REGISTRY
+from fastlin.sweeps import store
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """All that a worker needs to compute one chunk of every array of a store."""
+
+    region: tuple[slice, ...]  # of the grid of points: (architecture, init_scale, ..., seed, lam)
+    architecture: Architecture
+    init_scale: float
+    method: str
+    learning_rate: float
+    seeds: NDArray[np.int64]
+    lams: NDArray[np.float64]
+    times: NDArray[np.float64]
+    n_samples: int
+    target_scale: float
+    init_kind: str
+    observables: tuple[str, ...]
+
+
+class Receipt(NamedTuple):
+    """What a worker sends back: no data, only what became of the block."""
+
+    points: int
+    diverged: int
+    failed: int
+    seconds: float
+
+
+class Result(NamedTuple):
+    """Values of a block: one array (S, L, T) or (S, L, T, rows) per observable, and status (S, L)."""
+
+    values: dict[str, NDArray[np.float64]]
+    status: NDArray[np.uint8]
+
+
+def recorded_steps(times: NDArray[np.float64], learning_rate: float) -> NDArray[np.int64]:
+    """Return the whole steps of gradient descent that are nearest to `times`."""
+    return np.rint(times / learning_rate).astype(np.int64)
+
+
+def compute(block: Block) -> Result:
+    """Compute one block, with BLAS on one thread, so that the bits do not depend on the machine's load."""
+    shape = block.architecture
+    rows = [row for name in block.observables for row in REGISTRY[name].rows]
+    codes = np.array(rows, dtype=np.int64)
+    # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
+    lams, times = np.array(block.lams), np.array(block.times)
+    out = np.empty((block.seeds.size, codes.size, times.size, lams.size))
+    status = np.empty((block.seeds.size, lams.size), dtype=np.uint8)
+    with threadpool_limits(limits=1, user_api="blas"):
+        problem = kernels.draw_problems(
+            shape.n_i,
+            shape.n_h,
+            shape.n_o,
+            block.seeds.tolist(),
+            block.n_samples,
+            block.target_scale,
+            block.init_kind,
+            block.init_scale,
+        )
+        if block.method == "exact":
+            kernels.closed_form(problem, lams, times, codes, out, status)
+        else:
+            steps = recorded_steps(times, block.learning_rate)
+            kernels.gradient_descent(
+                problem, lams, block.learning_rate, steps, codes, out, status
+            )
+    return Result(_by_observable(block.observables, rows, out), status)
+
+
+def _by_observable(
+    names: tuple[str, ...], rows: list[Row], out: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Split out (S, R, T, L) into the layout of the store: (S, L, T), and a last axis for layers."""
+    values, first = {}, 0
+    for name in names:
+        count = len(REGISTRY[name].rows)
+        part = np.moveaxis(out[:, first : first + count], 1, -1).swapaxes(1, 2)
+        values[name] = part if REGISTRY[name].dims else part[..., 0]
+        first += count
+    return values
+
+
+def run_block(block: Block, path: str) -> Receipt:
+    """Compute one block and write it to the store at `path`; the task that Dask runs."""
+    start = perf_counter()
+    result = compute(block)
+    store.write(path, block.region, result.values, result.status)
+    return Receipt(
+        points=result.status.size,
+        diverged=int(np.count_nonzero(result.status == Status.DIVERGED)),
+        failed=int(np.count_nonzero(result.status == Status.FAILED)),
+        seconds=perf_counter() - start,
+    )

@@ -1,0 +1,166 @@
+"""What a sweep will take: its blocks, points, bytes, files and time, known before any work."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError
+from fastlin.observables import REGISTRY
+from fastlin.sweeps.block import Block
+from fastlin.sweeps.spec import Spec
+
+# A block should hold some megabytes, so that files are few, and take seconds, so that little is lost.
+BLOCK_BYTES = 4_000_000
+BLOCK_SECONDS = 10.0
+# Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
+# is written, in float64 whatever the store's dtype.
+WORKING_COPIES = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec cut into blocks of `seeds_per_block` seeds."""
+
+    spec: Spec
+    seeds_per_block: int
+
+    @classmethod
+    def of(cls, spec: Spec) -> "Plan":
+        """Cut a spec into blocks of about 4 MB and at most 10 s, as far as one seed allows."""
+        seconds = max(
+            seconds_per_seed(spec, method, architecture)
+            for method in spec.methods
+            for architecture in spec.architectures
+        )
+        by_bytes, by_time = BLOCK_BYTES / bytes_per_seed(spec), BLOCK_SECONDS / seconds
+        seeds = max(1, min(int(by_bytes), int(by_time), spec.seeds.size))
+        return cls(spec, seeds)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of blocks along each dimension of the grid of points."""
+        return tuple(
+            math.ceil(size / chunk)
+            for size, chunk in zip(self.spec.point_dims.values(), self.chunk, strict=True)
+        )
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        """Points of a block along each dimension: one each, but for the seeds and all lam."""
+        ones = (1,) * (len(self.spec.point_dims) - 2)
+        return (*ones, self.seeds_per_block, self.spec.lams.size)
+
+    @property
+    def block_count(self) -> int:
+        """Number of blocks."""
+        return math.prod(self.grid)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the complete store: values and status, without metadata."""
+        per_seed = bytes_per_seed(self.spec) + self.spec.lams.size
+        return per_seed * self.spec.points // self.spec.lams.size
+
+    @property
+    def files(self) -> int:
+        """Number of chunk files of the complete store."""
+        return self.block_count * (len(self.spec.observables) + 1)
+
+    @property
+    def block_memory(self) -> int:
+        """Bytes that one block needs while it runs."""
+        per_seed = bytes_per_seed(self.spec) * 8 // np.dtype(self.spec.dtype).itemsize
+        return WORKING_COPIES * per_seed * self.seeds_per_block
+
+    def seconds(self, workers: int) -> float:
+        """Estimated time on `workers` cores like the one that the costs below were measured on."""
+        spec = self.spec
+        rates = max(1, spec.learning_rates.size if spec.learning_rate_axis else 1)
+        total = sum(
+            seconds_per_seed(spec, method, architecture)
+            for method in spec.methods
+            for architecture in spec.architectures
+        )
+        return total * spec.init_scales.size * rates * spec.seeds.size / workers
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield every block, in the order of the store."""
+        spec = self.spec
+        names = list(spec.point_dims)
+        for index in product(*(range(size) for size in self.grid)):
+            at = dict(zip(names, index, strict=True))
+            region = tuple(
+                slice(i * step, min((i + 1) * step, size))
+                for i, step, size in zip(index, self.chunk, spec.point_dims.values(), strict=True)
+            )
+            rates = spec.learning_rates
+            yield Block(
+                region=region,
+                architecture=spec.architectures[at["architecture"]],
+                init_scale=float(spec.init_scales[at["init_scale"]]),
+                method=spec.methods[at.get("method", 0)],
+                learning_rate=float(rates[at.get("learning_rate", 0)]) if rates.size else math.nan,
+                seeds=spec.seeds[region[-2]],
+                lams=spec.lams,
+                times=spec.times,
+                n_samples=spec.n_samples,
+                target_scale=spec.target_scale,
+                init_kind=spec.init_kind,
+                observables=spec.observables,
+            )
+
+    def check_resources(self, path: str, workers: int, memory: int, done: int = 0) -> None:
+        """Raise if the disk or the memory cannot hold what is still to be computed."""
+        folder = Path(path).absolute()
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+        needed = self.bytes * (self.block_count - done) // self.block_count
+        if needed > free:
+            raise InputError(
+                f"the sweep needs {readable_size(needed)} more on the disk of {path}, which has {readable_size(free)} "
+                "free; choose another place, float32, fewer observables, times or seeds"
+            )
+        if self.block_memory * workers > memory:
+            raise InputError(
+                f"{workers} blocks at a time need {readable_size(self.block_memory * workers)} of memory and "
+                f"{readable_size(memory)} are there; use fewer workers, times or lam"
+            )
+
+
+def bytes_per_seed(spec: Spec) -> int:
+    """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
+    numbers = sum(len(REGISTRY[name].rows) for name in spec.observables)
+    return spec.lams.size * spec.times.size * numbers * np.dtype(spec.dtype).itemsize
+
+
+def seconds_per_seed(spec: Spec, method: str, shape: Architecture) -> float:
+    """Estimate the time of all lam of one seed from the operations of the kernels.
+
+    Nanoseconds per exponential, per multiply-add and per draw as measured on one core of an AVX-512
+    server; within a factor of two elsewhere.
+    """
+    n, width = shape.n_i + shape.n_o, min(shape.n_h, max(shape.n_i, shape.n_o))
+    observing = 0.4 * (width * shape.n_i * shape.n_o + 4 * width**2 * n)
+    setup = 60e-6 + 2e-9 * n**3
+    if method == "exact":
+        each = 6.0 * n * (width + 2) + 1.0 * n * width**2 + observing
+        return setup + 1e-9 * spec.lams.size * spec.times.size * each
+    steps = spec.times[-1] / spec.learning_rates[0]
+    step = 0.17 * 2 * n * width**2
+    return setup + 1e-9 * spec.lams.size * (steps * step + spec.times.size * observing)
+
+
+def readable_size(count: float) -> str:
+    """Return a number of bytes for people to read."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"

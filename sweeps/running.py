@@ -1,0 +1,199 @@
+"""Run a sweep: a bounded window of blocks on a Dask client, each worker writing its own chunks."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from distributed import Client, as_completed
+from distributed.system import MEMORY_LIMIT
+
+from fastlin.errors import InputError, whole
+from fastlin.sweeps import store
+from fastlin.sweeps.block import Block, compute, run_block
+from fastlin.sweeps.plan import Plan
+from fastlin.sweeps.progress import Silent
+from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.tally import Tally, tally
+
+WINDOW = 2  # blocks in flight per thread: one runs, one waits
+MAX_WORKERS = 4096
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did, and what the store holds after it."""
+
+    store: str
+    points: int
+    ok: int
+    diverged: int
+    failed: int
+    pending: int
+    blocks: int
+    computed_blocks: int
+    seconds: float
+
+
+class StoppedError(RuntimeError):
+    """A run ended before its time; what was done is in the store, and the message says how to go on."""
+
+
+def local_threads() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def checked_workers(workers: int | None) -> int:
+    """Return a number of workers that was given, or that of the cores."""
+    return local_threads() if workers is None else whole("workers", workers, 1, MAX_WORKERS)
+
+
+def run_sweep(
+    spec: Spec | Mapping[str, Any] | str | Path,
+    path: str | Path,
+    client: Client | None = None,
+    *,
+    workers: int | None = None,
+    resume: bool = True,
+    progress: Silent | None = None,
+) -> Report:
+    """Run a sweep into a Zarr store, or go on with one that was interrupted.
+
+    Parameters
+    ----------
+    spec : Spec, mapping, str or Path
+        A spec, its content, a TOML file, or the name of a preset.
+    path : str or Path
+        The store. Only blocks without their commit mark are computed.
+    client : distributed.Client, optional
+        Where to run; its workers must see `path`. By default threads of this process, one per core.
+    workers : int, optional
+        Run in this many processes of one thread each instead.
+    resume : bool
+        False refuses a store that is there already.
+    progress : optional
+        One of `fastlin.sweeps.progress`; silent by default.
+
+    Returns
+    -------
+    Report
+        Counts of points and blocks.
+
+    Raises
+    ------
+    InputError
+        If the spec is not valid, the store is that of another spec, or disk or memory do not suffice.
+    StoppedError
+        If a block could not be written. The store stays resumable.
+    """
+    start = perf_counter()
+    place, show = str(path), progress or Silent()
+    if not isinstance(spec, Spec):
+        spec = Spec.from_dict(spec) if isinstance(spec, Mapping) else Spec.load(spec)
+    plan, before = _prepare(spec, place, checked_workers(workers), resume)
+    todo = (block for block in plan.blocks() if _corner(block) not in before.complete)
+    computed = 0
+    if before.pending:
+        show.note("compiling kernels (some seconds, once per machine and version)")
+        _warm(plan)
+        with show, _client(client, workers) as engine:
+            show.begin(before.points, before.done)
+            computed = _drive(engine, todo, place, show)
+    after = tally(place)
+    return Report(
+        store=place,
+        points=after.points,
+        ok=after.ok,
+        diverged=after.diverged,
+        failed=after.failed,
+        pending=after.pending,
+        blocks=after.blocks,
+        computed_blocks=computed,
+        seconds=perf_counter() - start,
+    )
+
+
+def _prepare(spec: Spec, path: str, workers: int, resume: bool) -> tuple[Plan, Tally]:
+    """Create or check the store; its own chunks, where it is there, decide the blocks."""
+    plan = Plan.of(spec)
+    if not store.exists(path):
+        plan.check_resources(path, workers, MEMORY_LIMIT)
+        store.create(path, spec, plan.chunk)
+    elif not resume:
+        raise InputError(f"{path} is there already; remove it, choose another, or allow --resume")
+    else:
+        store.check_same(path, spec)
+    before = tally(path)
+    plan = Plan(spec, before.chunk[-2])
+    plan.check_resources(path, workers, MEMORY_LIMIT, done=len(before.complete))
+    return plan, before
+
+
+def _corner(block: Block) -> tuple[int, ...]:
+    return tuple(part.start for part in block.region)
+
+
+def _warm(plan: Plan) -> None:
+    """Compile what the sweep needs on one point, once, before several workers would."""
+    seen = set()
+    for block in plan.blocks():
+        if block.method not in seen:
+            seen.add(block.method)
+            tiny = {"seeds": block.seeds[:1], "lams": block.lams[:1], "times": np.zeros(1)}
+            compute(Block(**{**vars(block), **tiny}))
+        if len(seen) == len(plan.spec.methods):
+            break
+
+
+@contextmanager
+def _client(client: Client | None, workers: int | None) -> Iterator[Client]:
+    if client is not None:
+        yield client
+        return
+    local: dict[str, Any] = {
+        "dashboard_address": None,
+        "set_as_default": False,
+        "silence_logs": logging.CRITICAL,  # a run that is stopped says so itself, in one line
+    }
+    if workers is None:
+        local |= {"processes": False, "n_workers": 1, "threads_per_worker": local_threads()}
+    else:
+        local |= {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1"}
+    with Client(**local) as engine:
+        yield engine
+
+
+def _drive(client: Client, blocks: Iterator[Block], path: str, show: Silent) -> int:
+    """Keep the window full until all blocks are done; return how many were."""
+    target = os.path.abspath(path)
+    window = WINDOW * max(1, sum(client.nthreads().values()))
+
+    def submit(block: Block) -> Any:
+        return client.submit(run_block, block, target, pure=False)
+
+    flying = {submit(block) for block in islice(blocks, window)}
+    futures = as_completed(list(flying), loop=client.loop)
+    done = 0
+    for future in futures:
+        flying.remove(future)
+        try:
+            receipt = future.result()
+        except OSError as error:
+            client.cancel(list(flying))
+            raise StoppedError(
+                f"writing to {path} failed: {error.strerror or error}; what is complete stays, "
+                "run the same command again to go on"
+            ) from error
+        done += 1
+        show.advance(receipt.points)
+        for block in islice(blocks, 1):
+            flying.add(following := submit(block))
+            futures.add(following)
+    return done
