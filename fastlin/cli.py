@@ -15,9 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SpecArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A TOML file, or the name of a preset.")
-]
+SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or the name of a preset.")]
 StoreArgument = Annotated[str, typer.Argument(metavar="PATH", help="The store of a sweep.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -64,9 +62,7 @@ def run(
 @app.command()
 def plan(
     spec: SpecArgument,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Cores to plan for.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Cores to plan for.")] = None,
     as_json: Json = False,
 ) -> None:
     """Tell what a sweep would take: points, blocks, bytes, files, time. Touches nothing."""
@@ -153,9 +149,7 @@ def plot(
 
 @app.command()
 def presets(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Print the spec of this one.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the spec of this one.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the presets, or print one, to start a spec of your own from."""

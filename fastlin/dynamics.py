@@ -2,27 +2,26 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastlin import kernels
 from fastlin.errors import InputError, SaddleWarning, array, real, whole
 from fastlin.errors import times as checked_times
+from fastlin.kernels.jit import Array
 from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
 from fastlin.observables import Observable, Trajectory, select
 from fastlin.solve import evolve
 from fastlin.task import Task
 
-Array = NDArray[np.float64]
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
 
-def exact(
-    task: Task, net: Network, times: ArrayLike, observables: Sequence[str] | None = None
-) -> xr.Dataset:
+def exact(task: Task, net: Network, times: ArrayLike, observables: Sequence[str] | None = None) -> xr.Dataset:
     """Evaluate the exact solution of the learning dynamics of one network.
 
     Parameters
@@ -69,7 +68,7 @@ def exact(
             "weights=(w1, w2)), or gradient_descent, which takes any weights"
         )
     moments = checked_times(times)
-    path = evolve(task.sigma_yx, net.w1, net.w2, np.float64(net.lam), np.append(moments, 0.0))
+    path = evolve(task.sigma_yx, net.w1, net.w2, np.array(net.lam), np.append(moments, 0.0))
     if np.isinf(moments).any() and path.saddle:
         warnings.warn(
             "the start has no component along one of the fastest growing directions: at t = inf the flow "
@@ -78,9 +77,7 @@ def exact(
             stacklevel=2,
         )
     qqt = path.q @ np.swapaxes(path.q, -1, -2)
-    trajectory = Trajectory(
-        qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size)
-    )
+    trajectory = Trajectory(qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size))
     return _dataset(trajectory, moments, select(observables), net, {"method": "exact"})
 
 
@@ -127,20 +124,19 @@ def gradient_descent(
     rate = real("learning_rate", learning_rate, 0.0, above=True)
     count = whole("steps", steps, 1, MAX_STEPS)
     recorded = np.arange(0, count + 1, whole("every", every, 1, count))
+    times = np.asarray(recorded * rate, dtype=np.float64)
     w1, w2 = net.w1.copy(), net.w2.copy()
     path1, path2 = np.empty((recorded.size, *w1.shape)), np.empty((recorded.size, *w2.shape))
     inputs = None if task.whitened else task.sigma_xx
-    kernels.descend(
-        w1, w2, np.ascontiguousarray(task.sigma_yx), inputs, rate, recorded, path1, path2
-    )
+    kernels.descend(w1, w2, np.ascontiguousarray(task.sigma_yx), inputs, rate, recorded, path1, path2)
     q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
-    _check_convergence(q, recorded * rate, rate, task)
+    _check_convergence(q, times, rate, task)
     balance = np.swapaxes(path2, -1, -2) @ path2 - path1 @ np.swapaxes(path1, -1, -2)
     drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
     qqt = q @ np.swapaxes(q, -1, -2)
     trajectory = Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift)
     attributes = {"method": "gradient_descent", "learning_rate": rate}
-    return _dataset(trajectory, recorded * rate, select(observables), net, attributes)
+    return _dataset(trajectory, times, select(observables), net, attributes)
 
 
 def _check_pair(task: Task, net: Network) -> None:
@@ -172,13 +168,12 @@ def _dataset(
     times: Array,
     observables: list[Observable],
     net: Network,
-    attributes: dict[str, str | float],
+    attributes: dict[str, Any],
 ) -> xr.Dataset:
     variables = {
-        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes)
-        for entry in observables
+        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes) for entry in observables
     }
-    coordinates: dict[str, object] = {"time": ("time", times, TIME_ATTRIBUTES)}
+    coordinates: dict[str, Any] = {"time": ("time", times, TIME_ATTRIBUTES)}
     if any("layer" in entry.dims for entry in observables):
         coordinates["layer"] = ["w1", "w2"]
     shape = net.architecture

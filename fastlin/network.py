@@ -3,16 +3,16 @@
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, array, choice, real, whole
 from fastlin.kernels import INIT_POWER, balanced_scales
+from fastlin.kernels.jit import Array
 from fastlin.kernels.problems import Factors, draw_product, factorise
 from fastlin.kernels.random import MAX_SEED, Stream, generator
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, Task
 
-Array = NDArray[np.float64]
 Balance = Literal["strict", "support", "none"]
 
 # Residual of Q (D - lam I) = 0 relative to |Q|^3: weights written with ten digits still count.

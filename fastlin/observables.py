@@ -11,13 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastlin.errors import InputError, suggest
 from fastlin.kernels import Row
+from fastlin.kernels.jit import Array
 from fastlin.task import Task
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Trajectory:
     @cached_property
     def ntk_norm(self) -> Array:
         """|K_t|_F / P (T,)."""
-        return np.sqrt(self.inner(self.qqt))
+        return np.asarray(np.sqrt(self.inner(self.qqt)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class Observable:
     default: bool = True
 
     @property
-    def attributes(self) -> dict[str, str]:
+    def attributes(self) -> dict[str, Any]:
         """Metadata for a variable of a Dataset or a store."""
         return {"long_name": self.doc, "units": self.unit, "equation": self.equation}
 
@@ -107,12 +105,12 @@ def _kernel_distance(path: Trajectory) -> Array:
     start = Trajectory(path.start[None], path.start, path.n_h, path.task, path.balance_drift[:1])
     with np.errstate(invalid="ignore"):  # a network of zero weights has no kernel to be distant from
         cosine = path.inner(path.start) / start.ntk_norm / path.ntk_norm
-    return 1.0 - np.minimum(cosine, 1.0)
+    return np.asarray(1.0 - np.minimum(cosine, 1.0))
 
 
 def _weight_norms(path: Trajectory) -> Array:
     traces = [np.trace(block, axis1=-2, axis2=-1) for block in (path.w1tw1, path.w2w2t)]
-    return np.sqrt(np.stack(traces, axis=-1))
+    return np.asarray(np.sqrt(np.stack(traces, axis=-1)))
 
 
 def _effective_rank(path: Trajectory) -> Array:

@@ -1,4 +1,4 @@
-"""Pictures: axes in, axes out, no global state of Matplotlib, colours that colour-blind readers tell apart."""
+"""Pictures: axes in, axes out, no global state of Matplotlib, colour-blind-safe colours."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,8 @@ from fastlin.errors import InputError, suggest
 from fastlin.observables import REGISTRY
 
 # Okabe & Ito (2008): distinct for all common forms of colour blindness, and in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# Its black is left to the closed form.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 COLOUR_MAP = "cividis"
 SYMBOLS = {
     "lam": r"relative scale $\lambda$",
@@ -31,7 +32,7 @@ SYMBOLS = {
 
 
 def phase_diagram(
-    da: xr.DataArray, x: str = "lam", y: str = "time", ax: Axes | None = None
+    da: xr.DataArray, x: str = "lam", y: str = "time", ax: Axes | None = None, **mesh: Any
 ) -> Axes:
     """Draw an observable over two axes of a sweep, in the mean over seeds.
 
@@ -44,10 +45,14 @@ def phase_diagram(
         has no place on it and t = inf on none, so these are left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
+    **mesh
+        Properties of the mesh, such as cmap, vmin and vmax. The axes' last collection is the mesh.
 
     Returns
     -------
     matplotlib.axes.Axes
+        With a colour bar beside it, unless vmin and vmax are given: then panels share a scale, and
+        one bar for all is the caller's.
 
     Raises
     ------
@@ -66,12 +71,13 @@ def phase_diagram(
             raise InputError(f"{name} has fewer than two values that can be drawn; choose another axis")
         if _logarithmic(values):
             axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    mesh = ax.pcolormesh(
-        _edges(grid[x].values), _edges(grid[y].values), grid.values, cmap=COLOUR_MAP, rasterized=True
-    )
+    properties: dict[str, Any] = {"cmap": COLOUR_MAP, "rasterized": True} | mesh
+    borders = _edges(grid[x].values), _edges(grid[y].values)
+    drawn = ax.pcolormesh(*borders, grid.values, **properties)
     ax.set_xlabel(SYMBOLS.get(x, x))
     ax.set_ylabel(SYMBOLS.get(y, y))
-    ax.figure.colorbar(mesh, ax=ax, label=_label(da))
+    if not {"vmin", "vmax"} <= mesh.keys():
+        ax.figure.colorbar(drawn, ax=ax, label=_label(da))
     return ax
 
 
@@ -105,6 +111,8 @@ def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: An
         spread = da.std("seed").squeeze().values
         low, high = mean.values - spread, mean.values + spread
         ax.fill_between(mean[x].values, low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    if _logarithmic(mean[x].values):
+        ax.set_xscale("log")
     ax.set_xlabel(SYMBOLS.get(x, x))
     ax.set_ylabel(_label(da))
     return ax
@@ -138,8 +146,8 @@ def dynamics(
         If an observable is missing, or there are not five axes.
     """
     panels = ("loss", "network_function", "w1tw1", "w2w2t", "ntk")
-    for dataset, kind in ((exact, "exact"), (gd, "gradient_descent")):
-        for name in panels if dataset is not None else ():
+    for kind, dataset in {"exact": exact, "gradient_descent": exact if gd is None else gd}.items():
+        for name in panels:
             if name not in dataset:
                 raise InputError(
                     f"the Dataset of {kind} lacks {name!r}; ask for it: observables={list(panels)}"
@@ -191,43 +199,52 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     da.attrs = dataset[observable].attrs
     if "layer" in da.dims:
         raise InputError(f"{observable} has a value per layer; draw ds.{observable}.sel(layer=...)")
-    if "method" in da.dims:
-        da = da.isel({"method": 0})
-    if "learning_rate" in da.dims and "learning_rate" not in (x, y):
-        da = da.isel({"learning_rate": 0})
     y = y or ("init_scale" if da.sizes["init_scale"] > 1 else "time")
-    if "init_scale" not in (x, y):
-        da = da.isel({"init_scale": da.sizes["init_scale"] // 2})
-    if "time" not in (x, y):
-        da = da.isel({"time": -1})
-    if "lam" not in (x, y):
-        da = da.isel({"lam": da.sizes["lam"] // 2})
-    da = da.load()
+    kept = (x, y, "architecture", "seed")
+    others = {str(name): _usual(da, str(name)) for name in da.dims if name not in kept}
+    da = da.isel(others).load()
+    means = da.mean("seed") if "seed" in da.dims else da
+    scale = {"vmin": float(means.min()), "vmax": float(means.max())}
     count = da.sizes["architecture"]
     figure, panels = plt.subplots(
-        1, count + 1, figsize=(3.4 * (count + 1), 3.1), layout="constrained", squeeze=False
+        1, count + 1, figsize=(2.7 * count + 5.0, 2.8), layout="constrained", squeeze=False
     )
     *diagrams, last = panels[0]
     for index, ax in enumerate(diagrams):
         one = da.isel({"architecture": index})
         shape = Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o")))
-        title = f"{shape.family} {shape}"
-        phase_diagram(one, x, y, ax)
-        ax.set_title(title)
-        late = one if y not in one.dims else one.isel({y: -1 if y == "time" else one.sizes[y] // 2})
-        profile(late, x, last, color=COLOURS[index % len(COLOURS)], label=title)
+        phase_diagram(one, x, y, ax, **scale)
+        ax.set_title(f"{shape.family} {shape}")
+        ax.label_outer()
+        late = one.isel({y: _usual(one, y)})
+        label = f"{shape.family} {shape}"
+        profile(late, x, last, color=COLOURS[index % len(COLOURS)], label=label)
+    figure.colorbar(diagrams[-1].collections[-1], ax=diagrams, label=_label(da), pad=0.01)
     last.set_title(_where(late, x))
-    last.legend(fontsize="small", frameon=False)
+    last.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _usual(da: xr.DataArray, name: str) -> int:
+    """Return the index at which an axis is looked at when nothing else is said.
+
+    The last time, the weight scale and the lam nearest to 1 and 0, and the first of all else.
+    """
+    values = da[name].values
+    if name == "time":
+        return values.size - 1
+    if name == "init_scale":
+        return int(np.argmin(np.abs(np.log(values))))
+    return int(np.argmin(np.abs(values))) if name == "lam" else 0
 
 
 def _where(da: xr.DataArray, x: str) -> str:
     """Say at which values of time and scale a profile was taken."""
-    parts = []
-    for name, symbol in (("time", r"t/\tau"), ("init_scale", r"\sigma")):
+    parts = [str(da["method"].values).replace("_", " ")] if "method" in da.coords else []
+    for name, symbol in (("time", r"t/\tau"), ("lam", r"\lambda"), ("init_scale", r"\sigma")):
         if name != x and name in da.coords and da[name].ndim == 0:
             value = float(da[name])
-            number = r"\infty" if np.isinf(value) else f"{value:g}"
+            number = r"\infty" if np.isinf(value) else f"{value:.3g}"
             parts.append(f"${symbol} = {number}$")
     return ", ".join(parts)
 
@@ -237,13 +254,13 @@ def _mean_over_seeds(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
         if name not in da.dims:
             raise InputError(f"{name!r} is no dimension here; {suggest(name, [str(d) for d in da.dims])}")
     mean = da.mean("seed") if "seed" in da.dims and "seed" not in kept else da
-    for name in mean.dims:
-        if name not in kept and mean.sizes[name] > 1:
+    others = [str(name) for name in mean.dims if name not in kept]
+    for name in others:
+        if mean.sizes[name] > 1:
             raise InputError(
-                f"dimension {name!r} has {mean.sizes[name]} values; select one first: "
-                f".isel({{{str(name)!r}: 0}})"
+                f"dimension {name!r} has {mean.sizes[name]} values; select one first: .isel({{{name!r}: 0}})"
             )
-    return mean.squeeze([name for name in mean.dims if name not in kept])
+    return mean.squeeze(others)
 
 
 def _logarithmic(values: NDArray[Any]) -> bool:
@@ -270,7 +287,9 @@ def _label(da: xr.DataArray) -> str:
     name = str(da.name)
     if name not in REGISTRY:
         return name
-    return f"{name.replace('_', ' ')} ${REGISTRY[name].symbol}$"
+    entry = REGISTRY[name]
+    words = "" if entry.dims and not entry.rows else f"{name.replace('_', ' ')} "
+    return f"{words}${entry.symbol}$"
 
 
 def _entries(

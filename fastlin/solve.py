@@ -8,9 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastlin import kernels
 from fastlin.errors import InputError, array
 from fastlin.errors import times as checked_times
+from fastlin.kernels.jit import Array
 from fastlin.network import checked_lam
-
-Array = NDArray[np.float64]
 
 
 class Evolution(NamedTuple):

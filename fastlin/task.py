@@ -3,15 +3,14 @@
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, array, real, whole
+from fastlin.kernels.jit import Array
 from fastlin.kernels.problems import TargetDraws, draw_targets, target_unit
 from fastlin.kernels.random import MAX_SEED, Stream, generator
-
-Array = NDArray[np.float64]
 
 # Of the entries of X X^T / P - I: what a double-precision whitening leaves behind, with room.
 WHITE_TOLERANCE = 1e-9

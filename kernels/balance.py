@@ -2,7 +2,7 @@
 
 import math
 
-from .jit import jit
+from fastlin.kernels.jit import Array, jit
 
 
 @jit
@@ -19,7 +19,7 @@ def balanced_scales(p: float, lam: float) -> tuple[float, float]:
 
 
 @jit
-def balanced_start(u, p, v, lam, q):  # type: ignore[no-untyped-def]
+def balanced_start(u: Array, p: Array, v: Array, lam: Array, q: Array) -> None:
     """Write Q(0) of every lam in the SVD basis of the task.
 
     u (N_o, k_o), p (k,), v (N_i, k_i), lam (L,); writes q (N_i + N_o, max(k_i, k_o), L).

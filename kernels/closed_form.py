@@ -12,12 +12,13 @@ import math
 
 import numpy as np
 
-from .balance import balanced_start
-from .codes import Status
-from .echelon import EPSILON, echelon
-from .eigenbasis import eigen_system, from_eigenbasis, to_eigenbasis
-from .jit import jit
-from .observables import observe, start_norms
+from fastlin.kernels.balance import balanced_start
+from fastlin.kernels.codes import Status
+from fastlin.kernels.echelon import EPSILON, echelon
+from fastlin.kernels.eigenbasis import eigen_system, from_eigenbasis, to_eigenbasis
+from fastlin.kernels.jit import Array, Codes, Integers, jit
+from fastlin.kernels.observables import observe, start_norms
+from fastlin.kernels.problems import Problem
 
 # Lanes that are worked on together: (N, H, L) stays in the first-level cache for small networks.
 LANES = 64
@@ -41,7 +42,7 @@ def _saturation(w: float, t: float) -> float:
 
 
 @jit
-def _scale(k, w, growth, t, top, stack, out):  # type: ignore[no-untyped-def]
+def _scale(k: Array, w: Array, growth: Array, t: float, top: Array, stack: Array, out: Array) -> None:
     """Write D (diagonal of top), sqrt(phi) K D (stack) and exp(wt) K D (out)."""
     n, width, lanes = k.shape
     top[...] = 0.0
@@ -63,7 +64,7 @@ def _scale(k, w, growth, t, top, stack, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _triangularise(top, stack, work):  # type: ignore[no-untyped-def]
+def _triangularise(top: Array, stack: Array, work: Array) -> None:
     """Householder QR of [top; stack], top upper triangular (H, H, L): leaves R in top, spends stack."""
     n, width, lanes = stack.shape
     head, factor, along = work[0], work[1], work[2]
@@ -92,7 +93,7 @@ def _triangularise(top, stack, work):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _divide(out, top):  # type: ignore[no-untyped-def]
+def _divide(out: Array, top: Array) -> None:
     """out <- out R^-1 with R upper triangular in top."""
     n, width, lanes = out.shape
     for i in range(n):
@@ -105,7 +106,7 @@ def _divide(out, top):  # type: ignore[no-untyped-def]
 
 
 @jit
-def evolve(k, w, growth, t, scratch, out):  # type: ignore[no-untyped-def]
+def evolve(k: Array, w: Array, growth: Array, t: float, scratch: Array, out: Array) -> None:
     """Write K(t) into out (N, H, L), for the echelon form k and any t in [0, inf].
 
     scratch (H + N + 3, H, L) with H >= 1.
@@ -118,7 +119,7 @@ def evolve(k, w, growth, t, scratch, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def solve(k, w, times, out):  # type: ignore[no-untyped-def]
+def solve(k: Array, w: Array, times: Array, out: Array) -> Array:
     """Closed form of a batch of networks: K = P^T Q(0), (N, H, L), becomes its echelon form.
 
     w (N, L), times (T,); writes out (T, N, H, L) with QQ^T(t) = P out out^T P^T, and returns
@@ -134,7 +135,9 @@ def solve(k, w, times, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def closed_form(problem, lam, times, rows, out, status):  # type: ignore[no-untyped-def]
+def closed_form(
+    problem: Problem, lam: Array, times: Array, rows: Integers, out: Array, status: Codes
+) -> None:
     """Observables of the exact solution for a block: S seeds, all lam, all times.
 
     problem: `Problem` of S seeds; lam (L,); times (T,), any order, inf allowed; rows (R,) codes of `Row`.

@@ -2,13 +2,13 @@
 
 import math
 
-from .jit import jit
+from fastlin.kernels.jit import Array, jit
 
 EPSILON = 2.0**-52
 
 
 @jit
-def echelon(k, w, growth):  # type: ignore[no-untyped-def]
+def echelon(k: Array, w: Array, growth: Array) -> None:
     """Bring k (N, H, L) to lower echelon form by rotations of the hidden space, in place.
 
     Column h then starts at the row of the fastest direction that it alone can reach, and grows at most
@@ -40,7 +40,7 @@ def echelon(k, w, growth):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _reflect(k, row, column, norm, lane):  # type: ignore[no-untyped-def]
+def _reflect(k: Array, row: int, column: int, norm: float, lane: int) -> None:
     """Householder reflection of the hidden space that clears k[row, column + 1 :]; rows above are done."""
     n, width, _ = k.shape
     pivot = k[row, column, lane]

@@ -7,11 +7,11 @@ Legend: s (m, L), lam (L,), w (N, L), cosine and sine (m, L), q and k (N, H, L) 
 
 import math
 
-from .jit import jit
+from fastlin.kernels.jit import Array, jit
 
 
 @jit
-def eigen_system(s, lam, n_i, n_o, w, cosine, sine):  # type: ignore[no-untyped-def]
+def eigen_system(s: Array, lam: Array, n_i: int, n_o: int, w: Array, cosine: Array, sine: Array) -> None:
     """Write the eigenvalues w and, for each singular value, the angle of the eigenvector of +r.
 
     ``r = hypot(s, lam/2)``, ``sin^2 a = (1 + lam/(2r)) / 2``; the smaller of sine and cosine comes from
@@ -34,7 +34,7 @@ def eigen_system(s, lam, n_i, n_o, w, cosine, sine):  # type: ignore[no-untyped-
 
 
 @jit
-def to_eigenbasis(q, cosine, sine, n_i, k):  # type: ignore[no-untyped-def]
+def to_eigenbasis(q: Array, cosine: Array, sine: Array, n_i: int, k: Array) -> None:
     """Write k = P^T q, from inputs and outputs in the SVD basis to eigen-directions of F."""
     n, width, lanes = q.shape
     m = cosine.shape[0]
@@ -51,7 +51,7 @@ def to_eigenbasis(q, cosine, sine, n_i, k):  # type: ignore[no-untyped-def]
 
 
 @jit
-def from_eigenbasis(k, cosine, sine, n_i, q):  # type: ignore[no-untyped-def]
+def from_eigenbasis(k: Array, cosine: Array, sine: Array, n_i: int, q: Array) -> None:
     """Write q = P k, the inverse of `to_eigenbasis`."""
     n, width, lanes = q.shape
     m = cosine.shape[0]

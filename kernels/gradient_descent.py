@@ -8,18 +8,19 @@ import math
 
 import numpy as np
 
-from .balance import balanced_start
-from .closed_form import LANES
-from .codes import Status
-from .jit import jit
-from .observables import observe, start_norms
+from fastlin.kernels.balance import balanced_start
+from fastlin.kernels.closed_form import LANES
+from fastlin.kernels.codes import Status
+from fastlin.kernels.jit import Array, Codes, Integers, jit
+from fastlin.kernels.observables import observe, start_norms
+from fastlin.kernels.problems import Problem
 
 # |Q|^2 this far above both its start and the target is no transient: cubic growth has taken over.
 BLOW_UP = 1e12
 
 
 @jit
-def _scaled_gram(q, first, last, rate, gram):  # type: ignore[no-untyped-def]
+def _scaled_gram(q: Array, first: int, last: int, rate: float, gram: Array) -> None:
     """gram (H, H, L) = rate * Q^T Q over rows first..last-1."""
     _, width, lanes = q.shape
     for h in range(width):
@@ -34,7 +35,9 @@ def _scaled_gram(q, first, last, rate, gram):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _half_step(q, s, rate, first, last, other, gram, new):  # type: ignore[no-untyped-def]
+def _half_step(
+    q: Array, s: Array, rate: float, first: int, last: int, other: int, gram: Array, new: Array
+) -> None:
     """new = Q + rate S Q_other - Q gram, for the rows first..last-1 of one layer."""
     _, width, lanes = q.shape
     for i in range(first, last):
@@ -50,7 +53,7 @@ def _half_step(q, s, rate, first, last, other, gram, new):  # type: ignore[no-un
 
 
 @jit
-def gram_step(q, s, rate, n_i, gram, new):  # type: ignore[no-untyped-def]
+def gram_step(q: Array, s: Array, rate: float, n_i: int, gram: Array, new: Array) -> None:
     """One step of all lanes, O(H^2 N): q (N, H, L), s (m, L) diagonal target, scratch gram (H, H, L)."""
     n = q.shape[0]
     _scaled_gram(q, n_i, n, rate, gram)
@@ -60,7 +63,7 @@ def gram_step(q, s, rate, n_i, gram, new):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _mark_diverged(q, bound, status):  # type: ignore[no-untyped-def]
+def _mark_diverged(q: Array, bound: Array, status: Codes) -> None:
     """Set DIVERGED where |Q|^2 is not finite or beyond its bound (L,)."""
     for lane in range(status.size):
         total = 0.0
@@ -72,7 +75,15 @@ def _mark_diverged(q, bound, status):  # type: ignore[no-untyped-def]
 
 
 @jit
-def gradient_descent(problem, lam, learning_rate, steps, rows, out, status):  # type: ignore[no-untyped-def]
+def gradient_descent(
+    problem: Problem,
+    lam: Array,
+    learning_rate: float,
+    steps: Integers,
+    rows: Integers,
+    out: Array,
+    status: Codes,
+) -> None:
     """Observables of gradient descent for a block: S seeds, all lam, recorded after each of `steps`.
 
     problem: `Problem` of S seeds; lam (L,); steps (T,) ascending; rows (R,) codes of `Row`.
@@ -111,7 +122,16 @@ def gradient_descent(problem, lam, learning_rate, steps, rows, out, status):  # 
 
 
 @jit
-def descend(w1, w2, sigma_yx, sigma_xx, learning_rate, steps, path1, path2):  # type: ignore[no-untyped-def]
+def descend(
+    w1: Array,
+    w2: Array,
+    sigma_yx: Array,
+    sigma_xx: Array | None,
+    learning_rate: float,
+    steps: Integers,
+    path1: Array,
+    path2: Array,
+) -> None:
     """Gradient descent of one network on its weights, for any inputs.
 
     w1 (N_h, N_i) and w2 (N_o, N_h), overwritten; sigma_xx (N_i, N_i), or None for whitened inputs;

@@ -3,13 +3,20 @@
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import caching, config
+import numpy as np
+from numba.core import caching
+from numba.core.config import CACHE_DIR  # type: ignore[attr-defined]
 from numba.misc.appdirs import AppDirs
+from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Codes = NDArray[np.uint8]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # nogil: Dask's threads share one process. numpy error model: a division by zero gives inf, which the
@@ -33,7 +40,7 @@ def _source_hash() -> str:
 SOURCE_HASH = _source_hash()
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc]
+class _Locator(caching._CacheLocator):
     """Numba looks at the time stamp of one file; a kernel calls others, so all sources are the key."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
@@ -41,7 +48,7 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
         self._line = py_func.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
-        base = config.CACHE_DIR or AppDirs(appname="fastlin", appauthor=False).user_cache_dir
+        base = CACHE_DIR or AppDirs(appname="fastlin", appauthor=False).user_cache_dir
         return os.path.join(base, f"fastlin-{SOURCE_HASH}")
 
     def get_source_stamp(self) -> str:
@@ -54,25 +61,24 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
     def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":
         locator = cls(py_func, py_file)
         try:
-            locator.ensure_cache_path()
+            locator.ensure_cache_path()  # type: ignore[no-untyped-call]
         except OSError:
             return None  # nowhere to write: Numba then refuses to cache, and jit() goes on without
         return locator
 
 
-class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
+class _Implementation(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012 - the name and type are Numba's
 
 
-class _FunctionCache(caching.FunctionCache):  # type: ignore[misc]
+class _FunctionCache(caching.FunctionCache):
     _impl_class = _Implementation
 
 
 def jit(function: Function) -> Function:
     """Compile `function` for nopython use, with the project's flags and its cache."""
     dispatcher = numba.njit(**_FLAGS)(function)
-    try:
-        dispatcher._cache = _FunctionCache(function)
-    except RuntimeError:
-        pass  # an unwritable home directory costs compile time, not the run
+    # Numba raises where no folder is writable: that costs compile time, not the run.
+    with suppress(RuntimeError):
+        dispatcher._cache = _FunctionCache(function)  # type: ignore[no-untyped-call]
     return cast(Function, dispatcher)

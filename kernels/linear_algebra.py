@@ -2,13 +2,13 @@
 
 import math
 
-from .jit import jit
+from fastlin.kernels.jit import Array, jit
 
 _SWEEPS = 30  # one-sided Jacobi converges quadratically; 6 to 8 sweeps are usual
 
 
 @jit
-def singular_values(a, values):  # type: ignore[no-untyped-def]
+def singular_values(a: Array, values: Array) -> None:
     """Write the singular values of a (rows, columns <= rows), unordered; a is overwritten.
 
     One-sided Jacobi (Hestenes): rotate pairs of columns until all are orthogonal. High relative accuracy

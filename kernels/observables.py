@@ -8,13 +8,13 @@ import math
 
 import numpy as np
 
-from .codes import Row, Status
-from .jit import jit
-from .linear_algebra import singular_values
+from fastlin.kernels.codes import Row, Status
+from fastlin.kernels.jit import Array, Codes, Integers, jit
+from fastlin.kernels.linear_algebra import singular_values
 
 
 @jit
-def _frobenius(q, first, last, out):  # type: ignore[no-untyped-def]
+def _frobenius(q: Array, first: int, last: int, out: Array) -> None:
     """out += sum of squares of rows first..last-1 of q."""
     for i in range(first, last):
         for h in range(q.shape[1]):
@@ -23,7 +23,7 @@ def _frobenius(q, first, last, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _product_square(x, y, first, last, scale, out):  # type: ignore[no-untyped-def]
+def _product_square(x: Array, y: Array, first: int, last: int, scale: Array, out: Array) -> None:
     """out += |scale X^T Y|_F^2 over rows first..last-1; equal to scale^2 <X X^T, Y Y^T>."""
     entry = np.empty(x.shape[2])
     for h in range(x.shape[1]):
@@ -37,7 +37,7 @@ def _product_square(x, y, first, last, scale, out):  # type: ignore[no-untyped-d
 
 
 @jit
-def _ntk_product(x, y, x_norms, y_norms, n_i, out):  # type: ignore[no-untyped-def]
+def _ntk_product(x: Array, y: Array, x_norms: Array, y_norms: Array, n_i: int, out: Array) -> None:
     """out = <K, K'> / (P^2 t t'), t = |W1|^2 + |W2|^2 of each, so that no scale of weights overflows.
 
     K = I x X^T M X + B x X^T X with whitened X gives
@@ -58,7 +58,7 @@ def _ntk_product(x, y, x_norms, y_norms, n_i, out):  # type: ignore[no-untyped-d
 
 
 @jit
-def _norms(q, n_i):  # type: ignore[no-untyped-def]
+def _norms(q: Array, n_i: int) -> Array:
     """Return (4, L): |W1|_F^2, |W2|_F^2, their sum, and room for the scaled square norm of the NTK."""
     norms = np.zeros((4, q.shape[2]))
     _frobenius(q, 0, n_i, norms[0])
@@ -68,7 +68,7 @@ def _norms(q, n_i):  # type: ignore[no-untyped-def]
 
 
 @jit
-def start_norms(q0, n_i):  # type: ignore[no-untyped-def]
+def start_norms(q0: Array, n_i: int) -> Array:
     """Return what `observe` needs of the start: squared norms of W1, W2, both, and of the scaled NTK."""
     norms = _norms(q0, n_i)
     _ntk_product(q0, q0, norms, norms, n_i, norms[3])
@@ -76,7 +76,7 @@ def start_norms(q0, n_i):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _loss(q, s, floor, n_i, out):  # type: ignore[no-untyped-def]
+def _loss(q: Array, s: Array, floor: float, n_i: int, out: Array) -> None:
     """L = floor + |Sigma - W2 W1|^2 / 2: the printed form, without the cancellation near the minimum."""
     n, width, lanes = q.shape
     error = np.empty(lanes)
@@ -96,7 +96,7 @@ def _loss(q, s, floor, n_i, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _kernel_distance(q, q0, norms, norms0, n_i, out):  # type: ignore[no-untyped-def]
+def _kernel_distance(q: Array, q0: Array, norms: Array, norms0: Array, n_i: int, out: Array) -> None:
     """S = 1 - <K_0, K_t> / (|K_0| |K_t|); at least 0 by Cauchy-Schwarz, which rounding may miss."""
     _ntk_product(q0, q, norms0, norms, n_i, out)
     for lane in range(out.size):
@@ -106,7 +106,7 @@ def _kernel_distance(q, q0, norms, norms0, n_i, out):  # type: ignore[no-untyped
 
 
 @jit
-def _balance_drift(q, q0, n_i, out):  # type: ignore[no-untyped-def]
+def _balance_drift(q: Array, q0: Array, n_i: int, out: Array) -> None:
     """|D(t) - D(0)|_F of D = W2^T W2 - W1 W1^T."""
     n, width, lanes = q.shape
     drift = np.empty(lanes)
@@ -126,7 +126,7 @@ def _balance_drift(q, q0, n_i, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _effective_rank(q, n_i, out):  # type: ignore[no-untyped-def]
+def _effective_rank(q: Array, n_i: int, out: Array) -> None:
     """exp of the entropy of the normalised singular values of W2 W1 (Roy & Vetterli 2007); 0 if all are 0."""
     n, width, lanes = q.shape
     n_o = n - n_i
@@ -151,7 +151,18 @@ def _effective_rank(q, n_i, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def observe(q, q0, norms0, s, floor, n_i, drifts, rows, out, status):  # type: ignore[no-untyped-def]
+def observe(
+    q: Array,
+    q0: Array,
+    norms0: Array,
+    s: Array,
+    floor: float,
+    n_i: int,
+    drifts: bool,
+    rows: Integers,
+    out: Array,
+    status: Codes,
+) -> None:
     """Write one time's numbers into out (R, L), and FAILED into status (L,) where one is not finite.
 
     norms0 comes from `start_norms(q0)`; `drifts` is False for the closed form, whose balance is

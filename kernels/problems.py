@@ -8,11 +8,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .random import Stream, generator
-
-Array = NDArray[np.float64]
+from fastlin.kernels.jit import Array
+from fastlin.kernels.random import Stream, generator
 
 # Power of init_scale that multiplies the singular values of the unbalanced product W2 W1: raw weights
 # scale both factors, the Sigma_yx of a task scales once, a mode of an aligned start is w1 * w2.
@@ -67,9 +65,7 @@ def target_unit(n_o: int, n_samples: int, target_scale: float) -> float:
     return float(target_scale / np.sqrt(n_o * n_samples))
 
 
-def draw_product(
-    kind: str, seed: int, n_i: int, n_h: int, n_o: int, n_samples: int | None
-) -> Array:
+def draw_product(kind: str, seed: int, n_i: int, n_h: int, n_o: int, n_samples: int | None) -> Array:
     """Draw the unbalanced product W2 W1 (N_o, N_i) at init_scale 1, for the kinds that are drawn."""
     if kind == "gaussian":
         stream = generator(Stream.INIT_GAUSSIAN, seed, n_i, n_o, n_h)

@@ -78,9 +78,7 @@ def compute(block: Block) -> Result:
             kernels.closed_form(problem, lams, times, codes, out, status)
         else:
             steps = recorded_steps(times, block.learning_rate)
-            kernels.gradient_descent(
-                problem, lams, block.learning_rate, steps, codes, out, status
-            )
+            kernels.gradient_descent(problem, lams, block.learning_rate, steps, codes, out, status)
     return Result(_by_observable(block.observables, rows, out), status)
 
 

@@ -124,8 +124,8 @@ class Plan:
         needed = self.bytes * (self.block_count - done) // self.block_count
         if needed > free:
             raise InputError(
-                f"the sweep needs {readable_size(needed)} more on the disk of {path}, which has {readable_size(free)} "
-                "free; choose another place, float32, fewer observables, times or seeds"
+                f"the sweep needs {readable_size(needed)} more on the disk of {path}, which has "
+                f"{readable_size(free)} free; choose another place, float32, fewer times or seeds"
             )
         if self.block_memory * workers > memory:
             raise InputError(
@@ -152,7 +152,7 @@ def seconds_per_seed(spec: Spec, method: str, shape: Architecture) -> float:
     if method == "exact":
         each = 6.0 * n * (width + 2) + 1.0 * n * width**2 + observing
         return setup + 1e-9 * spec.lams.size * spec.times.size * each
-    steps = spec.times[-1] / spec.learning_rates[0]
+    steps = float(spec.times[-1] / spec.learning_rates[0])
     step = 0.17 * 2 * n * width**2
     return setup + 1e-9 * spec.lams.size * (steps * step + spec.times.size * observing)
 

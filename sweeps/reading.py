@@ -39,7 +39,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         If there is no store of a sweep.
     """
     store.read_attributes(str(path))
-    dataset = xr.open_zarr(str(path), consolidated=False)
+    dataset: xr.Dataset = xr.open_zarr(str(path), consolidated=False)
 
     def decode(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
         return np.asarray(_NAMES[codes])
@@ -50,7 +50,8 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     for key in ("flag_values", "flag_meanings"):  # they describe the integers in the store
         del status.attrs[key]
     sizes = {name: dataset[name].load() for name in ("n_i", "n_h", "n_o")}
-    return dataset.assign(status=status).assign_coords(sizes)
+    decoded: xr.Dataset = dataset.assign(status=status).assign_coords(sizes)
+    return decoded
 
 
 def rebuild(

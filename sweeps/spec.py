@@ -210,12 +210,12 @@ class _Reader:
         name = self.content.get("name", "sweep")
         if not isinstance(name, str) or not name:
             self.faults.append(f"name is {name!r}; a text is needed")
-        scale = {"low": 1 / MAX_SCALE, "high": MAX_SCALE}
+        scale: dict[str, Any] = {"low": 1 / MAX_SCALE, "high": MAX_SCALE}
         self.take("task", "kind", lambda n, v: choice(n, v, ["random_regression"]), "random_regression")
         methods = self.take("dynamics", "method", lambda n, v: axes.texts(n, v, METHODS), "exact")
         rates = self._learning_rates(methods)
         given = self._section("dynamics")
-        fields = {
+        fields: dict[str, Any] = {
             "architectures": self.take("axes", "architecture", axes.architectures),
             "init_scales": self.take("axes", "init_scale", lambda n, v: axes.reals(n, v, **scale), 1.0),
             "seeds": self.take("axes", "seed", axes.integers),
@@ -223,9 +223,7 @@ class _Reader:
             "times": self.take("dynamics", "times", lambda n, v: axes.reals(n, v, 0.0, infinite=True)),
             "n_samples": self.take("task", "n_samples", lambda n, v: whole(n, v, 1, MAX_SAMPLES)),
             "target_scale": self.take("task", "target_scale", lambda n, v: real(n, v, **scale), 1.0),
-            "init_kind": self.take(
-                "init", "kind", lambda n, v: choice(n, v, list(INIT_POWER)), "gaussian"
-            ),
+            "init_kind": self.take("init", "kind", lambda n, v: choice(n, v, list(INIT_POWER)), "gaussian"),
             "methods": methods,
             "learning_rates": rates,
             "observables": self.take(
@@ -262,7 +260,7 @@ class _Reader:
             return rates
         if isinstance(given, list | dict):
             self.faults.append(
-                'dynamics.learning_rate is an axis, but the closed form has none; '
+                "dynamics.learning_rate is an axis, but the closed form has none; "
                 'add "gradient_descent" to dynamics.method, or give one number'
             )
         return none

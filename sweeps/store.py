@@ -26,12 +26,12 @@ from fastlin.kernels.jit import SOURCE_HASH
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.spec import Spec, differences
 
-STATUS_ATTRIBUTES = {
+STATUS_ATTRIBUTES: dict[str, Any] = {
     "long_name": "what became of each point; 0 until its block is complete",
     "flag_values": [int(status) for status in Status],
     "flag_meanings": " ".join(status.name.lower() for status in Status),
 }
-AXIS_ATTRIBUTES = {
+AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "architecture": {"long_name": "index of the architecture (n_i, n_h, n_o)"},
     "n_i": {"long_name": "number of inputs", "units": "1"},
     "n_h": {"long_name": "number of hidden units", "units": "1"},
@@ -47,8 +47,7 @@ AXIS_ATTRIBUTES = {
     "layer": {"long_name": "layer of weights"},
     "time": {
         **TIME_ATTRIBUTES,
-        "comment": "gradient descent is recorded at the nearest whole step, "
-        "round(time / learning_rate)",
+        "comment": "gradient descent is recorded at the nearest whole step, round(time / learning_rate)",
     },
 }
 

@@ -135,6 +135,7 @@ def march_weights(sigma_yx, w1, w2, lam, times):
     ``times`` ascend from 0 or later and are finite. Each step is Eq 2 over dt with
     2 r_max dt <= 8, so no exponential is large; K = P^T Q becomes e^{w dt} K C^{-T}, where
     C C^T = I + K^T diag((e^{2 w dt} - 1) / (2 w)) K.
+    At a saddle the rounding of each step grows like e^{w t} and leaves it late; `any_time` stays.
     """
     n_i = sigma_yx.shape[1]
     w, p = eigen_system(sigma_yx, lam)

@@ -145,9 +145,7 @@ def test_eq_13_perpendicular_term_becomes_t_as_lam_vanishes():
         assert math.expm1(lam_perp * 3.0) / lam_perp == pytest.approx(3.0, rel=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("lam", "lost"), [(1e-3, 1e-10), (-1e-5, 1e-6), (1e-7, 1e-2), (-1e-9, 0.9)]
-)
+@pytest.mark.parametrize(("lam", "lost"), [(1e-3, 1e-10), (-1e-5, 1e-6), (1e-7, 1e-2), (-1e-9, 0.9)])
 def test_eq_8_h_without_cancellation(lam, lost):
     s = 1.7
     with localcontext(prec=60):
