@@ -1,6 +1,5 @@
 """One network over time: the closed form and gradient descent, as Datasets of one schema."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,12 +8,12 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from fastlin import kernels
-from fastlin.errors import InputError, SaddleWarning, array, real, whole
+from fastlin.errors import InputError, array, real, whole
 from fastlin.errors import times as checked_times
 from fastlin.kernels.jit import Array
 from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
 from fastlin.observables import Observable, Trajectory, select
-from fastlin.solve import evolve
+from fastlin.solve import evolve, warn_of_saddles
 from fastlin.task import Task
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
@@ -69,13 +68,7 @@ def exact(task: Task, net: Network, times: ArrayLike, observables: Sequence[str]
         )
     moments = checked_times(times)
     path = evolve(task.sigma_yx, net.w1, net.w2, np.array(net.lam), np.append(moments, 0.0))
-    if np.isinf(moments).any() and path.saddle:
-        warnings.warn(
-            "the start has no component along one of the fastest growing directions: at t = inf the flow "
-            "ends at a saddle, and any perturbation would leave it",
-            SaddleWarning,
-            stacklevel=2,
-        )
+    warn_of_saddles(moments, path)
     qqt = path.q @ np.swapaxes(path.q, -1, -2)
     trajectory = Trajectory(qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size))
     return _dataset(trajectory, moments, select(observables), net, {"method": "exact"})

@@ -1,6 +1,6 @@
 """Networks: two weight matrices and how they are balanced."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,27 +19,35 @@ Balance = Literal["strict", "support", "none"]
 BALANCE_TOLERANCE = 1e-9
 
 
+class _Scaled(NamedTuple):
+    """Q = [W1, W2^T]^T over its largest entry, so that squares neither overflow nor vanish."""
+
+    q: Array  # (N, N_h)
+    d: Array  # (N_h, N_h) balance W2^T W2 - W1 W1^T of the scaled weights
+    scale: float
+
+
+def _scaled(w1: Array, w2: Array) -> _Scaled:
+    scale = max(np.abs(w1).max(), np.abs(w2).max()) or 1.0
+    first, second = w1 / scale, w2 / scale
+    d = second.T @ second - first @ first.T
+    return _Scaled(np.concatenate([first.T, second]), d, float(scale))
+
+
 def imbalance(w1: Array, w2: Array, lam: float) -> float:
     """Return ``|Q (D - lam I)| / |Q|^3`` with ``D = W2^T W2 - W1 W1^T``, 0 for zero weights."""
-    q = np.concatenate([w1.T, w2])
-    norm = np.linalg.norm(q)
-    if norm == 0.0:
+    q, d, scale = _scaled(w1, w2)
+    size = np.linalg.norm(q)
+    if size == 0.0:
         return 0.0
-    unit, unit_lam = q / norm, lam / norm / norm
-    n_i = w1.shape[1]
-    d = unit[n_i:].T @ unit[n_i:] - unit[:n_i].T @ unit[:n_i]
-    return float(np.linalg.norm(unit @ d - unit_lam * unit))
+    return float(np.linalg.norm(q @ d - (lam / scale / scale) * q) / size**3)
 
 
 def support_lam(w1: Array, w2: Array) -> float:
-    """Return the lam that fits ``Q (D - lam I) = 0`` best: ``tr(Q D Q^T) / |Q|^2``, 0 for zero weights."""
-    q = np.concatenate([w1.T, w2])
-    norm = np.linalg.norm(q)
-    if norm == 0.0:
-        return 0.0
-    unit, n_i = q / norm, w1.shape[1]
-    gram1, gram2 = unit[:n_i].T @ unit[:n_i], unit[n_i:].T @ unit[n_i:]
-    return float(np.sum((gram2 - gram1) * (gram1 + gram2)) * norm**2)
+    """Return the lam that fits ``Q (D - lam I) = 0`` best, ``tr(Q D Q^T) / |Q|^2``; 0 for zero weights."""
+    q, d, scale = _scaled(w1, w2)
+    square = float(np.sum(q**2))
+    return float(np.sum((q @ d) * q) / square * scale * scale) if square else 0.0
 
 
 def checked_lam(w1: Array, w2: Array, lam: float | None) -> float:
@@ -105,10 +113,9 @@ class Network:
                 raise
             self.lam, self.balance = float("nan"), "none"
             return
-        d = self.w2.T @ self.w2 - self.w1 @ self.w1.T
-        size = np.sum(self.w1**2) + np.sum(self.w2**2)
-        deviation = np.linalg.norm(d - self.lam * np.eye(len(d)))
-        self.balance = "strict" if deviation <= BALANCE_TOLERANCE * size else "support"
+        q, d, scale = _scaled(self.w1, self.w2)
+        deviation = np.linalg.norm(d - self.lam / scale / scale * np.eye(len(d)))
+        self.balance = "strict" if deviation <= BALANCE_TOLERANCE * np.sum(q**2) else "support"
 
     @property
     def architecture(self) -> Architecture:

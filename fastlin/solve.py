@@ -1,12 +1,13 @@
 """The closed form for weights that are given: arrays in, arrays out."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastlin import kernels
-from fastlin.errors import InputError, array
+from fastlin.errors import InputError, SaddleWarning, array
 from fastlin.errors import times as checked_times
 from fastlin.kernels.jit import Array
 from fastlin.network import checked_lam
@@ -47,7 +48,7 @@ def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> E
     kernels.eigen_system(s, lam, n_i, n_o, w, cosine, sine)
     kernels.to_eigenbasis(q, cosine, sine, n_i, k)
     moved = np.empty((times.size, n, n_h, count))
-    growth = kernels.solve(k, w, times, moved)
+    growth = kernels.solve(k, w, min(n_i, n_o), times, moved)
     for index in range(times.size):
         kernels.from_eigenbasis(moved[index], cosine, sine, n_i, q)
         moved[index] = q
@@ -105,6 +106,12 @@ def solve_qqt(
         A `ValueError`: shapes do not fit, entries are not finite, times are negative, or the weights
         are not balanced, in which case it states the imbalance.
 
+    Warns
+    -----
+    SaddleWarning
+        If inf is among the times and a flow ends at a saddle. This is common at lam = 0 and
+        N_i = N_o <= N_h, where the sign of det(W2 W1) is conserved.
+
     Notes
     -----
     The cost does not depend on t. At t = inf the result is the limit of the flow, which is a saddle if
@@ -124,8 +131,20 @@ def solve_qqt(
     moments = checked_times(times)
     batch = _batch(target, first, second)
     balance = _balances(first, second, batch, lam)
-    q = evolve(target, first, second, balance, moments).q
-    return np.asarray(q @ np.swapaxes(q, -1, -2))
+    path = evolve(target, first, second, balance, moments)
+    warn_of_saddles(moments, path)
+    return np.asarray(path.q @ np.swapaxes(path.q, -1, -2))
+
+
+def warn_of_saddles(times: Array, path: Evolution) -> None:
+    """Warn the caller's caller if t = inf is asked for and a flow ends at a saddle."""
+    if np.isinf(times).any() and path.saddle.any():
+        warnings.warn(
+            "the start has no component along one of the fastest growing directions: at t = inf the "
+            "flow ends at a saddle, and any perturbation would leave it",
+            SaddleWarning,
+            stacklevel=3,
+        )
 
 
 def check_shapes(sigma_yx: Array, w1: Array, w2: Array) -> None:

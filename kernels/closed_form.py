@@ -119,16 +119,16 @@ def evolve(k: Array, w: Array, growth: Array, t: float, scratch: Array, out: Arr
 
 
 @jit
-def solve(k: Array, w: Array, times: Array, out: Array) -> Array:
+def solve(k: Array, w: Array, m: int, times: Array, out: Array) -> Array:
     """Closed form of a batch of networks: K = P^T Q(0), (N, H, L), becomes its echelon form.
 
-    w (N, L), times (T,); writes out (T, N, H, L) with QQ^T(t) = P out out^T P^T, and returns
+    w (N, L), m = min(N_i, N_o), times (T,); writes out (T, N, H, L) with QQ^T(t) = P out out^T P^T, and returns
     growth (H, L), by which the caller sees which directions the start can reach.
     """
     n, width, lanes = k.shape
     growth = np.empty((width, lanes))
     scratch = np.empty((width + n + 3, width, lanes))
-    echelon(k, w, growth)
+    echelon(k, w, m, growth)
     for index in range(times.size):
         evolve(k, w, growth, times[index], scratch, out[index])
     return growth
@@ -162,7 +162,7 @@ def closed_form(
             eigen_system(s, here, n_i, n_o, w, cosine, sine)
             balanced_start(problem.u[seed], problem.p[seed], problem.v[seed], here, q0)
             to_eigenbasis(q0, cosine, sine, n_i, k)
-            echelon(k, w, growth)
+            echelon(k, w, m, growth)
             # Q(0) in the rotated hidden space: kernel distances compare products of both.
             from_eigenbasis(k, cosine, sine, n_i, q0)
             norms = start_norms(q0, n_i)

