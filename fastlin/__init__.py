@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
     from fastlin.dynamics import exact, gradient_descent
-    from fastlin.errors import InputError, SaddleWarning
+    from fastlin.errors import InputError, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
     from fastlin.observables import REGISTRY as OBSERVABLES
     from fastlin.solve import solve_qqt
@@ -26,6 +26,7 @@ _HOMES = {
     "OBSERVABLES": "observables:REGISTRY",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec",
+    "StoppedError": "errors",
     "Task": "task",
     "balanced_init": "network",
     "exact": "dynamics",
@@ -45,6 +46,7 @@ __all__ = [
     "Network",
     "SaddleWarning",
     "Spec",
+    "StoppedError",
     "Task",
     "balanced_init",
     "exact",

@@ -192,28 +192,28 @@ def _say(content: dict[str, Any], text: str, as_json: bool) -> None:
 def main() -> NoReturn:
     """Run the command line; nobody is shown a traceback."""
     try:
-        code = app(standalone_mode=False)
-    except typer.Exit as stop:  # not raised by every version of click outside standalone mode
+        code = app(standalone_mode=False) or 0
+    except typer.Exit as stop:
         code = stop.exit_code
-    except KeyboardInterrupt:
-        _fail("stopped; what is complete stays, run the same command again to go on", INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except Exception as error:
         _explain(error)
-    sys.exit(code or 0)
+    if code == INTERRUPTED:
+        _fail("stopped; what is complete stays, run the same command again to go on", INTERRUPTED)
+    sys.exit(code)
 
 
 def _explain(error: Exception) -> NoReturn:
     """Print what is wrong in a line, and leave with the code for it."""
-    from fastlin.errors import InputError
+    from fastlin.errors import InputError, StoppedError
 
     if isinstance(error, InputError):
         _fail(str(error), USAGE)
+    if isinstance(error, StoppedError):
+        _fail(str(error), FAILED)
     if hasattr(error, "format_message"):  # click's own: a missing argument, an unknown option
         _fail(error.format_message().splitlines()[0], USAGE)
-    if type(error).__name__ == "Abort":
-        _fail("stopped; what is complete stays, run the same command again to go on", INTERRUPTED)
-    if type(error).__name__ == "StoppedError":
-        _fail(str(error), FAILED)
     if isinstance(error, OSError):
         _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), FAILED)
     _fail(f"internal error, please report it: {type(error).__name__}: {error}", FAILED)

@@ -143,7 +143,8 @@ def _check_pair(task: Task, net: Network) -> None:
 
 def _check_convergence(q: Array, times: Array, rate: float, task: Task) -> None:
     """Raise where the weights have blown up, with the learning rate that the start would bear."""
-    size = np.sum(q**2, axis=(-2, -1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.sum(q**2, axis=(-2, -1))
     bound = kernels.BLOW_UP * (size[0] + np.linalg.svd(task.sigma_yx, compute_uv=False).sum())
     wild = ~(size <= bound)
     if wild.any():

@@ -12,7 +12,7 @@ from fastlin.architecture import Architecture
 from fastlin.errors import InputError, choice, real, suggest, whole
 from fastlin.kernels.random import MAX_SEED, MAX_SIZE
 
-MAX_LENGTH = 10**9
+MAX_LENGTH = 10**8  # of one axis: its values are held in memory
 
 
 def integers(name: str, value: Any, low: int = 0, high: int = MAX_SEED) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import numpy as np
 from distributed import Client, as_completed
 from distributed.system import MEMORY_LIMIT
 
-from fastlin.errors import InputError, whole
+from fastlin.errors import InputError, StoppedError, whole
 from fastlin.sweeps import store
 from fastlin.sweeps.block import Block, compute, run_block
 from fastlin.sweeps.plan import Plan
@@ -39,10 +39,6 @@ class Report:
     blocks: int
     computed_blocks: int
     seconds: float
-
-
-class StoppedError(RuntimeError):
-    """A run ended before its time; what was done is in the store, and the message says how to go on."""
 
 
 def local_threads() -> int:

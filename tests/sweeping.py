@@ -1,0 +1,52 @@
+"""Small sweeps that the tests share."""
+
+import os
+from pathlib import Path
+
+from fastlin.sweeps.block import Block, run_block
+
+
+def spec(**changes):
+    """Return the content of a small spec; `changes` replace whole sections."""
+    return {
+        "name": "small",
+        "axes": {
+            "architecture": [[4, 2, 2], [3, 4, 3], [2, 3, 4]],
+            "init_scale": [0.5, 1.0],
+            "seed": {"start": 0, "num": 6},
+            "lam": {"start": -4.0, "stop": 4.0, "num": 5},
+        },
+        "task": {"n_samples": 8, "target_scale": 1.5},
+        "dynamics": {"times": [0.0, 0.9, 9.0, float("inf")]},
+        "output": {"observables": ["loss", "kernel_distance", "weight_norms", "effective_rank"]},
+    } | changes
+
+
+BOTH = {"method": ["exact", "gradient_descent"], "learning_rate": 0.009, "times": [0.0, 0.9, 9.0]}
+
+
+def content(path):
+    """Return every file of a store with its bytes."""
+    return {
+        str(Path(folder, name).relative_to(path)): Path(folder, name).read_bytes()
+        for folder, _, names in os.walk(path)
+        for name in names
+    }
+
+
+def marks(path):
+    """Return the commit marks of a store (chunks of status) and when each was written."""
+    return {
+        file: file.stat().st_mtime_ns
+        for file in Path(path, "status", "c").rglob("*")
+        if file.is_file() and not file.name.endswith(".partial")
+    }
+
+
+CALLS: list[tuple[int, ...]] = []
+
+
+def counted(block: Block, path: str):
+    """Do what run_block does, and count; importable, so that workers in threads find it."""
+    CALLS.append(tuple(part.start for part in block.region))
+    return run_block(block, path)

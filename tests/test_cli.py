@@ -1,0 +1,164 @@
+"""The command line: what it prints, its exit codes, and that nobody sees a traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fastlin import cli
+from fastlin.sweeps import running
+
+SMALL = """
+name = "small"
+[axes]
+architecture = [[4, 2, 4], [4, 4, 4]]
+seed = { start = 0, num = 3 }
+lam = { start = -2.0, stop = 2.0, num = 5 }
+[task]
+n_samples = 8
+[dynamics]
+times = [0.1, 1.0, 10.0, inf]
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Return a function that runs a command line in a folder with small.toml: (code, out, err)."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fastlin", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return caught.value.code, printed.out, printed.err
+
+    return call
+
+
+def test_run_status_plot_and_run_again(run, tmp_path):
+    code, out, err = run("run", "small.toml", "--store", "s.zarr", "--plot", "s.png")
+    assert code == 0
+    assert "30 of 30 points ok" in out
+    assert "30 of 30 points" in err
+    assert "points/s" in err
+    assert "0 s left" in err
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    assert run("status", "s.zarr")[0] == 0
+    code, out, _ = run("status", "s.zarr", "--json")
+    assert json.loads(out)["complete_blocks"] == json.loads(out)["blocks"] == 2
+    code, out, _ = run("run", "small.toml", "--store", "s.zarr", "--json")
+    assert json.loads(out)["computed_blocks"] == 0
+    for ending in ("svg", "pdf"):
+        assert run("plot", "s.zarr", "--observable", "loss", "--out", f"p.{ending}")[0] == 0
+        assert (tmp_path / f"p.{ending}").stat().st_size > 1000
+    assert run("plot", "s.zarr")[0] == 0
+    assert run("plot", "s.zarr", "--x", "time", "--y", "lam", "--json")[0] == 0
+
+
+def test_plan_touches_nothing(run, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    code, out, _ = run("plan", "small.toml")
+    assert code == 0
+    assert "30 points (2 architecture x 1 init_scale x 3 seed x 5 lam), each at 4 times" in out
+    code, out, _ = run("plan", "rich-lazy", "--workers", "8", "--json")
+    content = json.loads(out)
+    assert (content["points"], content["workers"]) == (72400, 8)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_presets(run):
+    _, out, _ = run("presets", "--json")
+    assert {"rich-lazy", "bottleneck-width", "scale-balance", "gradient-descent-check"} <= set(
+        json.loads(out)
+    )
+    code, out, _ = run("presets", "rich-lazy")
+    assert code == 0
+    assert 'name = "rich-lazy"' in out
+
+
+def test_diverged_points_give_exit_code_1(run, tmp_path):
+    wild = SMALL.replace("times = [0.1, 1.0, 10.0, inf]", "times = [9.0]\nlearning_rate = 0.9")
+    wild = wild.replace("[dynamics]", '[dynamics]\nmethod = "gradient_descent"')
+    (tmp_path / "wild.toml").write_text(wild)
+    code, out, _ = run("run", "wild.toml", "--store", "w.zarr")
+    assert code == 1
+    assert "diverged" in out
+    assert run("status", "w.zarr")[0] == 1
+
+
+BAD = [
+    (["run", "nowhere.toml", "--store", "s.zarr"], "no file 'nowhere.toml'"),
+    (["run", "small.toml"], "Missing option '--store'"),
+    (["run", "small.toml", "--store", "s.zarr", "--wrokers", "2"], "No such option: --wrokers"),
+    (["run", "small.toml", "--store", "s.zarr", "--workers", "0"], "workers is 0; allowed is 1 to"),
+    (["run", "small.toml", "--store", "s.zarr", "--plot", "s.gif"], "its ending must be one of"),
+    (["run", "small.toml", "--store", "s.zarr", "--plot", "no/s.png"], "there is no folder"),
+    (["run", "small.toml", "--store", "/proc/none/s.zarr"], "/proc/none/s.zarr"),
+    (["run", "small.toml", "--store", "small.toml"], "small.toml is not a Zarr store"),
+    (["status", "nowhere.zarr"], "there is no store at nowhere.zarr"),
+    (["plot", "nowhere.zarr"], "there is no store at nowhere.zarr"),
+    (["presets", "nope"], "nor a preset"),
+    (["frobnicate"], "No such command 'frobnicate'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(row[0]) for row in BAD])
+def test_bad_usage_gives_one_line_and_exit_code_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("fastlin: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_bad_plots_give_one_line(run):
+    run("run", "small.toml", "--store", "s.zarr")
+    for arguments, message in [
+        (["--observable", "los"], "did you mean 'loss'"),
+        (["--x", "lambda"], "no dimension"),
+        (["--x", "lam", "--y", "lam"], "two dimensions are needed"),
+    ]:
+        code, _, err = run("plot", "s.zarr", *arguments)
+        assert code == 2
+        assert message in err
+        assert len(err.splitlines()) == 1
+
+
+def test_a_full_disk_is_one_line_and_exit_code_1(run, monkeypatch):
+    def full(block, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(running, "run_block", full)
+    code, _, err = run("run", "small.toml", "--store", "s.zarr")
+    assert code == 1
+    assert "fastlin: writing to s.zarr failed: No space left on device" in err.splitlines()[-1]
+    monkeypatch.undo()
+
+
+def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
+    def broken(block, path):
+        raise ZeroDivisionError("impossible")
+
+    monkeypatch.setattr(running, "run_block", broken)
+    code, _, err = run("run", "small.toml", "--store", "s.zarr")
+    assert code == 1
+    assert "please report it: ZeroDivisionError: impossible" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_help_loads_nothing_heavy():
+    """What makes `fastlin --help` slow is importing; it must not."""
+    code = (
+        "import sys; sys.argv = ['fastlin', '--help']\n"
+        "from fastlin.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'numba', 'scipy', 'zarr', 'dask', 'distributed', 'xarray', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "run" in done.stdout

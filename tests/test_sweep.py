@@ -1,0 +1,364 @@
+"""Sweeps end to end: what is stored is right, reproducible, resumable and readable."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import fastlin as fl
+from fastlin.sweeps import plan, running, store
+from fastlin.sweeps.block import run_block
+from fastlin.sweeps.plan import Plan
+from fastlin.sweeps.spec import Spec
+from tests import reference, sweeping
+from tests.sweeping import BOTH, content, marks
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "small.zarr"
+    report = fl.run_sweep(sweeping.spec(), path)
+    assert (report.ok, report.pending, report.computed_blocks) == (180, 0, 6)
+    return path
+
+
+def test_every_point_rebuilt_alone_gives_the_stored_numbers(swept):
+    dataset = fl.open_sweep(swept).load()
+    assert (dataset.status == "ok").all()
+    for index, scale, seed, lam in [(0, 0.5, 0, -4.0), (1, 1.0, 5, 0.0), (2, 0.5, 3, 2.0), (1, 0.5, 2, 4.0)]:
+        task, net = fl.rebuild(dataset, architecture=index, seed=seed, lam=lam, init_scale=scale)
+        here = dataset.sel({"architecture": index, "seed": seed, "lam": lam, "init_scale": scale})
+        exact = fl.exact(task, net, dataset.time, ["loss", "kernel_distance", "weight_norms"])
+        for name in exact:
+            assert np.abs(exact[name].values - here[name].values).max() < 1e-10, name
+
+
+def test_gradient_descent_stepped_with_plain_numpy_gives_the_stored_numbers(tmp_path):
+    path = tmp_path / "gd.zarr"
+    fl.run_sweep(sweeping.spec(dynamics=BOTH), path)
+    dataset = fl.open_sweep(path).load()
+    gd = dataset.sel({"method": "gradient_descent"})
+    for index, seed, lam in [(0, 4, -4.0), (1, 0, 0.0), (2, 5, 4.0)]:
+        task, net = fl.rebuild(dataset, architecture=index, seed=seed, lam=lam, init_scale=1.0)
+        for t in (0.9, 9.0):
+            w1, w2 = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, 0.009, round(t / 0.009))
+            here = gd.sel({"architecture": index, "seed": seed, "lam": lam, "init_scale": 1.0, "time": t})
+            expected = reference.loss(w1, w2, task.sigma_yx, task.sigma_yy_trace)
+            assert float(here.loss) == pytest.approx(expected, abs=1e-10)
+            norms = [np.linalg.norm(w1), np.linalg.norm(w2)]
+            assert np.abs(here.weight_norms.values - norms).max() < 1e-10
+    gap = abs(gd.kernel_distance - dataset.kernel_distance.sel({"method": "exact"}))
+    assert 0 < float(gap.max()) < 0.05
+
+
+def test_two_runs_are_bit_identical_and_hold_no_clock(swept, tmp_path):
+    fl.run_sweep(sweeping.spec(), tmp_path / "again.zarr")
+    assert content(tmp_path / "again.zarr") == content(swept)
+
+
+@pytest.mark.parametrize("seeds_per_block", [1, 4])
+def test_blocks_workers_and_order_change_no_bit(swept, tmp_path, monkeypatch, seeds_per_block):
+    spec = Spec.from_dict(sweeping.spec())
+    monkeypatch.setattr(plan, "BLOCK_BYTES", seeds_per_block * plan.bytes_per_seed(spec))
+    cut = Plan.of(spec)
+    assert cut.seeds_per_block == seeds_per_block
+    path = str(tmp_path / "cut.zarr")
+    store.create(path, spec, cut.chunk)
+    blocks = list(cut.blocks())
+    random.Random(0).shuffle(blocks)
+    for block in blocks:
+        run_block(block, path)
+    one, other = fl.open_sweep(path).load(), fl.open_sweep(swept).load()
+    assert one.identical(other)
+
+
+def test_processes_write_what_threads_write(swept, tmp_path):
+    report = fl.run_sweep(sweeping.spec(), tmp_path / "processes.zarr", workers=2)
+    assert report.computed_blocks == 6
+    assert content(tmp_path / "processes.zarr") == content(swept)
+
+
+def test_plain_xarray_reads_the_store(swept):
+    dataset = xr.open_zarr(swept, consolidated=False)
+    assert dataset.loss.dims == ("architecture", "init_scale", "seed", "lam", "time")
+    assert dataset.weight_norms.dims[-1] == "layer"
+    assert dataset.status.dtype == np.uint8
+    assert dataset.status.attrs["flag_meanings"].split() == ["pending", "ok", "diverged", "failed"]
+    assert (dataset.status == 1).all()
+    assert {"n_i", "n_h", "n_o"} < set(dataset.coords)
+    assert dataset.n_h.values.tolist() == [2, 4, 3]
+    assert dataset.time.values[-1] == np.inf
+    assert dataset.loss.attrs["equation"]
+    assert dataset.attrs["spec_hash"] == Spec.from_dict(dataset.attrs["spec"]).hash
+    assert {"fastlin", "numba", "numpy", "zarr", "kernels"} <= set(dataset.attrs["versions"])
+
+
+def test_store_is_checksummed_and_one_chunk_a_block(swept):
+    group = zarr.open_group(swept, mode="r")
+    assert group.metadata.zarr_format == 3
+    for name, array in group.arrays():
+        codecs = [codec["name"] for codec in array.metadata.to_dict()["codecs"]]
+        assert "crc32c" in codecs, name
+    assert group["loss"].chunks == (1, 1, 6, 5, 4)
+    assert group["status"].chunks == (1, 1, 6, 5)
+
+
+def test_nobody_is_named_in_a_store(swept):
+    import getpass
+    import socket
+
+    text = b"".join(content(swept).values())
+    for private in (socket.gethostname(), str(swept), f"/home/{getpass.getuser()}"):
+        assert private.encode() not in text
+
+
+def test_float32_and_axes_of_one_value(tmp_path):
+    axes = {"architecture": [2, 1, 2], "seed": 3, "lam": 0.5}
+    output = {"observables": ["loss"], "dtype": "float32"}
+    fl.run_sweep(sweeping.spec(axes=axes, output=output, dynamics={"times": 1.0}), tmp_path / "one.zarr")
+    dataset = fl.open_sweep(tmp_path / "one.zarr").load()
+    task, net = fl.rebuild(dataset)
+    assert dataset.loss.dtype == np.float32
+    assert float(dataset.loss.squeeze()) == pytest.approx(float(fl.exact(task, net, [1.0]).loss[0]), rel=1e-6)
+
+
+def test_init_kinds_and_learning_rate_axis(tmp_path):
+    for kind in ("aligned", "random_regression"):
+        axes = sweeping.spec()["axes"] | {"init_scale": [0.3]}
+        dynamics = BOTH | {"learning_rate": [0.01, 0.02], "times": [0.0, 2.0]}
+        path = tmp_path / f"{kind}.zarr"
+        fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics, init={"kind": kind}), path)
+        dataset = fl.open_sweep(path).load()
+        assert dataset.loss.dims[:4] == ("architecture", "init_scale", "method", "learning_rate")
+        task, net = fl.rebuild(dataset, architecture=1, seed=2, lam=2.0)
+        here = dataset.sel({"architecture": 1, "seed": 2, "lam": 2.0, "time": 2.0}).squeeze()
+        exact = fl.exact(task, net, [2.0], ["loss"]).loss[0]
+        assert np.abs(here.loss.sel({"method": "exact"}) - exact).max() < 1e-10
+        for rate in (0.01, 0.02):
+            gd = fl.gradient_descent(task, net, rate, round(2 / rate), round(2 / rate), ["loss"]).loss[-1]
+            stored = here.loss.sel({"method": "gradient_descent", "learning_rate": rate})
+            assert float(stored) == pytest.approx(float(gd), abs=1e-10)
+
+
+def test_diverging_points_are_coded_and_the_others_finish(tmp_path):
+    axes = {"architecture": [4, 2, 4], "seed": [0, 1], "lam": [0.0, 400.0]}
+    dynamics = {"method": "gradient_descent", "learning_rate": 0.01, "times": [0.0, 5.0]}
+    report = fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), tmp_path / "wild.zarr")
+    assert (report.ok, report.diverged, report.failed, report.pending) == (2, 2, 0, 0)
+    dataset = fl.open_sweep(tmp_path / "wild.zarr").load()
+    assert (dataset.status.sel(lam=400.0) == "diverged").all()
+    assert np.isnan(dataset.loss.sel(lam=400.0, time=5.0)).all()
+    assert np.isfinite(dataset.loss.sel(lam=0.0)).all()
+
+
+# ------------------------------------------------------------------------------------------- resuming
+
+
+def test_only_blocks_without_their_mark_are_computed(swept, tmp_path, monkeypatch):
+    path = tmp_path / "part.zarr"
+    shutil.copytree(swept, path)
+    # A block that died between data and mark, and one that died before its data.
+    shutil.rmtree(path / "status" / "c" / "1" / "0")
+    shutil.rmtree(path / "status" / "c" / "2" / "1")
+    shutil.rmtree(path / "loss" / "c" / "2" / "1")
+    monkeypatch.setattr(running, "run_block", sweeping.counted)
+    sweeping.CALLS.clear()
+    report = fl.run_sweep(sweeping.spec(), path)
+    assert sorted(sweeping.CALLS) == [(1, 0, 0, 0), (2, 1, 0, 0)]
+    assert report.computed_blocks == 2
+    assert content(path) == content(swept)
+    assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
+
+
+LONG = """
+name = "long"
+[axes]
+architecture = [[4, 2, 4], [4, 4, 4]]
+init_scale = { start = 0.5, stop = 2.0, num = 12 }
+seed = { start = 0, num = 8 }
+lam = { start = -3.0, stop = 3.0, num = 33 }
+[task]
+n_samples = 10
+[dynamics]
+method = "gradient_descent"
+learning_rate = 0.01
+times = [0.0, 40.0]
+"""
+
+
+def test_sigkill_and_run_again(tmp_path):
+    """The store equals an undisturbed one, and no finished block is computed twice."""
+    source, path, whole = tmp_path / "long.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
+    source.write_text(LONG)
+    command = [sys.executable, "-m", "fastlin", "run", str(source), "--store", str(path)]
+    finished = {}
+    for wanted in (3, 9):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while len(marks(path)) < wanted and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        now = marks(path)
+        assert wanted <= len(now) < 24
+        assert finished.items() <= now.items()  # marks of finished blocks were not written again
+        finished = now
+    last = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    report = json.loads(last.stdout)
+    # Zarr opens a chunk's mark whole or not at all, so those that were there are those not computed.
+    assert report["computed_blocks"] == 24 - len(finished)
+    assert finished.items() <= marks(path).items()
+    fl.run_sweep(source, whole)
+    killed = {name: data for name, data in content(path).items() if not name.endswith(".partial")}
+    assert killed == content(whole)
+
+
+def test_interrupt_says_how_to_go_on(tmp_path):
+    source, path = tmp_path / "long.toml", tmp_path / "stopped.zarr"
+    source.write_text(LONG)
+    command = [sys.executable, "-m", "fastlin", "run", str(source), "--store", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 120
+    while not marks(path) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "run the same command again to go on" in errors
+    assert "Traceback" not in errors
+    assert fl.run_sweep(source, path).pending == 0
+
+
+@pytest.mark.parametrize("array", ["loss", "kernel_distance", "status"])
+def test_a_full_disk_leaves_a_resumable_store(swept, tmp_path, monkeypatch, array):
+    from zarr.storage import LocalStore
+
+    original, written = LocalStore.set, []
+
+    async def full(self, key, value):
+        if "/c/" in key and key.startswith(array):
+            written.append(key)
+            if len(written) > 2:
+                raise OSError(28, "No space left on device")
+        await original(self, key, value)
+
+    path = tmp_path / "full.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "set", full)
+        with pytest.raises(fl.StoppedError, match="No space left on device.*run the same command"):
+            fl.run_sweep(sweeping.spec(), path)
+    status = zarr.open_group(path, mode="r")["status"][...]
+    loss = zarr.open_group(path, mode="r")["loss"][...]
+    assert (status == 0).any()
+    assert np.isfinite(loss[status == 1]).all()
+    assert fl.run_sweep(sweeping.spec(), path).pending == 0
+    assert content(path) == content(swept)
+
+
+def test_another_spec_is_refused_with_the_difference(swept):
+    before = content(swept)
+    axes = sweeping.spec()["axes"] | {"lam": [0.0, 1.0]}
+    other = sweeping.spec(axes=axes, task={"n_samples": 9, "target_scale": 1.5})
+    with pytest.raises(fl.InputError, match="another spec") as caught:
+        fl.run_sweep(other, swept)
+    lines = str(caught.value).splitlines()[1:]
+    assert any("axes.lam" in line and "[0.0, 1.0]" in line for line in lines)
+    assert any("task.n_samples: the store has 8, the spec 9" in line for line in lines)
+    assert len(lines) == 2
+    assert content(swept) == before
+
+
+def test_the_same_axes_written_otherwise_are_the_same_spec(swept):
+    axes = {
+        "architecture": [[4, 2, 2], [3, 4, 3], [2, 3, 4]],
+        "init_scale": [1.0, 0.5],
+        "seed": [5, 4, 3, 2, 1, 0],
+        "lam": [-4, -2, 0, 2, 4],
+    }
+    assert fl.run_sweep(sweeping.spec(axes=axes, name="renamed"), swept).computed_blocks == 0
+
+
+def test_no_resume_refuses_a_store(swept):
+    with pytest.raises(fl.InputError, match="is there already"):
+        fl.run_sweep(sweeping.spec(), swept, resume=False)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "folder", "foreign"])
+def test_what_is_no_store_is_named(tmp_path, kind):
+    path = tmp_path / "x.zarr"
+    if kind == "file":
+        path.write_text("hello")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "foreign":
+        zarr.create_group(str(path))
+    with pytest.raises(fl.InputError, match=r"no store|not a Zarr store|not one of a fastlin sweep"):
+        fl.open_sweep(path)
+    if kind != "nothing":
+        with pytest.raises(fl.InputError):
+            fl.run_sweep(sweeping.spec(), path)
+
+
+def test_rebuild_names_what_is_missing(swept):
+    dataset = fl.open_sweep(swept)
+    with pytest.raises(fl.InputError, match="seed has 6 values in the dataset; say which"):
+        fl.rebuild(dataset, architecture=0, lam=0.0, init_scale=1.0)
+    with pytest.raises(fl.InputError, match=r"lam = 0.1 is not on the axis of the sweep; nearest: -2, 0, 2"):
+        fl.rebuild(dataset, architecture=0, seed=0, lam=0.1, init_scale=1.0)
+    with pytest.raises(fl.InputError, match="no spec in its attributes"):
+        fl.rebuild(dataset.drop_attrs(), seed=0)
+    selected = dataset.sel(seed=3, lam=-2.0, init_scale=1.0).isel(architecture=2)
+    task, net = fl.rebuild(selected)
+    assert (task.n_i, net.architecture.n_h, net.lam) == (2, 3, -2.0)
+
+
+def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypatch):
+    axes = {
+        "architecture": [4, 2, 4],
+        "seed": {"start": 0, "num": 10**7},
+        "lam": {"start": 0, "stop": 1, "num": 9999},
+    }
+    with pytest.raises(fl.InputError, match=r"needs \d.* TB more on the disk"):
+        fl.run_sweep(sweeping.spec(axes=axes), tmp_path / "huge.zarr")
+    monkeypatch.setattr(running, "MEMORY_LIMIT", 1000)
+    with pytest.raises(fl.InputError, match="of memory and 1 kB are there"):
+        fl.run_sweep(sweeping.spec(), tmp_path / "small.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------- figures
+
+
+def test_kernel_distance_of_figure_2():
+    """The limits t = inf in the mean over seeds, against those of an independent implementation."""
+    expected = {
+        (4, 2, 2): [0.48, 0.24, 0.004],
+        (2, 2, 4): [0.004, 0.24, 0.48],
+        (4, 4, 4): [0.017, 0.23, 0.017],
+        (4, 2, 4): [0.47, 0.385, 0.47],
+        (4, 8, 4): [0.027, 0.20, 0.027],
+    }
+    spec = fl.Spec.from_dict(
+        {
+            "axes": {"architecture": [list(shape) for shape in expected], "seed": {"start": 0, "num": 400},
+                     "lam": [-9.0, 0.0, 9.0]},
+            "task": {"n_samples": 10, "target_scale": 3**0.5},
+            "dynamics": {"times": [float("inf")]},
+            "output": {"observables": ["kernel_distance"]},
+        }
+    )  # fmt: skip
+    from fastlin.sweeps.block import compute
+
+    for block in Plan(spec, 400).blocks():
+        shape = block.architecture
+        means = compute(block).values["kernel_distance"].mean(axis=0)[:, 0]
+        wanted = expected[shape.n_i, shape.n_h, shape.n_o]
+        assert np.abs(means - wanted).max() < 0.03, shape
