@@ -122,7 +122,7 @@ def evolve(k: Array, w: Array, growth: Array, t: float, scratch: Array, out: Arr
 def solve(k: Array, w: Array, m: int, times: Array, out: Array) -> Array:
     """Closed form of a batch of networks: K = P^T Q(0), (N, H, L), becomes its echelon form.
 
-    w (N, L), m = min(N_i, N_o), times (T,); writes out (T, N, H, L) with QQ^T(t) = P out out^T P^T, and returns
+    w (N, L), m = min(N_i, N_o), times (T,); writes out (T, N, H, L), QQ^T(t) = P out out^T P^T, and returns
     growth (H, L), by which the caller sees which directions the start can reach.
     """
     n, width, lanes = k.shape

@@ -212,7 +212,7 @@ def check_same(path: str, spec: Spec) -> None:
         )
 
 
-def read_status(path: str) -> zarr.Array[Any]:
+def read_status(path: str) -> "zarr.Array[Any]":
     """Return the `status` array of a store, unread."""
     array = zarr.open_group(path, mode="r")["status"]
     assert isinstance(array, zarr.Array)

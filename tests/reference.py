@@ -193,6 +193,8 @@ def any_time(sigma_yx, w1, w2, lam, t):
     """
     w, p = eigen_system(sigma_yx, lam)
     k, pivots = lower_echelon(p.T @ np.vstack([w1.T, w2]))
+    if not pivots:
+        return np.zeros_like(p)
     # growth_integral(w, t) = bounded * e^{2 max(w, 0) t}, as phi(w) = e^{2 w t} phi(-w).
     bounded = np.array([growth_integral(-abs(value), t) for value in w])
     evolved, stacked = np.zeros_like(k), np.zeros_like(k)

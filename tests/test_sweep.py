@@ -253,7 +253,7 @@ def test_a_full_disk_leaves_a_resumable_store(swept, tmp_path, monkeypatch, arra
     path = tmp_path / "full.zarr"
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "set", full)
-        with pytest.raises(fl.StoppedError, match="No space left on device.*run the same command"):
+        with pytest.raises(fl.StoppedError, match=r"No space left on device.*run the same command"):
             fl.run_sweep(sweeping.spec(), path)
     status = zarr.open_group(path, mode="r")["status"][...]
     loss = zarr.open_group(path, mode="r")["loss"][...]

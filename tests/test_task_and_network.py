@@ -95,7 +95,7 @@ def test_init_kinds():
     arch = fl.Architecture(4, 2, 3)
     task = fl.random_regression(arch, 9, 1.0)
     aligned = fl.balanced_init(arch, 0.0, 0.1, kind="aligned", task=task)
-    u, s, vt = np.linalg.svd(task.sigma_yx)
+    u, _, vt = np.linalg.svd(task.sigma_yx)
     modes = u.T @ aligned.w2 @ aligned.w1 @ vt.T
     assert np.abs(modes - 0.01 * np.eye(3, 4) * [1, 1, 0, 0]).max() < 1e-16 * 10
     strong = fl.balanced_init(fl.Architecture(4, 9, 3), 0.0, 3.0, 1, "random_regression", n_samples=9)

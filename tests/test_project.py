@@ -1,0 +1,128 @@
+"""The project itself: imports run one way, caches are never stale, documentation holds."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin.observables import REGISTRY, SWEEPABLE
+
+ROOT = Path(fl.__file__).parent
+MODULES = sorted(
+    str(path.relative_to(ROOT.parent).with_suffix("")).replace(os.sep, ".").removesuffix(".__init__")
+    for path in ROOT.rglob("*.py")
+    if path.name != "__main__.py"
+) + [
+    f"fastlin.{folder}.{path.stem}"
+    for folder in ("kernels", "sweeps")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if path.stem != "__init__"
+]  # a glob does not enter the links of a checkout, and does enter the folders of a wheel
+
+
+def imported(module):
+    """Return the names of all modules that a module's source imports."""
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module if node.level == 0 else f"relative.{node.module}"
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES)))
+def test_imports_run_one_way(module):
+    for name in imported(module):
+        top = name.split(".")[0]
+        if module.startswith("fastlin.kernels"):
+            allowed = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
+            assert top in allowed or name.startswith("fastlin.kernels"), name
+        elif not module.startswith("fastlin.sweeps") and module not in ("fastlin", "fastlin.cli"):
+            assert not name.startswith("fastlin.sweeps"), name
+        assert top not in ("kernels", "sweeps", "relative")
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES)))
+def test_docstring_examples(module):
+    results = doctest.testmod(importlib.import_module(module))
+    assert results.failed == 0
+
+
+def test_public_names_are_documented():
+    assert set(fl.__all__) == set(dir(fl))
+    for name in fl.__all__:
+        value = getattr(fl, name)
+        if name == "OBSERVABLES":  # a mapping, whose entries are documented one by one
+            continue
+        text = inspect.getdoc(value)
+        assert text, name
+        if inspect.isfunction(value):
+            for section in ("Parameters", "Returns", "Raises"):
+                assert section in text, (name, section)
+    for function in (fl.plot.phase_diagram, fl.plot.profile, fl.plot.dynamics, fl.plot.sweep):
+        assert "Raises" in (inspect.getdoc(function) or "")
+
+
+def test_registry_is_complete():
+    for name, entry in REGISTRY.items():
+        assert entry.name == name
+        assert entry.unit
+        assert entry.equation
+        assert entry.doc
+    rows = [row for name in SWEEPABLE for row in REGISTRY[name].rows]
+    assert sorted(rows) == sorted(set(rows)) == sorted(type(rows[0]))
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'exakt'"):
+        _ = fl.exakt
+
+
+PROBE = """
+import sys
+from fastlin.kernels.balance import balanced_scales
+balanced_scales(1.0, 0.5)
+print(balanced_scales(1.0, 0.5)[0], sum(balanced_scales.stats.cache_hits.values()))
+"""
+
+
+def test_compiled_code_is_cached_and_never_stale(tmp_path):
+    """A kernel that calls an edited one is compiled anew, though its own file did not change."""
+    shutil.copytree(ROOT, tmp_path / "fastlin", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+
+    def probe():
+        command = [sys.executable, "-c", PROBE]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        value, hits = done.stdout.split()
+        return float(value), int(hits)
+
+    first, hits = probe()
+    assert hits == 0
+    assert probe() == (first, 1)
+    assert list((tmp_path / "cache").glob("fastlin-*"))
+    codes = tmp_path / "fastlin" / "kernels" / "codes.py"
+    codes.write_text(codes.read_text() + "\n# edited\n")
+    assert probe() == (first, 0)
+    source = tmp_path / "fastlin" / "kernels" / "balance.py"
+    source.write_text(source.read_text().replace("0.5 * abs(lam)", "0.7 * abs(lam)"))
+    assert probe()[0] != first
+    assert np.isfinite(first)
+
+
+def test_an_unwritable_cache_is_no_obstacle(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "below")}
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1] == "0"
