@@ -154,8 +154,11 @@ def _client(client: Client | None, workers: int | None) -> Iterator[Client]:
         yield client
         return
     local: dict[str, Any] = {
-        "dashboard_address": None,
         "set_as_default": False,
+        # No dashboard; and the small server that Dask starts all the same listens on loopback only.
+        "dashboard_address": None,
+        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
+        "worker_dashboard_address": "127.0.0.1:0",
         "silence_logs": logging.CRITICAL,  # a run that is stopped says so itself, in one line
     }
     if workers is None:
