@@ -16,12 +16,9 @@ from fastlin.kernels.balance import balanced_start
 from fastlin.kernels.codes import Status
 from fastlin.kernels.echelon import EPSILON, echelon
 from fastlin.kernels.eigenbasis import eigen_system, from_eigenbasis, to_eigenbasis
-from fastlin.kernels.jit import Array, Codes, Integers, jit
+from fastlin.kernels.jit import LANES, Array, Codes, Integers, jit
 from fastlin.kernels.observables import observe, start_norms
 from fastlin.kernels.problems import Problem
-
-# Lanes that are worked on together: (N, H, L) stays in the first-level cache for small networks.
-LANES = 64
 
 
 @jit

@@ -9,9 +9,8 @@ import math
 import numpy as np
 
 from fastlin.kernels.balance import balanced_start
-from fastlin.kernels.closed_form import LANES
 from fastlin.kernels.codes import Status
-from fastlin.kernels.jit import Array, Codes, Integers, jit
+from fastlin.kernels.jit import LANES, Array, Codes, Integers, jit
 from fastlin.kernels.observables import observe, start_norms
 from fastlin.kernels.problems import Problem
 

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Codes = NDArray[np.uint8]
+# Lanes (lam of a block) that are worked on together: small networks stay in the first-level cache.
+LANES = 64
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # nogil: Dask's threads share one process. numpy error model: a division by zero gives inf, which the

@@ -1,6 +1,7 @@
 """A block: some seeds of one architecture and init_scale, with all lam and all times. The unit of work."""
 
 from dataclasses import dataclass
+from functools import cache
 from time import perf_counter
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ def recorded_steps(times: NDArray[np.float64], learning_rate: float) -> NDArray[
 
 
 def compute(block: Block) -> Result:
-    """Compute one block, with BLAS on one thread, so that the bits do not depend on the machine's load."""
+    """Compute one block."""
     shape = block.architecture
     rows = [row for name in block.observables for row in REGISTRY[name].rows]
     codes = np.array(rows, dtype=np.int64)
@@ -63,22 +64,21 @@ def compute(block: Block) -> Result:
     lams, times = np.array(block.lams), np.array(block.times)
     out = np.empty((block.seeds.size, codes.size, times.size, lams.size))
     status = np.empty((block.seeds.size, lams.size), dtype=np.uint8)
-    with threadpool_limits(limits=1, user_api="blas"):
-        problem = kernels.draw_problems(
-            shape.n_i,
-            shape.n_h,
-            shape.n_o,
-            block.seeds.tolist(),
-            block.n_samples,
-            block.target_scale,
-            block.init_kind,
-            block.init_scale,
-        )
-        if block.method == "exact":
-            kernels.closed_form(problem, lams, times, codes, out, status)
-        else:
-            steps = recorded_steps(times, block.learning_rate)
-            kernels.gradient_descent(problem, lams, block.learning_rate, steps, codes, out, status)
+    problem = kernels.draw_problems(
+        shape.n_i,
+        shape.n_h,
+        shape.n_o,
+        block.seeds.tolist(),
+        block.n_samples,
+        block.target_scale,
+        block.init_kind,
+        block.init_scale,
+    )
+    if block.method == "exact":
+        kernels.closed_form(problem, lams, times, codes, out, status)
+    else:
+        steps = recorded_steps(times, block.learning_rate)
+        kernels.gradient_descent(problem, lams, block.learning_rate, steps, codes, out, status)
     return Result(_by_observable(block.observables, rows, out), status)
 
 
@@ -95,9 +95,16 @@ def _by_observable(
     return values
 
 
+@cache
+def _one_blas_thread() -> None:
+    """Keep BLAS of this process on one thread: blocks run side by side, and bits must not depend on it."""
+    threadpool_limits(limits=1, user_api="blas")
+
+
 def run_block(block: Block, path: str) -> Receipt:
     """Compute one block and write it to the store at `path`; the task that Dask runs."""
     start = perf_counter()
+    _one_blas_thread()
     result = compute(block)
     store.write(path, block.region, result.values, result.status)
     return Receipt(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from distributed import Client, as_completed
 from distributed.system import MEMORY_LIMIT
+from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError, StoppedError, whole
 from fastlin.sweeps import store
@@ -97,11 +98,13 @@ def run_sweep(
     todo = (block for block in plan.blocks() if _corner(block) not in before.complete)
     computed = 0
     if before.pending:
-        show.note("compiling kernels (some seconds, once per machine and version)")
-        _warm(plan)
-        with show, _client(client, workers) as engine:
-            show.begin(before.points, before.done)
-            computed = _drive(engine, todo, place, show)
+        show.note("loading kernels (compiled on first use: some seconds, once per machine and version)")
+        # The limit of this process, which may be somebody's notebook, is given back at the end.
+        with show, threadpool_limits(limits=1, user_api="blas"):
+            _warm(plan)
+            with _client(client, workers) as engine:
+                show.begin(before.points, before.done)
+                computed = _drive(engine, todo, place, show)
     after = tally(place)
     return Report(
         store=place,
