@@ -1,5 +1,6 @@
 """One network over time: the closed form and gradient descent, as Datasets of one schema."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from fastlin.solve import evolve, warn_of_saddles
 from fastlin.task import Task
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
+SURELY_FITS = 1e9  # bytes; only beyond it is the memory of the machine looked up
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
 
@@ -67,11 +69,13 @@ def exact(task: Task, net: Network, times: ArrayLike, observables: Sequence[str]
             "weights=(w1, w2)), or gradient_descent, which takes any weights"
         )
     moments = checked_times(times)
+    wanted = select(observables)
+    _check_memory(wanted, moments.size, task)
     path = evolve(task.sigma_yx, net.w1, net.w2, np.array(net.lam), np.append(moments, 0.0))
     warn_of_saddles(moments, path)
     qqt = path.q @ np.swapaxes(path.q, -1, -2)
     trajectory = Trajectory(qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size))
-    return _dataset(trajectory, moments, select(observables), net, {"method": "exact"})
+    return _dataset(trajectory, moments, wanted, net, {"method": "exact"})
 
 
 def gradient_descent(
@@ -118,6 +122,8 @@ def gradient_descent(
     count = whole("steps", steps, 1, MAX_STEPS)
     recorded = np.arange(0, count + 1, whole("every", every, 1, count))
     times = np.asarray(recorded * rate, dtype=np.float64)
+    wanted = select(observables)
+    _check_memory(wanted, recorded.size, task)
     w1, w2 = net.w1.copy(), net.w2.copy()
     path1, path2 = np.empty((recorded.size, *w1.shape)), np.empty((recorded.size, *w2.shape))
     inputs = None if task.whitened else task.sigma_xx
@@ -129,7 +135,7 @@ def gradient_descent(
     qqt = q @ np.swapaxes(q, -1, -2)
     trajectory = Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift)
     attributes = {"method": "gradient_descent", "learning_rate": rate}
-    return _dataset(trajectory, times, select(observables), net, attributes)
+    return _dataset(trajectory, times, wanted, net, attributes)
 
 
 def _check_pair(task: Task, net: Network) -> None:
@@ -139,6 +145,27 @@ def _check_pair(task: Task, net: Network) -> None:
             f"the network {net.architecture} (N_i-N_h-N_o) does not"
         )
     array("sigma_yx", task.sigma_yx, "(N_o, N_i)")
+
+
+def _check_memory(observables: list[Observable], moments: int, task: Task) -> None:
+    """Raise if the results would not fit: matrices over samples grow with P^2 at every time."""
+    n = task.n_i + task.n_o
+    sizes = {"layer": 2, "input": task.n_i, "output": task.n_o, "unit": n, "sample": task.n_samples}
+    cost = {
+        entry.name: 8 * moments * math.prod(sizes[name.removesuffix("_2")] for name in entry.dims)
+        for entry in observables
+        if entry.default  # the others are lazy
+    }
+    total = sum(cost.values()) + 16 * moments * n**2
+    if total > SURELY_FITS:
+        from distributed.system import MEMORY_LIMIT
+
+        if total > MEMORY_LIMIT / 2:
+            largest = max(cost, key=lambda name: cost[name])
+            raise InputError(
+                f"the observables at {moments} times need {total / 1e9:.3g} GB, more than half the memory of "
+                f"{MEMORY_LIMIT / 1e9:.3g} GB ({largest} the most); name fewer of them, or record less often"
+            )
 
 
 def _check_convergence(q: Array, times: Array, rate: float, task: Task) -> None:

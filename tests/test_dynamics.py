@@ -175,6 +175,15 @@ def test_bad_input_is_named(call, message):
     assert "\n" not in str(caught.value)
 
 
+def test_memory_is_projected_before_work():
+    arch = fl.Architecture(2, 1, 2)
+    task = fl.random_regression(arch, n_samples=10**6)
+    net = fl.balanced_init(arch, 0.0)
+    with pytest.raises(fl.InputError, match=r"need 3\.2e\+04 GB.*\(rsm_input the most\)"):
+        fl.exact(task, net, [0.0, 1.0])
+    assert fl.exact(task, net, [0.0, 1.0], ["loss", "w2w1"]).loss.shape == (2,)
+
+
 def test_datasets_stay_plain():
     task, net = point()
     dataset = fl.exact(task, net, xr.DataArray([0.0, 1.0], dims="time"))
