@@ -1,6 +1,7 @@
 """Run a sweep: a bounded window of blocks on a Dask client, each worker writing its own chunks."""
 
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from distributed import Client, as_completed
+from distributed import Client, LocalCluster, as_completed
 from distributed.system import MEMORY_LIMIT
 from threadpoolctl import threadpool_limits
 
@@ -94,6 +95,7 @@ def run_sweep(
     place, show = str(path), progress or Silent()
     if not isinstance(spec, Spec):
         spec = Spec.from_dict(spec) if isinstance(spec, Mapping) else Spec.load(spec)
+    _check_main_guard()
     plan, before = _prepare(spec, place, checked_workers(workers), resume)
     todo = (block for block in plan.blocks() if _corner(block) not in before.complete)
     computed = 0
@@ -117,6 +119,15 @@ def run_sweep(
         computed_blocks=computed,
         seconds=perf_counter() - start,
     )
+
+
+def _check_main_guard() -> None:
+    """Raise in a worker process that, on starting, runs its parent's unguarded script once more."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError(
+            "run_sweep(..., workers=N) starts processes that import the calling script; "
+            'put the call under: if __name__ == "__main__":'
+        )
 
 
 def _prepare(spec: Spec, path: str, workers: int, resume: bool) -> tuple[Plan, Tally]:
@@ -157,7 +168,6 @@ def _client(client: Client | None, workers: int | None) -> Iterator[Client]:
         yield client
         return
     local: dict[str, Any] = {
-        "set_as_default": False,
         # No dashboard; and the small server that Dask starts all the same listens on loopback only.
         "dashboard_address": None,
         "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
@@ -168,7 +178,11 @@ def _client(client: Client | None, workers: int | None) -> Iterator[Client]:
         local |= {"processes": False, "n_workers": 1, "threads_per_worker": local_threads()}
     else:
         local |= {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1"}
-    with Client(**local) as engine:
+    try:
+        cluster = LocalCluster(**local)
+    except RuntimeError as error:
+        raise StoppedError(f"{workers} worker processes did not start: {error.__cause__ or error}") from error
+    with cluster, Client(cluster, set_as_default=False) as engine:
         yield engine
 
 

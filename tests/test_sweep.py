@@ -362,3 +362,15 @@ def test_kernel_distance_of_figure_2():
         means = compute(block).values["kernel_distance"].mean(axis=0)[:, 0]
         wanted = expected[shape.n_i, shape.n_h, shape.n_o]
         assert np.abs(means - wanted).max() < 0.03, shape
+
+
+def test_a_script_without_main_guard_is_told(tmp_path):
+    """Worker processes import the calling script; without the guard each would start a sweep itself."""
+    script = tmp_path / "script.py"
+    script.write_text("import fastlin as fl\nfl.run_sweep('bottleneck-width', 's.zarr', workers=1)\n")
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=100
+    )
+    assert done.returncode == 1
+    assert 'put the call under: if __name__ == "__main__":' in done.stderr
+    assert "StoppedError: 1 worker processes did not start" in done.stderr
