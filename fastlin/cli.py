@@ -1,12 +1,18 @@
 """The command line: thin verbs over the library, one line per error, exit codes 0, 1 and 2."""
 
+import io
 import json
+import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from fastlin.sweeps.progress import Silent
 
 app = typer.Typer(
     help="Exact learning dynamics of two-layer linear networks, swept into Zarr stores.",
@@ -20,6 +26,7 @@ StoreArgument = Annotated[str, typer.Argument(metavar="PATH", help="The store of
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+STOPPED = "stopped; what is complete stays, run the same command again to go on"
 
 
 @app.command()
@@ -45,16 +52,21 @@ def run(
 
     if plot is not None:
         _check_picture(plot)
-    report = run_sweep(spec, store, workers=workers, resume=resume, progress=on_stderr())
-    if plot is not None:
-        _draw(store, plot, "kernel_distance", "lam", None)
+        _check_drawable(spec)
+    progress = on_stderr()
+    _stop_at_once(progress)
+    report = run_sweep(spec, store, workers=workers, resume=resume, progress=progress)
     bad = report.diverged + report.failed
     text = (
         f"{store}: {report.ok:,} of {report.points:,} points ok, {report.diverged:,} diverged, "
         f"{report.failed:,} failed; {report.computed_blocks} of {report.blocks} blocks computed "
         f"in {report.seconds:.1f} s"
     )
-    _say(asdict(report), text if plot is None else f"{text}\npicture: {plot}", as_json)
+    _say(asdict(report), text, as_json)
+    if plot is not None:
+        _draw(store, plot, None, "lam", None)
+        if not as_json:
+            print(f"picture: {plot}")
     if bad:
         raise typer.Exit(FAILED)
 
@@ -135,7 +147,9 @@ def plot(
         Path | None,
         typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store."),
     ] = None,
-    observable: Annotated[str, typer.Option(help="What to draw.")] = "kernel_distance",
+    observable: Annotated[
+        str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")
+    ] = None,
     x: Annotated[str, typer.Option("--x", help="Horizontal axis.")] = "lam",
     y: Annotated[str | None, typer.Option("--y", help="Vertical axis: time, init_scale, ...")] = None,
     as_json: Json = False,
@@ -153,10 +167,12 @@ def presets(
     as_json: Json = False,
 ) -> None:
     """List the presets, or print one, to start a spec of your own from."""
+    from fastlin.errors import choice
     from fastlin.sweeps import presets as shipped
     from fastlin.sweeps.spec import Spec
 
     if name is not None:
+        choice("preset", name, shipped.names())
         _say(Spec.load(name).to_dict(), shipped.text(name).rstrip(), as_json)
         return
     content = {name: shipped.summary(name) for name in shipped.names()}
@@ -169,20 +185,50 @@ def _check_picture(target: Path) -> None:
     from fastlin.errors import InputError
 
     allowed = (".png", ".svg", ".pdf")
-    if target.suffix.lower() not in allowed:
+    if target.suffix.lower() not in allowed or target.is_dir():
         raise InputError(f"{target} is no picture; its ending must be one of {', '.join(allowed)}")
     if not target.absolute().parent.is_dir():
         raise InputError(f"there is no folder {target.absolute().parent} for the picture")
 
 
-def _draw(path: str, target: Path, observable: str, x: str, y: str | None) -> None:
-    import matplotlib
+def _check_drawable(spec: str) -> None:
+    """Refuse to draw over an axis of one value, before the sweep that would be drawn."""
+    from fastlin.errors import InputError
+    from fastlin.sweeps.spec import Spec
 
-    matplotlib.use("Agg")
+    if Spec.load(spec).lams.size < 2:
+        raise InputError("--plot draws over lam, and the spec has one value of it; use fastlin plot --x AXIS")
+
+
+def _draw(path: str, target: Path, observable: str | None, x: str, y: str | None) -> None:
+    os.environ["MPLBACKEND"] = "Agg"  # a file is drawn, whatever window system the user prefers
+    from fastlin.errors import InputError
+    from fastlin.observables import SWEEPABLE
     from fastlin.plot import sweep
     from fastlin.sweeps.reading import open_sweep
 
-    sweep(open_sweep(path), observable, x, y).savefig(target, dpi=150)
+    dataset = open_sweep(path)
+    if observable is None:
+        stored = [name for name in ("kernel_distance", *SWEEPABLE) if name in dataset]
+        observable = next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
+    try:
+        figure = sweep(dataset, observable, x, y)
+    except ValueError as error:
+        if isinstance(error, InputError) or "checksum" not in str(error):
+            raise
+        raise InputError(f"{path} has a damaged chunk: {error}") from None
+    figure.savefig(target, dpi=150)
+
+
+def _stop_at_once(progress: "Silent") -> None:
+    """Make Ctrl-C end the process at once: a store is safe against that, and a block may take long."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        progress.__exit__(None, None, None)
+        print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, stop)
 
 
 def _say(content: dict[str, Any], text: str, as_json: bool) -> None:
@@ -191,6 +237,9 @@ def _say(content: dict[str, Any], text: str, as_json: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line; nobody is shown a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
     try:
         code = app(standalone_mode=False) or 0
     except typer.Exit as stop:
@@ -200,7 +249,7 @@ def main() -> NoReturn:
     except Exception as error:
         _explain(error)
     if code == INTERRUPTED:
-        _fail("stopped; what is complete stays, run the same command again to go on", INTERRUPTED)
+        _fail(STOPPED, INTERRUPTED)
     sys.exit(code)
 
 
@@ -213,7 +262,8 @@ def _explain(error: Exception) -> NoReturn:
     if isinstance(error, StoppedError):
         _fail(str(error), FAILED)
     if hasattr(error, "format_message"):  # click's own: a missing argument, an unknown option
-        _fail(error.format_message().splitlines()[0], USAGE)
+        lines = error.format_message().splitlines()
+        _fail(lines[0] if lines else "a command is missing", USAGE)
     if isinstance(error, OSError):
         _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), FAILED)
     _fail(f"internal error, please report it: {type(error).__name__}: {error}", FAILED)

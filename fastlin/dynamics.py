@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from fastlin import kernels
-from fastlin.errors import InputError, array, real, whole
+from fastlin.errors import InputError, instance, real, whole
 from fastlin.errors import times as checked_times
 from fastlin.kernels.jit import Array
 from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
@@ -120,10 +120,11 @@ def gradient_descent(
     _check_pair(task, net)
     rate = real("learning_rate", learning_rate, 0.0, above=True)
     count = whole("steps", steps, 1, MAX_STEPS)
-    recorded = np.arange(0, count + 1, whole("every", every, 1, count))
-    times = np.asarray(recorded * rate, dtype=np.float64)
+    stride = whole("every", every, 1, count)
     wanted = select(observables)
-    _check_memory(wanted, recorded.size, task)
+    _check_memory(wanted, count // stride + 1, task)
+    recorded = np.arange(0, count + 1, stride)
+    times = np.asarray(recorded * rate, dtype=np.float64)
     w1, w2 = net.w1.copy(), net.w2.copy()
     path1, path2 = np.empty((recorded.size, *w1.shape)), np.empty((recorded.size, *w2.shape))
     inputs = None if task.whitened else task.sigma_xx
@@ -139,12 +140,13 @@ def gradient_descent(
 
 
 def _check_pair(task: Task, net: Network) -> None:
+    instance("task", task, Task, "random_regression or Task(x, y)")
+    instance("net", net, Network, "balanced_init or Network(w1, w2)")
     if (task.n_i, task.n_o) != (net.architecture.n_i, net.architecture.n_o):
         raise InputError(
             f"the task maps {task.n_i} inputs to {task.n_o} outputs, "
             f"the network {net.architecture} (N_i-N_h-N_o) does not"
         )
-    array("sigma_yx", task.sigma_yx, "(N_o, N_i)")
 
 
 def _check_memory(observables: list[Observable], moments: int, task: Task) -> None:

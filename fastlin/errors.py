@@ -21,12 +21,18 @@ class SaddleWarning(UserWarning):
     """The flow from this start ends at a saddle: t = inf is not the global minimum of its rank."""
 
 
+def shown(value: Any) -> str:
+    """Return `value` as it was given, cut to the length of a line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"
+
+
 def whole(name: str, value: Any, low: int, high: int) -> int:
     """Return `value` as an int in [low, high]."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise InputError(f"{name} is {value!r}; a whole number is needed")
+        raise InputError(f"{name} is {shown(value)}; a whole number is needed")
     if not low <= value <= high:
-        raise InputError(f"{name} is {value}; allowed is {low} to {high}")
+        raise InputError(f"{name} is {_number(value)}; allowed is {low} to {high}")
     return int(value)
 
 
@@ -40,9 +46,12 @@ def real(
     infinite: bool = False,
 ) -> float:
     """Return `value` as a float in [low, high], or (low, high] with `above`; finite unless `infinite`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        raise InputError(f"{name} is {value!r}; a number is needed")
-    number = float(value)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise InputError(f"{name} is {shown(value)}; a number is needed")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise InputError(f"{name} is {_number(value)}; it does not fit a 64-bit number") from None
     if math.isnan(number) or (math.isinf(number) and not infinite):
         raise InputError(f"{name} is {number}; a finite number is needed")
     if not (low < number if above else low <= number) or number > high:
@@ -54,15 +63,17 @@ def real(
     return number
 
 
+def _number(value: Any) -> str:
+    """Return a whole number, or how large it is: Python does not print those of thousands of digits."""
+    return str(value) if abs(value) < 10**20 else f"a whole number of {value.bit_length()} bits"
+
+
 def array(name: str, value: ArrayLike, shape: str) -> NDArray[np.float64]:
     """Return `value` as a finite float64 array with as many trailing dimensions as `shape` names.
 
     `shape` is written like "(..., N_h, N_i)" or "(N_h, N_i)"; it is quoted in the message.
     """
-    try:
-        result = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} is not an array of real numbers; its shape is {shape}") from None
+    result = _numbers(name, value, f"its shape is {shape}")
     named = [part for part in shape.strip("()").split(",") if part.strip()]
     batched = named[0].strip() == "..."
     wanted = len(named) - batched
@@ -75,12 +86,26 @@ def array(name: str, value: ArrayLike, shape: str) -> NDArray[np.float64]:
     return result
 
 
+def _numbers(name: str, value: ArrayLike, needed: str) -> NDArray[np.float64]:
+    """Return an array of real numbers as float64; what is no number is refused, not converted."""
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} has masked entries; {needed}, all of them numbers")
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "iufO" or any(isinstance(item, str | complex) for item in _objects(given)):
+            raise TypeError
+        return given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} is not an array of real numbers; {needed}") from None
+
+
+def _objects(given: NDArray[Any]) -> list[Any]:
+    return given.ravel().tolist() if given.dtype.kind == "O" else []
+
+
 def times(value: ArrayLike) -> NDArray[np.float64]:
     """Return times t >= 0 (inf allowed, any order) as a float64 vector."""
-    try:
-        result = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise InputError("times are not numbers; allowed are t >= 0, and inf") from None
+    result = np.atleast_1d(_numbers("times", value, "allowed are t >= 0, and inf"))
     if result.ndim != 1 or result.size == 0:
         raise InputError(f"times have shape {result.shape}; needed is a non-empty list")
     if not (result >= 0).all():
@@ -91,12 +116,18 @@ def times(value: ArrayLike) -> NDArray[np.float64]:
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     """Return `value` if it is one of `allowed`."""
     if not isinstance(value, str) or value not in allowed:
-        raise InputError(f"{name} is {value!r}; {suggest(value, allowed)}")
+        raise InputError(f"{name} is {shown(value)}; {suggest(value, allowed)}")
     return value
 
 
 def suggest(value: Any, allowed: Sequence[str]) -> str:
     """Return 'did you mean X?' where one is near, and the whole list."""
-    near = get_close_matches(str(value), allowed, n=1)
+    near = get_close_matches(str(value)[:100], allowed, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}allowed: {', '.join(allowed)}"
+
+
+def instance(name: str, value: Any, kind: type, maker: str) -> None:
+    """Raise unless `value` is of a class of this package; `maker` says where one comes from."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {shown(value)}; needed is a {kind.__name__}, from {maker}")

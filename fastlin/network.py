@@ -6,17 +6,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, array, choice, real, whole
+from fastlin.errors import InputError, array, choice, instance, real, whole
 from fastlin.kernels import INIT_POWER, balanced_scales
 from fastlin.kernels.jit import Array
 from fastlin.kernels.problems import Factors, draw_product, factorise
 from fastlin.kernels.random import MAX_SEED, Stream, generator
-from fastlin.task import MAX_SAMPLES, MAX_SCALE, Task
+from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE, Task
 
 Balance = Literal["strict", "support", "none"]
 
 # Residual of Q (D - lam I) = 0 relative to |Q|^3: weights written with ten digits still count.
 BALANCE_TOLERANCE = 1e-9
+MAX_WEIGHT = 1.3e154  # its square is about the largest number there is
 
 
 class _Scaled(NamedTuple):
@@ -29,6 +30,8 @@ class _Scaled(NamedTuple):
 
 def _scaled(w1: Array, w2: Array) -> _Scaled:
     scale = max(np.abs(w1).max(), np.abs(w2).max()) or 1.0
+    if scale > MAX_WEIGHT:
+        raise InputError(f"weights have entries up to {scale:g}; QQ^T of them overflows above {MAX_WEIGHT:g}")
     first, second = w1 / scale, w2 / scale
     d = second.T @ second - first @ first.T
     return _Scaled(np.concatenate([first.T, second]), d, float(scale))
@@ -105,6 +108,7 @@ class Network:
                 f"w1 {self.w1.shape} and w2 {self.w2.shape} disagree on N_h; "
                 "needed are (N_h, N_i) and (N_o, N_h)"
             )
+        q, d, scale = _scaled(self.w1, self.w2)
         self.balance: Balance
         try:
             self.lam = checked_lam(self.w1, self.w2, lam)
@@ -113,7 +117,6 @@ class Network:
                 raise
             self.lam, self.balance = float("nan"), "none"
             return
-        q, d, scale = _scaled(self.w1, self.w2)
         deviation = np.linalg.norm(d - self.lam / scale / scale * np.eye(len(d)))
         self.balance = "strict" if deviation <= BALANCE_TOLERANCE * np.sum(q**2) else "support"
 
@@ -172,8 +175,9 @@ def balanced_init(
     InputError
         If a number is out of range, or what a kind needs is not given.
     """
+    instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     lam = real("lam", lam)
-    scale = real("init_scale", init_scale, 1 / MAX_SCALE, MAX_SCALE)
+    scale = real("init_scale", init_scale, MIN_SCALE, MAX_SCALE)
     seed = whole("seed", seed, 0, MAX_SEED)
     choice("kind", kind, list(INIT_POWER))
     u, p, v = _factors(architecture, seed, kind, n_samples, task, weights)
@@ -200,13 +204,22 @@ def _factors(
 ) -> Factors:
     n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
     if weights is not None:
-        raw = Network(*weights)
+        if kind != "gaussian":
+            raise InputError(
+                f'weights are given, and kind is {kind!r}; they take the place of "gaussian" ones'
+            )
+        try:
+            first, second = weights
+        except (TypeError, ValueError):
+            raise InputError("weights are not a pair (w1, w2)") from None
+        raw = Network(first, second)
         if raw.architecture != architecture:
             raise InputError(f"the weights are those of {raw.architecture}, not of {architecture}")
         return factorise(raw.w2 @ raw.w1)
     if kind == "aligned":
         if task is None:
             raise InputError('kind "aligned" needs the task to align with: task=...')
+        instance("task", task, Task, "random_regression or Task(x, y)")
         if (task.n_i, task.n_o) != (n_i, n_o):
             raise InputError(f"the task maps {task.n_i} to {task.n_o}, the network is {architecture}")
         factors = factorise(task.sigma_yx)

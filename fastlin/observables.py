@@ -6,13 +6,12 @@ Python API, the stores, the command line and the documentation all read `REGISTR
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from fastlin.errors import InputError, suggest
+from fastlin.errors import InputError, shown, suggest
 from fastlin.kernels import Row
 from fastlin.kernels.jit import Array
 from fastlin.task import Task
@@ -42,29 +41,6 @@ class Trajectory:
     def w2w2t(self) -> Array:
         """W2 W2^T (T, N_o, N_o)."""
         return self.qqt[:, self.task.n_i :, self.task.n_i :]
-
-    def inner(self, other: Array) -> Array:
-        """<K, K'> / P^2 of the NTKs of this path and of `other` (..., N, N), never formed.
-
-        ``N_o tr(M C M' C) + tr M'C^2 tr B + tr MC^2 tr B' + <B, B'> tr C^2``, C = Sigma_xx.
-        """
-        n_i, n_o = self.task.n_i, self.task.n_o
-        c = self.task.sigma_xx
-        mc, other_mc = self.w1tw1 @ c, other[..., :n_i, :n_i] @ c
-        b, other_b = self.w2w2t, other[..., n_i:, n_i:]
-        trace_b = np.trace(b, axis1=-2, axis2=-1)
-        other_trace_b = np.trace(other_b, axis1=-2, axis2=-1)
-        return np.asarray(
-            n_o * np.sum(mc * np.swapaxes(other_mc, -1, -2), axis=(-2, -1))
-            + np.sum(mc * c.T, axis=(-2, -1)) * other_trace_b
-            + np.sum(other_mc * c.T, axis=(-2, -1)) * trace_b
-            + np.sum(b * other_b, axis=(-2, -1)) * np.sum(c**2)
-        )
-
-    @cached_property
-    def ntk_norm(self) -> Array:
-        """|K_t|_F / P (T,)."""
-        return np.asarray(np.sqrt(self.inner(self.qqt)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -101,10 +77,39 @@ def _loss(path: Trajectory) -> Array:
     return np.asarray(0.5 * np.sum(residual**2, axis=(-2, -1)) / task.n_samples)
 
 
+def _unit(qqt: Array) -> tuple[Array, Array]:
+    """Return QQ^T over its largest entry, and that entry: fourth powers of weights stay in range."""
+    scale = np.abs(qqt).max(axis=(-2, -1))
+    return qqt / np.where(scale > 0, scale, 1.0)[..., None, None], scale
+
+
+def _ntk_inner(task: Task, first: Array, second: Array) -> Array:
+    """<K, K'> / P^2 of the NTKs that belong to two QQ^T (..., N, N), never formed.
+
+    ``N_o tr(M C M' C) + tr M'C^2 tr B + tr MC^2 tr B' + <B, B'> tr C^2``, C = Sigma_xx.
+    """
+    n_i, n_o, c = task.n_i, task.n_o, task.sigma_xx
+    mc1, mc2 = first[..., :n_i, :n_i] @ c, second[..., :n_i, :n_i] @ c
+    b1, b2 = first[..., n_i:, n_i:], second[..., n_i:, n_i:]
+    return np.asarray(
+        n_o * np.sum(mc1 * np.swapaxes(mc2, -1, -2), axis=(-2, -1))
+        + np.sum(mc1 * c.T, axis=(-2, -1)) * np.trace(b2, axis1=-2, axis2=-1)
+        + np.sum(mc2 * c.T, axis=(-2, -1)) * np.trace(b1, axis1=-2, axis2=-1)
+        + np.sum(b1 * b2, axis=(-2, -1)) * np.sum(c**2)
+    )
+
+
+def _ntk_norm(path: Trajectory) -> Array:
+    unit, scale = _unit(path.qqt)
+    return np.asarray(scale * np.sqrt(_ntk_inner(path.task, unit, unit)))
+
+
 def _kernel_distance(path: Trajectory) -> Array:
-    start = Trajectory(path.start[None], path.start, path.n_h, path.task, path.balance_drift[:1])
+    now, start = _unit(path.qqt)[0], _unit(path.start)[0]
+    norm = np.sqrt(_ntk_inner(path.task, now, now))
+    norm0 = np.sqrt(_ntk_inner(path.task, start, start))
     with np.errstate(invalid="ignore"):  # a network of zero weights has no kernel to be distant from
-        cosine = path.inner(path.start) / start.ntk_norm / path.ntk_norm
+        cosine = _ntk_inner(path.task, now, start) / norm / norm0
     return np.asarray(1.0 - np.minimum(cosine, 1.0))
 
 
@@ -167,7 +172,7 @@ _ALL = (
         "1",
         "S",
         "S = 1 - <K_0, K_t> / (|K_0| |K_t|)",
-        "distance of the NTK from its start (Fort et al. 2020)",
+        "distance of the NTK from its start (Fort et al. 2020); NaN where all weights are 0",
         _kernel_distance,
         (Row.KERNEL_DISTANCE,),
     ),
@@ -178,7 +183,7 @@ _ALL = (
         r"\|K\|_F / P",
         "|K|_F / P",
         "Frobenius norm of the NTK over the number of samples",
-        lambda path: path.ntk_norm,
+        _ntk_norm,
         (Row.NTK_NORM,),
     ),
     Observable(
@@ -296,10 +301,12 @@ def select(names: Sequence[str] | None) -> list[Observable]:
     Raises
     ------
     InputError
-        If a name is not in the registry.
+        If a name is not in the registry, or `names` is no list.
     """
     if names is None:
         return [entry for entry in _ALL if entry.default]
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise InputError(f"observables is {shown(names)}; needed is a list of names")
     for name in names:
         if name not in REGISTRY:
             raise InputError(f"observable {name!r} is not known; {suggest(name, list(REGISTRY))}")

@@ -65,8 +65,7 @@ def phase_diagram(
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
         values = np.asarray(grid[name].values, dtype=float)
-        kept = np.isfinite(values) & (values > 0 if _logarithmic(values) else True)
-        grid = grid.isel({name: np.flatnonzero(kept)})
+        grid = grid.isel({name: np.flatnonzero(_drawable(values))})
         if grid.sizes[name] < 2:
             raise InputError(f"{name} has fewer than two values that can be drawn; choose another axis")
         if _logarithmic(values):
@@ -148,7 +147,7 @@ def dynamics(
     panels = ("loss", "network_function", "w1tw1", "w2w2t", "ntk")
     for kind, dataset in {"exact": exact, "gradient_descent": exact if gd is None else gd}.items():
         for name in panels:
-            if name not in dataset:
+            if name not in dataset or dataset[name].shape[1:] != exact[name].shape[1:]:
                 raise InputError(
                     f"the Dataset of {kind} lacks {name!r}; ask for it: observables={list(panels)}"
                 )
@@ -195,7 +194,12 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     stored = [name for name in REGISTRY if name in dataset]
     if observable not in stored:
         raise InputError(f"observable {observable!r} is not in the store; {suggest(observable, stored)}")
-    da = dataset[observable].where(dataset.status == "ok")
+    if "architecture" not in dataset.dims or dataset.status.dtype.kind not in "UT":
+        raise InputError("this is no whole sweep from open_sweep(path); draw a part with phase_diagram")
+    done = dataset.status == "ok"
+    if not done.any():
+        raise InputError("no point of the sweep is done yet; there is nothing to draw")
+    da = dataset[observable].where(done)
     da.attrs = dataset[observable].attrs
     if "layer" in da.dims:
         raise InputError(f"{observable} has a value per layer; draw ds.{observable}.sel(layer=...)")
@@ -203,23 +207,28 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     kept = (x, y, "architecture", "seed")
     others = {str(name): _usual(da, str(name)) for name in da.dims if name not in kept}
     da = da.isel(others).load()
+    if x in da.dims and _drawable(da[x].values).sum() < 2:
+        raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
     means = da.mean("seed") if "seed" in da.dims else da
     scale = {"vmin": float(means.min()), "vmax": float(means.max())}
-    count = da.sizes["architecture"]
+    flat = y in da.dims and _drawable(da[y].values).sum() < 2  # one row is no diagram, a line shows it
+    count = 0 if flat else da.sizes["architecture"]
     figure, panels = plt.subplots(
         1, count + 1, figsize=(2.7 * count + 5.0, 2.8), layout="constrained", squeeze=False
     )
     *diagrams, last = panels[0]
-    for index, ax in enumerate(diagrams):
+    for index in range(da.sizes["architecture"]):
         one = da.isel({"architecture": index})
         shape = Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o")))
-        phase_diagram(one, x, y, ax, **scale)
-        ax.set_title(f"{shape.family} {shape}")
-        ax.label_outer()
+        if diagrams:
+            ax = phase_diagram(one, x, y, diagrams[index], **scale)
+            ax.set_title(f"{shape.family} {shape}")
+            ax.label_outer()
         late = one.isel({y: _usual(one, y)})
         label = f"{shape.family} {shape}"
         profile(late, x, last, color=COLOURS[index % len(COLOURS)], label=label)
-    figure.colorbar(diagrams[-1].collections[-1], ax=diagrams, label=_label(da), pad=0.01)
+    if diagrams:
+        figure.colorbar(diagrams[-1].collections[-1], ax=diagrams, label=_label(da), pad=0.01)
     last.set_title(_where(late, x))
     last.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -270,6 +279,11 @@ def _logarithmic(values: NDArray[Any]) -> bool:
         return False
     steps = np.diff(positive)
     return bool(steps.max() > 3 * steps.min())
+
+
+def _drawable(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which values of an axis have a place on it: finite, and above 0 on a logarithmic one."""
+    return np.asarray(np.isfinite(values) & ((values > 0) | (not _logarithmic(values))))
 
 
 def _edges(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, array, real, whole
+from fastlin.errors import InputError, array, instance, real, whole
 from fastlin.kernels.jit import Array
 from fastlin.kernels.problems import TargetDraws, draw_targets, target_unit
 from fastlin.kernels.random import MAX_SEED, Stream, generator
@@ -15,7 +15,7 @@ from fastlin.kernels.random import MAX_SEED, Stream, generator
 # Of the entries of X X^T / P - I: what a double-precision whitening leaves behind, with room.
 WHITE_TOLERANCE = 1e-9
 MAX_SAMPLES = 2**31 - 1
-MAX_SCALE = 1e60  # fourth powers of it, in norms of the NTK, stay far from overflow
+MIN_SCALE, MAX_SCALE = 1e-60, 1e60  # fourth powers of it, in norms of the NTK, stay far from overflow
 
 
 class Task:
@@ -191,9 +191,10 @@ def random_regression(
     The sufficient statistics are drawn directly: given the whitened X, entries of Sigma_yx are i.i.d.
     normal with variance ``target_scale^2 / (N_o P)``. `X` and `Y` are formed on first use, and consistent.
     """
+    instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     n_i, n_o = architecture.n_i, architecture.n_o
     samples = whole("n_samples", n_samples, 1, MAX_SAMPLES)
     if samples < n_i:
         raise InputError(f"n_samples is {samples}; whitening N_i = {n_i} inputs needs at least {n_i}")
-    scale = real("target_scale", target_scale, 1 / MAX_SCALE, MAX_SCALE)
+    scale = real("target_scale", target_scale, MIN_SCALE, MAX_SCALE)
     return RandomRegression(n_i, n_o, samples, scale, whole("seed", seed, 0, MAX_SEED))

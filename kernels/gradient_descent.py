@@ -14,8 +14,9 @@ from fastlin.kernels.jit import LANES, Array, Codes, Integers, jit
 from fastlin.kernels.observables import observe, start_norms
 from fastlin.kernels.problems import Problem
 
-# |Q|^2 this far above both its start and the target is no transient: cubic growth has taken over.
-BLOW_UP = 1e12
+# Descent keeps |Q|^2 within a few times its start and the target; this far above, cubic growth has
+# taken over.
+BLOW_UP = 1e4
 
 
 @jit

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, choice, real, suggest, whole
+from fastlin.errors import InputError, choice, real, shown, suggest, whole
 from fastlin.kernels.random import MAX_SEED, MAX_SIZE
 
-MAX_LENGTH = 10**8  # of one axis: its values are held in memory
+MAX_LENGTH = 10**7  # of one axis: its values are held in memory, several times over
+MAX_SHAPES = 10**5
 
 
 def integers(name: str, value: Any, low: int = 0, high: int = MAX_SEED) -> NDArray[np.int64]:
@@ -56,15 +57,18 @@ def reals(
             f"{name} runs from {first:g} to {last:g} in {count} values; "
             "start < stop is needed, or one value with start = stop"
         )
-    if choice(f"{name}.spacing", spacing, ["linear", "log"]) == "linear":
-        values = np.linspace(first, last, count)
+    log = choice(f"{name}.spacing", spacing, ["linear", "log"]) == "log"
+    if log and first <= 0:
+        raise InputError(f"{name}.start is {first:g}; logarithmic spacing needs it above 0")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.geomspace(first, last, count) if log else np.linspace(first, last, count)
         if first == -last:  # a grid meant to be symmetric: exactly so, with an exact 0 in its middle
             values = 0.5 * (values - values[::-1])
-        return values
-    if first <= 0:
-        raise InputError(f"{name}.start is {first:g}; logarithmic spacing needs it above 0")
-    values = np.geomspace(first, last, count)
-    return values
+        if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
+            raise InputError(
+                f"{name} runs from {first:g} to {last:g}, where {count} values are not all distinct numbers"
+            )
+    return np.asarray(values)
 
 
 def architectures(name: str, value: Any) -> tuple[Architecture, ...]:
@@ -75,14 +79,16 @@ def architectures(name: str, value: Any) -> tuple[Architecture, ...]:
             integers(f"{name}.{part}", numbers, 1, MAX_SIZE).tolist()
             for part, numbers in zip(("n_i", "n_h", "n_o"), parts, strict=True)
         ]
+        if (count := math.prod(len(numbers) for numbers in sizes)) > MAX_SHAPES:
+            raise InputError(f"{name} is a product of {count} shapes; at most {MAX_SHAPES} are allowed")
         return tuple(Architecture(*triple) for triple in product(*sizes))
     if not isinstance(value, list) or not value:
-        raise InputError(f"{name} is {value!r}; needed is a list like [[4, 2, 4], [4, 4, 4]]")
+        raise InputError(f"{name} is {shown(value)}; needed is a list like [[4, 2, 4], [4, 4, 4]]")
     triples = value if isinstance(value[0], list) else [value]
     found = []
     for index, triple in enumerate(triples):
         if not isinstance(triple, list) or len(triple) != 3:
-            raise InputError(f"{name}[{index}] is {triple!r}; needed is [N_i, N_h, N_o]")
+            raise InputError(f"{name}[{index}] is {shown(triple)}; needed is [N_i, N_h, N_o]")
         try:
             found.append(Architecture(*triple))
         except InputError as error:

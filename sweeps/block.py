@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class Block:
     target_scale: float
     init_kind: str
     observables: tuple[str, ...]
+    dtype: str
 
 
 class Receipt(NamedTuple):
@@ -46,7 +47,7 @@ class Receipt(NamedTuple):
 class Result(NamedTuple):
     """Values of a block: one array (S, L, T) or (S, L, T, rows) per observable, and status (S, L)."""
 
-    values: dict[str, NDArray[np.float64]]
+    values: dict[str, NDArray[np.floating[Any]]]
     status: NDArray[np.uint8]
 
 
@@ -79,12 +80,16 @@ def compute(block: Block) -> Result:
     else:
         steps = recorded_steps(times, block.learning_rate)
         kernels.gradient_descent(problem, lams, block.learning_rate, steps, codes, out, status)
-    return Result(_by_observable(block.observables, rows, out), status)
+    with np.errstate(over="ignore"):  # what does not fit float32 is inf, and the point has failed
+        stored = out.astype(block.dtype, copy=False)
+    lost = ~np.isfinite(stored).all(axis=(1, 2))
+    status[lost & (status == Status.OK)] = Status.FAILED
+    return Result(_by_observable(block.observables, rows, stored), status)
 
 
 def _by_observable(
-    names: tuple[str, ...], rows: list[Row], out: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+    names: tuple[str, ...], rows: list[Row], out: NDArray[np.floating[Any]]
+) -> dict[str, NDArray[np.floating[Any]]]:
     """Split out (S, R, T, L) into the layout of the store: (S, L, T), and a last axis for layers."""
     values, first = {}, 0
     for name in names:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
+from fastlin.kernels.jit import LANES
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.block import Block
 from fastlin.sweeps.spec import Spec
@@ -74,9 +75,19 @@ class Plan:
 
     @property
     def block_memory(self) -> int:
-        """Bytes that one block needs while it runs."""
+        """Bytes that one block needs while it runs: its results, and the problems they are made from."""
         per_seed = bytes_per_seed(self.spec) * 8 // np.dtype(self.spec.dtype).itemsize
-        return WORKING_COPIES * per_seed * self.seeds_per_block
+        results = WORKING_COPIES * per_seed * self.seeds_per_block
+        return results + max(self._problem_memory(shape) for shape in self.spec.architectures)
+
+    def _problem_memory(self, shape: Architecture) -> int:
+        """Bytes of the draws and factors of a block's problems, and of the kernels' scratch."""
+        width = min(shape.n_h, max(shape.n_i, shape.n_o))
+        squares = shape.n_i**2 + shape.n_o**2
+        draws = shape.n_o * self.spec.n_samples + shape.n_h * (shape.n_i + shape.n_o)
+        factors = (shape.n_i + shape.n_o) * width * self.seeds_per_block
+        scratch = 6 * (shape.n_i + shape.n_o + width) * width * min(LANES, self.spec.lams.size)
+        return 8 * (draws + 6 * squares + 2 * factors + scratch)
 
     def seconds(self, workers: int) -> float:
         """Estimated time on `workers` cores like the one that the costs below were measured on."""
@@ -113,6 +124,7 @@ class Plan:
                 target_scale=spec.target_scale,
                 init_kind=spec.init_kind,
                 observables=spec.observables,
+                dtype=spec.dtype,
             )
 
     def check_resources(self, path: str, workers: int, memory: int, done: int = 0) -> None:

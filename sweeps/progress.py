@@ -1,6 +1,7 @@
 """Progress of a run: a live bar on a terminal, plain lines elsewhere."""
 
 import sys
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import Self, TextIO
@@ -44,7 +45,8 @@ class Plain(Silent):
 
     def note(self, text: str) -> None:
         """Say one line."""
-        print(text, file=self._stream, flush=True)
+        with suppress(OSError):  # nobody reads it any more: no reason to stop computing
+            print(text, file=self._stream, flush=True)
 
     def begin(self, total: int, done: int) -> None:
         """Remember where the run starts."""

@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from fastlin.errors import InputError
+from fastlin.errors import InputError, real, shown, whole
 from fastlin.kernels import Status
+from fastlin.kernels.random import MAX_SEED
 from fastlin.network import Network, balanced_init
 from fastlin.sweeps import store
 from fastlin.sweeps.spec import Spec
@@ -36,10 +37,11 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     Raises
     ------
     InputError
-        If there is no store of a sweep.
+        If there is no store of a sweep, or arrays of it are missing or not those of its spec.
     """
-    store.read_attributes(str(path))
-    dataset: xr.Dataset = xr.open_zarr(str(path), consolidated=False)
+    place = store.local_path(path)
+    store.read_spec(place)
+    dataset: xr.Dataset = xr.open_zarr(place, consolidated=False)
 
     def decode(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
         return np.asarray(_NAMES[codes])
@@ -115,9 +117,15 @@ def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> A
         if left.size != 1:
             raise InputError(f"{name} has {left.size} values in the dataset; say which: {name}=...")
         value = left[0]
-    matches = np.isclose(axis, value, rtol=1e-12, atol=1e-12)
-    if not matches.any():
-        nearest = axis[np.argsort(np.abs(axis - value))[:3]]
-        near = ", ".join(f"{entry:g}" for entry in np.sort(nearest))
-        raise InputError(f"{name} = {value!r} is not on the axis of the sweep; nearest: {near}")
-    return axis[np.argmin(np.abs(axis - value))]
+    if axis.dtype.kind == "i":
+        wanted: int | float = whole(name, value, 0, MAX_SEED)
+        distance = np.abs(axis - wanted)
+        found = distance == 0
+    else:
+        wanted = real(name, value)
+        distance = np.abs(axis - wanted)
+        found = distance <= 1e-12 * abs(wanted)  # a value that was written with fewer digits
+    if not found.any():
+        near = ", ".join(str(entry) for entry in np.sort(axis[np.argsort(distance)[:3]]).tolist())
+        raise InputError(f"{name} = {shown(value)} is not on the axis of the sweep; nearest: {near}")
+    return axis[np.argmin(distance)]

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,9 +93,11 @@ def run_sweep(
         If a block could not be written. The store stays resumable.
     """
     start = perf_counter()
-    place, show = str(path), progress or Silent()
-    if not isinstance(spec, Spec):
-        spec = Spec.from_dict(spec) if isinstance(spec, Mapping) else Spec.load(spec)
+    place, show = store.local_path(path), progress or Silent()
+    if isinstance(spec, str | Path):
+        spec = Spec.load(spec)
+    elif not isinstance(spec, Spec):
+        spec = Spec.from_dict(spec)
     _check_main_guard()
     plan, before = _prepare(spec, place, checked_workers(workers), resume)
     todo = (block for block in plan.blocks() if _corner(block) not in before.complete)
@@ -183,7 +186,14 @@ def _client(client: Client | None, workers: int | None) -> Iterator[Client]:
     except RuntimeError as error:
         raise StoppedError(f"{workers} worker processes did not start: {error.__cause__ or error}") from error
     with cluster, Client(cluster, set_as_default=False) as engine:
+        if workers is not None:
+            # A Ctrl-C reaches the whole process group; it is this process that decides what it means.
+            engine.run(_ignore_interrupts)
         yield engine
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _drive(client: Client, blocks: Iterator[Block], path: str, show: Silent) -> int:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, choice, real, suggest, whole
+from fastlin.errors import InputError, choice, real, shown, suggest, whole
 from fastlin.kernels import INIT_POWER
 from fastlin.observables import SWEEPABLE
 from fastlin.sweeps import axes, presets
-from fastlin.task import MAX_SAMPLES, MAX_SCALE
+from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
 
 METHODS = ("exact", "gradient_descent")
 MAX_STEPS = 10**12
@@ -70,7 +70,7 @@ class Spec:
             text = presets.text(str(source))
         else:
             try:
-                text = path.read_text(encoding="utf-8")
+                text = path.read_text(encoding="utf-8-sig")
             except FileNotFoundError:
                 hint = suggest(source, presets.names())
                 raise InputError(f"no file {str(source)!r}, nor a preset of that name; {hint}") from None
@@ -78,22 +78,24 @@ class Spec:
                 raise InputError(f"cannot read {str(source)!r}: {error}") from None
         try:
             return cls.from_dict(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{source} is not TOML: {error}") from None
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
+        except (ValueError, RecursionError) as error:  # what the parser raises for what is too large for it
+            raise InputError(f"{source} is not TOML: {error}") from None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Spec":
-        """Read the content of a TOML spec, or what `to_dict` returned.
+        """Read the content of a TOML spec (arrays, ranges and tuples count as lists), or of `to_dict`.
 
         Raises
         ------
         InputError
             With one line per fault.
         """
-        reader = _Reader(content)
+        if not isinstance(content, Mapping):
+            raise InputError(f"a spec is {shown(content)}; needed is a mapping, a TOML file or a preset")
+        reader = _Reader(_plain(content))
         spec = reader.spec()
         if reader.faults or spec is None:
             raise InputError("\n".join(reader.faults))
@@ -169,6 +171,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
 
 
+def _plain(value: Any) -> Any:
+    """Return a spec as TOML would have it: arrays, ranges and tuples as lists, NumPy scalars as numbers."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(entry) for entry in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
 class _Reader:
     """Reads one spec and gathers every fault, so that one run shows them all."""
 
@@ -190,7 +201,7 @@ class _Reader:
                 hint = suggest(key, KEYS[name])
                 self.faults.append(f"{where} has the unknown key {key!r}; {hint}")
             elif not name and key != "name" and not isinstance(value, Mapping):
-                self.faults.append(f"{key} is {value!r}; a table [{key}] is needed")
+                self.faults.append(f"{key} is {shown(value)}; a table [{key}] is needed")
 
     def take(self, section: str, key: str, read: Callable[[str, Any], T], default: Any = None) -> T | None:
         """Read one entry; a fault is noted and None returned."""
@@ -209,8 +220,8 @@ class _Reader:
         """Return the spec, or None where faults leave none."""
         name = self.content.get("name", "sweep")
         if not isinstance(name, str) or not name:
-            self.faults.append(f"name is {name!r}; a text is needed")
-        scale: dict[str, Any] = {"low": 1 / MAX_SCALE, "high": MAX_SCALE}
+            self.faults.append(f"name is {shown(name)}; a text is needed")
+        scale: dict[str, Any] = {"low": MIN_SCALE, "high": MAX_SCALE}
         self.take("task", "kind", lambda n, v: choice(n, v, ["random_regression"]), "random_regression")
         methods = self.take("dynamics", "method", lambda n, v: axes.texts(n, v, METHODS), "exact")
         rates = self._learning_rates(methods)
@@ -278,9 +289,23 @@ class _Reader:
                 self.faults.append(
                     "dynamics.times holds inf; gradient descent needs finite times, only exact has the limit"
                 )
-            elif spec.times[-1] / spec.learning_rates[0] > MAX_STEPS:
-                steps = spec.times[-1] / spec.learning_rates[0]
-                self.faults.append(
-                    f"dynamics.times ends after {steps:.0e} steps of learning_rate "
-                    f"{spec.learning_rates[0]:g}; at most {MAX_STEPS:.0e} are allowed"
-                )
+            else:
+                for rate in spec.learning_rates.tolist():
+                    self._check_steps(spec.times, rate)
+
+    def _check_steps(self, times: NDArray[np.float64], rate: float) -> None:
+        """Note where gradient descent cannot be recorded at `times`, each at a step of its own."""
+        with np.errstate(over="ignore"):
+            steps = np.rint(times / rate)
+        if steps[-1] > MAX_STEPS:
+            self.faults.append(
+                f"dynamics.times ends after {steps[-1]:.0e} steps of learning_rate {rate:g}; "
+                f"at most {MAX_STEPS:.0e} are allowed"
+            )
+            return
+        same = np.flatnonzero(np.diff(steps, prepend=0 if times[0] > 0 else -1) == 0)
+        if same.size:
+            self.faults.append(
+                f"dynamics.times: {times[same[0]]:g} is no step of its own at learning_rate {rate:g}; "
+                "gradient descent is recorded at whole steps, so leave times further apart, or lower the rate"
+            )

@@ -4,7 +4,6 @@
 holds no PENDING is complete: the store alone says what is done.
 """
 
-import json
 import os
 import platform
 import shutil
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
 from fastlin.dynamics import TIME_ATTRIBUTES
-from fastlin.errors import InputError
+from fastlin.errors import InputError, shown
 from fastlin.kernels import Status
 from fastlin.kernels.jit import SOURCE_HASH
 from fastlin.observables import REGISTRY
@@ -31,6 +30,7 @@ STATUS_ATTRIBUTES: dict[str, Any] = {
     "flag_values": [int(status) for status in Status],
     "flag_meanings": " ".join(status.name.lower() for status in Status),
 }
+SIZES = ("n_i", "n_h", "n_o")
 AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "architecture": {"long_name": "index of the architecture (n_i, n_h, n_o)"},
     "n_i": {"long_name": "number of inputs", "units": "1"},
@@ -50,6 +50,20 @@ AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
         "comment": "gradient descent is recorded at the nearest whole step, round(time / learning_rate)",
     },
 }
+
+
+def local_path(path: str | Path) -> str:
+    """Return `path` as text if it can be that of a store.
+
+    Raises
+    ------
+    InputError
+        If it is no path, is empty, or is an address.
+    """
+    text = str(path) if isinstance(path, str | Path) else ""
+    if not text or "\0" in text or "://" in text:
+        raise InputError(f"the store is {shown(path)}; needed is the path of a folder on this machine")
+    return text
 
 
 def exists(path: str) -> bool:
@@ -101,25 +115,13 @@ def _build(path: Path, spec: Spec, chunk: tuple[int, ...]) -> None:
         )
         array[...] = values
 
-    shapes = spec.architectures
-    put("architecture", ("architecture",), np.arange(len(shapes)))
-    for name in ("n_i", "n_h", "n_o"):
-        put(name, ("architecture",), np.array([getattr(shape, name) for shape in shapes]))
-    put("init_scale", ("init_scale",), spec.init_scales)
-    if spec.method_axis:
-        put("method", ("method",), np.array(spec.methods))
-    if spec.learning_rate_axis:
-        put("learning_rate", ("learning_rate",), spec.learning_rates)
-    put("seed", ("seed",), spec.seeds)
-    put("lam", ("lam",), spec.lams)
-    put("time", ("time",), spec.times)
+    for name, values in _axes(spec).items():
+        put(name, ("architecture",) if name in SIZES else (name,), values)
     points = tuple(spec.point_dims)
     sizes = tuple(spec.point_dims.values())
     for name in spec.observables:
         entry = REGISTRY[name]
-        extra = (len(entry.rows),) if entry.dims else ()
-        if entry.dims:
-            put("layer", entry.dims, np.array(["w1", "w2"]))
+        extra = _layers(name)
         group.create_array(
             name,
             shape=(*sizes, spec.times.size, *extra),
@@ -144,6 +146,28 @@ def _build(path: Path, spec: Spec, chunk: tuple[int, ...]) -> None:
     )
 
 
+def _axes(spec: Spec) -> dict[str, NDArray[Any]]:
+    """Return the values of every axis of a store, by name."""
+    shapes = spec.architectures
+    axes: dict[str, NDArray[Any]] = {"architecture": np.arange(len(shapes))}
+    axes |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
+    axes["init_scale"] = spec.init_scales
+    if spec.method_axis:
+        axes["method"] = np.array(spec.methods)
+    if spec.learning_rate_axis:
+        axes["learning_rate"] = spec.learning_rates
+    axes |= {"seed": spec.seeds, "lam": spec.lams, "time": spec.times}
+    if any(_layers(name) for name in spec.observables):
+        axes["layer"] = np.array(["w1", "w2"])
+    return axes
+
+
+def _layers(name: str) -> tuple[int, ...]:
+    """Return the sizes of an observable's dimensions after time."""
+    entry = REGISTRY[name]
+    return (len(entry.rows),) if entry.dims else ()
+
+
 def versions() -> dict[str, str]:
     """Return the versions of all that a number in a store depends on."""
     packages = ("fastlin", "numba", "numpy", "scipy", "zarr")
@@ -162,7 +186,7 @@ def _group(path: str) -> zarr.Group:
 def write(
     path: str,
     region: tuple[slice, ...],
-    values: dict[str, NDArray[np.float64]],
+    values: dict[str, NDArray[np.floating[Any]]],
     status: NDArray[np.uint8],
 ) -> None:
     """Write one block: its chunk of every observable, then of `status`."""
@@ -171,7 +195,7 @@ def write(
     for name, part in values.items():
         array = group[name]
         assert isinstance(array, zarr.Array)
-        array[region] = part.reshape(ones + part.shape).astype(array.dtype)
+        array[region] = part.reshape(ones + part.shape)
     mark = group["status"]
     assert isinstance(mark, zarr.Array)
     mark[region] = status.reshape(ones + status.shape)
@@ -189,16 +213,52 @@ def read_attributes(path: str) -> dict[str, Any]:
         raise InputError(f"there is no store at {path}")
     try:
         attributes = dict(zarr.open_group(path, mode="r").attrs)
-    except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError, json.JSONDecodeError):
+    except (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError):
         raise InputError(f"{path} is not a Zarr store") from None
-    if "spec" not in attributes:
+    if not {"spec", "spec_hash", "title", "versions"} <= attributes.keys():
         raise InputError(f"{path} is a Zarr store, but not one of a fastlin sweep")
     return attributes
 
 
 def read_spec(path: str) -> Spec:
-    """Return the spec that a store was made from."""
-    return Spec.from_dict(read_attributes(path)["spec"])
+    """Return the spec that a store was made from, after checking that all its arrays are there.
+
+    Raises
+    ------
+    InputError
+        If there is no store, or an array is missing, of another shape, or an axis has other values.
+    """
+    attributes = read_attributes(path)
+    try:
+        spec = Spec.from_dict(attributes["spec"])
+    except InputError as error:
+        raise InputError(f"{path}: the spec in its attributes is damaged: {error}") from None
+    group = zarr.open_group(path, mode="r")
+    for name, values in _axes(spec).items():
+        if not np.array_equal(_read(path, group, name, values.shape), values):
+            raise InputError(f"{path}: the axis {name!r} is damaged, its values are not those of the spec")
+    for name in (*spec.observables, "status"):
+        extra = () if name == "status" else (spec.times.size, *_layers(name))
+        _array(path, group, name, (*spec.point_dims.values(), *extra))
+    return spec
+
+
+def _array(path: str, group: zarr.Group, name: str, shape: tuple[int, ...]) -> "zarr.Array[Any]":
+    try:
+        array = group[name]
+    except (KeyError, OSError, ValueError, TypeError):
+        raise InputError(f"{path}: the array {name!r} is missing or damaged") from None
+    if not isinstance(array, zarr.Array) or array.shape != shape:
+        raise InputError(f"{path}: the array {name!r} has not the shape {shape} of the spec")
+    return array
+
+
+def _read(path: str, group: zarr.Group, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    array = _array(path, group, name, shape)
+    try:
+        return np.asarray(array[...])
+    except (ValueError, OSError, TypeError):
+        raise InputError(f"{path}: the axis {name!r} is damaged, its chunk cannot be read") from None
 
 
 def check_same(path: str, spec: Spec) -> None:

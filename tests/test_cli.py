@@ -26,6 +26,8 @@ times = [0.1, 1.0, 10.0, inf]
 def run(monkeypatch, capsys, tmp_path):
     """Return a function that runs a command line in a folder with small.toml: (code, out, err)."""
     (tmp_path / "small.toml").write_text(SMALL)
+    one = SMALL.replace("{ start = -2.0, stop = 2.0, num = 5 }", "1.0")
+    (tmp_path / "one.toml").write_text(one.replace("[0.1, 1.0, 10.0, inf]", "1.0"))
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
@@ -56,6 +58,30 @@ def test_run_status_plot_and_run_again(run, tmp_path):
         assert (tmp_path / f"p.{ending}").stat().st_size > 1000
     assert run("plot", "s.zarr")[0] == 0
     assert run("plot", "s.zarr", "--x", "time", "--y", "lam", "--json")[0] == 0
+
+
+def test_a_sweep_of_one_time_is_drawn_as_lines(run, tmp_path):
+    (tmp_path / "late.toml").write_text(SMALL.replace("[0.1, 1.0, 10.0, inf]", "inf"))
+    assert run("run", "late.toml", "--store", "l.zarr", "--plot", "l.png")[0] == 0
+    assert (tmp_path / "l.png").stat().st_size > 1000
+
+
+def test_damage_is_one_line(run, tmp_path):
+    run("run", "small.toml", "--store", "s.zarr")
+    chunk = next(
+        file for file in (tmp_path / "s.zarr" / "kernel_distance" / "c").rglob("*") if file.is_file()
+    )
+    chunk.write_bytes(b"\1" + chunk.read_bytes()[1:])
+    code, _, err = run("plot", "s.zarr")
+    assert code == 2
+    assert "s.zarr has a damaged chunk" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_no_command_shows_the_help(run):
+    code, _, err = run()
+    assert code == 2
+    assert "Traceback" not in err
 
 
 def test_plan_touches_nothing(run, tmp_path):
@@ -100,7 +126,11 @@ BAD = [
     (["run", "small.toml", "--store", "small.toml"], "small.toml is not a Zarr store"),
     (["status", "nowhere.zarr"], "there is no store at nowhere.zarr"),
     (["plot", "nowhere.zarr"], "there is no store at nowhere.zarr"),
-    (["presets", "nope"], "nor a preset"),
+    (["presets", "nope"], "preset is 'nope'; allowed: "),
+    (["run", "small.toml", "--store", ""], "needed is the path of a folder"),
+    (["run", "small.toml", "--store", "s3://bucket/s.zarr"], "needed is the path of a folder"),
+    (["run", "one.toml", "--store", "s.zarr", "--plot", "s.png"], "--plot draws over lam"),
+    (["presets", "small.toml"], "preset is 'small.toml'; allowed: "),
     (["frobnicate"], "No such command 'frobnicate'"),
 ]
 

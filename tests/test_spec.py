@@ -67,6 +67,15 @@ def changed(path, value):
         ("axes.lam", {"start": 0, "stop": 1, "number": 3}, "axes.lam has the unknown key 'number'"),
         ("axes.lam", {"start": -1, "stop": 1, "num": 3, "spacing": "log"}, "spacing needs it above 0"),
         ("axes.lam", {"start": -1, "stop": 1, "num": 3, "spacing": "lin"}, "did you mean 'linear'"),
+        ("axes.lam", {"start": 1.0, "stop": 1.0000000000000002, "num": 5}, "are not all distinct"),
+        ("axes.lam", {"start": -1e308, "stop": 1e308, "num": 3}, "are not all distinct"),
+        ("axes.lam", [10**400], "axes.lam[0] is a whole number of 1329 bits; it does not fit"),
+        ("axes.lam", ["x" * 10000], "(10002 characters); a number is needed"),
+        (
+            "axes.architecture",
+            {"n_i": {"start": 1, "num": 999}, "n_h": {"start": 1, "num": 999}, "n_o": 1},
+            "axes.architecture is a product of 998001 shapes",
+        ),
         ("axes.seed", [-1], "axes.seed[0] is -1; allowed is 0 to"),
         ("axes.seed", [1.5], "axes.seed[0] is 1.5; a whole number is needed"),
         ("axes.seed", {"start": 2**63 - 2, "num": 5}, "axes.seed, its last value is"),
@@ -104,6 +113,10 @@ def test_faults_are_named(path, value, message):
         ({"learning_rate": 0.0}, "dynamics.learning_rate is 0; it must be above 0"),
         ({"learning_rate": None}, "dynamics.learning_rate is missing"),
         ({"learning_rate": 1e-13}, "dynamics.times ends after 1e+13 steps"),
+        ({"learning_rate": 1e-320}, "dynamics.times ends after inf steps"),
+        ({"learning_rate": 25.0}, "dynamics.times: 1 is no step of its own at learning_rate 25"),
+        ({"times": [0.5, 0.501]}, "dynamics.times: 0.501 is no step of its own at learning_rate 0.01"),
+        ({"times": [0.004]}, "dynamics.times: 0.004 is no step of its own"),
     ],
 )
 def test_faults_of_gradient_descent(changes, message):
@@ -129,6 +142,9 @@ def test_what_is_no_toml_is_said_with_its_line(tmp_path):
     file = tmp_path / "bad.toml"
     file.write_text("[axes]\nlam = = 3\n")
     with pytest.raises(fl.InputError, match=r"is not TOML: .*line 2"):
+        fl.Spec.load(file)
+    file.write_text("[axes]\nlam = " + "[" * 5000)
+    with pytest.raises(fl.InputError, match="is not TOML"):
         fl.Spec.load(file)
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(fl.InputError, match="cannot read"):

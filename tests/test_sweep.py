@@ -1,12 +1,15 @@
 """Sweeps end to end: what is stored is right, reproducible, resumable and readable."""
 
+import contextlib
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -221,15 +224,22 @@ def test_sigkill_and_run_again(tmp_path):
     assert killed == content(whole)
 
 
-def test_interrupt_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]])
+def test_interrupt_says_how_to_go_on(tmp_path, options):
+    """Ctrl-C reaches the whole process group, as on a terminal, and twice, as from the impatient."""
     source, path = tmp_path / "long.toml", tmp_path / "stopped.zarr"
     source.write_text(LONG)
-    command = [sys.executable, "-m", "fastlin", "run", str(source), "--store", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    command = [sys.executable, "-m", "fastlin", "run", str(source), "--store", str(path), *options]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not marks(path) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    for _ in range(2):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.1)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "run the same command again to go on" in errors
@@ -311,13 +321,86 @@ def test_rebuild_names_what_is_missing(swept):
     dataset = fl.open_sweep(swept)
     with pytest.raises(fl.InputError, match="seed has 6 values in the dataset; say which"):
         fl.rebuild(dataset, architecture=0, lam=0.0, init_scale=1.0)
-    with pytest.raises(fl.InputError, match=r"lam = 0.1 is not on the axis of the sweep; nearest: -2, 0, 2"):
+    with pytest.raises(fl.InputError, match=r"lam = 0.1 is not on the axis .*; nearest: -2.0, 0.0, 2.0"):
         fl.rebuild(dataset, architecture=0, seed=0, lam=0.1, init_scale=1.0)
     with pytest.raises(fl.InputError, match="no spec in its attributes"):
         fl.rebuild(dataset.drop_attrs(), seed=0)
     selected = dataset.sel(seed=3, lam=-2.0, init_scale=1.0).isel(architecture=2)
     task, net = fl.rebuild(selected)
     assert (task.n_i, net.architecture.n_h, net.lam) == (2, 3, -2.0)
+
+
+def test_rebuild_never_takes_a_neighbour(tmp_path):
+    axes = {"architecture": [2, 1, 2], "seed": [10**15, 10**15 + 1], "lam": [0.0, 1.0]}
+    fl.run_sweep(sweeping.spec(axes=axes), tmp_path / "large.zarr")
+    dataset = fl.open_sweep(tmp_path / "large.zarr")
+    for bad in ({"seed": 10**15 + 2}, {"lam": 5e-13}, {"seed": 1e15}, {"architecture": True}, {"lam": "0"}):
+        with pytest.raises(fl.InputError):
+            fl.rebuild(dataset, **({"seed": 10**15, "lam": 1.0} | bad))
+
+
+def test_what_overflows_float32_has_failed(tmp_path):
+    axes = {"architecture": [4, 2, 4], "seed": [0], "lam": [0.0, 1e100]}
+    output = {"observables": ["loss", "ntk_norm"], "dtype": "float32"}
+    report = fl.run_sweep(sweeping.spec(axes=axes, output=output), tmp_path / "small.zarr")
+    assert (report.ok, report.failed) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("rm lam/c/0", "the axis 'lam' is damaged"),
+        ("truncate seed/c/0", "the axis 'seed' is damaged"),
+        ("rm lam/zarr.json", "the array 'lam' is missing or damaged"),
+        ("rm loss/zarr.json", "the array 'loss' is missing or damaged"),
+        ("rm status/zarr.json", "the array 'status' is missing or damaged"),
+        ("empty zarr.json", "is not a Zarr store"),
+    ],
+)
+def test_damaged_stores_are_named(swept, tmp_path, damage, message):
+    path = tmp_path / "damaged.zarr"
+    shutil.copytree(swept, path)
+    verb, name = damage.split()
+    if verb == "rm":
+        (path / name).unlink()
+    elif verb == "truncate":
+        (path / name).write_bytes((path / name).read_bytes()[:-3])
+    else:
+        (path / name).write_text("[]")
+    for call in (fl.open_sweep, lambda place: fl.run_sweep(sweeping.spec(), place)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr's own, of a folder without metadata
+            with pytest.raises(fl.InputError, match=message):
+                call(path)
+
+
+@pytest.mark.parametrize("length", [0, 5, None])
+def test_a_damaged_mark_is_computed_again(swept, tmp_path, length):
+    path = tmp_path / "mark.zarr"
+    shutil.copytree(swept, path)
+    mark = path / "status" / "c" / "1" / "0" / "0" / "0"
+    data = mark.read_bytes()
+    mark.write_bytes(data[:length] if length is not None else bytes([data[0] ^ 2]) + data[1:])
+    assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 1
+    assert content(path) == content(swept)
+
+
+@pytest.mark.parametrize("path", ["", "s3://bucket/x.zarr", "file:///tmp/x.zarr", None, 5, b"x", "a\0b"])
+def test_places_that_are_no_folder_are_named(path):
+    with pytest.raises(fl.InputError, match="needed is the path of a folder"):
+        fl.run_sweep(sweeping.spec(), path)
+
+
+def test_specs_from_python_may_hold_arrays(swept):
+    axes = {
+        "architecture": ((4, 2, 2), (3, 4, 3), (2, 3, 4)),
+        "init_scale": np.array([0.5, 1.0]),
+        "seed": range(6),
+        "lam": np.linspace(-4, 4, 5),
+    }
+    assert fl.run_sweep(sweeping.spec(axes=axes), swept).computed_blocks == 0
+    with pytest.raises(fl.InputError, match="a spec is 5"):
+        fl.run_sweep(5, swept)
 
 
 def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypatch):
@@ -328,6 +411,9 @@ def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypa
     }
     with pytest.raises(fl.InputError, match=r"needs \d.* TB more on the disk"):
         fl.run_sweep(sweeping.spec(axes=axes), tmp_path / "huge.zarr")
+    wide = {"architecture": [30000, 2, 30000], "seed": 0, "lam": 0.0}
+    with pytest.raises(fl.InputError, match=r"blocks at a time need .* GB of memory"):
+        fl.run_sweep(sweeping.spec(axes=wide, task={"n_samples": 30000}), tmp_path / "wide.zarr")
     monkeypatch.setattr(running, "MEMORY_LIMIT", 1000)
     with pytest.raises(fl.InputError, match="of memory and 1 kB are there"):
         fl.run_sweep(sweeping.spec(), tmp_path / "small.zarr")
