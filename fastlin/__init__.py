@@ -61,6 +61,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fastlin")
     if name not in _HOMES:
         raise AttributeError(f"module 'fastlin' has no attribute {name!r}")
     home, _, attribute = _HOMES[name].partition(":")

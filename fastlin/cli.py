@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from fastlin.sweeps.progress import Silent
 
 app = typer.Typer(
-    help="Exact learning dynamics of two-layer linear networks, swept into Zarr stores.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,13 +28,34 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 STOPPED = "stopped; what is complete stays, run the same command again to go on"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"fastlin {version('fastlin')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Exact learning dynamics of two-layer linear networks, swept into Zarr stores.
+
+    Exit codes: 0 done; 1 points that diverged or failed, or a write that failed; 2 bad usage.
+    """
+
+
 @app.command()
 def run(
     spec: SpecArgument,
     store: Annotated[str, typer.Option("--store", metavar="PATH", help="Where the results go.")],
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", help="Use N processes instead of threads."),
+        typer.Option("--workers", metavar="N", help="Use N processes instead of threads, one per core."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with a store that is there.")
@@ -151,11 +171,12 @@ def plot(
         str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")
     ] = None,
     x: Annotated[str, typer.Option("--x", help="Horizontal axis.")] = "lam",
-    y: Annotated[str | None, typer.Option("--y", help="Vertical axis: time, init_scale, ...")] = None,
+    y: Annotated[str | None, typer.Option("--y", help="Vertical axis; else init_scale or time.")] = None,
     as_json: Json = False,
 ) -> None:
     """Draw the phase diagram of a store."""
-    target = out or Path(path).absolute().with_suffix(".png")
+    name = Path(path).stem + (f"-{observable}" if observable else "")
+    target = out or Path(path).absolute().with_name(f"{name}.png")
     _check_picture(target)
     _draw(path, target, observable, x, y)
     _say({"store": path, "picture": str(target)}, f"picture: {target}", as_json)
@@ -221,14 +242,15 @@ def _draw(path: str, target: Path, observable: str | None, x: str, y: str | None
 
 
 def _stop_at_once(progress: "Silent") -> None:
-    """Make Ctrl-C end the process at once: a store is safe against that, and a block may take long."""
+    """Make Ctrl-C and SIGTERM end the process at once: a store is safe, and a block may take long."""
 
-    def stop(_signal: int, _frame: object) -> None:
+    def stop(number: int, _frame: object) -> None:
         progress.__exit__(None, None, None)
         print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)
+        os._exit(128 + number)
 
-    signal.signal(signal.SIGINT, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _say(content: dict[str, Any], text: str, as_json: bool) -> None:

@@ -1,7 +1,10 @@
 """One network over time: the closed form and gradient descent, as Datasets of one schema."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,9 @@ MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the s
 def exact(task: Task, net: Network, times: ArrayLike, observables: Sequence[str] | None = None) -> xr.Dataset:
     """Evaluate the exact solution of the learning dynamics of one network.
 
+    ``QQ^T(t) = P K(t) K(t)^T P^T``, the solution of ``d(QQ^T)/dt = F QQ^T + QQ^T F - (QQ^T)^2`` (Theorem
+    A.3, corrected and stably evaluated), and every observable from it.
+
     Parameters
     ----------
     task : Task
@@ -39,7 +45,8 @@ def exact(task: Task, net: Network, times: ArrayLike, observables: Sequence[str]
     Returns
     -------
     xarray.Dataset
-        One variable per observable, dimension "time" first.
+        One variable per observable, dimension "time" first: ``ds[name].attrs`` holds its equation and
+        unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam, method and version.
 
     Raises
     ------
@@ -203,5 +210,12 @@ def _dataset(
     return xr.Dataset(
         variables,
         coordinates,
-        {"n_i": shape.n_i, "n_h": shape.n_h, "n_o": shape.n_o, "lam": net.lam, **attributes},
+        {
+            "n_i": shape.n_i,
+            "n_h": shape.n_h,
+            "n_o": shape.n_o,
+            "lam": net.lam,
+            "fastlin": version("fastlin"),
+            **attributes,
+        },
     )

@@ -1,5 +1,7 @@
 """Networks: two weight matrices and how they are balanced."""
 
+from __future__ import annotations
+
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -119,6 +121,10 @@ class Network:
             return
         deviation = np.linalg.norm(d - self.lam / scale / scale * np.eye(len(d)))
         self.balance = "strict" if deviation <= BALANCE_TOLERANCE * np.sum(q**2) else "support"
+
+    def __repr__(self) -> str:
+        shape = self.architecture
+        return f"<{shape.family} Network {shape} (N_i-N_h-N_o), lam {self.lam:g}, balance {self.balance!r}>"
 
     @property
     def architecture(self) -> Architecture:

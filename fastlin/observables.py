@@ -161,7 +161,7 @@ _ALL = (
         (),
         "1",
         r"\mathcal{L}",
-        "L = (tr Sigma_yy - |Sigma_yx|^2) / 2 + |Sigma_yx - W2 W1|^2 / 2",
+        "L = |Y - W2 W1 X|_F^2 / (2 P)",
         "mean squared error over the data, halved",
         _loss,
         (Row.LOSS,),

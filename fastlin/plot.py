@@ -1,5 +1,7 @@
 """Pictures: axes in, axes out, no global state of Matplotlib, colour-blind-safe colours."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from fastlin.observables import REGISTRY
 # Its black is left to the closed form.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 COLOUR_MAP = "cividis"
+__all__ = ["dynamics", "phase_diagram", "profile", "sweep"]
 SYMBOLS = {
     "lam": r"relative scale $\lambda$",
     "time": r"time $t/\tau$",
@@ -123,7 +126,8 @@ def dynamics(
     """Draw one network over time, in the manner of Figure 1 of the paper.
 
     Loss, network function, correlations of input and of output weights, and entries of the NTK: lines
-    for gradient descent, black dots for the closed form.
+    for gradient descent, black dots for the closed form. Of a matrix, nine entries are drawn, spread
+    over it from the first to the last in row-major order. t = inf has no place and is left out.
 
     Parameters
     ----------
@@ -163,6 +167,8 @@ def dynamics(
         finite = np.isfinite(exact.time.values)
         for _, dots in entries:
             ax.plot(exact.time[finite], dots[finite], "k.", markersize=3)
+        if gd is not None and name == "loss":
+            ax.legend(ax.lines, ["gradient descent", "closed form"], frameon=False)
         ax.set_xlabel(SYMBOLS["time"])
         ax.set_ylabel(_label(exact[name]))
     return np.asarray(axes)
@@ -230,8 +236,23 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     if diagrams:
         figure.colorbar(diagrams[-1].collections[-1], ax=diagrams, label=_label(da), pad=0.01)
     last.set_title(_where(late, x))
+    figure.suptitle(_caption(dataset, da, observable, done), fontsize="medium")
+    figure.set_layout_engine("constrained", w_pad=0.08)
     last.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _caption(dataset: xr.Dataset, da: xr.DataArray, observable: str, done: xr.DataArray) -> str:
+    """Say what is averaged and what was chosen where the sweep has more."""
+    parts = [f"{dataset.attrs.get('title', 'sweep')}: {observable.replace('_', ' ')}"]
+    if "seed" in da.dims:
+        parts[0] += f", mean over {da.sizes['seed']} seeds (bands: one standard deviation)"
+    for name in ("method", "init_scale", "learning_rate", "lam", "time"):
+        if name in da.coords and da[name].ndim == 0 and dataset.sizes.get(name, 1) > 1:
+            parts.append(f"{SYMBOLS.get(name, name)} = {da[name].item()} of {dataset.sizes[name]} values")
+    if not done.all():
+        parts.append(f"{100 * float(done.mean()):.0f} % of the points are done")
+    return "; ".join(parts)
 
 
 def _usual(da: xr.DataArray, name: str) -> int:
@@ -301,9 +322,8 @@ def _label(da: xr.DataArray) -> str:
     name = str(da.name)
     if name not in REGISTRY:
         return name
-    entry = REGISTRY[name]
-    words = "" if entry.dims and not entry.rows else f"{name.replace('_', ' ')} "
-    return f"{words}${entry.symbol}$"
+    words = "" if name.startswith(("w1t", "w2", "qqt")) else f"{name.replace('_', ' ')} "
+    return f"{words.replace('ntk', 'NTK')}${REGISTRY[name].symbol}$"
 
 
 def _entries(

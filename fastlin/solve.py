@@ -1,5 +1,7 @@
 """The closed form for weights that are given: arrays in, arrays out."""
 
+from __future__ import annotations
+
 import warnings
 from typing import NamedTuple
 

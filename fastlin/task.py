@@ -1,5 +1,7 @@
 """Tasks: data sets by their sufficient statistics, with the data itself at hand when asked for."""
 
+from __future__ import annotations
+
 from functools import cached_property
 
 import numpy as np
@@ -62,6 +64,10 @@ class Task:
         deviation = np.abs(self.sigma_xx - np.eye(self.n_i)).max()
         self.whitened = bool(deviation <= WHITE_TOLERANCE)
 
+    def __repr__(self) -> str:
+        inputs = "whitened" if self.whitened else "not whitened"
+        return f"<Task of {self.n_i} inputs ({inputs}), {self.n_o} outputs, {self.n_samples} samples>"
+
     @property
     def n_i(self) -> int:
         """Number of inputs."""
@@ -79,10 +85,11 @@ class Task:
 
     @property
     def loss_floor(self) -> float:
-        """``(tr Sigma_yy - |Sigma_yx|^2) / 2``: the loss that no linear map of whitened X goes below."""
-        return max(0.0, 0.5 * (self.sigma_yy_trace - float(np.sum(self.sigma_yx**2))))
+        """The loss that no linear map of X goes below; ``(tr Sigma_yy - |Sigma_yx|^2) / 2`` if whitened."""
+        best, *_ = np.linalg.lstsq(self.X.T, self.Y.T, rcond=None)
+        return float(0.5 * np.sum((self.Y.T - self.X.T @ best) ** 2) / self.n_samples)
 
-    def whiten(self) -> "Task":
+    def whiten(self) -> Task:
         """Return the task with inputs ``Sigma_xx^(-1/2) X`` (ZCA whitening), for which A1 holds.
 
         Raises
@@ -106,13 +113,19 @@ class RandomRegression(Task):
     """
 
     def __init__(self, n_i: int, n_o: int, n_samples: int, target_scale: float, seed: int) -> None:
-        self._seed = seed
+        self._seed, self._scale = seed, target_scale
         self._draws: TargetDraws = draw_targets(seed, n_i, n_o, n_samples)
         self._unit = target_unit(n_o, n_samples, target_scale)
         self.sigma_yx = self._unit * self._draws.along
         self.sigma_xx = np.eye(n_i)
         self.whitened = True
         self.sigma_yy_trace = float(np.sum(self.sigma_yx**2)) + 2.0 * self.loss_floor
+
+    def __repr__(self) -> str:
+        return (
+            f"<random regression task of {self.n_i} inputs, {self.n_o} outputs, {self.n_samples} samples, "
+            f"target_scale {self._scale:g}, seed {self._seed}>"
+        )
 
     @property
     def loss_floor(self) -> float:

@@ -61,7 +61,7 @@ def reals(
     if log and first <= 0:
         raise InputError(f"{name}.start is {first:g}; logarithmic spacing needs it above 0")
     with np.errstate(over="ignore", invalid="ignore"):
-        values = np.geomspace(first, last, count) if log else np.linspace(first, last, count)
+        values = np.geomspace(first, last, count) if log else _decimal(np.linspace(first, last, count))
         if first == -last:  # a grid meant to be symmetric: exactly so, with an exact 0 in its middle
             values = 0.5 * (values - values[::-1])
         if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
@@ -69,6 +69,20 @@ def reals(
                 f"{name} runs from {first:g} to {last:g}, where {count} values are not all distinct numbers"
             )
     return np.asarray(values)
+
+
+def _decimal(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a grid whose steps are short decimals as just these: 0.3, not 0.2999999999999998.
+
+    So that ``ds.sel(lam=0.3)`` finds it; a grid of thirds stays as it is.
+    """
+    if values.size < 2 or not (0 < values[1] - values[0] < np.inf):
+        return values
+    decimals = 3 - math.floor(math.log10(values[1] - values[0]))
+    rounded = np.round(values, decimals)
+    near = np.abs(rounded - values) <= 4 * np.finfo(float).eps * np.abs(values).max()
+    ends = rounded[0] == values[0] and rounded[-1] == values[-1]
+    return rounded if near.all() and ends else values
 
 
 def architectures(name: str, value: Any) -> tuple[Architecture, ...]:

@@ -1,5 +1,7 @@
 """From a store back to numbers and networks."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     xarray.Dataset
         Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus
         "method" and "learning_rate" where the spec has them as axes. Axes of numbers are sorted;
-        `status` is decoded to "pending", "ok", "diverged", "failed". The spec is in the attributes.
+        The coordinate `status` is decoded to "pending", "ok", "diverged", "failed". The spec is in the
+        attributes.
         Select a method with ``.sel({"method": "exact"})``: ``.sel(method=...)`` is xarray's own.
 
     Raises
@@ -49,10 +52,9 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     status = xr.apply_ufunc(
         decode, dataset.status, dask="parallelized", output_dtypes=[_NAMES.dtype], keep_attrs=True
     )
-    for key in ("flag_values", "flag_meanings"):  # they describe the integers in the store
-        del status.attrs[key]
-    sizes = {name: dataset[name].load() for name in ("n_i", "n_h", "n_o")}
-    decoded: xr.Dataset = dataset.assign(status=status).assign_coords(sizes)
+    status.attrs = {"long_name": "what became of each point"}  # the store's own describe its integers
+    sizes = {name: dataset[name].load() for name in store.SIZES}
+    decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(sizes | {"status": status})
     return decoded
 
 
@@ -70,7 +72,7 @@ def rebuild(
     dataset : xarray.Dataset
         From `open_sweep`, or a selection of it.
     architecture : int, optional
-        Index on the axis "architecture".
+        Value on the axis "architecture": the position in the spec's list, also after a selection.
     seed : int, optional
         Value on the axis "seed".
     lam, init_scale : float, optional
@@ -112,11 +114,12 @@ def rebuild(
 
 def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> Any:
     """Return the value on an axis that is meant: given and there, or the only one of the dataset."""
+    if name in dataset.coords:  # what a selection left of the axis
+        axis = np.atleast_1d(dataset[name].values)
     if value is None:
-        left = np.atleast_1d(dataset[name].values) if name in dataset.coords else axis
-        if left.size != 1:
-            raise InputError(f"{name} has {left.size} values in the dataset; say which: {name}=...")
-        value = left[0]
+        if axis.size != 1:
+            raise InputError(f"{name} has {axis.size} values in the dataset; say which: {name}=...")
+        return axis[0]
     if axis.dtype.kind == "i":
         wanted: int | float = whole(name, value, 0, MAX_SEED)
         distance = np.abs(axis - wanted)

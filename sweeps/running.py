@@ -1,5 +1,7 @@
 """Run a sweep: a bounded window of blocks on a Dask client, each worker writing its own chunks."""
 
+from __future__ import annotations
+
 import logging
 import multiprocessing
 import os
@@ -31,7 +33,19 @@ MAX_WORKERS = 4096
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did, and what the store holds after it."""
+    """What a run did, and what the store holds after it.
+
+    Attributes
+    ----------
+    store : str
+        Its path.
+    points, ok, diverged, failed, pending : int
+        Points of the sweep, in all and by status.
+    blocks, computed_blocks : int
+        Blocks of the sweep, and those that this run computed.
+    seconds : float
+        Duration of this run.
+    """
 
     store: str
     points: int
@@ -74,7 +88,8 @@ def run_sweep(
     client : distributed.Client, optional
         Where to run; its workers must see `path`. By default threads of this process, one per core.
     workers : int, optional
-        Run in this many processes of one thread each instead.
+        Run in this many processes of one thread each instead. They import the calling script, so its
+        call belongs under ``if __name__ == "__main__":``.
     resume : bool
         False refuses a store that is there already.
     progress : optional

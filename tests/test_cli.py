@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import fastlin as fl
 from fastlin import cli
 from fastlin.sweeps import running
 
@@ -57,6 +58,8 @@ def test_run_status_plot_and_run_again(run, tmp_path):
         assert run("plot", "s.zarr", "--observable", "loss", "--out", f"p.{ending}")[0] == 0
         assert (tmp_path / f"p.{ending}").stat().st_size > 1000
     assert run("plot", "s.zarr")[0] == 0
+    assert run("plot", "s.zarr", "--observable", "loss")[0] == 0
+    assert (tmp_path / "s-loss.png").exists()
     assert run("plot", "s.zarr", "--x", "time", "--y", "lam", "--json")[0] == 0
 
 
@@ -76,6 +79,11 @@ def test_damage_is_one_line(run, tmp_path):
     assert code == 2
     assert "s.zarr has a damaged chunk" in err
     assert len(err.splitlines()) == 1
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert (code, out.split()) == (0, ["fastlin", fl.__version__])
 
 
 def test_no_command_shows_the_help(run):

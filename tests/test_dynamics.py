@@ -137,6 +137,11 @@ def test_whitening():
     assert relative(white.X @ white.X.T / 20, np.eye(3)) < 1e-13
     assert np.array_equal(white.Y, task.Y)
     assert white.loss_floor == pytest.approx(float(fl.exact(white, net, [1e3]).loss[-1]), rel=1e-6)
+    # Without whitening the floor is that of linear regression, and gradient descent comes down to it.
+    loss = fl.gradient_descent(
+        task, fl.balanced_init(fl.Architecture(3, 3, 2), 0.0), 0.02, 60_000, 60_000
+    ).loss
+    assert task.loss_floor <= float(loss[-1]) <= task.loss_floor * (1 + 1e-3)
     with pytest.raises(fl.InputError, match="cannot be whitened"):
         fl.Task(np.ones((3, 5)), np.ones((2, 5))).whiten()
 
@@ -182,6 +187,15 @@ def test_memory_is_projected_before_work():
     with pytest.raises(fl.InputError, match=r"need 3\.2e\+04 GB.*\(rsm_input the most\)"):
         fl.exact(task, net, [0.0, 1.0])
     assert fl.exact(task, net, [0.0, 1.0], ["loss", "w2w1"]).loss.shape == (2,)
+
+
+def test_reprs_say_what_one_has():
+    task, net = point()
+    assert repr(task).startswith(
+        "<random regression task of 4 inputs, 3 outputs, 9 samples, target_scale 1.73"
+    )
+    assert repr(fl.Task(np.eye(2), np.eye(2))) == "<Task of 2 inputs (not whitened), 2 outputs, 2 samples>"
+    assert repr(net) == "<bottleneck Network 4-2-3 (N_i-N_h-N_o), lam -1, balance 'strict'>"
 
 
 def test_datasets_stay_plain():

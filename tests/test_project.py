@@ -15,6 +15,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.observables import REGISTRY, SWEEPABLE
+from tests.sweeping import content
 
 ROOT = Path(fl.__file__).parent
 MODULES = sorted(
@@ -126,3 +127,14 @@ def test_an_unwritable_cache_is_no_obstacle(tmp_path):
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1] == "0"
+
+
+def test_compiled_and_cached_code_give_the_same_bits(tmp_path):
+    """A store must not depend on whether the process that wrote it had to compile."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "fastlin", "run", "gradient-descent-check", "--store"]
+    for name in ("cold.zarr", "warm.zarr"):
+        subprocess.run(
+            [*command, name], env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=300
+        )
+    assert content(tmp_path / "cold.zarr") == content(tmp_path / "warm.zarr")

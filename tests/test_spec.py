@@ -229,3 +229,10 @@ def test_blocks_are_cut_to_their_size_and_time():
     slow = content | {"dynamics": {"method": "gradient_descent", "learning_rate": 1e-6, "times": [90.0]}}
     assert Plan.of(fl.Spec.from_dict(slow)).seeds_per_block == 1
     assert math.prod(plan.grid) == plan.block_count
+
+
+def test_decimal_grids_hold_short_decimals():
+    values = axes.reals("lam", {"start": -9.0, "stop": 9.0, "num": 181})
+    assert values.tolist() == [round(-9 + i / 10, 1) for i in range(181)]
+    thirds = axes.reals("lam", {"start": 0.0, "stop": 1.0, "num": 4})
+    assert thirds[1] == 1 / 3

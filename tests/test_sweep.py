@@ -83,6 +83,14 @@ def test_blocks_workers_and_order_change_no_bit(swept, tmp_path, monkeypatch, se
     assert one.identical(other)
 
 
+def test_differences_of_methods_just_work(tmp_path):
+    fl.run_sweep(sweeping.spec(dynamics=BOTH), tmp_path / "both.zarr")
+    dataset = fl.open_sweep(tmp_path / "both.zarr")
+    gap = dataset.sel({"method": "exact"}) - dataset.sel({"method": "gradient_descent"})
+    assert 0 < float(abs(gap.loss).max()) < 1
+    assert dataset.sel(lam=2.0).sizes["seed"] == 6
+
+
 def test_processes_write_what_threads_write(swept, tmp_path):
     report = fl.run_sweep(sweeping.spec(), tmp_path / "processes.zarr", workers=2)
     assert report.computed_blocks == 6
@@ -328,6 +336,8 @@ def test_rebuild_names_what_is_missing(swept):
     selected = dataset.sel(seed=3, lam=-2.0, init_scale=1.0).isel(architecture=2)
     task, net = fl.rebuild(selected)
     assert (task.n_i, net.architecture.n_h, net.lam) == (2, 3, -2.0)
+    with pytest.raises(fl.InputError, match="architecture = 0 is not on the axis"):
+        fl.rebuild(selected, architecture=0)
 
 
 def test_rebuild_never_takes_a_neighbour(tmp_path):
