@@ -1,0 +1,246 @@
+"""Stopping and going on: kills, full disks, damage, other specs; nothing is lost, nothing is done twice."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import zarr
+
+import fastlin as fl
+from fastlin.sweeps import running
+from tests import sweeping
+from tests.sweeping import content, marks
+
+
+def test_only_blocks_without_their_mark_are_computed(swept, tmp_path, monkeypatch):
+    path = tmp_path / "part.zarr"
+    shutil.copytree(swept, path)
+    # A block that died between data and mark, and one that died before its data.
+    shutil.rmtree(path / "status" / "c" / "1" / "0")
+    shutil.rmtree(path / "status" / "c" / "2" / "1")
+    shutil.rmtree(path / "loss" / "c" / "2" / "1")
+    monkeypatch.setattr(running, "run_block", sweeping.counted)
+    sweeping.CALLS.clear()
+    report = fl.run_sweep(sweeping.spec(), path)
+    assert sorted(sweeping.CALLS) == [(1, 0, 0, 0), (2, 1, 0, 0)]
+    assert report.computed_blocks == 2
+    assert content(path) == content(swept)
+    assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
+
+
+LONG = """
+name = "long"
+[axes]
+architecture = [[4, 2, 4], [4, 4, 4]]
+init_scale = { start = 0.5, stop = 2.0, num = 12 }
+seed = { start = 0, num = 8 }
+lam = { start = -3.0, stop = 3.0, num = 33 }
+[task]
+n_samples = 10
+[dynamics]
+method = "gradient_descent"
+learning_rate = 0.01
+times = [0.0, 40.0]
+"""
+
+
+def test_sigkill_and_run_again(tmp_path):
+    """The store equals an undisturbed one, and no finished block is computed twice."""
+    source, path, whole = tmp_path / "long.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
+    source.write_text(LONG)
+    command = [sys.executable, "-m", "fastlin", "run", str(source), "--store", str(path)]
+    finished = {}
+    for wanted in (3, 9):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while len(marks(path)) < wanted and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        now = marks(path)
+        assert wanted <= len(now) < 24
+        assert finished.items() <= now.items()  # marks of finished blocks were not written again
+        finished = now
+    last = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    report = json.loads(last.stdout)
+    # Zarr opens a chunk's mark whole or not at all, so those that were there are those not computed.
+    assert report["computed_blocks"] == 24 - len(finished)
+    assert finished.items() <= marks(path).items()
+    fl.run_sweep(source, whole)
+    killed = {name: data for name, data in content(path).items() if not name.endswith(".partial")}
+    assert killed == content(whole)
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]])
+def test_interrupt_says_how_to_go_on(tmp_path, options):
+    """Ctrl-C reaches the whole process group, as on a terminal, and twice, as from the impatient."""
+    source, path = tmp_path / "long.toml", tmp_path / "stopped.zarr"
+    source.write_text(LONG)
+    command = [sys.executable, "-m", "fastlin", "run", str(source), "--store", str(path), *options]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not marks(path) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    for _ in range(2):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.1)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "run the same command again to go on" in errors
+    assert "Traceback" not in errors
+    assert fl.run_sweep(source, path).pending == 0
+
+
+@pytest.mark.parametrize("array", ["loss", "kernel_distance", "status"])
+def test_a_full_disk_leaves_a_resumable_store(swept, tmp_path, monkeypatch, array):
+    from zarr.storage import LocalStore
+
+    original, written = LocalStore.set, []
+
+    async def full(self, key, value):
+        if "/c/" in key and key.startswith(array):
+            written.append(key)
+            if len(written) > 2:
+                raise OSError(28, "No space left on device")
+        await original(self, key, value)
+
+    path = tmp_path / "full.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "set", full)
+        with pytest.raises(fl.StoppedError, match=r"No space left on device.*run the same command"):
+            fl.run_sweep(sweeping.spec(), path)
+    status = zarr.open_group(path, mode="r")["status"][...]
+    loss = zarr.open_group(path, mode="r")["loss"][...]
+    assert (status == 0).any()
+    assert np.isfinite(loss[status == 1]).all()
+    assert fl.run_sweep(sweeping.spec(), path).pending == 0
+    assert content(path) == content(swept)
+
+
+def test_another_spec_is_refused_with_the_difference(swept):
+    before = content(swept)
+    axes = sweeping.spec()["axes"] | {"lam": [0.0, 1.0]}
+    other = sweeping.spec(axes=axes, task={"n_samples": 9, "target_scale": 1.5})
+    with pytest.raises(fl.InputError, match="another spec") as caught:
+        fl.run_sweep(other, swept)
+    lines = str(caught.value).splitlines()[1:]
+    assert any("axes.lam" in line and "[0.0, 1.0]" in line for line in lines)
+    assert any("task.n_samples: the store has 8, the spec 9" in line for line in lines)
+    assert len(lines) == 2
+    assert content(swept) == before
+
+
+def test_the_same_axes_written_otherwise_are_the_same_spec(swept):
+    axes = {
+        "architecture": [[4, 2, 2], [3, 4, 3], [2, 3, 4]],
+        "init_scale": [1.0, 0.5],
+        "seed": [5, 4, 3, 2, 1, 0],
+        "lam": [-4, -2, 0, 2, 4],
+    }
+    assert fl.run_sweep(sweeping.spec(axes=axes, name="renamed"), swept).computed_blocks == 0
+
+
+def test_no_resume_refuses_a_store(swept):
+    with pytest.raises(fl.InputError, match="is there already"):
+        fl.run_sweep(sweeping.spec(), swept, resume=False)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "folder", "foreign"])
+def test_what_is_no_store_is_named(tmp_path, kind):
+    path = tmp_path / "x.zarr"
+    if kind == "file":
+        path.write_text("hello")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "foreign":
+        zarr.create_group(str(path))
+    with pytest.raises(fl.InputError, match=r"no store|not a Zarr store|not one of a fastlin sweep"):
+        fl.open_sweep(path)
+    if kind != "nothing":
+        with pytest.raises(fl.InputError):
+            fl.run_sweep(sweeping.spec(), path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("rm lam/c/0", "the axis 'lam' is damaged"),
+        ("truncate seed/c/0", "the axis 'seed' is damaged"),
+        ("rm lam/zarr.json", "the array 'lam' is missing or damaged"),
+        ("rm loss/zarr.json", "the array 'loss' is missing or damaged"),
+        ("rm status/zarr.json", "the array 'status' is missing or damaged"),
+        ("empty zarr.json", "is not a Zarr store"),
+    ],
+)
+def test_damaged_stores_are_named(swept, tmp_path, damage, message):
+    path = tmp_path / "damaged.zarr"
+    shutil.copytree(swept, path)
+    verb, name = damage.split()
+    if verb == "rm":
+        (path / name).unlink()
+    elif verb == "truncate":
+        (path / name).write_bytes((path / name).read_bytes()[:-3])
+    else:
+        (path / name).write_text("[]")
+    for call in (fl.open_sweep, lambda place: fl.run_sweep(sweeping.spec(), place)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr's own, of a folder without metadata
+            with pytest.raises(fl.InputError, match=message):
+                call(path)
+
+
+@pytest.mark.parametrize("length", [0, 5, None])
+def test_a_damaged_mark_is_computed_again(swept, tmp_path, length):
+    path = tmp_path / "mark.zarr"
+    shutil.copytree(swept, path)
+    mark = path / "status" / "c" / "1" / "0" / "0" / "0"
+    data = mark.read_bytes()
+    mark.write_bytes(data[:length] if length is not None else bytes([data[0] ^ 2]) + data[1:])
+    assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 1
+    assert content(path) == content(swept)
+
+
+@pytest.mark.parametrize("path", ["", "s3://bucket/x.zarr", "file:///tmp/x.zarr", None, 5, b"x", "a\0b"])
+def test_places_that_are_no_folder_are_named(path):
+    with pytest.raises(fl.InputError, match="needed is the path of a folder"):
+        fl.run_sweep(sweeping.spec(), path)
+
+
+def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypatch):
+    axes = {
+        "architecture": [4, 2, 4],
+        "seed": {"start": 0, "num": 10**7},
+        "lam": {"start": 0, "stop": 1, "num": 9999},
+    }
+    with pytest.raises(fl.InputError, match=r"needs \d.* TB more on the disk"):
+        fl.run_sweep(sweeping.spec(axes=axes), tmp_path / "huge.zarr")
+    wide = {"architecture": [30000, 2, 30000], "seed": 0, "lam": 0.0}
+    with pytest.raises(fl.InputError, match=r"blocks at a time need .* GB of memory"):
+        fl.run_sweep(sweeping.spec(axes=wide, task={"n_samples": 30000}), tmp_path / "wide.zarr")
+    monkeypatch.setattr(running, "MEMORY_LIMIT", 1000)
+    with pytest.raises(fl.InputError, match="of memory and 1 kB are there"):
+        fl.run_sweep(sweeping.spec(), tmp_path / "small.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_script_without_main_guard_is_told(tmp_path):
+    """Worker processes import the calling script; without the guard each would start a sweep itself."""
+    script = tmp_path / "script.py"
+    script.write_text("import fastlin as fl\nfl.run_sweep('bottleneck-width', 's.zarr', workers=1)\n")
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=100
+    )
+    assert done.returncode == 1
+    assert 'put the call under: if __name__ == "__main__":' in done.stderr
+    assert "StoppedError: 1 worker processes did not start" in done.stderr
