@@ -195,16 +195,24 @@ def _client(client: Client | None, workers: int | None) -> Iterator[Client]:
     if workers is None:
         local |= {"processes": False, "n_workers": 1, "threads_per_worker": local_threads()}
     else:
+        _check_processes_start()
         local |= {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1"}
-    try:
-        cluster = LocalCluster(**local)
-    except RuntimeError as error:
-        raise StoppedError(f"{workers} worker processes did not start: {error.__cause__ or error}") from error
-    with cluster, Client(cluster, set_as_default=False) as engine:
+    with LocalCluster(**local) as cluster, Client(cluster, set_as_default=False) as engine:
         if workers is not None:
             # A Ctrl-C reaches the whole process group; it is this process that decides what it means.
             engine.run(_ignore_interrupts)
         yield engine
+
+
+def _check_processes_start() -> None:
+    """Start a process that does nothing: where that fails, Dask would try again and again."""
+    probe = multiprocessing.get_context("spawn").Process(target=os.getpid)
+    probe.start()
+    probe.join()
+    if probe.exitcode != 0:
+        raise StoppedError(
+            "worker processes cannot start, for the reason above; leave workers= out for threads"
+        )
 
 
 def _ignore_interrupts() -> None:

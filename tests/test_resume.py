@@ -243,4 +243,4 @@ def test_a_script_without_main_guard_is_told(tmp_path):
     )
     assert done.returncode == 1
     assert 'put the call under: if __name__ == "__main__":' in done.stderr
-    assert "StoppedError: 1 worker processes did not start" in done.stderr
+    assert "StoppedError: worker processes cannot start" in done.stderr
