@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError, StoppedError, whole
 from fastlin.sweeps import store
-from fastlin.sweeps.block import Block, compute, run_block
+from fastlin.sweeps.block import Block, Receipt, compute, run_block
 from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.progress import Silent
 from fastlin.sweeps.spec import Spec
@@ -45,6 +45,8 @@ class Report:
         Blocks of the sweep, and those that this run computed.
     seconds : float
         Duration of this run.
+    worker_seconds : float
+        Time that the workers spent on its blocks, summed over them.
     """
 
     store: str
@@ -56,6 +58,7 @@ class Report:
     blocks: int
     computed_blocks: int
     seconds: float
+    worker_seconds: float
 
 
 def local_threads() -> int:
@@ -116,7 +119,7 @@ def run_sweep(
     _check_main_guard()
     plan, before = _prepare(spec, place, checked_workers(workers), resume)
     todo = (block for block in plan.blocks() if _corner(block) not in before.complete)
-    computed = 0
+    receipts: list[Receipt] = []
     if before.pending:
         show.note("loading kernels (compiled on first use: some seconds, once per machine and version)")
         # The limit of this process, which may be somebody's notebook, is given back at the end.
@@ -124,7 +127,7 @@ def run_sweep(
             _warm(plan)
             with _client(client, workers) as engine:
                 show.begin(before.points, before.done)
-                computed = _drive(engine, todo, place, show)
+                receipts = _drive(engine, todo, place, show)
     after = tally(place)
     return Report(
         store=place,
@@ -134,8 +137,9 @@ def run_sweep(
         failed=after.failed,
         pending=after.pending,
         blocks=after.blocks,
-        computed_blocks=computed,
+        computed_blocks=len(receipts),
         seconds=perf_counter() - start,
+        worker_seconds=sum(receipt.seconds for receipt in receipts),
     )
 
 
@@ -219,8 +223,8 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _drive(client: Client, blocks: Iterator[Block], path: str, show: Silent) -> int:
-    """Keep the window full until all blocks are done; return how many were."""
+def _drive(client: Client, blocks: Iterator[Block], path: str, show: Silent) -> list[Receipt]:
+    """Keep the window full until all blocks are done; return their receipts."""
     target = os.path.abspath(path)
     window = WINDOW * max(1, sum(client.nthreads().values()))
 
@@ -229,20 +233,19 @@ def _drive(client: Client, blocks: Iterator[Block], path: str, show: Silent) -> 
 
     flying = {submit(block) for block in islice(blocks, window)}
     futures = as_completed(list(flying), loop=client.loop)
-    done = 0
+    receipts = []
     for future in futures:
         flying.remove(future)
         try:
-            receipt = future.result()
+            receipts.append(future.result())
         except OSError as error:
             client.cancel(list(flying))
             raise StoppedError(
                 f"writing to {path} failed: {error.strerror or error}; what is complete stays, "
                 "run the same command again to go on"
             ) from error
-        done += 1
-        show.advance(receipt.points)
+        show.advance(receipts[-1].points)
         for block in islice(blocks, 1):
             flying.add(following := submit(block))
             futures.add(following)
-    return done
+    return receipts
