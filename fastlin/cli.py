@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from fastlin.sweeps.progress import Silent
+    from fastlin.sweeps.spec import Spec
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,13 +70,15 @@ def run(
     """Run a sweep into a store, or go on with one that was interrupted."""
     from fastlin.sweeps.progress import on_stderr
     from fastlin.sweeps.running import run_sweep
+    from fastlin.sweeps.spec import Spec
 
+    loaded = Spec.load(spec)
     if plot is not None:
         _check_picture(plot)
-        _check_drawable(spec)
+        _check_drawable(loaded)
     progress = on_stderr()
     _stop_at_once(progress)
-    report = run_sweep(spec, store, workers=workers, resume=resume, progress=progress)
+    report = run_sweep(loaded, store, workers=workers, resume=resume, progress=progress)
     bad = report.diverged + report.failed
     text = (
         f"{store}: {report.ok:,} of {report.points:,} points ok, {report.diverged:,} diverged, "
@@ -212,12 +215,11 @@ def _check_picture(target: Path) -> None:
         raise InputError(f"there is no folder {target.absolute().parent} for the picture")
 
 
-def _check_drawable(spec: str) -> None:
+def _check_drawable(spec: "Spec") -> None:
     """Refuse to draw over an axis of one value, before the sweep that would be drawn."""
     from fastlin.errors import InputError
-    from fastlin.sweeps.spec import Spec
 
-    if Spec.load(spec).lams.size < 2:
+    if spec.lams.size < 2:
         raise InputError("--plot draws over lam, and the spec has one value of it; use fastlin plot --x AXIS")
 
 

@@ -34,12 +34,7 @@ class Plan:
     @classmethod
     def of(cls, spec: Spec) -> "Plan":
         """Cut a spec into blocks of about 4 MB and at most 10 s, as far as one seed allows."""
-        seconds = max(
-            seconds_per_seed(spec, method, architecture)
-            for method in spec.methods
-            for architecture in spec.architectures
-        )
-        by_bytes, by_time = BLOCK_BYTES / bytes_per_seed(spec), BLOCK_SECONDS / seconds
+        by_bytes, by_time = BLOCK_BYTES / bytes_per_seed(spec), BLOCK_SECONDS / max(_costs(spec))
         seeds = max(1, min(int(by_bytes), int(by_time), spec.seeds.size))
         return cls(spec, seeds)
 
@@ -93,12 +88,7 @@ class Plan:
         """Estimated time on `workers` cores like the one that the costs below were measured on."""
         spec = self.spec
         rates = max(1, spec.learning_rates.size if spec.learning_rate_axis else 1)
-        total = sum(
-            seconds_per_seed(spec, method, architecture)
-            for method in spec.methods
-            for architecture in spec.architectures
-        )
-        return total * spec.init_scales.size * rates * spec.seeds.size / workers
+        return sum(_costs(spec)) * spec.init_scales.size * rates * spec.seeds.size / workers
 
     def blocks(self) -> Iterator[Block]:
         """Yield every block, in the order of the store."""
@@ -150,6 +140,11 @@ def bytes_per_seed(spec: Spec) -> int:
     """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
     numbers = sum(len(REGISTRY[name].rows) for name in spec.observables)
     return spec.lams.size * spec.times.size * numbers * np.dtype(spec.dtype).itemsize
+
+
+def _costs(spec: Spec) -> list[float]:
+    """Estimated seconds of all lam of one seed, for each method and architecture."""
+    return [seconds_per_seed(spec, method, shape) for method in spec.methods for shape in spec.architectures]
 
 
 def seconds_per_seed(spec: Spec, method: str, shape: Architecture) -> float:
