@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from fastlin.errors import whole
 from fastlin.kernels.random import MAX_SIZE
+from fastlin.kernels.sizes import Sizes
 
 
 @dataclass(frozen=True, order=True)
-class Architecture:
+class Architecture(Sizes):
     """Sizes of a two-layer linear network ``y = W2 W1 x``.
 
     Parameters
@@ -22,19 +23,10 @@ class Architecture:
         If a size is not a whole number from 1 to 1 048 575.
     """
 
-    n_i: int
-    n_h: int
-    n_o: int
-
     def __post_init__(self) -> None:
         """Check the sizes."""
         for name in ("n_i", "n_h", "n_o"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_SIZE))
-
-    @property
-    def m(self) -> int:
-        """Rank of the richest map: min(N_i, N_o)."""
-        return min(self.n_i, self.n_o)
 
     @property
     def family(self) -> str:

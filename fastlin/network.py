@@ -188,14 +188,10 @@ def balanced_init(
     choice("kind", kind, list(INIT_POWER))
     u, p, v = _factors(architecture, seed, kind, n_samples, task, weights)
     n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
-    s1, s2 = np.zeros((n_h, n_i)), np.zeros((n_o, n_h))
-    for h in range(n_h):
-        product = scale ** INIT_POWER[kind] * p[h] if h < p.size else 0.0
-        scale1, scale2 = balanced_scales(product, lam)
-        if h < n_i:
-            s1[h, h] = scale1
-        if h < n_o:
-            s2[h, h] = scale2
+    strengths = np.zeros(n_h)
+    strengths[: p.size] = scale ** INIT_POWER[kind] * p
+    scales1, scales2 = balanced_scales(strengths, lam)
+    s1, s2 = np.eye(n_h, min(n_h, n_i)) * scales1[:, None], np.eye(min(n_h, n_o), n_h) * scales2
     rotation = _rotation(architecture, seed)
     return Network(rotation @ s1 @ v.T, u @ s2 @ rotation.T, lam)
 
@@ -221,24 +217,23 @@ def _factors(
         raw = Network(first, second)
         if raw.architecture != architecture:
             raise InputError(f"the weights are those of {raw.architecture}, not of {architecture}")
-        return factorise(raw.w2 @ raw.w1)
+        return factorise(raw.w2 @ raw.w1, n_h)
     if kind == "aligned":
         if task is None:
             raise InputError('kind "aligned" needs the task to align with: task=...')
         instance("task", task, Task, "random_regression or Task(x, y)")
         if (task.n_i, task.n_o) != (n_i, n_o):
             raise InputError(f"the task maps {task.n_i} to {task.n_o}, the network is {architecture}")
-        factors = factorise(task.sigma_yx)
-        return factors._replace(p=np.ones(min(architecture.m, n_h)))
+        return factorise(task.sigma_yx, n_h)._replace(p=np.ones(architecture.k))
     if kind == "random_regression" and n_samples is None:
         raise InputError('kind "random_regression" needs the size of its task: n_samples=...')
     samples = None if n_samples is None else whole("n_samples", n_samples, 1, MAX_SAMPLES)
-    return factorise(draw_product(kind, seed, n_i, n_h, n_o, samples))
+    return factorise(draw_product(kind, seed, architecture, samples), n_h)
 
 
 def _rotation(architecture: Architecture, seed: int) -> Array:
     """Return a random orthogonal matrix (N_h, N_h), uniform by the signs of the diagonal of R."""
-    n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
-    stream = generator(Stream.ROTATION, seed, n_i, n_o, n_h)
+    n_h = architecture.n_h
+    stream = generator(Stream.ROTATION, seed, architecture)
     q, r = np.linalg.qr(stream.standard_normal((n_h, n_h)))
     return np.asarray(q * np.where(np.diagonal(r) < 0, -1.0, 1.0))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlin import kernels
 from fastlin.errors import InputError, SaddleWarning, array
 from fastlin.errors import times as checked_times
+from fastlin.kernels import follow, padded
 from fastlin.kernels.jit import Array
+from fastlin.kernels.lanes import WIDTH
+from fastlin.kernels.sizes import Given
 from fastlin.network import checked_lam
 
 
@@ -28,33 +31,14 @@ def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> E
     sigma_yx (..., N_o, N_i), w1 (..., N_h, N_i), w2 (..., N_o, N_h), lam (...), times (T,).
     """
     n_o, n_i = sigma_yx.shape[-2:]
-    n_h, n = w1.shape[-2], n_i + n_o
-    batch = np.broadcast_shapes(sigma_yx.shape[:-2], w1.shape[:-2], w2.shape[:-2], lam.shape)
     u, s, vt = np.linalg.svd(sigma_yx, full_matrices=True)
-
-    def lanes(values: Array, tail: tuple[int, ...]) -> Array:
-        """Broadcast to the batch and move it last, where the kernels want it."""
-        flat = np.broadcast_to(values, (*batch, *tail)).reshape(-1, *tail)
-        return np.ascontiguousarray(np.moveaxis(flat, 0, -1))
-
-    s, lam = lanes(s, s.shape[-1:]), lanes(lam, ())
-    count = lam.size
-    q = np.concatenate(
-        [
-            lanes(vt @ np.swapaxes(w1, -1, -2), (n_i, n_h)),
-            lanes(np.swapaxes(u, -1, -2) @ w2, (n_o, n_h)),
-        ]
-    )
-    w, k = np.empty((n, count)), np.empty((n, n_h, count))
-    cosine, sine = np.empty_like(s), np.empty_like(s)
-    kernels.eigen_system(s, lam, n_i, n_o, w, cosine, sine)
-    kernels.to_eigenbasis(q, cosine, sine, n_i, k)
-    moved = np.empty((times.size, n, n_h, count))
-    growth = kernels.solve(k, w, min(n_i, n_o), times, moved)
-    for index in range(times.size):
-        kernels.from_eigenbasis(moved[index], cosine, sine, n_i, q)
-        moved[index] = q
-    path = np.moveaxis(moved, -1, 0).reshape(*batch, times.size, n, n_h)
+    q = np.concatenate([vt @ np.swapaxes(w1, -1, -2), np.swapaxes(u, -1, -2) @ w2], axis=-2)
+    if q.shape[-1] > n_i + n_o:  # more hidden units than directions: QQ^T = L L^T with L square
+        q = np.swapaxes(np.linalg.qr(np.swapaxes(q, -1, -2), mode="r"), -1, -2)
+    batch = np.broadcast_shapes(q.shape[:-2], s.shape[:-1], lam.shape)
+    sizes = Given(n_i, q.shape[-1], n_o)
+    paths = follow(sizes, _lanes(lam, batch, 0), _lanes(s, batch, 1), _lanes(q, batch, 2), times)
+    path = _from_lanes(paths.q, batch)
     turned = np.concatenate(
         [
             np.swapaxes(vt, -1, -2)[..., None, :, :] @ path[..., :n_i, :],
@@ -62,14 +46,28 @@ def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> E
         ],
         axis=-2,
     )
-    return Evolution(turned, _ends_at_saddle(w, growth).reshape(batch))
+    return Evolution(turned, _ends_at_saddle(_from_lanes(paths.w, batch), _from_lanes(paths.growth, batch)))
+
+
+def _lanes(values: Array, batch: tuple[int, ...], dims: int) -> Array:
+    """Broadcast to the batch and gather it in vectors, (G, ..., WIDTH); the last network fills them up."""
+    tail = values.shape[values.ndim - dims :]
+    flat = np.broadcast_to(values, (*batch, *tail)).reshape(-1, *tail)
+    filled = flat[np.minimum(np.arange(padded(len(flat))), len(flat) - 1)]
+    return np.ascontiguousarray(np.moveaxis(filled.reshape(-1, WIDTH, *tail), 1, -1))
+
+
+def _from_lanes(values: Array, batch: tuple[int, ...]) -> Array:
+    """Undo `_lanes`."""
+    flat = np.moveaxis(values, -1, 1).reshape(-1, *values.shape[1:-1])
+    return flat[: math.prod(batch)].reshape(*batch, *values.shape[1:-1])
 
 
 def _ends_at_saddle(w: Array, growth: Array) -> NDArray[np.bool_]:
     """Tell whether a start misses one of the fastest growing directions that its width could carry."""
-    top = min(len(w), len(growth))
-    reached, possible = growth[:top], np.maximum(w[:top], 0.0)
-    return np.asarray((reached < possible * (1 - 1e-12)).any(axis=0))
+    top = min(w.shape[-1], growth.shape[-1])
+    reached, possible = growth[..., :top], np.maximum(w[..., :top], 0.0)
+    return np.asarray((reached < possible * (1 - 1e-12)).any(axis=-1))
 
 
 def solve_qqt(

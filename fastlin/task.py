@@ -11,8 +11,8 @@ from scipy.linalg import lapack
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, array, instance, real, whole
 from fastlin.kernels.jit import Array
-from fastlin.kernels.problems import TargetDraws, draw_targets, target_unit
-from fastlin.kernels.random import MAX_SEED, Stream, generator
+from fastlin.kernels.problems import TargetDraws, draw_targets, target_floor, target_unit
+from fastlin.kernels.random import MAX_SEED, Stream, generator, shared
 
 # Of the entries of X X^T / P - I: what a double-precision whitening leaves behind, with room.
 WHITE_TOLERANCE = 1e-9
@@ -112,12 +112,12 @@ class RandomRegression(Task):
     See `random_regression`.
     """
 
-    def __init__(self, n_i: int, n_o: int, n_samples: int, target_scale: float, seed: int) -> None:
-        self._seed, self._scale = seed, target_scale
-        self._draws: TargetDraws = draw_targets(seed, n_i, n_o, n_samples)
-        self._unit = target_unit(n_o, n_samples, target_scale)
+    def __init__(self, architecture: Architecture, n_samples: int, target_scale: float, seed: int) -> None:
+        self._architecture, self._seed, self._scale = architecture, seed, target_scale
+        self._draws: TargetDraws = draw_targets(seed, architecture, n_samples)
+        self._unit = target_unit(architecture.n_o, n_samples, target_scale)
         self.sigma_yx = self._unit * self._draws.along
-        self.sigma_xx = np.eye(n_i)
+        self.sigma_xx = np.eye(architecture.n_i)
         self.whitened = True
         self.sigma_yy_trace = float(np.sum(self.sigma_yx**2)) + 2.0 * self.loss_floor
 
@@ -130,7 +130,7 @@ class RandomRegression(Task):
     @property
     def loss_floor(self) -> float:
         """``(tr Sigma_yy - |Sigma_yx|^2) / 2``, from the targets off the span of the inputs."""
-        return float(self._unit**2 / 2 * np.sum(self._draws.off**2))
+        return target_floor(self._seed, self._architecture, self.n_samples, self._scale)
 
     @property
     def n_samples(self) -> int:
@@ -144,9 +144,8 @@ class RandomRegression(Task):
         The frame is the Q of a Gaussian matrix (signs fixed by the diagonal of R), so X / sqrt(P) has
         the law of a whitened Gaussian matrix; Q is applied as reflections, never formed.
         """
-        raw = generator(Stream.INPUTS, self._seed, self.n_i, self.n_o).standard_normal(
-            (self.n_i, self.n_samples)
-        )
+        stream = generator(Stream.INPUTS, self._seed, shared(self._architecture))
+        raw = stream.standard_normal((self.n_i, self.n_samples))
         reflections, tau, _, _ = lapack.dgeqrf(raw.T)
         sign = np.where(np.diagonal(reflections) < 0, -1.0, 1.0)
 
@@ -205,9 +204,9 @@ def random_regression(
     normal with variance ``target_scale^2 / (N_o P)``. `X` and `Y` are formed on first use, and consistent.
     """
     instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
-    n_i, n_o = architecture.n_i, architecture.n_o
+    n_i = architecture.n_i
     samples = whole("n_samples", n_samples, 1, MAX_SAMPLES)
     if samples < n_i:
         raise InputError(f"n_samples is {samples}; whitening N_i = {n_i} inputs needs at least {n_i}")
     scale = real("target_scale", target_scale, MIN_SCALE, MAX_SCALE)
-    return RandomRegression(n_i, n_o, samples, scale, whole("seed", seed, 0, MAX_SEED))
+    return RandomRegression(architecture, samples, scale, whole("seed", seed, 0, MAX_SEED))

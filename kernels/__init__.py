@@ -1,25 +1,32 @@
-"""Compiled code: arrays in, arrays out. Imports NumPy, Numba and siblings only."""
+"""Compiled code: arrays in, arrays out. Imports NumPy, SciPy, Numba, llvmlite and siblings only.
+
+The road through it: `random` and `problems` set up what a seed needs (`Record`), `closed_form` and
+`gradient_descent` run points (seed, lam) through it. What these do to a vector of eight networks is written
+as plain Python on `lanes`, one step to a file: `balance`, `eigenbasis`, `echelon`, `evolution`,
+`observables`; `singular`, `reflections` and `functions` are the arithmetic below.
+"""
 
 from fastlin.kernels.balance import balanced_scales
-from fastlin.kernels.closed_form import closed_form, solve
+from fastlin.kernels.closed_form import closed_form, follow
 from fastlin.kernels.codes import Row, Status
-from fastlin.kernels.eigenbasis import eigen_system, from_eigenbasis, to_eigenbasis
 from fastlin.kernels.gradient_descent import BLOW_UP, descend, gradient_descent
-from fastlin.kernels.problems import INIT_POWER, Problem, draw_problems
+from fastlin.kernels.points import padded
+from fastlin.kernels.problems import INIT_POWER, Factors, draw_records
+from fastlin.kernels.sizes import Record, Sizes
 
 __all__ = [
     "BLOW_UP",
     "INIT_POWER",
-    "Problem",
+    "Factors",
+    "Record",
     "Row",
+    "Sizes",
     "Status",
     "balanced_scales",
     "closed_form",
     "descend",
-    "draw_problems",
-    "eigen_system",
-    "from_eigenbasis",
+    "draw_records",
+    "follow",
     "gradient_descent",
-    "solve",
-    "to_eigenbasis",
+    "padded",
 ]

@@ -1,38 +1,41 @@
 """Algorithm 1: the lam-balanced factorisation of a product of weights."""
 
-import math
+from typing import Any
 
-from fastlin.kernels.jit import Array, jit
+from fastlin.kernels.functions import hypotenuse
+from fastlin.kernels.lanes import absolute, select, sqrt
+from fastlin.kernels.sizes import Record
 
 
-@jit
-def balanced_scales(p: float, lam: float) -> tuple[float, float]:
-    """Return (s1, s2) with s1 s2 = p and s2^2 - s1^2 = lam.
+def balanced_scales(p: Any, lam: Any) -> tuple[Any, Any]:
+    """Return (s1, s2) with s1 s2 = p and s2^2 - s1^2 = lam, for numbers, arrays or lanes.
 
     Algorithm 1, with lam moved out of the inner root: ``s2^2 = (sqrt(lam^2 + 4 p^2) + lam) / 2``. The
     larger of the two has no cancellation; the smaller follows from the product. At p = 0 one of them is
     sqrt(abs(lam)), which is what the wider layer carries past min(N_i, N_o).
     """
-    larger = math.sqrt(0.5 * math.hypot(lam, 2.0 * p) + 0.5 * abs(lam))
-    smaller = p / larger if larger > 0.0 else 0.0
-    return (smaller, larger) if lam >= 0.0 else (larger, smaller)
+    larger = sqrt(0.5 * hypotenuse(lam, 2.0 * p) + 0.5 * absolute(lam))
+    smaller = p / select(larger > 0.0, larger, 1.0)
+    return select(lam >= 0.0, smaller, larger), select(lam >= 0.0, larger, smaller)
 
 
-@jit
-def balanced_start(u: Array, p: Array, v: Array, lam: Array, q: Array) -> None:
-    """Write Q(0) of every lam in the SVD basis of the task.
+def balanced_start(code: Any, room: Any, numbers: Any) -> None:
+    """Write s, floor and Q(0) in the SVD basis of the task, from the `Record` of each lane's problem."""
+    sizes, record = code.sizes, Record(code.sizes)
+    room.floor[()] = numbers[record.floor]
+    for a in code.loop(0, sizes.m):
+        room.s[a] = numbers[record.s + a]
+    for h in code.columns(0, sizes.k):
+        _column(code, room, numbers, h, numbers[record.p + h], True, True)
+    for h in code.columns(sizes.k, sizes.width):
+        _column(code, room, numbers, h, code.constant(0.0), sizes.k_i > sizes.k, sizes.k_o > sizes.k)
 
-    u (N_o, k_o), p (k,), v (N_i, k_i), lam (L,); writes q (N_i + N_o, max(k_i, k_o), L).
-    """
-    n_i, n_o = v.shape[0], u.shape[0]
-    q[...] = 0.0
-    for h in range(q.shape[1]):
-        product = p[h] if h < p.size else 0.0
-        for lane in range(lam.size):
-            s1, s2 = balanced_scales(product, lam[lane])
-            if h < v.shape[1]:
-                for i in range(n_i):
-                    q[i, h, lane] = s1 * v[i, h]
-            if h < u.shape[1]:
-                for o in range(n_o):
-                    q[n_i + o, h, lane] = s2 * u[o, h]
+
+def _column(code: Any, room: Any, numbers: Any, h: Any, p: Any, inputs: bool, outputs: bool) -> None:
+    """Write one hidden direction of Q(0), which reaches inputs, outputs or both."""
+    sizes, record = code.sizes, Record(code.sizes)
+    s1, s2 = balanced_scales(p, room.lam[()])
+    for i in code.loop(0, sizes.rows_i):
+        room.q0[i, h] = s1 * numbers[record.v + i * sizes.k_i + h] if inputs else 0.0
+    for o in code.loop(0, sizes.rows_o):
+        room.q0[sizes.rows_i + o, h] = s2 * numbers[record.u + o * sizes.k_o + h] if outputs else 0.0

@@ -1,86 +1,74 @@
 """Rotate the hidden space until the factor K is in lower echelon form, fastest direction first."""
 
-import math
+from typing import Any
 
-import numpy as np
+from fastlin.kernels.lanes import absolute, fma, select, sqrt
 
-from fastlin.kernels.jit import Array, jit
-
-EPSILON = 2.0**-52
-# A rotation of a plane and a reflection err by a few units in the last place of the plane's norm.
-ROUNDING = 8.0 * EPSILON
 # Noise of a pivot that is worse than this tells nothing about the rows below it.
 MAX_ANGLE = 1e-6
 
 
-@jit
-def echelon(k: Array, w: Array, m: int, growth: Array) -> None:
-    """Bring k (N, H, L) to lower echelon form by rotations of the hidden space, in place.
+def echelon(code: Any, room: Any) -> None:
+    """Bring k to lower echelon form by rotations of the hidden space, in place.
 
     Column h then starts at the row of the fastest direction that it alone can reach, and grows at most
-    like the eigenvalue of that row: growth[h] = max(w, 0) there, (H, L). A row that the columns before
+    like the eigenvalue of that row: growth[h] = max(w, 0) there. A row that the columns before
     it span already, to rounding, takes no column. Such starts are common (half of all with lam = 0 and
     N_i = N_o <= N_h lie on the inset of a saddle, as the sign of det W2 W1 is conserved), and without
-    this rule rounding errors would grow like exp(wt) and leave the saddle.
+    this rule rounding errors would grow like exp(wt) and leave the saddle. As the next column differs
+    between lanes then, `tail` masks the columns that have no row yet.
     """
-    n, width, lanes = k.shape
-    angle = np.empty(width)
-    for lane in range(lanes):
-        column = 0
-        for i in range(n):
-            if column == width:
-                break
-            rest = _square(k, i, column, lane)
-            noise = ROUNDING * _plane_norm(k, i, m, lane)
-            for h in range(column):  # a pivot that is uncertain by an angle turns what lies along it
-                noise += abs(k[i, h, lane]) * angle[h]
-            if rest <= noise * noise:
-                for h in range(column, width):
-                    k[i, h, lane] = 0.0
-                continue
-            norm = math.sqrt(rest)
-            _reflect(k, i, column, norm, lane)
-            growth[column, lane] = max(w[i, lane], 0.0)
-            angle[column] = min(noise / norm, MAX_ANGLE)
-            column += 1
-        for h in range(column, width):
-            growth[h, lane] = 0.0
+    sizes = code.sizes
+    tail, angle = code.local(sizes.width), code.local(sizes.width)
+    for h in code.columns(0, sizes.width):
+        tail[h], angle[h], room.growth[h] = 1.0, 0.0, 0.0
+    # Where every row takes a column, as nearly always, these are all.
+    for i in code.loop(0, sizes.width):
+        _take(code, room, i, tail, angle)
+    for i in code.loop(sizes.width, sizes.n):
+        for _ in code.when(tail[sizes.width - 1] > 0.0):
+            _take(code, room, i, tail, angle)
 
 
-@jit
-def _square(k: Array, row: int, first: int, lane: int) -> float:
-    """Squared norm of k[row, first:]."""
-    total = 0.0
-    for h in range(first, k.shape[1]):
-        total += k[row, h, lane] ** 2
-    return total
+def _take(code: Any, room: Any, i: Any, tail: Any, angle: Any) -> None:
+    """Reflect the columns without a row so that only the first of them reaches row i, or clear the row."""
+    sizes = code.sizes
+    first, free = code.local(sizes.width), code.local(sizes.width)
+    rest, noise, pivot = code.variable(0.0), code.variable(room.noise[i]), code.variable(0.0)
+    before = code.variable(0.0)
+    for h in code.columns(0, sizes.width):
+        entry = room.k[i, h]
+        first[h] = tail[h] - before.now
+        before.now = tail[h]
+        free[h] = tail[h] * entry
+        rest.now = fma(free[h], free[h], rest.now)
+        pivot.now = fma(first[h], entry, pivot.now)
+        # A pivot that is uncertain by an angle turns what lies along it.
+        noise.now = fma(absolute(entry), angle[h], noise.now)
+    usable = rest.now > noise.now * noise.now
+    norm = sqrt(rest.now)
+    diagonal = select(usable, select(pivot.now < 0.0, norm, -norm), 0.0)
+    scale = select(usable, 1.0 / (norm * (absolute(pivot.now) + norm)), 0.0)
+    uncertain = noise.now / norm
+    uncertain = select(uncertain < MAX_ANGLE, uncertain, MAX_ANGLE)
+    speed = select(room.w[i] > 0.0, room.w[i], 0.0)
+    for h in code.columns(0, sizes.width):
+        taken = select(usable, first[h], 0.0)
+        room.k[i, h] = select(tail[h] > 0.0, taken * diagonal, room.k[i, h])
+        room.growth[h] = fma(taken, speed, room.growth[h])
+        angle[h] = angle[h] + select(taken > 0.0, uncertain, 0.0)
+        free[h] = free[h] - taken * diagonal
+        tail[h] = tail[h] - taken
+    _reflect(code, room, i + 1, free, scale)
 
 
-@jit
-def _plane_norm(k: Array, row: int, m: int, lane: int) -> float:
-    """Norm of the rows +r and -r of a plane, which were rotated out of each other; or of one row."""
-    total = _square(k, row, 0, lane)
-    if row < m or row >= k.shape[0] - m:
-        total += _square(k, k.shape[0] - 1 - row, 0, lane)
-    return math.sqrt(total)
-
-
-@jit
-def _reflect(k: Array, row: int, column: int, norm: float, lane: int) -> None:
-    """Householder reflection of the hidden space that clears k[row, column + 1 :]; rows above are done."""
-    n, width, _ = k.shape
-    pivot = k[row, column, lane]
-    diagonal = -math.copysign(norm, pivot)
-    head = pivot - diagonal
-    scale = 1.0 / (norm * abs(head))
-    for i in range(row + 1, n):
-        along = head * k[i, column, lane]
-        for h in range(column + 1, width):
-            along += k[row, h, lane] * k[i, h, lane]
-        along *= scale
-        k[i, column, lane] -= along * head
-        for h in range(column + 1, width):
-            k[i, h, lane] -= along * k[row, h, lane]
-    k[row, column, lane] = diagonal
-    for h in range(column + 1, width):
-        k[row, h, lane] = 0.0
+def _reflect(code: Any, room: Any, first: Any, along: Any, scale: Any) -> None:
+    """Apply the reflection I - scale along along^T to the rows from `first`."""
+    sizes = code.sizes
+    for r in code.loop(first, sizes.n):
+        product = code.variable(0.0)
+        for h in code.columns(0, sizes.width):
+            product.now = fma(along[h], room.k[r, h], product.now)
+        product.now = product.now * scale
+        for h in code.columns(0, sizes.width):
+            room.k[r, h] = fma(-product.now, along[h], room.k[r, h])

@@ -2,66 +2,62 @@
 
 Rows are ordered by falling eigenvalue, an order that no lam changes: +r_1 .. +r_m, then the
 abs(N_o - N_i) directions outside the planes (+lam/2 for outputs, -lam/2 for inputs), then -r_m .. -r_1.
-Legend: s (m, L), lam (L,), w (N, L), cosine and sine (m, L), q and k (N, H, L) with N = N_i + N_o.
 """
 
-import math
+from typing import Any
 
-from fastlin.kernels.jit import Array, jit
+from fastlin.kernels.functions import hypotenuse
+from fastlin.kernels.lanes import absolute, fma, select, sqrt
+
+EPSILON = 2.0**-52
+# A rotation of a plane and a reflection err by a few units in the last place of the plane's norm.
+ROUNDING = 8.0 * EPSILON
 
 
-@jit
-def eigen_system(s: Array, lam: Array, n_i: int, n_o: int, w: Array, cosine: Array, sine: Array) -> None:
+def eigen_system(code: Any, room: Any) -> None:
     """Write the eigenvalues w and, for each singular value, the angle of the eigenvector of +r.
 
     ``r = hypot(s, lam/2)``, ``sin^2 a = (1 + lam/(2r)) / 2``; the smaller of sine and cosine comes from
     ``sin a cos a = s / (2r)``, without cancellation (Eq 7-8 with H = (lam/2) / (r + s)).
     """
-    m, n = s.shape[0], w.shape[0]
-    for lane in range(lam.size):
-        half = 0.5 * lam[lane]
-        for a in range(m):
-            r = math.hypot(s[a, lane], half)
-            w[a, lane] = r
-            w[n - 1 - a, lane] = -r
-            tilt = half / r if r > 0.0 else 0.0
-            larger = math.sqrt(0.5 + 0.5 * abs(tilt))
-            smaller = 0.5 * (s[a, lane] / r) / larger if r > 0.0 else larger
-            sine[a, lane] = larger if half >= 0.0 else smaller
-            cosine[a, lane] = smaller if half >= 0.0 else larger
-        for a in range(m, n - m):
-            w[a, lane] = half if n_o > n_i else -half
+    sizes = code.sizes
+    half = 0.5 * room.lam[()]
+    for a in code.loop(0, sizes.m):
+        r = hypotenuse(room.s[a], half)
+        room.w[a] = r
+        room.w[sizes.n - 1 - a] = -r
+        scale = 1.0 / select(r > 0.0, r, 1.0)
+        larger = sqrt(fma(absolute(half), 0.5 * scale, 0.5))
+        smaller = select(r > 0.0, 0.5 * (room.s[a] * scale) / larger, larger)
+        room.sine[a] = select(half >= 0.0, larger, smaller)
+        room.cosine[a] = select(half >= 0.0, smaller, larger)
+    for a in code.loop(sizes.m, sizes.n - sizes.m):
+        room.w[a] = half if sizes.n_o > sizes.n_i else -half
 
 
-@jit
-def to_eigenbasis(q: Array, cosine: Array, sine: Array, n_i: int, k: Array) -> None:
-    """Write k = P^T q, from inputs and outputs in the SVD basis to eigen-directions of F."""
-    n, width, lanes = q.shape
-    m = cosine.shape[0]
-    beyond = m if n_i > m else n_i + m
-    for h in range(width):
-        for a in range(m):
-            for lane in range(lanes):
-                along_v, along_u = q[a, h, lane], q[n_i + a, h, lane]
-                k[a, h, lane] = cosine[a, lane] * along_v + sine[a, lane] * along_u
-                k[n - 1 - a, h, lane] = cosine[a, lane] * along_u - sine[a, lane] * along_v
-        for a in range(n - 2 * m):
-            for lane in range(lanes):
-                k[m + a, h, lane] = q[beyond + a, h, lane]
+def beyond(sizes: Any) -> int:
+    """Return what is added to the index of an eigen-direction outside the planes to get its unit."""
+    return 0 if sizes.n_i > sizes.n_o else int(sizes.rows_i)
 
 
-@jit
-def from_eigenbasis(k: Array, cosine: Array, sine: Array, n_i: int, q: Array) -> None:
-    """Write q = P k, the inverse of `to_eigenbasis`."""
-    n, width, lanes = q.shape
-    m = cosine.shape[0]
-    beyond = m if n_i > m else n_i + m
-    for h in range(width):
-        for a in range(m):
-            for lane in range(lanes):
-                plus, minus = k[a, h, lane], k[n - 1 - a, h, lane]
-                q[a, h, lane] = cosine[a, lane] * plus - sine[a, lane] * minus
-                q[n_i + a, h, lane] = sine[a, lane] * plus + cosine[a, lane] * minus
-        for a in range(n - 2 * m):
-            for lane in range(lanes):
-                q[beyond + a, h, lane] = k[m + a, h, lane]
+def to_eigenbasis(code: Any, room: Any) -> None:
+    """Write K = P^T Q(0), and the rounding error of its rows: that of what was rotated into them."""
+    sizes = code.sizes
+    for a in code.loop(0, sizes.m):
+        cosine, sine = room.cosine[a], room.sine[a]
+        square = code.variable(0.0)
+        for h in code.columns(0, sizes.width):
+            along_v, along_u = room.q0[a, h], room.q0[sizes.rows_i + a, h]
+            room.k[a, h] = fma(cosine, along_v, sine * along_u)
+            room.k[sizes.n - 1 - a, h] = fma(cosine, along_u, -(sine * along_v))
+            square.now = fma(along_v, along_v, fma(along_u, along_u, square.now))
+        noise = ROUNDING * sqrt(square.now)
+        room.noise[a] = noise
+        room.noise[sizes.n - 1 - a] = noise
+    for a in code.loop(sizes.m, sizes.n - sizes.m):
+        square = code.variable(0.0)
+        for h in code.columns(0, sizes.width):
+            entry = room.q0[a + beyond(sizes), h]
+            room.k[a, h] = entry
+            square.now = fma(entry, entry, square.now)
+        room.noise[a] = ROUNDING * sqrt(square.now)

@@ -1,82 +1,150 @@
-"""Gradient descent, in the SVD basis of the task (sweeps) and on the weights themselves (one network).
+"""Gradient descent: of many networks in the SVD basis of the task, and of one on its weights.
 
-`W1 += eta W2^T E`, `W2 += eta E W1^T` from the old weights, `E = Sigma_yx - W2 W1 Sigma_xx`.
-Legend: N = N_i + N_o, H hidden columns, L lanes (lam), T recorded steps, S seeds.
+`W1 += eta W2^T E`, `W2 += eta E W1^T` from the old weights, `E = Sigma_yx - W2 W1`. Vectors step in Gram
+form, O(H^2 N) where E costs O(N_i N_o H), on weights times sqrt(eta) and a target times eta, which takes eta
+out of the step.
 """
 
-import math
+from typing import Any
 
 import numpy as np
 
 from fastlin.kernels.balance import balanced_start
 from fastlin.kernels.codes import Status
-from fastlin.kernels.jit import LANES, Array, Codes, Integers, jit
-from fastlin.kernels.observables import observe, start_norms
-from fastlin.kernels.problems import Problem
+from fastlin.kernels.jit import Array, Codes, Integers, jit
+from fastlin.kernels.lanes import WIDTH, Spread, fma, select, sqrt, traced
+from fastlin.kernels.observables import Observer
+from fastlin.kernels.points import place, store_status
+from fastlin.kernels.sizes import Known, Record, Sizes
+from fastlin.kernels.workspace import DYNAMICS
 
 # Descent keeps |Q|^2 within a few times its start and the target; this far above, cubic growth has
 # taken over.
 BLOW_UP = 1e4
 
 
-@jit
-def _scaled_gram(q: Array, first: int, last: int, rate: float, gram: Array) -> None:
-    """gram (H, H, L) = rate * Q^T Q over rows first..last-1."""
-    _, width, lanes = q.shape
-    for h in range(width):
-        for g in range(h + 1):
-            gram[h, g] = 0.0
-            for i in range(first, last):
-                for lane in range(lanes):
-                    gram[h, g, lane] += q[i, h, lane] * q[i, g, lane]
-            for lane in range(lanes):
-                gram[h, g, lane] *= rate
-            gram[g, h] = gram[h, g]
+def step(code: Any, q: Any, s: Any) -> None:
+    """Step Q (n, width) in place, towards the diagonal target s (m,): both scaled by the learning rate.
+
+    ``W1 += W2^T S - (W2^T W2) W1``, ``W2 += S W1^T - W2 (W1 W1^T)``. Rows of both layers that share a
+    singular direction are updated together, as each needs the other's old values.
+    """
+    sizes = code.sizes
+    inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
+    first, second = code.local(sizes.width), code.local(sizes.width)
+    for a in code.loop(0, sizes.m):
+        for h in code.columns(0, sizes.width):
+            first[h], second[h] = q[a, h], q[sizes.rows_i + a, h]
+        for h in code.columns(0, sizes.width):
+            q[a, h] = _shrunk(code, fma(s[a], second[h], first[h]), first, outputs, h)
+            q[sizes.rows_i + a, h] = _shrunk(code, fma(s[a], first[h], second[h]), second, inputs, h)
+    for last, shift, other in ((sizes.rows_i, 0, outputs), (sizes.rows_o, sizes.rows_i, inputs)):
+        for a in code.loop(sizes.m, last):
+            for h in code.columns(0, sizes.width):
+                first[h] = q[shift + a, h]
+            for h in code.columns(0, sizes.width):
+                q[shift + a, h] = _shrunk(code, first[h], first, other, h)
 
 
-@jit
-def _half_step(
-    q: Array, s: Array, rate: float, first: int, last: int, other: int, gram: Array, new: Array
+def gram(code: Any, q: Any, first: int, last: int) -> Any:
+    """Return the Gram matrix X^T X (width, width) of the rows first..last-1 of q."""
+    width = code.sizes.width
+    total = code.local(width, width)
+    for h in code.columns(0, width):
+        for g in code.columns(0, h + 1):
+            total[h, g] = code.constant(0.0)
+    for i in code.loop(first, last):
+        for h in code.columns(0, width):
+            for g in code.columns(0, h + 1):
+                total[h, g] = fma(q[i, h], q[i, g], total[h, g])
+    for h in code.columns(0, width):
+        for g in code.columns(0, h):
+            total[g, h] = total[h, g]
+    return total
+
+
+def _shrunk(code: Any, value: Any, row: Any, matrix: Any, h: Any) -> Any:
+    """Return value - (row matrix)[h]."""
+    rest = code.variable(value)
+    for g in code.columns(0, code.sizes.width):
+        rest.now = fma(-row[g], matrix[g, h], rest.now)
+    return rest.now
+
+
+@traced(lams="", health="")
+def _descend_vector(
+    code: Any,
+    sizes: Sizes,
+    rows: Any,
+    work: Any,
+    records: Any,
+    seeds: Any,
+    points: Any,
+    lams: Any,
+    rate: Any,
+    strides: Any,
+    out: Any,
+    stride: Any,
+    health: Any,
 ) -> None:
-    """new = Q + rate S Q_other - Q gram, for the rows first..last-1 of one layer."""
-    _, width, lanes = q.shape
-    for i in range(first, last):
-        a = i - first
-        for h in range(width):
-            new[i, h] = q[i, h]
-            if a < s.shape[0]:
-                for lane in range(lanes):
-                    new[i, h, lane] += rate * s[a, lane] * q[other + a, h, lane]
-            for g in range(width):
-                for lane in range(lanes):
-                    new[i, h, lane] -= q[i, g, lane] * gram[g, h, lane]
+    """Run the points of one vector and write their rows after each of `strides` more steps."""
+    room = DYNAMICS.open(code, work)
+    room.lam[()] = lams[()]
+    balanced_start(code, room, Spread(records, [seeds[lane] * Record(sizes).length for lane in range(WIDTH)]))
+    observer = Observer(rows, drifts=True)
+    code.call(observer.begin, work)
+    root = sqrt(rate)
+    bound = code.variable(room.start[0] + room.start[1])
+    for a in code.loop(0, sizes.m):
+        bound.now = bound.now + room.s[a]
+        room.scaled[a] = rate * room.s[a]
+    for i in code.loop(0, sizes.n):
+        for h in code.columns(0, sizes.width):
+            room.state[i, h] = root * room.q0[i, h]
+    target = Spread(out, [points[lane] * strides.size for lane in range(WIDTH)])
+    doubt, poison = code.variable(0.0), code.variable(0.0)
+    for index in code.loop(0, strides.size):
+        for _ in code.loop(0, strides[index]):
+            step(code, room.state, room.scaled)
+        size = code.variable(0.0)
+        for i in code.loop(0, sizes.n):
+            for h in code.columns(0, sizes.width):
+                room.q[i, h] = room.state[i, h] / root
+                size.now = fma(room.q[i, h], room.q[i, h], size.now)
+        poison.now = select(size.now <= BLOW_UP * bound.now, poison.now, float("nan"))
+        code.call(observer.observe, work)
+        for column, row in enumerate(rows):
+            value = room.rows[row] + poison.now
+            target[index + stride * column] = value
+            doubt.now = fma(value, 0.0, doubt.now)
+    fine = select(doubt.now >= 0.0, float(Status.OK), float(Status.FAILED))
+    health[()] = select(poison.now >= 0.0, fine, float(Status.DIVERGED))
 
 
 @jit
-def gram_step(q: Array, s: Array, rate: float, n_i: int, gram: Array, new: Array) -> None:
-    """One step of all lanes, O(H^2 N): q (N, H, L), s (m, L) diagonal target, scratch gram (H, H, L)."""
-    n = q.shape[0]
-    _scaled_gram(q, n_i, n, rate, gram)
-    _half_step(q, s, rate, 0, n_i, n_i, gram, new)
-    _scaled_gram(q, 0, n_i, rate, gram)
-    _half_step(q, s, rate, n_i, n, 0, gram, new)
+def _descend_all(
+    sizes: Sizes,
+    rows: Known,
+    work: Array,
+    records: Array,
+    lam: Array,
+    rate: float,
+    strides: Integers,
+    out: Array,
+    status: Codes,
+) -> None:
+    seeds, points = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64)
+    lams, health = np.empty(WIDTH), np.empty(WIDTH)
+    stride = out.shape[1] * out.shape[2]
+    for first in range(0, records.shape[0] * lam.size, WIDTH):
+        place(first, lam, records.shape[0] - 1, seeds, points, lams)
+        _descend_vector(sizes, rows, work, records, seeds, points, lams, rate, strides, out, stride, health)
+        store_status(first, health, status)
 
 
-@jit
-def _mark_diverged(q: Array, bound: Array, status: Codes) -> None:
-    """Set DIVERGED where |Q|^2 is not finite or beyond its bound (L,)."""
-    for lane in range(status.size):
-        total = 0.0
-        for i in range(q.shape[0]):
-            for h in range(q.shape[1]):
-                total += q[i, h, lane] ** 2
-        if not total <= bound[lane]:
-            status[lane] = Status.DIVERGED
-
-
-@jit
 def gradient_descent(
-    problem: Problem,
+    sizes: Sizes,
+    records: Array,
     lam: Array,
     learning_rate: float,
     steps: Integers,
@@ -86,39 +154,15 @@ def gradient_descent(
 ) -> None:
     """Observables of gradient descent for a block: S seeds, all lam, recorded after each of `steps`.
 
-    problem: `Problem` of S seeds; lam (L,); steps (T,) ascending; rows (R,) codes of `Row`.
-    Writes out (S, R, T, L), NaN from the first recorded step at which a run has diverged, and
-    status (S, L).
+    records: `Record` of S seeds; lam (L,); steps (T,) ascending; rows (R,) codes of `Row`. Writes out
+    (R, padded(S L), T), points seed by seed, NaN from the first recorded step at which a run has
+    diverged, and status (padded(S L),).
     """
-    n_i, n_o = problem.v.shape[1], problem.u.shape[1]
-    n, m, width = n_i + n_o, problem.s.shape[1], max(problem.v.shape[2], problem.u.shape[2])
-    for first in range(0, lam.size, LANES):
-        lanes = min(LANES, lam.size - first)
-        here = lam[first : first + lanes]
-        s, bound = np.empty((m, lanes)), np.empty(lanes)
-        q0, q = np.empty((n, width, lanes)), np.empty((n, width, lanes))
-        new, gram = np.empty((n, width, lanes)), np.empty((width, width, lanes))
-        for seed in range(problem.s.shape[0]):
-            for a in range(m):
-                s[a, :] = problem.s[seed, a]
-            balanced_start(problem.u[seed], problem.p[seed], problem.v[seed], here, q0)
-            norms = start_norms(q0, n_i)
-            bound[:] = BLOW_UP * (norms[2] + problem.s[seed].sum())
-            q[...] = q0
-            fine = status[seed, first : first + lanes]
-            fine[:] = Status.OK
-            step = 0
-            for index in range(steps.size):
-                while step < steps[index]:
-                    gram_step(q, s, learning_rate, n_i, gram, new)
-                    q, new = new, q
-                    step += 1
-                _mark_diverged(q, bound, fine)
-                target = out[seed, :, index, first : first + lanes]
-                observe(q, q0, norms, s, problem.floor[seed], n_i, True, rows, target, fine)
-                for lane in range(lanes):
-                    if fine[lane] == Status.DIVERGED:
-                        target[:, lane] = math.nan
+    strides = np.diff(steps, prepend=0)
+    known = Known(tuple(int(row) for row in rows))
+    _descend_all(
+        sizes, known, DYNAMICS.allocate(sizes), records, lam, float(learning_rate), strides, out, status
+    )
 
 
 @jit

@@ -4,8 +4,10 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from time import monotonic, sleep
+from typing import IO, Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -14,11 +16,16 @@ from numba.core.config import CACHE_DIR  # type: ignore[attr-defined]
 from numba.misc.appdirs import AppDirs
 from numpy.typing import NDArray
 
+try:
+    import fcntl
+except ImportError:  # Windows: every process compiles for itself
+    fcntl = None  # type: ignore[assignment]
+
+LONGEST_WAIT = 60.0  # seconds for another process's compilation
+
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Codes = NDArray[np.uint8]
-# Lanes (lam of a block) that are worked on together: small networks stay in the first-level cache.
-LANES = 64
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -75,7 +82,69 @@ class _Implementation(caching.CompileResultCacheImpl):
 
 
 class _FunctionCache(caching.FunctionCache):
+    """Numba's cache, where of many processes that start at once one compiles and the others wait for it."""
+
     _impl_class = _Implementation
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load compiled code; where there is none, this process is to compile it, and holds the lock."""
+        loaded = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if loaded is None and not self._lock.held:
+            self._lock.acquire()
+            loaded = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            if loaded is not None:
+                self._lock.release()
+        return loaded
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Save what was compiled, and let others load it; a full disk costs time, not the run."""
+        with suppress(OSError):
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        self._lock.release()
+
+    @cached_property
+    def _lock(self) -> "_Lock":
+        return _Lock(Path(self.cache_path, f"{self._impl.filename_base}.lock"))
+
+
+class _Lock:
+    """A lock between processes, which ends with the one that holds it.
+
+    Nobody waits longer than compilation takes: a second copy of the work does no harm, a process that
+    waits for one that is stopped does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock."""
+        return self._file is not None
+
+    def acquire(self) -> None:
+        """Wait for the lock, but not for ever, nor where there are no such locks."""
+        if fcntl is None:
+            return
+        with suppress(OSError):
+            file = self._path.open("wb")
+            end = monotonic() + LONGEST_WAIT
+            while monotonic() < end:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    sleep(0.05)
+                else:
+                    self._file = file
+                    return
+            file.close()
+
+    def release(self) -> None:
+        """Let the next one on."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def jit(function: Function) -> Function:

@@ -1,193 +1,168 @@
 """Numbers per network and time, from the factor Q = [W1, W2^T]^T in the SVD basis of the task.
 
-Legend: q (N, H, L), rows 0..N_i-1 are W1^T and the rest W2; s (m, L); results (L,).
-Whitened inputs throughout; the NTK is normalised by P, the number of samples.
+Whitened inputs throughout; the NTK is normalised by P, the number of samples. Only what the requested rows
+need is compiled. Reductions of Q to fewer rows than units (see `Sizes`) leave all of these as they are.
 """
 
-import math
+from typing import Any
 
-import numpy as np
-
-from fastlin.kernels.codes import Row, Status
-from fastlin.kernels.jit import Array, Codes, Integers, jit
-from fastlin.kernels.linear_algebra import singular_values
-
-
-@jit
-def _frobenius(q: Array, first: int, last: int, out: Array) -> None:
-    """out += sum of squares of rows first..last-1 of q."""
-    for i in range(first, last):
-        for h in range(q.shape[1]):
-            for lane in range(q.shape[2]):
-                out[lane] += q[i, h, lane] ** 2
+from fastlin.kernels.codes import Row
+from fastlin.kernels.functions import exp, log
+from fastlin.kernels.lanes import fma, select, sqrt
+from fastlin.kernels.singular import column_norms, orthogonalise
+from fastlin.kernels.workspace import DYNAMICS
 
 
-@jit
-def _product_square(x: Array, y: Array, first: int, last: int, scale: Array, out: Array) -> None:
-    """out += |scale X^T Y|_F^2 over rows first..last-1; equal to scale^2 <X X^T, Y Y^T>."""
-    entry = np.empty(x.shape[2])
-    for h in range(x.shape[1]):
-        for g in range(y.shape[1]):
-            entry[:] = 0.0
-            for i in range(first, last):
-                for lane in range(entry.size):
-                    entry[lane] += x[i, h, lane] * y[i, g, lane]
-            for lane in range(entry.size):
-                out[lane] += (scale[lane] * entry[lane]) ** 2
+class Layer:
+    """What norms and kernels need of the rows X of Q of one layer: tr X^T X, and squares of Gram matrices."""
+
+    def __init__(self, code: Any, q: Any, rows: tuple[int, int], other: Any = None) -> None:
+        width = code.sizes.width
+        gram, cross = code.local(width, width), code.local(width, width)
+        for h in code.columns(0, width):
+            for g in code.columns(0, width):
+                gram[h, g], cross[h, g] = 0.0, 0.0
+        for i in code.loop(*rows):
+            for h in code.columns(0, width):
+                for g in code.columns(0, h + 1):
+                    gram[h, g] = fma(q[i, h], q[i, g], gram[h, g])
+                if other is not None:
+                    for g in code.columns(0, width):
+                        cross[h, g] = fma(q[i, h], other[i, g], cross[h, g])
+        trace, square, product = (code.variable(0.0) for _ in range(3))
+        for h in code.columns(0, width):
+            trace.now = trace.now + gram[h, h]
+            square.now = fma(gram[h, h], gram[h, h], square.now)
+            for g in code.columns(0, h):
+                square.now = fma(2.0 * gram[h, g], gram[h, g], square.now)
+            for g in code.columns(0, width):
+                product.now = fma(cross[h, g], cross[h, g], product.now)
+        self.trace = trace.now  # |X|_F^2
+        self.square = square.now  # |X X^T|_F^2 = |X^T X|_F^2
+        self.product = product.now  # <X X^T, Y Y^T> = |X^T Y|_F^2 with Y of the other Q
 
 
-@jit
-def _ntk_product(x: Array, y: Array, x_norms: Array, y_norms: Array, n_i: int, out: Array) -> None:
-    """out = <K, K'> / (P^2 t t'), t = |W1|^2 + |W2|^2 of each, so that no scale of weights overflows.
+class View:
+    """Both layers of a Q, and the norm of its NTK; `other` is the Q that its kernel is compared with."""
 
-    K = I x X^T M X + B x X^T X with whitened X gives
-    ``<K, K'>/P^2 = N_o <M, M'> + N_i <B, B'> + tr M tr B' + tr M' tr B``.
+    def __init__(self, code: Any, q: Any, other: Any = None) -> None:
+        sizes = code.sizes
+        self.inputs = Layer(code, q, (0, sizes.rows_i), other)
+        self.outputs = Layer(code, q, (sizes.rows_i, sizes.n), other)
+        # |K|^2 / P^2 = N_o |M|^2 + N_i |B|^2 + 2 tr M tr B, M = W1^T W1 and B = W2 W2^T; it follows from
+        # K = I x X^T M X + B x X^T X for whitened X.
+        traces = 2.0 * self.inputs.trace * self.outputs.trace
+        self.norm = sqrt(fma(self.inputs.square, sizes.n_o, fma(self.outputs.square, sizes.n_i, traces)))
+
+
+class Observer:
+    """The rows that are asked for; what none of them needs is not compiled.
+
+    `drifts` is False for the closed form, whose balance is conserved by construction and whose hidden
+    basis turns with t.
     """
-    n = x.shape[0]
-    n_o = n - n_i
-    inner_m, inner_b = np.zeros(x.shape[2]), np.zeros(x.shape[2])
-    scale = np.empty(x.shape[2])
-    for lane in range(scale.size):
-        scale[lane] = 1.0 / (math.sqrt(x_norms[2, lane]) * math.sqrt(y_norms[2, lane]))
-    _product_square(x, y, 0, n_i, scale, inner_m)
-    _product_square(x, y, n_i, n, scale, inner_b)
-    for lane in range(scale.size):
-        m1, b1 = x_norms[0, lane] / x_norms[2, lane], x_norms[1, lane] / x_norms[2, lane]
-        m2, b2 = y_norms[0, lane] / y_norms[2, lane], y_norms[1, lane] / y_norms[2, lane]
-        out[lane] = n_o * inner_m[lane] + n_i * inner_b[lane] + m1 * b2 + m2 * b1
+
+    def __init__(self, rows: tuple[int, ...], drifts: bool) -> None:
+        self._rows, self._drifts = rows, drifts
+
+    def begin(self, code: Any, memory: Any) -> None:
+        """Keep what is compared with, of the start in q0."""
+        room = DYNAMICS.open(code, memory)
+        view = View(code, room.q0)
+        room.start[0], room.start[1], room.start[2] = view.inputs.trace, view.outputs.trace, view.norm
+
+    def observe(self, code: Any, memory: Any) -> None:
+        """Write the rows of Q in q, each kind of work as a function of its own."""
+        parts = {Row.LOSS: _loss, Row.BALANCE_DRIFT: _balance_drift, Row.EFFECTIVE_RANK: _effective_rank}
+        if not self._drifts:
+            parts[Row.BALANCE_DRIFT] = _no_drift
+        for row in self._rows:
+            if row in parts:
+                code.call(parts[Row(row)], memory)
+        if any(row not in parts for row in self._rows):
+            code.call(self._norms, memory)
+
+    def _norms(self, code: Any, memory: Any) -> None:
+        room = DYNAMICS.open(code, memory)
+        view = View(code, room.q, room.q0 if Row.KERNEL_DISTANCE in self._rows else None)
+        room.rows[Row.NTK_NORM] = view.norm
+        room.rows[Row.W1_NORM] = sqrt(view.inputs.trace)
+        room.rows[Row.W2_NORM] = sqrt(view.outputs.trace)
+        if Row.KERNEL_DISTANCE in self._rows:
+            room.rows[Row.KERNEL_DISTANCE] = _kernel_distance(code, room, view)
 
 
-@jit
-def _norms(q: Array, n_i: int) -> Array:
-    """Return (4, L): |W1|_F^2, |W2|_F^2, their sum, and room for the scaled square norm of the NTK."""
-    norms = np.zeros((4, q.shape[2]))
-    _frobenius(q, 0, n_i, norms[0])
-    _frobenius(q, n_i, q.shape[0], norms[1])
-    norms[2] = norms[0] + norms[1]
-    return norms
-
-
-@jit
-def start_norms(q0: Array, n_i: int) -> Array:
-    """Return what `observe` needs of the start: squared norms of W1, W2, both, and of the scaled NTK."""
-    norms = _norms(q0, n_i)
-    _ntk_product(q0, q0, norms, norms, n_i, norms[3])
-    return norms
-
-
-@jit
-def _loss(q: Array, s: Array, floor: float, n_i: int, out: Array) -> None:
-    """L = floor + |Sigma - W2 W1|^2 / 2: the printed form, without the cancellation near the minimum."""
-    n, width, lanes = q.shape
-    error = np.empty(lanes)
-    out[:] = 0.0
-    for o in range(n - n_i):
-        for i in range(n_i):
-            error[:] = 0.0
-            if o == i:
-                error[:] = s[i]
-            for h in range(width):
-                for lane in range(lanes):
-                    error[lane] -= q[n_i + o, h, lane] * q[i, h, lane]
-            for lane in range(lanes):
-                out[lane] += error[lane] ** 2
-    for lane in range(lanes):
-        out[lane] = floor + 0.5 * out[lane]
-
-
-@jit
-def _kernel_distance(q: Array, q0: Array, norms: Array, norms0: Array, n_i: int, out: Array) -> None:
+def _kernel_distance(code: Any, room: Any, view: View) -> Any:
     """S = 1 - <K_0, K_t> / (|K_0| |K_t|); at least 0 by Cauchy-Schwarz, which rounding may miss."""
-    _ntk_product(q0, q, norms0, norms, n_i, out)
-    for lane in range(out.size):
-        cosine = out[lane] / (math.sqrt(norms0[3, lane]) * math.sqrt(norms[3, lane]))
-        # Written so that NaN stays NaN.
-        out[lane] = 0.0 if cosine > 1.0 else 1.0 - cosine
+    first, second, norm = room.start[0], room.start[1], room.start[2]
+    traces = fma(first, view.outputs.trace, view.inputs.trace * second)
+    product = fma(view.outputs.product, code.sizes.n_i, traces)
+    cosine = fma(view.inputs.product, code.sizes.n_o, product) / (norm * view.norm)
+    # Written so that NaN stays NaN.
+    return select(cosine > 1.0, 0.0, 1.0 - cosine)
 
 
-@jit
-def _balance_drift(q: Array, q0: Array, n_i: int, out: Array) -> None:
+def _loss(code: Any, memory: Any) -> None:
+    """L = floor + |Sigma - W2 W1|^2 / 2: the printed form, without the cancellation near the minimum."""
+    room = DYNAMICS.open(code, memory)
+    sizes, q = code.sizes, room.q
+    before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself
+
+    def entries(total: Any, o: Any, inputs: Any, target: Any) -> None:
+        for i in inputs:
+            error = code.variable(target)
+            for h in code.columns(0, sizes.width):
+                error.now = fma(-q[sizes.rows_i + o, h], q[i, h], error.now)
+            total.now = fma(error.now, error.now, total.now)
+
+    for o in code.loop(0, sizes.m):
+        entries(before, o, code.loop(0, o), 0.0)
+        entries(at, o, [o], room.s[o])
+        entries(after, o, code.loop(o + 1, sizes.rows_i), 0.0)
+    for o in code.loop(sizes.m, sizes.rows_o):
+        entries(before, o, code.loop(0, sizes.rows_i), 0.0)
+    room.rows[Row.LOSS] = fma(before.now + at.now + after.now, 0.5, room.floor[()])
+
+
+def _no_drift(code: Any, memory: Any) -> None:
+    """The flow conserves the balance."""
+    DYNAMICS.open(code, memory).rows[Row.BALANCE_DRIFT] = 0.0
+
+
+def _balance_drift(code: Any, memory: Any) -> None:
     """|D(t) - D(0)|_F of D = W2^T W2 - W1 W1^T."""
-    n, width, lanes = q.shape
-    drift = np.empty(lanes)
-    out[:] = 0.0
-    for h in range(width):
-        for g in range(width):
-            drift[:] = 0.0
-            for i in range(n):
-                sign = -1.0 if i < n_i else 1.0
-                for lane in range(lanes):
-                    now, then = q[i, h, lane] * q[i, g, lane], q0[i, h, lane] * q0[i, g, lane]
-                    drift[lane] += sign * (now - then)
-            for lane in range(lanes):
-                out[lane] += drift[lane] ** 2
-    for lane in range(lanes):
-        out[lane] = math.sqrt(out[lane])
+    room = DYNAMICS.open(code, memory)
+    sizes, q, q0 = code.sizes, room.q, room.q0
+    total = code.variable(0.0)
+    for h in code.columns(0, sizes.width):
+        for g in code.columns(0, sizes.width):
+            drift = code.variable(0.0)
+            for first, last, sign in ((0, sizes.rows_i, -1.0), (sizes.rows_i, sizes.n, 1.0)):
+                for i in code.loop(first, last):
+                    change = fma(q[i, h], q[i, g], -(q0[i, h] * q0[i, g]))
+                    drift.now = fma(change, sign, drift.now)
+            total.now = fma(drift.now, drift.now, total.now)
+    room.rows[Row.BALANCE_DRIFT] = sqrt(total.now)
 
 
-@jit
-def _effective_rank(q: Array, n_i: int, out: Array) -> None:
+def _effective_rank(code: Any, memory: Any) -> None:
     """exp of the entropy of the normalised singular values of W2 W1 (Roy & Vetterli 2007); 0 if all are 0."""
-    n, width, lanes = q.shape
-    n_o = n - n_i
-    rows, columns = max(n_i, n_o), min(n_i, n_o)
-    product, values = np.empty((rows, columns)), np.empty(columns)
-    for lane in range(lanes):
-        for o in range(n_o):
-            for i in range(n_i):
-                entry = 0.0
-                for h in range(width):
-                    entry += q[n_i + o, h, lane] * q[i, h, lane]
-                if n_o >= n_i:
-                    product[o, i] = entry
-                else:
-                    product[i, o] = entry
-        singular_values(product, values)
-        total, entropy = values.sum(), 0.0
-        for value in values:
-            if value > 0.0:
-                entropy -= value / total * math.log(value / total)
-        out[lane] = math.exp(entropy) if total > 0.0 else total
-
-
-@jit
-def observe(
-    q: Array,
-    q0: Array,
-    norms0: Array,
-    s: Array,
-    floor: float,
-    n_i: int,
-    drifts: bool,
-    rows: Integers,
-    out: Array,
-    status: Codes,
-) -> None:
-    """Write one time's numbers into out (R, L), and FAILED into status (L,) where one is not finite.
-
-    norms0 comes from `start_norms(q0)`; `drifts` is False for the closed form, whose balance is
-    conserved by construction and whose hidden basis turns with t.
-    """
-    norms = _norms(q, n_i)
-    _ntk_product(q, q, norms, norms, n_i, norms[3])
-    for index in range(rows.size):
-        row, target = rows[index], out[index]
-        if row == Row.LOSS:
-            _loss(q, s, floor, n_i, target)
-        elif row == Row.KERNEL_DISTANCE:
-            _kernel_distance(q, q0, norms, norms0, n_i, target)
-        elif row == Row.NTK_NORM:
-            target[:] = np.sqrt(norms[3]) * norms[2]
-        elif row == Row.W1_NORM:
-            target[:] = np.sqrt(norms[0])
-        elif row == Row.W2_NORM:
-            target[:] = np.sqrt(norms[1])
-        elif row == Row.BALANCE_DRIFT:
-            target[:] = 0.0
-            if drifts:
-                _balance_drift(q, q0, n_i, target)
-        elif row == Row.EFFECTIVE_RANK:
-            _effective_rank(q, n_i, target)
-        for lane in range(status.size):
-            if status[lane] == Status.OK and not math.isfinite(target[lane]):
-                status[lane] = Status.FAILED
+    room = DYNAMICS.open(code, memory)
+    sizes, product = code.sizes, room.product
+    for o in code.loop(0, sizes.rows_o):
+        for i in code.loop(0, sizes.rows_i):
+            entry = code.variable(0.0)
+            for h in code.columns(0, sizes.width):
+                entry.now = fma(room.q[sizes.rows_i + o, h], room.q[i, h], entry.now)
+            product[(o, i) if sizes.rows_o >= sizes.rows_i else (i, o)] = entry.now
+    orthogonalise(code, product)
+    column_norms(code, product, room.values)
+    total, entropy = code.variable(0.0), code.variable(0.0)
+    for a in code.loop(0, sizes.small):
+        total.now = total.now + room.values[a]
+    whole = select(total.now > 0.0, total.now, 1.0)
+    for a in code.loop(0, sizes.small):
+        share = room.values[a] / whole
+        positive = share > 1e-300
+        entropy.now = fma(-select(positive, share, 0.0), log(select(positive, share, 1.0)), entropy.now)
+    room.rows[Row.EFFECTIVE_RANK] = select(total.now > 0.0, exp(entropy.now), total.now)

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from fastlin import kernels
 from fastlin.architecture import Architecture
-from fastlin.kernels import Row, Status
+from fastlin.kernels import Status
 from fastlin.observables import REGISTRY
 from fastlin.sweeps import store
 
@@ -39,7 +39,8 @@ class Receipt(NamedTuple):
     """What a worker sends back: no data, only what became of the block."""
 
     points: int
-    seconds: float  # of the worker, to compute and write
+    kernel_seconds: float  # to set up and compute
+    seconds: float  # of the worker, that and writing
 
 
 class Result(NamedTuple):
@@ -60,40 +61,36 @@ def compute(block: Block) -> Result:
     rows = [row for name in block.observables for row in REGISTRY[name].rows]
     codes = np.array(rows, dtype=np.int64)
     # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
-    lams, times = np.array(block.lams), np.array(block.times)
-    out = np.empty((block.seeds.size, codes.size, times.size, lams.size))
-    status = np.empty((block.seeds.size, lams.size), dtype=np.uint8)
-    problem = kernels.draw_problems(
-        shape.n_i,
-        shape.n_h,
-        shape.n_o,
-        block.seeds.tolist(),
-        block.n_samples,
-        block.target_scale,
-        block.init_kind,
-        block.init_scale,
+    seeds, lams, times = np.array(block.seeds), np.array(block.lams), np.array(block.times)
+    points = seeds.size * lams.size
+    out = np.empty((codes.size, kernels.padded(points), times.size))
+    status = np.empty(kernels.padded(points), dtype=np.uint8)
+    records = kernels.draw_records(
+        shape, seeds, block.n_samples, block.target_scale, block.init_kind, block.init_scale
     )
     if block.method == "exact":
-        kernels.closed_form(problem, lams, times, codes, out, status)
+        kernels.closed_form(shape, records, lams, times, codes, out, status)
     else:
         steps = recorded_steps(times, block.learning_rate)
-        kernels.gradient_descent(problem, lams, block.learning_rate, steps, codes, out, status)
-    with np.errstate(over="ignore"):  # what does not fit float32 is inf, and the point has failed
-        stored = out.astype(block.dtype, copy=False)
-    lost = ~np.isfinite(stored).all(axis=(1, 2))
-    status[lost & (status == Status.OK)] = Status.FAILED
-    return Result(_by_observable(block.observables, rows, stored), status)
+        kernels.gradient_descent(shape, records, lams, block.learning_rate, steps, codes, out, status)
+    out, status = out[:, :points], status[:points]
+    if block.dtype != "float64":
+        with np.errstate(over="ignore"):  # what does not fit float32 is inf, and the point has failed
+            out = out.astype(block.dtype)
+        lost = ~np.isfinite(out).all(axis=(0, 2))
+        status[lost & (status == Status.OK)] = Status.FAILED
+    grid = (seeds.size, lams.size)
+    return Result(_by_observable(block.observables, out.reshape(-1, *grid, times.size)), status.reshape(grid))
 
 
 def _by_observable(
-    names: tuple[str, ...], rows: list[Row], out: NDArray[np.floating[Any]]
+    names: tuple[str, ...], out: NDArray[np.floating[Any]]
 ) -> dict[str, NDArray[np.floating[Any]]]:
-    """Split out (S, R, T, L) into the layout of the store: (S, L, T), and a last axis for layers."""
+    """Split out (R, S, L, T) into the layout of the store: (S, L, T), and a last axis for layers."""
     values, first = {}, 0
     for name in names:
         count = len(REGISTRY[name].rows)
-        part = np.moveaxis(out[:, first : first + count], 1, -1).swapaxes(1, 2)
-        values[name] = part if REGISTRY[name].dims else part[..., 0]
+        values[name] = np.moveaxis(out[first : first + count], 0, -1) if REGISTRY[name].dims else out[first]
         first += count
     return values
 
@@ -109,5 +106,6 @@ def run_block(block: Block, path: str) -> Receipt:
     start = perf_counter()
     _one_blas_thread()
     result = compute(block)
+    computed = perf_counter()
     store.write(path, block.region, result.values, result.status)
-    return Receipt(result.status.size, perf_counter() - start)
+    return Receipt(result.status.size, computed - start, perf_counter() - start)

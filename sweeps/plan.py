@@ -11,7 +11,10 @@ import numpy as np
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.kernels.jit import LANES
+from fastlin.kernels import Record
+from fastlin.kernels.lanes import WIDTH
+from fastlin.kernels.problems import SETUP
+from fastlin.kernels.workspace import DYNAMICS
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.block import Block
 from fastlin.sweeps.spec import Spec
@@ -76,13 +79,10 @@ class Plan:
         return results + max(self._problem_memory(shape) for shape in self.spec.architectures)
 
     def _problem_memory(self, shape: Architecture) -> int:
-        """Bytes of the draws and factors of a block's problems, and of the kernels' scratch."""
-        width = min(shape.n_h, max(shape.n_i, shape.n_o))
-        squares = shape.n_i**2 + shape.n_o**2
-        draws = shape.n_o * self.spec.n_samples + shape.n_h * (shape.n_i + shape.n_o)
-        factors = (shape.n_i + shape.n_o) * width * self.seeds_per_block
-        scratch = 6 * (shape.n_i + shape.n_o + width) * width * min(LANES, self.spec.lams.size)
-        return 8 * (draws + 6 * squares + 2 * factors + scratch)
+        """Bytes of the records of a block's problems, and of what sets them up and works on them."""
+        draws = WIDTH * (shape.n_i * shape.n_o + shape.n_h * (shape.n_i + shape.n_o))
+        records = Record(shape).length * self.seeds_per_block
+        return 8 * (draws + records) + SETUP.bytes(shape) + DYNAMICS.bytes(shape)
 
     def seconds(self, workers: int) -> float:
         """Estimated time on `workers` cores like the one that the costs below were measured on."""

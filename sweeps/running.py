@@ -45,8 +45,12 @@ class Report:
         Blocks of the sweep, and those that this run computed.
     seconds : float
         Duration of this run.
+    sweep_seconds : float
+        Of that, from the first block submitted to the last one written.
     worker_seconds : float
         Time that the workers spent on its blocks, summed over them.
+    kernel_seconds : float
+        Of that, time in kernels.
     """
 
     store: str
@@ -58,7 +62,9 @@ class Report:
     blocks: int
     computed_blocks: int
     seconds: float
+    sweep_seconds: float
     worker_seconds: float
+    kernel_seconds: float
 
 
 def local_threads() -> int:
@@ -120,6 +126,7 @@ def run_sweep(
     plan, before = _prepare(spec, place, checked_workers(workers), resume)
     todo = (block for block in plan.blocks() if _corner(block) not in before.complete)
     receipts: list[Receipt] = []
+    sweep_seconds = 0.0
     if before.pending:
         show.note("loading kernels (compiled on first use: some seconds, once per machine and version)")
         # The limit of this process, which may be somebody's notebook, is given back at the end.
@@ -127,7 +134,9 @@ def run_sweep(
             _warm(plan)
             with _client(client, workers) as engine:
                 show.begin(before.points, before.done)
+                submitted = perf_counter()
                 receipts = _drive(engine, todo, place, show)
+                sweep_seconds = perf_counter() - submitted
     after = tally(place)
     return Report(
         store=place,
@@ -139,7 +148,9 @@ def run_sweep(
         blocks=after.blocks,
         computed_blocks=len(receipts),
         seconds=perf_counter() - start,
+        sweep_seconds=sweep_seconds,
         worker_seconds=sum(receipt.seconds for receipt in receipts),
+        kernel_seconds=sum(receipt.kernel_seconds for receipt in receipts),
     )
 
 

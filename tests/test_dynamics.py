@@ -46,7 +46,7 @@ def literal(task, start, w1, w2):
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("whitened", [True, False])
 def test_every_observable_of_gradient_descent(shape, whitened):
-    task, net = point(shape)
+    task, net = point(shape, seed=1)  # of seed 0, W2 W2^T of the funnel is too ill-conditioned to invert
     if not whitened:
         mix = np.random.default_rng(1).standard_normal((shape[0], shape[0]))
         task = fl.Task(mix @ task.X, task.Y)

@@ -5,8 +5,8 @@ import pytest
 
 import fastlin as fl
 from fastlin import kernels
-from fastlin.kernels import Row, Status
-from fastlin.kernels.random import Stream, generator
+from fastlin.kernels import Row, Sizes, Status
+from fastlin.kernels.random import Stream, standard_normals
 from tests import reference
 from tests.networks import CLASSES, relative
 
@@ -16,8 +16,27 @@ ROWS = np.array(list(Row), dtype=np.int64)
 SAMPLES, SCALE, SEEDS = 12, 3**0.5, (0, 7)
 
 
-def problems(shape, seeds=SEEDS, kind="gaussian", init_scale=1.0):
-    return kernels.draw_problems(*shape, seeds, SAMPLES, SCALE, kind, init_scale)
+def records(shape, seeds=SEEDS, kind="gaussian", init_scale=1.0):
+    return kernels.draw_records(Sizes(*shape), np.array(seeds), SAMPLES, SCALE, kind, init_scale)
+
+
+def run(kernel, shape, problems, lams, *rest):
+    """Return out (S, R, T, L) and status (S, L) of a kernel; the last of `rest` are the rows."""
+    points, times = len(problems) * len(lams), rest[-2]
+    out = np.full((len(rest[-1]), kernels.padded(points), len(times)), np.nan)
+    status = np.zeros(kernels.padded(points), dtype=np.uint8)
+    kernel(Sizes(*shape), problems, np.asarray(lams, dtype=float), *rest, out, status)
+    grid = (len(problems), len(lams))
+    out = out[:, :points].reshape(len(out), *grid, len(times))
+    return np.moveaxis(out, (1, 0, 3, 2), (0, 1, 2, 3)), status[:points].reshape(grid)
+
+
+def closed_form(shape, problems, lams, times, rows):
+    return run(kernels.closed_form, shape, problems, lams, np.asarray(times, dtype=float), np.asarray(rows))
+
+
+def gradient_descent(shape, problems, lams, rate, steps, rows):
+    return run(kernels.gradient_descent, shape, problems, lams, rate, np.asarray(steps), np.asarray(rows))
 
 
 def point(shape, seed, lam, kind="gaussian", init_scale=1.0):
@@ -50,9 +69,7 @@ def factor(qqt, n_i):
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("kind", list(kernels.INIT_POWER))
 def test_closed_form_rows(shape, kind):
-    out = np.full((len(SEEDS), ROWS.size, TIMES.size, LAMS.size), np.nan)
-    status = np.zeros((len(SEEDS), LAMS.size), dtype=np.uint8)
-    kernels.closed_form(problems(shape, kind=kind, init_scale=0.7), LAMS, TIMES, ROWS, out, status)
+    out, status = closed_form(shape, records(shape, kind=kind, init_scale=0.7), LAMS, TIMES, ROWS)
     assert (status == Status.OK).all()
     assert not out[:, Row.BALANCE_DRIFT].any()
     for i, seed in enumerate(SEEDS):
@@ -71,9 +88,7 @@ def test_closed_form_rows(shape, kind):
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 def test_gradient_descent_rows(shape):
     rate, steps = 0.01, np.array([0, 1, 50])
-    out = np.empty((len(SEEDS), ROWS.size, steps.size, LAMS.size))
-    status = np.zeros((len(SEEDS), LAMS.size), dtype=np.uint8)
-    kernels.gradient_descent(problems(shape), LAMS, rate, steps, ROWS, out, status)
+    out, status = gradient_descent(shape, records(shape), LAMS, rate, steps, ROWS)
     assert (status == Status.OK).all()
     for i, seed in enumerate(SEEDS):
         for j, lam in enumerate(LAMS):
@@ -89,33 +104,29 @@ def test_gradient_descent_rows(shape):
 
 def test_seeds_do_not_touch_each_other():
     """Bits are the same whoever the neighbours in a block are."""
-    together = np.empty((5, 2, TIMES.size, LAMS.size))
-    status = np.empty((5, LAMS.size), dtype=np.uint8)
-    rows = np.array([Row.LOSS, Row.KERNEL_DISTANCE])
-    kernels.closed_form(problems((4, 2, 3), range(5)), LAMS, TIMES, rows, together, status)
+    rows, shape = [Row.LOSS, Row.KERNEL_DISTANCE], (4, 4, 4)
+    together, _ = closed_form(shape, records(shape, range(5)), LAMS, TIMES, rows)
+    descended, _ = gradient_descent(shape, records(shape, range(5)), LAMS, 0.01, [3, 9], rows)
     for seed in range(5):
-        alone = np.empty((1, 2, TIMES.size, LAMS.size))
-        kernels.closed_form(problems((4, 2, 3), [seed]), LAMS, TIMES, rows, alone, status[:1])
+        alone, _ = closed_form(shape, records(shape, [seed]), LAMS, TIMES, rows)
         assert np.array_equal(alone[0], together[seed])
+        alone, _ = gradient_descent(shape, records(shape, [seed]), LAMS, 0.01, [3, 9], rows)
+        assert np.array_equal(alone[0], descended[seed])
 
 
-def test_more_lam_than_a_tile():
-    lams = np.linspace(-5, 5, 2 * 64 + 3)
-    out, status = np.empty((1, 1, 1, lams.size)), np.empty((1, lams.size), dtype=np.uint8)
-    kernels.closed_form(problems((4, 2, 4), [3]), lams, np.array([1.0]), np.array([0]), out, status)
-    for index in (0, 63, 64, 128, 130):
-        one = np.empty((1, 1, 1, 1))
-        kernels.closed_form(
-            problems((4, 2, 4), [3]), lams[index : index + 1], np.array([1.0]), np.array([0]), one, status
-        )
-        assert one[0, 0, 0, 0] == pytest.approx(out[0, 0, 0, index], rel=1e-13)
+@pytest.mark.parametrize("times", [[1.0], np.linspace(0.0, 6.0, 13)], ids=["jump", "march"])
+def test_lam_do_not_touch_each_other(times):
+    """Some of these lam march on the grid and some are too fast for it; bits are those of each alone."""
+    lams, problems = np.linspace(-60, 60, 29), records((4, 2, 4), [3])
+    out, _ = closed_form((4, 2, 4), problems, lams, times, [0, 1])
+    for index, lam in enumerate(lams):
+        one, _ = closed_form((4, 2, 4), problems, [lam], times, [0, 1])
+        assert np.array_equal(one[..., 0], out[..., index])
 
 
 def test_diverging_runs_are_coded():
     rows, steps = np.array([Row.LOSS, Row.KERNEL_DISTANCE]), np.array([0, 10, 400])
-    lams = np.array([0.0, 200.0])
-    out, status = np.empty((1, 2, 3, 2)), np.zeros((1, 2), dtype=np.uint8)
-    kernels.gradient_descent(problems((4, 2, 4), [1]), lams, 0.02, steps, rows, out, status)
+    out, status = gradient_descent((4, 2, 4), records((4, 2, 4), [1]), [0.0, 200.0], 0.02, steps, rows)
     assert status.tolist() == [[Status.OK, Status.DIVERGED]]
     assert np.isfinite(out[..., 0]).all()
     assert np.isfinite(out[:, :, 0]).all()
@@ -128,34 +139,21 @@ def test_gram_form_is_the_plain_form():
         plain = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, 0.01, 300)
         dataset = fl.gradient_descent(task, net, 0.01, 300, 300, observables=["qqt"])
         assert relative(dataset.qqt.values[-1], reference.qqt(*plain)) < 1e-12
-        out, status = np.empty((1, 2, 1, 1)), np.empty((1, 1), dtype=np.uint8)
-        kernels.gradient_descent(
-            problems(shape, [2]), np.array([1.3]), 0.01, np.array([300]), ROWS[3:5], out, status
-        )
+        out, _ = gradient_descent(shape, records(shape, [2]), [1.3], 0.01, [300], ROWS[3:5])
         norms = [np.linalg.norm(layer) for layer in plain]
         assert relative(out[0, :, 0, 0], np.array(norms)) < 1e-12
 
 
-def test_singular_values_by_jacobi():
-    rng = np.random.default_rng(0)
-    for rows, columns in [(1, 1), (3, 2), (6, 6), (9, 4)]:
-        matrix = rng.standard_normal((rows, columns)) * 10.0 ** -np.arange(0, 3 * columns, 3)
-        values = np.empty(columns)
-        kernels.linear_algebra.singular_values(matrix.copy(), values)
-        expected = np.linalg.svd(matrix, compute_uv=False)
-        assert np.abs(np.sort(values)[::-1] - expected).max() < 1e-14 * expected[0]
-
-
 def test_streams_are_a_function_of_values():
-    first = generator(Stream.TARGETS, 5, 4, 3).standard_normal(8)
-    assert np.array_equal(first, generator(Stream.TARGETS, 5, 4, 3).standard_normal(8))
+    first = standard_normals(Stream.TARGETS, 5, Sizes(4, 0, 3), 8)
+    assert np.array_equal(first, standard_normals(Stream.TARGETS, 5, Sizes(4, 0, 3), 8))
     others = [
-        (Stream.INPUTS, 5, 4, 3, 0),
-        (Stream.TARGETS, 6, 4, 3, 0),
-        (Stream.TARGETS, 5, 3, 4, 0),
-        (Stream.TARGETS, 5, 4, 3, 1),
+        (Stream.INPUTS, 5, Sizes(4, 0, 3)),
+        (Stream.TARGETS, 6, Sizes(4, 0, 3)),
+        (Stream.TARGETS, 5, Sizes(3, 0, 4)),
+        (Stream.TARGETS, 5, Sizes(4, 1, 3)),
     ]
-    assert not any(np.isin(generator(*other).standard_normal(8), first).any() for other in others)
+    assert not any(np.isin(standard_normals(*other, 8), first).any() for other in others)
 
 
 @pytest.mark.parametrize("lam", [-1e300, -3.0, -1e-12, 0.0, 1e-12, 3.0, 1e300])

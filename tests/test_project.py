@@ -45,7 +45,7 @@ def test_imports_run_one_way(module):
     for name in imported(module):
         top = name.split(".")[0]
         if module.startswith("fastlin.kernels"):
-            allowed = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
+            allowed = {"numpy", "scipy", "numba", "llvmlite", *sys.stdlib_module_names}
             assert top in allowed or name.startswith("fastlin.kernels"), name
         elif not module.startswith("fastlin.sweeps") and module not in ("fastlin", "fastlin.cli"):
             assert not name.startswith("fastlin.sweeps"), name
@@ -89,10 +89,14 @@ def test_unknown_attribute():
 
 
 PROBE = """
-import sys
-from fastlin.kernels.balance import balanced_scales
-balanced_scales(1.0, 0.5)
-print(balanced_scales(1.0, 0.5)[0], sum(balanced_scales.stats.cache_hits.values()))
+import numpy as np
+from fastlin import kernels
+from fastlin.kernels.closed_form import _solve_all
+sizes = kernels.Sizes(2, 1, 2)
+out, status = np.empty((1, 8, 1)), np.empty(8, np.uint8)
+record = np.full((1, kernels.Record(sizes).length), 0.5)
+kernels.closed_form(sizes, record, np.array([2.0]), np.array([0.1]), [0], out, status)
+print(out[0, 0, 0], sum(_solve_all.stats.cache_hits.values()))
 """
 
 
@@ -116,9 +120,23 @@ def test_compiled_code_is_cached_and_never_stale(tmp_path):
     codes.write_text(codes.read_text() + "\n# edited\n")
     assert probe() == (first, 0)
     source = tmp_path / "fastlin" / "kernels" / "balance.py"
-    source.write_text(source.read_text().replace("0.5 * abs(lam)", "0.7 * abs(lam)"))
+    source.write_text(source.read_text().replace("0.5 * absolute(lam)", "0.7 * absolute(lam)"))
     assert probe()[0] != first
     assert np.isfinite(first)
+
+
+def test_processes_that_start_at_once_compile_once(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PROBE]
+    started = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    ended = [process.communicate() for process in started]
+    assert all(process.returncode == 0 for process in started), ended
+    values, hits = zip(*(out.split() for out, _ in ended), strict=True)
+    assert len(set(values)) == 1
+    assert sorted(hits) == ["0", "1", "1", "1", "1", "1"]
 
 
 def test_an_unwritable_cache_is_no_obstacle(tmp_path):

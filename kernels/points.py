@@ -1,0 +1,29 @@
+"""Points (seed, lam) on lanes: seeds outermost, all lam of a seed in a row, the last vector filled up."""
+
+from fastlin.kernels.jit import Array, Codes, Integers, jit
+from fastlin.kernels.lanes import WIDTH
+
+
+def padded(count: int) -> int:
+    """Return a number of points rounded up to whole vectors, for which outputs need room."""
+    return -(-count // WIDTH) * WIDTH
+
+
+@jit
+def place(first: int, lam: Array, last_seed: int, seeds: Integers, points: Integers, lams: Array) -> None:
+    """Write seed, point and lam of the lanes of the vector that starts at point `first`."""
+    seed, column = first // lam.size, first % lam.size
+    for lane in range(WIDTH):
+        if seed > last_seed:  # nobody reads these lanes
+            seed, column = last_seed, 0
+        seeds[lane], points[lane], lams[lane] = seed, first + lane, lam[column]
+        column += 1
+        if column == lam.size:
+            seed, column = seed + 1, 0
+
+
+@jit
+def store_status(first: int, health: Array, status: Codes) -> None:
+    """Write the codes of the lanes of a vector."""
+    for lane in range(WIDTH):
+        status[first + lane] = int(health[lane])

@@ -1,0 +1,91 @@
+"""Scratch memory for a vector of networks: named arrays in one block, one cache line to a vector."""
+
+import math
+
+import numpy as np
+
+from fastlin.kernels.jit import Array
+from fastlin.kernels.lanes import WIDTH, Code, Memory, Numbers
+from fastlin.kernels.sizes import Sizes
+
+
+def aligned(vectors: int) -> Array:
+    """Return memory (vectors, WIDTH) that starts at a cache line: a vector across two takes twice as long."""
+    room = np.zeros(vectors * WIDTH + WIDTH)
+    skip = -room.ctypes.data // room.itemsize % WIDTH
+    return room[skip : skip + vectors * WIDTH].reshape(vectors, WIDTH)
+
+
+class Room:
+    """The arrays of a workspace, as attributes; what has no shape is read and assigned as ``x[()]``."""
+
+    def __getattr__(self, name: str) -> Memory:
+        raise AttributeError(name)
+
+
+class Layout:
+    """Arrays by name, and their shapes by names of attributes of `Sizes`."""
+
+    def __init__(self, arrays: dict[str, str]) -> None:
+        self._arrays = arrays
+
+    def _shapes(self, sizes: Sizes) -> dict[str, tuple[int, ...]]:
+        return {
+            name: tuple(getattr(sizes, dim) for dim in dims.split()) for name, dims in self._arrays.items()
+        }
+
+    def bytes(self, sizes: Sizes) -> int:
+        """Size of a workspace."""
+        return 8 * WIDTH * sum(math.prod(shape) for shape in self._shapes(sizes).values())
+
+    def allocate(self, sizes: Sizes) -> Array:
+        """Return a workspace for networks of these sizes, (vectors, WIDTH)."""
+        return aligned(self.bytes(sizes) // (8 * WIDTH))
+
+    def views(self, sizes: Sizes, memory: Array) -> dict[str, Array]:
+        """Return the arrays of a workspace, (shape, WIDTH) each."""
+        views, place = {}, 0
+        for name, shape in self._shapes(sizes).items():
+            count = math.prod(shape)
+            views[name] = memory[place : place + count].reshape(*shape, WIDTH)
+            place += count
+        return views
+
+    def open(self, code: Code, memory: Numbers) -> Room:
+        """Return the arrays of a workspace, in code that is written."""
+        room, place = Room(), 0
+        for name, shape in self._shapes(code.sizes).items():
+            start = code.builder.gep(memory.pointer, [code.integer(place * WIDTH)])
+            setattr(room, name, Memory(code, start, shape))
+            place += math.prod(shape)
+        return room
+
+
+# Rows of Q are inputs first; rows of K are eigen-directions, fastest first.
+DYNAMICS = Layout(
+    {
+        "lam": "",
+        "time": "",
+        "jumping": "",  # 1 where a time is reached from the start, 0 where it is not
+        "rows": "outputs",  # what is observed at a time
+        "start": "norms",  # |W1|^2, |W2|^2 and the norm of the NTK at the start
+        "floor": "",
+        "s": "m",  # singular values of Sigma_yx, the diagonal of the target
+        "scaled": "m",  # the same times the learning rate
+        "q0": "n width",  # the start in the SVD basis of the task
+        "q": "n width",  # what is observed
+        "w": "n",  # eigenvalues of F
+        "cosine": "m",  # of the angle of the eigenvectors of +-r
+        "sine": "m",
+        "noise": "n",  # rounding error of the rows of K
+        "k": "n width",  # the start in the eigenbasis, in echelon form
+        "growth": "width",  # the eigenvalue that a column grows by
+        "state": "n width",  # K(t), or the scaled weights of gradient descent
+        "moved": "n width",  # K before the division by L
+        "stack": "n width",
+        "power": "n",  # exp(w dt) and phi(dt) of the march
+        "phi": "n",
+        "product": "large small",  # W2 W1 or its transpose, and its singular values
+        "values": "small",
+    }
+)
