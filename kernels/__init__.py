@@ -7,12 +7,12 @@ as plain Python on `lanes`, one step to a file: `balance`, `eigenbasis`, `echelo
 """
 
 from fastlin.kernels.balance import balanced_scales
-from fastlin.kernels.closed_form import closed_form, follow
 from fastlin.kernels.codes import Row, Status
-from fastlin.kernels.gradient_descent import BLOW_UP, descend, gradient_descent
+from fastlin.kernels.gradient_descent import BLOW_UP, descend
 from fastlin.kernels.points import padded
 from fastlin.kernels.problems import INIT_POWER, Factors, draw_records
 from fastlin.kernels.sizes import Record, Sizes
+from fastlin.kernels.tiers import closed_form, follow, gradient_descent
 
 __all__ = [
     "BLOW_UP",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -330,6 +331,13 @@ class Code:
         return Memory(self, self.builder.bitcast(start, DOUBLE.as_pointer()), shape)
 
 
+class _Copies(dict[Any, Any]):
+    """Room for values that stay as they were: elements of NumPy arrays are views."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(index, copy(value))
+
+
 class Plain:
     """Stands in for `Code` where a traced function runs on numbers of any kind: arrays, counters."""
 
@@ -339,7 +347,7 @@ class Plain:
 
     def local(self, *shape: int) -> dict[Any, Any]:
         """Return room for values."""
-        return {}
+        return _Copies()
 
     def variable(self, value: Any) -> Any:
         """Return something to assign to."""

@@ -102,6 +102,15 @@ class Sizes:
         return 2
 
     @property
+    def fits_lanes(self) -> bool:
+        """Whether eight networks at a time are worked on, side by side; larger ones go by BLAS one at a time.
+
+        Measured: at (60, 30, 60) lanes are 4 times faster than BLAS for the closed form, and 2 times for
+        gradient descent; above a width of some 40 they take minutes to compile.
+        """
+        return self.width <= 32 and self.n * self.width <= 4096
+
+    @property
     def unrolled(self) -> bool:
         """Whether the hidden columns of a row are worked on in registers; else in loops."""
         return self.width <= 8

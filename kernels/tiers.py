@@ -1,0 +1,66 @@
+"""The one interface of the tiers: vectors of eight networks, or one large network at a time by BLAS."""
+
+import numpy as np
+
+from fastlin.kernels import large
+from fastlin.kernels.closed_form import Paths
+from fastlin.kernels.closed_form import closed_form as closed_form_of_lanes
+from fastlin.kernels.closed_form import follow as follow_lanes
+from fastlin.kernels.gradient_descent import gradient_descent as gradient_descent_of_lanes
+from fastlin.kernels.jit import Array, Codes, Integers
+from fastlin.kernels.lanes import WIDTH
+from fastlin.kernels.sizes import Given, Sizes
+
+
+def closed_form(
+    sizes: Sizes, records: Array, lam: Array, times: Array, rows: Integers, out: Array, status: Codes
+) -> None:
+    """Observables of the exact solution for a block: S seeds, all lam, all times.
+
+    records: `Record` of S seeds; lam (L,); times (T,), any order, inf allowed; rows (R,) codes of `Row`.
+    Writes out (R, padded(S L), T) and status (padded(S L),), points seed by seed.
+    """
+    run = closed_form_of_lanes if sizes.fits_lanes else large.closed_form
+    run(sizes, records, lam, times, rows, out, status)
+
+
+def gradient_descent(
+    sizes: Sizes,
+    records: Array,
+    lam: Array,
+    learning_rate: float,
+    steps: Integers,
+    rows: Integers,
+    out: Array,
+    status: Codes,
+) -> None:
+    """Observables of gradient descent for a block: S seeds, all lam, recorded after each of `steps`.
+
+    As `closed_form`, for steps (T,) ascending; NaN from the first recorded step at which a run has diverged.
+    """
+    run = gradient_descent_of_lanes if sizes.fits_lanes else large.gradient_descent
+    run(sizes, records, lam, learning_rate, steps, rows, out, status)
+
+
+def follow(sizes: Given, lam: Array, s: Array, q0: Array, times: Array) -> Paths:
+    """Solve networks with given starts in the SVD basis of their targets.
+
+    lam (G, WIDTH); s (G, m, WIDTH); q0 (G, n, width, WIDTH); times (T,), any order, inf allowed.
+    """
+    if sizes.fits_lanes:
+        return follow_lanes(sizes, lam, s, q0, times)
+    paths = Paths(
+        np.empty((len(lam), times.size, sizes.n, sizes.width, WIDTH)),
+        np.empty((len(lam), sizes.width, WIDTH)),
+        np.empty((len(lam), sizes.n, WIDTH)),
+    )
+    for group, lane in np.ndindex(lam.shape):
+        here = (float(lam[group, lane]), s[group, :, lane], q0[group, :, :, lane])
+        if lane and all(np.array_equal(x[group, ..., lane], x[group, ..., lane - 1]) for x in (lam, s, q0)):
+            for x in paths:  # the last network fills the vector up
+                x[group, ..., lane] = x[group, ..., lane - 1]
+            continue
+        found = large.follow(sizes, *here, times)
+        for x, value in zip(paths, found, strict=True):
+            x[group, ..., lane] = value
+    return paths

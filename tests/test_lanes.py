@@ -1,0 +1,158 @@
+"""Traced code: the same function on NumPy arrays and on lanes, elementary functions, random numbers."""
+
+import mpmath
+import numpy as np
+import pytest
+from scipy import stats
+
+import fastlin as fl
+from fastlin import kernels
+from fastlin.kernels import Sizes, functions
+from fastlin.kernels.gradient_descent import step
+from fastlin.kernels.jit import jit
+from fastlin.kernels.lanes import WIDTH, Plain, traced
+from fastlin.kernels.random import Stream, philox, standard_normals, stream_key
+from tests.networks import CLASSES
+
+ANY = Sizes(1, 1, 1)
+
+
+@traced(q="n width", s="m")
+def traced_step(code, sizes, q, s):
+    step(code, q, s)
+
+
+@jit
+def compiled_step(sizes, q, s):
+    traced_step(sizes, q, s)
+
+
+@pytest.mark.parametrize("shape", [*CLASSES.values(), (12, 10, 11)], ids=str)
+def test_a_step_is_the_same_on_arrays_and_on_lanes(shape):
+    sizes, rng = Sizes(*shape), np.random.default_rng(0)
+    q, s = rng.standard_normal((sizes.n, sizes.width, WIDTH)), rng.random((sizes.m, WIDTH))
+    on_arrays, on_lanes = 0.1 * q, 0.1 * q
+    step(Plain(float, sizes), on_arrays, s)
+    compiled_step(sizes, on_lanes, s)
+    assert np.abs(on_arrays - on_lanes).max() <= 4e-16 * sizes.n
+
+
+def compiled(function, outputs):
+    """Return `function` of lanes as one of arrays."""
+
+    @traced()
+    def run(code, sizes, x, y, count):
+        x, y = x.vectors(), y.vectors()
+        for i in code.loop(0, count):
+            results = function(x[i])
+            for place, value in enumerate(results if outputs > 1 else (results,)):
+                y[i * outputs + place] = value
+
+    @jit
+    def loop(sizes, x, y):
+        run(sizes, x, y, x.shape[0])
+
+    def of_arrays(x):
+        vectors = np.resize(x, (-(-x.size // WIDTH), WIDTH))
+        out = np.empty((len(vectors) * outputs, WIDTH))
+        loop(ANY, vectors, out)
+        return [column.ravel()[: x.size] for column in out.reshape(-1, outputs, WIDTH).swapaxes(0, 1)]
+
+    return of_arrays
+
+
+def ulps(got, function, x):
+    exact = [function(mpmath.mpf(float(value))) for value in x]
+    return max(
+        abs(mpmath.mpf(float(g)) - e) / np.spacing(abs(float(e))) for g, e in zip(got, exact, strict=True)
+    )
+
+
+RNG = np.random.default_rng(0)
+ARGUMENTS = np.concatenate(
+    [-(10 ** RNG.uniform(-18, 2.84, 1500)), RNG.uniform(-1, 1, 500), [0.0, -707.9, 700.0]]
+)
+
+
+def test_exponentials():
+    exp, expm1 = compiled(functions.exponentials, 2)(ARGUMENTS)
+    with mpmath.workdps(40):
+        assert ulps(exp, mpmath.exp, ARGUMENTS) <= 2
+        assert ulps(expm1, mpmath.expm1, ARGUMENTS) <= 2
+    exp, expm1 = compiled(functions.exponentials, 2)(np.array([-709.0, -1e6, -np.inf, np.nan]))
+    assert exp[:3].tolist() == [0.0] * 3
+    assert expm1[:3].tolist() == [-1.0] * 3
+    assert np.isnan(exp[3])
+    assert np.isnan(expm1[3])
+
+
+def test_log():
+    x = np.concatenate([RNG.random(1000), 10 ** RNG.uniform(-300, 300, 500), [1.0, 2.0**-53, 1 - 2.0**-53]])
+    with mpmath.workdps(40):
+        assert ulps(compiled(functions.log, 1)(x)[0], mpmath.log, x) <= 2
+
+
+def test_sine_and_cosine():
+    x = np.concatenate([RNG.random(1000), np.arange(9) / 8, [1 - 2.0**-53]])
+    sine, cosine = compiled(functions.sine_cosine_of_turns, 2)(x)
+    with mpmath.workdps(40):
+        for got, function in ((sine, mpmath.sinpi), (cosine, mpmath.cospi)):
+            exact = [function(2 * mpmath.mpf(float(value))) for value in x]
+            assert max(abs(mpmath.mpf(float(g)) - e) for g, e in zip(got, exact, strict=True)) < 2.3e-16
+
+
+def test_philox_is_that_of_numpy():
+    for seed in (0, 7, 2**63 - 1):
+        key = stream_key(Stream.INIT_GAUSSIAN, Sizes(4, 2, 3))
+        theirs = np.random.Philox(key=np.array([seed, key], dtype=np.uint64)).random_raw(40).reshape(10, 4)
+        for block in range(10):
+            ours = philox(np.uint64(seed), np.uint64(key), np.uint64(block + 1))
+            assert [int(word) for word in ours] == theirs[block].tolist()
+
+
+def test_normal_numbers_are_normal_and_have_places():
+    numbers = standard_normals(Stream.TARGETS, 3, ANY, 20001)
+    assert stats.kstest(numbers, "norm").pvalue > 0.01
+    assert abs(np.corrcoef(numbers[:-1:2], numbers[1::2])[0, 1]) < 0.03
+    assert np.array_equal(numbers[20:121], standard_normals(Stream.TARGETS, 3, ANY, 101, first=10))
+
+
+def test_law_of_the_sufficient_statistics():
+    """What is drawn directly has the law of the literal construction: X whitened, Y normal (B.2.1)."""
+    arch, samples, count = fl.Architecture(3, 2, 2), 7, 3000
+    at = kernels.Record(arch)
+    records = kernels.draw_records(arch, np.arange(count), samples, 1.5, "gaussian", 1.0)
+    rng = np.random.default_rng(5)
+    literal = np.empty((count, 3))
+    for trial in literal:
+        x = rng.standard_normal((3, samples))
+        variances, axes = np.linalg.eigh(x @ x.T / samples)
+        x = (axes / np.sqrt(variances)) @ axes.T @ x
+        y = 1.5 / np.sqrt(2) * rng.standard_normal((2, samples))
+        sigma = y @ x.T / samples
+        trial[:2] = np.linalg.svd(sigma, compute_uv=False)
+        trial[2] = (np.sum(y**2) / samples - np.sum(sigma**2)) / 2
+    for ours, theirs in zip((*records[:, at.s : at.p].T, records[:, at.floor]), literal.T, strict=True):
+        assert stats.ks_2samp(ours, theirs).pvalue > 0.01
+
+
+@pytest.mark.parametrize("shape", [*CLASSES.values(), (3, 2, 20), (8, 6, 3), (30, 10, 2)], ids=str)
+@pytest.mark.parametrize("kind", ["gaussian", "random_regression"])
+def test_records_are_those_of_the_networks(shape, kind):
+    """Singular values and overlaps of the records are those of the single-network API."""
+    arch = fl.Architecture(*shape)
+    at, samples = kernels.Record(arch), max(9, shape[0])
+    for seed, record in enumerate(kernels.draw_records(arch, np.arange(3), samples, 1.5, kind, 0.7)):
+        task = fl.random_regression(arch, samples, 1.5, seed)
+        net = fl.balanced_init(arch, 1.0, 0.7, seed, kind, n_samples=samples)
+        s = record[at.s : at.p]
+        v = record[at.v : at.u].reshape(arch.rows_i, arch.k_i)
+        u = record[at.u :].reshape(arch.rows_o, arch.k_o)
+        assert np.abs(s - np.linalg.svd(task.sigma_yx, compute_uv=False)).max() < 1e-13
+        assert record[at.floor] == pytest.approx(task.loss_floor, rel=1e-13)
+        product = (u[:, : arch.k] * record[at.p : at.floor]) @ v[:, : arch.k].T
+        assert np.linalg.norm(product) == pytest.approx(np.linalg.norm(net.w2 @ net.w1), rel=1e-12)
+        overlap = np.sum(product[: arch.m, : arch.m].diagonal() * s)
+        assert overlap == pytest.approx(np.sum(task.sigma_yx * (net.w2 @ net.w1)), rel=1e-9, abs=1e-12)
+        for matrix in (u, v):
+            assert np.abs(matrix.T @ matrix - np.eye(matrix.shape[1])).max() < 1e-13
