@@ -1,0 +1,45 @@
+"""Floating-point operations, counted by running the very code that is compiled on numbers that count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastlin.kernels.gradient_descent import step
+from fastlin.kernels.lanes import Plain
+from fastlin.kernels.sizes import Sizes
+
+
+class _Tally:
+    """Operations so far."""
+
+    def __init__(self) -> None:
+        self.flops = 0
+
+
+class _Counted:
+    """A number of no value: what is done with it adds to a tally."""
+
+    def __init__(self, tally: _Tally, constant: bool = False) -> None:
+        self._tally, self._constant = tally, constant
+
+    def _done(self, flops: int) -> _Counted:
+        self._tally.flops += flops
+        return _Counted(self._tally)
+
+    def fma(self, _factor: Any, rest: Any) -> _Counted:
+        """A product and a sum; only a product where a sum begins."""
+        return self._done(1 if rest._constant else 2)
+
+    def __neg__(self) -> _Counted:
+        return self  # a sign costs an FMA nothing
+
+
+def flops_per_step(sizes: Sizes) -> int:
+    """Operations of one step of gradient descent of one network, in the Gram form of the kernels."""
+    tally = _Tally()
+    q = np.array([[_Counted(tally) for _ in range(sizes.width)] for _ in range(sizes.n)], dtype=object)
+    s = np.array([_Counted(tally) for _ in range(sizes.m)], dtype=object)
+    step(Plain(lambda _: _Counted(tally, constant=True), sizes), q, s)
+    return tally.flops

@@ -1,0 +1,38 @@
+"""The machine that figures were measured on, in words."""
+
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fastlin.sweeps.running import local_threads
+
+PACKAGES = ("numba", "llvmlite", "numpy", "dask", "zarr", "jax")
+
+
+def describe() -> dict[str, Any]:
+    """Return the processor, the cores at hand, and the versions of what computes."""
+    return {
+        "processor": _processor(),
+        "cores": local_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"fastlin": version("fastlin"), "python": platform.python_version(), **dict(_versions())},
+    }
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue

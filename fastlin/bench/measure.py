@@ -1,0 +1,187 @@
+"""What is measured, and how it becomes the numbers of `fastlin bench --json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from fastlin.bench import rivals
+from fastlin.bench.case import Case
+from fastlin.bench.flops import flops_per_step
+from fastlin.bench.machine import describe
+from fastlin.bench.sweep import measure_sweep
+from fastlin.bench.timing import Run, Say, alternate
+from fastlin.kernels.jit import Array
+from fastlin.kernels.peak import FLOPS_PER_ROUND, multiply_add
+from fastlin.sweeps.running import local_threads
+
+Shape = tuple[int, int, int]
+
+RATE = 0.002  # of gradient descent, for which every architecture below converges
+DT, TIMES = 0.05, 101  # a uniform grid of short steps: those of the rivals lose digits in long ones
+LATE, LATEST = 90.0, 1e6
+PEAK_ROUNDS = 4_000_000  # 10 ms
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much one architecture is measured on: enough that calls cost nothing, few enough to be quick."""
+
+    seeds: int = 160
+    lams: int = 64
+    steps: int = 1000
+    stack: int = 1024  # networks of NumPy at a time, and of JAX on each core
+    alone: int = 8  # networks of NumPy one at a time
+    rival_steps: int = 200
+    rounds: int = 7
+
+
+@dataclass(frozen=True)
+class Program:
+    """All that is measured."""
+
+    small: Sequence[Shape] = ((2, 2, 4), (4, 2, 4), (6, 2, 6), (4, 4, 4), (8, 4, 8), (16, 4, 16))
+    large: Sequence[Shape] = ((100, 10, 100), (784, 64, 10))
+    each_small: Extent = Extent()
+    each_large: Extent = Extent(seeds=4, lams=16, steps=100, stack=4, alone=1, rival_steps=50, rounds=3)
+    preset: str = "phase-10m"
+    preset_seeds: Sequence[int] = (139, 1389, 13889)
+    preset_rounds: int = 3
+
+
+def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any]:
+    """Measure a program against "numpy", "jax" or both; times are medians of rounds in turn."""
+    rows: dict[str, dict[str, Any]] = {"gradient_descent": {}, "closed_form": {}, "setup": {}}
+    peaks = []
+    sizes = [(shape, program.each_small, tuple(against)) for shape in program.small]
+    # XLA would take minutes to compile loops over large matrices no better than NumPy's.
+    sizes += [(shape, program.each_large, tuple({*against} - {"jax"})) for shape in program.large]
+    cores = local_threads()
+    with (
+        threadpool_limits(limits=1, user_api="blas"),  # a core is compared with a core
+        rivals.Jax(cores) as jax,
+    ):
+        for shape, extent, opponents in sizes:
+            name = "-".join(map(str, shape))
+            bench = _Architecture(shape, extent, opponents, cores, jax)
+            for kind, run in (
+                ("gradient_descent", bench.gradient_descent),
+                ("closed_form", bench.closed_form),
+                ("setup", bench.set_up),
+            ):
+                say(f"{kind} {name}")
+                peak, rows[kind][name] = run()
+                peaks.append(peak)
+    sweep = measure_sweep(program.preset, program.preset_seeds, program.preset_rounds, say)
+    return {"machine": describe(), "fma_gflops": median(peaks), **rows, "sweep": sweep}
+
+
+class _Architecture:
+    """The rows of one architecture."""
+
+    def __init__(
+        self, shape: Shape, extent: Extent, against: Sequence[str], cores: int, jax: rivals.Jax
+    ) -> None:
+        self._case = Case(shape, extent.seeds, np.linspace(-9.0, 9.0, extent.lams))
+        self._extent, self._against, self._cores, self._jax = extent, against, cores, jax
+        self._stack = self._case.networks(min(extent.stack * self._cores, self._case.points))
+
+    def gradient_descent(self) -> tuple[float, dict[str, Any]]:
+        """Return the peak in GFLOPS, and ns per step of one network with what it is compared with."""
+        extent, steps = self._extent, self._extent.rival_steps
+        seconds = self._versus(
+            partial(self._case.gradient_descent, RATE, extent.steps),
+            extent.steps,
+            lambda net: rivals.numpy_descent(net, RATE, steps),
+            lambda net: self._jax.descent(net, RATE, steps),
+            steps,
+        )
+        peak = 1e-9 / seconds["peak"]
+        flops = flops_per_step(self._case.architecture) if self._case.architecture.fits_lanes else None
+        return peak, {
+            "ns_per_step": 1e9 * seconds["one"],
+            "flops_per_step": flops,
+            "peak_fraction": flops and 1e-9 * flops / seconds["one"] / peak,
+            **self._ratios(seconds),
+        }
+
+    def closed_form(self) -> tuple[float, dict[str, Any]]:
+        """Return the peak in GFLOPS, and ns per configuration and time with what it is compared with."""
+        times = DT * np.arange(TIMES)
+        seconds = self._versus(
+            partial(self._case.closed_form, times),
+            TIMES,
+            lambda net: rivals.numpy_closed_form(net, DT, TIMES),
+            lambda net: self._jax.closed_form(net, DT, TIMES),
+            TIMES,
+        )
+        single = alternate(
+            {
+                name: Run(self._case.closed_form(np.array([t])), self._case.points)
+                for name, t in (("late", LATE), ("latest", LATEST), ("inf", np.inf))
+            },
+            self._extent.rounds,
+        )
+        return 1e-9 / seconds["peak"], {
+            "ns_per_point": 1e9 * seconds["one"],
+            "ns_late": 1e9 * max(single["late"], single["latest"]),
+            "ns_inf": 1e9 * single["inf"],
+            **self._ratios(seconds),
+        }
+
+    def set_up(self) -> tuple[float, dict[str, Any]]:
+        """Return the peak in GFLOPS, and us per problem drawn and factorised."""
+        runs = {"peak": _peak(), "one": Run(self._case.set_up, self._extent.seeds)}
+        seconds = alternate(runs, self._extent.rounds)
+        return 1e-9 / seconds["peak"], {"us": 1e6 * seconds["one"]}
+
+    def _versus(
+        self,
+        prepare: Callable[[], Callable[[], Array]],
+        units: int,
+        numpy: Callable[[rivals.Networks], Array],
+        jax: Callable[[rivals.Networks], Array],
+        rival_units: int,
+    ) -> dict[str, float]:
+        """Return seconds per unit of one network: ours on one core and on all, and of rivals."""
+        points, cores, stack = self._case.points, self._cores, self._stack
+        ours = [prepare() for _ in range(cores)]
+        with ThreadPoolExecutor(cores) as pool:
+            runs = {
+                "peak": _peak(),
+                "one": Run(ours[0], points * units),
+                "all": Run(lambda: list(pool.map(lambda run: run(), ours)), cores * points * units),
+            }
+            if "numpy" in self._against:
+                few, alone = stack.part(slice(self._extent.stack)), range(self._extent.alone)
+                runs["numpy"] = Run(lambda: numpy(few), len(few.lam) * rival_units)
+                runs["numpy_single"] = Run(
+                    lambda: [numpy(few.part(index)) for index in alone], len(alone) * rival_units
+                )
+            if "jax" in self._against:
+                runs["jax"] = Run(lambda: jax(stack), len(stack.lam) * rival_units)
+            return alternate(runs, self._extent.rounds)
+
+    def _ratios(self, seconds: dict[str, float]) -> dict[str, float | None]:
+        """Return how often faster than each rival: NumPy on one core, JAX on all."""
+
+        def ratio(rival: str, own: str) -> float | None:
+            return seconds[rival] / seconds[own] if rival in seconds else None
+
+        return {
+            "vs_numpy": ratio("numpy", "one"),
+            "vs_numpy_single": ratio("numpy_single", "one"),
+            "vs_jax": ratio("jax", "all"),
+            "cores_over_one": ratio("one", "all"),
+        }
+
+
+def _peak() -> Run:
+    return Run(partial(multiply_add, PEAK_ROUNDS), PEAK_ROUNDS * FLOPS_PER_ROUND)

@@ -1,0 +1,36 @@
+"""The most that one core can do: fused multiply-adds in registers, none waiting for another."""
+
+from typing import Any
+
+import numpy as np
+
+from fastlin.kernels.jit import jit
+from fastlin.kernels.lanes import WIDTH, Registers, fma, traced
+from fastlin.kernels.sizes import Known
+
+# Two FMAs a cycle of four cycles each keep eight going; more hide what starts late, and all fit 32 registers.
+_CHAINS = 20
+FLOPS_PER_ROUND = 2 * WIDTH * _CHAINS
+
+
+@traced()
+def _multiply_add(code: Any, _: Any, numbers: Any, rounds: Any) -> None:
+    factor, rest = numbers[0], numbers[1]
+    chains = Registers(code, (_CHAINS,))
+    for chain in range(_CHAINS):
+        chains[chain] = numbers[chain]
+    for _round in code.loop(0, rounds):
+        for chain in range(_CHAINS):
+            chains[chain] = fma(chains[chain], factor, rest)
+    for chain in range(_CHAINS):
+        numbers.vectors(chain)[0] = chains[chain]
+
+
+@jit
+def _multiply_add_all(nothing: Known, numbers: Any, rounds: int) -> None:
+    _multiply_add(nothing, numbers, rounds)
+
+
+def multiply_add(rounds: int) -> None:
+    """Do `rounds` times FLOPS_PER_ROUND floating-point operations on one core, from registers."""
+    _multiply_add_all(Known(None), np.full(_CHAINS * WIDTH, 0.5), rounds)
