@@ -20,7 +20,7 @@ from fastlin.sweeps.block import Block
 from fastlin.sweeps.spec import Spec
 
 # A block should hold some megabytes, so that files are few, and take seconds, so that little is lost.
-BLOCK_BYTES = 4_000_000
+BLOCK_BYTES = 16_000_000
 BLOCK_SECONDS = 10.0
 # Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
 # is written, in float64 whatever the store's dtype.

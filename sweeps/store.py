@@ -178,9 +178,11 @@ def versions() -> dict[str, str]:
     }
 
 
-@lru_cache(maxsize=8)
-def _group(path: str) -> zarr.Group:
-    return zarr.open_group(path, mode="r+")
+@lru_cache(maxsize=64)
+def _writable(path: str, name: str) -> "zarr.Array[Any]":
+    array = zarr.open_group(path, mode="r+")[name]
+    assert isinstance(array, zarr.Array)
+    return array
 
 
 def write(
@@ -190,15 +192,9 @@ def write(
     status: NDArray[np.uint8],
 ) -> None:
     """Write one block: its chunk of every observable, then of `status`."""
-    group = _group(path)
     ones = (1,) * (len(region) - 2)
-    for name, part in values.items():
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        array[region] = part.reshape(ones + part.shape)
-    mark = group["status"]
-    assert isinstance(mark, zarr.Array)
-    mark[region] = status.reshape(ones + status.shape)
+    for name, part in [*values.items(), ("status", status)]:
+        _writable(path, name)[region] = part.reshape(ones + part.shape)
 
 
 def read_attributes(path: str) -> dict[str, Any]:
