@@ -1,5 +1,6 @@
 """The closed form of many networks: eight points (seed, lam) to a vector, any times."""
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -9,11 +10,12 @@ from fastlin.kernels.balance import balanced_start
 from fastlin.kernels.codes import Status
 from fastlin.kernels.echelon import echelon
 from fastlin.kernels.eigenbasis import EPSILON, eigen_system, to_eigenbasis
-from fastlin.kernels.evolution import Finite, Limit, divide, jump, march, prepare_march
+from fastlin.kernels.evolution import Finite, Limit, divide, jump
 from fastlin.kernels.jit import Array, Codes, Integers, jit
 from fastlin.kernels.lanes import WIDTH, Spread, fma, select, traced
+from fastlin.kernels.march import enter, grown, march, prepare_march, renew
 from fastlin.kernels.observables import Observer
-from fastlin.kernels.points import place, store_status
+from fastlin.kernels.points import LANES, VECTORS, place, store_status
 from fastlin.kernels.sizes import Given, Known, Record, Sizes
 from fastlin.kernels.workspace import DYNAMICS
 
@@ -53,25 +55,49 @@ def _begin(code: Any, memory: Any) -> None:
     echelon(code, room)
 
 
+def _enter(code: Any, memory: Any) -> None:
+    enter(code, DYNAMICS.open(code, memory))
+
+
 def _march(code: Any, memory: Any) -> None:
-    room = DYNAMICS.open(code, memory)
-    divide(code, room, lambda i, h: room.power[i] * room.state[i, h], march(code, room), None)
+    march(code, DYNAMICS.open(code, memory))
+
+
+def _renew(code: Any, memory: Any) -> None:
+    renew(code, DYNAMICS.open(code, memory))
 
 
 def _jump(code: Any, memory: Any) -> None:
     room = DYNAMICS.open(code, memory)
-    lower = jump(code, room, Finite(room.time[()]))
-    divide(code, room, lambda i, h: room.moved[i, h], lower, room.jumping[()] > 0.0)
+    divide(code, room, jump(code, room, Finite(room.time[()])), room.jumping[()] > 0.0)
 
 
 def _limit(code: Any, memory: Any) -> None:
     room = DYNAMICS.open(code, memory)
     tie = 8.0 * code.sizes.n * EPSILON * room.w[0]
-    divide(code, room, lambda i, h: room.moved[i, h], jump(code, room, Limit(tie)), None)
+    divide(code, room, jump(code, room, Limit(tie)), None)
 
 
-@traced(lams="", health="")
-def _solve_vector(
+def _advance(code: Any, memory: Any, index: Any, way: Any) -> None:
+    """Bring Q in q to the time in `time`, which is the one of `index`."""
+    room = DYNAMICS.open(code, memory)
+    short = room.short[()] > 0.0
+    for _ in code.when(code.equal(way[index], Way.MARCH)):
+        for _ in code.when(code.equal(way[index - 1], Way.JUMP)):
+            code.call(_enter, memory)
+        code.call(_march, memory)
+        for _ in code.when(grown(code, room)):
+            code.call(_renew, memory)
+    jumping = code.equal(way[index], Way.JUMP) | (code.equal(way[index], Way.MARCH) & ~short)
+    for _ in code.when(jumping):
+        room.jumping[()] = select(jumping, 1.0, 0.0)
+        code.call(_jump, memory)
+    for _ in code.when(code.equal(way[index], Way.LIMIT)):
+        code.call(_limit, memory)
+
+
+@traced()
+def _solve_vectors(
     code: Any,
     sizes: Sizes,
     rows: Any,
@@ -87,32 +113,49 @@ def _solve_vector(
     stride: Any,
     health: Any,
 ) -> None:
-    """Solve the points of one vector at all times and write their rows."""
-    room = DYNAMICS.open(code, work)
-    room.lam[()] = lams[()]
-    balanced_start(code, room, Spread(records, [seeds[lane] * Record(sizes).length for lane in range(WIDTH)]))
-    code.call(_begin, work)
-    observer = Observer(rows, drifts=False)
-    code.call(observer.begin, work)
-    short = prepare_march(code, room, dt)
-    target = Spread(out, [points[lane] * times.size for lane in range(WIDTH)])
-    doubt = code.variable(0.0)
+    """Solve the points of some vectors at all times and write their rows."""
+    observer, length = Observer(rows, drifts=False), Record(sizes).length
+
+    def vectors() -> Iterator[tuple[Any, Any]]:
+        for vector in code.loop(0, VECTORS):
+            yield vector, work.at(vector * DYNAMICS.doubles(sizes))
+
+    def of_lanes(numbers: Any, vector: Any, factor: Any) -> list[Any]:
+        return [numbers[vector * WIDTH + lane] * factor for lane in range(WIDTH)]
+
+    for vector, memory in vectors():
+        room = DYNAMICS.open(code, memory)
+        room.lam[()] = lams.vectors(vector)[0]
+        balanced_start(code, room, Spread(records, of_lanes(seeds, vector, length)))
+        code.call(_begin, memory)
+        code.call(observer.begin, memory)
+        room.short[()] = select(prepare_march(code, room, dt), 1.0, 0.0)
+        room.doubt[()] = 0.0
     for index in code.loop(0, times.size):
-        room.time[()] = times[index]
-        for _ in code.when(code.equal(way[index], Way.MARCH)):
-            code.call(_march, work)
-        jumping = code.equal(way[index], Way.JUMP) | (code.equal(way[index], Way.MARCH) & ~short)
-        for _ in code.when(jumping):
-            room.jumping[()] = select(jumping, 1.0, 0.0)
-            code.call(_jump, work)
-        for _ in code.when(code.equal(way[index], Way.LIMIT)):
-            code.call(_limit, work)
-        code.call(observer.observe, work)
-        for column, row in enumerate(rows):
-            value = room.rows[row]
-            target[index + stride * column] = value
-            doubt.now = fma(value, 0.0, doubt.now)  # NaN from the first that is not finite
-    health[()] = select(doubt.now >= 0.0, float(Status.OK), float(Status.FAILED))
+        for _, memory in vectors():
+            DYNAMICS.open(code, memory).time[()] = times[index]
+            _advance(code, memory, index, way)
+        for vector, memory in vectors():
+            code.call(observer.observe, memory)
+            room = DYNAMICS.open(code, memory)
+            for row in rows:
+                value = room.rows[row]
+                room.recent[row, index % WIDTH] = value
+                room.doubt[()] = fma(value, 0.0, room.doubt[()])  # NaN from the first that is not finite
+            for _ in code.when(code.equal(index % WIDTH, WIDTH - 1)):
+                target = Spread(out, of_lanes(points, vector, times.size))
+                for column, row in enumerate(rows):
+                    values = [room.recent[row, slot] for slot in range(WIDTH)]
+                    target.put(index - (WIDTH - 1) + stride * column, values)
+                    target.prefetch(index + WIDTH + stride * column)
+    for vector, memory in vectors():
+        room = DYNAMICS.open(code, memory)
+        target = Spread(out, of_lanes(points, vector, times.size))
+        for index in code.loop(times.size - times.size % WIDTH, times.size):
+            for column, row in enumerate(rows):
+                target[index + stride * column] = room.recent[row, index % WIDTH]
+        sound = room.doubt[()] >= 0.0
+        health.vectors(vector)[0] = select(sound, float(Status.OK), float(Status.FAILED))
 
 
 @jit
@@ -128,12 +171,12 @@ def _solve_all(
     out: Array,
     status: Codes,
 ) -> None:
-    seeds, points = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64)
-    lams, health = np.empty(WIDTH), np.empty(WIDTH)
+    seeds, points = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    lams, health = np.empty(LANES), np.empty(LANES)
     stride = out.shape[1] * out.shape[2]
-    for first in range(0, records.shape[0] * lam.size, WIDTH):
+    for first in range(0, records.shape[0] * lam.size, LANES):
         place(first, lam, records.shape[0] - 1, seeds, points, lams)
-        _solve_vector(sizes, rows, work, records, seeds, points, lams, times, way, dt, out, stride, health)
+        _solve_vectors(sizes, rows, work, records, seeds, points, lams, times, way, dt, out, stride, health)
         store_status(first, health, status)
 
 
@@ -147,7 +190,7 @@ def closed_form(
     """
     way, dt = ways(times)
     known = Known(tuple(int(row) for row in rows))
-    _solve_all(sizes, known, DYNAMICS.allocate(sizes), records, lam, times, way, dt, out, status)
+    _solve_all(sizes, known, DYNAMICS.allocate(sizes, VECTORS), records, lam, times, way, dt, out, status)
 
 
 class Paths(NamedTuple):

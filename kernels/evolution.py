@@ -1,4 +1,4 @@
-"""The exact solution QQ^T(t) in the eigenbasis of F (Eq 2, stably evaluated): at any time, or step by step.
+"""The exact solution QQ^T(t) in the eigenbasis of F (Eq 2, stably evaluated), at any time.
 
 With K = P^T Q(0) in echelon form (see `echelon`) and ``A = I + K^T phi K``, ``phi = expm1(2wt) / (2w)``, it
 is ``K(t) = exp(wt) K L^-1`` for any L with ``A = L^T L``. L is taken lower triangular, as then K(t) keeps
@@ -6,8 +6,7 @@ the echelon form, and with it every saddle.
 
 At any time in O(1): column h of A is scaled by ``D = exp(-growth_h t)``, A is never formed but factored by a
 QL decomposition of ``[D; sqrt(phi) K D]``. All exponents are <= 0, so nothing overflows at any t, and
-t = inf is the same formula with its limits put in. On a uniform grid: K(t + dt) from K(t) by elimination,
-with one set of exponentials, where 2 r dt is small enough for A to be well conditioned.
+t = inf is the same formula with its limits put in. `march` knows a shorter way along a uniform grid.
 """
 
 from typing import Any
@@ -15,9 +14,6 @@ from typing import Any
 from fastlin.kernels.eigenbasis import beyond
 from fastlin.kernels.functions import exp, exponentials
 from fastlin.kernels.lanes import absolute, fma, select, sqrt
-
-# Longest step of the march, as 2 r dt: beyond it Cholesky loses digits (DESIGN 2).
-LONGEST_STEP = 10.0
 
 
 class Finite:
@@ -122,84 +118,40 @@ def _triangularise(code: Any, room: Any, scale: Any) -> Any:
     return lower
 
 
-def prepare_march(code: Any, room: Any, dt: Any) -> Any:
-    """Write exp(w dt) and phi(dt); return where the step is short enough, else they are those of dt = 0."""
-    sizes = code.sizes
-    short = 2.0 * room.w[0] * dt <= LONGEST_STEP
-    dt = select(short, dt, 0.0)
-    for i in code.loop(0, sizes.n):
-        w = room.w[i]
-        power, rise = exponentials(w * dt)
-        room.power[i] = power
-        moving = absolute(w) > 0.0
-        room.phi[i] = select(moving, rise * (rise + 2.0) / (2.0 * select(moving, w, 1.0)), dt)
-    return short
-
-
-def march(code: Any, room: Any) -> Any:
-    """Factor A of one step from state; returns L as `jump`.
-
-    A = M^T D M with M of unit diagonal, so L = sqrt(D) M: the roots come after the elimination, not in
-    the chain of its operations, which would take half as long again.
-    """
-    sizes = code.sizes
-    lower, multiples = code.local(sizes.width, sizes.width), code.local(sizes.width)
-    for h in code.columns(0, sizes.width):
-        for g in code.columns(0, h + 1):
-            lower[h, g] = 0.0
-    for i in code.loop(0, sizes.n):
-        phi = room.phi[i]
-        for h in code.columns(0, sizes.width):
-            entry = room.state[i, h]
-            heavy = phi * entry
-            for g in code.columns(0, h + 1):
-                lower[h, g] = fma(heavy, room.state[i, g], lower[h, g])
-    for back in code.columns(0, sizes.width):
-        j = sizes.width - 1 - back
-        pivot = lower[j, j] + 1.0
-        inverse = 1.0 / pivot
-        lower[j, j] = 1.0 / sqrt(pivot)
-        for h in code.columns(0, j):
-            multiples[h] = lower[j, h] * inverse
-            for g in code.columns(0, h + 1):
-                lower[h, g] = fma(-multiples[h], lower[j, g], lower[h, g])
-        for h in code.columns(0, j):
-            lower[j, h] = multiples[h]
-    return lower
-
-
-def divide(code: Any, room: Any, row: Any, lower: Any, want: Any) -> None:
-    """Write K(t) = row L^-1 to state and Q(t) = P K(t) to q, in the lanes that `want` it."""
+def divide(code: Any, room: Any, lower: Any, want: Any) -> None:
+    """Turn moved into K(t) = moved L^-1 and write Q(t) = P K(t) to q, in the lanes that `want` it."""
     sizes = code.sizes
     plus, minus = code.local(sizes.width), code.local(sizes.width)
+
+    def solve(i: Any, out: Any) -> None:
+        solve_row(code, lambda h: room.moved[i, h], lower, out)
+        for h in code.columns(0, sizes.width):
+            out[h] = out[h] * lower[h, h]
+            room.moved[i, h] = out[h]
+
     for a in code.loop(0, sizes.m):
-        _divide_row(code, row, a, lower, plus)
-        _divide_row(code, row, sizes.n - 1 - a, lower, minus)
+        solve(a, plus)
+        solve(sizes.n - 1 - a, minus)
         cosine, sine = room.cosine[a], room.sine[a]
         for h in code.columns(0, sizes.width):
             x, y = plus[h], minus[h]
-            _put(room.state, (a, h), x, want)
-            _put(room.state, (sizes.n - 1 - a, h), y, want)
             _put(room.q, (a, h), fma(cosine, x, -(sine * y)), want)
             _put(room.q, (sizes.rows_i + a, h), fma(sine, x, cosine * y), want)
     for a in code.loop(sizes.m, sizes.n - sizes.m):
-        _divide_row(code, row, a, lower, plus)
+        solve(a, plus)
         for h in code.columns(0, sizes.width):
-            _put(room.state, (a, h), plus[h], want)
             _put(room.q, (a + beyond(sizes), h), plus[h], want)
 
 
-def _divide_row(code: Any, row: Any, i: Any, lower: Any, out: Any) -> None:
-    """Solve out L = row(i, :), last column first."""
+def solve_row(code: Any, row: Any, lower: Any, out: Any) -> None:
+    """Solve out M = row for M of unit diagonal, given below it, last column first."""
     width = code.sizes.width
     for back in code.columns(0, width):
         h = width - 1 - back
-        rest = code.variable(row(i, h))
+        rest = code.variable(row(h))
         for j in code.columns(h + 1, width):
             rest.now = fma(-out[j], lower[j, h], rest.now)
         out[h] = rest.now
-    for h in code.columns(0, width):
-        out[h] = out[h] * lower[h, h]
 
 
 def _put(array: Any, index: Any, value: Any, want: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastlin.kernels.balance import balanced_start
 from fastlin.kernels.codes import Status
+from fastlin.kernels.gram import gram
 from fastlin.kernels.jit import Array, Codes, Integers, jit
 from fastlin.kernels.lanes import WIDTH, Spread, fma, select, sqrt, traced
 from fastlin.kernels.observables import Observer
@@ -44,23 +45,6 @@ def step(code: Any, q: Any, s: Any) -> None:
                 first[h] = q[shift + a, h]
             for h in code.columns(0, sizes.width):
                 q[shift + a, h] = _shrunk(code, first[h], first, other, h)
-
-
-def gram(code: Any, q: Any, first: int, last: int) -> Any:
-    """Return the Gram matrix X^T X (width, width) of the rows first..last-1 of q."""
-    width = code.sizes.width
-    total = code.local(width, width)
-    for h in code.columns(0, width):
-        for g in code.columns(0, h + 1):
-            total[h, g] = code.constant(0.0)
-    for i in code.loop(first, last):
-        for h in code.columns(0, width):
-            for g in code.columns(0, h + 1):
-                total[h, g] = fma(q[i, h], q[i, g], total[h, g])
-    for h in code.columns(0, width):
-        for g in code.columns(0, h):
-            total[g, h] = total[h, g]
-    return total
 
 
 def _shrunk(code: Any, value: Any, row: Any, matrix: Any, h: Any) -> Any:

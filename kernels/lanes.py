@@ -24,9 +24,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastlin.kernels.sizes import Static
+from fastlin.kernels.sizes import WIDTH, Static
 
-WIDTH = 8
+
 DOUBLE, INTEGER = ir.DoubleType(), ir.IntType(64)
 VECTOR, INTEGERS = ir.VectorType(DOUBLE, WIDTH), ir.VectorType(INTEGER, WIDTH)
 MASK = ir.VectorType(ir.IntType(1), WIDTH)
@@ -128,6 +128,9 @@ class Index:
     def __mul__(self, other: Any) -> Index:
         return Index(self.code, self.code.builder.mul(self.value, self.code.integer(other)))
 
+    def __mod__(self, other: Any) -> Index:
+        return Index(self.code, self.code.builder.urem(self.value, self.code.integer(other)))
+
     __radd__, __rmul__ = __add__, __mul__
 
 
@@ -205,6 +208,10 @@ class Numbers:
         self.code, self.pointer = code, pointer
         self.size = Index(code, size)
 
+    def at(self, first: Any) -> Numbers:
+        """Return what is left of the array from element `first` on."""
+        return Numbers(self.code, self.code.builder.gep(self.pointer, [self.code.integer(first)]))
+
     def vectors(self, first: Any = 0, shape: tuple[int, ...] = (1,)) -> Memory:
         """Return the array as one of lanes from vector `first` on; one dimension may be of any length."""
         start = self.code.builder.gep(self.pointer, [self.code.integer(first * WIDTH)])
@@ -213,6 +220,22 @@ class Numbers:
     def __getitem__(self, index: Any) -> Index | Lane:
         number = self.code.builder.load(self.code.builder.gep(self.pointer, [self.code.integer(index)]))
         return Index(self.code, number) if number.type == INTEGER else self.code.repeat(number)
+
+
+def _transposed(rows: list[ir.Value], builder: ir.IRBuilder) -> list[ir.Value]:
+    """Return the columns of a square of vectors, by swapping ever smaller blocks off its diagonal."""
+    size = len(rows) // 2
+    while size:
+        both = [lane if not lane & size else WIDTH + lane - size for lane in range(WIDTH)]
+        upper = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), both)
+        lower = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [lane + size for lane in both])
+        swapped = list(rows)
+        for row in (row for row in range(WIDTH) if not row & size):
+            pair = rows[row], rows[row + size]
+            swapped[row] = builder.shuffle_vector(*pair, upper)
+            swapped[row + size] = builder.shuffle_vector(*pair, lower)
+        rows, size = swapped, size // 2
+    return rows
 
 
 class Spread:
@@ -231,6 +254,23 @@ class Spread:
             number = self.code.builder.load(self._address(lane, index))
             value = self.code.builder.insert_element(value, number, ir.Constant(ir.IntType(32), lane))
         return Lane(self.code, value)
+
+    def put(self, first: Any, values: list[Lane]) -> None:
+        """Write WIDTH successive elements, from `first` on: whole vectors to where each lane's array is."""
+        for lane, value in enumerate(_transposed([value.value for value in values], self.code.builder)):
+            address = self.code.builder.bitcast(self._address(lane, first), VECTOR.as_pointer())
+            self.code.builder.store(value, address, align=8)
+
+    def prefetch(self, first: Any) -> None:
+        """Fetch the WIDTH elements from `first` on, which are to be written, into the cache."""
+        byte = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        function = self.code.builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+        hints = [flag(number) for number in (1, 3, 1)]  # to write; keep; data
+        for lane in range(WIDTH):
+            address = self.code.builder.bitcast(self._address(lane, first), byte)
+            self.code.builder.call(function, [address, *hints])
 
     def __setitem__(self, index: Any, value: Lane) -> None:
         for lane in range(WIDTH):

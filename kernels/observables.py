@@ -85,11 +85,15 @@ class Observer:
     def _norms(self, code: Any, memory: Any) -> None:
         room = DYNAMICS.open(code, memory)
         view = View(code, room.q, room.q0 if Row.KERNEL_DISTANCE in self._rows else None)
-        room.rows[Row.NTK_NORM] = view.norm
-        room.rows[Row.W1_NORM] = sqrt(view.inputs.trace)
-        room.rows[Row.W2_NORM] = sqrt(view.outputs.trace)
-        if Row.KERNEL_DISTANCE in self._rows:
-            room.rows[Row.KERNEL_DISTANCE] = _kernel_distance(code, room, view)
+        make = {
+            Row.KERNEL_DISTANCE: lambda: _kernel_distance(code, room, view),
+            Row.NTK_NORM: lambda: view.norm,
+            Row.W1_NORM: lambda: sqrt(view.inputs.trace),
+            Row.W2_NORM: lambda: sqrt(view.outputs.trace),
+        }
+        for row in self._rows:
+            if row in make:
+                room.rows[row] = make[Row(row)]()
 
 
 def _kernel_distance(code: Any, room: Any, view: View) -> Any:

@@ -4,16 +4,21 @@ from fastlin.kernels.jit import Array, Codes, Integers, jit
 from fastlin.kernels.lanes import WIDTH
 
 
+# Vectors that are worked on in turn, so that one computes while the other waits for a root or a division.
+VECTORS = 2
+LANES = VECTORS * WIDTH
+
+
 def padded(count: int) -> int:
-    """Return a number of points rounded up to whole vectors, for which outputs need room."""
-    return -(-count // WIDTH) * WIDTH
+    """Return a number of points rounded up to what is worked on at once, for which outputs need room."""
+    return -(-count // LANES) * LANES
 
 
 @jit
 def place(first: int, lam: Array, last_seed: int, seeds: Integers, points: Integers, lams: Array) -> None:
-    """Write seed, point and lam of the lanes of the vector that starts at point `first`."""
+    """Write seed, point and lam of the lanes of the vectors that start at point `first`."""
     seed, column = first // lam.size, first % lam.size
-    for lane in range(WIDTH):
+    for lane in range(seeds.size):
         if seed > last_seed:  # nobody reads these lanes
             seed, column = last_seed, 0
         seeds[lane], points[lane], lams[lane] = seed, first + lane, lam[column]
@@ -24,6 +29,6 @@ def place(first: int, lam: Array, last_seed: int, seeds: Integers, points: Integ
 
 @jit
 def store_status(first: int, health: Array, status: Codes) -> None:
-    """Write the codes of the lanes of a vector."""
-    for lane in range(WIDTH):
+    """Write the codes of the lanes of some vectors."""
+    for lane in range(health.size):
         status[first + lane] = int(health[lane])

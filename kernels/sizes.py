@@ -8,6 +8,8 @@ from numba.extending import NativeValue, models, register_model, typeof_impl, un
 
 from fastlin.kernels.codes import Row
 
+WIDTH = 8  # networks to a vector
+
 
 @dataclass(frozen=True, order=True)
 class Sizes:
@@ -90,6 +92,11 @@ class Sizes:
     def outputs(self) -> int:
         """Rows that may be observed."""
         return len(Row)
+
+    @property
+    def lanes(self) -> int:
+        """Times that are written at once."""
+        return WIDTH
 
     @property
     def norms(self) -> int:

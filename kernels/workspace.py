@@ -34,13 +34,13 @@ class Layout:
             name: tuple(getattr(sizes, dim) for dim in dims.split()) for name, dims in self._arrays.items()
         }
 
-    def bytes(self, sizes: Sizes) -> int:
+    def doubles(self, sizes: Sizes) -> int:
         """Size of a workspace."""
-        return 8 * WIDTH * sum(math.prod(shape) for shape in self._shapes(sizes).values())
+        return WIDTH * sum(math.prod(shape) for shape in self._shapes(sizes).values())
 
-    def allocate(self, sizes: Sizes) -> Array:
-        """Return a workspace for networks of these sizes, (vectors, WIDTH)."""
-        return aligned(self.bytes(sizes) // (8 * WIDTH))
+    def allocate(self, sizes: Sizes, count: int = 1) -> Array:
+        """Return workspaces for networks of these sizes, one behind the other, (vectors, WIDTH)."""
+        return aligned(count * self.doubles(sizes) // WIDTH)
 
     def views(self, sizes: Sizes, memory: Array) -> dict[str, Array]:
         """Return the arrays of a workspace, (shape, WIDTH) each."""
@@ -66,10 +66,13 @@ DYNAMICS = Layout(
     {
         "lam": "",
         "time": "",
+        "short": "",  # 1 where the steps of the march are short enough, 0 where each time is jumped to
         "jumping": "",  # 1 where a time is reached from the start, 0 where it is not
         "rows": "outputs",  # what is observed at a time
+        "recent": "outputs lanes",  # the same of the last WIDTH times
         "start": "norms",  # |W1|^2, |W2|^2 and the norm of the NTK at the start
         "floor": "",
+        "doubt": "",  # 0, or NaN
         "s": "m",  # singular values of Sigma_yx, the diagonal of the target
         "scaled": "m",  # the same times the learning rate
         "q0": "n width",  # the start in the SVD basis of the task
@@ -80,11 +83,15 @@ DYNAMICS = Layout(
         "noise": "n",  # rounding error of the rows of K
         "k": "n width",  # the start in the eigenbasis, in echelon form
         "growth": "width",  # the eigenvalue that a column grows by
-        "state": "n width",  # K(t), or the scaled weights of gradient descent
-        "moved": "n width",  # K before the division by L
+        "state": "n width",  # of a march, or the scaled weights of gradient descent
+        "moved": "n width",  # K(t)
         "stack": "n width",
-        "power": "n",  # exp(w dt) and phi(dt) of the march
-        "phi": "n",
+        "power": "n",  # exp(w dt) of the march
+        "root": "n",  # sqrt(phi(dt)), and what takes a state back to Q
+        "to_cosine": "n",
+        "to_sine": "n",
+        "pivots": "width",
+        "gram": "width width",
         "product": "large small",  # W2 W1 or its transpose, and its singular values
         "values": "small",
     }

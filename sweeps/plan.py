@@ -82,7 +82,7 @@ class Plan:
         """Bytes of the records of a block's problems, and of what sets them up and works on them."""
         draws = WIDTH * (shape.n_i * shape.n_o + shape.n_h * (shape.n_i + shape.n_o))
         records = Record(shape).length * self.seeds_per_block
-        return 8 * (draws + records) + SETUP.bytes(shape) + DYNAMICS.bytes(shape)
+        return 8 * (draws + records) + 8 * (SETUP.doubles(shape) + DYNAMICS.doubles(shape))
 
     def seconds(self, workers: int) -> float:
         """Estimated time on `workers` cores like the one that the costs below were measured on."""
