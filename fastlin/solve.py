@@ -53,7 +53,7 @@ def _lanes(values: Array, batch: tuple[int, ...], dims: int) -> Array:
     """Broadcast to the batch and gather it in vectors, (G, ..., WIDTH); the last network fills them up."""
     tail = values.shape[values.ndim - dims :]
     flat = np.broadcast_to(values, (*batch, *tail)).reshape(-1, *tail)
-    filled = flat[np.minimum(np.arange(padded(len(flat))), len(flat) - 1)]
+    filled = flat[np.minimum(np.arange(padded(len(flat), WIDTH)), len(flat) - 1)]
     return np.ascontiguousarray(np.moveaxis(filled.reshape(-1, WIDTH, *tail), 1, -1))
 
 

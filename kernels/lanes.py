@@ -457,6 +457,8 @@ def _argument(code: Code, name: str, layout: str | None, kind: Any, value: ir.Va
         return code.repeat(value)
     if isinstance(kind, types.Integer):
         return Index(code, value)
+    if kind.layout != "C":
+        raise TypeError(f"{name} is an array that is not contiguous; kernels need C order")
     array = code.context.make_array(kind)(code.context, code.builder, value)
     if layout is None:
         return Numbers(code, array.data, array.nitems)

@@ -48,12 +48,8 @@ def enter(code: Any, room: Any) -> None:
         room.pivots[h] = 1.0
         for i in code.loop(0, sizes.n):
             room.state[i, h] = room.root[i] * room.moved[i, h]
-    _sum_up(code, room)
-
-
-def _sum_up(code: Any, room: Any) -> None:
-    total = gram(code, room.state, 0, code.sizes.n)
-    for h in code.columns(0, code.sizes.width):
+    total = gram(code, room.state, 0, sizes.n)
+    for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
             room.gram[h, g] = total[h, g]
 
@@ -124,8 +120,8 @@ def grown(code: Any, room: Any) -> Any:
 
 
 def renew(code: Any, room: Any) -> None:
-    """Bring large entries of D back to 1; what other lanes hold stays as it is."""
-    sizes = code.sizes
+    """Bring large entries of D back to 1; other lanes keep their bits."""
+    sizes, lanes = code.sizes, grown(code, room)
     for h in code.columns(0, sizes.width):
         pivot = room.pivots[h]
         large = pivot > _LARGEST
@@ -133,4 +129,7 @@ def renew(code: Any, room: Any) -> None:
         room.pivots[h] = select(large, 1.0, pivot)
         for i in code.loop(0, sizes.n):
             room.state[i, h] = room.state[i, h] * scale
-    _sum_up(code, room)
+    total = gram(code, room.state, 0, sizes.n)
+    for h in code.columns(0, sizes.width):
+        for g in code.columns(0, h + 1):
+            room.gram[h, g] = select(lanes, total[h, g], room.gram[h, g])

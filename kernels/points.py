@@ -9,9 +9,9 @@ VECTORS = 2
 LANES = VECTORS * WIDTH
 
 
-def padded(count: int) -> int:
+def padded(count: int, lanes: int = LANES) -> int:
     """Return a number of points rounded up to what is worked on at once, for which outputs need room."""
-    return -(-count // LANES) * LANES
+    return -(-count // lanes) * lanes
 
 
 @jit

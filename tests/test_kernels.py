@@ -114,7 +114,11 @@ def test_seeds_do_not_touch_each_other():
         assert np.array_equal(alone[0], descended[seed])
 
 
-@pytest.mark.parametrize("times", [[1.0], np.linspace(0.0, 6.0, 13)], ids=["jump", "march"])
+@pytest.mark.parametrize(
+    "times",
+    [[1.0], np.linspace(0.0, 6.0, 13), np.linspace(0.0, 200.0, 401)],
+    ids=["jump", "march", "march far"],
+)
 def test_lam_do_not_touch_each_other(times):
     """Some of these lam march on the grid and some are too fast for it; bits are those of each alone."""
     lams, problems = np.linspace(-60, 60, 29), records((4, 2, 4), [3])
@@ -122,6 +126,40 @@ def test_lam_do_not_touch_each_other(times):
     for index, lam in enumerate(lams):
         one, _ = closed_form((4, 2, 4), problems, [lam], times, [0, 1])
         assert np.array_equal(one[..., 0], out[..., index])
+
+
+@pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
+def test_march_agrees_with_jumps(shape):
+    """On a grid long enough to bring what grows back into range, saddles at lam = 0 included.
+
+    The same times backwards are no grid to march on.
+    """
+    lams, problems = np.linspace(-6.0, 6.0, 13), records(shape, range(4))
+    times = np.linspace(0.0, 100.0, 201)
+    marched, status = closed_form(shape, problems, lams, times, [Row.LOSS, Row.KERNEL_DISTANCE])
+    backwards = np.ascontiguousarray(times[::-1])
+    jumped, _ = closed_form(shape, problems, lams, backwards, [Row.LOSS, Row.KERNEL_DISTANCE])
+    jumped = jumped[:, :, ::-1]
+    assert (status == Status.OK).all()
+    assert not np.array_equal(marched, jumped)
+    assert np.allclose(marched, jumped, rtol=1e-11, atol=1e-12)
+
+
+def test_arrays_that_are_not_contiguous_are_refused():
+    """Kernels read memory from the first element on: a view of other strides would be read as it stands."""
+    with pytest.raises(TypeError, match="times is an array that is not contiguous"):
+        closed_form((4, 2, 4), records((4, 2, 4)), LAMS, TIMES[::-1], [Row.LOSS])
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 21])
+def test_times_do_not_touch_each_other(count):
+    """Times are written eight at a time, and what is left over one by one."""
+    times = np.linspace(3.0, 0.1, count) ** 2
+    problems = records((4, 2, 4), range(3))
+    together, _ = closed_form((4, 2, 4), problems, LAMS, times, [Row.LOSS, Row.W2_NORM])
+    for index, time in enumerate(times):
+        alone, _ = closed_form((4, 2, 4), problems, LAMS, [time], [Row.LOSS, Row.W2_NORM])
+        assert np.array_equal(alone[:, :, 0], together[:, :, index])
 
 
 def test_diverging_runs_are_coded():
