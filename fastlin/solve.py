@@ -13,8 +13,7 @@ from fastlin.errors import InputError, SaddleWarning, array
 from fastlin.errors import times as checked_times
 from fastlin.kernels import follow, padded
 from fastlin.kernels.jit import Array
-from fastlin.kernels.lanes import WIDTH
-from fastlin.kernels.sizes import Given
+from fastlin.kernels.sizes import WIDTH, Given
 from fastlin.network import checked_lam
 
 

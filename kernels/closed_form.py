@@ -12,11 +12,11 @@ from fastlin.kernels.echelon import echelon
 from fastlin.kernels.eigenbasis import EPSILON, eigen_system, to_eigenbasis
 from fastlin.kernels.evolution import Finite, Limit, divide, jump
 from fastlin.kernels.jit import Array, Codes, Integers, jit
-from fastlin.kernels.lanes import WIDTH, Spread, fma, select, traced
+from fastlin.kernels.lanes import Spread, fma, select, traced
 from fastlin.kernels.march import enter, grown, march, prepare_march, renew
 from fastlin.kernels.observables import Observer
 from fastlin.kernels.points import LANES, VECTORS, place, store_status
-from fastlin.kernels.sizes import Given, Known, Record, Sizes
+from fastlin.kernels.sizes import WIDTH, Given, Known, Record, Sizes
 from fastlin.kernels.workspace import DYNAMICS
 
 

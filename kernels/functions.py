@@ -8,7 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastlin.kernels.lanes import INTEGERS, VECTOR, WIDTH, Lane, absolute, fma, select, sqrt
+from fastlin.kernels.lanes import INTEGERS, VECTOR, Lane, absolute, fma, select, sqrt
+from fastlin.kernels.sizes import WIDTH
 
 # 1.5 * 2^52: a number added to it is rounded to an integer, which then stands in the low bits.
 _ROUNDER = 6755399441055744.0

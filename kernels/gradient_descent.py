@@ -13,10 +13,10 @@ from fastlin.kernels.balance import balanced_start
 from fastlin.kernels.codes import Status
 from fastlin.kernels.gram import gram
 from fastlin.kernels.jit import Array, Codes, Integers, jit
-from fastlin.kernels.lanes import WIDTH, Spread, fma, select, sqrt, traced
+from fastlin.kernels.lanes import Spread, fma, select, sqrt, traced
 from fastlin.kernels.observables import Observer
 from fastlin.kernels.points import place, store_status
-from fastlin.kernels.sizes import Known, Record, Sizes
+from fastlin.kernels.sizes import WIDTH, Known, Record, Sizes
 from fastlin.kernels.workspace import DYNAMICS
 
 # Descent keeps |Q|^2 within a few times its start and the target; this far above, cubic growth has

@@ -26,7 +26,6 @@ from numba.extending import intrinsic
 
 from fastlin.kernels.sizes import WIDTH, Static
 
-
 DOUBLE, INTEGER = ir.DoubleType(), ir.IntType(64)
 VECTOR, INTEGERS = ir.VectorType(DOUBLE, WIDTH), ir.VectorType(INTEGER, WIDTH)
 MASK = ir.VectorType(ir.IntType(1), WIDTH)

@@ -16,9 +16,9 @@ from fastlin.kernels.closed_form import Way, ways
 from fastlin.kernels.codes import Row, Status
 from fastlin.kernels.echelon import MAX_ANGLE
 from fastlin.kernels.eigenbasis import EPSILON, ROUNDING, beyond
-from fastlin.kernels.march import LONGEST_STEP
 from fastlin.kernels.gradient_descent import BLOW_UP
 from fastlin.kernels.jit import Array, Codes, Integers, jit
+from fastlin.kernels.march import LONGEST_STEP
 from fastlin.kernels.sizes import Record, Sizes
 
 # Columns that dtpqrt works on together; 8 to 32 take the same time within a fifth.

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from fastlin.kernels.jit import jit
-from fastlin.kernels.lanes import WIDTH, Registers, fma, traced
-from fastlin.kernels.sizes import Known
+from fastlin.kernels.lanes import Registers, fma, traced
+from fastlin.kernels.sizes import WIDTH, Known
 
 # Two FMAs a cycle of four cycles each keep eight going; more hide what starts late, and all fit 32 registers.
 _CHAINS = 20

@@ -1,8 +1,7 @@
 """Points (seed, lam) on lanes: seeds outermost, all lam of a seed in a row, the last vector filled up."""
 
 from fastlin.kernels.jit import Array, Codes, Integers, jit
-from fastlin.kernels.lanes import WIDTH
-
+from fastlin.kernels.sizes import WIDTH
 
 # Vectors that are worked on in turn, so that one computes while the other waits for a root or a division.
 VECTORS = 2

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlin.kernels.jit import Array, Integers, jit
-from fastlin.kernels.lanes import WIDTH, Spread, fma, traced
+from fastlin.kernels.lanes import Spread, fma, traced
 from fastlin.kernels.random import (
     Stream,
     add_squares,
@@ -23,7 +23,7 @@ from fastlin.kernels.random import (
 )
 from fastlin.kernels.reflections import reflect, triangularise
 from fastlin.kernels.singular import svd
-from fastlin.kernels.sizes import Known, Record, Sizes
+from fastlin.kernels.sizes import WIDTH, Known, Record, Sizes
 from fastlin.kernels.workspace import Layout, aligned
 
 # Power of init_scale that multiplies the singular values of the unbalanced product W2 W1: raw weights

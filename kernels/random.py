@@ -16,8 +16,8 @@ from numba.extending import intrinsic
 
 from fastlin.kernels.functions import log, sine_cosine_of_turns
 from fastlin.kernels.jit import Array, Integers, jit
-from fastlin.kernels.lanes import WIDTH, fma, sqrt, traced
-from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.lanes import fma, sqrt, traced
+from fastlin.kernels.sizes import WIDTH, Sizes
 from fastlin.kernels.workspace import aligned
 
 # Three sizes of 20 bits and a kind of 4 bits fill one 64-bit word of the key.

@@ -8,8 +8,7 @@ from fastlin.kernels.closed_form import closed_form as closed_form_of_lanes
 from fastlin.kernels.closed_form import follow as follow_lanes
 from fastlin.kernels.gradient_descent import gradient_descent as gradient_descent_of_lanes
 from fastlin.kernels.jit import Array, Codes, Integers
-from fastlin.kernels.lanes import WIDTH
-from fastlin.kernels.sizes import Given, Sizes
+from fastlin.kernels.sizes import WIDTH, Given, Sizes
 
 
 def closed_form(

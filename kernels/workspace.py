@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from fastlin.kernels.jit import Array
-from fastlin.kernels.lanes import WIDTH, Code, Memory, Numbers
-from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.lanes import Code, Memory, Numbers
+from fastlin.kernels.sizes import WIDTH, Sizes
 
 
 def aligned(vectors: int) -> Array:

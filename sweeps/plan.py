@@ -12,16 +12,18 @@ import numpy as np
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels import Record
-from fastlin.kernels.lanes import WIDTH
+from fastlin.kernels.closed_form import Way, ways
 from fastlin.kernels.problems import SETUP
+from fastlin.kernels.sizes import WIDTH
 from fastlin.kernels.workspace import DYNAMICS
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.block import Block
 from fastlin.sweeps.spec import Spec
 
-# A block should hold some megabytes, so that files are few, and take seconds, so that little is lost.
+# A block should hold enough that files are few and their overhead small (at 4 MB it takes as long as the
+# kernels of phase-10m), and take seconds at most, so that little is lost and all cores have work.
 BLOCK_BYTES = 16_000_000
-BLOCK_SECONDS = 10.0
+BLOCK_SECONDS = 5.0
 # Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
 # is written, in float64 whatever the store's dtype.
 WORKING_COPIES = 3
@@ -36,7 +38,7 @@ class Plan:
 
     @classmethod
     def of(cls, spec: Spec) -> "Plan":
-        """Cut a spec into blocks of about 4 MB and at most 10 s, as far as one seed allows."""
+        """Cut a spec into blocks of 16 MB and of some seconds at most, as far as one seed allows."""
         by_bytes, by_time = BLOCK_BYTES / bytes_per_seed(spec), BLOCK_SECONDS / max(_costs(spec))
         seeds = max(1, min(int(by_bytes), int(by_time), spec.seeds.size))
         return cls(spec, seeds)
@@ -150,18 +152,24 @@ def _costs(spec: Spec) -> list[float]:
 def seconds_per_seed(spec: Spec, method: str, shape: Architecture) -> float:
     """Estimate the time of all lam of one seed from the operations of the kernels.
 
-    Nanoseconds per exponential, per multiply-add and per draw as measured on one core of an AVX-512
-    server; within a factor of two elsewhere.
+    The nanoseconds are those of one core of an AVX-512 server at 4 GHz (`fastlin bench`), within a factor
+    of two from 2 to 32 units a layer; elsewhere they tell the order of magnitude.
     """
-    n, width = shape.n_i + shape.n_o, min(shape.n_h, max(shape.n_i, shape.n_o))
-    observing = 0.4 * (width * shape.n_i * shape.n_o + 4 * width**2 * n)
-    setup = 60e-6 + 2e-9 * n**3
+    small = shape.n * shape.width**2  # what eliminations and Gram matrices take
+    product = shape.rows_i * shape.rows_o * shape.width  # what the loss takes
+    start = 10.0 + 0.2 * small
+    setup = 400.0 + 2.0 * shape.m**2 * shape.wide + 10.0 * shape.n_h * (shape.n_i + shape.n_o)
     if method == "exact":
-        each = 6.0 * n * (width + 2) + 1.0 * n * width**2 + observing
-        return setup + 1e-9 * spec.lams.size * spec.times.size * each
-    steps = float(spec.times[-1] / spec.learning_rates[0])
-    step = 0.17 * 2 * n * width**2
-    return setup + 1e-9 * spec.lams.size * (steps * step + spec.times.size * observing)
+        way, _ = ways(spec.times)
+        marched = int(np.count_nonzero(way == Way.MARCH))
+        jump = 10.0 + 0.2 * small + 0.4 * shape.n * (shape.width + 2)
+        observed = 2.0 + 0.08 * small + 0.016 * product
+        each = start + (spec.times.size - marched) * jump + marched * observed
+    else:
+        steps = float(spec.times[-1] / spec.learning_rates[0])
+        each = start + 0.035 * small * steps + (0.05 * small + 0.016 * product) * spec.times.size
+    writing = 2.0 * bytes_per_seed(spec)
+    return 1e-9 * (setup + spec.lams.size * each + writing)
 
 
 def readable_size(count: float) -> str:

@@ -10,8 +10,9 @@ from fastlin import kernels
 from fastlin.kernels import Sizes, functions
 from fastlin.kernels.gradient_descent import step
 from fastlin.kernels.jit import jit
-from fastlin.kernels.lanes import WIDTH, Plain, traced
+from fastlin.kernels.lanes import Plain, traced
 from fastlin.kernels.random import Stream, philox, standard_normals, stream_key
+from fastlin.kernels.sizes import WIDTH
 from tests.networks import CLASSES
 
 ANY = Sizes(1, 1, 1)

@@ -13,7 +13,7 @@ from fastlin import kernels
 from fastlin.architecture import Architecture
 from fastlin.bench.rivals import Networks
 from fastlin.kernels import Row
-from fastlin.kernels.jit import Array, Codes
+from fastlin.kernels.jit import Array, Codes, Integers
 from fastlin.network import balanced_init
 from fastlin.task import random_regression
 
@@ -28,12 +28,12 @@ class Case:
         self.architecture = Architecture(*shape)
         self._seeds, self._lams, self.points = np.arange(seeds), lams, seeds * lams.size
         self._samples = max(10, self.architecture.n_i)
-        self._records = self.set_up()
+        self._records = self.set_up(self._seeds)
 
-    def set_up(self) -> Array:
-        """Draw and factorise the problems."""
+    def set_up(self, seeds: Integers) -> Array:
+        """Draw and factorise the problems of some seeds."""
         return kernels.draw_records(
-            self.architecture, self._seeds, self._samples, TARGET_SCALE, "gaussian", INIT_SCALE
+            self.architecture, seeds, self._samples, TARGET_SCALE, "gaussian", INIT_SCALE
         )
 
     def closed_form(self, times: Array) -> Callable[[], Array]:
@@ -51,12 +51,12 @@ class Case:
 
     def networks(self, count: int) -> Networks:
         """Return the first `count` points."""
-        points = islice(product(self._seeds, self._lams), count)
+        points = islice(product(self._seeds.tolist(), self._lams.tolist()), count)
         return Networks(*map(np.stack, zip(*(self._network(*point) for point in points), strict=True)))
 
     def _network(self, seed: int, lam: float) -> Networks:
-        task = random_regression(self.architecture, self._samples, TARGET_SCALE, int(seed))
-        net = balanced_init(self.architecture, float(lam), INIT_SCALE, int(seed))
+        task = random_regression(self.architecture, self._samples, TARGET_SCALE, seed)
+        net = balanced_init(self.architecture, lam, INIT_SCALE, seed)
         return Networks(task.sigma_yx, lam, task.loss_floor, net.w1, net.w2)
 
     def _room(self, times: int) -> tuple[Array, Codes]:

@@ -24,6 +24,7 @@ from fastlin.sweeps.running import local_threads
 
 Shape = tuple[int, int, int]
 
+RIVALS = ("numpy", "jax")
 RATE = 0.002  # of gradient descent, for which every architecture below converges
 DT, TIMES = 0.05, 101  # a uniform grid of short steps: those of the rivals lose digits in long ones
 LATE, LATEST = 90.0, 1e6
@@ -37,6 +38,8 @@ class Extent:
     seeds: int = 160
     lams: int = 64
     steps: int = 1000
+    repeats: int = 3  # of all that, as waking a thread up takes as long as some of it
+    problems: int = 2000  # drawn and factorised
     stack: int = 1024  # networks of NumPy at a time, and of JAX on each core
     alone: int = 8  # networks of NumPy one at a time
     rival_steps: int = 200
@@ -50,7 +53,9 @@ class Program:
     small: Sequence[Shape] = ((2, 2, 4), (4, 2, 4), (6, 2, 6), (4, 4, 4), (8, 4, 8), (16, 4, 16))
     large: Sequence[Shape] = ((100, 10, 100), (784, 64, 10))
     each_small: Extent = Extent()
-    each_large: Extent = Extent(seeds=4, lams=16, steps=100, stack=4, alone=1, rival_steps=50, rounds=3)
+    each_large: Extent = Extent(
+        seeds=4, lams=16, steps=100, repeats=1, problems=16, stack=4, alone=1, rival_steps=50, rounds=3
+    )
     preset: str = "phase-10m"
     preset_seeds: Sequence[int] = (139, 1389, 13889)
     preset_rounds: int = 3
@@ -114,7 +119,7 @@ class _Architecture:
 
     def closed_form(self) -> tuple[float, dict[str, Any]]:
         """Return the peak in GFLOPS, and ns per configuration and time with what it is compared with."""
-        times = DT * np.arange(TIMES)
+        times = DT * np.arange(TIMES, dtype=np.float64)
         seconds = self._versus(
             partial(self._case.closed_form, times),
             TIMES,
@@ -138,7 +143,8 @@ class _Architecture:
 
     def set_up(self) -> tuple[float, dict[str, Any]]:
         """Return the peak in GFLOPS, and us per problem drawn and factorised."""
-        runs = {"peak": _peak(), "one": Run(self._case.set_up, self._extent.seeds)}
+        problems = np.arange(self._extent.problems)
+        runs = {"peak": _peak(), "one": Run(partial(self._case.set_up, problems), problems.size)}
         seconds = alternate(runs, self._extent.rounds)
         return 1e-9 / seconds["peak"], {"us": 1e6 * seconds["one"]}
 
@@ -151,23 +157,24 @@ class _Architecture:
         rival_units: int,
     ) -> dict[str, float]:
         """Return seconds per unit of one network: ours on one core and on all, and of rivals."""
-        points, cores, stack = self._case.points, self._cores, self._stack
-        ours = [prepare() for _ in range(cores)]
+        extent, cores, stack = self._extent, self._cores, self._stack
+        units *= self._case.points * extent.repeats
+        ours = [partial(_repeat, prepare(), extent.repeats) for _ in range(cores)]
         with ThreadPoolExecutor(cores) as pool:
             runs = {
                 "peak": _peak(),
-                "one": Run(ours[0], points * units),
-                "all": Run(lambda: list(pool.map(lambda run: run(), ours)), cores * points * units),
+                "one": Run(ours[0], units),
+                "all": Run(lambda: list(pool.map(lambda run: run(), ours)), cores * units),
             }
             if "numpy" in self._against:
-                few, alone = stack.part(slice(self._extent.stack)), range(self._extent.alone)
+                few, alone = stack.part(slice(extent.stack)), range(extent.alone)
                 runs["numpy"] = Run(lambda: numpy(few), len(few.lam) * rival_units)
                 runs["numpy_single"] = Run(
                     lambda: [numpy(few.part(index)) for index in alone], len(alone) * rival_units
                 )
             if "jax" in self._against:
                 runs["jax"] = Run(lambda: jax(stack), len(stack.lam) * rival_units)
-            return alternate(runs, self._extent.rounds)
+            return alternate(runs, extent.rounds)
 
     def _ratios(self, seconds: dict[str, float]) -> dict[str, float | None]:
         """Return how often faster than each rival: NumPy on one core, JAX on all."""
@@ -181,6 +188,11 @@ class _Architecture:
             "vs_jax": ratio("jax", "all"),
             "cores_over_one": ratio("one", "all"),
         }
+
+
+def _repeat(run: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        run()
 
 
 def _peak() -> Run:

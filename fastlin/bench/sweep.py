@@ -82,7 +82,9 @@ def _run(preset: str, seeds: int, place: Path) -> _Outcome:
         output.seek(0)
         errors.seek(0)
         if process.returncode != 0:
-            raise StoppedError(f"the sweep of {preset} ended with {process.returncode}: {errors.read().strip()}")
+            raise StoppedError(
+                f"the sweep of {preset} ended with {process.returncode}: {errors.read().strip()}"
+            )
         report = json.load(output)
     shutil.rmtree(place)
     return _Outcome(report, seconds, peak)

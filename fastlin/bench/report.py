@@ -1,0 +1,107 @@
+"""The table that people read, and its place in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastlin.errors import InputError
+
+START, END = "<!-- bench -->", "<!-- /bench -->"
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return the figures of `measure` as Markdown."""
+    machine, sweep = figures["machine"], figures["sweep"]
+    packages = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {packages}. "
+        f"One core does {figures['fma_gflops']:.0f} GFLOPS of fused multiply-adds in float64.",
+        "",
+        *_rows(
+            ["gradient descent", "ns per step", "of the peak", *_RATIOS],
+            {
+                name: [_number(row["ns_per_step"]), _percent(row["peak_fraction"]), *_ratios(row)]
+                for name, row in figures["gradient_descent"].items()
+            },
+        ),
+        "",
+        *_rows(
+            ["closed form", "ns per time of a grid", "one late time", "t = inf", *_RATIOS],
+            {
+                name: [*(_number(row[key]) for key in ("ns_per_point", "ns_late", "ns_inf")), *_ratios(row)]
+                for name, row in figures["closed_form"].items()
+            },
+        ),
+        "",
+        *_rows(
+            ["set-up", "us per seed"],
+            {name: [_number(row["us"])] for name, row in figures["setup"].items()},
+        ),
+        "",
+        f"`fastlin run {sweep['preset']}`: {sweep['configurations']:,} configurations in "
+        f"{sweep['seconds']:.1f} s, {sweep['start_up_seconds']:.1f} s of it start-up, with "
+        f"{sweep['peak_rss_mb']:.0f} MB of memory; from the first block to the last, cores spend "
+        f"{sweep['kernel_fraction']:.0%} of their time in kernels.",
+    ]
+    return "\n".join(lines)
+
+
+# Keys of ratios and what the table calls them.
+_RATIOS = {
+    "NumPy, stacked": "vs_numpy",
+    "NumPy, one by one": "vs_numpy_single",
+    "JAX": "vs_jax",
+    "all cores": "cores_over_one",
+}
+
+
+def _rows(head: list[str], rows: dict[str, list[str]]) -> list[str]:
+    widths = [
+        max(map(len, column))
+        for column in zip(head, *([name, *row] for name, row in rows.items()), strict=True)
+    ]
+
+    def line(cells: list[str]) -> str:
+        padded = (f"{cell:<{size}}" for cell, size in zip(cells, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    return [
+        line(head),
+        f"|{'|'.join('-' * (size + 2) for size in widths)}|",
+        *(line([name, *row]) for name, row in rows.items()),
+    ]
+
+
+def _ratios(row: dict[str, Any]) -> list[str]:
+    return [f"{_number(row[key])}x" if row[key] is not None else "" for key in _RATIOS.values()]
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def place(path: Path) -> tuple[str, str]:
+    """Return what stands before and after the table in a file.
+
+    Raises
+    ------
+    InputError
+        If the file does not mark one place for it.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, found, rest = text.partition(START)
+    _, closed, after = rest.partition(END)
+    if not found or not closed:
+        raise InputError(f"{path} has no place for the table; needed are the lines {START} and {END}")
+    return before + START, END + after
+
+
+def update(path: Path, figures: dict[str, Any]) -> None:
+    """Write the table to its place in a file."""
+    before, after = place(path)
+    path.write_text(f"{before}\n{table(figures)}\n{after}", encoding="utf-8")
