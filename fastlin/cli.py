@@ -58,7 +58,7 @@ def run(
     store: Annotated[str, typer.Option("--store", metavar="PATH", help="Where the results go.")],
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", help="Use N processes instead of threads, one per core."),
+        typer.Option("--workers", metavar="N", help="Use N processes instead of threads of this one."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with a store that is there.")
@@ -104,11 +104,12 @@ def plan(
 ) -> None:
     """Tell what a sweep would take: points, blocks, bytes, files, time. Touches nothing."""
     from fastlin.sweeps.plan import Plan, readable_size
-    from fastlin.sweeps.running import checked_workers
+    from fastlin.sweeps.running import blocks_at_once, checked_workers
     from fastlin.sweeps.spec import Spec
 
     loaded = Spec.load(spec)
     cut, cores = Plan.of(loaded), checked_workers(workers)
+    memory = cut.block_memory * blocks_at_once(workers)
     content = {
         "name": loaded.name,
         "points": loaded.points,
@@ -118,7 +119,7 @@ def plan(
         "seeds_per_block": cut.seeds_per_block,
         "bytes": cut.bytes,
         "files": cut.files,
-        "memory_bytes": cut.block_memory * cores,
+        "memory_bytes": memory,
         "workers": cores,
         "seconds": cut.seconds(cores),
         "spec": loaded.to_dict(),
@@ -128,7 +129,7 @@ def plan(
         f"{loaded.name}: {loaded.points:,} points ({dims}), each at {loaded.times.size} times\n"
         f"blocks: {cut.block_count:,} of {cut.seeds_per_block} seeds\n"
         f"store: {readable_size(cut.bytes)} in {cut.files:,} files\n"
-        f"memory: {readable_size(cut.block_memory * cores)} for blocks on {cores} cores\n"
+        f"memory: {readable_size(memory)} for blocks on {cores} cores\n"
         f"time: about {cut.seconds(cores):.2g} s on {cores} cores"
     )
     _say(content, text, as_json)

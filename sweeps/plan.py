@@ -119,7 +119,7 @@ class Plan:
                 dtype=spec.dtype,
             )
 
-    def check_resources(self, path: str, workers: int, memory: int, done: int = 0) -> None:
+    def check_resources(self, path: str, at_once: int, memory: int, done: int = 0) -> None:
         """Raise if the disk or the memory cannot hold what is still to be computed."""
         folder = Path(path).absolute()
         while not folder.exists():
@@ -131,9 +131,9 @@ class Plan:
                 f"the sweep needs {readable_size(needed)} more on the disk of {path}, which has "
                 f"{readable_size(free)} free; choose another place, float32, fewer times or seeds"
             )
-        if self.block_memory * workers > memory:
+        if self.block_memory * at_once > memory:
             raise InputError(
-                f"{workers} blocks at a time need {readable_size(self.block_memory * workers)} of memory and "
+                f"{at_once} blocks at a time need {readable_size(self.block_memory * at_once)} of memory and "
                 f"{readable_size(memory)} are there; use fewer workers, times or lam"
             )
 
