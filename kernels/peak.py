@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.kernels.jit import jit
+from fastlin.kernels.jit import Array, jit
 from fastlin.kernels.lanes import Registers, fma, traced
 from fastlin.kernels.sizes import WIDTH, Known
 
@@ -27,10 +27,12 @@ def _multiply_add(code: Any, _: Any, numbers: Any, rounds: Any) -> None:
 
 
 @jit
-def _multiply_add_all(nothing: Known, numbers: Any, rounds: int) -> None:
+def _multiply_add_all(nothing: Known, numbers: Array, rounds: int) -> None:
     _multiply_add(nothing, numbers, rounds)
 
 
-def multiply_add(rounds: int) -> None:
-    """Do `rounds` times FLOPS_PER_ROUND floating-point operations on one core, from registers."""
-    _multiply_add_all(Known(None), np.full(_CHAINS * WIDTH, 0.5), rounds)
+def multiply_add(rounds: int) -> Array:
+    """Take numbers x = 1/2 to (x + 1) / 2 `rounds` times, FLOPS_PER_ROUND operations each; return them."""
+    numbers = np.full(_CHAINS * WIDTH, 0.5)
+    _multiply_add_all(Known(None), numbers, rounds)
+    return numbers

@@ -8,6 +8,7 @@ from fastlin.kernels.closed_form import closed_form as closed_form_of_lanes
 from fastlin.kernels.closed_form import follow as follow_lanes
 from fastlin.kernels.gradient_descent import gradient_descent as gradient_descent_of_lanes
 from fastlin.kernels.jit import Array, Codes, Integers
+from fastlin.kernels.points import padded
 from fastlin.kernels.sizes import WIDTH, Given, Sizes
 
 
@@ -19,6 +20,7 @@ def closed_form(
     records: `Record` of S seeds; lam (L,); times (T,), any order, inf allowed; rows (R,) codes of `Row`.
     Writes out (R, padded(S L), T) and status (padded(S L),), points seed by seed.
     """
+    _check_room(len(records) * lam.size, out, status)
     run = closed_form_of_lanes if sizes.fits_lanes else large.closed_form
     run(sizes, records, lam, times, rows, out, status)
 
@@ -37,8 +39,16 @@ def gradient_descent(
 
     As `closed_form`, for steps (T,) ascending; NaN from the first recorded step at which a run has diverged.
     """
+    _check_room(len(records) * lam.size, out, status)
     run = gradient_descent_of_lanes if sizes.fits_lanes else large.gradient_descent
     run(sizes, records, lam, learning_rate, steps, rows, out, status)
+
+
+def _check_room(points: int, out: Array, status: Codes) -> None:
+    """Raise where compiled code would write past the end of an array."""
+    needed = padded(points)
+    if out.shape[1] < needed or status.size < needed:
+        raise ValueError(f"out {out.shape} and status {status.shape} need room for {needed} points")
 
 
 def follow(sizes: Given, lam: Array, s: Array, q0: Array, times: Array) -> Paths:

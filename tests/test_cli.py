@@ -41,6 +41,18 @@ def run(monkeypatch, capsys, tmp_path):
     return call
 
 
+def test_bench_says_what_is_wrong_before_it_measures(run, tmp_path):
+    code, _, err = run("bench", "--against", "jax,nunpy")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--against is 'nunpy'; did you mean 'numpy'? allowed: numpy, jax" in err
+    (tmp_path / "page.md").write_text("nothing")
+    code, _, err = run("bench", "--update", "page.md")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "page.md has no place for the table" in err
+    code, _, err = run("bench", "--update", "none.md")
+    assert (code, err) == (1, "fastlin: none.md: No such file or directory\n")
+
+
 def test_run_status_plot_and_run_again(run, tmp_path):
     code, out, err = run("run", "small.toml", "--store", "s.zarr", "--plot", "s.png")
     assert code == 0

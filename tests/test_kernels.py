@@ -162,6 +162,15 @@ def test_times_do_not_touch_each_other(count):
         assert np.array_equal(alone[:, :, 0], together[:, :, index])
 
 
+def test_outputs_that_are_too_small_are_refused():
+    """Whole vectors are written, so one point needs the room of all lanes."""
+    out, status = np.empty((1, 1, 1)), np.empty(1, np.uint8)
+    with pytest.raises(ValueError, match=f"need room for {kernels.padded(1)} points"):
+        kernels.closed_form(
+            Sizes(4, 2, 4), records((4, 2, 4), [0]), np.zeros(1), np.ones(1), np.array([0]), out, status
+        )
+
+
 def test_diverging_runs_are_coded():
     rows, steps = np.array([Row.LOSS, Row.KERNEL_DISTANCE]), np.array([0, 10, 400])
     out, status = gradient_descent((4, 2, 4), records((4, 2, 4), [1]), [0.0, 200.0], 0.02, steps, rows)

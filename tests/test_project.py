@@ -96,7 +96,8 @@ import numpy as np
 from fastlin import kernels
 from fastlin.kernels.closed_form import _solve_all
 sizes = kernels.Sizes(2, 1, 2)
-out, status = np.empty((1, 8, 1)), np.empty(8, np.uint8)
+room = kernels.padded(1)
+out, status = np.empty((1, room, 1)), np.empty(room, np.uint8)
 record = np.full((1, kernels.Record(sizes).length), 0.5)
 kernels.closed_form(sizes, record, np.array([2.0]), np.array([0.1]), [0], out, status)
 print(out[0, 0, 0], sum(_solve_all.stats.cache_hits.values()))

@@ -1,0 +1,131 @@
+"""The benchmark: that rivals compute the same, that flops are counted, and what is reported."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin.bench import measure, report, rivals
+from fastlin.bench.case import Case
+from fastlin.bench.flops import flops_per_step
+from fastlin.bench.timing import Run, alternate
+from fastlin.kernels import Sizes
+from fastlin.kernels.peak import multiply_add
+from tests.networks import CLASSES
+
+RATE, STEPS, DT, TIMES = 0.002, 40, 0.05, 21
+LAMS = np.array([-3.0, 0.5, 2.0])
+
+
+@pytest.fixture(params=CLASSES.values(), ids=CLASSES)
+def case(request):
+    return Case(request.param, seeds=2, lams=LAMS)
+
+
+def agree(found, expected):
+    assert np.asarray(found).shape == expected.shape
+    assert np.allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_numpy_computes_the_same(case):
+    descended = case.gradient_descent(RATE, STEPS)()
+    solved = case.closed_form(DT * np.arange(TIMES))()
+    stack = case.networks(case.points)
+    agree(rivals.numpy_descent(stack, RATE, STEPS), descended)
+    agree(rivals.numpy_closed_form(stack, DT, TIMES), solved)
+    for point in range(case.points):
+        alone = stack.part(point)
+        agree(rivals.numpy_descent(alone, RATE, STEPS), descended[point])
+        agree(rivals.numpy_closed_form(alone, DT, TIMES), solved[point])
+
+
+def test_jax_computes_the_same():
+    pytest.importorskip("jax")
+    with rivals.Jax(2) as jax:
+        for shape in ((4, 2, 4), (5, 3, 2)):
+            case = Case(shape, seeds=3, lams=LAMS)
+            stack = case.networks(case.points)
+            agree(jax.descent(stack, RATE, STEPS), case.gradient_descent(RATE, STEPS)())
+            agree(jax.closed_form(stack, DT, TIMES), case.closed_form(DT * np.arange(TIMES))())
+
+
+@pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
+def test_flops_are_those_of_the_gram_form(shape):
+    """Two Gram matrices, the target in the planes, and one product with a Gram matrix for each row."""
+    sizes = Sizes(*shape)
+    entries = sizes.width * (sizes.width + 1) // 2
+    grams = sum(entries * (2 * rows - 1) for rows in (sizes.rows_i, sizes.rows_o))
+    targets = 2 * (2 * sizes.m) * sizes.width
+    products = 2 * sizes.n * sizes.width**2
+    assert flops_per_step(sizes) == grams + targets + products
+
+
+def test_the_peak_is_that_of_real_work():
+    assert (multiply_add(30) == 1 - 0.5**31).all()
+
+
+def test_runs_take_turns():
+    order = []
+    runs = {name: Run(lambda name=name: order.append(name), 2.0) for name in "ab"}
+    seconds = alternate(runs, rounds=3)
+    assert "".join(order) == "ab" * 4
+    assert all(0 < value < 1 for value in seconds.values())
+
+
+@pytest.fixture(scope="module")
+def figures():
+    tiny = measure.Extent(
+        seeds=2, lams=4, steps=3, repeats=1, problems=3, stack=4, alone=2, rival_steps=2, rounds=2
+    )
+    program = measure.Program(
+        small=((4, 2, 4),),
+        large=((40, 34, 40),),
+        each_small=tiny,
+        each_large=tiny,
+        preset_seeds=(1, 2),
+        preset_rounds=1,
+    )
+    said = []
+    result = measure.measure(program, ("numpy",), said.append)
+    assert said[0] == "gradient_descent 4-2-4"
+    return result
+
+
+def test_figures(figures):
+    assert json.loads(json.dumps(figures)) == figures
+    descent, solution = figures["gradient_descent"], figures["closed_form"]
+    assert list(descent) == list(solution) == list(figures["setup"]) == ["4-2-4", "40-34-40"]
+    assert figures["fma_gflops"] > 0.5
+    for row in descent.values():
+        assert row["ns_per_step"] > 0
+        assert row["vs_numpy"] > 0
+        assert row["vs_jax"] is None
+    assert 0 < descent["4-2-4"]["peak_fraction"] < 1.2
+    assert descent["40-34-40"]["peak_fraction"] is None  # BLAS does other operations than were counted
+    for row in solution.values():
+        assert min(row[key] for key in ("ns_per_point", "ns_late", "ns_inf", "vs_numpy_single")) > 0
+    assert all(row["us"] > 0 for row in figures["setup"].values())
+    sweep = figures["sweep"]
+    assert sweep["configurations"] == 4 * 2 * 180
+    assert sweep["configurations_per_second"] == sweep["configurations"] / sweep["seconds"]
+    assert 0 < sweep["kernel_fraction"] < 1
+    assert sweep["peak_rss_mb"] > 50
+    assert sweep["start_up_seconds"] < sweep["seconds"]
+    assert list(sweep["scaling"]) == ["1", "2"]
+
+
+def test_the_table_takes_its_place(figures, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
+    report.update(page, figures)
+    report.update(page, figures)
+    text = page.read_text()
+    assert text.startswith(f"before\n{report.START}\n")
+    assert text.endswith(f"{report.END}\nafter\n")
+    assert "old" not in text
+    assert text.count("| 40-34-40") == 3
+    assert "1,440 configurations" in text
+    page.write_text("no place")
+    with pytest.raises(fl.InputError, match="has no place for the table"):
+        report.update(page, figures)
