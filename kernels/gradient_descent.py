@@ -55,6 +55,12 @@ def _shrunk(code: Any, value: Any, row: Any, matrix: Any, h: Any) -> Any:
     return rest.now
 
 
+def _walk(code: Any, memory: Any, steps: Any) -> None:
+    room = DYNAMICS.open(code, memory)
+    for _ in code.loop(0, steps):
+        step(code, room.state, room.scaled)
+
+
 @traced(lams="", health="")
 def _descend_vector(
     code: Any,
@@ -88,8 +94,7 @@ def _descend_vector(
     target = Spread(out, [points[lane] * strides.size for lane in range(WIDTH)])
     doubt, poison = code.variable(0.0), code.variable(0.0)
     for index in code.loop(0, strides.size):
-        for _ in code.loop(0, strides[index]):
-            step(code, room.state, room.scaled)
+        code.call(_walk, work, strides[index])
         size = code.variable(0.0)
         for i in code.loop(0, sizes.n):
             for h in code.columns(0, sizes.width):

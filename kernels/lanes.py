@@ -318,20 +318,24 @@ class Code:
         builder.cbranch(builder.icmp_signed("<", following, end), body, after)
         builder.position_at_end(after)
 
-    def call(self, part: Callable[[Code, Numbers], None], memory: Numbers) -> None:
-        """Write `part` as a function of its own, and a call of it on `memory`.
+    def call(self, part: Callable[..., None], memory: Numbers, *indices: Index) -> None:
+        """Write `part` as a function of its own, and a call of it on `memory` and `indices`.
 
-        Within one large function LLVM would load what a loop needs ahead of it, and spill it at once.
+        Within one large function LLVM would load what a loop needs ahead of it, and spill it at once. What
+        a part spills is aligned: across two cache lines it would take twice as long.
         """
         module = self.builder.module
-        kind = ir.FunctionType(ir.VoidType(), [memory.pointer.type])
+        arguments = [memory.pointer, *(index.value for index in indices)]
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
         function = ir.Function(module, kind, module.get_unique_name("part"))
         function.linkage = "internal"
         function.attributes.add("noinline")
+        function.attributes.alignstack = 8 * WIDTH
         inner = Code(self.context, ir.IRBuilder(function.append_basic_block("entry")), self.sizes)
-        part(inner, Numbers(inner, function.args[0]))
+        pointer, *numbers = function.args
+        part(inner, Numbers(inner, pointer), *(Index(inner, number) for number in numbers))
         inner.builder.ret_void()
-        self.builder.call(function, [memory.pointer])
+        self.builder.call(function, arguments)
 
     def when(self, mask: Mask) -> Iterator[None]:
         """Write a branch around what the `for` that takes this does: skipped where no lane needs it."""
