@@ -370,7 +370,8 @@ class Code:
         if self.sizes.unrolled:
             return Registers(self, shape)
         room = ir.ArrayType(DOUBLE, WIDTH * int(np.prod(shape)))
-        start = cgutils.alloca_once(self.builder, room)
+        with self.builder.goto_entry_block():  # not Numba's, which clears it: minutes to compile
+            start = self.builder.alloca(room)
         return Memory(self, self.builder.bitcast(start, DOUBLE.as_pointer()), shape)
 
 
