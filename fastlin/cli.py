@@ -311,7 +311,7 @@ def main() -> NoReturn:
     except Exception as error:
         _explain(error)
     if code == INTERRUPTED:
-        _fail(STOPPED, INTERRUPTED)
+        _fail("stopped", INTERRUPTED)
     sys.exit(code)
 
 

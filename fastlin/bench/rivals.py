@@ -8,6 +8,7 @@ time, or on stacks (`numpy.matmul` and LAPACK go through the matrices of a stack
 from __future__ import annotations
 
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from importlib import import_module
@@ -145,6 +146,7 @@ class Jax:
 
 def _take_core(taken: Any) -> None:
     """Keep this process on a core of its own, before JAX counts the cores it may use."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent that a Ctrl-C is meant for
     if hasattr(os, "sched_setaffinity"):
         with taken.get_lock():
             cores = sorted(os.sched_getaffinity(0))
