@@ -1,5 +1,7 @@
 """What a store holds, read from the store alone."""
 
+import math
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 
 from fastlin.kernels import Status
 from fastlin.sweeps import store
+
+SLAB_POINTS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,15 @@ def tally(path: str) -> Tally:
     status = store.read_status(path)
     counts = np.zeros(len(Status), dtype=np.int64)
     complete, blocks = set(), 0
-    # One architecture at a time: zarr reads its chunks side by side, and memory stays small.
-    for architecture in range(status.shape[0]):
-        slab = _read(status, architecture)
-        counts += np.bincount(slab.ravel(), minlength=len(Status))[: len(Status)]
-        for start in np.ndindex(*(-(-n // c) for n, c in zip(slab.shape, status.chunks, strict=True))):
-            corner = tuple(i * c for i, c in zip(start, status.chunks, strict=True))
-            part = slab[tuple(slice(a, a + c) for a, c in zip(corner, status.chunks, strict=True))]
+    for slab in _slabs(status):
+        values = _read(status, slab)
+        for part in _chunks(values.shape, status.chunks):
+            found = np.bincount(values[part].ravel(), minlength=len(Status))[: len(Status)]
+            counts += found
             blocks += 1
-            if (part != Status.PENDING).all():
-                complete.add((architecture, *corner[1:]))
+            if not found[Status.PENDING]:
+                inside = (piece.start for piece in part)
+                complete.add(tuple(whole.start + start for whole, start in zip(slab, inside, strict=True)))
     return Tally(
         ok=int(counts[Status.OK]),
         diverged=int(counts[Status.DIVERGED]),
@@ -62,15 +65,30 @@ def tally(path: str) -> Tally:
     )
 
 
-def _read(status: "zarr.Array[Any]", architecture: int) -> NDArray[np.uint8]:
-    """Return the status of one architecture; a chunk that cannot be read marks nothing as done."""
+def _chunks(shape: tuple[int, ...], chunk: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Cut an array into chunks."""
+    for index in np.ndindex(*(-(-size // step) for size, step in zip(shape, chunk, strict=True))):
+        spans = zip(index, chunk, shape, strict=True)
+        yield tuple(slice(i * step, min((i + 1) * step, size)) for i, step, size in spans)
+
+
+def _slabs(status: "zarr.Array[Any]") -> Iterator[tuple[slice, ...]]:
+    """Cut the points into slabs of many chunks, which zarr reads side by side, and of bounded size."""
+    _, *others, _, lams = status.shape
+    seeds = status.chunks[-2]
+    count = max(1, SLAB_POINTS // (math.prod(others) * seeds * lams))
+    yield from _chunks(status.shape, (1, *others, count * seeds, lams))
+
+
+def _read(status: "zarr.Array[Any]", slab: tuple[slice, ...]) -> NDArray[np.uint8]:
+    """Return the status of a slab; a chunk that cannot be read marks nothing as done."""
     try:
-        return np.asarray(status[architecture : architecture + 1])
+        return np.asarray(status[slab])
     except (ValueError, OSError):  # a checksum that does not fit, a truncated file
-        slab = np.full((1, *status.shape[1:]), Status.PENDING, dtype=np.uint8)
-        counts = (-(-n // c) for n, c in zip(slab.shape, status.chunks, strict=True))
-        for index in np.ndindex(*counts):
-            part = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, status.chunks, strict=True))
+        values = np.full([part.stop - part.start for part in slab], Status.PENDING, dtype=np.uint8)
+        for part in _chunks(values.shape, status.chunks):
+            spans = zip(slab, part, strict=True)
+            there = tuple(slice(whole.start + p.start, whole.start + p.stop) for whole, p in spans)
             with suppress(ValueError, OSError):
-                slab[part] = status[slice(architecture, architecture + 1), *part[1:]]
-        return slab
+                values[part] = status[there]
+        return values

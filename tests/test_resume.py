@@ -15,7 +15,8 @@ import pytest
 import zarr
 
 import fastlin as fl
-from fastlin.sweeps import running
+from fastlin.sweeps import plan, running, tally
+from fastlin.sweeps.spec import Spec
 from tests import sweeping
 from tests.sweeping import content, marks
 
@@ -34,6 +35,23 @@ def test_only_blocks_without_their_mark_are_computed(swept, tmp_path, monkeypatc
     assert report.computed_blocks == 2
     assert content(path) == content(swept)
     assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
+
+
+def test_counts_do_not_depend_on_how_a_store_is_read(tmp_path, monkeypatch):
+    """Read whole, or a chunk at a time as a store that is larger than memory would be."""
+    spec, path = Spec.from_dict(sweeping.spec()), tmp_path / "cut.zarr"
+    monkeypatch.setattr(plan, "BLOCK_BYTES", 4 * plan.bytes_per_seed(spec))
+    assert fl.run_sweep(spec, path).blocks == 12
+    for gone in ("0/0/0/0", "1/1/1/0"):
+        (path / "status" / "c" / gone).unlink()
+    damaged = path / "status" / "c" / "2" / "0" / "1" / "0"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    whole = tally.tally(str(path))
+    assert (whole.blocks, whole.pending, whole.ok) == (12, (4 + 2 + 2) * 5, 180 - 40)
+    lost = {(0, 0, 0, 0), (1, 1, 4, 0), (2, 0, 4, 0)}
+    assert whole.complete == {(a, i, 4 * s, 0) for a, i, s in np.ndindex(3, 2, 2)} - lost
+    monkeypatch.setattr(tally, "SLAB_POINTS", 1)
+    assert tally.tally(str(path)) == whole
 
 
 LONG = """
