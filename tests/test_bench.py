@@ -75,9 +75,7 @@ def test_runs_take_turns():
 
 @pytest.fixture(scope="module")
 def figures():
-    tiny = measure.Extent(
-        seeds=2, lams=4, steps=3, repeats=1, problems=3, stack=4, alone=2, rival_steps=2, rounds=2
-    )
+    tiny = measure.Extent(seeds=2, lams=4, steps=3, problems=3, stack=4, alone=2, rival_steps=2, rounds=2)
     program = measure.Program(
         small=((4, 2, 4),),
         large=((40, 34, 40),),
