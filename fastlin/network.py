@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, array, choice, instance, real, whole
-from fastlin.kernels import INIT_POWER, balanced_scales
+from fastlin.kernels import INIT_POWER, Factors, balanced_scales, factorise
 from fastlin.kernels.jit import Array
-from fastlin.kernels.problems import Factors, draw_product, factorise
+from fastlin.kernels.problems import draw_product
 from fastlin.kernels.random import MAX_SEED, Stream, generator
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE, Task
 

@@ -3,16 +3,18 @@
 The road through it: `random` and `problems` set up what a seed needs (`Record`), `closed_form` and
 `gradient_descent` run points (seed, lam) through it. What these do to a vector of eight networks is written
 as plain Python on `lanes`, one step to a file: `balance`, `eigenbasis`, `echelon`, `evolution`,
-`observables`; `singular`, `reflections` and `functions` are the arithmetic below.
+`march`, `observables`; `gram`, `singular`, `reflections` and `functions` are the arithmetic below. Networks
+too large for that go through `large_problems` and `large`, on BLAS and LAPACK; `tiers` chooses. `peak` is
+what a core can do at most.
 """
 
 from fastlin.kernels.balance import balanced_scales
 from fastlin.kernels.codes import Row, Status
 from fastlin.kernels.gradient_descent import BLOW_UP, descend
 from fastlin.kernels.points import padded
-from fastlin.kernels.problems import INIT_POWER, Factors, draw_records
+from fastlin.kernels.problems import INIT_POWER, Factors
 from fastlin.kernels.sizes import Record, Sizes
-from fastlin.kernels.tiers import closed_form, follow, gradient_descent
+from fastlin.kernels.tiers import closed_form, draw_records, factorise, follow, gradient_descent
 
 __all__ = [
     "BLOW_UP",
@@ -26,6 +28,7 @@ __all__ = [
     "closed_form",
     "descend",
     "draw_records",
+    "factorise",
     "follow",
     "gradient_descent",
     "padded",

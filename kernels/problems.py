@@ -96,13 +96,19 @@ def target_floor(seed: int, sizes: Sizes, n_samples: int, target_scale: float) -
 
 def draw_product(kind: str, seed: int, sizes: Sizes, n_samples: int | None) -> Array:
     """Draw the unbalanced product W2 W1 (N_o, N_i) at init_scale 1, for the kinds that are drawn."""
-    n_i, n_h, n_o = sizes.n_i, sizes.n_h, sizes.n_o
-    numbers = standard_normals(_STREAMS[kind], seed, sizes, _init_draws(kind, sizes))
     if kind == "gaussian":
-        w1, w2 = numbers[: n_h * n_i].reshape(n_h, n_i), numbers[n_h * n_i :].reshape(n_o, n_h)
+        w1, w2 = draw_weights(seed, sizes)
         return w2 @ w1
     assert n_samples is not None
-    return target_unit(n_o, n_samples, 1.0) * numbers.reshape(n_o, n_i)
+    numbers = standard_normals(_STREAMS[kind], seed, sizes, _init_draws(kind, sizes))
+    return target_unit(sizes.n_o, n_samples, 1.0) * numbers.reshape(sizes.n_o, sizes.n_i)
+
+
+def draw_weights(seed: int, sizes: Sizes) -> tuple[Array, Array]:
+    """Draw raw Gaussian weights W1 (N_h, N_i) and W2 (N_o, N_h) at init_scale 1."""
+    numbers = standard_normals(_STREAMS["gaussian"], seed, sizes, _init_draws("gaussian", sizes))
+    first, second = np.split(numbers, [sizes.n_h * sizes.n_i])
+    return first.reshape(sizes.n_h, sizes.n_i), second.reshape(sizes.n_o, sizes.n_h)
 
 
 _STREAMS = {"gaussian": Stream.INIT_GAUSSIAN, "random_regression": Stream.INIT_REGRESSION}
@@ -329,10 +335,7 @@ def draw_records(
     init_kind: str,
     init_scale: float,
 ) -> Array:
-    """Return the records (S, length) of the problems of `seeds` under one architecture and init_scale.
-
-    Lanes do not touch each other, so the bits do not depend on a seed's neighbours.
-    """
+    """Do what `tiers.draw_records` says, in lanes, which do not touch each other."""
     records = np.empty((seeds.size, Record(sizes).length))
     _set_up(
         sizes,
@@ -364,10 +367,7 @@ def _factorise(sizes: Sizes, work: Array) -> None:
 
 
 def factorise(product: Array, n_h: int) -> Factors:
-    """Return the singular vectors of a product W2 W1 (N_o, N_i) that N_h hidden units reach.
-
-    The very ones that `draw_records` takes, also where they are any completion of an orthonormal basis.
-    """
+    """Do what `tiers.factorise` says, in lanes."""
     sizes = Sizes(product.shape[1], n_h, product.shape[0])
     work = SETUP.allocate(sizes)
     views = SETUP.views(sizes, work)

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from fastlin.kernels import large
+from fastlin.kernels import large, large_problems, problems
 from fastlin.kernels.closed_form import Paths
 from fastlin.kernels.closed_form import closed_form as closed_form_of_lanes
 from fastlin.kernels.closed_form import follow as follow_lanes
 from fastlin.kernels.gradient_descent import gradient_descent as gradient_descent_of_lanes
 from fastlin.kernels.jit import Array, Codes, Integers
 from fastlin.kernels.points import padded
+from fastlin.kernels.problems import Factors
 from fastlin.kernels.sizes import WIDTH, Given, Sizes
 
 
@@ -42,6 +43,31 @@ def gradient_descent(
     _check_room(len(records) * lam.size, out, status)
     run = gradient_descent_of_lanes if sizes.fits_lanes else large.gradient_descent
     run(sizes, records, lam, learning_rate, steps, rows, out, status)
+
+
+def draw_records(
+    sizes: Sizes,
+    seeds: Integers,
+    n_samples: int,
+    target_scale: float,
+    init_kind: str,
+    init_scale: float,
+) -> Array:
+    """Return the records (S, length) of the problems of `seeds` under one architecture and init_scale.
+
+    The bits do not depend on a seed's neighbours.
+    """
+    draw = problems.draw_records if sizes.fits_setup else large_problems.draw_records
+    return draw(sizes, seeds, n_samples, target_scale, init_kind, init_scale)
+
+
+def factorise(product: Array, n_h: int) -> Factors:
+    """Return the singular vectors of a product W2 W1 (N_o, N_i) that N_h hidden units reach.
+
+    The very ones that `draw_records` takes, also where they are any completion of an orthonormal basis.
+    """
+    fits = Sizes(product.shape[1], n_h, product.shape[0]).fits_setup
+    return (problems.factorise if fits else large_problems.factorise)(product, n_h)
 
 
 def _check_room(points: int, out: Array, status: Codes) -> None:

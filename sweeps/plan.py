@@ -13,6 +13,7 @@ from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels import Record
 from fastlin.kernels.closed_form import Way, ways
+from fastlin.kernels.points import VECTORS
 from fastlin.kernels.problems import SETUP
 from fastlin.kernels.sizes import WIDTH
 from fastlin.kernels.workspace import DYNAMICS
@@ -84,7 +85,10 @@ class Plan:
         """Bytes of the records of a block's problems, and of what sets them up and works on them."""
         draws = WIDTH * (shape.n_i * shape.n_o + shape.n_h * (shape.n_i + shape.n_o))
         records = Record(shape).length * self.seeds_per_block
-        return 8 * (draws + records) + 8 * (SETUP.doubles(shape) + DYNAMICS.doubles(shape))
+        setup = SETUP.doubles(shape) if shape.fits_setup else 8 * shape.wide * (shape.m + shape.k_wide)
+        lanes = VECTORS * DYNAMICS.doubles(shape)
+        dynamics = lanes if shape.fits_lanes else 8 * shape.n * shape.width + shape.rows_o * shape.rows_i
+        return 8 * (draws + records + setup + dynamics)
 
     def seconds(self, workers: int) -> float:
         """Estimated time on `workers` cores like the one that the costs below were measured on."""

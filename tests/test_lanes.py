@@ -137,7 +137,11 @@ def test_law_of_the_sufficient_statistics():
         assert stats.ks_2samp(ours, theirs).pvalue > 0.01
 
 
-@pytest.mark.parametrize("shape", [*CLASSES.values(), (3, 2, 20), (8, 6, 3), (30, 10, 2)], ids=str)
+SHAPES = [*CLASSES.values(), (3, 2, 20), (8, 6, 3), (30, 10, 2)]
+LARGE = [(70, 5, 66), (300, 40, 20)]  # set up by LAPACK
+
+
+@pytest.mark.parametrize("shape", SHAPES + LARGE, ids=str)
 @pytest.mark.parametrize("kind", ["gaussian", "random_regression"])
 def test_records_are_those_of_the_networks(shape, kind):
     """Singular values and overlaps of the records are those of the single-network API."""

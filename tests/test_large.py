@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fastlin.kernels import closed_form as lanes_closed_form
 from fastlin.kernels import gradient_descent as lanes_gradient_descent
-from fastlin.kernels import large
+from fastlin.kernels import large, large_problems, problems
 from fastlin.kernels.codes import Row, Status
 from fastlin.kernels.points import padded
 from fastlin.kernels.sizes import Record, Sizes
@@ -113,6 +113,35 @@ def test_gradient_descent_is_that_of_lanes(shape, by_gram, monkeypatch):
     actual = run(large.gradient_descent, sizes, records, lams, 0.01, steps)
     assert np.array_equal(expected[1], actual[1])
     assert_equal_rows(actual[0], expected[0], 1e-11)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 2, 20), (2, 6, 9), (9, 6, 2), (7, 3, 4)], ids=str)
+@pytest.mark.parametrize("kind", ["gaussian", "random_regression", "aligned"])
+def test_setup_is_that_of_lanes(shape, kind):
+    """The same values, and vectors that differ by what no observable sees: signs and completions."""
+    sizes, at = Sizes(*shape), Record(Sizes(*shape))
+    arguments = (sizes, np.arange(5), max(9, shape[0]), 1.5, kind, 0.7)
+    one, other = problems.draw_records(*arguments), large_problems.draw_records(*arguments)
+    for part in (slice(at.s, at.p), slice(at.p, at.floor), at.floor):
+        assert np.allclose(one[:, part], other[:, part], rtol=1e-12, atol=1e-13)
+    lams = np.array([-3.0, 0.8])
+    solved = run(lanes_closed_form, sizes, one, lams, TIMES)
+    again = run(lanes_closed_form, sizes, other, lams, TIMES)
+    assert np.array_equal(solved[1], again[1])
+    assert_equal_rows(solved[0], again[0], 1e-11)
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 4), (5, 3, 2), (2, 3, 5), (3, 8, 5), (5, 8, 3), (4, 1, 4)], ids=str)
+def test_factors_are_those_of_a_product(shape):
+    n_i, n_h, n_o = shape
+    rng = np.random.default_rng(4)
+    product = rng.standard_normal((n_o, n_h)) @ rng.standard_normal((n_h, n_i))
+    for factorise in (problems.factorise, large_problems.factorise):
+        u, p, v = factorise(product, n_h)
+        assert u.shape == (n_o, min(n_h, n_o)) and v.shape == (n_i, min(n_h, n_i))
+        for vectors in (u, v):
+            assert np.allclose(vectors.T @ vectors, np.eye(vectors.shape[1]), atol=1e-14)
+        assert np.allclose((u[:, : p.size] * p) @ v[:, : p.size].T, product, atol=1e-13)
 
 
 def test_diverging_runs_are_coded():

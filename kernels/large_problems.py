@@ -1,0 +1,113 @@
+"""Set-up of large problems: the steps of `problems` on BLAS and LAPACK, one seed at a time.
+
+Maps are held with their wider side in rows, as there. "Wide" and "small" name what belongs to its sides.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import lapack
+
+from fastlin.kernels.jit import Array, Integers
+from fastlin.kernels.problems import (
+    INIT_POWER,
+    Factors,
+    draw_product,
+    draw_targets,
+    draw_weights,
+    target_floor,
+    target_unit,
+)
+from fastlin.kernels.sizes import Record, Sizes
+
+
+class _Decomposed(NamedTuple):
+    """Singular vectors and values of a map."""
+
+    wide: Array  # (wide, columns)
+    values: Array  # (columns,)
+    small: Array  # (m, columns)
+
+
+def _decompose(matrix: Array) -> _Decomposed:
+    u, values, vt = np.linalg.svd(matrix, full_matrices=False)
+    return _Decomposed(u, values, vt.T)
+
+
+def _decompose_thin(wide: Array, small: Array) -> _Decomposed:
+    """Decompose wide small^T, of rank N_h < m: with small = Q R, by way of wide R^T."""
+    q, r = np.linalg.qr(small)
+    found = _decompose(wide @ r.T)
+    return found._replace(small=q @ found.small)
+
+
+def _reached(wide: Array, count: int) -> Array:
+    """Return the first `count` singular vectors on the wider side, past the rank any that complete them."""
+    known = wide.shape[1]
+    if count <= known:
+        return wide[:, :count]
+    reflectors, scales, _, _ = lapack.dgeqrf(wide)
+    basis, _, _ = lapack.dorgqr(np.pad(reflectors, ((0, 0), (0, count - known))), scales)
+    return np.concatenate([wide, basis[:, known:]], axis=1)
+
+
+def _aligned(task: Array, basis: Array) -> Array:
+    """Return `basis` in the frame of the task: first its singular directions, then those beyond them."""
+    known, count = task.shape[1], basis.shape[1]
+    if len(task) == known:
+        return np.asarray(task.T @ basis)
+    reflectors, scales, _, _ = lapack.dgeqrf(task)
+    room = int(lapack.dormqr("L", "T", reflectors, scales, basis, -1)[1][0])
+    turned = np.asarray(lapack.dormqr("L", "T", reflectors, scales, basis, room)[0])
+    turned[:known] *= np.sign(reflectors.diagonal())[:, None]
+    if len(task) - known <= count:
+        return turned
+    return np.concatenate([turned[:known], np.linalg.qr(turned[known:], "r")])
+
+
+def _start_of(seed: int, sizes: Sizes, n_samples: int, kind: str) -> _Decomposed:
+    """Draw and decompose the unbalanced product that a start is balanced from."""
+    if kind == "gaussian" and sizes.n_h < sizes.m:
+        w1, w2 = draw_weights(seed, sizes)
+        return _decompose_thin(*((w2, w1.T) if sizes.wide_is_outputs else (w1.T, w2)))
+    product = draw_product(kind, seed, sizes, n_samples)
+    return _decompose(product if sizes.wide_is_outputs else product.T)
+
+
+def draw_records(
+    sizes: Sizes,
+    seeds: Integers,
+    n_samples: int,
+    target_scale: float,
+    init_kind: str,
+    init_scale: float,
+) -> Array:
+    """Do what `tiers.draw_records` says."""
+    at, records = Record(sizes), np.zeros((seeds.size, Record(sizes).length))
+    unit, scale = target_unit(sizes.n_o, n_samples, target_scale), init_scale ** INIT_POWER[init_kind]
+    for record, seed in zip(records, seeds.tolist(), strict=True):
+        sigma = unit * draw_targets(seed, sizes, n_samples).along
+        task = _decompose(sigma if sizes.wide_is_outputs else sigma.T)
+        record[: at.p], record[at.floor] = task.values, target_floor(seed, sizes, n_samples, target_scale)
+        v = record[at.v : at.u].reshape(sizes.rows_i, sizes.k_i)
+        u = record[at.u : at.length].reshape(sizes.rows_o, sizes.k_o)
+        if init_kind == "aligned":
+            record[at.p : at.floor] = scale
+            np.fill_diagonal(v, 1.0)
+            np.fill_diagonal(u, 1.0)
+            continue
+        start = _start_of(seed, sizes, n_samples, init_kind)
+        record[at.p : at.floor] = scale * start.values[: sizes.k]
+        wide, small = (u, v) if sizes.wide_is_outputs else (v, u)
+        wide[:] = _aligned(task.wide, _reached(start.wide, sizes.k_wide))
+        small[:] = task.small.T @ start.small[:, : small.shape[1]]
+    return records
+
+
+def factorise(product: Array, n_h: int) -> Factors:
+    """Do what `tiers.factorise` says."""
+    sizes = Sizes(product.shape[1], n_h, product.shape[0])
+    found = _decompose(product if sizes.wide_is_outputs else product.T)
+    wide, small = _reached(found.wide, sizes.k_wide), found.small[:, : min(n_h, sizes.m)]
+    u, v = (wide, small) if sizes.wide_is_outputs else (small, wide)
+    return Factors(u, found.values[: sizes.k], v)
