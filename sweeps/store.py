@@ -178,11 +178,9 @@ def versions() -> dict[str, str]:
     }
 
 
-@lru_cache(maxsize=64)
-def _writable(path: str, name: str) -> "zarr.Array[Any]":
-    array = zarr.open_group(path, mode="r+")[name]
-    assert isinstance(array, zarr.Array)
-    return array
+@lru_cache(maxsize=8)
+def _group(path: str) -> zarr.Group:
+    return zarr.open_group(path, mode="r+")
 
 
 def write(
@@ -192,9 +190,11 @@ def write(
     status: NDArray[np.uint8],
 ) -> None:
     """Write one block: its chunk of every observable, then of `status`."""
-    ones = (1,) * (len(region) - 2)
+    group, ones = _group(path), (1,) * (len(region) - 2)
     for name, part in [*values.items(), ("status", status)]:
-        _writable(path, name)[region] = part.reshape(ones + part.shape)
+        array = group[name]  # read anew: the path may hold another store than it did
+        assert isinstance(array, zarr.Array)
+        array[region] = part.reshape(ones + part.shape)
 
 
 def read_attributes(path: str) -> dict[str, Any]:

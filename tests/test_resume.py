@@ -159,6 +159,17 @@ def test_another_spec_is_refused_with_the_difference(swept):
     assert content(swept) == before
 
 
+def test_a_store_made_anew_in_one_process_is_written_by_its_own_shape(tmp_path):
+    """As in a notebook: what a process knew of the store that was there before does not count."""
+    smaller = sweeping.spec(axes={"architecture": [4, 2, 2], "seed": 3, "lam": [0.5, 1.0]})
+    path, apart = tmp_path / "again.zarr", tmp_path / "apart.zarr"
+    fl.run_sweep(sweeping.spec(), path)
+    shutil.rmtree(path)
+    fl.run_sweep(smaller, path)
+    fl.run_sweep(smaller, apart)
+    assert content(path) == content(apart)
+
+
 def test_the_same_axes_written_otherwise_are_the_same_spec(swept):
     axes = {
         "architecture": [[4, 2, 2], [3, 4, 3], [2, 3, 4]],
