@@ -47,53 +47,37 @@ def ways(times: Array) -> tuple[Integers, float]:
     return way, float((times[count - 1] - times[0]) / (count - 1))
 
 
-def _begin(code: Any, memory: Any) -> None:
+def _begin(code: Any, room: Any) -> None:
     """From the start in the SVD basis to K in echelon form."""
-    room = DYNAMICS.open(code, memory)
     eigen_system(code, room)
     to_eigenbasis(code, room)
     echelon(code, room)
 
 
-def _enter(code: Any, memory: Any) -> None:
-    enter(code, DYNAMICS.open(code, memory))
-
-
-def _march(code: Any, memory: Any) -> None:
-    march(code, DYNAMICS.open(code, memory))
-
-
-def _renew(code: Any, memory: Any) -> None:
-    renew(code, DYNAMICS.open(code, memory))
-
-
-def _jump(code: Any, memory: Any) -> None:
-    room = DYNAMICS.open(code, memory)
+def _jump(code: Any, room: Any) -> None:
     divide(code, room, jump(code, room, Finite(room.time[()])), room.jumping[()] > 0.0)
 
 
-def _limit(code: Any, memory: Any) -> None:
-    room = DYNAMICS.open(code, memory)
+def _limit(code: Any, room: Any) -> None:
     tie = 8.0 * code.sizes.n * EPSILON * room.w[0]
     divide(code, room, jump(code, room, Limit(tie)), None)
 
 
-def _advance(code: Any, memory: Any, index: Any, way: Any) -> None:
+def _advance(code: Any, room: Any, index: Any, way: Any) -> None:
     """Bring Q in q to the time in `time`, which is the one of `index`."""
-    room = DYNAMICS.open(code, memory)
     short = room.short[()] > 0.0
     for _ in code.when(code.equal(way[index], Way.MARCH)):
         for _ in code.when(code.equal(way[index - 1], Way.JUMP)):
-            code.call(_enter, memory)
-        code.call(_march, memory)
+            room.call(enter)
+        room.call(march)
         for _ in code.when(grown(code, room)):
-            code.call(_renew, memory)
+            room.call(renew)
     jumping = code.equal(way[index], Way.JUMP) | (code.equal(way[index], Way.MARCH) & ~short)
     for _ in code.when(jumping):
         room.jumping[()] = select(jumping, 1.0, 0.0)
-        code.call(_jump, memory)
+        room.call(_jump)
     for _ in code.when(code.equal(way[index], Way.LIMIT)):
-        code.call(_limit, memory)
+        room.call(_limit)
 
 
 @traced()
@@ -118,26 +102,24 @@ def _solve_vectors(
 
     def vectors() -> Iterator[tuple[Any, Any]]:
         for vector in code.loop(0, VECTORS):
-            yield vector, work.at(vector * DYNAMICS.doubles(sizes))
+            yield vector, DYNAMICS.open(code, work.at(vector * DYNAMICS.doubles(sizes)))
 
     def of_lanes(numbers: Any, vector: Any, factor: Any) -> list[Any]:
         return [numbers[vector * WIDTH + lane] * factor for lane in range(WIDTH)]
 
-    for vector, memory in vectors():
-        room = DYNAMICS.open(code, memory)
+    for vector, room in vectors():
         room.lam[()] = lams.vectors(vector)[0]
         balanced_start(code, room, Spread(records, of_lanes(seeds, vector, length)))
-        code.call(_begin, memory)
-        code.call(observer.begin, memory)
+        room.call(_begin)
+        room.call(observer.begin)
         room.short[()] = select(prepare_march(code, room, dt), 1.0, 0.0)
         room.doubt[()] = 0.0
     for index in code.loop(0, times.size):
-        for _, memory in vectors():
-            DYNAMICS.open(code, memory).time[()] = times[index]
-            _advance(code, memory, index, way)
-        for vector, memory in vectors():
-            code.call(observer.observe, memory)
-            room = DYNAMICS.open(code, memory)
+        for _, room in vectors():
+            room.time[()] = times[index]
+            _advance(code, room, index, way)
+        for vector, room in vectors():
+            observer.observe(room)
             for row in rows:
                 value = room.rows[row]
                 room.recent[row, index % WIDTH] = value
@@ -148,8 +130,7 @@ def _solve_vectors(
                     values = [room.recent[row, slot] for slot in range(WIDTH)]
                     target.put(index - (WIDTH - 1) + stride * column, values)
                     target.prefetch(index + WIDTH + stride * column)
-    for vector, memory in vectors():
-        room = DYNAMICS.open(code, memory)
+    for vector, room in vectors():
         target = Spread(out, of_lanes(points, vector, times.size))
         for index in code.loop(times.size - times.size % WIDTH, times.size):
             for column, row in enumerate(rows):
@@ -220,16 +201,16 @@ def _follow_vector(
     room.lam[()] = lams[()]
     room.s.fill(s)
     room.q0.fill(q0)
-    code.call(_begin, work)
+    room.call(_begin)
     growth.fill(room.growth)
     w.fill(room.w)
     room.jumping[()] = 1.0
     for index in code.loop(0, times.size):
         room.time[()] = times[index]
         for _ in code.when(code.equal(way[index], Way.JUMP)):
-            code.call(_jump, work)
+            room.call(_jump)
         for _ in code.when(code.equal(way[index], Way.LIMIT)):
-            code.call(_limit, work)
+            room.call(_limit)
         path.vectors(index * (sizes.n * sizes.width), room.q.shape).fill(room.q)
 
 

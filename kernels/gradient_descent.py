@@ -55,8 +55,7 @@ def _shrunk(code: Any, value: Any, row: Any, matrix: Any, h: Any) -> Any:
     return rest.now
 
 
-def _walk(code: Any, memory: Any, steps: Any) -> None:
-    room = DYNAMICS.open(code, memory)
+def _walk(code: Any, room: Any, steps: Any) -> None:
     for _ in code.loop(0, steps):
         step(code, room.state, room.scaled)
 
@@ -82,7 +81,7 @@ def _descend_vector(
     room.lam[()] = lams[()]
     balanced_start(code, room, Spread(records, [seeds[lane] * Record(sizes).length for lane in range(WIDTH)]))
     observer = Observer(rows, drifts=True)
-    code.call(observer.begin, work)
+    room.call(observer.begin)
     root = sqrt(rate)
     bound = code.variable(room.start[0] + room.start[1])
     for a in code.loop(0, sizes.m):
@@ -94,14 +93,14 @@ def _descend_vector(
     target = Spread(out, [points[lane] * strides.size for lane in range(WIDTH)])
     doubt, poison = code.variable(0.0), code.variable(0.0)
     for index in code.loop(0, strides.size):
-        code.call(_walk, work, strides[index])
+        room.call(_walk, strides[index])
         size = code.variable(0.0)
         for i in code.loop(0, sizes.n):
             for h in code.columns(0, sizes.width):
                 room.q[i, h] = room.state[i, h] / root
                 size.now = fma(room.q[i, h], room.q[i, h], size.now)
         poison.now = select(size.now <= BLOW_UP * bound.now, poison.now, float("nan"))
-        code.call(observer.observe, work)
+        observer.observe(room)
         for column, row in enumerate(rows):
             value = room.rows[row] + poison.now
             target[index + stride * column] = value

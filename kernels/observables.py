@@ -10,7 +10,6 @@ from fastlin.kernels.codes import Row
 from fastlin.kernels.functions import exp, log
 from fastlin.kernels.lanes import fma, select, sqrt
 from fastlin.kernels.singular import column_norms, orthogonalise
-from fastlin.kernels.workspace import DYNAMICS
 
 
 class Layer:
@@ -65,25 +64,23 @@ class Observer:
     def __init__(self, rows: tuple[int, ...], drifts: bool) -> None:
         self._rows, self._drifts = rows, drifts
 
-    def begin(self, code: Any, memory: Any) -> None:
+    def begin(self, code: Any, room: Any) -> None:
         """Keep what is compared with, of the start in q0."""
-        room = DYNAMICS.open(code, memory)
         view = View(code, room.q0)
         room.start[0], room.start[1], room.start[2] = view.inputs.trace, view.outputs.trace, view.norm
 
-    def observe(self, code: Any, memory: Any) -> None:
+    def observe(self, room: Any) -> None:
         """Write the rows of Q in q, each kind of work as a function of its own."""
         parts = {Row.LOSS: _loss, Row.BALANCE_DRIFT: _balance_drift, Row.EFFECTIVE_RANK: _effective_rank}
         if not self._drifts:
             parts[Row.BALANCE_DRIFT] = _no_drift
         for row in self._rows:
             if row in parts:
-                code.call(parts[Row(row)], memory)
+                room.call(parts[Row(row)])
         if any(row not in parts for row in self._rows):
-            code.call(self._norms, memory)
+            room.call(self._norms)
 
-    def _norms(self, code: Any, memory: Any) -> None:
-        room = DYNAMICS.open(code, memory)
+    def _norms(self, code: Any, room: Any) -> None:
         view = View(code, room.q, room.q0 if Row.KERNEL_DISTANCE in self._rows else None)
         make = {
             Row.KERNEL_DISTANCE: lambda: _kernel_distance(code, room, view),
@@ -106,9 +103,8 @@ def _kernel_distance(code: Any, room: Any, view: View) -> Any:
     return select(cosine > 1.0, 0.0, 1.0 - cosine)
 
 
-def _loss(code: Any, memory: Any) -> None:
+def _loss(code: Any, room: Any) -> None:
     """L = floor + |Sigma - W2 W1|^2 / 2: the printed form, without the cancellation near the minimum."""
-    room = DYNAMICS.open(code, memory)
     sizes, q = code.sizes, room.q
     before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself
 
@@ -128,14 +124,13 @@ def _loss(code: Any, memory: Any) -> None:
     room.rows[Row.LOSS] = fma(before.now + at.now + after.now, 0.5, room.floor[()])
 
 
-def _no_drift(code: Any, memory: Any) -> None:
+def _no_drift(code: Any, room: Any) -> None:
     """The flow conserves the balance."""
-    DYNAMICS.open(code, memory).rows[Row.BALANCE_DRIFT] = 0.0
+    room.rows[Row.BALANCE_DRIFT] = 0.0
 
 
-def _balance_drift(code: Any, memory: Any) -> None:
+def _balance_drift(code: Any, room: Any) -> None:
     """|D(t) - D(0)|_F of D = W2^T W2 - W1 W1^T."""
-    room = DYNAMICS.open(code, memory)
     sizes, q, q0 = code.sizes, room.q, room.q0
     total = code.variable(0.0)
     for h in code.columns(0, sizes.width):
@@ -149,9 +144,8 @@ def _balance_drift(code: Any, memory: Any) -> None:
     room.rows[Row.BALANCE_DRIFT] = sqrt(total.now)
 
 
-def _effective_rank(code: Any, memory: Any) -> None:
+def _effective_rank(code: Any, room: Any) -> None:
     """exp of the entropy of the normalised singular values of W2 W1 (Roy & Vetterli 2007); 0 if all are 0."""
-    room = DYNAMICS.open(code, memory)
     sizes, product = code.sizes, room.product
     for o in code.loop(0, sizes.rows_o):
         for i in code.loop(0, sizes.rows_i):

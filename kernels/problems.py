@@ -129,17 +129,16 @@ def _place(sizes: Any, matrix: Any, o: Any, i: Any, value: Any) -> None:
     matrix[(o, i) if sizes.wide_is_outputs else (i, o)] = value
 
 
-def _decompose_task(code: Any, memory: Any) -> None:
-    room = SETUP.open(code, memory)
+def _decompose_task(code: Any, room: Any) -> None:
     svd(code, room.task, room.task_small, room.s)
 
 
-def _decompose_init(code: Any, memory: Any) -> None:
+def _decompose_init(code: Any, room: Any) -> None:
     """Write the singular vectors that the hidden layer reaches, on the wider side to `basis`.
 
     Past the rank of the map they are any that complete it: those of its Householder reflections.
     """
-    room, sizes = SETUP.open(code, memory), code.sizes
+    sizes = code.sizes
     svd(code, room.init, room.init_small, room.p)
     for row in code.loop(0, sizes.wide):
         for column in code.loop(0, min(sizes.m, sizes.k_wide)):
@@ -159,9 +158,9 @@ def _decompose_init(code: Any, memory: Any) -> None:
         reflect(code, room.reflectors, j, j, room.scales[j, 0], room.basis, sizes.m, sizes.k_wide)
 
 
-def _align(code: Any, memory: Any) -> None:
+def _align(code: Any, room: Any) -> None:
     """Turn `basis` into the frame of the task: first its singular directions, then those beyond them."""
-    room, sizes = SETUP.open(code, memory), code.sizes
+    sizes = code.sizes
     if sizes.wide == sizes.m:
         _overlaps(code, room.task, room.basis, room.beyond)
         return
@@ -193,9 +192,9 @@ def _overlaps(code: Any, x: Any, y: Any, out: Any) -> None:
             out[r, c] = total.now
 
 
-def _decompose_thin(code: Any, memory: Any) -> None:
+def _decompose_thin(code: Any, room: Any) -> None:
     """Do the same for a product X Z^T of rank N_h < m, which costs less: with Z = Q R, of X R^T."""
-    room, sizes = SETUP.open(code, memory), code.sizes
+    sizes = code.sizes
     triangularise(code, room.other, 0, room.scales)
     for row in code.loop(0, sizes.wide):
         for c in code.loop(0, sizes.k):
@@ -282,16 +281,16 @@ def _set_up_vector(
     for o in code.loop(0, sizes.n_o):
         for i in code.loop(0, sizes.n_i):
             _place(sizes, room.task, o, i, unit * targets[o * sizes.n_i + i])
-    code.call(_decompose_task, work)
+    room.call(_decompose_task)
     if kind != "aligned":
         if kind == "gaussian" and sizes.n_h < sizes.m:
             _thin_start(code, sizes, room, numbers)
-            code.call(_decompose_thin, work)
+            room.call(_decompose_thin)
         else:
             _start_of(code, sizes, room, kind, numbers, init_unit)
-            code.call(_decompose_init, work)
+            room.call(_decompose_init)
         _overlaps(code, room.task_small, room.init_small, room.small_overlaps)
-        code.call(_align, work)
+        room.call(_align)
     out = Spread(records, [rows[lane] * Record(sizes).length for lane in range(WIDTH)])
     _write_record(code, room, out, kind, init_scale, 0.5 * unit * unit * floors[()])
 
@@ -358,7 +357,7 @@ def draw_records(
 
 @traced()
 def _factorise_vector(code: Any, sizes: Sizes, work: Any) -> None:
-    code.call(_decompose_init, work)
+    SETUP.open(code, work).call(_decompose_init)
 
 
 @jit

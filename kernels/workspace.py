@@ -1,11 +1,12 @@
 """Scratch memory for a vector of networks: named arrays in one block, one cache line to a vector."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from fastlin.kernels.jit import Array
-from fastlin.kernels.lanes import Code, Memory, Numbers
+from fastlin.kernels.lanes import Code, Index, Memory, Numbers
 from fastlin.kernels.sizes import WIDTH, Sizes
 
 
@@ -18,6 +19,17 @@ def aligned(vectors: int) -> Array:
 
 class Room:
     """The arrays of a workspace, as attributes; what has no shape is read and assigned as ``x[()]``."""
+
+    def __init__(self, layout: "Layout", code: Code, memory: Numbers) -> None:
+        self._layout, self._code, self._memory = layout, code, memory
+
+    def call(self, part: Callable[..., None], *indices: Index) -> None:
+        """Write ``part(code, room, *indices)`` as a function of its own, and a call of it on this room."""
+
+        def inside(code: Code, memory: Numbers, *numbers: Index) -> None:
+            part(code, self._layout.open(code, memory), *numbers)
+
+        self._code.call(inside, self._memory, *indices)
 
     def __getattr__(self, name: str) -> Memory:
         raise AttributeError(name)
@@ -53,7 +65,7 @@ class Layout:
 
     def open(self, code: Code, memory: Numbers) -> Room:
         """Return the arrays of a workspace, in code that is written."""
-        room, place = Room(), 0
+        room, place = Room(self, code, memory), 0
         for name, shape in self._shapes(code.sizes).items():
             start = code.builder.gep(memory.pointer, [code.integer(place * WIDTH)])
             setattr(room, name, Memory(code, start, shape))
