@@ -233,9 +233,9 @@ def bench(
         print("fastlin: JAX is not installed and left out; it is in fastlin[bench]", file=sys.stderr)
         rivals.remove("jax")
     figures = measure(Program(), rivals, lambda text: print(f"fastlin: {text}", file=sys.stderr, flush=True))
+    _say(figures, report.table(figures), as_json)
     if update is not None:
         report.update(update, figures)
-    _say(figures, report.table(figures), as_json)
 
 
 def _check_picture(target: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastlin.kernels import Status
 from fastlin.sweeps import store
 
-SLAB_POINTS = 4_000_000
+SLAB_POINTS = 4_000_000  # whose status is in memory at a time
 
 
 @dataclass(frozen=True)

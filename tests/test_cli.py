@@ -49,6 +49,9 @@ def test_bench_says_what_is_wrong_before_it_measures(run, tmp_path):
     code, _, err = run("bench", "--update", "page.md")
     assert (code, err.count("\n")) == (2, 1)
     assert "page.md has no place for the table" in err
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
+    code, _, err = run("bench", "--update", "picture.png")
+    assert (code, err) == (2, "fastlin: picture.png is not a text file in UTF-8\n")
     code, _, err = run("bench", "--update", "none.md")
     assert (code, err) == (1, "fastlin: none.md: No such file or directory\n")
 

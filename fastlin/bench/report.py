@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,14 @@ def place(path: Path) -> tuple[str, str]:
     Raises
     ------
     InputError
-        If the file does not mark one place for it.
+        If the file is no text, cannot be written, or does not mark a place for it.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file in UTF-8") from None
+    if not os.access(path, os.W_OK):
+        raise InputError(f"{path} cannot be written")
     before, found, rest = text.partition(START)
     _, closed, after = rest.partition(END)
     if not found or not closed:
