@@ -27,6 +27,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"
 
 
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` if it is true or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {shown(value)}; allowed: true, false")
+    return value
+
+
 def whole(name: str, value: Any, low: int, high: int) -> int:
     """Return `value` as an int in [low, high]."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):

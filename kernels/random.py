@@ -22,6 +22,8 @@ from fastlin.kernels.workspace import aligned
 
 # Three sizes of 20 bits and a kind of 4 bits fill one 64-bit word of the key.
 SIZE_BITS = 20
+# Names the rule by which streams follow from values; another rule makes other networks of the same seeds.
+SEED_RULE = "philox4x64-10 of (seed, kind, N_h, N_i, N_o), Box-Muller"
 MAX_SIZE = 2**SIZE_BITS - 1
 MAX_SEED = 2**63 - 1
 _MULTIPLIERS = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)

@@ -1,26 +1,21 @@
-"""A block: some seeds of one architecture and init_scale, with all lam and all times. The unit of work."""
+"""A block: some seeds of one architecture and init_scale, with some lam and all times. The unit of work."""
 
 from dataclasses import dataclass
-from functools import cache
-from time import perf_counter, thread_time
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from fastlin import kernels
 from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.observables import REGISTRY
-from fastlin.sweeps import store
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """All that a worker needs to compute one chunk of every array of a store."""
+    """All that is needed to compute the points (seed, lam) of one architecture, init_scale and method."""
 
-    region: tuple[slice, ...]  # of the grid of points: (architecture, init_scale, ..., seed, lam)
     architecture: Architecture
     init_scale: float
     method: str
@@ -33,14 +28,6 @@ class Block:
     init_kind: str
     observables: tuple[str, ...]
     dtype: str
-
-
-class Receipt(NamedTuple):
-    """What a worker sends back: no data, only what became of the block."""
-
-    points: int
-    kernel_seconds: float  # of the processor, to set up and compute
-    seconds: float  # by the clock, that and writing
 
 
 class Result(NamedTuple):
@@ -56,12 +43,14 @@ def recorded_steps(times: NDArray[np.float64], learning_rate: float) -> NDArray[
 
 
 def compute(block: Block) -> Result:
-    """Compute one block."""
+    """Compute one block. The bits of a point depend on its values and on all times, and on nothing else."""
     shape = block.architecture
     rows = [row for name in block.observables for row in REGISTRY[name].rows]
     codes = np.array(rows, dtype=np.int64)
     # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
-    seeds, lams, times = np.array(block.seeds), np.array(block.lams), np.array(block.times)
+    seeds, lams = np.array(block.seeds), np.array(block.lams)
+    order = np.argsort(block.times)  # a time axis that has grown is not stored in order
+    times = block.times[order]
     points = seeds.size * lams.size
     out = np.empty((codes.size, kernels.padded(points), times.size))
     status = np.empty(kernels.padded(points), dtype=np.uint8)
@@ -74,6 +63,8 @@ def compute(block: Block) -> Result:
         steps = recorded_steps(times, block.learning_rate)
         kernels.gradient_descent(shape, records, lams, block.learning_rate, steps, codes, out, status)
     out, status = out[:, :points], status[:points]
+    if (np.diff(order) < 0).any():
+        out = out[..., np.argsort(order)]
     if block.dtype != "float64":
         with np.errstate(over="ignore"):  # what does not fit float32 is inf, and the point has failed
             out = out.astype(block.dtype)
@@ -93,19 +84,3 @@ def _by_observable(
         values[name] = np.moveaxis(out[first : first + count], 0, -1) if REGISTRY[name].dims else out[first]
         first += count
     return values
-
-
-@cache
-def _one_blas_thread() -> None:
-    """Keep BLAS of this process on one thread: blocks run side by side, and bits must not depend on it."""
-    threadpool_limits(limits=1, user_api="blas")
-
-
-def run_block(block: Block, path: str) -> Receipt:
-    """Compute one block and write it to the store at `path`; the task that Dask runs."""
-    start, worked = perf_counter(), thread_time()
-    _one_blas_thread()
-    result = compute(block)
-    kernel_seconds = thread_time() - worked
-    store.write(path, block.region, result.values, result.status)
-    return Receipt(result.status.size, kernel_seconds, perf_counter() - start)

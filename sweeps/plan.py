@@ -1,11 +1,10 @@
 """What a sweep will take: its blocks, points, bytes, files and time, known before any work."""
 
+from __future__ import annotations
+
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,9 @@ from fastlin.kernels.problems import SETUP
 from fastlin.kernels.sizes import WIDTH
 from fastlin.kernels.workspace import DYNAMICS
 from fastlin.observables import REGISTRY
-from fastlin.sweeps.block import Block
+from fastlin.sweeps.folding import BATCH_BYTES
+from fastlin.sweeps.layout import Cut, Form, Layout
+from fastlin.sweeps.places import Place
 from fastlin.sweeps.spec import Spec
 
 # A block should hold enough that files are few and their overhead small (at 4 MB it takes as long as the
@@ -28,118 +29,96 @@ BLOCK_SECONDS = 5.0
 # Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
 # is written, in float64 whatever the store's dtype.
 WORKING_COPIES = 3
+FOLD_SECONDS = 8e-9  # a value that is folded takes so much longer
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A spec cut into blocks of `seeds_per_block` seeds."""
+    """What a sweep takes that is laid out in blocks."""
 
-    spec: Spec
-    seeds_per_block: int
+    layout: Layout
 
     @classmethod
-    def of(cls, spec: Spec) -> "Plan":
+    def of(cls, spec: Spec) -> Plan:
         """Cut a spec into blocks of 16 MB and of some seconds at most, as far as one seed allows."""
-        by_bytes, by_time = BLOCK_BYTES / bytes_per_seed(spec), BLOCK_SECONDS / max(_costs(spec))
-        seeds = max(1, min(int(by_bytes), int(by_time), spec.seeds.size))
-        return cls(spec, seeds)
+        by_time = BLOCK_SECONDS / max(_costs(spec))
+        by_bytes = math.inf if spec.reduce else BLOCK_BYTES / bytes_per_seed(spec)
+        seeds = max(1, int(min(by_bytes, by_time, spec.seeds.size)))
+        return cls(Layout((spec,), Cut(seeds, spec.lams.size, spec.times.size)))
 
     @property
-    def grid(self) -> tuple[int, ...]:
-        """Number of blocks along each dimension of the grid of points."""
-        return tuple(
-            math.ceil(size / chunk)
-            for size, chunk in zip(self.spec.point_dims.values(), self.chunk, strict=True)
-        )
+    def spec(self) -> Spec:
+        """The spec of the sweep."""
+        return self.layout.spec
 
     @property
-    def chunk(self) -> tuple[int, ...]:
-        """Points of a block along each dimension: one each, but for the seeds and all lam."""
-        ones = (1,) * (len(self.spec.point_dims) - 2)
-        return (*ones, self.seeds_per_block, self.spec.lams.size)
-
-    @property
-    def block_count(self) -> int:
-        """Number of blocks."""
-        return math.prod(self.grid)
+    def block_seconds(self) -> float:
+        """Estimated time of the longest block."""
+        return max(_costs(self.spec)) * self.layout.cut.seeds
 
     @property
     def bytes(self) -> int:
-        """Size of the complete store: values and status, without metadata."""
-        per_seed = bytes_per_seed(self.spec) + self.spec.lams.size
-        return per_seed * self.spec.points // self.spec.lams.size
+        """Size of the complete store: chunks, which are stored whole, without metadata."""
+        return sum(_stored(form) for form in self._forms)
 
     @property
     def files(self) -> int:
         """Number of chunk files of the complete store."""
-        return self.block_count * (len(self.spec.observables) + 1)
+        return sum(math.prod(_chunks(form)) for form in self._forms)
+
+    @property
+    def _forms(self) -> list[Form]:
+        layout = self.layout
+        return [layout.status, *layout.values.values(), *layout.statistics.values()]
 
     @property
     def block_memory(self) -> int:
         """Bytes that one block needs while it runs: its results, and the problems they are made from."""
-        per_seed = bytes_per_seed(self.spec) * 8 // np.dtype(self.spec.dtype).itemsize
-        results = WORKING_COPIES * per_seed * self.seeds_per_block
-        return results + max(self._problem_memory(shape) for shape in self.spec.architectures)
+        layout, per_seed = self.layout, bytes_per_seed(self.spec) * 8 // np.dtype(self.spec.dtype).itemsize
+        results = WORKING_COPIES * per_seed * layout.cut.seeds
+        seeds = layout.cut.seeds
+        if self.spec.reduce:
+            cells = sum(8 * math.prod(form.chunk) for form in layout.values.values())
+            seeds = max(1, min(BATCH_BYTES // per_seed, seeds))
+            results = WORKING_COPIES * (cells + per_seed * seeds)
+        return results + max(self._problem_memory(shape, seeds) for shape in self.spec.architectures)
 
-    def _problem_memory(self, shape: Architecture) -> int:
-        """Bytes of the records of a block's problems, and of what sets them up and works on them."""
+    def _problem_memory(self, shape: Architecture, seeds: int) -> int:
+        """Bytes of the records of the problems of some seeds, and of what sets them up and works on them."""
         draws = WIDTH * (shape.n_i * shape.n_o + shape.n_h * (shape.n_i + shape.n_o))
-        records = Record(shape).length * self.seeds_per_block
+        records = Record(shape).length * seeds
         setup = SETUP.doubles(shape) if shape.fits_setup else 8 * shape.wide * (shape.m + shape.k_wide)
         lanes = VECTORS * DYNAMICS.doubles(shape)
         dynamics = lanes if shape.fits_lanes else 8 * shape.n * shape.width + shape.rows_o * shape.rows_i
         return 8 * (draws + records + setup + dynamics)
 
-    def seconds(self, workers: int) -> float:
-        """Estimated time on `workers` cores like the one that the costs below were measured on."""
-        spec = self.spec
-        rates = max(1, spec.learning_rates.size if spec.learning_rate_axis else 1)
-        return sum(_costs(spec)) * spec.init_scales.size * rates * spec.seeds.size / workers
-
-    def blocks(self) -> Iterator[Block]:
-        """Yield every block, in the order of the store."""
-        spec = self.spec
-        names = list(spec.point_dims)
-        for index in product(*(range(size) for size in self.grid)):
-            at = dict(zip(names, index, strict=True))
-            region = tuple(
-                slice(i * step, min((i + 1) * step, size))
-                for i, step, size in zip(index, self.chunk, spec.point_dims.values(), strict=True)
-            )
-            rates = spec.learning_rates
-            yield Block(
-                region=region,
-                architecture=spec.architectures[at["architecture"]],
-                init_scale=float(spec.init_scales[at["init_scale"]]),
-                method=spec.methods[at.get("method", 0)],
-                learning_rate=float(rates[at.get("learning_rate", 0)]) if rates.size else math.nan,
-                seeds=spec.seeds[region[-2]],
-                lams=spec.lams,
-                times=spec.times,
-                n_samples=spec.n_samples,
-                target_scale=spec.target_scale,
-                init_kind=spec.init_kind,
-                observables=spec.observables,
-                dtype=spec.dtype,
-            )
-
-    def check_resources(self, path: str, at_once: int, memory: int, done: int = 0) -> None:
-        """Raise if the disk or the memory cannot hold what is still to be computed."""
-        folder = Path(path).absolute()
-        while not folder.exists():
-            folder = folder.parent
-        free = shutil.disk_usage(folder).free
-        needed = self.bytes * (self.block_count - done) // self.block_count
-        if needed > free:
-            raise InputError(
-                f"the sweep needs {readable_size(needed)} more on the disk of {path}, which has "
-                f"{readable_size(free)} free; choose another place, float32, fewer times or seeds"
-            )
-        if self.block_memory * at_once > memory:
+    def check_resources(self, place: Place, at_once: int | None, memory: int, done: int = 0) -> None:
+        """Raise if the disk or the memory of this machine cannot hold what is still to be computed."""
+        folder = place.folder
+        if folder is not None:
+            while not folder.exists():
+                folder = folder.parent
+            free = shutil.disk_usage(folder).free
+            count = self.layout.block_count
+            needed = self.bytes * (count - done) // count
+            if needed > free:
+                raise InputError(
+                    f"the sweep needs {readable_size(needed)} more on the disk of {place.text}, which has "
+                    f"{readable_size(free)} free; choose another place, float32, fewer times or seeds"
+                )
+        if at_once is not None and self.block_memory * at_once > memory:
             raise InputError(
                 f"{at_once} blocks at a time need {readable_size(self.block_memory * at_once)} of memory and "
                 f"{readable_size(memory)} are there; use fewer workers, times or lam"
             )
+
+
+def _chunks(form: Form) -> tuple[int, ...]:
+    return tuple(math.ceil(size / step) for size, step in zip(form.shape, form.chunk, strict=True))
+
+
+def _stored(form: Form) -> int:
+    return math.prod(_chunks(form)) * (math.prod(form.chunk) * np.dtype(form.dtype).itemsize + 4)
 
 
 def bytes_per_seed(spec: Spec) -> int:
@@ -172,7 +151,8 @@ def seconds_per_seed(spec: Spec, method: str, shape: Architecture) -> float:
     else:
         steps = float(spec.times[-1] / spec.learning_rates[0])
         each = start + 0.035 * small * steps + (0.05 * small + 0.016 * product) * spec.times.size
-    writing = 2.0 * bytes_per_seed(spec)
+    values = bytes_per_seed(spec)
+    writing = 1e9 * FOLD_SECONDS * values / 8 if spec.reduce else 2.0 * values
     return 1e-9 * (setup + spec.lams.size * each + writing)
 
 

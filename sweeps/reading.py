@@ -13,11 +13,16 @@ from fastlin.errors import InputError, real, shown, whole
 from fastlin.kernels import Status
 from fastlin.kernels.random import MAX_SEED
 from fastlin.network import Network, balanced_init
-from fastlin.sweeps import store
+from fastlin.sweeps import places
+from fastlin.sweeps.documents import ROOT
+from fastlin.sweeps.growth import AXES
+from fastlin.sweeps.layout import PARTIALS, SIZES, Layout
 from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.store import Store
 from fastlin.task import Task, random_regression
 
 _NAMES = np.array([status.name.lower() for status in Status])
+KEPT_ATTRIBUTES = ("title", "spec", "spec_hash", "versions")
 
 
 def open_sweep(path: str | Path) -> xr.Dataset:
@@ -40,11 +45,17 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     Raises
     ------
     InputError
-        If there is no store of a sweep, or arrays of it are missing or not those of its spec.
+        If there is no store of a sweep, or it is damaged.
+
+    Notes
+    -----
+    While a sweep is running, load `status` first: what is "ok" then has its final values, everything else
+    may be NaN still.
     """
-    place = store.local_path(path)
-    store.read_spec(place)
-    dataset: xr.Dataset = xr.open_zarr(place, consolidated=False)
+    opened, dataset = _as_stored(path)
+    spec = opened.layout.spec
+    dataset = dataset.drop_vars([PARTIALS], errors="ignore").isel(_in_order(opened.layout))
+    dataset = dataset.assign_coords(architecture=("architecture", np.arange(len(spec.architectures))))
 
     def decode(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
         return np.asarray(_NAMES[codes])
@@ -53,9 +64,43 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         decode, dataset.status, dask="parallelized", output_dtypes=[_NAMES.dtype], keep_attrs=True
     )
     status.attrs = {"long_name": "what became of each point"}  # the store's own describe its integers
-    sizes = {name: dataset[name].load() for name in store.SIZES}
+    sizes = {name: dataset[name].load() for name in SIZES}
     decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(sizes | {"status": status})
+    decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
     return decoded
+
+
+def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
+    """Open a store, with axes as they are stored; once more if it grew meanwhile."""
+    opened = Store.open(places.of(path))
+    try:
+        dataset = xr.open_zarr(opened.place.for_zarr(), consolidated=True, zarr_format=3)
+        fault = next(
+            (
+                f"the axis {name!r} has not the values of its spec"
+                for name, (_, values) in opened.layout.axes.items()
+                if not np.array_equal(dataset[name].values, values)
+            ),
+            "",
+        )
+    except (ValueError, OSError, KeyError) as error:
+        fault = str(error).strip().splitlines()[0]
+    if not fault:
+        return opened, dataset
+    if opened.place.read(ROOT) != opened.root:
+        return _as_stored(path)
+    raise InputError(f"{path} is damaged: {fault}; fastlin verify tells where, fastlin repair mends it")
+
+
+def _in_order(layout: Layout) -> dict[str, NDArray[np.intp]]:
+    """Return where the values of a spec are stored, for the axes that are not in its order."""
+    spec, stored = layout.spec, layout.stored
+    found = {}
+    for field, dimension in AXES.items():
+        if len(layout.specs) > 1 and dimension in layout.axes:
+            place = {value: index for index, value in enumerate(getattr(stored, field))}
+            found[dimension] = np.array([place[value] for value in getattr(spec, field)])
+    return found
 
 
 def rebuild(

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import logging
+import itertools
+import math
 import multiprocessing
-import os
-import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, Future, as_completed
+from distributed.scheduler import KilledWorker
 from distributed.system import MEMORY_LIMIT
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastlin.errors import InputError, StoppedError, whole
-from fastlin.sweeps import store
-from fastlin.sweeps.block import Block, Receipt, compute, run_block
+from fastlin.errors import InputError, StoppedError
+from fastlin.sweeps import growth, lease, places, store, versions
+from fastlin.sweeps.block import compute
+from fastlin.sweeps.choices import Choices, Slice
+from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once, connect
+from fastlin.sweeps.folding import finish
+from fastlin.sweeps.layout import Layout
+from fastlin.sweeps.places import Place
 from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.progress import Silent
 from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.store import Store
 from fastlin.sweeps.tally import Tally, tally
+from fastlin.sweeps.work import Order, Receipt, run_block
 
 WINDOW = 2  # blocks in flight per thread: one runs, one waits
-MAX_WORKERS = 4096
-# Threads beyond the cores, which compute while others wait for zarr: a fifth off the time of phase-10m.
-SPARE_THREADS = 2
+WINDOW_SECONDS = 1.0  # between looks at how many threads there are
+# How much longer than estimated a block may take before it counts as hung, and the least that it may.
+PATIENCE, LEAST_PATIENCE = 20.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,8 @@ class Report:
         Its path.
     points, ok, diverged, failed, pending : int
         Points of the sweep, in all and by status.
-    blocks, computed_blocks : int
-        Blocks of the sweep, and those that this run computed.
+    blocks, computed_blocks, computed_points : int
+        Blocks of the sweep, and those that this run computed; the points that it computed.
     seconds : float
         Duration of this run.
     sweep_seconds : float
@@ -63,25 +70,29 @@ class Report:
     pending: int
     blocks: int
     computed_blocks: int
+    computed_points: int
     seconds: float
     sweep_seconds: float
     worker_seconds: float
     kernel_seconds: float
 
 
-def local_threads() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@dataclass
+class Done:
+    """Sums over the blocks of a run."""
 
+    blocks: int = 0
+    points: int = 0
+    kernel_seconds: float = 0.0
+    worker_seconds: float = 0.0
+    sweep_seconds: float = 0.0
 
-def checked_workers(workers: int | None) -> int:
-    """Return a number of workers that was given, or that of the cores."""
-    return local_threads() if workers is None else whole("workers", workers, 1, MAX_WORKERS)
-
-
-def blocks_at_once(workers: int | None) -> int:
-    """Return how many blocks are in memory at a time: one to a process, or one to a thread."""
-    return checked_workers(workers) + (SPARE_THREADS if workers is None else 0)
+    def add(self, receipt: Receipt) -> None:
+        """Count one block."""
+        self.blocks += receipt.points > 0
+        self.points += receipt.points
+        self.kernel_seconds += receipt.kernel_seconds
+        self.worker_seconds += receipt.seconds
 
 
 def run_sweep(
@@ -89,25 +100,46 @@ def run_sweep(
     path: str | Path,
     client: Client | None = None,
     *,
+    engine: Engine | None = None,
     workers: int | None = None,
     resume: bool = True,
+    retry_failed: bool = False,
+    allow_version: bool = False,
+    durable: bool = False,
+    slice: str | None = None,
+    timeout: float | None = None,
     progress: Silent | None = None,
 ) -> Report:
-    """Run a sweep into a Zarr store, or go on with one that was interrupted.
+    """Run a sweep into a Zarr store, go on with one that was interrupted, or let one grow.
 
     Parameters
     ----------
     spec : Spec, mapping, str or Path
-        A spec, its content, a TOML file, or the name of a preset.
+        A spec, its content, a TOML file, or the name of a preset. Where the store is there already it is
+        its spec, or one with more values on any axes: only new points are computed then.
     path : str or Path
-        The store. Only blocks without their commit mark are computed.
+        The store: a folder, or s3://bucket/path. Only points that are pending are computed.
     client : distributed.Client, optional
-        Where to run; its workers must see `path`. By default threads of this process.
+        Where to run; its workers must see `path`.
+    engine : Threads, Processes, Scheduler or Slurm, optional
+        Where to run, of `fastlin.sweeps.engines`; by default threads of this process.
     workers : int, optional
-        Run in this many processes of one thread each instead. They import the calling script, so its
-        call belongs under ``if __name__ == "__main__":``.
+        Short for ``engine=Processes(workers)``: so many processes of one thread each. They import the
+        calling script, so its call belongs under ``if __name__ == "__main__":``.
     resume : bool
         False refuses a store that is there already.
+    retry_failed : bool
+        Compute points that diverged or failed again.
+    allow_version : bool
+        Go on with a store of other versions, if what they computed comes out the same here.
+    durable : bool
+        Sync all that is written to disk, so that a loss of power takes no block that counts as complete.
+    slice : str, optional
+        "I/N": compute every N-th block, from the I-th on. N such runs share a store, at the same time or
+        not.
+    timeout : float, optional
+        Seconds after which a block counts as hung, and is computed in parts until the points that hang
+        are known. It takes worker processes. By default 20 times the estimate, two minutes at least.
     progress : optional
         One of `fastlin.sweeps.progress`; silent by default.
 
@@ -119,45 +151,64 @@ def run_sweep(
     Raises
     ------
     InputError
-        If the spec is not valid, the store is that of another spec, or disk or memory do not suffice.
+        If the spec is not valid, the store is that of another spec or of other versions, or disk or
+        memory do not suffice.
     StoppedError
-        If a block could not be written. The store stays resumable.
+        If a block could not be written, or another run holds the store. The store stays resumable.
     """
-    start = perf_counter()
-    place, show = store.local_path(path), progress or Silent()
+    choices = Choices(
+        resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
+    )
     if isinstance(spec, str | Path):
         spec = Spec.load(spec)
     elif not isinstance(spec, Spec):
         spec = Spec.from_dict(spec)
+    chosen = [name for name, given in (("client", client), ("engine", engine), ("workers", workers)) if given]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join(chosen)} are given; each says where to run, one is needed")
+    where = engine or (Threads() if workers is None else Processes(workers))
+    return run(spec, path, client or where, choices, progress or Silent())
+
+
+def run(
+    spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, show: Silent
+) -> Report:
+    """Run a sweep; see `run_sweep`."""
+    start = perf_counter()
     _check_main_guard()
-    plan, before = _prepare(spec, place, blocks_at_once(workers), resume)
-    todo = (block for block in plan.blocks() if _corner(block) not in before.complete)
-    receipts: list[Receipt] = []
-    sweep_seconds = 0.0
-    if before.pending:
-        show.note("loading kernels (compiled on first use: some seconds, once per machine and version)")
-        # The limit of this process, which may be somebody's notebook, is given back at the end.
-        with show, threadpool_limits(limits=1, user_api="blas"):
-            _warm(plan)
-            with _client(client, workers) as engine:
-                show.begin(before.points, before.done)
-                submitted = perf_counter()
-                receipts = _drive(engine, todo, place, show)
-                sweep_seconds = perf_counter() - submitted
-    after = tally(place)
+    holder = lease.new_holder(spec.hash, choices.slice)
+    place = places.of(path, durable=choices.durable or spec.durable, writer=holder.id)
+    at_once = None if isinstance(where, Client) else blocks_at_once(where)
+    _check_before(spec, place, at_once, choices)
+    with lease.held(place, holder) as held:
+        opened = _prepared(spec, place, held, choices)
+        before = tally(opened)
+        _check_resources(opened.layout, place, at_once, done=before.complete.sum())
+        todo = _wanted(before, choices)
+        done = Done()
+        if todo.size or spec.reduce:
+            show.note("loading kernels (compiled on first use: some seconds, once per machine and version)")
+            # The limit of this process, which may be somebody's notebook, is given back at the end.
+            with show, threadpool_limits(limits=1, user_api="blas"):
+                _warm(opened.layout, todo)
+                with _client(where) as client:
+                    show.begin(before.points, before.ok if choices.retry_failed else before.done)
+                    _compute(client, opened, todo, choices, held, show, done)
+        after = tally(opened)
     return Report(
-        store=place,
+        store=str(path),
         points=after.points,
         ok=after.ok,
         diverged=after.diverged,
         failed=after.failed,
         pending=after.pending,
         blocks=after.blocks,
-        computed_blocks=len(receipts),
+        computed_blocks=done.blocks,
+        computed_points=done.points,
         seconds=perf_counter() - start,
-        sweep_seconds=sweep_seconds,
-        worker_seconds=sum(receipt.seconds for receipt in receipts),
-        kernel_seconds=sum(receipt.kernel_seconds for receipt in receipts),
+        sweep_seconds=done.sweep_seconds,
+        worker_seconds=done.worker_seconds,
+        kernel_seconds=done.kernel_seconds,
     )
 
 
@@ -170,100 +221,171 @@ def _check_main_guard() -> None:
         )
 
 
-def _prepare(spec: Spec, path: str, at_once: int, resume: bool) -> tuple[Plan, Tally]:
-    """Create or check the store; its own chunks, where it is there, decide the blocks."""
-    plan = Plan.of(spec)
-    if not store.exists(path):
-        plan.check_resources(path, at_once, MEMORY_LIMIT)
-        store.create(path, spec, plan.chunk)
-    elif not resume:
-        raise InputError(f"{path} is there already; remove it, choose another, or allow --resume")
+def _check_before(spec: Spec, place: Place, at_once: int | None, choices: Choices) -> None:
+    """Raise before anything is written, be it a lease, if the store cannot be made or gone on with."""
+    if store.is_new(place):
+        _check_resources(Plan.of(spec).layout, place, at_once)
+    elif not choices.resume:
+        raise InputError(f"{place.text} is there already; remove it, choose another, or allow --resume")
     else:
-        store.check_same(path, spec)
-    before = tally(path)
-    plan = Plan(spec, before.chunk[-2])
-    plan.check_resources(path, at_once, MEMORY_LIMIT, done=len(before.complete))
-    return plan, before
+        _check_spec(Store.open(place), spec)
 
 
-def _corner(block: Block) -> tuple[int, ...]:
-    return tuple(part.start for part in block.region)
+def _check_resources(layout: Layout, place: Place, at_once: int | None, done: int = 0) -> None:
+    Plan(layout).check_resources(place, at_once, MEMORY_LIMIT, done)
 
 
-def _warm(plan: Plan) -> None:
+def _check_spec(opened: Store, spec: Spec) -> None:
+    lines = growth.obstacles(opened.layout.spec, spec)
+    if lines:
+        raise InputError(
+            f"the store {opened.place.text} was made from another spec; choose another --store, or mend "
+            "the spec:\n" + "\n".join(f"  {line}" for line in lines)
+        )
+
+
+def _prepared(spec: Spec, place: Place, held: lease.Lease, choices: Choices) -> Store:
+    """Make, mend or grow the store, which nobody else may do now, and return it."""
+    try:
+        if store.is_new(place):
+            store.create(place, Plan.of(spec).layout)
+        opened = Store.open(place)
+        store.settle(opened)
+        made_with = versions.check(opened, choices.allow_version)
+        _check_spec(opened, spec)
+        layout = opened.layout
+        if spec.hash != layout.spec.hash:
+            held.check_alone()
+            layout = Layout((*layout.specs, spec), layout.cut)
+        if layout is not opened.layout or made_with != opened.made_with:
+            store.grow(opened, layout, made_with)
+            opened = Store.open(place)
+    except OSError as error:
+        raise _stopped(place, error) from error
+    return opened
+
+
+def _stopped(place: Place, error: OSError) -> StoppedError:
+    return StoppedError(
+        f"writing to {place.text} failed: {error.strerror or error}; what is complete stays, "
+        "run the same command again to go on"
+    )
+
+
+def _wanted(before: Tally, choices: Choices) -> NDArray[np.int64]:
+    """Return the numbers of the blocks that this run is to compute."""
+    wanted = ~before.complete
+    if choices.retry_failed:
+        wanted |= before.bad
+    numbers = np.flatnonzero(wanted)
+    if choices.slice is not None:
+        numbers = numbers[numbers % choices.slice.of == choices.slice.number - 1]
+    if choices.only is not None:
+        numbers = numbers[np.isin(numbers, list(choices.only))]
+    return numbers
+
+
+def _warm(layout: Layout, todo: NDArray[np.int64]) -> None:
     """Compile what the sweep needs on one point, once, before several workers would."""
     seen = set()
-    for block in plan.blocks():
+    for number in todo:
+        block = layout.block(layout.index(int(number)))
         if block.method not in seen:
             seen.add(block.method)
-            tiny = {"seeds": block.seeds[:1], "lams": block.lams[:1], "times": np.zeros(1)}
-            compute(Block(**{**vars(block), **tiny}))
-        if len(seen) == len(plan.spec.methods):
+            compute(replace(block, seeds=block.seeds[:1], lams=block.lams[:1], times=np.zeros(1)))
+        if len(seen) == len(layout.spec.methods):
             break
 
 
 @contextmanager
-def _client(client: Client | None, workers: int | None) -> Iterator[Client]:
-    if client is not None:
-        yield client
-        return
-    local: dict[str, Any] = {
-        # No dashboard; and the small server that Dask starts all the same listens on loopback only.
-        "dashboard_address": None,
-        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
-        "worker_dashboard_address": "127.0.0.1:0",
-        "silence_logs": logging.CRITICAL,  # a run that is stopped says so itself, in one line
-    }
-    if workers is None:
-        local |= {"processes": False, "n_workers": 1, "threads_per_worker": blocks_at_once(None)}
+def _client(where: Client | Engine) -> Iterator[Client]:
+    if isinstance(where, Client):
+        yield where
     else:
-        _check_processes_start()
-        local |= {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1"}
-    with LocalCluster(**local) as cluster, Client(cluster, set_as_default=False) as engine:
-        if workers is not None:
-            # A Ctrl-C reaches the whole process group; it is this process that decides what it means.
-            engine.run(_ignore_interrupts)
-        yield engine
+        with connect(where) as client:
+            yield client
 
 
-def _check_processes_start() -> None:
-    """Start a process that does nothing: where that fails, Dask would try again and again."""
-    probe = multiprocessing.get_context("spawn").Process(target=os.getpid)
-    probe.start()
-    probe.join()
-    if probe.exitcode != 0:
-        raise StoppedError(
-            "worker processes cannot start, for the reason above; leave workers= out for threads"
-        )
+def _compute(
+    client: Client,
+    opened: Store,
+    todo: NDArray[np.int64],
+    choices: Choices,
+    held: lease.Lease,
+    show: Silent,
+    done: Done,
+) -> None:
+    """Compute blocks, and statistics over them where the spec asks for these."""
+    layout = opened.layout
+    seconds = choices.timeout or max(LEAST_PATIENCE, PATIENCE * Plan(layout).block_seconds)
+    order = Order(opened.place, seconds, choices.retry_failed)
+    started = perf_counter()
+    blocks = (Task(run_block, order, layout.index(int(number))) for number in todo)
+    for receipt in _results(client, blocks, opened.place, held):
+        done.add(receipt)
+        show.advance(receipt.points)
+        for point, why in receipt.reasons:
+            show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
+    if layout.spec.reduce:
+        for _ in _results(client, (Task(finish, opened.place, cell) for cell in layout.cells), opened.place, held):
+            pass
+    done.sweep_seconds = perf_counter() - started
 
 
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class Task(NamedTuple):
+    """A call for a worker."""
+
+    function: Callable[..., Any]
+    order: Any
+    index: tuple[int, ...]
 
 
-def _drive(client: Client, blocks: Iterator[Block], path: str, show: Silent) -> list[Receipt]:
-    """Keep the window full until all blocks are done; return their receipts."""
-    target = os.path.abspath(path)
-    window = WINDOW * max(1, sum(client.nthreads().values()))
+def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Lease) -> Iterator[Any]:
+    """Keep the window full until all tasks are done; yield what they return, as they end."""
+    flying: dict[Future, Task] = {}
+    futures = as_completed([], loop=client.loop, with_results=True, raise_errors=False)
+    room = _Room(client)
 
-    def submit(block: Block) -> Any:
-        return client.submit(run_block, block, target, pure=False)
+    def launch(count: int) -> None:
+        for task in itertools.islice(tasks, count):
+            submit(task)
 
-    flying = {submit(block) for block in islice(blocks, window)}
-    futures = as_completed(list(flying), loop=client.loop)
-    receipts = []
-    for future in futures:
-        flying.remove(future)
-        try:
-            receipts.append(future.result())
-        except OSError as error:
-            client.cancel(list(flying))
-            raise StoppedError(
-                f"writing to {path} failed: {error.strerror or error}; what is complete stays, "
-                "run the same command again to go on"
-            ) from error
-        show.advance(receipts[-1].points)
-        for block in islice(blocks, 1):
-            flying.add(following := submit(block))
-            futures.add(following)
-    return receipts
+    def submit(task: Task) -> None:
+        future = client.submit(*task, pure=False)
+        flying[future] = task
+        futures.add(future)
+
+    launch(room.size())
+    while flying:
+        for future, result in futures.next_batch():
+            task = flying.pop(future)
+            if future.status == "finished":
+                yield result
+            else:
+                submit(_again(task, result[1], place))
+        held.check()
+        launch(room.size() - len(flying))
+
+
+def _again(task: Task, error: BaseException, place: Place) -> Task:
+    """Return a task to be done apart if it ended its process; else raise its error."""
+    if isinstance(error, KilledWorker) and isinstance(task.order, Order) and not task.order.apart:
+        return task._replace(order=replace(task.order, apart=True))
+    if isinstance(error, OSError):
+        raise _stopped(place, error) from error
+    raise error
+
+
+class _Room:
+    """How many tasks may be in flight: so many per thread, of which there may be more or less with time."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._looked, self._size = -math.inf, 0
+
+    def size(self) -> int:
+        """Return it, as of a second ago at most."""
+        if perf_counter() - self._looked > WINDOW_SECONDS:
+            self._size = WINDOW * max(1, sum(self._client.nthreads().values()))
+            self._looked = perf_counter()
+        return self._size

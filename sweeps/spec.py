@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, choice, real, shown, suggest, whole
+from fastlin.errors import InputError, boolean, choice, real, shown, suggest, whole
 from fastlin.kernels import INIT_POWER
 from fastlin.observables import SWEEPABLE
 from fastlin.sweeps import axes, presets
+from fastlin.sweeps.reduction import Reduction
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
 
 METHODS = ("exact", "gradient_descent")
@@ -29,8 +30,10 @@ KEYS = {
     "task": ("kind", "n_samples", "target_scale"),
     "init": ("kind",),
     "dynamics": ("method", "times", "learning_rate"),
-    "output": ("observables", "dtype"),
+    "output": ("observables", "dtype", "durable", "reduce"),
 }
+# What does not change a number in a store, and so is not part of a spec's identity.
+INCIDENTAL = (("name",), ("output", "durable"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,8 @@ class Spec:
     learning_rate_axis: bool
     observables: tuple[str, ...]
     dtype: str
+    durable: bool
+    reduce: Reduction | None
 
     @classmethod
     def load(cls, source: str | Path) -> "Spec":
@@ -125,14 +130,18 @@ class Spec:
             },
             "init": {"kind": self.init_kind},
             "dynamics": dynamics,
-            "output": {"observables": list(self.observables), "dtype": self.dtype},
+            "output": {
+                "observables": list(self.observables),
+                "dtype": self.dtype,
+                **({"durable": True} if self.durable else {}),
+                **({"reduce": self.reduce.to_dict()} if self.reduce else {}),
+            },
         }
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the resolved spec without its name, by which a store knows its own."""
-        content = {key: value for key, value in self.to_dict().items() if key != "name"}
-        text = json.dumps(content, sort_keys=True, allow_nan=False)
+        """SHA-256 of the resolved spec without what is incidental, by which a store knows its own."""
+        text = json.dumps(essential(self.to_dict()), sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -154,10 +163,18 @@ class Spec:
         return total
 
 
+def essential(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resolved spec without its incidental keys."""
+    sections = {key: dict(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+    for *section, key in INCIDENTAL:
+        (sections[section[0]] if section else sections).pop(key, None)
+    return sections
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return one line per key in which two resolved specs differ, but for their names."""
+    """Return one line per key in which two resolved specs, or parts of such, differ."""
     lines = []
-    for key in sorted({*old, *new} - {"name"}):
+    for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping) and not prefix:
             lines += differences(before, after, f"{key}.")
@@ -246,13 +263,18 @@ class _Reader:
             "dtype": self.take(
                 "output", "dtype", lambda n, v: choice(n, v, ["float64", "float32"]), "float64"
             ),
+            "durable": self.take("output", "durable", boolean, False),
         }
+        reduction = None
+        if "reduce" in self._section("output"):
+            reduction = self.take("output", "reduce", Reduction.read)
         if any(value is None for value in fields.values()):
             return None
         spec = Spec(
             name=name,
             method_axis=isinstance(given.get("method"), list),
             learning_rate_axis=isinstance(given.get("learning_rate"), list | dict) and rates.size > 0,
+            reduce=reduction,
             **fields,
         )
         self._check_together(spec)

@@ -1,275 +1,191 @@
-"""The Zarr store of a sweep: its arrays, one chunk of each per block, and the commit mark.
+"""A store that is open: its blocks, read and written.
 
-`status` is written last, and replaced as a whole by an atomic rename, so a block whose chunk of `status`
-holds no PENDING is complete: the store alone says what is done.
+`status` is written last, so a block whose chunk of `status` holds no PENDING is complete: the store alone
+says what is done.
 """
 
-import os
-import platform
-import shutil
-import uuid
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 
-from fastlin.dynamics import TIME_ATTRIBUTES
-from fastlin.errors import InputError, shown
+from fastlin.errors import InputError, StoppedError
 from fastlin.kernels import Status
-from fastlin.kernels.jit import SOURCE_HASH
-from fastlin.observables import REGISTRY
-from fastlin.sweeps.spec import Spec, differences
+from fastlin.sweeps import chunks, documents, versions
+from fastlin.sweeps.documents import ROOT, ROOT_COPY
+from fastlin.sweeps.lease import KEY as LEASE
+from fastlin.sweeps.layout import STATUS, Form, Layout
+from fastlin.sweeps.places import Place
 
-STATUS_ATTRIBUTES: dict[str, Any] = {
-    "long_name": "what became of each point; 0 until its block is complete",
-    "flag_values": [int(status) for status in Status],
-    "flag_meanings": " ".join(status.name.lower() for status in Status),
-}
-SIZES = ("n_i", "n_h", "n_o")
-AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
-    "architecture": {"long_name": "index of the architecture (n_i, n_h, n_o)"},
-    "n_i": {"long_name": "number of inputs", "units": "1"},
-    "n_h": {"long_name": "number of hidden units", "units": "1"},
-    "n_o": {"long_name": "number of outputs", "units": "1"},
-    "init_scale": {"long_name": "scale of the weights before balancing", "units": "1"},
-    "method": {
-        "long_name": "closed form (exact) or gradient descent",
-        "comment": 'select with .sel({"method": "exact"}): .sel(method=...) is an argument of xarray',
-    },
-    "learning_rate": {"long_name": "learning rate of gradient descent", "units": "1"},
-    "seed": {"long_name": "seed of task and initialisation"},
-    "lam": {"long_name": "relative scale of the layers, W2^T W2 - W1 W1^T = lam I", "units": "1"},
-    "layer": {"long_name": "layer of weights"},
-    "time": {
-        **TIME_ATTRIBUTES,
-        "comment": "gradient descent is recorded at the nearest whole step, round(time / learning_rate)",
-    },
-}
+Values = dict[str, NDArray[Any]]
+Codes = NDArray[np.uint8]
 
 
-def local_path(path: str | Path) -> str:
-    """Return `path` as text if it can be that of a store.
+@dataclass(frozen=True, eq=False)
+class Store:
+    """A place, and the layout of the store there as of one root document."""
+
+    place: Place
+    layout: Layout
+    attributes: dict[str, Any]
+    root: bytes
+
+    @classmethod
+    def open(cls, place: Place) -> Store:
+        """Open the store at a place.
+
+        Raises
+        ------
+        InputError
+            If there is none, or its root document is damaged.
+        """
+        attributes, root = documents.read_attributes(place)
+        try:
+            return cls(place, documents.read_layout(attributes), attributes, root)
+        except InputError as error:
+            raise InputError(f"{place.text}: this fastlin cannot read its spec: {error}") from None
+
+    @property
+    def made_with(self) -> list[dict[str, str]]:
+        """Versions of what wrote the store, oldest first."""
+        return [*self.attributes["earlier_versions"], self.attributes["versions"]]
+
+    def read_status(self, index: tuple[int, ...]) -> Codes:
+        """Return the status of the points of a block; a mark that is damaged marks nothing."""
+        form = self.layout.status
+        return self._codes(index, self.place.read(form.key(STATUS, index)))
+
+    def _codes(self, index: tuple[int, ...], content: bytes | None) -> Codes:
+        form = self.layout.status
+        try:
+            if content is not None:
+                return chunks.decode(form, index, content)
+        except chunks.DamagedError:
+            pass
+        shape = [part.stop - part.start for part in form.region(index)]
+        return np.full(shape, Status.PENDING, dtype=np.uint8)
+
+    def marks(self) -> Iterator[tuple[tuple[int, ...], Codes]]:
+        """Yield the status of every block in turn."""
+        form, count = self.layout.status, self.layout.block_count
+        keys = (form.key(STATUS, self.layout.index(number)) for number in range(count))
+        for number, content in enumerate(self.place.read_many(keys)):
+            index = self.layout.index(number)
+            yield index, self._codes(index, content)
+
+    def read_values(self, index: tuple[int, ...]) -> Values:
+        """Return the values of a block; a chunk that is not there, or is damaged, is all fill values."""
+        return {name: self.read_block(name, form, index) for name, form in self.layout.values.items()}
+
+    def read_block(self, name: str, form: Form, index: tuple[int, ...]) -> NDArray[Any]:
+        """Return one array of a block, over all times."""
+        parts = []
+        for chunk, _ in self.layout.parts(index, form):
+            content = self.place.read(form.key(name, chunk))
+            shape = [part.stop - part.start for part in form.region(chunk)]
+            values = np.full(shape, form.fill, dtype=form.dtype)
+            if content is not None:
+                try:
+                    values = chunks.decode(form, chunk, content)
+                except chunks.DamagedError:
+                    pass
+            parts.append(values)
+        return np.concatenate(parts, axis=len(index)) if len(parts) > 1 else parts[0]
+
+    def write_block(self, index: tuple[int, ...], values: Values, status: Codes) -> None:
+        """Write a block: its chunks of every array, then of `status`.
+
+        Raises
+        ------
+        StoppedError
+            If the store has grown, or been made anew, since the block was begun.
+        """
+        self.check_current()
+        self.write_arrays(index, values, self.layout.values)
+        form = self.layout.status
+        self.place.write(form.key(STATUS, index), *chunks.encode(form, status))
+
+    def write_arrays(self, index: tuple[int, ...], values: Values, forms: dict[str, Form]) -> None:
+        """Write the chunks of some arrays at one place in the grid."""
+        for name, form in forms.items():
+            for chunk, part in self.layout.parts(index, form):
+                self.place.write(form.key(name, chunk), *chunks.encode(form, values[name][part]))
+
+    def check_current(self) -> None:
+        """Raise if this is no longer the store that was opened."""
+        if self.place.read(ROOT) != self.root:
+            raise StoppedError(f"{self.place.text} was changed by another run; run the same command again")
+
+    def clear_mark(self, index: tuple[int, ...]) -> None:
+        """Make a block pending."""
+        self.place.delete(self.layout.status.key(STATUS, index))
+
+
+@lru_cache(maxsize=4)
+def _opened(place: Place, _root: bytes | None) -> Store:
+    return Store.open(place)
+
+
+def reopen(place: Place) -> Store:
+    """Open a store for one more block: its specs are read again only where it is another one than before.
 
     Raises
     ------
     InputError
-        If it is no path, is empty, or is an address.
+        If there is none, or its root document is damaged.
     """
-    text = str(path) if isinstance(path, str | Path) else ""
-    if not text or "\0" in text or "://" in text:
-        raise InputError(f"the store is {shown(path)}; needed is the path of a folder on this machine")
-    return text
+    return _opened(place, place.read(ROOT))
 
 
-def exists(path: str) -> bool:
-    """Tell whether there is anything at `path`."""
-    return os.path.lexists(path)
+def is_new(place: Place) -> bool:
+    """Tell whether a store is to be made at a place: nothing is there, or its making was cut short."""
+    if place.read(ROOT) is not None:
+        return False
+    begun = place.read(LEASE) is not None and next(place.entries(f"{STATUS}/c"), None) is None
+    return begun or not place.exists()
 
 
-def create(path: str, spec: Spec, chunk: tuple[int, ...]) -> None:
-    """Create a store with every array of a sweep, all points pending.
+def create(place: Place, layout: Layout) -> None:
+    """Create a store with all its arrays, all points pending; it is there when its root document is."""
+    documents.install(place, documents.documents(layout, [versions.here()]))
 
-    It is built beside its place and renamed, so a store is there with all its arrays or not at all.
 
-    Raises
-    ------
-    InputError
-        If the place cannot be written.
+def settle(store: Store) -> list[str]:
+    """Write documents anew that are not what the root says: damaged ones, or a growth that was cut short.
+
+    Returns the keys of those that were.
     """
-    target = Path(path)
-    building = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _build(building, spec, chunk)
-        os.rename(building, target)
-    except OSError as error:
-        raise InputError(f"cannot create the store {path}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    stale = stale_documents(store)
+    if stale:
+        documents.install(store.place, documents.documents(store.layout, store.made_with))
+    return stale
 
 
-def _build(path: Path, spec: Spec, chunk: tuple[int, ...]) -> None:
-    attributes = {
-        "title": spec.name,
-        "coordinates": "n_i n_h n_o",
-        "spec": spec.to_dict(),
-        "spec_hash": spec.hash,
-        "versions": versions(),
-    }
-    group = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
-
-    def put(name: str, dims: tuple[str, ...], values: NDArray[Any]) -> None:
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            chunks=values.shape,
-            dtype="str" if values.dtype.kind == "U" else values.dtype,
-            compressors=[Crc32cCodec()],
-            dimension_names=dims,
-            attributes=AXIS_ATTRIBUTES[name],
+def stale_documents(store: Store) -> list[str]:
+    """Return the keys of documents that are not what the root says."""
+    keys = [*store.attributes["documents"], ROOT_COPY]
+    found = zip(keys, store.place.read_many(keys), strict=True)
+    return [
+        key
+        for key, content in found
+        if not (
+            content == store.root if key == ROOT_COPY else documents.intact(key, content, store.attributes)
         )
-        array[...] = values
-
-    for name, values in _axes(spec).items():
-        put(name, ("architecture",) if name in SIZES else (name,), values)
-    points = tuple(spec.point_dims)
-    sizes = tuple(spec.point_dims.values())
-    for name in spec.observables:
-        entry = REGISTRY[name]
-        extra = _layers(name)
-        group.create_array(
-            name,
-            shape=(*sizes, spec.times.size, *extra),
-            chunks=(*chunk, spec.times.size, *extra),
-            dtype=spec.dtype,
-            fill_value=np.nan,
-            compressors=[Crc32cCodec()],
-            dimension_names=(*points, "time", *entry.dims),
-            attributes=entry.attributes,
-            config={"write_empty_chunks": True},
-        )
-    group.create_array(
-        "status",
-        shape=sizes,
-        chunks=chunk,
-        dtype="uint8",
-        fill_value=int(Status.PENDING),
-        compressors=[Crc32cCodec()],
-        dimension_names=points,
-        attributes=STATUS_ATTRIBUTES,
-        config={"write_empty_chunks": True},
-    )
+    ]
 
 
-def _axes(spec: Spec) -> dict[str, NDArray[Any]]:
-    """Return the values of every axis of a store, by name."""
-    shapes = spec.architectures
-    axes: dict[str, NDArray[Any]] = {"architecture": np.arange(len(shapes))}
-    axes |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
-    axes["init_scale"] = spec.init_scales
-    if spec.method_axis:
-        axes["method"] = np.array(spec.methods)
-    if spec.learning_rate_axis:
-        axes["learning_rate"] = spec.learning_rates
-    axes |= {"seed": spec.seeds, "lam": spec.lams, "time": spec.times}
-    if any(_layers(name) for name in spec.observables):
-        axes["layer"] = np.array(["w1", "w2"])
-    return axes
+def grow(store: Store, layout: Layout, made_with: list[dict[str, str]]) -> None:
+    """Enlarge a store, in an order in which every reader sees the old one or the new one.
 
-
-def _layers(name: str) -> tuple[int, ...]:
-    """Return the sizes of an observable's dimensions after time."""
-    entry = REGISTRY[name]
-    return (len(entry.rows),) if entry.dims else ()
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of all that a number in a store depends on."""
-    packages = ("fastlin", "numba", "numpy", "scipy", "zarr")
-    return {
-        **{name: version(name) for name in packages},
-        "kernels": SOURCE_HASH,
-        "python": platform.python_version(),
-    }
-
-
-@lru_cache(maxsize=8)
-def _group(path: str) -> zarr.Group:
-    return zarr.open_group(path, mode="r+")
-
-
-def write(
-    path: str,
-    region: tuple[slice, ...],
-    values: dict[str, NDArray[np.floating[Any]]],
-    status: NDArray[np.uint8],
-) -> None:
-    """Write one block: its chunk of every observable, then of `status`."""
-    group, ones = _group(path), (1,) * (len(region) - 2)
-    for name, part in [*values.items(), ("status", status)]:
-        array = group[name]  # read anew: the path may hold another store than it did
-        assert isinstance(array, zarr.Array)
-        array[region] = part.reshape(ones + part.shape)
-
-
-def read_attributes(path: str) -> dict[str, Any]:
-    """Return the attributes of a store.
-
-    Raises
-    ------
-    InputError
-        If there is no store of a sweep at `path`.
+    Where time grows every block becomes pending first: its points need the new times, and what they
+    hold stays readable until it is replaced.
     """
-    if not exists(path):
-        raise InputError(f"there is no store at {path}")
-    try:
-        attributes = dict(zarr.open_group(path, mode="r").attrs)
-    except (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError):
-        raise InputError(f"{path} is not a Zarr store") from None
-    if not {"spec", "spec_hash", "title", "versions"} <= attributes.keys():
-        raise InputError(f"{path} is a Zarr store, but not one of a fastlin sweep")
-    return attributes
-
-
-def read_spec(path: str) -> Spec:
-    """Return the spec that a store was made from, after checking that all its arrays are there.
-
-    Raises
-    ------
-    InputError
-        If there is no store, or an array is missing, of another shape, or an axis has other values.
-    """
-    attributes = read_attributes(path)
-    try:
-        spec = Spec.from_dict(attributes["spec"])
-    except InputError as error:
-        raise InputError(f"{path}: the spec in its attributes is damaged: {error}") from None
-    group = zarr.open_group(path, mode="r")
-    for name, values in _axes(spec).items():
-        if not np.array_equal(_read(path, group, name, values.shape), values):
-            raise InputError(f"{path}: the axis {name!r} is damaged, its values are not those of the spec")
-    for name in (*spec.observables, "status"):
-        extra = () if name == "status" else (spec.times.size, *_layers(name))
-        _array(path, group, name, (*spec.point_dims.values(), *extra))
-    return spec
-
-
-def _array(path: str, group: zarr.Group, name: str, shape: tuple[int, ...]) -> "zarr.Array[Any]":
-    try:
-        array = group[name]
-    except (KeyError, OSError, ValueError, TypeError):
-        raise InputError(f"{path}: the array {name!r} is missing or damaged") from None
-    if not isinstance(array, zarr.Array) or array.shape != shape:
-        raise InputError(f"{path}: the array {name!r} has not the shape {shape} of the spec")
-    return array
-
-
-def _read(path: str, group: zarr.Group, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    array = _array(path, group, name, shape)
-    try:
-        return np.asarray(array[...])
-    except (ValueError, OSError, TypeError):
-        raise InputError(f"{path}: the axis {name!r} is damaged, its chunk cannot be read") from None
-
-
-def check_same(path: str, spec: Spec) -> None:
-    """Raise, with the differences, if the store at `path` was made from another spec."""
-    attributes = read_attributes(path)
-    if attributes["spec_hash"] != spec.hash:
-        lines = differences(attributes["spec"], spec.to_dict())
-        raise InputError(
-            f"the store {path} was made from another spec; choose another --store, or mend the spec:\n"
-            + "\n".join(f"  {line}" for line in lines)
-        )
-
-
-def read_status(path: str) -> "zarr.Array[Any]":
-    """Return the `status` array of a store, unread."""
-    array = zarr.open_group(path, mode="r")["status"]
-    assert isinstance(array, zarr.Array)
-    return array
+    if layout.spec.times.size > store.layout.spec.times.size:
+        for number in range(store.layout.block_count):
+            store.clear_mark(store.layout.index(number))
+    documents.install(store.place, documents.documents(layout, made_with))

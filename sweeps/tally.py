@@ -1,32 +1,40 @@
 """What a store holds, read from the store alone."""
 
-import math
+from __future__ import annotations
+
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
-from fastlin.sweeps import store
+from fastlin.sweeps.layout import STATUS
+from fastlin.sweeps.store import Store
 
-SLAB_POINTS = 4_000_000  # whose status is in memory at a time
+BAD = (Status.DIVERGED, Status.FAILED)
+RECENT = 60.0  # seconds before the last mark whose blocks make the rate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tally:
-    """Numbers of points by status, and which blocks are complete."""
+    """Numbers of points by status, and which blocks are complete.
+
+    Where seeds are folded, a point is a lam of a block, and has the worst status of its seeds.
+    """
 
     ok: int
     diverged: int
     failed: int
     pending: int
-    complete: frozenset[tuple[int, ...]]  # the first point of each complete block
-    blocks: int
-    chunk: tuple[int, ...]
+    complete: NDArray[np.bool_]  # by the number of the block
+    bad: NDArray[np.bool_]  # blocks with points that diverged or failed
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return self.complete.size
 
     @property
     def points(self) -> int:
@@ -39,56 +47,41 @@ class Tally:
         return self.points - self.pending
 
 
-def tally(path: str) -> Tally:
+def tally(store: Store) -> Tally:
     """Count the points of a store by status; a block is complete when none of its points is pending."""
-    store.read_spec(path)
-    status = store.read_status(path)
     counts = np.zeros(len(Status), dtype=np.int64)
-    complete, blocks = set(), 0
-    for slab in _slabs(status):
-        values = _read(status, slab)
-        for part in _chunks(values.shape, status.chunks):
-            found = np.bincount(values[part].ravel(), minlength=len(Status))[: len(Status)]
-            counts += found
-            blocks += 1
-            if not found[Status.PENDING]:
-                inside = (piece.start for piece in part)
-                complete.add(tuple(whole.start + start for whole, start in zip(slab, inside, strict=True)))
+    complete = np.zeros(store.layout.block_count, dtype=bool)
+    bad = np.zeros_like(complete)
+    for number, (_, codes) in enumerate(store.marks()):
+        found = np.bincount(codes.ravel(), minlength=len(Status))[: len(Status)]
+        counts += found
+        complete[number] = found[Status.PENDING] == 0
+        bad[number] = found[list(BAD)].any()
     return Tally(
         ok=int(counts[Status.OK]),
         diverged=int(counts[Status.DIVERGED]),
         failed=int(counts[Status.FAILED]),
         pending=int(counts[Status.PENDING]),
-        complete=frozenset(complete),
-        blocks=blocks,
-        chunk=status.chunks,
+        complete=complete,
+        bad=bad,
     )
 
 
-def _chunks(shape: tuple[int, ...], chunk: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Cut an array into chunks."""
-    for index in np.ndindex(*(-(-size // step) for size, step in zip(shape, chunk, strict=True))):
-        spans = zip(index, chunk, shape, strict=True)
-        yield tuple(slice(i * step, min((i + 1) * step, size)) for i, step, size in spans)
+def bad_points(store: Store) -> Iterator[tuple[Status, dict[str, Any]]]:
+    """Yield every point that diverged or failed, with its values on all axes."""
+    for index, codes in store.marks():
+        if (codes > Status.OK).any():
+            for *_, row, column in np.argwhere(np.isin(codes, BAD)).tolist():
+                yield Status(codes[(*(0,) * (codes.ndim - 2), row, column)]), store.layout.where(
+                    index, row, column
+                )
 
 
-def _slabs(status: "zarr.Array[Any]") -> Iterator[tuple[slice, ...]]:
-    """Cut the points into slabs of many chunks, which zarr reads side by side, and of bounded size."""
-    _, *others, _, lams = status.shape
-    seeds = status.chunks[-2]
-    count = max(1, SLAB_POINTS // (math.prod(others) * seeds * lams))
-    yield from _chunks(status.shape, (1, *others, count * seeds, lams))
-
-
-def _read(status: "zarr.Array[Any]", slab: tuple[slice, ...]) -> NDArray[np.uint8]:
-    """Return the status of a slab; a chunk that cannot be read marks nothing as done."""
-    try:
-        return np.asarray(status[slab])
-    except (ValueError, OSError):  # a checksum that does not fit, a truncated file
-        values = np.full([part.stop - part.start for part in slab], Status.PENDING, dtype=np.uint8)
-        for part in _chunks(values.shape, status.chunks):
-            spans = zip(slab, part, strict=True)
-            there = tuple(slice(whole.start + p.start, whole.start + p.stop) for whole, p in spans)
-            with suppress(ValueError, OSError):
-                values[part] = status[there]
-        return values
+def rate(store: Store) -> float | None:
+    """Return blocks per second by the time stamps of the latest marks; None where there are too few."""
+    stamps = np.sort([entry.modified for entry in store.place.entries(f"{STATUS}/c")])
+    if stamps.size < 2:
+        return None
+    recent = stamps[np.searchsorted(stamps, stamps[-1] - RECENT) :]
+    span = float(recent[-1] - recent[0])
+    return (recent.size - 1) / span if span > 0 else None

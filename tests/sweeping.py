@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fastlin.sweeps.block import Block, run_block
+from fastlin.sweeps.work import Order, run_block
 
 
 def spec(**changes):
@@ -46,7 +46,7 @@ def marks(path):
 CALLS: list[tuple[int, ...]] = []
 
 
-def counted(block: Block, path: str):
+def counted(order: Order, index: tuple[int, ...]):
     """Do what run_block does, and count; importable, so that workers in threads find it."""
-    CALLS.append(tuple(part.start for part in block.region))
-    return run_block(block, path)
+    CALLS.append(index)
+    return run_block(order, index)

@@ -1,0 +1,171 @@
+"""The small files of a store: what zarr reads first (`zarr.json`), and the values of the coordinates.
+
+The root document is written last and is the one that counts: it holds the specs, from which everything
+else follows, the metadata of all arrays (consolidated, so a reader sees a store before or after it grew and
+never in between), and the checksums of the other documents. A copy of it lies out of zarr's sight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import MemoryStore
+
+from fastlin.errors import InputError
+from fastlin.sweeps.layout import AXIS_ATTRIBUTES, SIZES, STATUS, Cut, Form, Layout
+from fastlin.sweeps.places import SCRATCH, Place
+from fastlin.sweeps.spec import Spec
+
+ROOT = "zarr.json"
+ROOT_COPY = f"{SCRATCH}/zarr.json"
+FORMAT = 2  # of stores; raised when an older fastlin could not read them
+SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
+
+Documents = dict[str, bytes]
+
+
+def documents(layout: Layout, made_with: list[dict[str, str]]) -> Documents:
+    """Return all documents of a store, the root last; `made_with` are the versions that wrote it."""
+    memory = MemoryStore()
+    group = zarr.create_group(memory, zarr_format=3)
+    for name, (dims, values) in layout.axes.items():
+        _put_axis(group, name, dims, values)
+    for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
+        _put_array(group, name, form)
+    found = {key: sync(memory.get(key, default_buffer_prototype())) for key in _keys(memory)}
+    content = {key: value.to_bytes() for key, value in found.items() if value is not None and key != ROOT}
+    names = sorted(key.removesuffix("/zarr.json") for key in content if key.endswith("/zarr.json"))
+    root = {
+        "attributes": {
+            "title": layout.spec.name,
+            "coordinates": " ".join(SIZES),
+            "format": FORMAT,
+            "spec": layout.spec.to_dict(),
+            "spec_hash": layout.spec.hash,
+            "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
+            "cut": layout.cut._asdict(),
+            "versions": made_with[-1],
+            "earlier_versions": made_with[:-1],
+            "documents": {key: _digest(value) for key, value in sorted(content.items())},
+        },
+        "zarr_format": 3,
+        "node_type": "group",
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": {name: json.loads(content[f"{name}/zarr.json"]) for name in names},
+        },
+    }
+    sealed = _sealed(root)
+    return {**content, ROOT_COPY: sealed, ROOT: sealed}
+
+
+def _keys(memory: MemoryStore) -> list[str]:
+    async def listed() -> list[str]:
+        return [key async for key in memory.list()]
+
+    return sorted(sync(listed()))
+
+
+def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any]) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=(max(SHORTEST_CHUNK, values.size),),
+        dtype="str" if values.dtype.kind == "U" else values.dtype,
+        compressors=[Crc32cCodec()],
+        dimension_names=dims,
+        attributes=AXIS_ATTRIBUTES[name],
+    )
+    array[...] = values
+
+
+def _put_array(group: zarr.Group, name: str, form: Form) -> None:
+    group.create_array(
+        name,
+        shape=form.shape,
+        chunks=form.chunk,
+        dtype=form.dtype,
+        fill_value=form.fill,
+        compressors=[Crc32cCodec()],
+        dimension_names=form.dims,
+        attributes=form.attributes,
+    )
+
+
+def _sealed(root: dict[str, Any]) -> bytes:
+    """Return a root document with the checksum of the rest of it."""
+    attributes = {key: value for key, value in root["attributes"].items() if key != "checksum"}
+    content = {**root, "attributes": attributes}
+    attributes["checksum"] = _digest(json.dumps(content, sort_keys=True).encode())
+    return json.dumps(content, indent=1).encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def intact(key: str, content: bytes | None, attributes: dict[str, Any]) -> bool:
+    """Tell whether a document other than the root is what the root says."""
+    return content is not None and _digest(content) == attributes["documents"].get(key)
+
+
+def read_root(content: bytes | None) -> dict[str, Any] | None:
+    """Return the attributes of a root document, or None where it is not one to the last bit."""
+    try:
+        root = json.loads(content or b"")
+        if content == _sealed(root):
+            return dict(root["attributes"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    return None
+
+
+def read_attributes(place: Place) -> tuple[dict[str, Any], bytes]:
+    """Return the attributes of the store at a place, and its whole root document.
+
+    Raises
+    ------
+    InputError
+        If there is no store, it is another one's, or its root document is damaged.
+    """
+    content = place.read(ROOT)
+    attributes = read_root(content)
+    if attributes is not None and content is not None and attributes.get("format") == FORMAT:
+        return attributes, content
+    if not place.exists():
+        raise InputError(f"there is no store at {place.text}")
+    if attributes is not None:
+        raise InputError(f"{place.text} is of format {attributes.get('format')}, this fastlin reads {FORMAT}")
+    if place.read(ROOT_COPY) is not None:
+        raise InputError(f"{place.text}: {ROOT} is damaged; fastlin repair {place.text} mends it")
+    raise InputError(_other(place.text, content))
+
+
+def _other(path: str, content: bytes | None) -> str:
+    try:
+        if json.loads(content or b"")["zarr_format"]:
+            return f"{path} is a Zarr store, but not one of a fastlin sweep of format {FORMAT}"
+    except (ValueError, KeyError, TypeError):
+        pass
+    return f"{path} is not a Zarr store"
+
+
+def read_layout(attributes: dict[str, Any]) -> Layout:
+    """Return the layout that attributes describe."""
+    specs = [Spec.from_dict(content) for content in (*attributes["grown_from"], attributes["spec"])]
+    return Layout(tuple(specs), Cut(**attributes["cut"]))
+
+
+def install(place: Place, content: Documents) -> None:
+    """Bring the documents of a store to `content`, the root last; what is right already stays."""
+    for key, value in content.items():
+        if place.read(key) != value:
+            place.write(key, value)

@@ -1,0 +1,209 @@
+"""Points that raise, hang, or kill their process: the others finish, and each bad one is known.
+
+A block that fails is computed again in parts, seed by seed and then point by point, until only the points
+are left that fail alone. Where a failure takes the process with it the parts are computed in a process of
+their own, which is started again as often as needed. Bits do not depend on the parts.
+"""
+
+from __future__ import annotations
+
+import pickle
+import selectors
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.kernels import Status
+from fastlin.observables import REGISTRY
+from fastlin.sweeps import block as blocks
+from fastlin.sweeps.block import Block, Result
+
+LEAST_SECONDS = 10.0  # that a part may take: a process must start and load its kernels
+SLACK = 8.0  # how much longer than its share of a block a part may take
+KEPT_REASONS = 3  # of a block: the first few tell what is wrong
+_LENGTH = struct.Struct("<Q")
+
+Compute = Callable[[Block], Result]
+Rows = NDArray[np.intp]
+
+
+class FailedError(Exception):
+    """A part of a block could not be computed; the text says why."""
+
+
+class Outcome(NamedTuple):
+    """A block, and why points of it failed: (row, column, reason) of the first few."""
+
+    result: Result
+    reasons: list[tuple[int, int, str]]
+
+
+def evaluate(block: Block, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
+    """Compute the wanted points (S, L) of a block; those that fail alone have failed, the rest is pending."""
+    result, reasons = _nothing(block), []
+    for rows, columns in rectangles(wanted):
+        for part_rows, part_columns, found in _parts(block, rows, columns, compute):
+            if isinstance(found, str):
+                result.status[np.ix_(part_rows, part_columns)] = Status.FAILED
+                reasons.append((int(part_rows[0]), int(part_columns[0]), found))
+                continue
+            if found.status.shape == wanted.shape:
+                return Outcome(found, [])
+            for name, values in found.values.items():
+                result.values[name][np.ix_(part_rows, part_columns)] = values
+            result.status[np.ix_(part_rows, part_columns)] = found.status
+    return Outcome(result, reasons[:KEPT_REASONS])
+
+
+def rectangles(wanted: NDArray[np.bool_]) -> Iterator[tuple[Rows, Rows]]:
+    """Cut points (S, L) into products of rows and columns: those of rows that want the same columns."""
+    patterns, belongs = np.unique(wanted, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        if pattern.any():
+            yield np.flatnonzero(belongs.ravel() == number), np.flatnonzero(pattern)
+
+
+def _parts(
+    block: Block, rows: Rows, columns: Rows, compute: Compute
+) -> Iterator[tuple[Rows, Rows, Result | str]]:
+    """Yield results of a rectangle of points, or of its parts where it fails; of a point, why it fails."""
+    part = replace(block, seeds=block.seeds[rows], lams=block.lams[columns])
+    try:
+        yield rows, columns, compute(part)
+    except (MemoryError, OSError):  # not the fault of a point
+        raise
+    except Exception as error:
+        if rows.size * columns.size == 1:
+            reason = str(error) if isinstance(error, FailedError) else f"{type(error).__name__}: {error}"
+            yield rows, columns, reason
+        elif rows.size > 1:
+            for row in rows:
+                yield from _parts(block, np.array([row]), columns, compute)
+        else:
+            for column in columns:
+                yield from _parts(block, rows, np.array([column]), compute)
+
+
+def _nothing(block: Block) -> Result:
+    grid = (block.seeds.size, block.lams.size)
+    values = {}
+    for name in block.observables:
+        layers = (len(REGISTRY[name].rows),) if REGISTRY[name].dims else ()
+        values[name] = np.full((*grid, block.times.size, *layers), np.nan, dtype=block.dtype)
+    return Result(values, np.full(grid, Status.PENDING, dtype=np.uint8))
+
+
+class Apart:
+    """Computes in a process of its own, which may die or be ended; one that is ended is followed by another.
+
+    Parameters
+    ----------
+    seconds : float
+        That a block of `points` points may take.
+    points : int
+    """
+
+    def __init__(self, seconds: float, points: int) -> None:
+        self._seconds, self._points = seconds, points
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, block: Block) -> Result:
+        """Compute a block, or a part of one.
+
+        Raises
+        ------
+        FailedError
+            If it raised, the process died, or the time was up.
+        """
+        share = block.seeds.size * block.lams.size / self._points
+        allowed = min(self._seconds, max(LEAST_SECONDS, SLACK * share * self._seconds))
+        process = self._running()
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            _send(process.stdin, block)
+            answer = _receive_within(process.stdout, allowed)
+        except TimeoutError:
+            self.close()
+            raise FailedError(f"took longer than {allowed:g} s") from None
+        except (EOFError, BrokenPipeError):
+            code = self.close()
+            raise FailedError(f"its process died ({_manner(code)})") from None
+        if isinstance(answer, str):
+            raise FailedError(answer)
+        return Result(*answer)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        return self._process
+
+    def close(self) -> int | None:
+        """End the process, if there is one; return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        assert process.stdin is not None and process.stdout is not None
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                pipe.close()
+        try:
+            return process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def _manner(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def serve() -> None:
+    """Compute what comes in by standard input, until it ends: the other side of `Apart`."""
+    incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # what somebody prints is no answer
+    while True:
+        try:
+            block = _receive(incoming)
+        except EOFError:
+            return
+        try:
+            answer: Any = tuple(blocks.compute(block))
+        except Exception as error:
+            answer = f"{type(error).__name__}: {error}"
+        _send(outgoing, answer)
+
+
+def _send(pipe: IO[bytes], content: Any) -> None:
+    data = pickle.dumps(content, protocol=5)
+    pipe.write(_LENGTH.pack(len(data)) + data)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> Any:
+    (length,) = _LENGTH.unpack(_exactly(pipe, _LENGTH.size))
+    return pickle.loads(_exactly(pipe, length))
+
+
+def _exactly(pipe: IO[bytes], length: int) -> bytes:
+    data = pipe.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data
+
+
+def _receive_within(pipe: IO[bytes], seconds: float) -> Any:
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        if not selector.select(seconds):
+            raise TimeoutError
+    return _receive(pipe)

@@ -1,0 +1,289 @@
+"""The geometry of a store: its arrays, their dimensions and chunks, and what each block covers.
+
+A block is one chunk of every array. All of it is a function of the specs that the store was made and grown
+from and of how the first one was cut, which are what a store's attributes hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.dynamics import TIME_ATTRIBUTES
+from fastlin.kernels import Status, fold
+from fastlin.observables import REGISTRY
+from fastlin.sweeps.block import Block
+from fastlin.sweeps.growth import arranged
+from fastlin.sweeps.spec import Spec
+
+SIZES = ("n_i", "n_h", "n_o")
+STATUS = "status"
+PARTIALS = "partials"
+COUNT = "count"
+STATUS_ATTRIBUTES: dict[str, Any] = {
+    "long_name": "what became of each point; 0 until its block is complete",
+    "flag_values": [int(status) for status in Status],
+    "flag_meanings": " ".join(status.name.lower() for status in Status),
+}
+AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "architecture": {"long_name": "index of the architecture (n_i, n_h, n_o)"},
+    "n_i": {"long_name": "number of inputs", "units": "1"},
+    "n_h": {"long_name": "number of hidden units", "units": "1"},
+    "n_o": {"long_name": "number of outputs", "units": "1"},
+    "init_scale": {"long_name": "scale of the weights before balancing", "units": "1"},
+    "method": {
+        "long_name": "closed form (exact) or gradient descent",
+        "comment": 'select with .sel({"method": "exact"}): .sel(method=...) is an argument of xarray',
+    },
+    "learning_rate": {"long_name": "learning rate of gradient descent", "units": "1"},
+    "seed": {"long_name": "seed of task and initialisation"},
+    "seed_block": {"long_name": "first of the seeds, in the order stored, that are folded together"},
+    "lam": {"long_name": "relative scale of the layers, W2^T W2 - W1 W1^T = lam I", "units": "1"},
+    "layer": {"long_name": "layer of weights"},
+    "statistic": {"long_name": "statistic over the seeds that are ok"},
+    "bin_left": {"long_name": "left edge of the bins of a histogram", "units": "1"},
+    "bin_right": {"long_name": "right edge of the bins of a histogram", "units": "1"},
+    "time": {
+        **TIME_ATTRIBUTES,
+        "comment": "gradient descent is recorded at the nearest whole step, round(time / learning_rate)",
+    },
+}
+
+
+class Cut(NamedTuple):
+    """Numbers of seeds, lam and times in a block; the other dimensions have one value each."""
+
+    seeds: int
+    lams: int
+    times: int
+
+
+@dataclass(frozen=True)
+class Form:
+    """One array of a store."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    dtype: str
+    fill: Any
+    attributes: dict[str, Any]
+
+    def key(self, name: str, index: tuple[int, ...]) -> str:
+        """Return where a chunk is stored."""
+        return "/".join([name, "c", *map(str, index)])
+
+    def region(self, index: tuple[int, ...]) -> tuple[slice, ...]:
+        """Return the part of the array that a chunk holds."""
+        return tuple(
+            slice(i * step, min((i + 1) * step, size))
+            for i, step, size in zip(index, self.chunk, self.shape, strict=True)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A sweep laid out in a store: the specs it was made and grown from, oldest first, and its cut."""
+
+    specs: tuple[Spec, ...]
+    cut: Cut
+
+    @property
+    def spec(self) -> Spec:
+        """The spec of all that the store holds."""
+        return self.specs[-1]
+
+    @cached_property
+    def stored(self) -> Spec:
+        """That spec, with axes in the order stored."""
+        return arranged(self.specs)
+
+    @cached_property
+    def dims(self) -> dict[str, int]:
+        """Dimensions of `status` and their sizes."""
+        sizes = self.spec.point_dims
+        if self.spec.reduce:
+            return {("seed_block" if name == "seed" else name): size for name, size in sizes.items()} | {
+                "seed_block": len(self._seed_blocks)
+            }
+        return sizes
+
+    @cached_property
+    def _seed_blocks(self) -> list[slice]:
+        """Seeds that are folded together: each growth starts blocks of its own, so none is written twice."""
+        blocks, first = [], 0
+        for count in range(1, len(self.specs) + 1):
+            last = arranged(self.specs[:count]).seeds.size
+            starts = range(first, last, self.cut.seeds)
+            blocks += [slice(start, min(start + self.cut.seeds, last)) for start in starts]
+            first = last
+        return blocks
+
+    @cached_property
+    def status(self) -> Form:
+        """The array of commit marks."""
+        seeds = 1 if self.spec.reduce else self.cut.seeds
+        chunk = (1,) * (len(self.dims) - 2) + (seeds, self.cut.lams)
+        return Form(
+            tuple(self.dims), tuple(self.dims.values()), chunk, "uint8", int(Status.PENDING), STATUS_ATTRIBUTES
+        )
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of blocks along each dimension of `status`."""
+        return tuple(
+            math.ceil(size / step) for size, step in zip(self.status.shape, self.status.chunk, strict=True)
+        )
+
+    @property
+    def block_count(self) -> int:
+        """Number of blocks."""
+        return math.prod(self.grid)
+
+    @property
+    def time_chunks(self) -> int:
+        """Number of chunks along time: one, and more after time has grown."""
+        return math.ceil(self.spec.times.size / self.cut.times)
+
+    @property
+    def cells(self) -> Iterator[tuple[int, ...]]:
+        """Places of the chunks of statistics: the grid without that along the seeds."""
+        *others, _, lams = self.grid
+        return np.ndindex(*others, lams)
+
+    def index(self, number: int) -> tuple[int, ...]:
+        """Return the place in the grid of the block of that number."""
+        return tuple(int(i) for i in np.unravel_index(number, self.grid))
+
+    def block(self, index: tuple[int, ...]) -> Block:
+        """Return what is to be computed for one block."""
+        spec, region = self.stored, self.status.region(index)
+        at = {name: part.start for name, part in zip(self.dims, region, strict=True)}
+        rates = spec.learning_rates
+        seeds = self._seed_blocks[region[-2].start] if spec.reduce else region[-2]
+        return Block(
+            architecture=spec.architectures[at["architecture"]],
+            init_scale=float(spec.init_scales[at["init_scale"]]),
+            method=spec.methods[at.get("method", 0)],
+            learning_rate=float(rates[at.get("learning_rate", 0)]) if rates.size else math.nan,
+            seeds=spec.seeds[seeds],
+            lams=spec.lams[region[-1]],
+            times=spec.times,
+            n_samples=spec.n_samples,
+            target_scale=spec.target_scale,
+            init_kind=spec.init_kind,
+            observables=spec.observables,
+            dtype="float64" if spec.reduce else spec.dtype,
+        )
+
+    @cached_property
+    def values(self) -> dict[str, Form]:
+        """Arrays of which every block has chunks of its own, one for each chunk of time."""
+        spec, points = self.spec, self.status
+        if spec.reduce:
+            rows = sum(len(REGISTRY[name].rows) for name in spec.observables)
+            extra = {"row": rows, "word": fold.WORDS + spec.reduce.bins}
+            about = {"long_name": "folded seeds of each block, from which the statistics are made"}
+            return {PARTIALS: self._over_time(points, extra, "int64", 0, about)}
+        return {
+            name: self._over_time(points, layers(name), spec.dtype, math.nan, REGISTRY[name].attributes)
+            for name in spec.observables
+        }
+
+    @cached_property
+    def statistics(self) -> dict[str, Form]:
+        """Arrays of what is made of all blocks over seeds; none where nothing is reduced."""
+        reduce = self.spec.reduce
+        if not reduce:
+            return {}
+        cells = _without_seeds(self.status)
+        found = {COUNT: Form(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
+        for name in self.spec.observables:
+            about = REGISTRY[name].attributes
+            extra = layers(name) | {"statistic": len(reduce.names)}
+            found[name] = self._over_time(cells, extra, self.spec.dtype, math.nan, about)
+            if reduce.histogram:
+                about = about | {"long_name": f"seeds by {name}", "units": "1"}
+                extra = layers(name) | {"bin": reduce.bins}
+                found[f"{name}_histogram"] = self._over_time(cells, extra, "int64", 0, about)
+        return found
+
+    def _over_time(
+        self, points: Form, extra: dict[str, int], dtype: str, fill: Any, attributes: dict[str, Any]
+    ) -> Form:
+        """Return the form of an array over points and time, and `extra` dimensions in one chunk."""
+        more = tuple(extra.values())
+        return Form(
+            (*points.dims, "time", *extra),
+            (*points.shape, self.spec.times.size, *more),
+            (*points.chunk, self.cut.times, *more),
+            dtype,
+            fill,
+            attributes,
+        )
+
+    def parts(self, index: tuple[int, ...], form: Form) -> Iterator[tuple[tuple[int, ...], Any]]:
+        """Yield the chunks of an array at a place in the grid, one for each of time, and what each holds."""
+        if "time" not in form.dims:
+            yield index, ...
+            return
+        rank, extra = len(index), len(form.shape) - len(index) - 1
+        for number in range(self.time_chunks):
+            chunk = (*index, number, *(0,) * extra)
+            yield chunk, (*(slice(None),) * rank, form.region(chunk)[rank])
+
+    @cached_property
+    def axes(self) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+        """Dimensions and values of every coordinate."""
+        spec = self.stored
+        shapes = spec.architectures
+        found: dict[str, Any] = {"architecture": np.arange(len(shapes))}
+        found |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
+        found["init_scale"] = spec.init_scales
+        if spec.method_axis:
+            found["method"] = np.array(spec.methods)
+        if spec.learning_rate_axis:
+            found["learning_rate"] = spec.learning_rates
+        found["seed"] = spec.seeds
+        if spec.reduce:
+            del found["seed"]
+            found["seed_block"] = spec.seeds[[part.start for part in self._seed_blocks]]
+            found["statistic"] = np.array(spec.reduce.names)
+            if spec.reduce.histogram:
+                edges = spec.reduce.edges
+                found |= {"bin_left": edges[:-1], "bin_right": edges[1:]}
+        found |= {"lam": spec.lams, "time": spec.times}
+        if any(layers(name) for name in spec.observables):
+            found["layer"] = np.array(["w1", "w2"])
+        dims = dict.fromkeys(SIZES, "architecture") | {"bin_left": "bin", "bin_right": "bin"}
+        return {name: ((dims.get(name, name),), values) for name, values in found.items()}
+
+    def where(self, index: tuple[int, ...], row: int, column: int) -> dict[str, Any]:
+        """Return the values on all axes of one point of a block, as `rebuild` takes them."""
+        block = self.block(index)
+        point = {"architecture": self.spec.architectures.index(block.architecture)}
+        point |= {"seed": int(block.seeds[row]), "lam": float(block.lams[column])}
+        return {**point, "init_scale": block.init_scale}
+
+
+COUNT_ATTRIBUTES = {"long_name": "seeds that are ok, and in the statistics; 0 until all are done", "units": "1"}
+
+
+def layers(name: str) -> dict[str, int]:
+    """Return an observable's dimensions after time."""
+    entry = REGISTRY[name]
+    return {"layer": len(entry.rows)} if entry.dims else {}
+
+
+def _without_seeds(points: Form) -> Form:
+    keep = [index for index, name in enumerate(points.dims) if name != "seed_block"]
+    dims, shape, chunk = (
+        tuple(part[index] for index in keep) for part in (points.dims, points.shape, points.chunk)
+    )
+    return Form(dims, shape, chunk, points.dtype, points.fill, points.attributes)

@@ -1,0 +1,201 @@
+"""Who writes to a store: one run at a time, or the slices of a job array, each with blocks of its own.
+
+The lease is one small document at the store, replaced by compare-and-swap. Results do not depend on it, as
+blocks are the same bytes whoever writes them: it keeps people from doing work twice, and from growing a
+store under a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+import psutil
+
+from fastlin.errors import StoppedError
+from fastlin.sweeps.choices import Slice
+from fastlin.sweeps.places import SCRATCH, Place
+
+KEY = f"{SCRATCH}/lease.json"
+BEAT = 20.0  # seconds between signs of life
+# Seconds without one after which a holder on another machine counts as dead; clocks must agree to half of it.
+SILENCE = 120.0
+ABANDON_SECONDS = 2.0
+WHOLE = "all blocks"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One run that writes to a store."""
+
+    id: str
+    host: str
+    process: int
+    started: float  # of the process, so that another one with its number is not taken for it
+    since: float  # seconds since 1970, as `seen`
+    seen: float
+    part: str  # WHOLE, or "slice I/N"
+    spec: str  # its hash
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there, as far as can be told from here."""
+        if self.host == socket.gethostname():
+            with suppress(psutil.Error):
+                process = psutil.Process(self.process)
+                there = abs(process.create_time() - self.started) < 2.0
+                return there and process.status() != psutil.STATUS_ZOMBIE
+            return False
+        return time.time() - self.seen < SILENCE
+
+    def excludes(self, other: Holder) -> bool:
+        """Whether both may not write at the same time: slices may, of one cut, each its own."""
+        slices = [tuple(self.part.split("/")), tuple(other.part.split("/"))]
+        (mine, *of), (theirs, *of_other) = slices
+        return not (of and of == of_other and mine != theirs)
+
+    def __str__(self) -> str:
+        """Return who it is, in words."""
+        since, seen = (
+            datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            for moment in (self.since, self.seen)
+        )
+        return f"process {self.process} on {self.host} ({self.part}) since {since}, last seen {seen}"
+
+
+def new_holder(spec_hash: str, part: Slice | None = None) -> Holder:
+    """Return this process as a holder."""
+    now, started = time.time(), psutil.Process().create_time()
+    name = WHOLE if part is None else f"slice {part}"
+    return Holder(uuid.uuid4().hex, socket.gethostname(), os.getpid(), started, now, now, name, spec_hash)
+
+
+def holders(place: Place) -> list[Holder]:
+    """Return who holds the lease of a store, dead or alive; a lease that is damaged is nobody's."""
+    return _parsed(place.read(KEY))
+
+
+def _parsed(content: bytes | None) -> list[Holder]:
+    try:
+        return [Holder(**entry) for entry in json.loads(content or b"{}")["holders"]]
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
+@contextmanager
+def held(place: Place, holder: Holder) -> Iterator[Lease]:
+    """Hold the lease of a store; that of a dead holder is taken over.
+
+    Raises
+    ------
+    StoppedError
+        If somebody holds it who is alive: the message says who, where and since when.
+    """
+    lease = Lease(place, holder)
+    lease.take()
+    _HELD.add(lease)
+    threading.Thread(target=lease.keep, name="lease", daemon=True).start()
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+_HELD: set[Lease] = set()
+
+
+def abandon() -> None:
+    """Give back what this process holds, without waiting long: it is about to end."""
+    giving = [threading.Thread(target=lease.release, daemon=True) for lease in list(_HELD)]
+    for thread in giving:
+        thread.start()
+    for thread in giving:
+        thread.join(timeout=ABANDON_SECONDS)
+
+
+class Lease:
+    """A lease that this process holds."""
+
+    def __init__(self, place: Place, holder: Holder) -> None:
+        self.place, self.holder = place, holder
+        self._ended = threading.Event()
+        self._lost = False
+
+    def take(self) -> None:
+        """Enter this holder, in the place of those who are dead."""
+
+        def enter(there: list[Holder]) -> list[Holder]:
+            live = [other for other in there if other.alive]
+            for other in live:
+                if other.excludes(self.holder):
+                    raise StoppedError(
+                        f"{self.place.text} is being written by {other}; wait for it, or end it first"
+                    )
+            return [*live, self.holder]
+
+        live = self._change(enter)
+        self.place.clean({other.id for other in live})
+
+    def keep(self) -> None:
+        """Give a sign of life now and then, until the end."""
+
+        def show(there: list[Holder]) -> list[Holder]:
+            self._lost = all(other.id != self.holder.id for other in there)
+            now = time.time()
+            return [replace(other, seen=now) if other.id == self.holder.id else other for other in there]
+
+        while not self._ended.wait(BEAT):
+            with suppress(OSError):  # of a disk that is full now: the next sign may come through
+                self._change(show)
+
+    def check(self) -> None:
+        """Raise if another run has taken this lease for a dead one's.
+
+        Raises
+        ------
+        StoppedError
+            Saying who holds it now.
+        """
+        if self._lost:
+            others = "; ".join(str(other) for other in holders(self.place)) or "nobody"
+            raise StoppedError(
+                f"the lease of {self.place.text} was taken over while this run was silent, by {others}; "
+                "what is complete stays"
+            )
+
+    def check_alone(self) -> None:
+        """Raise if slices of another spec are at work, under which a store must not grow.
+
+        Raises
+        ------
+        StoppedError
+            Saying who they are.
+        """
+        for other in holders(self.place):
+            if other.alive and other.spec != self.holder.spec:
+                raise StoppedError(f"{self.place.text} cannot grow while it is being written by {other}")
+
+    def release(self) -> None:
+        """Leave; who comes next need not wait. Nothing is lost where it fails."""
+        self._ended.set()
+        _HELD.discard(self)
+        with suppress(OSError):
+            self._change(lambda there: [other for other in there if other.id != self.holder.id])
+
+    def _change(self, change: Callable[[list[Holder]], list[Holder]]) -> list[Holder]:
+        """Change the list of holders, from what it is at that moment; return it."""
+        while True:
+            before = self.place.read(KEY)
+            after = change(_parsed(before))
+            content = json.dumps({"holders": [asdict(other) for other in after]}, indent=1).encode()
+            if self.place.swap(KEY, before, content):
+                return after
+            time.sleep(0.01)

@@ -1,0 +1,393 @@
+"""Where the bytes of a store are: a folder, or a prefix of an S3 bucket. Every write of a store is made here.
+
+A key is a path below the place, with `/` between its parts. What is written replaces what was there as a
+whole, or not at all, whenever and however the writer dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastlin.errors import InputError, shown
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+    from zarr.abc.store import Store as ZarrStore
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# Below an array's folder, where neither zarr nor xarray look: who writes, and what is being written.
+SCRATCH = "status/lease"
+LONGEST_WAIT = 10.0  # seconds for the lock of a process that is stopped; results do not depend on it
+READERS = 32  # requests to a bucket at a time
+
+
+class Entry(NamedTuple):
+    """One object at a place."""
+
+    key: str
+    size: int
+    modified: float  # seconds since 1970
+
+
+@dataclass(frozen=True)
+class Place(ABC):
+    """A place for one store.
+
+    Parameters
+    ----------
+    text : str
+        As it was given, for messages.
+    durable : bool
+        Whether what is written must survive a loss of power.
+    writer : str
+        Names this writer's temporary files.
+    """
+
+    text: str
+    durable: bool = False
+    writer: str = "nobody"
+
+    @abstractmethod
+    def read(self, key: str) -> bytes | None:
+        """Return the content of `key`, or None where there is nothing."""
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
+        """Yield the content of each key in turn."""
+        return map(self.read, keys)
+
+    @abstractmethod
+    def write(self, key: str, *parts: Any) -> None:
+        """Replace the content of `key` by some buffers in a row."""
+
+    @abstractmethod
+    def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
+        """Replace the content of `key` if it is still `old`, and tell whether it was."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove `key`, if it is there."""
+
+    @abstractmethod
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yield everything below `prefix`."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Tell whether there is anything at this place."""
+
+    @abstractmethod
+    def for_zarr(self) -> ZarrStore:
+        """Return the place as zarr reads it."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path | None:
+        """The folder on this machine, or None."""
+
+    def clean(self, live: set[str]) -> None:
+        """Remove what writers that are not `live` left half-written."""
+        for entry in self.entries(SCRATCH):
+            name = entry.key.rpartition("/")[2]
+            if name.endswith(".partial") and name.partition(".")[0] not in live:
+                self.delete(entry.key)
+
+
+def of(path: str | Path | Place, *, durable: bool = False, writer: str = "nobody") -> Place:
+    """Return the place that a path or an address names.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or S3 is asked for and obstore is not installed.
+    """
+    if isinstance(path, Place):
+        path = path.text
+    text = str(path) if isinstance(path, str | Path) else ""
+    bucket, _, prefix = text.removeprefix("s3://").partition("/")
+    remote = text.startswith("s3://") and bucket and prefix.strip("/")
+    if not text or "\0" in text or ("://" in text and not remote):
+        raise InputError(f"the store is {shown(path)}; needed is the path of a folder, or s3://bucket/path")
+    if remote:
+        _check_obstore()
+        return Bucket(text, durable, writer)
+    return Folder(text, durable, writer, os.path.abspath(text))
+
+
+@dataclass(frozen=True)
+class Folder(Place):
+    """A folder on a file system, which several machines may share."""
+
+    root: str = ""
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self.root, key)
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return Path(self.root)
+
+    def exists(self) -> bool:
+        """Tell whether there is anything at this path, be it a broken link."""
+        return os.path.lexists(self.root)
+
+    def for_zarr(self) -> ZarrStore:
+        """Return zarr's store for the folder, read-only."""
+        from zarr.storage import LocalStore
+
+        return LocalStore(self.root, read_only=True)
+
+    def read(self, key: str) -> bytes | None:
+        """Return the content of a file, or None where there is no file."""
+        try:
+            file = os.open(self._path(key), os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            size = os.fstat(file).st_size
+            # One byte more than there should be, to see the end.
+            parts = [os.read(file, size + 1)]
+            while parts[-1] and sum(map(len, parts)) < size:
+                parts.append(os.read(file, size + 1))
+            return b"".join(parts)
+        finally:
+            os.close(file)
+
+    def write(self, key: str, *parts: Any) -> None:
+        """Write a temporary file and rename it."""
+        scratch = self._path(f"{SCRATCH}/{self.writer}.{uuid.uuid4().hex}.partial")
+        target = self._path(key)
+        try:
+            self._fill(scratch, parts)
+            self._make(os.path.dirname(target))
+            os.rename(scratch, target)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(scratch)
+            # The name of the temporary file means nothing to anybody.
+            raise OSError(error.errno, error.strerror or str(error), key) from None
+        if self.durable:
+            _sync_folder(os.path.dirname(target))
+
+    def _fill(self, path: str, parts: tuple[Any, ...]) -> None:
+        self._make(os.path.dirname(path))
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            for part in parts:
+                left = memoryview(part).cast("B")
+                while left:
+                    left = left[os.write(file, left) :]
+            if self.durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+
+    def _make(self, folder: str) -> None:
+        """Make a folder and those above it, where they are not there yet."""
+        if os.path.isdir(folder):
+            return
+        parent = os.path.dirname(folder)
+        self._make(parent)
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+            if self.durable:
+                _sync_folder(parent)
+
+    def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
+        """Compare and replace under a lock between processes, and machines where the file system has it."""
+        with self._locked():
+            if self.read(key) != old:
+                return False
+            self.write(key, new)
+            return True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = self._path(f"{SCRATCH}/lock")
+        self._make(os.path.dirname(path))
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(file)
+            yield
+        finally:
+            os.close(file)
+
+    def delete(self, key: str) -> None:
+        """Unlink a file."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(self._path(key))
+            if self.durable:
+                _sync_folder(os.path.dirname(self._path(key)))
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yield the files below a folder."""
+        waiting = [prefix]
+        while waiting:
+            key = waiting.pop()
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._path(key)) as found:
+                for item in found:
+                    below = f"{key}/{item.name}"
+                    if item.is_dir(follow_symlinks=False):
+                        waiting.append(below)
+                        continue
+                    with suppress(FileNotFoundError):
+                        about = item.stat()
+                        yield Entry(below, about.st_size, about.st_mtime)
+
+
+def _lock(file: int) -> None:
+    """Wait for a lock; where a file system has none, or its holder is stopped, go on without."""
+    if fcntl is None:
+        return
+    end = monotonic() + LONGEST_WAIT
+    while monotonic() < end:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sleep(0.01)
+        except OSError:
+            return
+        else:
+            return
+
+
+def _sync_folder(folder: str) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _check_obstore() -> None:
+    try:
+        import obstore  # noqa: F401
+    except ImportError:
+        raise InputError("s3:// needs obstore: pip install 'fastlin[s3]'") from None
+
+
+@dataclass(frozen=True)
+class Bucket(Place):
+    """A prefix of an S3 bucket; credentials, region and endpoint are those of the AWS_ variables.
+
+    S3 replaces objects as a whole and keeps them through a loss of power, so there is nothing to sync.
+    """
+
+    @property
+    def _store(self) -> S3Store:
+        return _connected(self.text)
+
+    @property
+    def folder(self) -> None:
+        """None: it is not on this machine."""
+        return
+
+    def exists(self) -> bool:
+        """Tell whether there is any object below the prefix."""
+        return next(self.entries(""), None) is not None
+
+    def for_zarr(self) -> ZarrStore:
+        """Return zarr's store for the prefix, read-only."""
+        from zarr.storage import ObjectStore
+
+        return ObjectStore(self._store, read_only=True)
+
+    def read(self, key: str) -> bytes | None:
+        """Get an object, or None where there is none."""
+        content, _ = self._get(key)
+        return content
+
+    def _get(self, key: str) -> tuple[bytes | None, Any]:
+        import obstore
+        from obstore.exceptions import NotFoundError
+
+        with _as_os_errors(key):
+            try:
+                found = obstore.get(self._store, key)
+            except (FileNotFoundError, NotFoundError):
+                return None, None
+            return bytes(found.bytes()), {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
+        """Get many objects side by side."""
+        with ThreadPoolExecutor(READERS) as pool:
+            yield from pool.map(self.read, keys)
+
+    def write(self, key: str, *parts: Any) -> None:
+        """Put an object."""
+        import obstore
+
+        with _as_os_errors(key):
+            obstore.put(self._store, key, b"".join(memoryview(part).cast("B") for part in parts))
+
+    def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
+        """Put an object on the condition that it is still the one that was read."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        now, version = self._get(key)
+        if now != old:
+            return False
+        with _as_os_errors(key):
+            try:
+                obstore.put(self._store, key, new, mode="create" if old is None else version)
+            except (AlreadyExistsError, PreconditionError):
+                return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        import obstore
+        from obstore.exceptions import NotFoundError
+
+        with _as_os_errors(key), suppress(FileNotFoundError, NotFoundError):
+            obstore.delete(self._store, key)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """List the objects below a prefix."""
+        import obstore
+
+        with _as_os_errors(prefix):
+            for page in obstore.list(self._store, prefix or None):
+                for item in page:
+                    yield Entry(item["path"], item["size"], item["last_modified"].timestamp())
+
+
+@cache
+def _connected(url: str) -> S3Store:
+    from obstore.store import S3Store
+
+    with _as_os_errors(url):
+        return S3Store.from_url(
+            url,
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=30)},
+        )
+
+
+@contextmanager
+def _as_os_errors(key: str) -> Iterator[None]:
+    """Turn what obstore raises into the errors of a file system, which all callers know."""
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except BaseError as error:
+        first = str(error).strip().splitlines()[0]
+        raise OSError(errno.EIO, first, key) from None

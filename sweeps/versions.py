@@ -1,0 +1,88 @@
+"""Which versions wrote a store, and whether others may go on with it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastlin.errors import InputError
+from fastlin.kernels import Status
+from fastlin.kernels.jit import SOURCE_HASH
+from fastlin.kernels.random import SEED_RULE
+from fastlin.sweeps.block import compute
+
+if TYPE_CHECKING:
+    from fastlin.sweeps.store import Store
+
+PACKAGES = ("fastlin", "llvmlite", "numba", "numpy", "scipy", "zarr")
+HARMLESS = ("python", "zarr")  # no number depends on them
+SAMPLES = 20  # blocks that are computed again to compare
+SAMPLE_SEEDS = 2  # of each
+
+
+def here() -> dict[str, str]:
+    """Return the versions of all that a number in a store depends on, and of what writes it."""
+    return {
+        **{name: version(name) for name in PACKAGES},
+        "kernels": SOURCE_HASH,
+        "python": platform.python_version(),
+        "seed_rule": SEED_RULE,
+    }
+
+
+def check(store: Store, allow: bool) -> list[dict[str, str]]:
+    """Return the versions that a store is made with from now on.
+
+    Raises
+    ------
+    InputError
+        If others than these wrote it and may have computed other numbers: unless `allow` is given, and a
+        sample of its points comes out the same, bit for bit.
+    """
+    old, new = store.made_with[-1], here()
+    lines = [
+        f"  {name}: the store has {old.get(name, 'none')}, this installation {new.get(name, 'none')}"
+        for name in sorted({*old, *new} - set(HARMLESS))
+        if old.get(name) != new.get(name)
+    ]
+    if not lines:
+        return store.made_with
+    what = f"the store {store.place.text} was written by other versions"
+    if not allow:
+        raise InputError("\n".join([f"{what}; --allow-version goes on if its numbers come out the same:", *lines]))
+    if old.get("seed_rule") != new["seed_rule"]:
+        raise InputError("\n".join([f"{what}, whose seeds are other networks; use those, or another --store:", *lines]))
+    _compare(store, what, lines)
+    return [*store.made_with, new]
+
+
+def _compare(store: Store, what: str, lines: list[str]) -> None:
+    """Compute samples of complete blocks again, and raise if a bit differs."""
+    count = 0
+    spread = np.linspace(0, store.layout.block_count - 1, 50 * SAMPLES)
+    for number in np.unique(spread.astype(int)):
+        index = store.layout.index(int(number))
+        if count == SAMPLES:
+            return
+        if (store.read_status(index) == Status.OK).all():
+            count += 1
+            if not _same(store, index):
+                message = f"{what}, and the numbers of block {number} come out otherwise; use another --store:"
+                raise InputError("\n".join([message, *lines]))
+
+
+def _same(store: Store, index: tuple[int, ...]) -> bool:
+    block, there = store.layout.block(index), store.read_values(index)
+    if store.layout.spec.reduce:
+        from fastlin.sweeps.folding import fold_block
+
+        marks = store.read_status(index)
+        values = fold_block(store, index, marks, np.full(marks.shape, True), compute).result.values
+        return all(np.array_equal(values[name], there[name]) for name in values)
+    part = compute(replace(block, seeds=block.seeds[:SAMPLE_SEEDS])).values
+    seen = {name: values[(0,) * (len(index) - 2)][:SAMPLE_SEEDS] for name, values in there.items()}
+    return all(np.array_equal(part[name], seen[name], equal_nan=True) for name in part)

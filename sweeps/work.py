@@ -1,0 +1,140 @@
+"""What a worker does with one block: see which of its points are wanted, compute them, write them."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from time import perf_counter, thread_time
+from typing import Any
+
+import numpy as np
+from distributed import get_worker
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from fastlin.kernels import Status
+from fastlin.sweeps import block as blocks
+from fastlin.sweeps import store
+from fastlin.sweeps.block import Block, Result
+from fastlin.sweeps.folding import fold_block
+from fastlin.sweeps.isolation import Apart, Compute, Outcome, evaluate
+from fastlin.sweeps.places import Place
+
+BAD = (Status.DIVERGED, Status.FAILED)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the coordinator asks of every block.
+
+    Attributes
+    ----------
+    place : Place
+        The store.
+    seconds : float
+        After which a block counts as hung, where its process can be ended for it.
+    retry : bool
+        Whether points that diverged or failed are wanted too.
+    apart : bool
+        Whether the block has taken a process with it, and is now computed apart.
+    """
+
+    place: Place
+    seconds: float
+    retry: bool = False
+    apart: bool = False
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a worker sends back: no data, only what became of the block."""
+
+    index: tuple[int, ...]
+    points: int  # that were computed
+    kernel_seconds: float  # of the processor, to set up and compute
+    seconds: float  # by the clock, that and writing
+    reasons: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+
+
+def run_block(order: Order, index: tuple[int, ...]) -> Receipt:
+    """Compute what a block lacks and write it; the task that Dask runs."""
+    start = perf_counter()
+    _one_blas_thread()
+    opened = store.reopen(order.place)
+    before = opened.read_status(index)
+    wanted = np.isin(before, (Status.PENDING, *BAD) if order.retry else Status.PENDING)
+    if not wanted.any():
+        return Receipt(index, 0, 0.0, perf_counter() - start)
+    worked = thread_time()
+    block = opened.layout.block(index)
+    with _computing(order, block) as compute:
+        if opened.layout.spec.reduce:
+            outcome = fold_block(opened, index, before, wanted, compute)
+        else:
+            outcome = _complete(opened, index, before, wanted, compute)
+    kernel_seconds = thread_time() - worked
+    opened.write_block(index, outcome.result.values, outcome.result.status)
+    reasons = [(opened.layout.where(index, row, column), why) for row, column, why in outcome.reasons]
+    return Receipt(index, int(wanted.sum()), kernel_seconds, perf_counter() - start, reasons)
+
+
+def _complete(
+    opened: store.Store,
+    index: tuple[int, ...],
+    before: store.Codes,
+    wanted: NDArray[np.bool_],
+    compute: Compute,
+) -> Outcome:
+    """Compute the wanted points of a block and put them beside those that are there."""
+    ones = (1,) * (len(index) - 2)
+    outcome = evaluate(opened.layout.block(index), wanted.reshape(wanted.shape[-2:]), compute)
+    values = {name: part.reshape(ones + part.shape) for name, part in outcome.result.values.items()}
+    status = outcome.result.status.reshape(before.shape)
+    if not wanted.all():
+        there = opened.read_values(index)
+        for name, part in values.items():
+            values[name] = np.where(_spread(wanted, part), part, there[name])
+        status = np.where(wanted, status, before)
+    return Outcome(Result(values, status), outcome.reasons)
+
+
+def _spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return a mask of points with as many dimensions as their values."""
+    return points.reshape(points.shape + (1,) * (values.ndim - points.ndim))
+
+
+@cache
+def _one_blas_thread() -> None:
+    """Keep BLAS of this process on one thread: blocks run side by side, and bits must not depend on it."""
+    threadpool_limits(limits=1, user_api="blas")
+
+
+@contextmanager
+def _computing(order: Order, block: Block) -> Iterator[Compute]:
+    """Yield what computes: a process apart, or this one, ended if it hangs and may be."""
+    if order.apart:
+        with closing(Apart(order.seconds, block.seeds.size * block.lams.size)) as apart:
+            yield apart
+    elif not _may_be_ended():
+        yield blocks.compute
+    else:
+        # Of all ways to end a process that hangs in compiled code, the one that needs nothing of it.
+        with open(os.devnull, "w") as nowhere:
+            faulthandler.dump_traceback_later(order.seconds, exit=True, file=nowhere)
+            try:
+                yield blocks.compute
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+
+
+def _may_be_ended() -> bool:
+    """Tell whether this is a worker process of one thread, which its nanny starts again."""
+    try:
+        worker = get_worker()
+    except ValueError:
+        return False
+    return worker.nanny is not None and worker.state.nthreads == 1
