@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from fastlin.sweeps.engines import Engine
     from fastlin.sweeps.progress import Silent
     from fastlin.sweeps.spec import Spec
 
@@ -24,9 +25,13 @@ app = typer.Typer(
 )
 
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or the name of a preset.")]
-StoreArgument = Annotated[str, typer.Argument(metavar="PATH", help="The store of a sweep.")]
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="PATH", help="The store: a folder, or s3://bucket/path.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+WHERE = "Dask and SLURM"
+WATCH_SECONDS = 2.0
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 STOPPED = "stopped; what is complete stays, run the same command again to go on"
 
@@ -55,21 +60,80 @@ def options(
 @app.command()
 def run(
     spec: SpecArgument,
-    store: Annotated[str, typer.Option("--store", metavar="PATH", help="Where the results go.")],
+    store: Annotated[str, typer.Option("--store", metavar="PATH", help="A folder, or s3://bucket/path.")],
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", help="Use N processes instead of threads of this one."),
+        typer.Option("--workers", metavar="N", help="Use N processes, or SLURM jobs, instead of threads."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Use a Dask scheduler: tcp://, tls://, or its file.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate authority for tls://.", rich_help_panel=WHERE),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate for tls://.", rich_help_panel=WHERE)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its key.", rich_help_panel=WHERE)
+    ] = None,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Submit --workers jobs to SLURM.", rich_help_panel=WHERE)
+    ] = False,
+    partition: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Partition of the jobs.", rich_help_panel=WHERE)
+    ] = None,
+    walltime: Annotated[
+        str | None, typer.Option(metavar="HH:MM:SS", help="Limit of a job; 01:00:00.", rich_help_panel=WHERE)
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory of a job; 2GB.", rich_help_panel=WHERE)
+    ] = None,
+    directive: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OPTION", help="Further option of sbatch; may be repeated.", rich_help_panel=WHERE
+        ),
+    ] = None,
+    interface: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Network to the jobs, as ib0.", rich_help_panel=WHERE)
+    ] = None,
+    slice: Annotated[
+        str | None,
+        typer.Option("--slice", metavar="I/N", help="Compute every N-th block, as one job of an array."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with a store that is there.")
     ] = True,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Compute points that diverged or failed again.")
+    ] = False,
+    allow_version: Annotated[
+        bool,
+        typer.Option(
+            "--allow-version", help="Go on with a store of other versions, if a sample comes out the same."
+        ),
+    ] = False,
+    durable: Annotated[
+        bool, typer.Option("--durable", help="Sync to disk, so that a loss of power loses no block.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="After which a block counts as hung; needs processes."),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw the phase diagram when all is done."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep into a store, or go on with one that was interrupted."""
+    """Run a sweep into a store, go on with one that was interrupted, or let one grow."""
     from fastlin.sweeps.progress import on_stderr
     from fastlin.sweeps.running import run_sweep
     from fastlin.sweeps.spec import Spec
@@ -78,22 +142,68 @@ def run(
     if plot is not None:
         _check_picture(plot)
         _check_drawable(loaded)
+    jobs = {
+        "partition": partition,
+        "walltime": walltime,
+        "memory": memory,
+        "directives": tuple(directive or ()),
+        "interface": interface,
+    }
+    tls = {"tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
+    engine = _engine(workers, scheduler, tls, slurm, jobs)
     progress = on_stderr()
     _stop_at_once(progress)
-    report = run_sweep(loaded, store, workers=workers, resume=resume, progress=progress)
+    report = run_sweep(
+        loaded,
+        store,
+        engine=engine,
+        resume=resume,
+        retry_failed=retry_failed,
+        allow_version=allow_version,
+        durable=durable,
+        slice=slice,
+        timeout=timeout,
+        progress=progress,
+    )
     bad = report.diverged + report.failed
     text = (
         f"{store}: {report.ok:,} of {report.points:,} points ok, {report.diverged:,} diverged, "
-        f"{report.failed:,} failed; {report.computed_blocks} of {report.blocks} blocks computed "
+        f"{report.failed:,} failed; {report.computed_blocks:,} of {report.blocks:,} blocks computed "
         f"in {report.seconds:.1f} s"
     )
+    if bad:
+        text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
     _say(asdict(report), text, as_json)
-    if plot is not None:
+    if plot is not None and not report.pending:
         _draw(store, plot, None, "lam", None)
         if not as_json:
             print(f"picture: {plot}")
     if bad:
         raise typer.Exit(FAILED)
+
+
+def _engine(
+    workers: int | None, scheduler: str | None, tls: dict[str, Any], slurm: bool, jobs: dict[str, Any]
+) -> "Engine":
+    """Return where to run, by the options that say so."""
+    from fastlin.errors import InputError
+    from fastlin.sweeps.engines import Processes, Scheduler, Slurm, Threads
+
+    if slurm and scheduler is not None:
+        raise InputError("--slurm and --scheduler each say where to run; one is needed")
+    if scheduler is None and (given := [name for name, value in tls.items() if value]):
+        raise InputError(f"--{given[0].replace('_', '-')} is for --scheduler")
+    if not slurm and (given := [name for name, value in jobs.items() if value]):
+        raise InputError(f"--{given[0].removesuffix('s')} is for --slurm")
+    if scheduler is not None:
+        if workers is not None:
+            raise InputError("--workers is not for --scheduler, which has workers of its own")
+        return Scheduler(scheduler, **tls)
+    if slurm:
+        if workers is None:
+            raise InputError("--slurm needs --workers N, the number of jobs")
+        return Slurm(workers, **{name: value for name, value in jobs.items() if value})
+    return Threads() if workers is None else Processes(workers)
 
 
 @app.command()
@@ -102,68 +212,78 @@ def plan(
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Cores to plan for.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what a sweep would take: points, blocks, bytes, files, time. Touches nothing."""
-    from fastlin.sweeps.plan import Plan, readable_size
-    from fastlin.sweeps.running import blocks_at_once, checked_workers
+    """Tell what a sweep would take: points, blocks, bytes, files, memory, time. Touches nothing."""
+    from fastlin.sweeps.calibration import in_words, projection
     from fastlin.sweeps.spec import Spec
 
-    loaded = Spec.load(spec)
-    cut, cores = Plan.of(loaded), checked_workers(workers)
-    memory = cut.block_memory * blocks_at_once(workers)
-    content = {
-        "name": loaded.name,
-        "points": loaded.points,
-        "times": int(loaded.times.size),
-        "axes": loaded.point_dims,
-        "blocks": cut.block_count,
-        "seeds_per_block": cut.seeds_per_block,
-        "bytes": cut.bytes,
-        "files": cut.files,
-        "memory_bytes": memory,
-        "workers": cores,
-        "seconds": cut.seconds(cores),
-        "spec": loaded.to_dict(),
-    }
-    dims = " x ".join(f"{size} {name}" for name, size in loaded.point_dims.items())
-    text = (
-        f"{loaded.name}: {loaded.points:,} points ({dims}), each at {loaded.times.size} times\n"
-        f"blocks: {cut.block_count:,} of {cut.seeds_per_block} seeds\n"
-        f"store: {readable_size(cut.bytes)} in {cut.files:,} files\n"
-        f"memory: {readable_size(memory)} for blocks on {cores} cores\n"
-        f"time: about {cut.seconds(cores):.2g} s on {cores} cores"
-    )
-    _say(content, text, as_json)
+    content = projection(Spec.load(spec), workers)
+    _say(content, in_words(content), as_json)
 
 
 @app.command()
-def status(path: StoreArgument, as_json: Json = False) -> None:
-    """Tell what a store holds, complete or still running; exit code 1 if points diverged or failed."""
-    from fastlin.sweeps.store import read_attributes
-    from fastlin.sweeps.tally import tally
+def status(
+    path: StoreArgument,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again each two seconds until all is done.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell how a sweep stands by its store, complete or still running; exit code 1 if points failed."""
+    from time import sleep
 
-    attributes = read_attributes(path)
-    counts = tally(path)
+    from fastlin.sweeps.standing import in_words, standing
+
+    while True:
+        content = standing(path)
+        if watch and not as_json and sys.stdout.isatty():
+            print("\x1b[2J\x1b[H", end="")  # an empty screen
+        _say(content, in_words(content), as_json)
+        if not watch or not content["pending"]:
+            break
+        sys.stdout.flush()
+        sleep(WATCH_SECONDS)
+    if content["diverged"] + content["failed"]:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def verify(path: StoreArgument, as_json: Json = False) -> None:
+    """Read every byte of a store and tell what is damaged; exit code 1 if anything is."""
+    from fastlin.sweeps.verifying import verify as find
+
+    damaged = find(path)
+    lines = [f"{entry.key}: {entry.what}" for entry in damaged]
+    end = f"{len(damaged)} damaged; fastlin repair {path} mends them" if damaged else "all is well"
+    _say(
+        {"store": path, "damaged": [asdict(entry) for entry in damaged]},
+        "\n".join([*lines, f"{path}: {end}"]),
+        as_json,
+    )
+    if damaged:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def repair(
+    path: StoreArgument,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Use N processes.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Mend a store: compute the blocks that are damaged again, and no others."""
+    from fastlin.sweeps.progress import on_stderr
+    from fastlin.sweeps.verifying import repair as mend
+
+    progress = on_stderr()
+    _stop_at_once(progress)
+    damaged, report = mend(path, workers=workers, progress=progress)
     content = {
         "store": path,
-        "name": attributes["title"],
-        "points": counts.points,
-        "ok": counts.ok,
-        "diverged": counts.diverged,
-        "failed": counts.failed,
-        "pending": counts.pending,
-        "blocks": counts.blocks,
-        "complete_blocks": len(counts.complete),
-        "versions": attributes["versions"],
+        "mended": [asdict(entry) for entry in damaged],
+        "computed_blocks": report.computed_blocks,
+        "pending": report.pending,
     }
-    text = (
-        f"{path}: {attributes['title']}, {counts.done:,} of {counts.points:,} points done "
-        f"({len(counts.complete)} of {counts.blocks} blocks)\n"
-        f"ok {counts.ok:,}, diverged {counts.diverged:,}, failed {counts.failed:,}, "
-        f"pending {counts.pending:,}"
-    )
+    text = f"{path}: {len(damaged)} damaged and mended, {report.computed_blocks} blocks computed again"
     _say(content, text, as_json)
-    if counts.diverged + counts.failed:
-        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -279,9 +399,12 @@ def _draw(path: str, target: Path, observable: str | None, x: str, y: str | None
 
 def _stop_at_once(progress: "Silent") -> None:
     """Make Ctrl-C and SIGTERM end the process at once: a store is safe, and a block may take long."""
+    from fastlin.sweeps import engines, lease
 
     def stop(number: int, _frame: object) -> None:
         progress.__exit__(None, None, None)
+        lease.abandon()
+        engines.abandon()
         print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
         os._exit(128 + number)
 

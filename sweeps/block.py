@@ -33,7 +33,7 @@ class Block:
 class Result(NamedTuple):
     """Values of a block: one array (S, L, T) or (S, L, T, rows) per observable, and status (S, L)."""
 
-    values: dict[str, NDArray[np.floating[Any]]]
+    values: dict[str, NDArray[Any]]
     status: NDArray[np.uint8]
 
 

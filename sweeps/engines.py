@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
-import re
 import shutil
-import signal
-import ssl
-import subprocess
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
-from uuid import uuid4
 
-import dask
 import psutil
-from dask.utils import parse_bytes
-from distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker
+from distributed import Client, get_worker
 from distributed.security import Security
-from distributed.versions import VersionMismatchWarning
-from tornado.ioloop import PeriodicCallback
 
-import fastlin
 from fastlin.errors import InputError, StoppedError, choice, instance, shown, whole
-from fastlin.kernels.jit import SOURCE_HASH
 
 MAX_WORKERS = 4096
 # Threads beyond the cores, which compute while others wait for zarr: a fifth off the time of phase-10m.
@@ -123,7 +108,9 @@ class Scheduler:
                 raise InputError(f"{', '.join(given)}: certificates are for tls://, and this is {address}")
             return None
         if given and len(given) < len(files):
-            raise InputError(f"{', '.join(files.keys() - given)} missing: tls:// needs all of {', '.join(files)}")
+            raise InputError(
+                f"{', '.join(files.keys() - given)} missing: tls:// needs all of {', '.join(files)}"
+            )
         for name, path in given.items():
             if not Path(path).is_file():
                 raise InputError(f"{name}: there is no file {path}")
@@ -167,7 +154,9 @@ class Slurm:
         _check_written("walltime", self.walltime, r"(\d+-)?\d+(:\d+){0,2}", "[DAYS-]HH:MM:SS")
         _check_written("memory", self.memory, r"\d+(\.\d*)? ?[kMGT]i?B", "a size such as 2GB")
         if not isinstance(self.directives, tuple | list):
-            raise InputError(f"directives are {shown(self.directives)}; needed is a list of options of sbatch")
+            raise InputError(
+                f"directives are {shown(self.directives)}; needed is a list of options of sbatch"
+            )
         for directive in self.directives:
             _check_written("a directive", directive, r"-.+", "an option of sbatch, such as --account=mine")
         if self.interface is not None:
@@ -176,7 +165,9 @@ class Slurm:
             raise InputError("dask-jobqueue, which submits the jobs, is missing: pip install 'fastlin[hpc]'")
         for command in ("sbatch", "scancel"):
             if shutil.which(command) is None:
-                raise InputError(f"{command} is not there; run this where the commands of SLURM are installed")
+                raise InputError(
+                    f"{command} is not there; run this where the commands of SLURM are installed"
+                )
 
 
 Engine = Threads | Processes | Scheduler | Slurm
@@ -229,3 +220,37 @@ def connect(engine: Engine) -> Iterator[Client]:
                 yield stack.enter_context(_scheduler(engine))
             case Slurm():
                 yield stack.enter_context(_slurm(engine))
+
+
+def abandon() -> None:
+    """End at once what `connect` started and would outlive this process: its workers, its jobs.
+
+    For a signal handler that is about to call `os._exit`; it takes at most `CANCEL_SECONDS`, and never
+    raises. A job that is being submitted at this very moment ends by itself when it finds no scheduler.
+    """
+    for end in list(_endings):
+        with suppress(Exception):
+            end()
+
+
+def check_versions(client: Client) -> None:
+    """Raise a StoppedError unless all workers that are there have the fastlin of this process.
+
+    Those that join later are not known yet: `on_same_version` looks at each where it works.
+    """
+    for address, theirs in client.run(_version, on_error="return").items():
+        if isinstance(theirs, Exception):
+            raise StoppedError(f"the worker at {address} has not this fastlin: {_reason(theirs)}")
+        _compare(address, theirs, _version())
+
+
+def on_same_version(version: str, function: Callable[..., Result], *given: Any) -> Result:
+    """Call `function` in a worker, but refuse with a StoppedError where its fastlin is another.
+
+    Parameters
+    ----------
+    version : str
+        `here()` of the process that submits.
+    """
+    _compare(get_worker().address, _version(), version)
+    return function(*given)

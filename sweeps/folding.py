@@ -18,6 +18,7 @@ from fastlin.sweeps.block import Block, Result
 from fastlin.sweeps.isolation import Compute, Outcome, evaluate
 from fastlin.sweeps.layout import COUNT, PARTIALS
 from fastlin.sweeps.places import Place
+from fastlin.sweeps.reduction import Reduction
 from fastlin.sweeps.store import Codes, Store, Values, reopen
 
 BATCH_BYTES = 2_000_000  # of values that are folded at a time, while they are in a core's cache
@@ -30,7 +31,9 @@ def fold_block(
     """Fold all seeds of a block for the lam that are wanted; the others keep their cells."""
     columns = np.flatnonzero(wanted)
     block = store.layout.block(index)
-    cells, status, reasons = _folded(replace(block, lams=block.lams[columns]), store, compute)
+    reduce = store.layout.spec.reduce
+    assert reduce is not None
+    cells, status, reasons = folded(replace(block, lams=block.lams[columns]), reduce, compute)
     reasons = [(row, int(columns[column]), why) for row, column, why in reasons]
     ones = (1,) * (len(index) - 1)
     cells = cells.reshape(ones + cells.shape)
@@ -44,12 +47,10 @@ def fold_block(
     return Outcome(Result({PARTIALS: cells}, status.reshape(before.shape)), reasons)
 
 
-def _folded(
-    block: Block, store: Store, compute: Compute
+def folded(
+    block: Block, reduce: Reduction, compute: Compute
 ) -> tuple[Cells, Codes, list[tuple[int, int, str]]]:
     """Return cells (L, T, rows, words), the worst status of each lam (L,), and reasons for failures."""
-    reduce = store.layout.spec.reduce
-    assert reduce is not None
     rows = sum(len(REGISTRY[name].rows) for name in block.observables)
     shape = (block.lams.size, block.times.size)
     cells = fold.empty((rows, *shape), reduce.bins)

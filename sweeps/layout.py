@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from fastlin.sweeps.block import Block
 from fastlin.sweeps.growth import arranged
 from fastlin.sweeps.spec import Spec
 
+T = TypeVar("T")
 SIZES = ("n_i", "n_h", "n_o")
 STATUS = "status"
 PARTIALS = "partials"
@@ -131,7 +132,12 @@ class Layout:
         seeds = 1 if self.spec.reduce else self.cut.seeds
         chunk = (1,) * (len(self.dims) - 2) + (seeds, self.cut.lams)
         return Form(
-            tuple(self.dims), tuple(self.dims.values()), chunk, "uint8", int(Status.PENDING), STATUS_ATTRIBUTES
+            tuple(self.dims),
+            tuple(self.dims.values()),
+            chunk,
+            "uint8",
+            int(Status.PENDING),
+            STATUS_ATTRIBUTES,
         )
 
     @property
@@ -265,14 +271,25 @@ class Layout:
         return {name: ((dims.get(name, name),), values) for name, values in found.items()}
 
     def where(self, index: tuple[int, ...], row: int, column: int) -> dict[str, Any]:
-        """Return the values on all axes of one point of a block, as `rebuild` takes them."""
+        """Return the values on all axes of one point of a block, by the names of the dimensions."""
         block = self.block(index)
-        point = {"architecture": self.spec.architectures.index(block.architecture)}
-        point |= {"seed": int(block.seeds[row]), "lam": float(block.lams[column])}
-        return {**point, "init_scale": block.init_scale}
+        point: dict[str, Any] = {
+            "architecture": self.spec.architectures.index(block.architecture),
+            "seed": int(block.seeds[row]),
+            "lam": float(block.lams[column]),
+            "init_scale": block.init_scale,
+        }
+        if self.spec.method_axis:
+            point["method"] = block.method
+        if self.spec.learning_rate_axis:
+            point["learning_rate"] = block.learning_rate
+        return point
 
 
-COUNT_ATTRIBUTES = {"long_name": "seeds that are ok, and in the statistics; 0 until all are done", "units": "1"}
+COUNT_ATTRIBUTES = {
+    "long_name": "seeds that are ok, and in the statistics; 0 until all are done",
+    "units": "1",
+}
 
 
 def layers(name: str) -> dict[str, int]:
@@ -282,8 +299,11 @@ def layers(name: str) -> dict[str, int]:
 
 
 def _without_seeds(points: Form) -> Form:
-    keep = [index for index, name in enumerate(points.dims) if name != "seed_block"]
-    dims, shape, chunk = (
-        tuple(part[index] for index in keep) for part in (points.dims, points.shape, points.chunk)
-    )
+    """Return the form of an array over the points of another, but for its dimension of seeds."""
+    at = points.dims.index("seed_block")
+
+    def rest(parts: tuple[T, ...]) -> tuple[T, ...]:
+        return parts[:at] + parts[at + 1 :]
+
+    dims, shape, chunk = rest(points.dims), rest(points.shape), rest(points.chunk)
     return Form(dims, shape, chunk, points.dtype, points.fill, points.attributes)

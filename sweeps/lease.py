@@ -52,7 +52,7 @@ class Holder:
             with suppress(psutil.Error):
                 process = psutil.Process(self.process)
                 there = abs(process.create_time() - self.started) < 2.0
-                return there and process.status() != psutil.STATUS_ZOMBIE
+                return there and bool(process.status() != psutil.STATUS_ZOMBIE)
             return False
         return time.time() - self.seen < SILENCE
 

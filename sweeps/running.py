@@ -170,9 +170,7 @@ def run_sweep(
     return run(spec, path, client or where, choices, progress or Silent())
 
 
-def run(
-    spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, show: Silent
-) -> Report:
+def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, show: Silent) -> Report:
     """Run a sweep; see `run_sweep`."""
     start = perf_counter()
     _check_main_guard()
@@ -327,7 +325,9 @@ def _compute(
         for point, why in receipt.reasons:
             show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
     if layout.spec.reduce:
-        for _ in _results(client, (Task(finish, opened.place, cell) for cell in layout.cells), opened.place, held):
+        for _ in _results(
+            client, (Task(finish, opened.place, cell) for cell in layout.cells), opened.place, held
+        ):
             pass
     done.sweep_seconds = perf_counter() - started
 
@@ -336,13 +336,13 @@ class Task(NamedTuple):
     """A call for a worker."""
 
     function: Callable[..., Any]
-    order: Any
-    index: tuple[int, ...]
+    order: Order | Place
+    where: tuple[int, ...]  # in the grid of blocks, or of statistics
 
 
 def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Lease) -> Iterator[Any]:
     """Keep the window full until all tasks are done; yield what they return, as they end."""
-    flying: dict[Future, Task] = {}
+    flying: dict[Future[Any], Task] = {}
     futures = as_completed([], loop=client.loop, with_results=True, raise_errors=False)
     room = _Room(client)
 

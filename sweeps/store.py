@@ -7,6 +7,7 @@ says what is done.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError, StoppedError
-from fastlin.kernels import Status
 from fastlin.sweeps import chunks, documents, versions
 from fastlin.sweeps.documents import ROOT, ROOT_COPY
-from fastlin.sweeps.lease import KEY as LEASE
 from fastlin.sweeps.layout import STATUS, Form, Layout
+from fastlin.sweeps.lease import KEY as LEASE
 from fastlin.sweeps.places import Place
 
 Values = dict[str, NDArray[Any]]
@@ -57,18 +57,7 @@ class Store:
 
     def read_status(self, index: tuple[int, ...]) -> Codes:
         """Return the status of the points of a block; a mark that is damaged marks nothing."""
-        form = self.layout.status
-        return self._codes(index, self.place.read(form.key(STATUS, index)))
-
-    def _codes(self, index: tuple[int, ...], content: bytes | None) -> Codes:
-        form = self.layout.status
-        try:
-            if content is not None:
-                return chunks.decode(form, index, content)
-        except chunks.DamagedError:
-            pass
-        shape = [part.stop - part.start for part in form.region(index)]
-        return np.full(shape, Status.PENDING, dtype=np.uint8)
+        return self.read_block(STATUS, self.layout.status, index)
 
     def marks(self) -> Iterator[tuple[tuple[int, ...], Codes]]:
         """Yield the status of every block in turn."""
@@ -76,25 +65,18 @@ class Store:
         keys = (form.key(STATUS, self.layout.index(number)) for number in range(count))
         for number, content in enumerate(self.place.read_many(keys)):
             index = self.layout.index(number)
-            yield index, self._codes(index, content)
+            yield index, _decoded(form, index, content)
 
     def read_values(self, index: tuple[int, ...]) -> Values:
-        """Return the values of a block; a chunk that is not there, or is damaged, is all fill values."""
+        """Return the values of a block."""
         return {name: self.read_block(name, form, index) for name, form in self.layout.values.items()}
 
     def read_block(self, name: str, form: Form, index: tuple[int, ...]) -> NDArray[Any]:
-        """Return one array of a block, over all times."""
-        parts = []
-        for chunk, _ in self.layout.parts(index, form):
-            content = self.place.read(form.key(name, chunk))
-            shape = [part.stop - part.start for part in form.region(chunk)]
-            values = np.full(shape, form.fill, dtype=form.dtype)
-            if content is not None:
-                try:
-                    values = chunks.decode(form, chunk, content)
-                except chunks.DamagedError:
-                    pass
-            parts.append(values)
+        """Return one array of a block, over all times; fill values where it is not there, or damaged."""
+        parts = [
+            _decoded(form, chunk, self.place.read(form.key(name, chunk)))
+            for chunk, _ in self.layout.parts(index, form)
+        ]
         return np.concatenate(parts, axis=len(index)) if len(parts) > 1 else parts[0]
 
     def write_block(self, index: tuple[int, ...], values: Values, status: Codes) -> None:
@@ -124,6 +106,15 @@ class Store:
     def clear_mark(self, index: tuple[int, ...]) -> None:
         """Make a block pending."""
         self.place.delete(self.layout.status.key(STATUS, index))
+
+
+def _decoded(form: Form, index: tuple[int, ...], content: bytes | None) -> NDArray[Any]:
+    """Return the numbers of a chunk; fill values where it is not there, or damaged."""
+    if content is not None:
+        with suppress(chunks.DamagedError):
+            return chunks.decode(form, index, content)
+    shape = [part.stop - part.start for part in form.region(index)]
+    return np.full(shape, form.fill, dtype=form.dtype)
 
 
 @lru_cache(maxsize=4)

@@ -67,14 +67,18 @@ def tally(store: Store) -> Tally:
     )
 
 
-def bad_points(store: Store) -> Iterator[tuple[Status, dict[str, Any]]]:
-    """Yield every point that diverged or failed, with its values on all axes."""
+def bad_points(store: Store) -> Iterator[dict[str, Any]]:
+    """Yield every point that diverged or failed: its values on all axes, and "status".
+
+    Where seeds are folded, "seed" is the first of the block and "last_seed" its last.
+    """
     for index, codes in store.marks():
-        if (codes > Status.OK).any():
-            for *_, row, column in np.argwhere(np.isin(codes, BAD)).tolist():
-                yield Status(codes[(*(0,) * (codes.ndim - 2), row, column)]), store.layout.where(
-                    index, row, column
-                )
+        for *_, row, column in np.argwhere(np.isin(codes, BAD)).tolist():
+            point = store.layout.where(index, row, column)
+            if store.layout.spec.reduce:
+                point["last_seed"] = int(store.layout.block(index).seeds[-1])
+            code = codes[(*(0,) * (codes.ndim - 2), row, column)]
+            yield {**point, "status": Status(code).name.lower()}
 
 
 def rate(store: Store) -> float | None:

@@ -53,9 +53,13 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
         return store.made_with
     what = f"the store {store.place.text} was written by other versions"
     if not allow:
-        raise InputError("\n".join([f"{what}; --allow-version goes on if its numbers come out the same:", *lines]))
+        raise InputError(
+            "\n".join([f"{what}; --allow-version goes on if its numbers come out the same:", *lines])
+        )
     if old.get("seed_rule") != new["seed_rule"]:
-        raise InputError("\n".join([f"{what}, whose seeds are other networks; use those, or another --store:", *lines]))
+        raise InputError(
+            "\n".join([f"{what}, whose seeds are other networks; use those, or another --store:", *lines])
+        )
     _compare(store, what, lines)
     return [*store.made_with, new]
 
@@ -71,7 +75,9 @@ def _compare(store: Store, what: str, lines: list[str]) -> None:
         if (store.read_status(index) == Status.OK).all():
             count += 1
             if not _same(store, index):
-                message = f"{what}, and the numbers of block {number} come out otherwise; use another --store:"
+                message = (
+                    f"{what}, and the numbers of block {number} come out otherwise; use another --store:"
+                )
                 raise InputError("\n".join([message, *lines]))
 
 

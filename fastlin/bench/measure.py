@@ -21,7 +21,7 @@ from fastlin.bench.sweep import measure_sweep
 from fastlin.bench.timing import Run, Say, alternate
 from fastlin.kernels.jit import Array
 from fastlin.kernels.peak import FLOPS_PER_ROUND, multiply_add
-from fastlin.sweeps.running import local_threads
+from fastlin.sweeps.engines import local_threads
 
 Shape = tuple[int, int, int]
 

@@ -19,7 +19,7 @@ import psutil
 from fastlin.bench.timing import Say
 from fastlin.errors import StoppedError
 from fastlin.sweeps import presets
-from fastlin.sweeps.running import local_threads
+from fastlin.sweeps.engines import local_threads
 
 POLL_SECONDS = 0.01  # the system's own record of the peak begins with that of the process that starts it
 

@@ -1,0 +1,135 @@
+"""What a sweep will take on this machine: its plan, with times from a short measurement of its kernels."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psutil
+from threadpoolctl import threadpool_limits
+
+from fastlin.architecture import Architecture
+from fastlin.sweeps import places
+from fastlin.sweeps.block import Block, compute
+from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once, local_threads
+from fastlin.sweeps.folding import folded
+from fastlin.sweeps.plan import Plan, readable_size, seconds_per_seed
+from fastlin.sweeps.spec import Spec
+
+SAMPLES = 6  # architectures that are measured, for each method; the others by their operations
+SAMPLE_SECONDS = 0.3  # that each should take
+BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
+# Seconds to start and end a client, with threads and with processes, and memory of a worker process.
+CLIENT_SECONDS = {Threads: 0.3, Processes: 3.0}
+PROCESS_BYTES = 230_000_000
+
+
+def projection(spec: Spec, workers: int | None) -> dict[str, Any]:
+    """Return what a sweep takes with so many processes, or threads on all cores: JSON-ready.
+
+    Parameters
+    ----------
+    spec : Spec
+    workers : int or None
+        Processes; more than this machine has cores are taken for as many cores like these.
+
+    Returns
+    -------
+    dict
+        ``seconds`` of the whole command, with kernels compiled already, and ``memory_bytes`` of all its
+        processes on this machine; ``bytes`` and ``files`` of the store.
+    """
+    start_up = time.time() - psutil.Process().create_time()
+    base_bytes = psutil.Process().memory_info().rss
+    plan, layout = Plan.of(spec), Plan.of(spec).layout
+    engine: Engine = Threads() if workers is None else Processes(workers)
+    cores = local_threads() if workers is None else workers
+    work = _work_seconds(plan, min(cores, local_threads())) + layout.block_count * BLOCK_OVERHEAD
+    at_once = min(blocks_at_once(engine) or cores, layout.block_count)
+    processes = 0 if workers is None else workers
+    return {
+        "name": spec.name,
+        "points": spec.points,
+        "times": int(spec.times.size),
+        "axes": spec.point_dims,
+        "blocks": layout.block_count,
+        "seeds_per_block": layout.cut.seeds,
+        "bytes": plan.bytes,
+        "files": plan.files,
+        "memory_bytes": base_bytes + processes * PROCESS_BYTES + plan.block_memory * at_once,
+        "workers": cores,
+        "seconds": start_up + CLIENT_SECONDS[type(engine)] + work / min(cores, layout.block_count),
+        "spec": spec.to_dict(),
+    }
+
+
+def _work_seconds(plan: Plan, cores: int) -> float:
+    """Return the time of all blocks, summed over cores that all are busy."""
+    spec = plan.spec
+    rates = max(1, spec.learning_rates.size if spec.learning_rate_axis else 1)
+    total = 0.0
+    with threadpool_limits(limits=1, user_api="blas"):
+        for method in spec.methods:
+            modelled = {shape: seconds_per_seed(spec, method, shape) for shape in spec.architectures}
+            chosen = np.linspace(0, len(modelled) - 1, min(SAMPLES, len(modelled))).astype(int)
+            shapes = [spec.architectures[index] for index in chosen]
+            measured = {shape: _measure(plan, method, shape, modelled[shape], cores) for shape in shapes}
+            factor = median(measured[shape] / modelled[shape] for shape in shapes)
+            total += sum(measured.get(shape, factor * seconds) for shape, seconds in modelled.items())
+    return total * spec.init_scales.size * rates * spec.seeds.size
+
+
+def _measure(plan: Plan, method: str, shape: Architecture, modelled: float, cores: int) -> float:
+    """Return the seconds that a core takes for all lam of one seed, as blocks of this plan are computed."""
+    spec = plan.spec
+    seeds = max(1, min(int(SAMPLE_SECONDS / modelled), plan.layout.cut.seeds))
+    # Of a seed that takes long, a few lam tell what all take.
+    lams = (
+        spec.lams
+        if modelled < SAMPLE_SECONDS
+        else spec.lams[: max(1, int(spec.lams.size * SAMPLE_SECONDS / modelled))]
+    )
+    index = next(i for i, other in enumerate(spec.architectures) if other == shape)
+    at = {"architecture": index, "method": spec.methods.index(method)}
+    block = plan.layout.block(tuple(at.get(name, 0) for name in plan.layout.dims))
+    block = replace(block, seeds=block.seeds[:seeds], lams=lams)
+    with tempfile.TemporaryDirectory(prefix="fastlin-plan-") as folder:
+        unit = _unit(plan, block, places.of(folder))
+        unit(0)  # compiles, if need be
+        start = time.perf_counter()
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(unit, range(1, cores + 1)))
+        seconds = time.perf_counter() - start
+    return seconds / block.seeds.size * spec.lams.size / lams.size
+
+
+def _unit(plan: Plan, block: Block, place: places.Place) -> Callable[[int], None]:
+    """Return what computes and writes a block, as a worker does."""
+    reduce = plan.spec.reduce
+
+    def run(number: int) -> None:
+        if reduce:
+            folded(block, reduce, compute)
+            return
+        for name, values in compute(block).values.items():
+            place.write(f"{name}/{number}", np.ascontiguousarray(values))
+
+    return run
+
+
+def in_words(content: dict[str, Any]) -> str:
+    """Return a projection for people to read."""
+    dims = " x ".join(f"{size} {name}" for name, size in content["axes"].items())
+    return (
+        f"{content['name']}: {content['points']:,} points ({dims}), each at {content['times']} times\n"
+        f"blocks: {content['blocks']:,} of {content['seeds_per_block']} seeds\n"
+        f"store: {readable_size(content['bytes'])} in {content['files']:,} files\n"
+        f"memory: {readable_size(content['memory_bytes'])} with {content['workers']} cores\n"
+        f"time: about {content['seconds']:.2g} s on {content['workers']} cores like these"
+    )
