@@ -64,7 +64,8 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        return version("fastlin")
+        globals()[name] = version("fastlin")
+        return globals()[name]
     if name not in _HOMES:
         raise AttributeError(f"module 'fastlin' has no attribute {name!r}")
     home, _, attribute = _HOMES[name].partition(":")

@@ -15,11 +15,12 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
+from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from fastlin.errors import InputError
-from fastlin.sweeps.layout import AXIS_ATTRIBUTES, SIZES, STATUS, Cut, Form, Layout
+from fastlin.sweeps.layout import AXIS_ATTRIBUTES, SEPARATOR, SIZES, STATUS, Cut, Form, Layout
 from fastlin.sweeps.places import SCRATCH, Place
 from fastlin.sweeps.spec import Spec
 
@@ -27,6 +28,8 @@ ROOT = "zarr.json"
 ROOT_COPY = f"{SCRATCH}/zarr.json"
 FORMAT = 2  # of stores; raised when an older fastlin could not read them
 SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
+
+KEYS = DefaultChunkKeyEncoding(separator=SEPARATOR)
 
 Documents = dict[str, bytes]
 
@@ -81,6 +84,7 @@ def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArr
         chunks=(max(SHORTEST_CHUNK, values.size),),
         dtype="str" if values.dtype.kind == "U" else values.dtype,
         compressors=[Crc32cCodec()],
+        chunk_key_encoding=KEYS,
         dimension_names=dims,
         attributes=AXIS_ATTRIBUTES[name],
     )
@@ -95,6 +99,7 @@ def _put_array(group: zarr.Group, name: str, form: Form) -> None:
         dtype=form.dtype,
         fill_value=form.fill,
         compressors=[Crc32cCodec()],
+        chunk_key_encoding=KEYS,
         dimension_names=form.dims,
         attributes=form.attributes,
     )

@@ -1,32 +1,50 @@
-"""Where a sweep runs: threads, processes, somebody's Dask scheduler, or jobs of SLURM."""
+"""Where a sweep runs: threads, processes, a Dask scheduler that is there, or jobs of SLURM."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import multiprocessing
 import os
+import re
 import shutil
+import signal
+import subprocess
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import dask
 import psutil
-from distributed import Client, get_worker
+from dask.utils import parse_bytes
+from distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker, rpc
+from distributed.deploy.spec import ProcessInterface
 from distributed.security import Security
+from distributed.versions import VersionMismatchWarning
+from tornado.ioloop import PeriodicCallback
 
-from fastlin.errors import InputError, StoppedError, choice, instance, shown, whole
+import fastlin
+from fastlin.errors import InputError, StoppedError, choice, shown, whole
+from fastlin.kernels.jit import SOURCE_HASH
 
 MAX_WORKERS = 4096
 # Threads beyond the cores, which compute while others wait for zarr: a fifth off the time of phase-10m.
 SPARE_THREADS = 2
 CONNECT_SECONDS = 30.0  # for a scheduler to answer
-REFILL_SECONDS = 5.0  # between looks for jobs that are gone
-CANCEL_SECONDS = 4.0  # for scancel, where the process is about to end
+REFILL_SECONDS = 5.0  # from one look for jobs that are gone to the next
+CANCEL_SECONDS = 4.0  # for scancel, which a process waits for before it ends
 
-# One thread of a process computes, and none of a library's pool beside it.
+# A worker computes on one thread: libraries must not start one per core beside it.
 PINNED = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -35,10 +53,11 @@ PINNED = dict.fromkeys(
 _NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 _LOCAL: dict[str, Any] = {
     "dashboard_address": None,
-    "scheduler_kwargs": _NO_DASHBOARD,
     "worker_dashboard_address": "127.0.0.1:0",
     "silence_logs": logging.CRITICAL,
 }
+
+_endings: list[Callable[[], object]] = []
 
 Result = TypeVar("Result")
 
@@ -51,6 +70,9 @@ class Threads:
 @dataclass(frozen=True)
 class Processes:
     """Processes of this machine, of one thread each; one that dies is started again.
+
+    A block whose process died fails at once, with the blocks that waited for the same process: Dask
+    raises its KilledWorker for each, and it is for who submitted them to look into it.
 
     Attributes
     ----------
@@ -70,13 +92,13 @@ class Scheduler:
 
     Attributes
     ----------
-    address : str
-        tcp://HOST:PORT, tls://HOST:PORT, or the path of the scheduler's own file.
+    address : str or Path
+        tcp://HOST:PORT, tls://HOST:PORT, or the path of the file that the scheduler wrote.
     tls_ca, tls_cert, tls_key : Path, optional
-        Files of a tls:// scheduler: all three, or none where Dask's configuration has them.
+        What tls:// needs: all three, or none where Dask's configuration has them.
     """
 
-    address: str
+    address: str | Path
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -85,59 +107,57 @@ class Scheduler:
         self.security(self.contact())
 
     def contact(self) -> str:
-        """Return the scheduler's address, from its file if that was given."""
-        if not isinstance(self.address, str | os.PathLike) or not str(self.address):
-            raise _no_scheduler(f"the scheduler is {shown(self.address)}")
-        if "://" in str(self.address):
-            return _checked_address(str(self.address), f"the scheduler is {shown(self.address)}")
+        """Return the address, which may stand in a file."""
+        given = self.address
+        if not isinstance(given, str | Path) or not str(given):
+            raise _no_address(f"the scheduler is {shown(given)}")
+        if "://" in str(given):
+            return _checked_address(given, f"the scheduler is {shown(given)}")
         try:
-            content = json.loads(Path(self.address).read_bytes())
+            content = json.loads(Path(given).read_bytes())
         except OSError as error:
-            raise _no_scheduler(f"the scheduler file {self.address}: {error.strerror or error}") from None
+            raise _no_address(f"the scheduler file {given}: {error.strerror or error}") from None
         except ValueError:
             content = None
         address = content.get("address") if isinstance(content, dict) else None
-        return _checked_address(address, f"{self.address} is no scheduler file")
+        return _checked_address(address, f"{given} is not the file of a Dask scheduler")
 
-    def security(self, address: str) -> Security | None:
-        """Return what a connection to `address` needs: certificates for tls://, else nothing."""
+    def security(self, address: str) -> Security:
+        """Return what a connection to `address` takes, with the files checked."""
         files = {"tls_ca": self.tls_ca, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
         given = {name: path for name, path in files.items() if path is not None}
-        if not address.startswith("tls://"):
-            if given:
-                raise InputError(f"{', '.join(given)}: certificates are for tls://, and this is {address}")
-            return None
+        if given and not address.startswith("tls://"):
+            raise InputError(f"{' and '.join(given)} given, and {address} is not tls://")
         if given and len(given) < len(files):
             raise InputError(
-                f"{', '.join(files.keys() - given)} missing: tls:// needs all of {', '.join(files)}"
+                f"{' and '.join(given)} given; tls:// needs all three, or none: {', '.join(files)}"
             )
         for name, path in given.items():
             if not Path(path).is_file():
                 raise InputError(f"{name}: there is no file {path}")
-        return _checked_security(address, given)
+        return _checked_security(address, {name: str(path) for name, path in given.items()})
 
 
 @dataclass(frozen=True)
 class Slurm:
-    """Jobs of SLURM, of one core each, which this process submits and is the scheduler of.
+    """Jobs of SLURM, of one core each; this process submits them and is their scheduler.
+
+    A job that ends before the sweep, as by its walltime, is submitted again. What Dask's configuration
+    has under jobqueue.slurm, such as a prologue that loads modules, counts too.
 
     Attributes
     ----------
     workers : int
-        How many jobs. One that ends before the sweep, by its walltime, is submitted again.
+        How many jobs.
     partition : str, optional
-        Where SLURM queues them; its default.
+        Where they queue.
     walltime, memory : str
-        Limits of a job, as SLURM writes the one and Dask the other.
+        Limits of a job: [DAYS-]HH:MM:SS, and a size such as 2GB.
     directives : tuple of str
-        Further options of sbatch, such as "--account=mine". What jobs print is dropped, unless
-        "--output=FILE" is here.
+        Further options of sbatch, such as "--account=mine". What jobs print is dropped unless one of
+        them is "--output=FILE".
     interface : str, optional
         Network over which the jobs reach this process, such as "ib0".
-
-    Notes
-    -----
-    What Dask's configuration has under jobqueue.slurm, as a prologue that loads modules, counts too.
     """
 
     workers: int
@@ -150,23 +170,23 @@ class Slurm:
     def __post_init__(self) -> None:
         whole("workers", self.workers, 1, MAX_WORKERS)
         if self.partition is not None:
-            _check_written("partition", self.partition, r"[^\s,]+", "the name of one")
-        _check_written("walltime", self.walltime, r"(\d+-)?\d+(:\d+){0,2}", "[DAYS-]HH:MM:SS")
-        _check_written("memory", self.memory, r"\d+(\.\d*)? ?[kMGT]i?B", "a size such as 2GB")
+            _check_text("partition", self.partition, r"\S+", "a name")
+        _check_text("walltime", self.walltime, r"(\d+-)?\d+(:\d+){0,2}", "[DAYS-]HH:MM:SS")
+        _check_memory(self.memory)
         if not isinstance(self.directives, tuple | list):
             raise InputError(
-                f"directives are {shown(self.directives)}; needed is a list of options of sbatch"
+                f"directives are {shown(self.directives)}; a list of options of sbatch is needed"
             )
         for directive in self.directives:
-            _check_written("a directive", directive, r"-.+", "an option of sbatch, such as --account=mine")
+            _check_text("a directive", directive, "-.+", "an option of sbatch, such as --account=mine")
         if self.interface is not None:
             choice("interface", self.interface, sorted(psutil.net_if_addrs()))
         if find_spec("dask_jobqueue") is None:
-            raise InputError("dask-jobqueue, which submits the jobs, is missing: pip install 'fastlin[hpc]'")
+            raise InputError("dask-jobqueue is missing, which submits jobs: pip install 'fastlin[hpc]'")
         for command in ("sbatch", "scancel"):
             if shutil.which(command) is None:
                 raise InputError(
-                    f"{command} is not there; run this where the commands of SLURM are installed"
+                    f"there is no {command} here; jobs go in from a machine that has SLURM's commands"
                 )
 
 
@@ -179,19 +199,15 @@ def local_threads() -> int:
 
 
 def blocks_at_once(engine: Engine) -> int | None:
-    """Return how many blocks are in this machine's memory at a time; None where others' is used."""
-    match engine:
-        case Threads():
-            return local_threads() + SPARE_THREADS
-        case Processes():
-            return engine.workers
-        case _:
-            return None
+    """Return how many blocks are in this machine's memory at a time; None if they are elsewhere."""
+    if isinstance(engine, Threads):
+        return local_threads() + SPARE_THREADS
+    return engine.workers if isinstance(engine, Processes) else None
 
 
 @contextmanager
 def connect(engine: Engine) -> Iterator[Client]:
-    """Start or reach what a sweep runs on; what was started ends with the context.
+    """Start or reach what a sweep runs on, and end with the context what was started.
 
     Parameters
     ----------
@@ -201,56 +217,325 @@ def connect(engine: Engine) -> Iterator[Client]:
     Yields
     ------
     distributed.Client
-        It is nobody's default. Jobs of SLURM join it when they start.
+        Nobody's default. Jobs of SLURM join its workers when they start.
 
     Raises
     ------
     StoppedError
         If processes cannot start, no scheduler answers, or sbatch refuses a job.
     """
-    instance("engine", engine, Threads | Processes | Scheduler | Slurm, "fastlin.sweeps.engines")
-    with ExitStack() as stack:
-        stack.enter_context(_quiet())
-        match engine:
-            case Threads():
-                yield stack.enter_context(_threads())
-            case Processes():
-                yield stack.enter_context(_processes(engine))
-            case Scheduler():
-                yield stack.enter_context(_scheduler(engine))
-            case Slurm():
-                yield stack.enter_context(_slurm(engine))
+    with _quiet(), _opened(engine) as client:
+        yield client
 
 
 def abandon() -> None:
-    """End at once what `connect` started and would outlive this process: its workers, its jobs.
+    """End at once what `connect` started and this process would leave behind: workers, jobs.
 
-    For a signal handler that is about to call `os._exit`; it takes at most `CANCEL_SECONDS`, and never
-    raises. A job that is being submitted at this very moment ends by itself when it finds no scheduler.
+    For a signal handler on its way to `os._exit`: never raises, and takes at most `CANCEL_SECONDS`.
+    A job whose submission is under way ends by itself, as soon as it finds no scheduler.
     """
     for end in list(_endings):
         with suppress(Exception):
             end()
 
 
+def build() -> str:
+    """Return which fastlin this process runs: its version, and the hash of its kernels' sources."""
+    return f"fastlin {fastlin.__version__}, kernels {SOURCE_HASH}"
+
+
 def check_versions(client: Client) -> None:
-    """Raise a StoppedError unless all workers that are there have the fastlin of this process.
+    """Raise a StoppedError unless every worker that is there runs the same fastlin.
 
-    Those that join later are not known yet: `on_same_version` looks at each where it works.
+    Those that join later are not known yet; what is submitted through `on_same_build` looks itself.
     """
-    for address, theirs in client.run(_version, on_error="return").items():
+    for worker, theirs in client.run(build, on_error="return").items():
         if isinstance(theirs, Exception):
-            raise StoppedError(f"the worker at {address} has not this fastlin: {_reason(theirs)}")
-        _compare(address, theirs, _version())
+            raise StoppedError(f"the worker {worker} does not run this fastlin: {_reason(theirs)}")
+        _compare(worker, theirs, build())
 
 
-def on_same_version(version: str, function: Callable[..., Result], *given: Any) -> Result:
-    """Call `function` in a worker, but refuse with a StoppedError where its fastlin is another.
+def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) -> Result:
+    """Call a function in a worker, or raise a StoppedError if the worker runs another fastlin.
 
     Parameters
     ----------
-    version : str
-        `here()` of the process that submits.
+    submitted : str
+        `build` of the process that submits.
+    function, *given
+        What to call, with what.
     """
-    _compare(get_worker().address, _version(), version)
+    _compare(get_worker().address, build(), submitted)
     return function(*given)
+
+
+def _compare(worker: str, theirs: str, ours: str) -> None:
+    if theirs != ours:
+        raise StoppedError(
+            f"the worker {worker} runs {theirs}, and this process {ours}; install the same in both"
+        )
+
+
+def _opened(engine: Engine) -> AbstractContextManager[Client]:
+    match engine:
+        case Threads():
+            return _threads()
+        case Processes():
+            return _processes(engine)
+        case Scheduler():
+            return _scheduler(engine)
+        case Slurm():
+            return _slurm(engine)
+    raise InputError(f"the engine is {shown(engine)}; needed is Threads, Processes, Scheduler or Slurm")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Dask's loggers say nothing: a run that is stopped says so itself, in one line."""
+    with ExitStack() as stack:
+        for name in ("distributed", "distributed.client", "tornado.application"):
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL)
+        yield
+
+
+@contextmanager
+def _ended_by(end: Callable[[], object]) -> Iterator[None]:
+    """Make `abandon` call `end` while the context lasts."""
+    _endings.append(end)
+    try:
+        yield
+    finally:
+        _endings.remove(end)
+
+
+@contextmanager
+def _threads() -> Iterator[Client]:
+    threads = blocks_at_once(Threads())
+    local = {"processes": False, "n_workers": 1, "threads_per_worker": threads, **_LOCAL}
+    with (
+        LocalCluster(**local, scheduler_kwargs=_NO_DASHBOARD) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _processes(engine: Processes) -> Iterator[Client]:
+    _check_processes_start()
+    local = {"n_workers": engine.workers, "threads_per_worker": 1, "host": "127.0.0.1", **_LOCAL}
+    pins = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in PINNED.items()}
+    with _environment_kept(), ExitStack() as stack:
+        with dask.config.set(pins):
+            cluster = LocalCluster(**local, scheduler_kwargs={**_NO_DASHBOARD, "allowed_failures": 0})
+        stack.enter_context(cluster)
+        stack.enter_context(_ended_by(partial(_kill_workers, cluster)))
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+        client.register_plugin(_IgnoreInterrupts())
+        yield client
+
+
+def _check_processes_start() -> None:
+    """Start a process that does nothing: where that fails, Dask would try again and again."""
+    probe = multiprocessing.get_context("spawn").Process(target=os.getpid)
+    probe.start()
+    probe.join()
+    if probe.exitcode != 0:
+        raise StoppedError(
+            "worker processes cannot start, for the reason above; leave workers= out for threads"
+        )
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Give this process its environment back: Dask sets in it what its workers are to inherit."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+class _IgnoreInterrupts(WorkerPlugin):
+    """A Ctrl-C reaches the whole process group; it is the parent that decides what it means."""
+
+    def setup(self, worker: Worker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _kill_workers(cluster: LocalCluster) -> None:
+    for nanny in list(cluster.workers.values()):
+        with suppress(psutil.Error):
+            psutil.Process(nanny.pid).kill()
+
+
+def _no_address(what: str) -> InputError:
+    return InputError(f"{what}; needed is tcp://HOST:PORT, tls://HOST:PORT or the file of a scheduler")
+
+
+def _checked_address(address: Any, what: str) -> str:
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port and not parts.path
+    except (ValueError, AttributeError, TypeError):
+        usable = False
+    if not usable:
+        raise _no_address(what)
+    return str(address)
+
+
+def _checked_security(address: str, files: dict[str, str]) -> Security:
+    """Return Dask's own settings, or those of three files, if certificates can be read from them."""
+    renamed = {"tls_ca": "tls_ca_file", "tls_cert": "tls_client_cert", "tls_key": "tls_client_key"}
+    try:
+        security = Security(**{renamed[name]: path for name, path in files.items()})
+        context = security.get_connection_args("client")["ssl_context"]
+    except OSError as error:
+        raise InputError(f"the certificates for {address} are not usable: {_reason(error)}") from None
+    if context is None and address.startswith("tls://"):
+        raise InputError(
+            f"{address} takes certificates: give tls_ca, tls_cert and tls_key, "
+            "or set distributed.comm.tls in Dask's configuration"
+        )
+    return security
+
+
+@contextmanager
+def _scheduler(engine: Scheduler) -> Iterator[Client]:
+    address = engine.contact()
+    security = engine.security(address)
+    try:
+        _check_answer(address, security)
+        with warnings.catch_warnings():
+            # Of other versions of Dask or Python, which need not matter; of fastlin is looked after.
+            warnings.simplefilter("ignore", VersionMismatchWarning)
+            client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, RuntimeError, ImportError, ValueError) as error:
+        raise StoppedError(f"no Dask scheduler answers at {address}: {_reason(error)}") from None
+    with client:
+        yield client
+
+
+def _check_answer(address: str, security: Security) -> None:
+    """Ask who is there: a Client alone waits forever for what takes connections and says nothing."""
+
+    async def ask() -> Any:
+        arguments = security.get_connection_args("client")
+        async with rpc(address, timeout=CONNECT_SECONDS, connection_args=arguments) as remote:
+            return await remote.identity()
+
+    # In a thread of its own, since a notebook's has a loop that runs.
+    with ThreadPoolExecutor(1) as thread:
+        bounded = partial(asyncio.wait_for, timeout=CONNECT_SECONDS + 1)
+        identity = thread.submit(lambda: asyncio.run(bounded(ask()))).result()
+    if identity.get("type") != "Scheduler":
+        raise ValueError(f"it is a {identity.get('type')}")
+
+
+def _reason(error: BaseException) -> str:
+    """Return in one line what is at the bottom of an error."""
+    while error.__cause__ is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__
+    if isinstance(error, TimeoutError):
+        return f"nothing within {CONNECT_SECONDS:g} s"
+    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _check_text(name: str, value: Any, pattern: str, needed: str) -> None:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise InputError(f"{name} is {shown(value)}; needed is {needed}")
+
+
+def _check_memory(memory: Any) -> None:
+    try:
+        usable = isinstance(memory, str) and parse_bytes(memory) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(f"memory is {shown(memory)}; needed is a size such as 2GB")
+
+
+@contextmanager
+def _slurm(engine: Slurm) -> Iterator[Client]:
+    # SLURM finds jobs by their name, also those that this process knows no number of.
+    name = f"fastlin-{uuid4().hex[:12]}"
+    cancel = partial(_cancel_jobs, name)
+    refusals: list[str] = []
+    with _ended_by(cancel), ExitStack() as stack:
+        stack.callback(cancel)
+        cluster = stack.enter_context(_slurm_cluster(engine, name, refusals))
+        cluster.scale(jobs=engine.workers)
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+        if refusals:
+            raise StoppedError(f"sbatch refuses {len(refusals)} of {engine.workers} jobs: {refusals[0]}")
+        stack.enter_context(_refilled(cluster, engine.workers))
+        yield client
+
+
+def _slurm_cluster(engine: Slurm, name: str, refusals: list[str]) -> Any:
+    slurm: Any = import_module("dask_jobqueue.slurm")  # whose import brings its configuration
+
+    def configured(key: str) -> Any:
+        return dask.config.get(f"jobqueue.slurm.{key}")
+
+    # The folder of submission is no place for a file per job, and others may not be there on a node.
+    dropped = [] if configured("log-directory") else ["--output=/dev/null"]
+    try:
+        return slurm.SLURMCluster(
+            job_cls=_job_class(slurm.SLURMJob, refusals),
+            job_name=name,
+            cores=1,
+            processes=1,
+            queue=engine.partition,
+            walltime=engine.walltime,
+            memory=engine.memory,
+            interface=engine.interface,
+            job_extra_directives=[*dropped, *configured("job-extra-directives"), *engine.directives],
+            job_script_prologue=[
+                *configured("job-script-prologue"),
+                *(f"export {library}={threads}" for library, threads in PINNED.items()),
+            ],
+            worker_extra_args=[
+                *configured("worker-extra-args"),
+                *("--no-dashboard", "--dashboard-address", _NO_DASHBOARD["dashboard_address"]),
+            ],
+            scheduler_options={**configured("scheduler-options"), **_NO_DASHBOARD},
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoppedError(f"the scheduler of the jobs cannot start: {_reason(error)}") from None
+
+
+def _job_class(kind: Any, refusals: list[str]) -> Any:
+    """Return jobs that note why sbatch refuses one: Dask would log it, and wait for the worker."""
+
+    async def start(job: Any) -> None:
+        try:
+            await kind.start(job)
+        except (OSError, RuntimeError, ValueError) as error:
+            lines = str(error).strip().splitlines()
+            said = [line.removeprefix("sbatch: ") for line in lines if line.startswith("sbatch: ")]
+            refusals.append([*said, *lines[-1:]][0].removeprefix("error: "))
+            await ProcessInterface.start(job)
+
+    return type("NotingJob", (kind,), {"start": start})
+
+
+def _cancel_jobs(name: str) -> None:
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(["scancel", f"--name={name}"], timeout=CANCEL_SECONDS, capture_output=True)
+
+
+@contextmanager
+def _refilled(cluster: Any, jobs: int) -> Iterator[None]:
+    """Submit again, while the context lasts, what Dask finds gone of so many jobs."""
+    look = PeriodicCallback(partial(cluster.scale, jobs=jobs), 1000 * REFILL_SECONDS)
+    cluster.loop.add_callback(look.start)
+    try:
+        yield
+    finally:
+        cluster.loop.add_callback(look.stop)

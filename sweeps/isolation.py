@@ -7,6 +7,7 @@ their own, which is started again as often as needed. Bits do not depend on the 
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import selectors
 import struct
@@ -32,6 +33,7 @@ _LENGTH = struct.Struct("<Q")
 
 Compute = Callable[[Block], Result]
 Rows = NDArray[np.intp]
+Part = tuple[Rows, Rows, Result | str]  # rows and columns of a block, and their result or why there is none
 
 
 class FailedError(Exception):
@@ -47,32 +49,40 @@ class Outcome(NamedTuple):
 
 def evaluate(block: Block, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
     """Compute the wanted points (S, L) of a block; those that fail alone have failed, the rest is pending."""
+    parts = _parts_of(block, wanted, compute)
+    first = next(parts)
+    if isinstance(first[-1], Result) and first[-1].status.shape == wanted.shape:
+        return Outcome(first[-1], [])
     result, reasons = _nothing(block), []
-    for rows, columns in rectangles(wanted):
-        for part_rows, part_columns, found in _parts(block, rows, columns, compute):
-            if isinstance(found, str):
-                result.status[np.ix_(part_rows, part_columns)] = Status.FAILED
-                reasons.append((int(part_rows[0]), int(part_columns[0]), found))
-                continue
-            if found.status.shape == wanted.shape:
-                return Outcome(found, [])
-            for name, values in found.values.items():
-                result.values[name][np.ix_(part_rows, part_columns)] = values
-            result.status[np.ix_(part_rows, part_columns)] = found.status
+    for rows, columns, found in itertools.chain([first], parts):
+        at = np.ix_(rows, columns)
+        if isinstance(found, str):
+            result.status[at] = Status.FAILED
+            reasons.append((int(rows[0]), int(columns[0]), found))
+            continue
+        for name, values in found.values.items():
+            result.values[name][at] = values
+        result.status[at] = found.status
     return Outcome(result, reasons[:KEPT_REASONS])
+
+
+def _parts_of(block: Block, wanted: NDArray[np.bool_], compute: Compute) -> Iterator[Part]:
+    for rows, columns in rectangles(wanted):
+        yield from _parts(block, rows, columns, compute)
 
 
 def rectangles(wanted: NDArray[np.bool_]) -> Iterator[tuple[Rows, Rows]]:
     """Cut points (S, L) into products of rows and columns: those of rows that want the same columns."""
+    if wanted.all():
+        yield np.arange(wanted.shape[0]), np.arange(wanted.shape[1])
+        return
     patterns, belongs = np.unique(wanted, axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
         if pattern.any():
             yield np.flatnonzero(belongs.ravel() == number), np.flatnonzero(pattern)
 
 
-def _parts(
-    block: Block, rows: Rows, columns: Rows, compute: Compute
-) -> Iterator[tuple[Rows, Rows, Result | str]]:
+def _parts(block: Block, rows: Rows, columns: Rows, compute: Compute) -> Iterator[Part]:
     """Yield results of a rectangle of points, or of its parts where it fails; of a point, why it fails."""
     part = replace(block, seeds=block.seeds[rows], lams=block.lams[columns])
     try:

@@ -10,7 +10,7 @@ import errno
 import os
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from fastlin.errors import InputError, shown
 
@@ -31,6 +31,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+T = TypeVar("T")
 # Below an array's folder, where neither zarr nor xarray look: who writes, and what is being written.
 SCRATCH = "status/lease"
 LONGEST_WAIT = 10.0  # seconds for the lock of a process that is stopped; results do not depend on it
@@ -175,8 +176,7 @@ class Folder(Place):
         target = self._path(key)
         try:
             self._fill(scratch, parts)
-            self._make(os.path.dirname(target))
-            os.rename(scratch, target)
+            self._in_folder_of(target, lambda: os.rename(scratch, target))
         except OSError as error:
             with suppress(OSError):
                 os.unlink(scratch)
@@ -186,8 +186,7 @@ class Folder(Place):
             _sync_folder(os.path.dirname(target))
 
     def _fill(self, path: str, parts: tuple[Any, ...]) -> None:
-        self._make(os.path.dirname(path))
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        file = self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             for part in parts:
                 left = memoryview(part).cast("B")
@@ -197,6 +196,17 @@ class Folder(Place):
                 os.fsync(file)
         finally:
             os.close(file)
+
+    def _open(self, path: str, flags: int) -> int:
+        return self._in_folder_of(path, lambda: os.open(path, flags, 0o666))
+
+    def _in_folder_of(self, path: str, action: Callable[[], T]) -> T:
+        """Do something that needs the folder of a path, which is made if it turns out to be missing."""
+        try:
+            return action()
+        except FileNotFoundError:
+            self._make(os.path.dirname(path))
+            return action()
 
     def _make(self, folder: str) -> None:
         """Make a folder and those above it, where they are not there yet."""
@@ -219,9 +229,7 @@ class Folder(Place):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        path = self._path(f"{SCRATCH}/lock")
-        self._make(os.path.dirname(path))
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = self._open(self._path(f"{SCRATCH}/lock"), os.O_RDWR | os.O_CREAT)
         try:
             _lock(file)
             yield

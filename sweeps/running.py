@@ -23,7 +23,15 @@ from fastlin.errors import InputError, StoppedError
 from fastlin.sweeps import growth, lease, places, store, versions
 from fastlin.sweeps.block import compute
 from fastlin.sweeps.choices import Choices, Slice
-from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once, connect
+from fastlin.sweeps.engines import (
+    Engine,
+    Processes,
+    Threads,
+    blocks_at_once,
+    build,
+    connect,
+    on_same_build,
+)
 from fastlin.sweeps.folding import finish
 from fastlin.sweeps.layout import Layout
 from fastlin.sweeps.places import Place
@@ -32,9 +40,12 @@ from fastlin.sweeps.progress import Silent
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
 from fastlin.sweeps.tally import Tally, tally
-from fastlin.sweeps.work import Order, Receipt, run_block
+from fastlin.sweeps.work import Order, Receipt, run_blocks
 
-WINDOW = 2  # blocks in flight per thread: one runs, one waits
+WINDOW = 2  # tasks in flight per thread: one runs, one waits
+# Dask takes milliseconds for a task: blocks that take less, by their estimate, go some together.
+TASK_SECONDS, MOST_TOGETHER = 0.1, 16
+FEWEST_TASKS = 64  # so that all workers have some
 WINDOW_SECONDS = 1.0  # between looks at how many threads there are
 # How much longer than estimated a block may take before it counts as hung, and the least that it may.
 PATIENCE, LEAST_PATIENCE = 20.0, 120.0
@@ -314,20 +325,23 @@ def _compute(
     done: Done,
 ) -> None:
     """Compute blocks, and statistics over them where the spec asks for these."""
-    layout = opened.layout
-    seconds = choices.timeout or max(LEAST_PATIENCE, PATIENCE * Plan(layout).block_seconds)
+    layout, plan = opened.layout, Plan(opened.layout)
+    seconds = choices.timeout or max(LEAST_PATIENCE, PATIENCE * plan.block_seconds)
     order = Order(opened.place, seconds, choices.retry_failed)
+    together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), todo.size // FEWEST_TASKS))
+    blocks = (
+        Task(run_blocks, order, [layout.index(int(number)) for number in todo[first : first + together]])
+        for first in range(0, todo.size, together)
+    )
     started = perf_counter()
-    blocks = (Task(run_block, order, layout.index(int(number))) for number in todo)
-    for receipt in _results(client, blocks, opened.place, held):
+    for receipt in itertools.chain.from_iterable(_results(client, blocks, opened.place, held)):
         done.add(receipt)
         show.advance(receipt.points)
         for point, why in receipt.reasons:
             show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
     if layout.spec.reduce:
-        for _ in _results(
-            client, (Task(finish, opened.place, cell) for cell in layout.cells), opened.place, held
-        ):
+        cells = (Task(finish, opened.place, cell) for cell in layout.cells)
+        for _ in _results(client, cells, opened.place, held):
             pass
     done.sweep_seconds = perf_counter() - started
 
@@ -337,7 +351,7 @@ class Task(NamedTuple):
 
     function: Callable[..., Any]
     order: Order | Place
-    where: tuple[int, ...]  # in the grid of blocks, or of statistics
+    where: Any  # in the grid: of some blocks, or of a chunk of statistics
 
 
 def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Lease) -> Iterator[Any]:
@@ -351,7 +365,7 @@ def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Le
             submit(task)
 
     def submit(task: Task) -> None:
-        future = client.submit(*task, pure=False)
+        future = client.submit(on_same_build, build(), *task, pure=False)
         flying[future] = task
         futures.add(future)
 

@@ -20,7 +20,7 @@ from fastlin.sweeps import chunks, documents, versions
 from fastlin.sweeps.documents import ROOT, ROOT_COPY
 from fastlin.sweeps.layout import STATUS, Form, Layout
 from fastlin.sweeps.lease import KEY as LEASE
-from fastlin.sweeps.places import Place
+from fastlin.sweeps.places import Entry, Place
 
 Values = dict[str, NDArray[Any]]
 Codes = NDArray[np.uint8]
@@ -66,6 +66,10 @@ class Store:
         for number, content in enumerate(self.place.read_many(keys)):
             index = self.layout.index(number)
             yield index, _decoded(form, index, content)
+
+    def mark_entries(self) -> Iterator[Entry]:
+        """Yield the files of all marks, in no order."""
+        return _mark_entries(self.place)
 
     def read_values(self, index: tuple[int, ...]) -> Values:
         """Return the values of a block."""
@@ -137,8 +141,12 @@ def is_new(place: Place) -> bool:
     """Tell whether a store is to be made at a place: nothing is there, or its making was cut short."""
     if place.read(ROOT) is not None:
         return False
-    begun = place.read(LEASE) is not None and next(place.entries(f"{STATUS}/c"), None) is None
+    begun = place.read(LEASE) is not None and next(_mark_entries(place), None) is None
     return begun or not place.exists()
+
+
+def _mark_entries(place: Place) -> Iterator[Entry]:
+    return (entry for entry in place.entries(STATUS) if entry.key.startswith(f"{STATUS}/c"))
 
 
 def create(place: Place, layout: Layout) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import Status
-from fastlin.sweeps.layout import STATUS
+from fastlin.kernels import Status, fold
+from fastlin.sweeps.layout import PARTIALS
 from fastlin.sweeps.store import Store
 
 BAD = (Status.DIVERGED, Status.FAILED)
@@ -21,7 +21,8 @@ RECENT = 60.0  # seconds before the last mark whose blocks make the rate
 class Tally:
     """Numbers of points by status, and which blocks are complete.
 
-    Where seeds are folded, a point is a lam of a block, and has the worst status of its seeds.
+    Where seeds are folded, points that are not ok are those that diverged or failed, told apart by the
+    worse of both that a lam of a block has seen.
     """
 
     ok: int
@@ -52,9 +53,9 @@ def tally(store: Store) -> Tally:
     counts = np.zeros(len(Status), dtype=np.int64)
     complete = np.zeros(store.layout.block_count, dtype=bool)
     bad = np.zeros_like(complete)
-    for number, (_, codes) in enumerate(store.marks()):
+    for number, (index, codes) in enumerate(store.marks()):
         found = np.bincount(codes.ravel(), minlength=len(Status))[: len(Status)]
-        counts += found
+        counts += _folded(store, index, codes, found) if store.layout.spec.reduce else found
         complete[number] = found[Status.PENDING] == 0
         bad[number] = found[list(BAD)].any()
     return Tally(
@@ -65,6 +66,20 @@ def tally(store: Store) -> Tally:
         complete=complete,
         bad=bad,
     )
+
+
+def _folded(
+    store: Store, index: tuple[int, ...], codes: NDArray[np.uint8], found: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the numbers of points of a block whose seeds are folded, from those of its lam."""
+    seeds = store.layout.block(index).seeds.size
+    counts = found * seeds
+    if found[list(BAD)].any():
+        ok = fold.count(store.read_values(index)[PARTIALS][..., 0, 0, :])
+        for code in BAD:
+            counts[code] = (seeds - ok[codes == code]).sum()
+        counts[Status.OK] = seeds * codes.size - counts[Status.PENDING] - counts[list(BAD)].sum()
+    return counts
 
 
 def bad_points(store: Store) -> Iterator[dict[str, Any]]:
@@ -83,7 +98,7 @@ def bad_points(store: Store) -> Iterator[dict[str, Any]]:
 
 def rate(store: Store) -> float | None:
     """Return blocks per second by the time stamps of the latest marks; None where there are too few."""
-    stamps = np.sort([entry.modified for entry in store.place.entries(f"{STATUS}/c")])
+    stamps = np.sort([entry.modified for entry in store.mark_entries()])
     if stamps.size < 2:
         return None
     recent = stamps[np.searchsorted(stamps, stamps[-1] - RECENT) :]

@@ -23,8 +23,7 @@ from fastlin.sweeps.block import Block, Result
 from fastlin.sweeps.folding import fold_block
 from fastlin.sweeps.isolation import Apart, Compute, Outcome, evaluate
 from fastlin.sweeps.places import Place
-
-BAD = (Status.DIVERGED, Status.FAILED)
+from fastlin.sweeps.tally import BAD
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,19 @@ class Receipt:
     """What a worker sends back: no data, only what became of the block."""
 
     index: tuple[int, ...]
-    points: int  # that were computed
+    points: int  # that were computed; all seeds of those that are folded
     kernel_seconds: float  # of the processor, to set up and compute
     seconds: float  # by the clock, that and writing
     reasons: list[tuple[dict[str, Any], str]] = field(default_factory=list)
 
 
+def run_blocks(order: Order, indices: list[tuple[int, ...]]) -> list[Receipt]:
+    """Run some blocks; the task that Dask runs."""
+    return [run_block(order, index) for index in indices]
+
+
 def run_block(order: Order, index: tuple[int, ...]) -> Receipt:
-    """Compute what a block lacks and write it; the task that Dask runs."""
+    """Compute what a block lacks and write it."""
     start = perf_counter()
     _one_blas_thread()
     opened = store.reopen(order.place)
@@ -79,7 +83,8 @@ def run_block(order: Order, index: tuple[int, ...]) -> Receipt:
     kernel_seconds = thread_time() - worked
     opened.write_block(index, outcome.result.values, outcome.result.status)
     reasons = [(opened.layout.where(index, row, column), why) for row, column, why in outcome.reasons]
-    return Receipt(index, int(wanted.sum()), kernel_seconds, perf_counter() - start, reasons)
+    points = int(wanted.sum()) * (block.seeds.size if opened.layout.spec.reduce else 1)
+    return Receipt(index, points, kernel_seconds, perf_counter() - start, reasons)
 
 
 def _complete(
