@@ -245,18 +245,29 @@ def build() -> str:
 
 
 def check_versions(client: Client) -> None:
-    """Raise a StoppedError unless every worker that is there runs the same fastlin.
+    """Raise a StoppedError unless the scheduler, and every worker that is there, run the same fastlin.
 
-    Those that join later are not known yet; what is submitted through `on_same_build` looks itself.
+    Workers that join later are not known yet; what is submitted through `on_same_build` looks itself.
     """
-    for worker, theirs in client.run(build, on_error="return").items():
+    found = {
+        f"the worker {address}": theirs for address, theirs in client.run(build, on_error="return").items()
+    }
+    try:
+        # It computes nothing, but has to read what it hands on.
+        found["the scheduler"] = client.run_on_scheduler(build)
+    except Exception as error:
+        found["the scheduler"] = error
+    for who, theirs in found.items():
         if isinstance(theirs, Exception):
-            raise StoppedError(f"the worker {worker} does not run this fastlin: {_reason(theirs)}")
-        _compare(worker, theirs, build())
+            raise StoppedError(f"{who} does not run this fastlin: {_reason(theirs)}")
+        _compare(who, theirs, build())
 
 
 def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) -> Result:
     """Call a function in a worker, or raise a StoppedError if the worker runs another fastlin.
+
+    A worker that has none cannot even read this; Dask gives the task to another, and after some
+    such workers up.
 
     Parameters
     ----------
@@ -265,15 +276,13 @@ def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) 
     function, *given
         What to call, with what.
     """
-    _compare(get_worker().address, build(), submitted)
+    _compare(f"the worker {get_worker().address}", build(), submitted)
     return function(*given)
 
 
-def _compare(worker: str, theirs: str, ours: str) -> None:
+def _compare(who: str, theirs: str, ours: str) -> None:
     if theirs != ours:
-        raise StoppedError(
-            f"the worker {worker} runs {theirs}, and this process {ours}; install the same in both"
-        )
+        raise StoppedError(f"{who} runs {theirs}, and this process {ours}; install the same in both")
 
 
 def _opened(engine: Engine) -> AbstractContextManager[Client]:

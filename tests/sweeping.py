@@ -38,8 +38,7 @@ def marks(path):
     """Return the commit marks of a store (chunks of status) and when each was written."""
     return {
         file: file.stat().st_mtime_ns
-        for file in Path(path, "status", "c").rglob("*")
-        if file.is_file() and not file.name.endswith(".partial")
+        for file in Path(path, "status").glob("c.*")
     }
 
 

@@ -213,7 +213,7 @@ def test_plan_counts_what_a_run_leaves(tmp_path):
     fl.run_sweep(spec, tmp_path / "x.zarr")
     files = sweeping.content(tmp_path / "x.zarr")
     names = [*spec.observables, "status"]
-    chunks = {name: data for name, data in files.items() if name.split("/")[0] in names and "/c/" in name}
+    chunks = {name: data for name, data in files.items() if name.split("/")[0] in names and "/c." in name}
     assert len(chunks) == plan.files
     checksums = 4 * plan.files
     assert sum(len(data) for data in chunks.values()) == plan.bytes + checksums
@@ -224,7 +224,7 @@ def test_blocks_are_cut_to_their_size_and_time():
     content = changed("axes.seed", {"start": 0, "num": 100_000})
     content["axes"]["lam"] = {"start": -9.0, "stop": 9.0, "num": 181}
     plan = Plan.of(fl.Spec.from_dict(content))
-    block = plan.bytes / plan.block_count
+    block = plan.bytes / plan.layout.block_count
     assert 2e6 < block < 64e6
     slow = content | {"dynamics": {"method": "gradient_descent", "learning_rate": 1e-6, "times": [90.0]}}
     assert Plan.of(fl.Spec.from_dict(slow)).seeds_per_block == 1

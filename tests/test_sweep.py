@@ -1,6 +1,9 @@
 """Sweeps end to end: what is stored is right, reproducible, resumable and readable."""
 
+import getpass
+import os
 import random
+import socket
 
 import numpy as np
 import pytest
@@ -8,10 +11,11 @@ import xarray as xr
 import zarr
 
 import fastlin as fl
-from fastlin.sweeps import plan, store
-from fastlin.sweeps.block import run_block
+from fastlin.sweeps import lease, places, plan, store, work
+from fastlin.sweeps.layout import Cut, Layout
 from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.work import Order, run_block
 from tests import reference, sweeping
 from tests.sweeping import BOTH, content
 
@@ -54,14 +58,14 @@ def test_two_runs_are_bit_identical_and_hold_no_clock(swept, tmp_path):
 def test_blocks_workers_and_order_change_no_bit(swept, tmp_path, monkeypatch, seeds_per_block):
     spec = Spec.from_dict(sweeping.spec())
     monkeypatch.setattr(plan, "BLOCK_BYTES", seeds_per_block * plan.bytes_per_seed(spec))
-    cut = Plan.of(spec)
-    assert cut.seeds_per_block == seeds_per_block
-    path = str(tmp_path / "cut.zarr")
-    store.create(path, spec, cut.chunk)
-    blocks = list(cut.blocks())
-    random.Random(0).shuffle(blocks)
-    for block in blocks:
-        run_block(block, path)
+    layout = Plan.of(spec).layout
+    assert layout.cut.seeds == seeds_per_block
+    place = places.of(path := tmp_path / "cut.zarr")
+    store.create(place, layout)
+    numbers = list(range(layout.block_count))
+    random.Random(0).shuffle(numbers)
+    for number in numbers:
+        run_block(Order(place, 100.0), layout.index(number))
     one, other = fl.open_sweep(path).load(), fl.open_sweep(swept).load()
     assert one.identical(other)
 
@@ -105,12 +109,22 @@ def test_store_is_checksummed_and_one_chunk_a_block(swept):
     assert group["status"].chunks == (1, 1, 6, 5)
 
 
-def test_nobody_is_named_in_a_store(swept):
-    import getpass
-    import socket
+def test_nobody_is_named_in_a_store(tmp_path, monkeypatch):
+    """Not after a run; while it lasts the lease says who, as others must know."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "a-host-of-mine")
+    path, seen = tmp_path / "s.zarr", []
 
-    text = b"".join(content(swept).values())
-    for private in (socket.gethostname(), str(swept), f"/home/{getpass.getuser()}"):
+    def look(order, index):
+        seen.append(lease.holders(order.place))
+        return run_block(order, index)
+
+    monkeypatch.setattr(work, "run_block", look)
+    fl.run_sweep(sweeping.spec(), path)
+    assert {(holder.host, holder.process) for found in seen for holder in found} == {
+        ("a-host-of-mine", os.getpid())
+    }
+    text = b"".join(content(path).values())
+    for private in ("a-host-of-mine", str(path), str(tmp_path), f"/home/{getpass.getuser()}"):
         assert private.encode() not in text
 
 
@@ -216,7 +230,8 @@ def test_kernel_distance_of_figure_2():
     )  # fmt: skip
     from fastlin.sweeps.block import compute
 
-    for block in Plan(spec, 400).blocks():
+    layout = Layout((spec,), Cut(400, 3, 1))
+    for block in map(layout.block, np.ndindex(layout.grid)):
         shape = block.architecture
         means = compute(block).values["kernel_distance"].mean(axis=0)[:, 0]
         wanted = expected[shape.n_i, shape.n_h, shape.n_o]
