@@ -332,10 +332,13 @@ def _threads() -> Iterator[Client]:
 
 @contextmanager
 def _processes(engine: Processes) -> Iterator[Client]:
-    _check_processes_start()
     local = {"n_workers": engine.workers, "threads_per_worker": 1, "host": "127.0.0.1", **_LOCAL}
     pins = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in PINNED.items()}
     with _environment_kept(), ExitStack() as stack:
+        # A process that abandons its workers leaves semaphores to Python's tracker, which need not tell.
+        given = [os.environ["PYTHONWARNINGS"]] if "PYTHONWARNINGS" in os.environ else []
+        os.environ["PYTHONWARNINGS"] = ",".join([*given, "ignore:resource_tracker:UserWarning"])
+        _check_processes_start()
         with dask.config.set(pins):
             cluster = LocalCluster(**local, scheduler_kwargs={**_NO_DASHBOARD, "allowed_failures": 0})
         stack.enter_context(cluster)

@@ -236,3 +236,262 @@ def test_other_versions_of_dask_are_no_matter(cluster, monkeypatch):
     altered = {**real, "packages": {**real["packages"], "dask": "2020.1.0"}}
     monkeypatch.setattr(versions, "get_versions", lambda: altered)
     check(Scheduler(cluster[0]))
+
+
+def test_a_scheduler_without_workers_and_workers_of_another_build(tmp_path):
+    """Workers that are there are found at once, and those that join later by their first block."""
+    copy = tmp_path / "other"
+    shutil.copytree(ROOT / "fastlin", copy / "fastlin")
+    with (copy / "fastlin" / "kernels" / "jit.py").open("a") as source:
+        source.write("# changed\n")
+    with dask_scheduler(tmp_path) as address, connect(Scheduler(address)) as client:
+        engines.check_versions(client)
+        block = client.submit(engines.on_same_build, engines.build(), abs, -1)
+        with dask_worker(tmp_path, address, PYTHONPATH=str(copy)):
+            with pytest.raises(fl.StoppedError) as late:
+                block.result(30)
+            with pytest.raises(fl.StoppedError) as early:
+                engines.check_versions(client)
+    for error in (late, early):
+        assert one_line(error).startswith("the worker tcp://127.0.0.1:")
+        assert f"and this process {engines.build()}; install the same in both" in str(error.value)
+
+
+def test_a_worker_without_fastlin_is_named(tmp_path):
+    package = tmp_path / "none" / "fastlin"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ModuleNotFoundError('there is no fastlin')")
+    path = str(package.parent)
+    with dask_scheduler(tmp_path, PYTHONPATH=path) as address, connect(Scheduler(address)) as client:
+        with pytest.raises(fl.StoppedError) as error:
+            engines.check_versions(client)
+        assert "the scheduler does not run this fastlin: there is no fastlin" in one_line(error)
+        with dask_worker(tmp_path, address, PYTHONPATH=path):
+            client.wait_for_workers(1, timeout=30)
+            with pytest.raises(fl.StoppedError, match=r"^the worker tcp.*there is no fastlin") as error:
+                engines.check_versions(client)
+    one_line(error)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """Two authorities, ca and other, and a certificate that each has signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("certificates are made with the openssl command, which is not installed")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(command):
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+
+    key = "-newkey rsa:2048 -nodes -days 2"
+    for name in ("ca", "other"):
+        openssl(f"req -x509 {key} -keyout {name}.key -out {name}.pem -subj /CN={name}")
+        openssl(f"req {key} -keyout {name}-node.key -out node.csr -subj /CN=node".replace(" -days 2", ""))
+        openssl(
+            f"x509 -req -days 2 -in node.csr -CA {name}.pem -CAkey {name}.key -CAcreateserial "
+            f"-out {name}-node.pem"
+        )
+    return folder
+
+
+def test_tls(certificates, tmp_path, monkeypatch):
+    ca, cert, key = (certificates / name for name in ("ca.pem", "ca-node.pem", "ca-node.key"))
+    other = {
+        "tls_ca": certificates / "other.pem",
+        "tls_cert": certificates / "other-node.pem",
+        "tls_key": certificates / "other-node.key",
+    }
+    options = ("--tls-ca-file", str(ca), "--tls-cert", str(cert), "--tls-key", str(key))
+    with (
+        dask_scheduler(tmp_path, "--protocol", "tls", *options) as address,
+        dask_worker(tmp_path, address, *options),
+    ):
+        assert address.startswith("tls://")
+        check(Scheduler(address, ca, cert, key))
+        check(Scheduler(tmp_path / "scheduler.json", ca, cert, key))
+        configured = {"ca-file": str(ca), "client": {"cert": str(cert), "key": str(key)}}
+        with dask.config.set(
+            {"distributed.comm.tls": {**dask.config.get("distributed.comm.tls"), **configured}}
+        ):
+            check(Scheduler(address))
+
+        monkeypatch.setattr(engines, "CONNECT_SECONDS", 3.0)
+        with pytest.raises(fl.StoppedError, match="self.signed certificate") as error:
+            check(Scheduler(address, **other))
+        one_line(error)
+        with pytest.raises(fl.StoppedError, match=f"no Dask scheduler answers at {address}: ") as error:
+            check(Scheduler(address, ca, other["tls_cert"], other["tls_key"]))
+        one_line(error)
+
+
+def test_certificates_are_checked_before_anything_is_sent(certificates, tmp_path):
+    ca, cert, key = (certificates / name for name in ("ca.pem", "ca-node.pem", "ca-node.key"))
+    address, missing = "tls://127.0.0.1:8786", tmp_path / "none.pem"
+    for given, message in [
+        ((address,), "takes certificates: give tls_ca, tls_cert and tls_key, or set distributed.comm.tls"),
+        ((address, ca), "^tls_ca given; tls:// needs all three"),
+        ((address, ca, cert), "^tls_ca and tls_cert given; tls:// needs all three"),
+        ((address, ca, cert, missing), "^tls_key: there is no file .*none.pem$"),
+        ((address, ca, cert, certificates / "other-node.key"), "not usable: .*key values mismatch"),
+        ((address, key, cert, key), "certificates for tls.* are not usable"),
+        (("tcp://127.0.0.1:8786", ca, cert, key), "given, and tcp://127.0.0.1:8786 is not tls://"),
+    ]:
+        with pytest.raises(fl.InputError, match=message) as error:
+            Scheduler(*given)
+        one_line(error)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "tcp://127.0.0.1",
+        "tcp://:8786",
+        "tcp://host:99999",
+        "http://host:80",
+        "tcp://host:1/x",
+        "//",
+        5,
+        None,
+    ],
+)
+def test_addresses_that_are_none_are_named(address):
+    with pytest.raises(
+        fl.InputError, match="needed is tcp://HOST:PORT, tls://HOST:PORT or the file"
+    ) as error:
+        Scheduler(address)
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", '{"address": 5}', '{"id": "x"}', '{"address": "x"}', "\0\xff"]
+)
+def test_scheduler_files_that_are_none_are_named(tmp_path, content):
+    file = tmp_path / "scheduler.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(fl.InputError, match=r"scheduler\.json.*needed is tcp://HOST:PORT") as error:
+        Scheduler(file)
+    one_line(error)
+
+
+def test_what_is_no_scheduler_is_told_in_one_line(cluster, capfd, monkeypatch):
+    monkeypatch.setattr(engines, "CONNECT_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with connect(Scheduler(cluster[0])) as client:
+            (worker,) = client.nthreads()
+        for address, reason in [
+            (f"tcp://127.0.0.1:{closed.getsockname()[1]}", "Connection refused"),
+            (f"tcp://127.0.0.1:{silent.getsockname()[1]}", "nothing within 1 s"),
+            (worker, "it is a Worker"),
+        ]:
+            with pytest.raises(fl.StoppedError) as error, connect(Scheduler(address)):
+                pass
+            assert one_line(error) == f"no Dask scheduler answers at {address}: {reason}"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture(scope="session")
+def conf(tmp_path_factory):
+    if reason := slurm.missing():
+        pytest.skip(f"no SLURM: {reason}")
+    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin[hpc]")
+    with slurm.running(tmp_path_factory.mktemp("slurm")) as path, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(path))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield path
+
+
+SMALL = {"interface": "lo", "memory": "500MB"}
+
+
+def test_slurm_computes_and_leaves_nothing(conf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with connect(Slurm(2, partition="main", **SMALL)) as client:
+        engines.check_versions(client)
+        arguments = (engines.on_same_build, engines.build(), scale_of_a_network, 3)
+        assert client.submit(*arguments).result(60) == scale_of_a_network(3)
+        client.wait_for_workers(2, timeout=60)
+        engines.check_versions(client)
+        assert all(pins == engines.PINNED for _, pins in client.run(process_of_worker).values())
+        assert listening(psutil.Process()) == {"127.0.0.1"}
+        assert len(slurm.jobs(conf)) == 2
+        assert len(set(slurm.jobs(conf))) == 1
+    until(lambda: not slurm.jobs(conf))
+    assert not list(tmp_path.iterdir())
+
+
+def test_jobs_that_end_early_are_submitted_again(conf, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "REFILL_SECONDS", 0.5)
+    log = tmp_path / "job.log"
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+        connect(Slurm(1, directives=(f"--output={log}",), **SMALL)) as client,
+    ):
+        first = client.submit(os.getpid, pure=False).result(60)
+        slurm.ask(conf, "scancel", f"--name={slurm.jobs(conf)[0]}")
+        until(lambda: not client.nthreads())
+        assert client.submit(os.getpid, pure=False).result(60) != first
+    assert "Start worker at" in log.read_text()
+    until(lambda: not slurm.jobs(conf))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"partition": "nowhere"}, "invalid partition specified: nowhere"),
+        ({"memory": "5TB"}, "Memory specification can not be satisfied"),
+        ({"directives": ("--no-such-option",)}, "unrecognized option '--no-such-option'"),
+    ],
+)
+def test_what_sbatch_refuses_is_told_in_one_line(conf, capfd, changes, reason):
+    with pytest.raises(fl.StoppedError) as error, connect(Slurm(2, **(SMALL | changes))):
+        pass
+    assert one_line(error) == f"sbatch refuses 2 of 2 jobs: {reason}"
+    assert capfd.readouterr() == ("", "")
+    assert not slurm.jobs(conf)
+
+
+def test_abandoned_jobs_are_cancelled(conf, tmp_path):
+    with abandoning(tmp_path, "Slurm(1, interface='lo', memory='500MB')", "abs, -1).result(") as process:
+        process.terminate()
+        assert process.communicate(timeout=5) == ("", "")
+        until(lambda: not slurm.jobs(conf), 5)
+
+
+def test_jobs_of_a_killed_process_end(conf, tmp_path):
+    with abandoning(tmp_path, "Slurm(1, interface='lo', memory='500MB')", "abs, -1).result(") as process:
+        process.kill()
+        until(lambda: not slurm.jobs(conf), 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"partition": "a b"}, "^partition is 'a b'; needed is"),
+        ({"walltime": "soon"}, r"^walltime is 'soon'; needed is \[DAYS-\]HH:MM:SS"),
+        ({"walltime": 60}, "^walltime is 60"),
+        ({"memory": "much"}, "^memory is 'much'; needed is a size such as 2GB"),
+        ({"memory": 2}, "^memory is 2"),
+        ({"directives": "--account=x"}, "^directives are '--account=x'; a list"),
+        ({"directives": ("--account=x\nrm",)}, "^a directive is "),
+        ({"interface": "nope0"}, "^interface is 'nope0'; .*allowed: .*lo"),
+    ],
+)
+def test_options_of_jobs_are_checked(changes, message):
+    with pytest.raises(fl.InputError, match=message) as error:
+        Slurm(1, **changes)
+    one_line(error)
+
+
+def test_what_jobs_need_and_is_missing_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "dask_jobqueue", None)
+        with pytest.raises(fl.InputError, match=r"pip install 'fastlin\[hpc\]'") as error:
+            Slurm(1)
+        one_line(error)
+    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin[hpc]")
+    with pytest.raises(fl.InputError, match="there is no sbatch here"):
+        Slurm(1)
