@@ -109,8 +109,9 @@ def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: An
     mean = _mean_over_seeds(da, (x,))
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     (drawn,) = ax.plot(mean[x].values, mean.values, **line)
-    if da.sizes.get("seed", 1) > 1:
-        spread = da.std("seed").squeeze().values
+    deviation = _deviation(da)
+    if deviation is not None:
+        spread = deviation.squeeze().values
         low, high = mean.values - spread, mean.values + spread
         ax.fill_between(mean[x].values, low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
     if _logarithmic(mean[x].values):
@@ -202,7 +203,7 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
         raise InputError(f"observable {observable!r} is not in the store; {suggest(observable, stored)}")
     if "architecture" not in dataset.dims or dataset.status.dtype.kind not in "UT":
         raise InputError("this is no whole sweep from open_sweep(path); draw a part with phase_diagram")
-    done = dataset.status == "ok"
+    done = dataset["count"] > 0 if "count" in dataset else dataset.status == "ok"
     if not done.any():
         raise InputError("no point of the sweep is done yet; there is nothing to draw")
     da = dataset[observable].where(done)
@@ -210,12 +211,12 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     if "layer" in da.dims:
         raise InputError(f"{observable} has a value per layer; draw ds.{observable}.sel(layer=...)")
     y = y or ("init_scale" if da.sizes["init_scale"] > 1 else "time")
-    kept = (x, y, "architecture", "seed")
+    kept = (x, y, "architecture", "seed", "statistic")
     others = {str(name): _usual(da, str(name)) for name in da.dims if name not in kept}
     da = da.isel(others).load()
     if x in da.dims and _drawable(da[x].values).sum() < 2:
         raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
-    means = da.mean("seed") if "seed" in da.dims else da
+    means = _mean(da)
     scale = {"vmin": float(means.min()), "vmax": float(means.max())}
     flat = y in da.dims and _drawable(da[y].values).sum() < 2  # one row is no diagram, a line shows it
     count = 0 if flat else da.sizes["architecture"]
@@ -245,8 +246,9 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
 def _caption(dataset: xr.Dataset, da: xr.DataArray, observable: str, done: xr.DataArray) -> str:
     """Say what is averaged and what was chosen where the sweep has more."""
     parts = [f"{dataset.attrs.get('title', 'sweep')}: {observable.replace('_', ' ')}"]
-    if "seed" in da.dims:
-        parts[0] += f", mean over {da.sizes['seed']} seeds (bands: one standard deviation)"
+    seeds = int(dataset["count"].max()) if "statistic" in da.dims else da.sizes.get("seed", 0)
+    if seeds:
+        parts[0] += f", mean over {seeds:,} seeds (bands: one standard deviation)"
     for name in ("method", "init_scale", "learning_rate", "lam", "time"):
         if name in da.coords and da[name].ndim == 0 and dataset.sizes.get(name, 1) > 1:
             parts.append(f"{SYMBOLS.get(name, name)} = {da[name].item()} of {dataset.sizes[name]} values")
@@ -283,7 +285,7 @@ def _mean_over_seeds(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
     for name in kept:
         if name not in da.dims:
             raise InputError(f"{name!r} is no dimension here; {suggest(name, [str(d) for d in da.dims])}")
-    mean = da.mean("seed") if "seed" in da.dims and "seed" not in kept else da
+    mean = da if "seed" in kept else _mean(da)
     others = [str(name) for name in mean.dims if name not in kept]
     for name in others:
         if mean.sizes[name] > 1:
@@ -291,6 +293,23 @@ def _mean_over_seeds(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
                 f"dimension {name!r} has {mean.sizes[name]} values; select one first: .isel({{{name!r}: 0}})"
             )
     return mean.squeeze(others)
+
+
+def _mean(da: xr.DataArray) -> xr.DataArray:
+    """Return the mean over seeds, of points or as the store holds it."""
+    if "statistic" not in da.dims:
+        return da.mean("seed") if "seed" in da.dims else da
+    there = da["statistic"].values.tolist()
+    if "mean" not in there:
+        raise InputError(f"the store holds no mean over seeds; it has {', '.join(there)}")
+    return da.sel(statistic="mean", drop=True)
+
+
+def _deviation(da: xr.DataArray) -> xr.DataArray | None:
+    """Return the standard deviation over seeds, if there is one."""
+    if "statistic" in da.dims:
+        return da.sel(statistic="std", drop=True) if "std" in da["statistic"].values.tolist() else None
+    return da.std("seed") if da.sizes.get("seed", 1) > 1 else None
 
 
 def _logarithmic(values: NDArray[Any]) -> bool:

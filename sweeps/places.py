@@ -330,7 +330,7 @@ class Bucket(Place):
                 found = obstore.get(self._store, key)
             except (FileNotFoundError, NotFoundError):
                 return None, None
-            return bytes(found.bytes()), {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+            return bytes(found.bytes()), {"e_tag": found.meta["e_tag"]}
 
     def read_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
         """Get many objects side by side."""

@@ -48,11 +48,11 @@ def until(condition, seconds=20):
 
 
 def workers_of(process):
-    """Return its children; Python's own tracker of shared memory stays as long as the parent."""
+    """Return the processes that Python's multiprocessing has spawned for it."""
     found = []
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if "resource_tracker" not in " ".join(child.cmdline()):
+            if "spawn_main" in " ".join(child.cmdline()):
                 found.append(child)
     return found
 
@@ -117,7 +117,7 @@ def stuck():
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)
     with engines.connect(ENGINE) as client:
-        task = client.submit(WORK)
+        task = WORK
         print("ready", flush=True)
         time.sleep(60)
 """
@@ -145,7 +145,7 @@ def abandoning(folder, engine, work, **options):
 
 
 def test_abandoned_processes_do_not_outlive_their_parent(tmp_path):
-    with abandoning(tmp_path, "Processes(1)", "stuck") as process:
+    with abandoning(tmp_path, "Processes(1)", "client.submit(stuck)") as process:
         (worker,) = workers_of(psutil.Process(process.pid))
         until(lambda: worker.cpu_percent(0.2) > 50)
         process.terminate()
@@ -157,7 +157,7 @@ def test_abandoned_processes_do_not_outlive_their_parent(tmp_path):
 @pytest.mark.parametrize("workers", [0, -1, 1.5, "2", True, 10**6, None])
 def test_numbers_of_workers_are_checked(workers):
     for kind in (Processes, Slurm):
-        with pytest.raises(fl.InputError, match="^workers is "):
+        with pytest.raises(fl.InputError, match=r"^workers is "):
             kind(workers)
 
 
@@ -316,7 +316,7 @@ def test_tls(certificates, tmp_path, monkeypatch):
             check(Scheduler(address))
 
         monkeypatch.setattr(engines, "CONNECT_SECONDS", 3.0)
-        with pytest.raises(fl.StoppedError, match="self.signed certificate") as error:
+        with pytest.raises(fl.StoppedError, match=r"self.signed certificate") as error:
             check(Scheduler(address, **other))
         one_line(error)
         with pytest.raises(fl.StoppedError, match=f"no Dask scheduler answers at {address}: ") as error:
@@ -393,14 +393,19 @@ def test_what_is_no_scheduler_is_told_in_one_line(cluster, capfd, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def conf(tmp_path_factory):
+def daemons(tmp_path_factory):
     if reason := slurm.missing():
         pytest.skip(f"no SLURM: {reason}")
-    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin[hpc]")
-    with slurm.running(tmp_path_factory.mktemp("slurm")) as path, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLURM_CONF", str(path))
-        patch.setenv("PYTHONPATH", str(ROOT))
+    with slurm.running(tmp_path_factory.mktemp("slurm")) as path:
         yield path
+
+
+@pytest.fixture
+def conf(daemons, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin[hpc]")
+    monkeypatch.setenv("SLURM_CONF", str(daemons))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # jobs find this module, whose functions they call
+    return daemons
 
 
 SMALL = {"interface": "lo", "memory": "500MB"}
@@ -454,14 +459,14 @@ def test_what_sbatch_refuses_is_told_in_one_line(conf, capfd, changes, reason):
 
 
 def test_abandoned_jobs_are_cancelled(conf, tmp_path):
-    with abandoning(tmp_path, "Slurm(1, interface='lo', memory='500MB')", "abs, -1).result(") as process:
+    with abandoning(tmp_path, f"Slurm(1, **{SMALL})", "client.submit(abs, -1).result()") as process:
         process.terminate()
         assert process.communicate(timeout=5) == ("", "")
         until(lambda: not slurm.jobs(conf), 5)
 
 
 def test_jobs_of_a_killed_process_end(conf, tmp_path):
-    with abandoning(tmp_path, "Slurm(1, interface='lo', memory='500MB')", "abs, -1).result(") as process:
+    with abandoning(tmp_path, f"Slurm(1, **{SMALL})", "client.submit(abs, -1).result()") as process:
         process.kill()
         until(lambda: not slurm.jobs(conf), 10)
 
