@@ -33,6 +33,7 @@ WORDS = _SQUARES + _SQUARE_LIMBS
 # Seeds that are added before limbs are carried. An addition is at most 2^32, so 2^30 would be safe, but over
 # this many carrying costs nothing.
 _BATCH = 4096
+_COMPARED = 128  # bins among which no halving is worth its while
 
 # Numba makes a float64 of an unsigned and a signed integer: all that is shifted below is unsigned.
 _BITS = np.uint64(_LIMB)
@@ -199,11 +200,17 @@ def _shifted(word: np.uint64, shift: np.uint64) -> tuple[np.uint64, np.uint64]:
 def _bin(edges: Array, value: float) -> int:
     """Return the last bin with its left edge at or below a value within the edges.
 
-    All edges are compared, several at once: up to 200 bins that is faster than bisection, of which half the
-    branches are foreseen wrongly (measured: 5 ns for 30 bins, 10 for 100; bisection 22 and 38).
+    Halving costs a branch foreseen wrongly at every other step; so few edges are all compared, several at
+    once (measured: 5 ns for 30 bins, 10 for 100; halving 22 and 38).
     """
-    found = 0
-    for edge in range(1, edges.size - 1):
+    first, count = 0, edges.size - 1
+    while count > _COMPARED:
+        half = count // 2
+        if edges[first + half] <= value:
+            first += half
+        count -= half
+    found = first
+    for edge in range(first + 1, first + count):
         found += int(edges[edge] <= value)
     return found
 

@@ -25,26 +25,15 @@ BATCH_BYTES = 2_000_000  # of values that are folded at a time, while they are i
 Cells = NDArray[np.int64]
 
 
-def fold_block(
-    store: Store, index: tuple[int, ...], before: Codes, wanted: NDArray[np.bool_], compute: Compute
-) -> Outcome:
-    """Fold all seeds of a block for the lam that are wanted; the others keep their cells."""
+def fold_block(block: Block, wanted: NDArray[np.bool_], compute: Compute, reduce: Reduction) -> Outcome:
+    """Fold all seeds of a block for the lam that are wanted, in the dimensions of its chunks."""
     columns = np.flatnonzero(wanted)
-    block = store.layout.block(index)
-    reduce = store.layout.spec.reduce
-    assert reduce is not None
-    cells, status, reasons = folded(replace(block, lams=block.lams[columns]), reduce, compute)
+    cells, worst, reasons = folded(replace(block, lams=block.lams[columns]), reduce, compute)
+    spread = np.zeros((*wanted.shape, *cells.shape[1:]), dtype=np.int64)
+    status = np.full(wanted.shape, Status.PENDING, dtype=np.uint8)
+    spread[..., columns, :, :, :], status[..., columns] = cells, worst
     reasons = [(row, int(columns[column]), why) for row, column, why in reasons]
-    ones = (1,) * (len(index) - 1)
-    cells = cells.reshape(ones + cells.shape)
-    if not wanted.all():
-        there = store.read_values(index)[PARTIALS].copy()
-        there[..., columns, :, :, :] = cells
-        cells = there
-        codes = before.copy()
-        codes[..., columns] = status
-        status = codes
-    return Outcome(Result({PARTIALS: cells}, status.reshape(before.shape)), reasons)
+    return Outcome(Result({PARTIALS: spread}, status), reasons)
 
 
 def folded(
@@ -87,17 +76,11 @@ def finish(place: Place, cell: tuple[int, ...]) -> bool:
     blocks = [(*cell[:-1], number, cell[-1]) for number in range(store.layout.grid[-2])]
     if any((store.read_status(index) == Status.PENDING).any() for index in blocks):
         return False
-    total = np.ascontiguousarray(store.read_values(blocks[0])[PARTIALS])
+    # Copies: what was read from bytes is read-only, of another type for compiled code.
+    total = np.array(store.read_values(blocks[0])[PARTIALS], order="C")
     for index in blocks[1:]:
-        fold.merge(total, np.ascontiguousarray(store.read_values(index)[PARTIALS]))
-    values = _statistics(store, np.squeeze(total, axis=len(cell) - 1))
-    there = {name: store.read_block(name, form, cell) for name, form in store.layout.statistics.items()}
-    new = {
-        name: form
-        for name, form in store.layout.statistics.items()
-        if not np.array_equal(values[name], there[name], equal_nan=True)
-    }
-    store.write_arrays(cell, values, new)
+        fold.merge(total, np.array(store.read_values(index)[PARTIALS], order="C"))
+    store.write_statistics(cell, _statistics(store, np.squeeze(total, axis=len(cell) - 1)))
     return True
 
 

@@ -24,7 +24,9 @@ from fastlin.sweeps.spec import Spec
 
 T = TypeVar("T")
 SIZES = ("n_i", "n_h", "n_o")
-SEPARATOR = "."  # in the keys of chunks; with "/" every block would make folders of its own, at twice the time
+SEPARATOR = (
+    "."  # in the keys of chunks; with "/" every block would make folders of its own, at twice the time
+)
 STATUS = "status"
 PARTIALS = "partials"
 COUNT = "count"

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from html import unescape
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -36,6 +38,11 @@ T = TypeVar("T")
 SCRATCH = "status/lease"
 LONGEST_WAIT = 10.0  # seconds for the lock of a process that is stopped; results do not depend on it
 READERS = 32  # requests to a bucket at a time
+# Some seconds of a server that is away are waited for, and then a run stops.
+RETRIES, RETRY_SECONDS = 8, 30
+_PART = r"(?!\.\.?(?:/|$))[^/]+"
+_ADDRESS = re.compile(rf"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<prefix>{_PART}(?:/{_PART})*)/?")
+METADATA = "169.254.169.254"  # where S3's clients look for credentials if they are given none
 
 
 class Entry(NamedTuple):
@@ -120,13 +127,12 @@ def of(path: str | Path | Place, *, durable: bool = False, writer: str = "nobody
     if isinstance(path, Place):
         path = path.text
     text = str(path) if isinstance(path, str | Path) else ""
-    bucket, _, prefix = text.removeprefix("s3://").partition("/")
-    remote = text.startswith("s3://") and bucket and prefix.strip("/")
+    remote = _ADDRESS.fullmatch(text)
     if not text or "\0" in text or ("://" in text and not remote):
         raise InputError(f"the store is {shown(path)}; needed is the path of a folder, or s3://bucket/path")
     if remote:
         _check_obstore()
-        return Bucket(text, durable, writer)
+        return Bucket(text, durable, writer, remote["bucket"], remote["prefix"])
     return Folder(text, durable, writer, os.path.abspath(text))
 
 
@@ -297,9 +303,15 @@ class Bucket(Place):
     S3 replaces objects as a whole and keeps them through a loss of power, so there is nothing to sync.
     """
 
+    bucket: str = ""
+    prefix: str = ""
+
     @property
     def _store(self) -> S3Store:
-        return _connected(self.text)
+        return _connected(self.bucket, self.prefix)
+
+    def _errors(self, key: str) -> AbstractContextManager[None]:
+        return _as_os_errors(f"s3://{self.bucket}/{self.prefix}/{key}".rstrip("/"))
 
     @property
     def folder(self) -> None:
@@ -325,7 +337,7 @@ class Bucket(Place):
         import obstore
         from obstore.exceptions import NotFoundError
 
-        with _as_os_errors(key):
+        with self._errors(key):
             try:
                 found = obstore.get(self._store, key)
             except (FileNotFoundError, NotFoundError):
@@ -341,7 +353,7 @@ class Bucket(Place):
         """Put an object."""
         import obstore
 
-        with _as_os_errors(key):
+        with self._errors(key):
             obstore.put(self._store, key, b"".join(memoryview(part).cast("B") for part in parts))
 
     def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
@@ -352,7 +364,7 @@ class Bucket(Place):
         now, version = self._get(key)
         if now != old:
             return False
-        with _as_os_errors(key):
+        with self._errors(key):
             try:
                 obstore.put(self._store, key, new, mode="create" if old is None else version)
             except (AlreadyExistsError, PreconditionError):
@@ -364,38 +376,49 @@ class Bucket(Place):
         import obstore
         from obstore.exceptions import NotFoundError
 
-        with _as_os_errors(key), suppress(FileNotFoundError, NotFoundError):
+        with self._errors(key), suppress(FileNotFoundError, NotFoundError):
             obstore.delete(self._store, key)
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         """List the objects below a prefix."""
         import obstore
 
-        with _as_os_errors(prefix):
+        with self._errors(prefix):
             for page in obstore.list(self._store, prefix or None):
                 for item in page:
                     yield Entry(item["path"], item["size"], item["last_modified"].timestamp())
 
 
 @cache
-def _connected(url: str) -> S3Store:
+def _connected(bucket: str, prefix: str) -> S3Store:
     from obstore.store import S3Store
 
-    with _as_os_errors(url):
-        return S3Store.from_url(
-            url,
+    with _as_os_errors(f"s3://{bucket}/{prefix}"):
+        return S3Store(
+            bucket,
+            prefix=prefix,
             client_options={"allow_http": True},
-            retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=30)},
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
         )
 
 
 @contextmanager
-def _as_os_errors(key: str) -> Iterator[None]:
+def _as_os_errors(address: str) -> Iterator[None]:
     """Turn what obstore raises into the errors of a file system, which all callers know."""
     from obstore.exceptions import BaseError
 
     try:
         yield
-    except BaseError as error:
-        first = str(error).strip().splitlines()[0]
-        raise OSError(errno.EIO, first, key) from None
+    except (BaseError, FileNotFoundError) as error:  # the latter where there is no bucket
+        raise OSError(errno.EIO, _reason(str(error)), address) from None
+
+
+def _reason(text: str) -> str:
+    """Return in one line what S3 answered, or who did not."""
+    said = re.search("<Message>(.*?)</Message>", text, re.DOTALL)
+    if said:
+        return " ".join(unescape(said[1]).split())
+    first = text.strip().splitlines()[0]
+    server = re.search(r"https?://[^/\s]+", first)
+    what = first.rpartition(" - ")[2] + (f" at {server[0]}" if server else "")
+    return f"{what}; is AWS_ACCESS_KEY_ID set?" if METADATA in what else what

@@ -26,6 +26,10 @@ Values = dict[str, NDArray[Any]]
 Codes = NDArray[np.uint8]
 
 
+class DamagedBlockError(InputError):
+    """Values of a block are missing or not what was written."""
+
+
 @dataclass(frozen=True, eq=False)
 class Store:
     """A place, and the layout of the store there as of one root document."""
@@ -57,7 +61,8 @@ class Store:
 
     def read_status(self, index: tuple[int, ...]) -> Codes:
         """Return the status of the points of a block; a mark that is damaged marks nothing."""
-        return self.read_block(STATUS, self.layout.status, index)
+        form = self.layout.status
+        return _mark(form, index, self.place.read(form.key(STATUS, index)))
 
     def marks(self) -> Iterator[tuple[tuple[int, ...], Codes]]:
         """Yield the status of every block in turn."""
@@ -65,22 +70,34 @@ class Store:
         keys = (form.key(STATUS, self.layout.index(number)) for number in range(count))
         for number, content in enumerate(self.place.read_many(keys)):
             index = self.layout.index(number)
-            yield index, _decoded(form, index, content)
+            yield index, _mark(form, index, content)
 
     def mark_entries(self) -> Iterator[Entry]:
         """Yield the files of all marks, in no order."""
         return _mark_entries(self.place)
 
     def read_values(self, index: tuple[int, ...]) -> Values:
-        """Return the values of a block."""
-        return {name: self.read_block(name, form, index) for name, form in self.layout.values.items()}
+        """Return the values of a block.
 
-    def read_block(self, name: str, form: Form, index: tuple[int, ...]) -> NDArray[Any]:
-        """Return one array of a block, over all times; fill values where it is not there, or damaged."""
-        parts = [
-            _decoded(form, chunk, self.place.read(form.key(name, chunk)))
-            for chunk, _ in self.layout.parts(index, form)
-        ]
+        Raises
+        ------
+        DamagedBlockError
+            If a chunk is missing or damaged.
+        """
+        return {name: self._read(name, form, index) for name, form in self.layout.values.items()}
+
+    def _read(self, name: str, form: Form, index: tuple[int, ...]) -> NDArray[Any]:
+        parts = []
+        for chunk, _ in self.layout.parts(index, form):
+            key = form.key(name, chunk)
+            content = self.place.read(key)
+            try:
+                if content is None:
+                    raise chunks.DamagedError("is missing")
+                parts.append(chunks.decode(form, chunk, content))
+            except chunks.DamagedError as error:
+                path = self.place.text
+                raise DamagedBlockError(f"{path}: {key} {error}; fastlin repair {path} mends it") from None
         return np.concatenate(parts, axis=len(index)) if len(parts) > 1 else parts[0]
 
     def write_block(self, index: tuple[int, ...], values: Values, status: Codes) -> None:
@@ -92,15 +109,23 @@ class Store:
             If the store has grown, or been made anew, since the block was begun.
         """
         self.check_current()
-        self.write_arrays(index, values, self.layout.values)
+        for key, content in self._encoded(index, values, self.layout.values):
+            self.place.write(key, *content)
         form = self.layout.status
         self.place.write(form.key(STATUS, index), *chunks.encode(form, status))
 
-    def write_arrays(self, index: tuple[int, ...], values: Values, forms: dict[str, Form]) -> None:
-        """Write the chunks of some arrays at one place in the grid."""
+    def write_statistics(self, cell: tuple[int, ...], values: Values) -> None:
+        """Write the chunks of statistics that are not what is there already."""
+        for key, content in self._encoded(cell, values, self.layout.statistics):
+            if self.place.read(key) != b"".join(content):
+                self.place.write(key, *content)
+
+    def _encoded(
+        self, index: tuple[int, ...], values: Values, forms: dict[str, Form]
+    ) -> Iterator[tuple[str, list[Any]]]:
         for name, form in forms.items():
             for chunk, part in self.layout.parts(index, form):
-                self.place.write(form.key(name, chunk), *chunks.encode(form, values[name][part]))
+                yield form.key(name, chunk), chunks.encode(form, values[name][part])
 
     def check_current(self) -> None:
         """Raise if this is no longer the store that was opened."""
@@ -112,8 +137,7 @@ class Store:
         self.place.delete(self.layout.status.key(STATUS, index))
 
 
-def _decoded(form: Form, index: tuple[int, ...], content: bytes | None) -> NDArray[Any]:
-    """Return the numbers of a chunk; fill values where it is not there, or damaged."""
+def _mark(form: Form, index: tuple[int, ...], content: bytes | None) -> Codes:
     if content is not None:
         with suppress(chunks.DamagedError):
             return chunks.decode(form, index, content)

@@ -86,8 +86,8 @@ def _same(store: Store, index: tuple[int, ...]) -> bool:
     if store.layout.spec.reduce:
         from fastlin.sweeps.folding import fold_block
 
-        marks = store.read_status(index)
-        values = fold_block(store, index, marks, np.full(marks.shape, True), compute).result.values
+        wanted = np.full(store.read_status(index).shape, True)
+        values = fold_block(block, wanted, compute, store.layout.spec.reduce).result.values
         return all(np.array_equal(values[name], there[name]) for name in values)
     part = compute(replace(block, seeds=block.seeds[:SAMPLE_SEEDS])).values
     seen = {name: values[(0,) * (len(index) - 2)][:SAMPLE_SEEDS] for name, values in there.items()}

@@ -73,38 +73,34 @@ def run_block(order: Order, index: tuple[int, ...]) -> Receipt:
     wanted = np.isin(before, (Status.PENDING, *BAD) if order.retry else Status.PENDING)
     if not wanted.any():
         return Receipt(index, 0, 0.0, perf_counter() - start)
+    there = None
+    if not wanted.all():
+        try:
+            there = opened.read_values(index)
+        except store.DamagedBlockError:  # what is complete of it is lost, too
+            wanted[:] = True
     worked = thread_time()
     block = opened.layout.block(index)
+    reduce = opened.layout.spec.reduce
     with _computing(order, block) as compute:
-        if opened.layout.spec.reduce:
-            outcome = fold_block(opened, index, before, wanted, compute)
-        else:
-            outcome = _complete(opened, index, before, wanted, compute)
+        outcome = fold_block(block, wanted, compute, reduce) if reduce else _points(block, wanted, compute)
+    values, status = outcome.result
+    if there is not None:
+        values = {name: np.where(_spread(wanted, part), part, there[name]) for name, part in values.items()}
+        status = np.where(wanted, status, before)
     kernel_seconds = thread_time() - worked
-    opened.write_block(index, outcome.result.values, outcome.result.status)
+    opened.write_block(index, values, status)
     reasons = [(opened.layout.where(index, row, column), why) for row, column, why in outcome.reasons]
     points = int(wanted.sum()) * (block.seeds.size if opened.layout.spec.reduce else 1)
     return Receipt(index, points, kernel_seconds, perf_counter() - start, reasons)
 
 
-def _complete(
-    opened: store.Store,
-    index: tuple[int, ...],
-    before: store.Codes,
-    wanted: NDArray[np.bool_],
-    compute: Compute,
-) -> Outcome:
-    """Compute the wanted points of a block and put them beside those that are there."""
-    ones = (1,) * (len(index) - 2)
-    outcome = evaluate(opened.layout.block(index), wanted.reshape(wanted.shape[-2:]), compute)
-    values = {name: part.reshape(ones + part.shape) for name, part in outcome.result.values.items()}
-    status = outcome.result.status.reshape(before.shape)
-    if not wanted.all():
-        there = opened.read_values(index)
-        for name, part in values.items():
-            values[name] = np.where(_spread(wanted, part), part, there[name])
-        status = np.where(wanted, status, before)
-    return Outcome(Result(values, status), outcome.reasons)
+def _points(block: Block, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
+    """Compute the wanted points of a block, in the dimensions of its chunks."""
+    values, status = (outcome := evaluate(block, wanted.reshape(wanted.shape[-2:]), compute)).result
+    ones = (1,) * (wanted.ndim - 2)
+    spread = {name: part.reshape(ones + part.shape) for name, part in values.items()}
+    return outcome._replace(result=Result(spread, status.reshape(wanted.shape)))
 
 
 def _spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:

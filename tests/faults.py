@@ -1,0 +1,197 @@
+"""Faults and how they are brought about: calls of the system that fail or kill, and processes to kill."""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import psutil
+
+import fastlin as fl
+from fastlin.sweeps import places, running
+
+COMMAND = [sys.executable, "-m", "fastlin"]
+# Blocks of some 0.1 s, and enough of them that a kill finds most of them undone.
+LONG = """
+name = "long"
+[axes]
+architecture = [[4, 2, 4], [4, 4, 4]]
+init_scale = { start = 0.5, stop = 2.0, num = 40 }
+seed = { start = 0, num = 8 }
+lam = { start = -3.0, stop = 3.0, num = 33 }
+[task]
+n_samples = 10
+[dynamics]
+method = "gradient_descent"
+learning_rate = 0.01
+times = [0.0, 40.0]
+"""
+
+
+def until(condition, seconds=60.0):
+    """Wait until something holds, and return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.002)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def start(*arguments, **changes):
+    """Start a command in a session of its own; `changes` are variables of its environment."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | changes,
+    )
+
+
+@contextmanager
+def started(*arguments, **changes):
+    """Start a command, and end in any case what is left of it."""
+    process = start(*arguments, **changes)
+    family = psutil.Process(process.pid)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for member in [*family.children(recursive=True), family]:
+                with suppress(psutil.Error):
+                    member.kill()
+        process.communicate()
+
+
+def workers(process):
+    """Return the worker processes of a command that runs."""
+    found = []
+    with suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children():
+            with suppress(psutil.Error):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+    return found
+
+
+def family(process):
+    """Return all processes below one."""
+    with suppress(psutil.Error):
+        return psutil.Process(process.pid).children(recursive=True)
+    return []
+
+
+def alive(processes):
+    """Return those that still run."""
+
+    def runs(process):
+        with suppress(psutil.Error):
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+    return [process for process in processes if runs(process)]
+
+
+def in_turn():
+    """Make sweeps of this process run block after block, so that their steps come in one order."""
+
+    def results(_client, tasks, place, _held):
+        for task in tasks:
+            try:
+                result = task.function(*task[1:])
+            except Exception as error:
+                running._again(task, error, place)
+                raise
+            yield result
+
+    return mock.patch.multiple(running, _client=lambda _where: nullcontext(), _results=results)
+
+
+class System:
+    """The module `os`, but that some of its calls strike: `strike(name, call)` is called before each.
+
+    Parameters
+    ----------
+    strike : callable
+        Returns None, or what the call is to return; may raise.
+    """
+
+    def __init__(self, strike):
+        self._strike = strike
+
+    def __getattr__(self, name):
+        found = getattr(os, name)
+        return partial(self._call, name, found) if name in STEPS else found
+
+    def _call(self, name, function, *arguments):
+        self._strike(name, arguments)
+        return function(*arguments)
+
+
+STEPS = ("open", "write", "rename", "mkdir", "fsync", "unlink")
+
+
+def changes_something(name, arguments):
+    """Tell whether a call leaves a trace in the file system."""
+    return name != "open" or bool(arguments[1] & os.O_CREAT)
+
+
+def striking(strike):
+    """Have `strike(name, arguments)` called before each step of a store in the file system."""
+    return mock.patch.object(places, "os", System(strike))
+
+
+def steps(action):
+    """Return the steps that change something, as (name, arguments), of what `action` does."""
+    found = []
+
+    def note(name, arguments):
+        if changes_something(name, arguments):
+            found.append((name, arguments))
+
+    with striking(note):
+        action()
+    return found
+
+
+def _run_and_die(spec, path, options, at, torn):
+    counter = itertools.count()
+
+    def die(name, arguments):
+        if changes_something(name, arguments) and next(counter) == at:
+            if torn and name == "write":
+                os.write(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with in_turn(), striking(die):
+        fl.run_sweep(spec, path, **options)
+
+
+def die_at(at, spec, path, torn=False, **options):
+    """Run a sweep in a process that kills itself before its step `at`; `torn`: in the middle of a write."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.warmed", "tests.faults"])
+    process = context.Process(target=_run_and_die, args=(spec, path, options, at, torn))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def spread(total, count, chance):
+    """Return so many numbers below `total`, one at random of each of as many equal parts."""
+    edges = [total * part // count for part in range(count + 1)]
+    return [chance.randrange(low, high) for low, high in itertools.pairwise(edges) if high > low]
+
+
+def scratch(path):
+    """Return the temporary files of a store."""
+    return sorted(Path(path, places.SCRATCH).glob("*.partial"))
