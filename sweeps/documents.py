@@ -38,8 +38,10 @@ def documents(layout: Layout, made_with: list[dict[str, str]]) -> Documents:
     """Return all documents of a store, the root last; `made_with` are the versions that wrote it."""
     memory = MemoryStore()
     group = zarr.create_group(memory, zarr_format=3)
+    # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
+    first = Layout(layout.specs[:1], layout.cut).axes
     for name, (dims, values) in layout.axes.items():
-        _put_axis(group, name, dims, values)
+        _put_axis(group, name, dims, values, max(SHORTEST_CHUNK, first[name][1].size))
     for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
         _put_array(group, name, form)
     found = {key: sync(memory.get(key, default_buffer_prototype())) for key in _keys(memory)}
@@ -77,11 +79,13 @@ def _keys(memory: MemoryStore) -> list[str]:
     return sorted(sync(listed()))
 
 
-def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any]) -> None:
+def _put_axis(
+    group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], chunk: int
+) -> None:
     array = group.create_array(
         name,
         shape=values.shape,
-        chunks=(max(SHORTEST_CHUNK, values.size),),
+        chunks=(chunk,),
         dtype="str" if values.dtype.kind == "U" else values.dtype,
         compressors=[Crc32cCodec()],
         chunk_key_encoding=KEYS,

@@ -28,6 +28,7 @@ import dask
 import psutil
 from dask.utils import parse_bytes
 from distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker, rpc
+from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface
 from distributed.security import Security
 from distributed.versions import VersionMismatchWarning
@@ -41,7 +42,8 @@ MAX_WORKERS = 4096
 # Threads beyond the cores, which compute while others wait for zarr: a fifth off the time of phase-10m.
 SPARE_THREADS = 2
 CONNECT_SECONDS = 30.0  # for a scheduler to answer
-REFILL_SECONDS = 5.0  # from one look for jobs that are gone to the next
+REFILL_SECONDS = 5.0  # from one look for workers or jobs that are gone to the next
+STARTS = 3  # tries to start processes
 CANCEL_SECONDS = 4.0  # for scancel, which a process waits for before it ends
 
 # A worker computes on one thread: libraries must not start one per core beside it.
@@ -266,8 +268,7 @@ def check_versions(client: Client) -> None:
 def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) -> Result:
     """Call a function in a worker, or raise a StoppedError if the worker runs another fastlin.
 
-    A worker that has none cannot even read this; Dask gives the task to another, and after some
-    such workers up.
+    A worker that has none cannot even read this, and leaves; Dask gives the task to another.
 
     Parameters
     ----------
@@ -339,13 +340,24 @@ def _processes(engine: Processes) -> Iterator[Client]:
         given = [os.environ["PYTHONWARNINGS"]] if "PYTHONWARNINGS" in os.environ else []
         os.environ["PYTHONWARNINGS"] = ",".join([*given, "ignore:resource_tracker:UserWarning"])
         _check_processes_start()
-        with dask.config.set(pins):
-            cluster = LocalCluster(**local, scheduler_kwargs={**_NO_DASHBOARD, "allowed_failures": 0})
-        stack.enter_context(cluster)
+        stack.enter_context(dask.config.set(pins))
+        cluster = stack.enter_context(_local_cluster(**local))
         stack.enter_context(_ended_by(partial(_kill_workers, cluster)))
         client = stack.enter_context(Client(cluster, set_as_default=False))
         client.register_plugin(_IgnoreInterrupts())
+        stack.enter_context(_refilled(cluster, n=engine.workers))
         yield client
+
+
+def _local_cluster(**local: Any) -> LocalCluster:
+    """Start worker processes; some times, where one is killed on the way."""
+    for left in reversed(range(STARTS)):
+        try:
+            return LocalCluster(**local, scheduler_kwargs={**_NO_DASHBOARD, "allowed_failures": 0})
+        except RuntimeError as error:
+            if not left:
+                raise StoppedError(f"worker processes end as they start: {_reason(error)}") from None
+    raise AssertionError
 
 
 def _check_processes_start() -> None:
@@ -484,7 +496,7 @@ def _slurm(engine: Slurm) -> Iterator[Client]:
         client = stack.enter_context(Client(cluster, set_as_default=False))
         if refusals:
             raise StoppedError(f"sbatch refuses {len(refusals)} of {engine.workers} jobs: {refusals[0]}")
-        stack.enter_context(_refilled(cluster, engine.workers))
+        stack.enter_context(_refilled(cluster, jobs=engine.workers))
         yield client
 
 
@@ -543,11 +555,18 @@ def _cancel_jobs(name: str) -> None:
 
 
 @contextmanager
-def _refilled(cluster: Any, jobs: int) -> Iterator[None]:
-    """Submit again, while the context lasts, what Dask finds gone of so many jobs."""
-    look = PeriodicCallback(partial(cluster.scale, jobs=jobs), 1000 * REFILL_SECONDS)
-    cluster.loop.add_callback(look.start)
+def _refilled(cluster: Any, **count: int) -> Iterator[None]:
+    """Start again, while the context lasts, what Dask finds gone of so many workers, or jobs."""
+
+    def look() -> None:
+        for name, worker in list(cluster.workers.items()):
+            if worker.status in (Status.failed, Status.closed):  # on starting, of which Dask takes no notice
+                del cluster.workers[name]
+        cluster.scale(**count)
+
+    often = PeriodicCallback(look, 1000 * REFILL_SECONDS)
+    cluster.loop.add_callback(often.start)
     try:
         yield
     finally:
-        cluster.loop.add_callback(look.stop)
+        cluster.loop.add_callback(often.stop)

@@ -15,8 +15,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import psutil
 
@@ -29,7 +30,10 @@ BEAT = 20.0  # seconds between signs of life
 # Seconds without one after which a holder on another machine counts as dead; clocks must agree to half of it.
 SILENCE = 120.0
 ABANDON_SECONDS = 2.0
+PREPARING_SECONDS = 0.05  # between looks at a slice that makes the store ready
 WHOLE = "all blocks"
+UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError)
+KINDS = {"str": str, "int": int, "float": int | float, "bool": bool}
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,17 @@ class Holder:
     seen: float
     part: str  # WHOLE, or "slice I/N"
     spec: str  # its hash
+    preparing: bool = False  # makes, mends or grows the store, which slices do one after the other
+
+    @classmethod
+    def read(cls, entry: Any) -> Holder:
+        """Read one as it is stored; raises one of `UNREADABLE` where that makes no sense."""
+        holder = cls(**entry)
+        for field in fields(cls):
+            if not isinstance(getattr(holder, field.name), KINDS[str(field.type)]):
+                raise TypeError(field.name)
+        _ = str(holder), holder.alive
+        return holder
 
     @property
     def alive(self) -> bool:
@@ -57,10 +72,9 @@ class Holder:
         return time.time() - self.seen < SILENCE
 
     def excludes(self, other: Holder) -> bool:
-        """Whether both may not write at the same time: slices may, of one cut, each its own."""
-        slices = [tuple(self.part.split("/")), tuple(other.part.split("/"))]
-        (mine, *of), (theirs, *of_other) = slices
-        return not (of and of == of_other and mine != theirs)
+        """Whether both may not write at the same time: slices may, of one spec and cut, each its own."""
+        (mine, *of), (theirs, *of_other) = self.part.split("/"), other.part.split("/")
+        return not (of and of == of_other and mine != theirs and self.spec == other.spec)
 
     def __str__(self) -> str:
         """Return who it is, in words."""
@@ -75,7 +89,9 @@ def new_holder(spec_hash: str, part: Slice | None = None) -> Holder:
     """Return this process as a holder."""
     now, started = time.time(), psutil.Process().create_time()
     name = WHOLE if part is None else f"slice {part}"
-    return Holder(uuid.uuid4().hex, socket.gethostname(), os.getpid(), started, now, now, name, spec_hash)
+    host, process = socket.gethostname(), os.getpid()
+    preparing = part is not None
+    return Holder(uuid.uuid4().hex, host, process, started, now, now, name, spec_hash, preparing)
 
 
 def holders(place: Place) -> list[Holder]:
@@ -83,10 +99,15 @@ def holders(place: Place) -> list[Holder]:
     return _parsed(place.read(KEY))
 
 
+def document(there: list[Holder]) -> bytes:
+    """Return the lease that some hold, as it is stored."""
+    return json.dumps({"holders": [asdict(holder) for holder in there]}, indent=1).encode()
+
+
 def _parsed(content: bytes | None) -> list[Holder]:
     try:
-        return [Holder(**entry) for entry in json.loads(content or b"{}")["holders"]]
-    except (ValueError, TypeError, KeyError):
+        return [Holder.read(entry) for entry in json.loads(content or b"{}")["holders"]]
+    except UNREADABLE:
         return []
 
 
@@ -97,7 +118,8 @@ def held(place: Place, holder: Holder) -> Iterator[Lease]:
     Raises
     ------
     StoppedError
-        If somebody holds it who is alive: the message says who, where and since when.
+        If somebody holds it who is alive: the message says who, where and since when. A slice that
+        makes the store ready is waited for.
     """
     lease = Lease(place, holder)
     lease.take()
@@ -131,26 +153,37 @@ class Lease:
 
     def take(self) -> None:
         """Enter this holder, in the place of those who are dead."""
+        end = time.monotonic() + SILENCE
 
         def enter(there: list[Holder]) -> list[Holder]:
-            live = [other for other in there if other.alive]
+            live = self._live_others(there)
             for other in live:
-                if other.excludes(self.holder):
+                if other.excludes(self.holder) or (other.preparing and time.monotonic() > end):
                     raise StoppedError(
                         f"{self.place.text} is being written by {other}; wait for it, or end it first"
                     )
-            return [*live, self.holder]
+            return there if any(other.preparing for other in live) else [*live, self.holder]
 
-        live = self._change(enter)
+        while self.holder not in (live := self._change(enter)):
+            time.sleep(PREPARING_SECONDS)
         self.place.clean({other.id for other in live})
+
+    def prepared(self) -> None:
+        """Let other slices go on: the store is made, mended and grown."""
+        if self.holder.preparing:
+            self.holder = replace(self.holder, preparing=False)
+            self._change(lambda there: [*self._others(there), self.holder])
 
     def keep(self) -> None:
         """Give a sign of life now and then, until the end."""
 
         def show(there: list[Holder]) -> list[Holder]:
-            self._lost = all(other.id != self.holder.id for other in there)
-            now = time.time()
-            return [replace(other, seen=now) if other.id == self.holder.id else other for other in there]
+            here = any(other.id == self.holder.id for other in there)
+            # A lease that was damaged, or of somebody who came and went, is entered again.
+            self._lost = not here and any(other.excludes(self.holder) for other in self._live_others(there))
+            if self._lost:
+                return there
+            return [*self._others(there), replace(self.holder, seen=time.time())]
 
         while not self._ended.wait(BEAT):
             with suppress(OSError):  # of a disk that is full now: the next sign may come through
@@ -171,31 +204,26 @@ class Lease:
                 "what is complete stays"
             )
 
-    def check_alone(self) -> None:
-        """Raise if slices of another spec are at work, under which a store must not grow.
-
-        Raises
-        ------
-        StoppedError
-            Saying who they are.
-        """
-        for other in holders(self.place):
-            if other.alive and other.spec != self.holder.spec:
-                raise StoppedError(f"{self.place.text} cannot grow while it is being written by {other}")
-
     def release(self) -> None:
         """Leave; who comes next need not wait. Nothing is lost where it fails."""
         self._ended.set()
         _HELD.discard(self)
         with suppress(OSError):
-            self._change(lambda there: [other for other in there if other.id != self.holder.id])
+            self._change(self._others)
+
+    def _others(self, there: list[Holder]) -> list[Holder]:
+        return [other for other in there if other.id != self.holder.id]
+
+    def _live_others(self, there: list[Holder]) -> list[Holder]:
+        return [other for other in self._others(there) if other.alive]
 
     def _change(self, change: Callable[[list[Holder]], list[Holder]]) -> list[Holder]:
         """Change the list of holders, from what it is at that moment; return it."""
         while True:
             before = self.place.read(KEY)
-            after = change(_parsed(before))
-            content = json.dumps({"holders": [asdict(other) for other in after]}, indent=1).encode()
-            if self.place.swap(KEY, before, content):
+            after = change(there := _parsed(before))
+            if after is there:
+                return after
+            if self.place.swap(KEY, before, document(after)):
                 return after
             time.sleep(0.01)

@@ -151,7 +151,12 @@ class Folder(Place):
         return Path(self.root)
 
     def exists(self) -> bool:
-        """Tell whether there is anything at this path, be it a broken link."""
+        """Tell whether there is anything at this path, be it a broken link; folders without files do not count.
+
+        They are what a run leaves that dies before its first file.
+        """
+        if os.path.isdir(self.root):
+            return next(self.entries(""), None) is not None
         return os.path.lexists(self.root)
 
     def for_zarr(self) -> ZarrStore:
@@ -256,7 +261,7 @@ class Folder(Place):
             key = waiting.pop()
             with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._path(key)) as found:
                 for item in found:
-                    below = f"{key}/{item.name}"
+                    below = f"{key}/{item.name}" if key else item.name
                     if item.is_dir(follow_symlinks=False):
                         waiting.append(below)
                         continue

@@ -47,6 +47,7 @@ WINDOW = 2  # tasks in flight per thread: one runs, one waits
 TASK_SECONDS, MOST_TOGETHER = 0.1, 16
 FEWEST_TASKS = 64  # so that all workers have some
 WINDOW_SECONDS = 1.0  # between looks at how many threads there are
+MOST_DEATHS = 9  # of processes that a task may see
 # How much longer than estimated a block may take before it counts as hung, and the least that it may.
 PATIENCE, LEAST_PATIENCE = 20.0, 120.0
 
@@ -190,7 +191,8 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     _check_before(spec, place, at_once, choices)
     with lease.held(place, holder) as held:
-        opened = _prepared(spec, place, held, choices)
+        opened = _prepared(spec, place, choices)
+        held.prepared()
         before = tally(opened)
         _check_resources(opened.layout, place, at_once, done=before.complete.sum())
         todo = _wanted(before, choices)
@@ -253,7 +255,7 @@ def _check_spec(opened: Store, spec: Spec) -> None:
         )
 
 
-def _prepared(spec: Spec, place: Place, held: lease.Lease, choices: Choices) -> Store:
+def _prepared(spec: Spec, place: Place, choices: Choices) -> Store:
     """Make, mend or grow the store, which nobody else may do now, and return it."""
     try:
         if store.is_new(place):
@@ -264,7 +266,6 @@ def _prepared(spec: Spec, place: Place, held: lease.Lease, choices: Choices) -> 
         _check_spec(opened, spec)
         layout = opened.layout
         if spec.hash != layout.spec.hash:
-            held.check_alone()
             layout = Layout((*layout.specs, spec), layout.cut)
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
@@ -352,6 +353,7 @@ class Task(NamedTuple):
     function: Callable[..., Any]
     order: Order | Place
     where: Any  # in the grid: of some blocks, or of a chunk of statistics
+    deaths: int = 0  # of processes that had it
 
 
 def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Lease) -> Iterator[Any]:
@@ -365,7 +367,7 @@ def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Le
             submit(task)
 
     def submit(task: Task) -> None:
-        future = client.submit(on_same_build, build(), *task, pure=False)
+        future = client.submit(on_same_build, build(), *task[:3], pure=False)
         flying[future] = task
         futures.add(future)
 
@@ -382,9 +384,15 @@ def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Le
 
 
 def _again(task: Task, error: BaseException, place: Place) -> Task:
-    """Return a task to be done apart if it ended its process; else raise its error."""
-    if isinstance(error, KilledWorker) and isinstance(task.order, Order) and not task.order.apart:
-        return task._replace(order=replace(task.order, apart=True))
+    """Return a task to be done again, apart, if it ended its process or that was ended; else raise its error."""
+    if isinstance(error, KilledWorker):
+        if task.deaths == MOST_DEATHS:
+            raise StoppedError(
+                f"{MOST_DEATHS + 1} processes were killed, one after the other, at the blocks {task.where}, though "
+                "they were computed apart: there may be too little memory; what is complete stays"
+            ) from None
+        order = replace(task.order, apart=True) if isinstance(task.order, Order) else task.order
+        return task._replace(order=order, deaths=task.deaths + 1)
     if isinstance(error, OSError):
         raise _stopped(place, error) from error
     raise error

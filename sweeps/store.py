@@ -19,8 +19,7 @@ from fastlin.errors import InputError, StoppedError
 from fastlin.sweeps import chunks, documents, versions
 from fastlin.sweeps.documents import ROOT, ROOT_COPY
 from fastlin.sweeps.layout import STATUS, Form, Layout
-from fastlin.sweeps.lease import KEY as LEASE
-from fastlin.sweeps.places import Entry, Place
+from fastlin.sweeps.places import SCRATCH, Entry, Place
 
 Values = dict[str, NDArray[Any]]
 Codes = NDArray[np.uint8]
@@ -165,7 +164,7 @@ def is_new(place: Place) -> bool:
     """Tell whether a store is to be made at a place: nothing is there, or its making was cut short."""
     if place.read(ROOT) is not None:
         return False
-    begun = place.read(LEASE) is not None and next(_mark_entries(place), None) is None
+    begun = next(place.entries(SCRATCH), None) is not None and next(_mark_entries(place), None) is None
     return begun or not place.exists()
 
 

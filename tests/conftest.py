@@ -5,6 +5,7 @@ import pytest
 from hypothesis import settings
 
 import fastlin as fl
+from fastlin.sweeps.engines import Threads, connect
 from tests import sweeping
 
 matplotlib.use("Agg")
@@ -20,3 +21,10 @@ def swept(tmp_path_factory):
     report = fl.run_sweep(sweeping.spec(), path)
     assert (report.ok, report.pending, report.computed_blocks) == (180, 0, 6)
     return path
+
+
+@pytest.fixture(scope="session")
+def client():
+    """A Dask client in threads, for what runs many sweeps."""
+    with connect(Threads()) as connected:
+        yield connected

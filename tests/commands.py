@@ -1,0 +1,235 @@
+"""The command line in real processes, forked from one that has imported everything: dozens in seconds."""
+
+import functools
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+
+import psutil
+
+from fastlin import cli
+from fastlin.sweeps import block, lease, places, plan, running
+from tests.faults import until
+
+SMALL = """
+name = "small"
+[axes]
+architecture = [[4, 2, 2], [3, 4, 3]]
+init_scale = [0.5, 1.0]
+seed = { start = 0, num = 6 }
+lam = { start = -4.0, stop = 4.0, num = 5 }
+[task]
+n_samples = 8
+[dynamics]
+times = [0.0, 0.9, 9.0, inf]
+"""
+CUT = 640  # bytes of a block of SMALL with two of its seeds: 12 blocks
+
+
+@dataclass
+class Ended:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self):
+        """What `--json` printed."""
+        return json.loads(self.out)
+
+    @property
+    def line(self):
+        """The one line that says what is wrong; progress is left out."""
+        lines = [line for line in self.err.splitlines() if line.startswith("fastlin: ")]
+        assert len(lines) == 1, self.err
+        return lines[0].removeprefix("fastlin: ")
+
+
+class Command:
+    """One command that runs."""
+
+    def __init__(self, process, folder):
+        self._process, self._folder = process, folder
+        self.pid = process.pid
+
+    @property
+    def running(self):
+        """Whether it has not ended."""
+        return self._process.is_alive()
+
+    @property
+    def stopped(self):
+        """Whether it was stopped, by SIGSTOP."""
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
+    def send(self, number):
+        """Send a signal."""
+        os.kill(self.pid, number)
+
+    def kill(self):
+        """End it without a warning, as SIGKILL does."""
+        self._process.kill()
+        self._process.join()
+
+    def end(self, seconds=60.0):
+        """Wait for the end, and return it."""
+        self._process.join(seconds)
+        assert not self.running, f"not ended within {seconds} s"
+        out, err = (Path(self._folder, name).read_text() for name in ("out", "err"))
+        return Ended(self._process.exitcode, out, err)
+
+
+@functools.cache
+def _context():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.warmed", "tests.commands"])
+    return context
+
+
+@contextmanager
+def commands(*several, patches=(), environment=None):
+    """Run some commands, all of which begin at the same moment; yields them.
+
+    Parameters
+    ----------
+    *several : list
+        Arguments of each.
+    patches : sequence
+        Functions that change something in each process before it begins; those of this module.
+    environment : dict, optional
+        Variables for them.
+    """
+    together = _context().Barrier(len(several))
+    with TemporaryDirectory() as folder:
+        running = []
+        for number, arguments in enumerate(several):
+            own = Path(folder, str(number))
+            own.mkdir()
+            given = (own, [str(entry) for entry in arguments], patches, environment or {}, together)
+            process = _context().Process(target=_serve, args=given)
+            process.start()
+            running.append(Command(process, own))
+        try:
+            yield running
+        finally:
+            for command in running:
+                if command.running:
+                    command.kill()
+
+
+@contextmanager
+def command(*arguments, patches=(), environment=None):
+    """Run one command."""
+    with commands(arguments, patches=patches, environment=environment) as (only,):
+        yield only
+
+
+def ended(*arguments, patches=(), environment=None):
+    """Run one command to its end."""
+    with command(*arguments, patches=patches, environment=environment) as only:
+        return only.end()
+
+
+def _serve(folder, arguments, patches, environment, together):
+    os.environ.update(environment)
+    for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), stream.fileno())
+    for patch in patches:
+        patch()
+    sys.argv = ["fastlin", *arguments]
+    together.wait(60)
+    cli.main()
+
+
+def smaller_blocks():
+    """Cut a sweep like SMALL into more blocks."""
+    plan.BLOCK_BYTES = CUT
+
+
+def slower(seconds=0.1):
+    """Let each block take its time."""
+    real = block.compute
+
+    def compute(given):
+        time.sleep(seconds)
+        return real(given)
+
+    block.compute = compute
+
+
+def shared_lease():
+    """Let anybody write at the same time as others."""
+    lease.Holder.excludes = lambda _holder, _other: False
+
+
+def faster_beat():
+    """Look at the lease all the time."""
+    lease.BEAT = 0.05
+
+
+def stopping(at):
+    """Stop the process in the middle of its write number `at`, until somebody wakes it."""
+    numbers = itertools.count(1)
+
+    def write(file, data):
+        if next(numbers) != at:
+            return os.write(file, data)
+        done = os.write(file, data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return done
+
+    places.os = SimpleNamespace(**{**vars(os), "write": write})
+
+
+def stopping_before_compute(at):
+    """Stop the process when it is about to compute its block number `at`."""
+    real, numbers = block.compute, itertools.count(1)
+
+    def compute(given):
+        if next(numbers) == at:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return real(given)
+
+    block.compute = compute
+
+
+def shuffled(seed):
+    """Compute blocks in an order of chance."""
+    import random
+
+    real = running._wanted
+
+    def wanted(before, choices):
+        numbers = real(before, choices)
+        return numbers[random.Random(seed).sample(range(numbers.size), numbers.size)]
+
+    running._wanted = wanted
+
+
+def lease_file(store):
+    """Return where the lease of a store in a folder is."""
+    return Path(store, lease.KEY)
+
+
+def write_lease(store, **changes):
+    """Change each holder in the lease of a store in a folder."""
+    file = lease_file(store)
+    holders = json.loads(file.read_bytes())["holders"]
+    file.write_text(json.dumps({"holders": [holder | changes for holder in holders]}))
+
+
+def stopped(only):
+    """Wait until a command was stopped, by itself; tell whether it was, or ended before."""
+    until(lambda: not only.running or only.stopped)
+    return only.running

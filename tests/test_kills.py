@@ -1,0 +1,235 @@
+"""Processes that are killed, of workers, of the coordinator, at each step of a write: nothing is lost."""
+
+import json
+import random
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin.sweeps import lease, places
+from fastlin.sweeps.verifying import verify
+from tests import faults, sweeping
+from tests.campaign import trials
+from tests.faults import until
+from tests.sweeping import content, marks
+
+BLOCKS = 80
+IN_FLIGHT = 8  # blocks that may be begun at a time, on any machine with up to six cores
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A spec on disk, and the content of an undisturbed store of it."""
+    folder = tmp_path_factory.mktemp("long")
+    (folder / "long.toml").write_text(faults.LONG)
+    assert fl.run_sweep(folder / "long.toml", folder / "whole.zarr").blocks == BLOCKS
+    return folder / "long.toml", content(folder / "whole.zarr")
+
+
+@trials(5, 100)
+def test_killed_workers_are_replaced(long, tmp_path, trials):
+    """Some kills in the life of each sweep, the first of them at any time after the workers are there."""
+    source, whole = long
+    chance, killed = random.Random(1), 0
+    for number in range(trials):
+        if killed >= trials:
+            break
+        path = tmp_path / f"{number}.zarr"
+        with faults.started("run", source, "--store", path, "--workers", 2, "--json") as process:
+            until(lambda: len(faults.workers(process)) == 2 or process.poll() is not None)
+            for _ in range(5):
+                time.sleep(chance.uniform(0.0, 1.5))
+                victims = faults.workers(process)
+                if victims and len(marks(path)) < BLOCKS:
+                    chance.choice(victims).kill()
+                    killed += 1
+            output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert json.loads(output)["ok"] == BLOCKS * 8 * 33
+        assert content(path) == whole
+    assert killed >= trials
+
+
+@trials(5, 50)
+def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
+    """A store is killed time and again until it is complete: marks stay as they are."""
+    source, whole = long
+    chance, path = random.Random(2), tmp_path / "0.zarr"
+    for number in range(trials):
+        before = marks(path)
+        if len(before) > BLOCKS - 30:
+            finish(source, path, whole)
+            path, before = tmp_path / f"{number}.zarr", {}
+        options = ["--workers", 2] if number % 5 == 4 else []
+        with faults.started("run", source, "--store", path, *options) as process:
+            wanted = len(before) + chance.randrange(12)
+            until(lambda: len(marks(path)) >= wanted or process.poll() is not None)  # noqa: B023
+            time.sleep(chance.uniform(0.0, 0.1))
+            family = faults.family(process)
+            process.kill()
+        until(lambda: not faults.alive(family), 20)  # noqa: B023
+        after = marks(path)
+        assert before.items() <= after.items()
+        assert len(begun(path)) <= IN_FLIGHT
+    finish(source, path, whole)
+
+
+def begun(path):
+    """Return the blocks that have data and no mark."""
+    done = {file.name for file in marks(path)}
+    return {file.name.rpartition(".")[0] for file in (path / "loss").glob("c.*")} - done
+
+
+def finish(source, path, whole):
+    """Run a store to its end: what was marked is not computed again."""
+    before = marks(path)
+    report = fl.run_sweep(source, path)
+    assert report.computed_blocks == BLOCKS - len(before)
+    assert before.items() <= marks(path).items()
+    assert content(path) == whole
+
+
+@trials(5, 20)
+def test_sigterm_ends_at_once(long, tmp_path, trials):
+    """As a scheduler preempts: with threads and with processes, each with blocks in flight."""
+    source, whole = long
+    chance = random.Random(3)
+    for number in range(trials):
+        path = tmp_path / f"{number}.zarr"
+        options = ["--workers", 2] if number % 2 else []
+        with faults.started("run", source, "--store", path, *options) as process:
+            until(lambda: len(marks(path)) > chance.randrange(20) or process.poll() is not None)  # noqa: B023
+            family = faults.family(process)
+            sent = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=30)[1].splitlines()
+        assert time.monotonic() - sent < 10
+        assert process.returncode == 143
+        said = [line for line in errors if "loading kernels" not in line and "points/s" not in line]
+        assert said == ["fastlin: stopped; what is complete stays, run the same command again to go on"]
+        assert lease.holders(places.of(path)) == []
+        until(lambda: not faults.alive(family), 5)  # noqa: B023
+        finish(source, path, whole)
+
+
+def tiny(seeds=3, lams=2, shapes=2, times=2):
+    """Return a spec of two blocks, of which larger ones are extensions."""
+    return sweeping.spec(
+        axes={
+            "architecture": [[2, 1, 2], [3, 2, 2], [2, 2, 3]][:shapes],
+            "seed": {"start": 0, "num": seeds},
+            "lam": np.linspace(-1, 1, 5)[:lams].tolist(),
+        },
+        dynamics={"times": [0.0, 0.5, 0.2][:times]},
+        output={"observables": ["loss", "weight_norms"]},
+    )
+
+
+REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"], "quantiles": [0.5]}}
+
+
+def chosen(total, trials, seed):
+    """Return the steps at which to kill: all in the campaign, a spread of them else."""
+    return range(total) if trials == 0 else faults.spread(total, trials, random.Random(seed))
+
+
+@trials(12, 0)
+@pytest.mark.parametrize("kind", ["points", "reduced", "durable"])
+def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
+    spec = tiny() | ({"output": REDUCED} if kind == "reduced" else {})
+    options = {"durable": True} if kind == "durable" else {}
+    with faults.in_turn():
+        total = len(faults.steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr", **options)))
+        whole = content(tmp_path / "whole.zarr")
+        for at in chosen(total, trials, 4):
+            path = tmp_path / f"{at}.zarr"
+            faults.die_at(at, spec, path, torn=at % 2, **options)
+            check_and_finish(spec, path, whole)
+
+
+def check_and_finish(spec, path, whole, leftover=()):
+    """Verify a store that may be there, run it to its end, and compare; `leftover` files mean nothing."""
+    before = marks(path)
+    if (path / "zarr.json").exists():
+        assert [damage for damage in verify(path) if damage.block is not None] == []
+    fl.run_sweep(spec, path)
+    assert before.items() <= marks(path).items()
+    assert {key: value for key, value in content(path).items() if key not in leftover} == whole
+    assert verify(path) == []
+
+
+GROWTHS = {
+    "seeds": {"seeds": 5},
+    "all axes": {"seeds": 5, "lams": 4, "shapes": 3},
+    "times": {"times": 3},
+    "beyond a chunk of an axis": {"seeds": 1030},
+}
+
+
+@trials(6, 0)
+@pytest.mark.parametrize("growth", [*GROWTHS])
+def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth):
+    small = tiny(seeds=1020) if growth.startswith("beyond") else tiny()
+    large = tiny(**GROWTHS[growth])
+    leftover = {"seed/c.1"}  # of a growth that was given up: no shape reaches there
+    base, grown, straight = (tmp_path / f"{name}.zarr" for name in ("base", "grown", "straight"))
+    with faults.in_turn():
+        fl.run_sweep(small, base)
+        old, values = content(base), fl.open_sweep(base).load()
+        shutil.copytree(base, grown)
+        total = len(faults.steps(lambda: fl.run_sweep(large, grown)))
+        new = content(grown)
+        fl.run_sweep(large, straight)
+        complete = fl.open_sweep(straight).load()
+        assert fl.open_sweep(grown).load().equals(complete)
+        for at in chosen(total, trials, 5):
+            path = tmp_path / f"{at}.zarr"
+            shutil.copytree(base, path)
+            faults.die_at(at, large, path, torn=at % 2)
+            seen = fl.open_sweep(path).load()
+            is_old = seen.attrs["spec_hash"] == values.attrs["spec_hash"]
+            check_ok_points(seen, values if is_old else complete)
+            if is_old:
+                again = tmp_path / f"{at}-old.zarr"
+                shutil.copytree(path, again)
+                check_and_finish(small, again, old, leftover)
+            check_and_finish(large, path, new)
+
+
+def check_ok_points(seen, complete):
+    """Check that what counts as ok has its final values."""
+    ok = (seen.status == "ok").drop_vars("status")
+    for name in seen.data_vars:
+        here, there = (dataset[name].drop_vars("status").where(ok) for dataset in (seen, complete))
+        assert here.equals(there), name
+
+
+def test_temporary_files_of_the_dead_are_cleaned_and_those_of_the_living_stay(tmp_path):
+    """Two slices: one lives, and its temporary file with it, as long as it does."""
+    spec, path = tiny(), tmp_path / "s.zarr"
+    with faults.in_turn():
+        renames = [
+            at
+            for at, (name, arguments) in enumerate(
+                faults.steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr"))
+            )
+            if name == "rename" and "/status/c." in arguments[1]
+        ]
+        faults.die_at(renames[0], spec, path)
+        assert len(faults.scratch(path)) == 1
+        with faults.started("--version") as process:
+            dead = until(lambda: process.pid)
+        holder = lease.new_holder(fl.Spec.from_dict(spec).hash, lease.Slice(1, 2))
+        with lease.held(places.of(path, writer=holder.id), holder):
+            assert faults.scratch(path) == []
+            living = path / places.SCRATCH / f"{holder.id}.1.partial"
+            living.write_bytes(b"half")
+            fl.run_sweep(spec, path, slice="2/2")
+            assert faults.scratch(path) == [living]
+        fl.run_sweep(spec, path)
+        assert dead and faults.scratch(path) == []
+        assert content(path) == content(tmp_path / "whole.zarr")

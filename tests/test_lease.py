@@ -1,0 +1,292 @@
+"""Who may write: one run at a time; the dead are followed, the lost stop, and bytes are the same all the same."""
+
+import dataclasses
+import json
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+
+import fastlin as fl
+from fastlin.sweeps import lease, places, work
+from tests import commands, sweeping
+from tests.campaign import trials
+from tests.commands import SMALL, ended
+from tests.faults import until
+from tests.sweeping import content, marks
+
+SLOW = (commands.smaller_blocks, commands.slower)
+OTHER = "another-host"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The spec SMALL as a file, and all files of its store."""
+    folder = tmp_path_factory.mktemp("whole")
+    source = folder / "small.toml"
+    source.write_text(SMALL)
+    done = ended("run", source, "--store", folder / "whole.zarr", patches=[commands.smaller_blocks])
+    assert done.code == 0, done.err
+    return source, content(folder / "whole.zarr")
+
+
+def arguments(source, path):
+    return ["run", source, "--store", path, "--json"]
+
+
+def holder(**changes):
+    return dataclasses.replace(lease.new_holder("0" * 64), **changes)
+
+
+def entered(path, *holders):
+    """Write a lease that some hold; who holds it may be writing, too."""
+    place, content = places.of(path), lease.document(list(holders))
+    until(lambda: place.swap(lease.KEY, place.read(lease.KEY), content))
+
+
+@trials(20, 100)
+def test_of_two_at_the_same_moment_one_is_refused_or_does_the_same(whole, tmp_path, trials):
+    source, expected = whole
+    refused = 0
+    for trial in range(trials):
+        path = tmp_path / f"{trial}.zarr"
+        both = [arguments(source, path)] * 2
+        with commands.commands(*both, patches=[commands.smaller_blocks]) as started:
+            ends = [command.end() for command in started]
+        for command, other, end in zip(started, reversed(started), ends, strict=True):
+            if end.code:
+                refused += 1
+                assert end.code == 1
+                assert f"is being written by process {other.pid} on {socket.gethostname()}" in end.line
+                assert "(all blocks) since 20" in end.line
+        assert min(end.code for end in ends) == 0
+        assert content(path) == expected
+    assert refused > trials / 2
+
+
+@trials(3, 30)
+def test_the_lease_of_a_killed_run_is_taken_over_at_once(whole, tmp_path, trials):
+    source, expected = whole
+    chance = random.Random(1)
+    for trial in range(trials):
+        path, wanted = tmp_path / f"{trial}.zarr", chance.randrange(10)
+        with commands.command(*arguments(source, path), patches=SLOW) as killed:
+            until(lambda path=path, wanted=wanted: len(marks(path)) >= wanted)
+            killed.kill()
+        left, started = len(marks(path)), time.monotonic()
+        assert json.loads(commands.lease_file(path).read_bytes())["holders"][0]["process"] == killed.pid
+        done = ended(*arguments(source, path), patches=[commands.smaller_blocks])
+        assert (done.code, done.report["computed_blocks"]) == (0, 12 - left)
+        assert time.monotonic() - started < 20  # far from the 120 s after which others count as dead
+        assert content(path) == expected
+
+
+def test_a_stopped_run_is_alive(whole, tmp_path):
+    source, expected = whole
+    path = tmp_path / "s.zarr"
+    with commands.command(*arguments(source, path), patches=SLOW) as first:
+        until(lambda: marks(path))
+        first.send(signal.SIGSTOP)
+        second = ended(*arguments(source, path))
+        assert second.code == 1
+        assert f"process {first.pid} on" in second.line
+        first.send(signal.SIGCONT)
+        assert first.end().code == 0
+    assert content(path) == expected
+
+
+def test_status_tells_who_writes(whole, tmp_path):
+    source, _ = whole
+    path = tmp_path / "s.zarr"
+    with commands.command(*arguments(source, path), patches=SLOW) as writer:
+        until(lambda: marks(path))
+        assert f"being written by process {writer.pid} on" in ended("status", path).out
+        writer.kill()
+    assert "nobody is writing it; fastlin run goes on" in ended("status", path).out
+    assert ended("status", path, "--json").report["holders"] == []
+
+
+@pytest.mark.parametrize(
+    ("silent", "alive"), [(0.0, True), (60.0, True), (105.0, True), (121.0, False), (1e9, False)]
+)
+def test_the_silence_of_another_host_decides(whole, tmp_path, silent, alive):
+    source, expected = whole
+    path, now = tmp_path / "s.zarr", time.time()
+    entered(path, holder(host=OTHER, process=7, since=now - silent - 60, seen=now - silent))
+    done = ended(*arguments(source, path), patches=[commands.smaller_blocks])
+    if alive:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now - silent - 60))
+        assert done.code == 1
+        assert f"is being written by process 7 on {OTHER} (all blocks) since {since}, last seen 2" in done.line
+        assert set(content(path)) == {lease.KEY, f"{places.SCRATCH}/lock"}
+    else:
+        assert done.code == 0
+        assert content(path) == expected
+
+
+def test_on_this_host_the_process_decides():
+    mine = holder()
+    assert mine.alive
+    assert dataclasses.replace(mine, seen=0.0).alive
+    assert not dataclasses.replace(mine, started=mine.started - 60).alive  # its number was given again
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        dead = holder(process=process.pid)
+        until(lambda: not dead.alive)  # a zombie: nobody has asked for its exit code yet
+
+
+@trials(2, 20)
+def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
+    source, expected = whole
+    for trial in range(trials):
+        path = tmp_path / f"{trial}.zarr"
+        with commands.command(*arguments(source, path), patches=[*SLOW, commands.faster_beat]) as first:
+            until(lambda path=path: marks(path))
+            entered(path, holder(host=OTHER, process=7))
+            done = first.end()
+        assert done.code == 1
+        assert "was taken over while this run was silent, by process 7 on another-host" in done.err
+        assert "Traceback" not in done.err
+        assert 0 < len(marks(path)) < 12
+        (other,) = lease.holders(places.of(path))
+        assert other.host == OTHER
+        entered(path)
+        assert ended(*arguments(source, path)).code == 0
+        assert content(path) == expected
+
+
+GARBAGE = [
+    b"",
+    b"{",
+    b"\xff\x00",
+    b"[]",
+    b"null",
+    b"5",
+    b"[" * 100_000,
+    b'{"holders": 5}',
+    b'{"holders": {"a": 1}}',
+    b'{"holders": [null]}',
+    b'{"holders": [{}]}',
+    b'{"holders": [[1, 2]]}',
+    *(
+        json.dumps({"holders": [dataclasses.asdict(holder(host=host)) | changes]}).encode()
+        for host in (OTHER, socket.gethostname())
+        for changes in (
+            {"process": "x"},
+            {"process": None},
+            {"since": 1e300},
+            {"seen": "now"},
+            {"seen": float("nan")},
+            {"started": []},
+            {"part": 3},
+            {"unknown": 1},
+        )
+    ),
+    lease.document([holder(process=-5)]),
+    lease.document([holder(process=10**30)]),
+]
+
+
+@pytest.mark.parametrize("damage", GARBAGE, ids=range(len(GARBAGE)))
+def test_a_damaged_lease_is_nobodys(swept, tmp_path, damage):
+    path = tmp_path / "s.zarr"
+    shutil.copytree(swept, path)
+    (path / "status" / "c.1.0.0.0").unlink()
+    commands.lease_file(path).write_bytes(damage)
+    assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 1
+    assert content(path) == content(swept)
+
+
+@pytest.mark.parametrize("damage", [b"", b"[" * 100_000, b'{"holders": []}', None])
+def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, damage):
+    source, expected = whole
+    path = tmp_path / "s.zarr"
+    with commands.command(*arguments(source, path), patches=[*SLOW, commands.faster_beat]) as run:
+        until(lambda: marks(path))
+        if damage is None:
+            commands.lease_file(path).unlink()
+        else:
+            commands.lease_file(path).write_bytes(damage)
+        until(lambda: [other.process for other in lease.holders(places.of(path))] == [run.pid])
+        assert run.end().code == 0
+    assert content(path) == expected
+
+
+def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
+    """Over a network the first try may come through unheard, and the second then finds its own entry."""
+    real, answers = places.Folder.swap, []
+
+    def swap(place, key, old, new):
+        done = real(place, key, old, new)
+        answers.append(done)
+        return done and len(answers) % 2 == 0
+
+    monkeypatch.setattr(places.Folder, "swap", swap)
+    place = places.of(tmp_path / "s.zarr")
+    for part in (None, fl.sweeps.choices.Slice(1, 2)):
+        mine = lease.new_holder("0" * 64, part)
+        with lease.held(place, mine) as held:
+            held.prepared()
+            assert [other.id for other in lease.holders(place)] == [mine.id]
+        assert lease.holders(place) == []
+
+
+@trials(1, 20)
+def test_every_block_executed_twice(swept, tmp_path, trials, monkeypatch):
+    """One after the other, and the second time over what is there."""
+
+    def twice(order, index, run=work.run_block):
+        run(order, index)
+        opened = work.store.reopen(order.place)
+        opened.clear_mark(index)
+        return run(order, index)
+
+    monkeypatch.setattr(work, "run_block", twice)
+    for trial in range(trials):
+        path = tmp_path / f"{trial}.zarr"
+        assert fl.run_sweep(sweeping.spec(), path).ok == 180
+        assert content(path) == content(swept)
+
+
+@trials(1, 20)
+def test_runs_that_do_not_know_of_each_other_write_the_same(whole, tmp_path, trials):
+    """As where two hosts each take the other for dead."""
+    source, expected = whole
+    for trial in range(trials):
+        path = tmp_path / f"{trial}.zarr"
+        patches = [commands.smaller_blocks, commands.shared_lease, partial(commands.slower, 0.01)]
+        with commands.commands(*[arguments(source, path)] * 3, patches=patches) as started:
+            assert [command.end().code for command in started] == [0, 0, 0]
+        assert content(path) == expected
+
+
+@trials(2, 20)
+def test_a_writer_that_wakes_up_after_the_others_are_done(whole, tmp_path, trials):
+    """It was stopped in the middle of a write: of the lease, of a document, of values, of a mark."""
+    source, expected = whole
+    chance = random.Random(2)
+    woken = 0
+    for trial in range(trials):
+        path = tmp_path / f"{trial}.zarr"
+        at = chance.randrange(3, 75)
+        patches = [commands.smaller_blocks, partial(commands.stopping, at)]
+        with commands.command(*arguments(source, path), patches=patches) as sleeper:
+            if not commands.stopped(sleeper):
+                assert content(path) == expected
+                continue
+            woken += 1
+            commands.write_lease(path, host=OTHER, seen=0.0)
+            done = ended(*arguments(source, path), patches=[commands.smaller_blocks])
+            assert done.code == 0, done.err
+            assert content(path) == expected
+            sleeper.send(signal.SIGCONT)
+            last = sleeper.end()
+        assert last.code in (0, 1)
+        assert "Traceback" not in last.err and "internal" not in last.err
+        assert content(path) == expected, (at, last)
+    assert woken
