@@ -79,9 +79,7 @@ def _keys(memory: MemoryStore) -> list[str]:
     return sorted(sync(listed()))
 
 
-def _put_axis(
-    group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], chunk: int
-) -> None:
+def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], chunk: int) -> None:
     array = group.create_array(
         name,
         shape=values.shape,

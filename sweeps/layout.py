@@ -24,9 +24,8 @@ from fastlin.sweeps.spec import Spec
 
 T = TypeVar("T")
 SIZES = ("n_i", "n_h", "n_o")
-SEPARATOR = (
-    "."  # in the keys of chunks; with "/" every block would make folders of its own, at twice the time
-)
+# In the keys of chunks: with "/" every block would make folders of its own, which takes twice the time.
+SEPARATOR: Final = "."
 STATUS = "status"
 PARTIALS = "partials"
 COUNT = "count"

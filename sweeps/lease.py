@@ -23,7 +23,7 @@ import psutil
 
 from fastlin.errors import StoppedError
 from fastlin.sweeps.choices import Slice
-from fastlin.sweeps.places import SCRATCH, Place
+from fastlin.sweeps.places import SCRATCH, Place, stopping
 
 KEY = f"{SCRATCH}/lease.json"
 BEAT = 20.0  # seconds between signs of life
@@ -63,6 +63,8 @@ class Holder:
     @property
     def alive(self) -> bool:
         """Whether the process is there, as far as can be told from here."""
+        if self.id in _ENDED:
+            return False
         if self.host == socket.gethostname():
             with suppress(psutil.Error):
                 process = psutil.Process(self.process)
@@ -122,8 +124,13 @@ def held(place: Place, holder: Holder) -> Iterator[Lease]:
         makes the store ready is waited for.
     """
     lease = Lease(place, holder)
-    lease.take()
     _HELD.add(lease)
+    try:
+        with stopping(place):
+            lease.take()
+    except BaseException:
+        lease.release()
+        raise
     threading.Thread(target=lease.keep, name="lease", daemon=True).start()
     try:
         yield lease
@@ -132,6 +139,7 @@ def held(place: Place, holder: Holder) -> Iterator[Lease]:
 
 
 _HELD: set[Lease] = set()
+_ENDED: set[str] = set()  # holders that were of this process, though a disk may be too full to say so
 
 
 def abandon() -> None:
@@ -208,6 +216,7 @@ class Lease:
         """Leave; who comes next need not wait. Nothing is lost where it fails."""
         self._ended.set()
         _HELD.discard(self)
+        _ENDED.add(self.holder.id)
         with suppress(OSError):
             self._change(self._others)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from fastlin.errors import InputError, shown
+from fastlin.errors import InputError, StoppedError, shown
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -134,6 +134,23 @@ def of(path: str | Path | Place, *, durable: bool = False, writer: str = "nobody
         _check_obstore()
         return Bucket(text, durable, writer, remote["bucket"], remote["prefix"])
     return Folder(text, durable, writer, os.path.abspath(text))
+
+
+@contextmanager
+def stopping(place: Place) -> Iterator[None]:
+    """Turn errors of the system into one that says what they mean for the run of a sweep."""
+    try:
+        yield
+    except OSError as error:
+        raise stopped(place, error) from error
+
+
+def stopped(place: Place, error: OSError) -> StoppedError:
+    """Return what a run of a sweep raises when its place fails it."""
+    return StoppedError(
+        f"writing to {place.text} failed: {error.strerror or error}; what is complete stays, "
+        "run the same command again to go on"
+    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import itertools
 import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -29,6 +30,7 @@ from fastlin.sweeps.engines import (
     Threads,
     blocks_at_once,
     build,
+    check_versions,
     connect,
     on_same_build,
 )
@@ -175,11 +177,18 @@ def run_sweep(
         spec = Spec.load(spec)
     elif not isinstance(spec, Spec):
         spec = Spec.from_dict(spec)
-    chosen = [name for name, given in (("client", client), ("engine", engine), ("workers", workers)) if given]
-    if len(chosen) > 1:
-        raise InputError(f"{' and '.join(chosen)} are given; each says where to run, one is needed")
-    where = engine or (Threads() if workers is None else Processes(workers))
-    return run(spec, path, client or where, choices, progress or Silent())
+    return run(spec, path, chosen_engine(client, engine, workers), choices, progress or Silent())
+
+
+def chosen_engine(client: Client | None, engine: Engine | None, workers: int | None) -> Client | Engine:
+    """Return where to run, which may be said in one of three ways; by default threads of this process."""
+    ways = {"client": client, "engine": engine, "workers": workers}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} are given; each says where to run, one is needed")
+    if workers is not None:
+        return Processes(workers)
+    return client or engine or Threads()
 
 
 def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, show: Silent) -> Report:
@@ -189,11 +198,13 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
     holder = lease.new_holder(spec.hash, choices.slice)
     place = places.of(path, durable=choices.durable or spec.durable, writer=holder.id)
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
-    _check_before(spec, place, at_once, choices)
+    with places.stopping(place):
+        _check_before(spec, place, at_once, choices)
     with lease.held(place, holder) as held:
         opened = _prepared(spec, place, choices)
-        held.prepared()
-        before = tally(opened)
+        with places.stopping(place):
+            held.prepared()
+            before = tally(opened)
         _check_resources(opened.layout, place, at_once, done=before.complete.sum())
         todo = _wanted(before, choices)
         done = Done()
@@ -203,9 +214,12 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
             with show, threadpool_limits(limits=1, user_api="blas"):
                 _warm(opened.layout, todo)
                 with _client(where) as client:
+                    if not client.nthreads():
+                        show.note("waiting for workers")
                     show.begin(before.points, before.ok if choices.retry_failed else before.done)
                     _compute(client, opened, todo, choices, held, show, done)
-        after = tally(opened)
+        with places.stopping(place):
+            after = tally(opened)
     return Report(
         store=str(path),
         points=after.points,
@@ -257,7 +271,7 @@ def _check_spec(opened: Store, spec: Spec) -> None:
 
 def _prepared(spec: Spec, place: Place, choices: Choices) -> Store:
     """Make, mend or grow the store, which nobody else may do now, and return it."""
-    try:
+    with places.stopping(place):
         if store.is_new(place):
             store.create(place, Plan.of(spec).layout)
         opened = Store.open(place)
@@ -270,16 +284,7 @@ def _prepared(spec: Spec, place: Place, choices: Choices) -> Store:
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
             opened = Store.open(place)
-    except OSError as error:
-        raise _stopped(place, error) from error
     return opened
-
-
-def _stopped(place: Place, error: OSError) -> StoppedError:
-    return StoppedError(
-        f"writing to {place.text} failed: {error.strerror or error}; what is complete stays, "
-        "run the same command again to go on"
-    )
 
 
 def _wanted(before: Tally, choices: Choices) -> NDArray[np.int64]:
@@ -309,11 +314,9 @@ def _warm(layout: Layout, todo: NDArray[np.int64]) -> None:
 
 @contextmanager
 def _client(where: Client | Engine) -> Iterator[Client]:
-    if isinstance(where, Client):
-        yield where
-    else:
-        with connect(where) as client:
-            yield client
+    with nullcontext(where) if isinstance(where, Client) else connect(where) as client:
+        check_versions(client)
+        yield client
 
 
 def _compute(
@@ -375,26 +378,39 @@ def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Le
     while flying:
         for future, result in futures.next_batch():
             task = flying.pop(future)
-            if future.status == "finished":
+            if (error := _error(result)) is None:
                 yield result
             else:
-                submit(_again(task, result[1], place))
+                submit(_again(task, error, place))
         held.check()
-        launch(room.size() - len(flying))
+        launch(max(0, room.size() - len(flying)))
+
+
+def _error(result: Any) -> BaseException | None:
+    """Return what went wrong, by what Dask has for it: an exception, or its class, itself and its trace.
+
+    Not by the status of the future, which is another one as soon as a worker that holds a result dies.
+    """
+    found = result[1] if isinstance(result, tuple) else result
+    return found if isinstance(found, BaseException) else None
 
 
 def _again(task: Task, error: BaseException, place: Place) -> Task:
-    """Return a task to be done again, apart, if it ended its process or that was ended; else raise its error."""
+    """Return a task to be done again, apart, if its process ended; else raise its error."""
     if isinstance(error, KilledWorker):
         if task.deaths == MOST_DEATHS:
             raise StoppedError(
-                f"{MOST_DEATHS + 1} processes were killed, one after the other, at the blocks {task.where}, though "
-                "they were computed apart: there may be too little memory; what is complete stays"
+                f"{MOST_DEATHS + 1} processes were killed, one after the other, at the blocks {task.where}, "
+                "though they were computed apart: there may be too little memory; what is complete stays"
             ) from None
         order = replace(task.order, apart=True) if isinstance(task.order, Order) else task.order
         return task._replace(order=order, deaths=task.deaths + 1)
+    if isinstance(error, CancelledError):
+        raise StoppedError(
+            "the Dask scheduler is gone; what is complete stays, run the same command again to go on"
+        ) from None
     if isinstance(error, OSError):
-        raise _stopped(place, error) from error
+        raise places.stopped(place, error) from error
     raise error
 
 

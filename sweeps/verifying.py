@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from distributed import Client
 
 from fastlin.errors import InputError
 from fastlin.kernels import Status
 from fastlin.sweeps import chunks, documents, lease, places, store, versions
 from fastlin.sweeps.choices import Choices
 from fastlin.sweeps.documents import ROOT, ROOT_COPY
-from fastlin.sweeps.engines import Processes, Threads
 from fastlin.sweeps.layout import STATUS, Form
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.progress import Silent
-from fastlin.sweeps.running import Report, run
+from fastlin.sweeps.running import Report, chosen_engine, run
 from fastlin.sweeps.store import Store
 
 
@@ -63,7 +63,11 @@ def verify(path: str | Path) -> list[Damage]:
 
 
 def repair(
-    path: str | Path, *, workers: int | None = None, progress: Silent | None = None
+    path: str | Path,
+    client: Client | None = None,
+    *,
+    workers: int | None = None,
+    progress: Silent | None = None,
 ) -> tuple[list[Damage], Report]:
     """Mend a store: write its documents anew, and compute the blocks again that are damaged, and no others.
 
@@ -71,8 +75,10 @@ def repair(
     ----------
     path : str or Path
         The store. Nobody else may be writing it.
+    client : distributed.Client, optional
+        Where to compute; by default threads of this process.
     workers : int, optional
-        Compute in so many processes; by default in threads.
+        Compute in so many processes.
     progress : optional
         One of `fastlin.sweeps.progress`; silent by default.
 
@@ -94,7 +100,7 @@ def repair(
     opened, found = _open(place)
     holder = lease.new_holder(opened.layout.spec.hash)
     place = places.of(path, durable=opened.layout.spec.durable, writer=holder.id)
-    with lease.held(place, holder):
+    with lease.held(place, holder), places.stopping(place):
         if found:
             documents.install(place, {ROOT: opened.root, ROOT_COPY: opened.root})
         opened = Store.open(place)
@@ -104,9 +110,10 @@ def repair(
         broken = {damage.block for damage in found if damage.block is not None}
         for number in broken:
             opened.clear_mark(opened.layout.index(number))
-    where = Threads() if workers is None else Processes(workers)
     choices = Choices(only=frozenset(broken))
-    return found, run(opened.layout.spec, path, where, choices, progress or Silent())
+    return found, run(
+        opened.layout.spec, path, chosen_engine(client, None, workers), choices, progress or Silent()
+    )
 
 
 def _open(place: Place) -> tuple[Store, list[Damage]]:

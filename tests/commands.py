@@ -17,7 +17,9 @@ from types import SimpleNamespace
 import psutil
 
 from fastlin import cli
-from fastlin.sweeps import block, lease, places, plan, running
+from fastlin.sweeps import block, lease, places, running, store
+from fastlin.sweeps.layout import Layout
+from fastlin.sweeps.plan import Plan
 from tests.faults import until
 
 SMALL = """
@@ -32,7 +34,7 @@ n_samples = 8
 [dynamics]
 times = [0.0, 0.9, 9.0, inf]
 """
-CUT = 640  # bytes of a block of SMALL with two of its seeds: 12 blocks
+BLOCKS = 12  # of SMALL, as smaller_blocks cuts it
 
 
 @dataclass
@@ -152,9 +154,15 @@ def _serve(folder, arguments, patches, environment, together):
     cli.main()
 
 
-def smaller_blocks():
-    """Cut a sweep like SMALL into more blocks."""
-    plan.BLOCK_BYTES = CUT
+def smaller_blocks(seeds=2):
+    """Cut a sweep into blocks of a few seeds."""
+    real = Plan.of
+
+    def of(spec):
+        cut = real(spec).layout.cut
+        return Plan(Layout((spec,), cut._replace(seeds=min(seeds, cut.seeds))))
+
+    Plan.of = of
 
 
 def slower(seconds=0.1):
@@ -176,6 +184,11 @@ def shared_lease():
 def faster_beat():
     """Look at the lease all the time."""
     lease.BEAT = 0.05
+
+
+def impatient(seconds):
+    """Take for dead who is silent for so long."""
+    lease.SILENCE = seconds
 
 
 def stopping(at):
@@ -204,6 +217,17 @@ def stopping_before_compute(at):
     block.compute = compute
 
 
+def stopping_before(name):
+    """Stop the process when it is about to call a function of `store`."""
+    real = getattr(store, name)
+
+    def call(*arguments):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return real(*arguments)
+
+    setattr(store, name, call)
+
+
 def shuffled(seed):
     """Compute blocks in an order of chance."""
     import random
@@ -217,14 +241,14 @@ def shuffled(seed):
     running._wanted = wanted
 
 
-def lease_file(store):
+def lease_file(path):
     """Return where the lease of a store in a folder is."""
-    return Path(store, lease.KEY)
+    return Path(path, lease.KEY)
 
 
-def write_lease(store, **changes):
+def write_lease(path, **changes):
     """Change each holder in the lease of a store in a folder."""
-    file = lease_file(store)
+    file = lease_file(path)
     holders = json.loads(file.read_bytes())["holders"]
     file.write_text(json.dumps({"holders": [holder | changes for holder in holders]}))
 

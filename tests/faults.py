@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -45,22 +46,21 @@ def until(condition, seconds=60.0):
     raise AssertionError(f"not within {seconds} s")
 
 
-def start(*arguments, **changes):
-    """Start a command in a session of its own; `changes` are variables of its environment."""
-    return subprocess.Popen(
+@contextmanager
+def started(*arguments, limit=None, **changes):
+    """Start a command, and end in any case what is left of it.
+
+    `limit` is that of bytes in a file, `changes` are variables of its environment.
+    """
+    process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         env=os.environ | changes,
+        preexec_fn=limit and partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)),
     )
-
-
-@contextmanager
-def started(*arguments, **changes):
-    """Start a command, and end in any case what is left of it."""
-    process = start(*arguments, **changes)
     family = psutil.Process(process.pid)
     try:
         yield process
@@ -107,13 +107,13 @@ def in_turn():
     def results(_client, tasks, place, _held):
         for task in tasks:
             try:
-                result = task.function(*task[1:])
+                result = task.function(task.order, task.where)
             except Exception as error:
                 running._again(task, error, place)
                 raise
             yield result
 
-    return mock.patch.multiple(running, _client=lambda _where: nullcontext(), _results=results)
+    return mock.patch.multiple(running, _client=lambda _where: nullcontext(mock.Mock()), _results=results)
 
 
 class System:

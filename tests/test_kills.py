@@ -42,7 +42,7 @@ def test_killed_workers_are_replaced(long, tmp_path, trials):
         with faults.started("run", source, "--store", path, "--workers", 2, "--json") as process:
             until(lambda: len(faults.workers(process)) == 2 or process.poll() is not None)
             for _ in range(5):
-                time.sleep(chance.uniform(0.0, 1.5))
+                time.sleep(chance.uniform(0.0, 1.0))
                 victims = faults.workers(process)
                 if victims and len(marks(path)) < BLOCKS:
                     chance.choice(victims).kill()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
@@ -168,7 +168,7 @@ class Sweep(RuleBasedStateMachine):
     @rule()
     def repair(self):
         before = verifying.verify(self.path)
-        found, report = verifying.repair(self.path)
+        found, report = verifying.repair(self.path, self.client)
         assert found == before
         assert report.computed_blocks == len({entry.block for entry in found} - {None})
         assert verifying.verify(self.path) == []
@@ -200,11 +200,12 @@ class Sweep(RuleBasedStateMachine):
         """Return the same points of the reference."""
         shapes = [spec_index(dataset, index) for index in range(dataset.sizes["architecture"])]
         axes = {name: dataset[name].values for name in ("init_scale", "seed", "lam", "time")}
-        return self.reference.isel(architecture=shapes).sel(axes)
+        same = self.reference.isel(architecture=shapes).sel(axes)
+        return same.assign_coords(architecture=dataset.architecture)
 
     def check_the_end(self):
         if self.there and self.damaged:
-            verifying.repair(self.path)
+            verifying.repair(self.path, self.client)
         self.run()
         self.damaged = set()
         assert tally(Store.open(places.of(self.path))).complete.all()
@@ -230,6 +231,7 @@ def test_any_history_of_a_store(client, reference, trials):
     run_machine(
         Sweep,
         settings=settings(
+            phases=[Phase.generate],
             max_examples=trials,
             stateful_step_count=8,
             deadline=None,

@@ -1,0 +1,265 @@
+"""Sweeps that grow: only what is new is computed, nothing moves, and the result is that of the larger spec."""
+
+import itertools
+import random
+import signal
+from functools import partial
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+
+import fastlin as fl
+from fastlin.kernels import Status
+from fastlin.sweeps import places
+from fastlin.sweeps.layout import Layout
+from fastlin.sweeps.plan import Plan
+from tests import commands, sweeping
+from tests.campaign import trials
+from tests.commands import SMALL, ended
+from tests.sweeping import content
+
+# Times are on no uniform grid, so that bits do not depend on what other times there are.
+BASE = {
+    "architecture": [[4, 2, 2], [2, 3, 4]],
+    "init_scale": [0.5, 1.5],
+    "seed": [1, 3, 4],
+    "lam": [-4.0, 0.0, 4.0],
+    "method": ["gradient_descent"],
+    "learning_rate": [0.01],
+    "time": [0.0, 0.9, 5.0],
+}
+MORE = {
+    "architecture": [[1, 1, 1], [3, 4, 3]],
+    "init_scale": [1.0, 2.0],
+    "seed": [0, 2, 9],
+    "lam": [-6.0, -1.0, 6.0],
+    "method": ["exact"],
+    "learning_rate": [0.005, 0.02],
+    "time": [0.3, 2.2, 8.0],
+}
+REDUCE = {"observables": ["loss", "weight_norms"], "reduce": {"statistics": ["mean", "max"], "quantiles": [0.5]}}
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Threads that stay, which saves their start with every run."""
+    local = {"processes": False, "n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+    with LocalCluster(**local, worker_dashboard_address="127.0.0.1:0") as cluster, Client(cluster) as client:
+        yield client
+
+
+def spec(values, output=None):
+    """Return a spec with these values on its axes."""
+    given = {name: entry for name, entry in values.items() if name not in ("method", "learning_rate", "time")}
+    dynamics = {name: values[name] for name in ("method", "learning_rate")} | {"times": values["time"]}
+    return sweeping.spec(name="grown", axes=given, dynamics=dynamics, **({"output": output} if output else {}))
+
+
+def more(values, names):
+    """Return values with those of MORE on some axes, `names`: {axis: which of them}."""
+    found = dict(values)
+    for name, which in names.items():
+        added = [MORE[name][number] for number in which if MORE[name][number] not in values[name]]
+        both = [*added, *values[name]]
+        found[name] = both if name in ("architecture", "method") else sorted(both)
+    return found
+
+
+def count(values):
+    """Return the number of points."""
+    return int(np.prod([len(entry) for name, entry in values.items() if name != "time"]))
+
+
+def cut_into(monkeypatch, seeds):
+    """Have sweeps cut into blocks of so many seeds."""
+    real = Plan.of.__func__
+
+    def of(cls, given):
+        return Plan(Layout((given,), real(cls, given).layout.cut._replace(seeds=min(seeds, given.seeds.size))))
+
+    monkeypatch.setattr(Plan, "of", classmethod(of))
+
+
+def values_of(path):
+    """Return what a store holds, without how its seeds are cut into blocks."""
+    dataset = fl.open_sweep(path).load()
+    return dataset.drop_dims("seed_block") if "seed_block" in dataset.dims else dataset
+
+
+def grow(client, path, steps, output=None):
+    """Run specs one after the other into one store, and check that each computes only what is new."""
+    before = None
+    for values in steps:
+        report = fl.run_sweep(spec(values, output), path, client)
+        assert (report.pending, report.ok) == (0, count(values))
+        if before is None or values["time"] != before["time"]:
+            assert report.computed_points == count(values)
+        else:
+            assert report.computed_points == count(values) - count(before)
+        before = values
+    assert fl.run_sweep(spec(before, output), path, client).computed_points == 0
+
+
+def check_grown(client, tmp_path, steps, output=None):
+    grow(client, tmp_path / "grown.zarr", steps, output)
+    fl.run_sweep(spec(steps[-1], output), tmp_path / "fresh.zarr", client)
+    assert values_of(tmp_path / "grown.zarr").identical(values_of(tmp_path / "fresh.zarr"))
+    assert fl.verify(tmp_path / "grown.zarr") == []
+
+
+CASES = {f"{name}-{which}": {name: which} for name in BASE for which in ([0], [-1], range(len(MORE[name])))} | {
+    "all": {name: range(len(MORE[name])) for name in BASE},
+    "points": {name: [0, -1] for name in ("architecture", "init_scale", "seed", "lam")},
+}
+
+
+@pytest.mark.parametrize("output", [None, REDUCE], ids=["points", "reduced"])
+@pytest.mark.parametrize("names", CASES.values(), ids=CASES.keys())
+def test_an_axis_grows(client, tmp_path, monkeypatch, names, output):
+    cut_into(monkeypatch, 2)
+    check_grown(client, tmp_path, [BASE, more(BASE, names)], output)
+
+
+@trials(4, 50)
+@pytest.mark.parametrize("output", [None, REDUCE], ids=["points", "reduced"])
+def test_axes_grow_at_random_again_and_again(client, tmp_path, monkeypatch, trials, output):
+    for trial in range(trials):
+        chance = random.Random(trial)
+        steps = [{name: entries[:] for name, entries in BASE.items()}]
+        for _ in range(chance.randrange(1, 4)):
+            axes = chance.sample(list(MORE), chance.randrange(1, 4))
+            steps.append(more(steps[-1], {name: {chance.randrange(len(MORE[name]))} for name in axes}))
+        folder = tmp_path / str(trial)
+        folder.mkdir()
+        with monkeypatch.context() as patch:
+            cut_into(patch, chance.randrange(1, 5))
+            check_grown(client, folder, steps, output)
+
+
+def at_each_write(monkeypatch, look, every):
+    """Have `look` called before each `every`-th write to a store, and at the first and last document."""
+    real, number = places.Folder.write, itertools.count()
+
+    def write(place, key, *parts):
+        if next(number) % every == 0 or key == "zarr.json":
+            look()
+        real(place, key, *parts)
+        if key == "zarr.json":
+            look()
+
+    monkeypatch.setattr(places.Folder, "write", write)
+
+
+@pytest.mark.parametrize("name", [*BASE, "all"])
+def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatch, name):
+    """Between any two writes: a dataset of before, and one that is opened then."""
+    path = tmp_path / "s.zarr"
+    cut_into(monkeypatch, 2)
+    larger = more(BASE, CASES["all"] if name == "all" else {name: range(len(MORE[name]))})
+    fl.run_sweep(spec(BASE), path, client)
+    fl.run_sweep(spec(larger), tmp_path / "fresh.zarr", client)
+    final = fl.open_sweep(tmp_path / "fresh.zarr").load()
+    lazy, loaded = fl.open_sweep(path), fl.open_sweep(path).load()
+    seen = []
+
+    def look():
+        now = lazy.copy().load(scheduler="synchronous")
+        assert now.drop_vars("status").identical(loaded.drop_vars("status"))
+        new = fl.open_sweep(path)
+        status = new.status.load(scheduler="synchronous")
+        new = new.load(scheduler="synchronous")
+        assert set(np.unique(status)) <= {"pending", "ok"}
+        if new.sizes == final.sizes:
+            for observable in new.data_vars:
+                ok = (status == "ok").broadcast_like(new[observable])
+                assert new[observable].where(ok).equals(final[observable].where(ok))
+        seen.append(float((status == "ok").mean()))
+
+    with monkeypatch.context() as patch:
+        at_each_write(patch, look, every=19)
+        fl.run_sweep(spec(larger), path, client)
+    look()
+    assert len(seen) > 4 and seen[-1] == 1.0
+    assert lazy.load().identical(loaded)
+    assert fl.open_sweep(path).load().identical(final)
+
+
+def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path):
+    path = tmp_path / "s.zarr"
+    fl.run_sweep(spec(BASE), path, client)
+    before = {key: data for key, data in content(path).items() if "/c." in key and not key.startswith("lam/")}
+    fl.run_sweep(spec(more(BASE, {"lam": [0, 1], "init_scale": [0]})), path, client)
+    after = content(path)
+    coordinates = ("init_scale/",)
+    assert all(after[key] == data for key, data in before.items() if not key.startswith(coordinates))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"axes": {"lam": [-4.0, 4.0, 5.0]}}, "axes.lam: the store has"),
+        ({"axes": {"lam": -4.0}}, "axes.lam: the store has"),
+        ({"axes": {"seed": [1, 3, 5]}}, "axes.seed: the store has"),
+        ({"axes": {"architecture": [[4, 2, 2]]}}, "axes.architecture: the store has"),
+        ({"axes": {"init_scale": [1.5]}}, "axes.init_scale: the store has"),
+        ({"dynamics": {"times": [0.0, 0.9]}}, "dynamics.times: the store has"),
+        ({"dynamics": {"method": ["exact"], "learning_rate": 0.01}}, "dynamics.method: the store has"),
+        ({"dynamics": {"method": "gradient_descent"}}, "dynamics.method: the store has"),
+        ({"dynamics": {"learning_rate": 0.01}}, "dynamics.learning_rate: the store has"),
+        ({"dynamics": {"learning_rate": [0.02]}}, "dynamics.learning_rate: the store has"),
+        ({"task": {"n_samples": 9}}, "task.n_samples: the store has 8, the spec 9"),
+        ({"init": {"kind": "orthogonal"}}, "init.kind: the store has"),
+        ({"output": {"dtype": "float32"}}, 'output.dtype: the store has "float64", the spec "float32"'),
+        ({"output": {"observables": ["loss"]}}, "output.observables: the store has"),
+        ({"output": {"reduce": {}}}, "output.reduce: the store has nothing, the spec"),
+    ],
+)
+def test_what_does_not_extend_is_refused_with_the_difference(client, tmp_path, change, line):
+    """And nothing is written; also where other axes would grow."""
+    path = tmp_path / "s.zarr"
+    fl.run_sweep(spec(BASE), path, client)
+    before = content(path)
+    for larger in (BASE, more(BASE, {"architecture": [0]})):
+        other = spec(larger)
+        for section, entries in change.items():
+            if section == "axes" and "architecture" in entries and larger is not BASE:
+                continue
+            other[section] = other.get(section, {}) | entries
+        if other == spec(larger):
+            continue
+        with pytest.raises(fl.InputError, match="was made from another spec") as caught:
+            fl.run_sweep(other, path, client)
+        assert [found.strip() for found in str(caught.value).splitlines()[1:]][0].startswith(line)
+        assert content(path) == before
+
+
+def test_a_writer_of_before_the_growth_does_not_destroy_what_came_after(tmp_path):
+    """Its run was taken for dead while it computed a block; it finds another store and stops."""
+    source, larger, path = tmp_path / "s.toml", tmp_path / "l.toml", tmp_path / "s.zarr"
+    source.write_text(SMALL)
+    larger.write_text(SMALL.replace("num = 6", "num = 7").replace("[0.0, 0.9, 9.0", "[0.0, 0.9, 2.0, 9.0"))
+    patches = [partial(commands.smaller_blocks, 4)]
+    stopping = partial(commands.stopping_before_compute, 3)
+    with commands.command("run", source, "--store", path, patches=[*patches, stopping]) as sleeper:
+        assert commands.stopped(sleeper)
+        commands.write_lease(path, host="another-host", seen=0.0)
+        assert ended("run", larger, "--store", path).code == 0
+        expected = content(path)
+        sleeper.send(signal.SIGCONT)
+        last = sleeper.end()
+    assert last.code == 1
+    assert "was changed by another run; run the same command again" in last.err
+    assert content(path) == expected
+    assert not (fl.open_sweep(path).status == Status.PENDING).any()
+
+
+def test_two_stores_grown_in_another_order_hold_the_same(client, tmp_path):
+    steps = [more(BASE, {name: [0]}) for name in ("lam", "seed", "time")]
+    last = more(BASE, {"lam": [0, 1], "seed": [0], "time": [0]})
+    grow(client, tmp_path / "one.zarr", [BASE, steps[0], last])
+    grow(client, tmp_path / "two.zarr", [BASE, steps[1], last])
+    grow(client, tmp_path / "three.zarr", [BASE, steps[2], last])
+    one, two, three = (values_of(tmp_path / f"{name}.zarr") for name in ("one", "two", "three"))
+    assert one.identical(two)
+    assert one.identical(three)
