@@ -213,10 +213,15 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Tell what a sweep would take: points, blocks, bytes, files, memory, time. Touches nothing."""
+    from time import time
+
+    from psutil import Process
+
     from fastlin.sweeps.calibration import in_words, projection
     from fastlin.sweeps.spec import Spec
 
-    content = projection(Spec.load(spec), workers)
+    # This command has imported by now what `run` imports, too.
+    content = projection(Spec.load(spec), workers, start_up=time() - Process().create_time())
     _say(content, in_words(content), as_json)
 
 

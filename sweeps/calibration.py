@@ -30,7 +30,7 @@ CLIENT_SECONDS = {Threads: 0.3, Processes: 3.0}
 PROCESS_BYTES = 230_000_000
 
 
-def projection(spec: Spec, workers: int | None) -> dict[str, Any]:
+def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[str, Any]:
     """Return what a sweep takes with so many processes, or threads on all cores: JSON-ready.
 
     Parameters
@@ -38,6 +38,8 @@ def projection(spec: Spec, workers: int | None) -> dict[str, Any]:
     spec : Spec
     workers : int or None
         Processes; more than this machine has cores are taken for as many cores like these.
+    start_up : float
+        Seconds that a command takes before it runs anything.
 
     Returns
     -------
@@ -45,7 +47,6 @@ def projection(spec: Spec, workers: int | None) -> dict[str, Any]:
         ``seconds`` of the whole command, with kernels compiled already, and ``memory_bytes`` of all its
         processes on this machine; ``bytes`` and ``files`` of the store.
     """
-    start_up = time.time() - psutil.Process().create_time()
     base_bytes = psutil.Process().memory_info().rss
     plan, layout = Plan.of(spec), Plan.of(spec).layout
     engine: Engine = Threads() if workers is None else Processes(workers)

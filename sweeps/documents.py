@@ -151,8 +151,11 @@ def read_attributes(place: Place) -> tuple[dict[str, Any], bytes]:
         raise InputError(f"there is no store at {place.text}")
     if attributes is not None:
         raise InputError(f"{place.text} is of format {attributes.get('format')}, this fastlin reads {FORMAT}")
-    if place.read(ROOT_COPY) is not None:
+    copy = place.read(ROOT_COPY)
+    if read_root(copy) is not None:
         raise InputError(f"{place.text}: {ROOT} is damaged; fastlin repair {place.text} mends it")
+    if copy is not None or (content is not None and next(place.entries(SCRATCH), None) is not None):
+        raise InputError(f"{place.text}: both copies of {ROOT} are damaged, and with them what the store is of")
     raise InputError(_other(place.text, content))
 
 

@@ -121,8 +121,7 @@ def _open(place: Place) -> tuple[Store, list[Damage]]:
     root, copy = place.read(ROOT), place.read(ROOT_COPY)
     good = {key: documents.read_root(content) for key, content in ((ROOT, root), (ROOT_COPY, copy))}
     if good[ROOT] is None and good[ROOT_COPY] is None:
-        documents.read_attributes(place)  # it is no store at all, or not this fastlin's
-        raise InputError(f"{place.text}: both copies of {ROOT} are damaged; it cannot be mended")
+        documents.read_attributes(place)  # which says what it is instead
     if good[ROOT] is not None:
         damaged = [] if copy == root else [Damage(ROOT_COPY, _what(copy, f"is not that of {ROOT}"))]
         return Store.open(place), damaged

@@ -1,6 +1,7 @@
 """Faults and how they are brought about: calls of the system that fail or kill, and processes to kill."""
 
 import itertools
+import json
 import multiprocessing
 import os
 import resource
@@ -17,6 +18,8 @@ import psutil
 
 import fastlin as fl
 from fastlin.sweeps import places, running
+from fastlin.sweeps.verifying import verify
+from tests.sweeping import content, marks
 
 COMMAND = [sys.executable, "-m", "fastlin"]
 # Blocks of some 0.1 s, and enough of them that a kill finds most of them undone.
@@ -195,3 +198,25 @@ def spread(total, count, chance):
 def scratch(path):
     """Return the temporary files of a store."""
     return sorted(Path(path, places.SCRATCH).glob("*.partial"))
+
+
+def go_on(path, action, whole, leftover=()):
+    """Check a store after a fault, if there is one, run it to its end by `action`, and compare.
+
+    `leftover` files mean nothing. Marks stay as they are, but where the store grows.
+    """
+    before, spec = marks(path), spec_hash(path)
+    if spec:
+        assert [damage for damage in verify(path) if damage.block is not None] == []
+    action()
+    assert spec != spec_hash(path) or before.items() <= marks(path).items()
+    assert {key: value for key, value in content(path).items() if key not in leftover} == whole
+    assert [damage for damage in verify(path) if damage.key not in leftover] == []
+
+
+def spec_hash(path):
+    """Return by which spec a store is, if there is one."""
+    try:
+        return json.loads(Path(path, "zarr.json").read_bytes())["attributes"]["spec_hash"]
+    except FileNotFoundError:
+        return None

@@ -34,12 +34,31 @@ def content(path):
     }
 
 
+def chunks(path):
+    """Return the chunks of the arrays of a store over points, with their bytes."""
+    axes = {
+        "architecture",
+        "n_i",
+        "n_h",
+        "n_o",
+        "init_scale",
+        "method",
+        "learning_rate",
+        "seed",
+        "lam",
+        "time",
+    }
+    axes |= {"layer", "statistic", "seed_block", "bin_left", "bin_right"}
+    return {
+        name: data
+        for name, data in content(path).items()
+        if "/c." in name and name.partition("/")[0] not in axes
+    }
+
+
 def marks(path):
     """Return the commit marks of a store (chunks of status) and when each was written."""
-    return {
-        file: file.stat().st_mtime_ns
-        for file in Path(path, "status").glob("c.*")
-    }
+    return {file: file.stat().st_mtime_ns for file in Path(path, "status").glob("c.*")}
 
 
 CALLS: list[tuple[int, ...]] = []
