@@ -393,7 +393,10 @@ class _IgnoreInterrupts(WorkerPlugin):
 def _kill_workers(cluster: LocalCluster) -> None:
     for nanny in list(cluster.workers.values()):
         with suppress(psutil.Error):
-            psutil.Process(nanny.pid).kill()
+            worker = psutil.Process(nanny.pid)
+            for process in [*worker.children(recursive=True), worker]:  # it may compute a block apart
+                with suppress(psutil.Error):
+                    process.kill()
 
 
 def _no_address(what: str) -> InputError:

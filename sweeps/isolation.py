@@ -7,6 +7,7 @@ their own, which is started again as often as needed. Bits do not depend on the 
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import pickle
 import selectors
@@ -26,7 +27,9 @@ from fastlin.observables import REGISTRY
 from fastlin.sweeps import block as blocks
 from fastlin.sweeps.block import Block, Result
 
-LEAST_SECONDS = 10.0  # that a part may take: a process must start and load its kernels
+LEAST_SECONDS = 10.0  # that a part may take, if a block may take as long
+START_SECONDS = 60.0  # that a process may take to start and load its kernels
+ORPHAN_SECONDS = 5.0  # after which a process ends by itself, if it is not ended when its time is up
 SLACK = 8.0  # how much longer than its share of a block a part may take
 KEPT_REASONS = 3  # of a block: the first few tell what is wrong
 _LENGTH = struct.Struct("<Q")
@@ -134,14 +137,18 @@ class Apart:
         """
         share = block.seeds.size * block.lams.size / self._points
         allowed = min(self._seconds, max(LEAST_SECONDS, SLACK * share * self._seconds))
-        process = self._running()
+        new, process = self._process is None, self._running()
         assert process.stdin is not None and process.stdout is not None
+        limit = START_SECONDS if new else allowed
         try:
-            _send(process.stdin, block)
+            _send(process.stdin, (allowed, block))
+            if new:
+                _receive_within(process.stdout, START_SECONDS)
+                limit = allowed
             answer = _receive_within(process.stdout, allowed)
         except TimeoutError:
             self.close()
-            raise FailedError(f"took longer than {allowed:g} s") from None
+            raise FailedError(f"took longer than {limit:g} s") from None
         except (EOFError, BrokenPipeError):
             code = self.close()
             raise FailedError(f"its process died ({_manner(code)})") from None
@@ -181,16 +188,32 @@ def serve() -> None:
     """Compute what comes in by standard input, until it ends: the other side of `Apart`."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what somebody prints is no answer
+    new = True
     while True:
         try:
-            block = _receive(incoming)
+            seconds, block = _receive(incoming)
         except EOFError:
             return
+        if new:
+            _load_kernels(block)
+            _send(outgoing, "ready")
+            new = False
+        # Who waits for it may have been killed, and then nobody else ends what hangs.
+        faulthandler.dump_traceback_later(seconds + ORPHAN_SECONDS, exit=True)
         try:
             answer: Any = tuple(blocks.compute(block))
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         _send(outgoing, answer)
+
+
+def _load_kernels(block: Block) -> None:
+    """Compute the start of a network that nobody suspects, so that no time of a block's goes by for it."""
+    one = replace(block, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
+    with suppress(Exception):
+        blocks.compute(one)
 
 
 def _send(pipe: IO[bytes], content: Any) -> None:

@@ -1,12 +1,14 @@
 """Settings of all tests."""
 
+from pathlib import Path
+
 import matplotlib
 import pytest
 from hypothesis import settings
 
 import fastlin as fl
 from fastlin.sweeps.engines import Threads, connect
-from tests import sweeping
+from tests import slurm, sweeping
 
 matplotlib.use("Agg")
 
@@ -28,3 +30,20 @@ def client():
     """A Dask client in threads, for what runs many sweeps."""
     with connect(Threads()) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def daemons(tmp_path_factory):
+    if reason := slurm.missing():
+        pytest.skip(f"no SLURM: {reason}")
+    with slurm.running(tmp_path_factory.mktemp("slurm")) as path:
+        yield path
+
+
+@pytest.fixture
+def conf(daemons, monkeypatch):
+    """The configuration of a SLURM that runs, for this process and those it starts."""
+    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin[hpc]")
+    monkeypatch.setenv("SLURM_CONF", str(daemons))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # jobs find the modules of the tests
+    return daemons

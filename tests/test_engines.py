@@ -392,22 +392,6 @@ def test_what_is_no_scheduler_is_told_in_one_line(cluster, capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.fixture(scope="session")
-def daemons(tmp_path_factory):
-    if reason := slurm.missing():
-        pytest.skip(f"no SLURM: {reason}")
-    with slurm.running(tmp_path_factory.mktemp("slurm")) as path:
-        yield path
-
-
-@pytest.fixture
-def conf(daemons, monkeypatch):
-    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin[hpc]")
-    monkeypatch.setenv("SLURM_CONF", str(daemons))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # jobs find this module, whose functions they call
-    return daemons
-
-
 SMALL = {"interface": "lo", "memory": "500MB"}
 
 

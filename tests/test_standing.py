@@ -122,7 +122,7 @@ def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
 def test_more_workers_take_less_time_and_more_memory():
     """By the model; whether the seconds are right is for the benchmark to say."""
     spec = fl.Spec.from_dict(
-        sweeping.spec(axes={**sweeping.spec()["axes"], "seed": {"start": 0, "num": 10**6}})
+        sweeping.spec(axes={**sweeping.spec()["axes"], "seed": {"start": 0, "num": 10**7}})
     )
     one, many = projection(spec, 1), projection(spec, 64)
     assert many["seconds"] < one["seconds"] / 8

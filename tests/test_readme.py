@@ -1,0 +1,121 @@
+"""The README's commands, run as they are written."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+import fastlin as fl
+from tests import slurm
+from tests.faults import until
+from tests.sweeping import content
+
+README = Path(__file__).parents[1] / "README.md"
+pytestmark = pytest.mark.skipif(
+    not README.exists(), reason="the README is not beside an installed wheel's tests"
+)
+
+
+def section(title):
+    text = README.read_text()
+    start = text.index(f"\n## {title}\n")
+    return text[start : text.index("\n## ", start + 1)]
+
+
+def spec():
+    """Return the spec that the README shows."""
+    return re.search(r"```toml\n(.*?)```", section("A sweep"), re.DOTALL)[1]
+
+
+def command(what):
+    """Return the one command of the table of where a sweep runs whose row begins with these words."""
+    (row,) = [line for line in section("Where it runs").splitlines() if line.startswith(f"| {what}")]
+    return re.search(r"`([^`]*)` \|$", row)[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The store of the README's spec."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "mine.toml").write_text(spec())
+    fl.run_sweep(folder / "mine.toml", folder / "mine.zarr")
+    return content(folder / "mine.zarr")
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    """Return a function that runs a line as a shell does, in a folder with mine.toml."""
+    (tmp_path / "mine.toml").write_text(spec())
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+    def run(line):
+        done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def stored(tmp_path):
+    return content(tmp_path / "mine.zarr")
+
+
+def test_the_spec_and_the_commands_of_a_sweep(shell, tmp_path, whole):
+    block = re.search(r"```console\n(.*?)```", section("A sweep"), re.DOTALL)[1]
+    for line in block.splitlines():
+        shell(line.removeprefix("$ ").partition("#")[0])
+    assert stored(tmp_path) == whole
+    assert (tmp_path / "mine.png").stat().st_size > 1000
+    commented = [line for line in spec().splitlines() if line.startswith("# ")]
+    assert len(commented) >= 4
+    reduced = re.sub(r"^# (?!learning_rate)", "", spec(), flags=re.MULTILINE)
+    assert fl.Spec.from_dict(tomllib.loads(reduced)).reduce.quantiles == (0.1, 0.5, 0.9)
+
+
+def test_a_laptop_and_a_large_node(shell, tmp_path, whole):
+    for line in (command("a laptop"), f"rm -r mine.zarr && {command('one big node')}"):
+        shell(line)
+        assert stored(tmp_path) == whole
+
+
+def test_a_dask_cluster_by_its_file(shell, tmp_path, whole):
+    text = section("Where it runs")
+    scheduler, worker = (re.search(rf"`(dask {name} [^`]*)`", text)[1] for name in ("scheduler", "worker"))
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    with ExitStack() as stack:
+        for line, more in ((scheduler, "--host 127.0.0.1 --no-dashboard"), (worker, "--no-dashboard")):
+            stack.enter_context(_ended([*shlex.split(line), *more.split()], quiet))
+            until(lambda: (tmp_path / "scheduler.json").exists())
+        shell(command("a Dask cluster"))
+    assert stored(tmp_path) == whole
+
+
+@contextmanager
+def _ended(line, options):
+    program = shutil.which(line[0])
+    assert program is not None
+    process = subprocess.Popen([program, *line[1:]], **options)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_slurm(shell, tmp_path, whole, conf):
+    shell(command("SLURM"))
+    assert stored(tmp_path) == whole
+    until(lambda: not slurm.jobs(conf))
+
+
+def test_a_job_array(shell, tmp_path, whole, conf):
+    shell(command("a SLURM job array"))
+    until(lambda: not slurm.jobs(conf), 120)
+    assert stored(tmp_path) == whole
