@@ -137,32 +137,27 @@ class Apart:
         """
         share = block.seeds.size * block.lams.size / self._points
         allowed = min(self._seconds, max(LEAST_SECONDS, SLACK * share * self._seconds))
-        new, process = self._process is None, self._running()
-        assert process.stdin is not None and process.stdout is not None
-        limit = START_SECONDS if new else allowed
-        try:
-            _send(process.stdin, (allowed, block))
-            if new:
-                _receive_within(process.stdout, START_SECONDS)
-                limit = allowed
-            answer = _receive_within(process.stdout, allowed)
-        except TimeoutError:
-            self.close()
-            raise FailedError(f"took longer than {limit:g} s") from None
-        except (EOFError, BrokenPipeError):
-            code = self.close()
-            raise FailedError(f"its process died ({_manner(code)})") from None
+        if self._process is None:
+            self._process = _started()
+            self._ask(_unsuspected(block), START_SECONDS)
+        answer = self._ask(block, allowed)
         if isinstance(answer, str):
             raise FailedError(answer)
         return Result(*answer)
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
-        return self._process
+    def _ask(self, block: Block, seconds: float) -> Any:
+        """Return what the process has to say on a block."""
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        try:
+            _send(process.stdin, (block, seconds))
+            return _receive_within(process.stdout, seconds)
+        except TimeoutError:
+            self.close()
+            raise FailedError(f"took longer than {seconds:g} s") from None
+        except (EOFError, BrokenPipeError):
+            code = self.close()
+            raise FailedError(f"its process died ({_manner(code)})") from None
 
     def close(self) -> int | None:
         """End the process, if there is one; return its exit code."""
@@ -180,6 +175,18 @@ class Apart:
             return process.wait()
 
 
+def _started() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+
+
+def _unsuspected(block: Block) -> Block:
+    """Return a start of a network: what loads kernels, so that no time of a part goes by for that."""
+    return replace(block, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
+
+
 def _manner(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
@@ -188,32 +195,19 @@ def serve() -> None:
     """Compute what comes in by standard input, until it ends: the other side of `Apart`."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what somebody prints is no answer
-    new = True
     while True:
         try:
-            seconds, block = _receive(incoming)
+            block, seconds = _receive(incoming)
         except EOFError:
             return
-        if new:
-            _load_kernels(block)
-            _send(outgoing, "ready")
-            new = False
         # Who waits for it may have been killed, and then nobody else ends what hangs.
         faulthandler.dump_traceback_later(seconds + ORPHAN_SECONDS, exit=True)
         try:
             answer: Any = tuple(blocks.compute(block))
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        faulthandler.cancel_dump_traceback_later()
         _send(outgoing, answer)
-
-
-def _load_kernels(block: Block) -> None:
-    """Compute the start of a network that nobody suspects, so that no time of a block's goes by for it."""
-    one = replace(block, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
-    with suppress(Exception):
-        blocks.compute(one)
 
 
 def _send(pipe: IO[bytes], content: Any) -> None:

@@ -54,7 +54,10 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     """
     opened, dataset = _as_stored(path)
     spec = opened.layout.spec
-    dataset = dataset.drop_vars([PARTIALS], errors="ignore").isel(_in_order(opened.layout))
+    dataset = dataset.drop_vars([PARTIALS], errors="ignore")
+    if len(opened.layout.specs) > 1:
+        # Before there are Dask arrays, of which each axis in another order would multiply the tasks.
+        dataset = dataset.isel(_in_order(opened.layout)).chunk(_steps(opened.layout, dataset))
     dataset = dataset.assign_coords(architecture=("architecture", np.arange(len(spec.architectures))))
 
     def decode(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
@@ -74,7 +77,8 @@ def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
     """Open a store, with axes as they are stored; once more if it grew meanwhile."""
     opened = Store.open(places.of(path))
     try:
-        dataset = xr.open_zarr(opened.place.for_zarr(), consolidated=True, zarr_format=3)
+        grown = {"chunks": None} if len(opened.layout.specs) > 1 else {}
+        dataset = xr.open_zarr(opened.place.for_zarr(), consolidated=True, zarr_format=3, **grown)
         fault = next(
             (
                 f"the axis {name!r} has not the values of its spec"
@@ -97,10 +101,16 @@ def _in_order(layout: Layout) -> dict[str, NDArray[np.intp]]:
     spec, stored = layout.spec, layout.stored
     found = {}
     for field, dimension in AXES.items():
-        if len(layout.specs) > 1 and dimension in layout.axes:
+        if dimension in layout.axes:
             place = {value: index for index, value in enumerate(getattr(stored, field))}
             found[dimension] = np.array([place[value] for value in getattr(spec, field)])
     return found
+
+
+def _steps(layout: Layout, dataset: xr.Dataset) -> dict[str, int]:
+    """Return the sizes of the chunks of a dataset: those of blocks, with all lam and times as at first."""
+    steps = dict(zip(layout.status.dims, layout.status.chunk, strict=True)) | {"lam": -1, "time": -1}
+    return {name: step for name, step in steps.items() if name in dataset.dims}
 
 
 def rebuild(

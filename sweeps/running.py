@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError, StoppedError
+from fastlin.sweeps import block as blocks
 from fastlin.sweeps import growth, lease, places, store, versions
-from fastlin.sweeps.block import compute
 from fastlin.sweeps.choices import Choices, Slice
 from fastlin.sweeps.engines import (
     Engine,
@@ -307,7 +307,7 @@ def _warm(layout: Layout, todo: NDArray[np.int64]) -> None:
         block = layout.block(layout.index(int(number)))
         if block.method not in seen:
             seen.add(block.method)
-            compute(replace(block, seeds=block.seeds[:1], lams=block.lams[:1], times=np.zeros(1)))
+            blocks.compute(replace(block, seeds=block.seeds[:1], lams=block.lams[:1], times=np.zeros(1)))
         if len(seen) == len(layout.spec.methods):
             break
 
@@ -333,12 +333,12 @@ def _compute(
     seconds = choices.timeout or max(LEAST_PATIENCE, PATIENCE * plan.block_seconds)
     order = Order(opened.place, seconds, choices.retry_failed)
     together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), todo.size // FEWEST_TASKS))
-    blocks = (
+    tasks = (
         Task(run_blocks, order, [layout.index(int(number)) for number in todo[first : first + together]])
         for first in range(0, todo.size, together)
     )
     started = perf_counter()
-    for receipt in itertools.chain.from_iterable(_results(client, blocks, opened.place, held)):
+    for receipt in itertools.chain.from_iterable(_results(client, tasks, opened.place, held)):
         done.add(receipt)
         show.advance(receipt.points)
         for point, why in receipt.reasons:

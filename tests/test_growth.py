@@ -14,6 +14,7 @@ from fastlin.kernels import Status
 from fastlin.sweeps import places
 from fastlin.sweeps.layout import Layout
 from fastlin.sweeps.plan import Plan
+from fastlin.sweeps.verifying import verify
 from tests import commands, sweeping
 from tests.campaign import trials
 from tests.commands import SMALL, ended
@@ -105,11 +106,11 @@ def check_grown(client, tmp_path, steps, output=None):
     grow(client, tmp_path / "grown.zarr", steps, output)
     fl.run_sweep(spec(steps[-1], output), tmp_path / "fresh.zarr", client)
     assert values_of(tmp_path / "grown.zarr").identical(values_of(tmp_path / "fresh.zarr"))
-    assert fl.verify(tmp_path / "grown.zarr") == []
+    assert verify(tmp_path / "grown.zarr") == []
 
 
 CASES = {f"{name}-{which}": {name: which} for name in BASE for which in ([0], [-1], range(len(MORE[name])))} | {
-    "all": {name: range(len(MORE[name])) for name in BASE},
+    "all": {name: [0] for name in BASE},
     "points": {name: [0, -1] for name in ("architecture", "init_scale", "seed", "lam")},
 }
 
@@ -209,7 +210,7 @@ def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path):
         ({"dynamics": {"learning_rate": 0.01}}, "dynamics.learning_rate: the store has"),
         ({"dynamics": {"learning_rate": [0.02]}}, "dynamics.learning_rate: the store has"),
         ({"task": {"n_samples": 9}}, "task.n_samples: the store has 8, the spec 9"),
-        ({"init": {"kind": "orthogonal"}}, "init.kind: the store has"),
+        ({"init": {"kind": "aligned"}}, "init.kind: the store has"),
         ({"output": {"dtype": "float32"}}, 'output.dtype: the store has "float64", the spec "float32"'),
         ({"output": {"observables": ["loss"]}}, "output.observables: the store has"),
         ({"output": {"reduce": {}}}, "output.reduce: the store has nothing, the spec"),

@@ -1,0 +1,111 @@
+"""How the cost of a sweep grows with its blocks, and how right its plan is.
+
+``python -m fastlin.bench.scale`` prints both tables; some minutes. The blocks of the first do nothing: all
+that is measured is what it takes to hand them out, write them, and find them again.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from fastlin.sweeps import block as blocks
+from fastlin.sweeps import running
+from fastlin.sweeps.block import Block, Result
+from fastlin.sweeps.standing import standing
+
+COUNTS = (1_000, 10_000, 100_000)
+ROUNDS = 3
+PLANNED = ("rich-lazy", "bottleneck-width", "scale-balance", "gradient-descent-check", "phase-10m")
+
+
+def nothing(block: Block) -> Result:
+    """Return zeros for a block."""
+    grid = (block.seeds.size, block.lams.size)
+    values = {name: np.zeros((*grid, block.times.size)) for name in block.observables}
+    return Result(values, np.ones(grid, dtype=np.uint8))
+
+
+def idle(count: int) -> None:
+    """Run a sweep of `count` blocks that do nothing, and print what each part of it took, as JSON."""
+    blocks.compute = nothing
+    spec = {
+        "axes": {
+            "architecture": [2, 1, 2],
+            "init_scale": {"start": 0.1, "stop": 1.0, "num": count},
+            "seed": {"start": 0, "num": 10},
+            "lam": [0.0, 1.0],
+        },
+        "task": {"n_samples": 5},
+        "dynamics": {"times": [1.0]},
+    }
+    with tempfile.TemporaryDirectory(prefix="fastlin-scale-") as folder:
+        path = Path(folder, "s.zarr")
+        first = running.run_sweep(spec, path)
+        again = running.run_sweep(spec, path)
+        start = perf_counter()
+        standing(path)
+        figures = {
+            "milliseconds per block": 1e3 * first.sweep_seconds / count,
+            "seconds to resume": again.seconds,
+            "seconds of status": perf_counter() - start,
+            "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        }
+    print(json.dumps(figures))
+
+
+def grown() -> list[dict[str, Any]]:
+    """Return what `idle` prints for each number of blocks, in a process of its own."""
+    rows = []
+    for count in COUNTS:
+        code = f"from fastlin.bench.scale import idle; idle({count})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        rows.append({"blocks": count, **json.loads(done.stdout)})
+    return rows
+
+
+def planned() -> list[dict[str, Any]]:
+    """Return what presets take beside what `fastlin plan` says they do: medians over rounds, in turn."""
+    rows = []
+    for preset in PLANNED:
+        for options in ([], ["--workers", "2"]):
+            rounds = [_once(preset, options) for _ in range(ROUNDS)]
+            seconds, plan = (median(part) for part in zip(*rounds, strict=True))
+            label = " ".join([preset, *options])
+            rows.append(
+                {"sweep": label, "planned s": plan, "took s": seconds, "planned / took": plan / seconds}
+            )
+    return rows
+
+
+def _once(preset: str, options: list[str]) -> tuple[float, float]:
+    """Return the seconds of a run, and those that were planned just before it."""
+    command = [sys.executable, "-m", "fastlin"]
+    plan = subprocess.run(
+        [*command, "plan", preset, "--json", *options], capture_output=True, text=True, check=True
+    )
+    with tempfile.TemporaryDirectory(prefix="fastlin-scale-") as folder:
+        start = perf_counter()
+        store = ["--store", str(Path(folder, "s.zarr"))]
+        subprocess.run([*command, "run", preset, *store, *options], capture_output=True, check=True)
+        return perf_counter() - start, json.loads(plan.stdout)["seconds"]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as a table in Markdown."""
+    lines = [list(rows[0]), ["-"] * len(rows[0])]
+    lines += [[f"{x:.3g}" if isinstance(x, float) else f"{x}" for x in row.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    print(table(grown()), table(planned()), sep="\n\n")
