@@ -296,7 +296,7 @@ def plot(
     path: StoreArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store."),
+        typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store, or here if that is S3."),
     ] = None,
     observable: Annotated[
         str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")
@@ -307,7 +307,8 @@ def plot(
 ) -> None:
     """Draw the phase diagram of a store."""
     name = Path(path).stem + (f"-{observable}" if observable else "")
-    target = out or Path(path).absolute().with_name(f"{name}.png")
+    beside = Path.cwd() if "://" in path else Path(path).absolute().parent
+    target = out or beside / f"{name}.png"
     _check_picture(target)
     _draw(path, target, observable, x, y)
     _say({"store": path, "picture": str(target)}, f"picture: {target}", as_json)

@@ -155,7 +155,9 @@ def read_attributes(place: Place) -> tuple[dict[str, Any], bytes]:
     if read_root(copy) is not None:
         raise InputError(f"{place.text}: {ROOT} is damaged; fastlin repair {place.text} mends it")
     if copy is not None or (content is not None and next(place.entries(SCRATCH), None) is not None):
-        raise InputError(f"{place.text}: both copies of {ROOT} are damaged, and with them what the store is of")
+        raise InputError(
+            f"{place.text}: both copies of {ROOT} are damaged, and with them what the store is of"
+        )
     raise InputError(_other(place.text, content))
 
 

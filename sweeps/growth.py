@@ -64,7 +64,9 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
 
 def _extends(name: str, old: Spec, new: Spec) -> bool:
     """Tell whether an axis holds all its old values; a single value that is no axis stays as it is."""
-    if (old.method_axis, old.learning_rate_axis) != (new.method_axis, new.learning_rate_axis):
+    if name == "methods" and old.method_axis != new.method_axis:
+        return False
+    if name == "learning_rates" and old.learning_rate_axis != new.learning_rate_axis:
         return False
     single = (name == "methods" and not old.method_axis) or (
         name == "learning_rates" and not old.learning_rate_axis and old.learning_rates.size > 0

@@ -139,7 +139,7 @@ class Apart:
         allowed = min(self._seconds, max(LEAST_SECONDS, SLACK * share * self._seconds))
         if self._process is None:
             self._process = _started()
-            self._ask(_unsuspected(block), START_SECONDS)
+            self._ask(unsuspected(block), START_SECONDS)
         answer = self._ask(block, allowed)
         if isinstance(answer, str):
             raise FailedError(answer)
@@ -177,12 +177,10 @@ class Apart:
 
 def _started() -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
-def _unsuspected(block: Block) -> Block:
+def unsuspected(block: Block) -> Block:
     """Return a start of a network: what loads kernels, so that no time of a part goes by for that."""
     return replace(block, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
 

@@ -168,9 +168,9 @@ class Folder(Place):
         return Path(self.root)
 
     def exists(self) -> bool:
-        """Tell whether there is anything at this path, be it a broken link; folders without files do not count.
+        """Tell whether there is anything at this path, be it a broken link.
 
-        They are what a run leaves that dies before its first file.
+        Folders without files do not count: a run leaves them that dies before its first file.
         """
         if os.path.isdir(self.root):
             return next(self.entries(""), None) is not None

@@ -60,17 +60,18 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         dataset = dataset.isel(_in_order(opened.layout)).chunk(_steps(opened.layout, dataset))
     dataset = dataset.assign_coords(architecture=("architecture", np.arange(len(spec.architectures))))
 
-    def decode(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
-        return np.asarray(_NAMES[codes])
-
     status = xr.apply_ufunc(
-        decode, dataset.status, dask="parallelized", output_dtypes=[_NAMES.dtype], keep_attrs=True
+        _named, dataset.status, dask="parallelized", output_dtypes=[_NAMES.dtype], keep_attrs=True
     )
     status.attrs = {"long_name": "what became of each point"}  # the store's own describe its integers
     sizes = {name: dataset[name].load() for name in SIZES}
     decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(sizes | {"status": status})
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
     return decoded
+
+
+def _named(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
+    return np.asarray(_NAMES[codes])
 
 
 def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:

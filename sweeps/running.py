@@ -7,7 +7,7 @@ import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -35,6 +35,7 @@ from fastlin.sweeps.engines import (
     on_same_build,
 )
 from fastlin.sweeps.folding import finish
+from fastlin.sweeps.isolation import unsuspected
 from fastlin.sweeps.layout import Layout
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.plan import Plan
@@ -307,7 +308,8 @@ def _warm(layout: Layout, todo: NDArray[np.int64]) -> None:
         block = layout.block(layout.index(int(number)))
         if block.method not in seen:
             seen.add(block.method)
-            blocks.compute(replace(block, seeds=block.seeds[:1], lams=block.lams[:1], times=np.zeros(1)))
+            with suppress(Exception):  # workers find out which points it is that fail
+                blocks.compute(unsuspected(block))
         if len(seen) == len(layout.spec.methods):
             break
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from distributed import Client
 
-from fastlin.errors import InputError
 from fastlin.kernels import Status
 from fastlin.sweeps import chunks, documents, lease, places, store, versions
 from fastlin.sweeps.choices import Choices

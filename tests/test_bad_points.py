@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps import block, running
+from fastlin.sweeps import block
 from tests import faults
 from tests.campaign import trials
 from tests.faults import until
@@ -70,7 +70,7 @@ def wild(tmp_path_factory):
 
 
 def bad_points(path):
-    """Return the points that diverged or failed, as `fastlin status` lists them, by (n_i, scale, seed, lam)."""
+    """Return the points that diverged or failed, as `fastlin status` lists them: (n_i, scale, seed, lam)."""
     with faults.started("status", path, "--json") as process:
         listed = json.loads(process.communicate(timeout=60)[0])["bad"]
     assert process.returncode == (1 if listed else 0)
@@ -107,7 +107,7 @@ def spoiling(folder, points):
 
 
 KINDS = {
-    "quick": {"kill": (3, 1), "sleep": (1, 1), "spin": (1, 1), "raise": (73, 0)},
+    "quick": {"kill": (2, 1), "spin": (1, 1), "raise": (75, 0)},
     "full": {"kill": (10, 3), "sleep": (3, 2), "spin": (3, 2), "raise": (62, 0)},
 }
 
@@ -122,8 +122,8 @@ def test_one_point_in_a_hundred_is_bad_and_the_others_finish(wild, tmp_path, tri
         path, folder = tmp_path / f"{number}.zarr", tmp_path / f"site-{number}"
         folder.mkdir()
         command = ["run", source, "--store", path, "--workers", 2, "--json"]
-        with faults.started(*command, "--timeout", 3, **spoiling(folder, points)) as process:
-            output, errors = process.communicate(timeout=300)
+        with faults.started(*command, "--timeout", 2, **spoiling(folder, points)) as process:
+            output, errors = process.communicate(timeout=200)
         assert process.returncode == 1, errors
         report = json.loads(output)
         assert (report["diverged"], report["failed"], report["pending"]) == (22, 78, 0), errors
@@ -139,7 +139,10 @@ def check_others(path, whole, points):
     """Check that all but the spoiled points have the bits of an undisturbed store, and those have none."""
     here, there = (fl.open_sweep(store).load() for store in (path, whole))
     good = np.full(here.status.shape, True)
-    axes = [[shape.n_i for shape in SPEC.architectures], *map(np.ndarray.tolist, (SPEC.init_scales, SPEC.seeds))]
+    axes = [
+        [shape.n_i for shape in SPEC.architectures],
+        *map(np.ndarray.tolist, (SPEC.init_scales, SPEC.seeds)),
+    ]
     for *others, lam in points:
         place = [axis.index(value) for axis, value in zip(axes, others, strict=True)]
         good[(*place, SPEC.lams.tolist().index(lam))] = False
@@ -168,13 +171,13 @@ def test_points_that_raise_in_threads(wild, tmp_path, monkeypatch):
     assert content(path) == content(whole)
 
 
-@pytest.mark.parametrize("kind", ["sleep", "spin"])
+@pytest.mark.parametrize("kind", ["sleep", pytest.param("spin", marks=pytest.mark.campaign)])
 def test_sigterm_while_a_block_hangs_leaves_no_process(wild, tmp_path, kind):
     """Also not the one in which the block is computed apart."""
     path, folder = tmp_path / "s.zarr", tmp_path / "site"
     folder.mkdir()
     spoiled = spoiling(folder, {(4, 0.5, 3, 0.0): kind})
-    command = ["run", wild[0], "--store", path, "--workers", 2, "--timeout", 3]
+    command = ["run", wild[0], "--store", path, "--workers", 2, "--timeout", 2]
     with faults.started(*command, **spoiled) as process:
         apart = until(lambda: computing_apart(process))
         family = faults.family(process)
@@ -185,6 +188,7 @@ def test_sigterm_while_a_block_hangs_leaves_no_process(wild, tmp_path, kind):
     until(lambda: not faults.alive(family), 5)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("victim", ["coordinator", "worker"])
 def test_a_process_that_hangs_ends_though_its_parent_was_killed(wild, tmp_path, victim):
     path, folder = tmp_path / "s.zarr", tmp_path / "site"
@@ -209,7 +213,9 @@ def computing_apart(process):
 
 
 def test_a_bad_point_is_not_in_the_statistics(tmp_path, monkeypatch):
-    reduced = SPEC.to_dict() | {"output": {"observables": ["loss"], "reduce": {"statistics": ["mean", "max"]}}}
+    reduced = SPEC.to_dict() | {
+        "output": {"observables": ["loss"], "reduce": {"statistics": ["mean", "max"]}}
+    }
     compute, scale = block.compute, float(SPEC.init_scales[2])
 
     def spoiled(part):
@@ -220,15 +226,16 @@ def test_a_bad_point_is_not_in_the_statistics(tmp_path, monkeypatch):
     path, whole = tmp_path / "s.zarr", tmp_path / "whole.zarr"
     fl.run_sweep(reduced, whole)
     monkeypatch.setattr(block, "compute", spoiled)
-    monkeypatch.setattr(running, "compute", spoiled)
     report = fl.run_sweep(reduced, path)
     assert (report.points, report.failed) == (10_000, 2)  # one of each architecture
     here, there = (fl.open_sweep(store).load() for store in (path, whole))
-    missed = there["count"] - here["count"]
+    missed = (there["count"] - here["count"]).drop_vars("status", errors="ignore")
     assert float(missed.sum()) == 2
     assert (missed.sel(init_scale=scale, lam=0.0) == 1).all()
-    same = here.loss.where(missed == 0).drop_vars("status")
-    assert same.equals(there.loss.where(missed == 0).drop_vars("status"))
+    mine, theirs = (
+        dataset.loss.drop_vars("status", errors="ignore").where(missed == 0) for dataset in (here, there)
+    )
+    assert mine.equals(theirs)
     points = fl.run_sweep(SPEC, tmp_path / "points.zarr")
     assert points.failed == 2
     seeds = fl.open_sweep(tmp_path / "points.zarr").loss.sel(init_scale=scale, lam=0.0).load()

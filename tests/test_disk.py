@@ -1,4 +1,4 @@
-"""Calls of the system that fail, as on a full, broken or forbidden disk: a clear error, and nothing is lost."""
+"""Calls of the system that fail, as on a full or broken disk: a clear error, and nothing is lost."""
 
 import errno
 import itertools
@@ -10,7 +10,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import fastlin as fl
-from tests import faults, sweeping
+from tests import faults
 from tests.campaign import trials
 from tests.sweeping import content, marks
 from tests.test_kills import REDUCED, tiny
@@ -139,7 +139,7 @@ times = [0.0, 1.0]
 """
 
 
-@pytest.mark.parametrize("options", [[], ["--workers", "1"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["--workers", "1"], marks=pytest.mark.campaign)])
 def test_the_command_says_it_in_a_line_and_goes_on_later(tmp_path, options):
     """The system allows no files beyond 100 kB: a failure of real writes in real processes."""
     source, path, whole = tmp_path / "big.toml", tmp_path / "s.zarr", tmp_path / "whole.zarr"

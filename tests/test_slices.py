@@ -40,7 +40,9 @@ def known(tmp_path_factory):
 
 
 def slices(source, path, count):
-    return [["run", source, "--store", path, "--slice", f"{i}/{count}", "--json"] for i in range(1, count + 1)]
+    return [
+        ["run", source, "--store", path, "--slice", f"{i}/{count}", "--json"] for i in range(1, count + 1)
+    ]
 
 
 def run_slices(source, path, count, *patches):
@@ -82,12 +84,12 @@ def test_more_slices_than_blocks(known, tmp_path):
     path = tmp_path / "s.zarr"
     run = slices(source(SMALL), path, 100)
     assert ended(*run[99], patches=[commands.smaller_blocks]).report["computed_blocks"] == 0
-    for arguments in run[:BLOCKS]:
-        assert ended(*arguments).report["computed_blocks"] == 1
+    assert ended(*run[BLOCKS - 1]).report["computed_blocks"] == 1
+    assert ended("run", source(SMALL), "--store", path, "--json").report["computed_blocks"] == BLOCKS - 1
     assert content(path) == contents(SMALL)
 
 
-@trials(2, 20)
+@trials(1, 20)
 def test_a_killed_slice_is_run_again(known, tmp_path, trials):
     source, contents = known
     expected = contents(SMALL)
@@ -146,7 +148,7 @@ def test_slices_of_different_specs_at_the_same_moment(known, tmp_path):
     source, contents = known
     other = SMALL.replace("stop = 4.0", "stop = 5.0")
     expected = [contents(SMALL), contents(other)]
-    for trial in range(4):
+    for trial in range(2):
         path = tmp_path / f"{trial}.zarr"
         both = [slices(source(text), path, 2)[number] for number, text in enumerate((SMALL, other))]
         with commands.commands(*both, patches=[commands.smaller_blocks]) as started:
@@ -157,7 +159,7 @@ def test_slices_of_different_specs_at_the_same_moment(known, tmp_path):
         assert content(path) == expected[winner]
 
 
-@trials(2, 15)
+@trials(1, 15)
 @pytest.mark.parametrize("larger", [LARGER, LATER], ids=["points", "times"])
 @pytest.mark.parametrize("more", ["", REDUCED], ids=["points", "reduced"])
 def test_slices_of_one_larger_spec_let_a_store_grow_together(known, tmp_path, trials, larger, more):
@@ -165,7 +167,9 @@ def test_slices_of_one_larger_spec_let_a_store_grow_together(known, tmp_path, tr
     expected = contents(SMALL + more, larger + more)
     for trial in range(trials):
         path = tmp_path / f"{trial}.zarr"
-        assert ended("run", source(SMALL + more), "--store", path, patches=[commands.smaller_blocks]).code == 0
+        assert (
+            ended("run", source(SMALL + more), "--store", path, patches=[commands.smaller_blocks]).code == 0
+        )
         reports = run_slices(source(larger + more), path, 3)
         assert sum(report["pending"] == 0 for report in reports) >= 1
         assert content(path) == expected
@@ -189,7 +193,9 @@ def test_a_slice_that_grows_the_store_late_does_not_undo_what_others_have_done(k
     assert content(path) == contents(SMALL, LATER)
 
 
-@pytest.mark.parametrize("part", ["0/3", "4/3", "x", "1/0", "1/2/3", "-1/2", "1/", "/", "", "1.0/2", "²/3", "1/9999999"])
+@pytest.mark.parametrize(
+    "part", ["0/3", "4/3", "x", "1/0", "1/2/3", "-1/2", "1/", "/", "", "1.0/2", "²/3", "1/9999999"]
+)
 def test_what_is_no_slice_is_told_in_one_line(known, tmp_path, part):
     source, _ = known
     path = tmp_path / "s.zarr"

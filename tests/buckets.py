@@ -1,0 +1,111 @@
+"""A real S3 server in a process of its own, on loopback."""
+
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import obstore
+from obstore.store import S3Store
+
+from tests.faults import until
+
+BUCKET, REGION = "sweeps", "us-east-1"
+KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+class Server:
+    """One server; it can be ended and started again, empty."""
+
+    def __init__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._process = None
+
+    @property
+    def environment(self):
+        """What commands need to find it."""
+        region = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), REGION)
+        return {**KEYS, **region, "AWS_ENDPOINT_URL": self.address, "AWS_ALLOW_HTTP": "true"}
+
+    def start(self):
+        """Start it, with one bucket, and wait until it answers."""
+        program = [
+            str(Path(sys.executable).with_name("moto_server")),
+            "-H",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+        ]
+        nowhere = subprocess.DEVNULL
+        self._process = subprocess.Popen(program, stdout=nowhere, stderr=nowhere)
+        until(self._answers, 30)
+        urlopen(Request(f"{self.address}/{BUCKET}", method="PUT")).close()
+
+    def _answers(self):
+        try:
+            urlopen(self.address).close()
+        except HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def end(self):
+        """End it at once; its objects are gone."""
+        self._process.kill()
+        self._process.wait()
+
+    @contextmanager
+    def stopped(self):
+        """Let it answer nothing while the context lasts."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def check_keys(self):
+        """Let it refuse keys that it does not know, which are all."""
+        text = {"Content-Type": "text/plain"}
+        urlopen(Request(f"{self.address}/moto-api/reset-auth", b"0", text, method="POST")).close()
+
+    def objects(self, prefix):
+        """Return S3 below a prefix."""
+        return S3Store(
+            BUCKET,
+            prefix=prefix,
+            endpoint=self.address,
+            region=REGION,
+            access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+            secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+            client_options={"allow_http": True},
+        )
+
+    def content(self, prefix):
+        """Return every object below a prefix with its bytes."""
+        store = self.objects(prefix)
+        keys = [entry["path"] for page in obstore.list(store) for entry in page]
+        return {key: bytes(obstore.get(store, key).bytes()) for key in keys}
+
+    def marks(self, prefix):
+        """Return the keys of the commit marks of a store."""
+        listed = obstore.list(self.objects(prefix), "status")
+        return {entry["path"] for page in listed for entry in page if entry["path"].startswith("status/c")}
+
+
+@contextmanager
+def serving():
+    """Run a server."""
+    server = Server()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.end()

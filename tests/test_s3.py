@@ -1,0 +1,364 @@
+"""Stores in a bucket: what holds for a folder holds there, against a real server on loopback."""
+
+import os
+import pickle
+import random
+import shutil
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin.sweeps import documents, lease, places
+from fastlin.sweeps.standing import standing
+from fastlin.sweeps.verifying import repair, verify
+from tests import commands, sweeping
+from tests.campaign import trials
+from tests.commands import BLOCKS, SMALL, ended
+from tests.faults import started, until
+from tests.sweeping import content
+
+pytest.importorskip("obstore", reason="no obstore: it is in fastlin[s3]")
+if shutil.which("moto_server") is None:
+    pytest.importorskip("moto.server", reason="no moto_server to talk to")
+
+import obstore
+
+from tests import buckets
+
+LARGER = SMALL.replace("num = 6", "num = 9").replace("[0.5, 1.0]", "[0.5, 0.7, 1.0]")
+LATER = SMALL.replace("[0.0, 0.9, 9.0, inf]", "[0.0, 0.9, 2.0, 9.0, inf]")
+REDUCED = '\n[output.reduce]\nstatistics = ["mean", "max"]\n'
+# Of these the bytes depend on when, by whom, and not on the spec.
+PASSING = {lease.KEY, f"{places.SCRATCH}/lock"}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with buckets.serving() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+    places._connected.cache_clear()
+
+
+@pytest.fixture
+def source(tmp_path):
+    def file(text=SMALL):
+        path = tmp_path / "spec.toml"
+        path.write_text(text)
+        return path
+
+    return file
+
+
+@pytest.fixture
+def prefix(request):
+    return f"{abs(hash(request.node.name))}/s.zarr"
+
+
+def address(prefix):
+    return f"s3://{buckets.BUCKET}/{prefix}"
+
+
+def run(server, source, prefix, *options, patches=(commands.smaller_blocks,)):
+    arguments = ["run", source, "--store", address(prefix), "--json", *options]
+    return ended(*arguments, patches=patches, environment=server.environment)
+
+
+def in_folder(tmp_path, *sources):
+    """Return the files of a store in a folder of some specs, one after the other."""
+    path = tmp_path / "folder.zarr"
+    for source in sources:
+        assert ended("run", source, "--store", path, patches=[commands.smaller_blocks]).code == 0
+    return {key: data for key, data in content(path).items() if key not in PASSING}
+
+
+def objects(server, prefix):
+    return {key: data for key, data in server.content(prefix).items() if key not in PASSING}
+
+
+@pytest.mark.parametrize("text", [SMALL, SMALL + REDUCED], ids=["points", "reduced"])
+def test_objects_are_the_files_of_a_folder(server, source, prefix, tmp_path, text):
+    done = run(server, source(text), prefix)
+    assert done.code == 0, done.err
+    assert objects(server, prefix) == in_folder(tmp_path, source(text))
+    again = run(server, source(text), prefix)
+    assert again.report["computed_blocks"] == 0
+
+
+@pytest.mark.parametrize("name", ["plain", "a/b/c", "with space", "x#1?y%20", "é", "trailing/"])
+def test_names_are_taken_as_they_are(server, name):
+    place = places.of(f"s3://{buckets.BUCKET}/names/{name}")
+    assert not place.exists()
+    place.write("k/c.0", np.arange(3), b"end")
+    assert place.read("k/c.0") == np.arange(3).tobytes() + b"end"
+    assert [entry.key for entry in place.entries("")] == ["k/c.0"]
+    assert server.content(f"names/{name.strip('/')}")
+    place.delete("k/c.0")
+    place.delete("k/c.0")
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["s3://", "s3://sweeps", "s3://sweeps/", "s3:///x", "s3://a b/x", "s3://A/x"]
+)
+@pytest.mark.parametrize("more", ["", "//y", "/../y", "/./y"])
+def test_addresses_that_are_none_are_named(path, more):
+    with pytest.raises(fl.InputError, match="needed is the path of a folder, or s3://bucket/path"):
+        places.of(path + more)
+
+
+def test_swaps_are_conditional(server, prefix):
+    place = places.of(address(prefix))
+    assert not place.swap("k", b"other", b"new")
+    assert place.swap("k", None, b"one")
+    assert not place.swap("k", None, b"two")
+    assert place.swap("k", b"one", b"two")
+    assert place.read("k") == b"two"
+    assert not place.swap("k", b"one", b"three")
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_a_swap_loses_against_one_that_came_between(server, prefix, monkeypatch, old):
+    place = places.of(address(prefix))
+    if old is not None:
+        place.write("k", old)
+    real = places.Bucket._get
+
+    def get(bucket, key):
+        found = real(bucket, key)
+        bucket.write(key, b"theirs")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(places.Bucket, "_get", get)
+        assert not place.swap("k", old, b"mine")
+    assert place.read("k") == b"theirs"
+
+
+@trials(1, 15)
+def test_a_killed_run_is_gone_on_with(server, source, prefix, tmp_path, trials):
+    expected = in_folder(tmp_path, source())
+    chance = random.Random(5)
+    for trial in range(trials):
+        here, wanted = f"{prefix}/{trial}", chance.randrange(1, BLOCKS - 2)
+        arguments = ["run", source(), "--store", address(here)]
+        patches = [commands.smaller_blocks, commands.slower]
+        with commands.command(*arguments, patches=patches, environment=server.environment) as killed:
+            until(lambda here=here, wanted=wanted: len(server.marks(here)) >= wanted)
+            killed.kill()
+        left = len(server.marks(here))
+        last = run(server, source(), here)
+        assert (last.code, last.report["computed_blocks"]) == (0, BLOCKS - left)
+        assert objects(server, here) == expected
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [(SMALL, LARGER), (SMALL, LATER), (SMALL + REDUCED, LARGER + REDUCED)],
+    ids=["points", "times", "reduced"],
+)
+def test_a_store_grows(server, source, prefix, tmp_path, texts):
+    smaller, larger = (source(text).rename(tmp_path / f"{number}.toml") for number, text in enumerate(texts))
+    assert run(server, smaller, prefix).code == 0
+    before = fl.open_sweep(address(prefix))
+    loaded = before.load().copy(deep=True)
+    lazy = fl.open_sweep(address(prefix))
+    grown = run(server, larger, prefix).report
+    assert grown["pending"] == 0
+    assert objects(server, prefix) == in_folder(tmp_path, smaller, larger)
+    for name in loaded.data_vars:
+        assert lazy[name].sizes == loaded[name].sizes
+        assert np.array_equal(lazy[name].values, loaded[name].values, equal_nan=True) or "reduce" in str(
+            texts
+        )
+    fresh = tmp_path / "fresh.zarr"
+    fl.run_sweep(larger, fresh)
+    points, expected = fl.open_sweep(address(prefix)).load(), fl.open_sweep(fresh).load()
+    for name in expected.data_vars:
+        assert (
+            points[name]
+            .drop_vars("status", errors="ignore")
+            .identical(expected[name].drop_vars("status", errors="ignore"))
+        )
+
+
+def test_another_spec_is_refused(server, source, prefix, tmp_path):
+    assert run(server, source(), prefix).code == 0
+    before = server.content(prefix)
+    done = run(server, source(SMALL.replace("n_samples = 8", "n_samples = 9")), prefix)
+    assert done.code == 2
+    assert done.line.startswith(f"the store {address(prefix)} was made from another spec")
+    assert "task.n_samples: the store has 8, the spec 9" in done.err
+    assert server.content(prefix) == before
+
+
+@trials(3, 60)
+def test_every_flipped_bit_is_found_and_mended(server, source, prefix, tmp_path, trials):
+    assert run(server, source(SMALL + REDUCED), prefix).code == 0
+    whole = objects(server, prefix)
+    store, chance = server.objects(prefix), random.Random(6)
+    path = address(prefix)
+    assert verify(path) == []
+    for key in chance.sample(sorted(whole), min(trials, len(whole))):
+        data = bytearray(whole[key])
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        obstore.put(store, key, bytes(data))
+        assert [entry.key for entry in verify(path)] == [key]
+        damaged, report = repair(path)
+        assert [entry.key for entry in damaged] == [key]
+        assert report.pending == 0
+        assert objects(server, prefix) == whole, key
+
+
+def test_what_is_missing_is_found_and_mended_by_the_command_line(server, source, prefix, tmp_path):
+    assert run(server, source(), prefix).code == 0
+    whole = objects(server, prefix)
+    for key in ("loss/c.0.0.1.0.0", "seed/zarr.json", documents.ROOT):
+        obstore.delete(server.objects(prefix), key)
+    found = ended("verify", address(prefix), environment=server.environment)
+    assert found.code == 1
+    assert "3 damaged; fastlin repair" in found.out
+    mended = ended("repair", address(prefix), "--json", environment=server.environment)
+    assert (mended.code, mended.report["computed_blocks"]) == (0, 1), mended.err
+    assert objects(server, prefix) == whole
+    assert ended("verify", address(prefix), environment=server.environment).code == 0
+
+
+def test_status_reading_and_plot(server, source, prefix, tmp_path):
+    assert run(server, source(), prefix).code == 0
+    path = address(prefix)
+    told = standing(path)
+    assert (told["points"], told["ok"], told["complete_blocks"], told["holders"]) == (120, 120, BLOCKS, [])
+    dataset = fl.open_sweep(path)
+    fl.run_sweep(source(), tmp_path / "f.zarr")
+    expected = fl.open_sweep(tmp_path / "f.zarr").load()
+    assert pickle.loads(pickle.dumps(dataset)).load().identical(expected)
+    net = fl.rebuild(dataset, architecture=1, seed=2, lam=2.0, init_scale=0.5)[1]
+    assert net.w1.shape == (4, 3)
+    picture = tmp_path / "p.png"
+    assert ended("plot", path, "--out", picture, environment=server.environment).code == 0
+    assert picture.stat().st_size > 1000
+    said = ended("status", path, environment=server.environment).out
+    assert said.startswith(f"{path}: small, 120 of 120 points done")
+
+
+def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, prefix, tmp_path):
+    assert run(server, source(), prefix).code == 0
+    here = partial(os.chdir, tmp_path)
+    done = ended("plot", address(prefix), patches=[here], environment=server.environment)
+    assert done.out == f"picture: {tmp_path / 's.png'}\n"
+    assert (tmp_path / "s.png").stat().st_size > 1000
+
+
+@trials(2, 40)
+def test_of_two_at_the_same_moment_one_is_refused_or_does_the_same(server, source, prefix, tmp_path, trials):
+    expected = in_folder(tmp_path, source())
+    for trial in range(trials):
+        here = f"{prefix}/{trial}"
+        both = [["run", source(), "--store", address(here), "--json"]] * 2
+        patches = [commands.smaller_blocks, commands.slower]
+        with commands.commands(*both, patches=patches, environment=server.environment) as two:
+            ends = [command.end() for command in two]
+        assert min(end.code for end in ends) == 0, [end.err for end in ends]
+        for other, end in zip(reversed(two), ends, strict=True):
+            if end.code:
+                assert end.code == 1
+                assert f"{address(here)} is being written by process {other.pid} on" in end.line
+        assert objects(server, here) == expected
+
+
+@trials(1, 15)
+def test_slices_make_and_fill_one_store(server, source, prefix, tmp_path, trials):
+    expected = in_folder(tmp_path, source())
+    for trial in range(trials):
+        here = f"{prefix}/{trial}"
+        three = [
+            ["run", source(), "--store", address(here), "--json", "--slice", f"{i}/3"] for i in (1, 2, 3)
+        ]
+        patches = [commands.smaller_blocks]
+        with commands.commands(*three, patches=patches, environment=server.environment) as jobs:
+            ends = [command.end() for command in jobs]
+        assert [end.code for end in ends] == [0, 0, 0], [end.err for end in ends]
+        assert [end.report["computed_blocks"] for end in ends] == [4, 4, 4]
+        assert objects(server, here) == expected
+
+
+def test_worker_processes(server, source, prefix, tmp_path):
+    arguments = ["run", source(), "--store", address(prefix), "--json", "--workers", "2"]
+    with started(*arguments, **server.environment) as process:
+        out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    fl.run_sweep(source(), tmp_path / "f.zarr")
+    here = {key: data for key, data in content(tmp_path / "f.zarr").items() if key not in PASSING}
+    assert objects(server, prefix) == here
+
+
+def check_one_line(done, code, *texts):
+    assert done.code == code, done.err
+    for text in texts:
+        assert text in done.line
+    assert "Traceback" not in done.err and "internal error" not in done.err
+
+
+def test_no_such_bucket(server, source):
+    path = "s3://nowhere-at-all/s.zarr"
+    for arguments in (["run", source(), "--store", path], ["status", path], ["verify", path], ["plot", path]):
+        done = ended(*arguments, environment=server.environment)
+        check_one_line(done, 1, path, "The specified bucket does not exist")
+
+
+def test_no_such_store(server):
+    path = address("nothing/here.zarr")
+    for name in ("status", "verify", "repair", "plot"):
+        done = ended(name, path, environment=server.environment)
+        check_one_line(done, 2, f"there is no store at {path}")
+
+
+def test_keys_that_are_refused(source):
+    with buckets.serving() as strict:
+        strict.check_keys()
+        done = run(strict, source(), "s.zarr")
+        check_one_line(done, 1, address("s.zarr"), "Access Key Id you provided does not exist")
+
+
+def test_a_server_that_is_not_there(source):
+    absent = buckets.Server()
+    done = run(absent, source(), "s.zarr")
+    check_one_line(done, 1, address("s.zarr"), f"error sending request at {absent.address}")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], pytest.param(["--workers", "1"], marks=pytest.mark.campaign)],
+    ids=["threads", "processes"],
+)
+def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
+    with buckets.serving() as lost:
+        arguments = ["run", source(), "--store", address("s.zarr"), *options]
+        patches = [commands.smaller_blocks, commands.slower]
+        with commands.command(*arguments, patches=patches, environment=lost.environment) as writer:
+            until(lambda: lost.marks("s.zarr"))
+            lost.end()
+            begun = time.monotonic()
+            done = writer.end()
+        assert time.monotonic() - begun < 40
+        check_one_line(
+            done, 1, f"writing to {address('s.zarr')} failed", "run the same command again to go on"
+        )
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(server, source, prefix, tmp_path):
+    """It answers nothing for a second, and nobody notices."""
+    expected = in_folder(tmp_path, source())
+    arguments = ["run", source(), "--store", address(prefix)]
+    patches = [commands.smaller_blocks, commands.slower]
+    with commands.command(*arguments, patches=patches, environment=server.environment) as writer:
+        until(lambda: server.marks(prefix))
+        with server.stopped():
+            time.sleep(1.0)
+        assert writer.end().code == 0
+    assert objects(server, prefix) == expected
