@@ -296,7 +296,9 @@ def plot(
     path: StoreArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store, or here if that is S3."),
+        typer.Option(
+            "--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store, or in this folder."
+        ),
     ] = None,
     observable: Annotated[
         str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")

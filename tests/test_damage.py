@@ -37,7 +37,7 @@ def store(request, tmp_path_factory):
     """A store of several blocks along the seeds, in one process and thread."""
     path = tmp_path_factory.mktemp("damage") / "s.zarr"
     with pytest.MonkeyPatch.context() as patch, faults.in_turn():
-        patch.setattr(plan, "BLOCK_SECONDS", 4e-5)
+        patch.setattr(plan, "BLOCK_SECONDS", 3e-6)
         if request.param == "grown":
             fl.run_sweep(spec(seeds=4), path)
             fl.run_sweep(spec(times=(0.0, 0.9, 0.3)), path)

@@ -1,4 +1,4 @@
-"""Sweeps that grow: only what is new is computed, nothing moves, and the result is that of the larger spec."""
+"""Sweeps that grow: only what is new is computed, nothing moves, and the result is the larger sweep's."""
 
 import itertools
 import random

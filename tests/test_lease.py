@@ -1,4 +1,4 @@
-"""Who may write: one run at a time; the dead are followed, the lost stop, and bytes are the same all the same."""
+"""Who may write: one run at a time; the dead are followed, the lost stop, and bytes are the same anyway."""
 
 import dataclasses
 import json
@@ -59,7 +59,7 @@ def test_of_two_at_the_same_moment_one_is_refused_or_does_the_same(whole, tmp_pa
         both = [arguments(source, path)] * 2
         with commands.commands(*both, patches=[commands.smaller_blocks]) as started:
             ends = [command.end() for command in started]
-        for command, other, end in zip(started, reversed(started), ends, strict=True):
+        for other, end in zip(reversed(started), ends, strict=True):
             if end.code:
                 refused += 1
                 assert end.code == 1
@@ -144,9 +144,9 @@ def test_on_this_host_the_process_decides():
 
 @trials(1, 10)
 def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
-    source, expected = whole
-    patches = [commands.smaller_blocks, partial(commands.slower, 0.5), commands.faster_beat]
-    left = 0
+    """What is under way it finishes, which does no harm."""
+    source, _ = whole
+    patches = [partial(commands.smaller_blocks, 1), partial(commands.slower, 0.3), commands.faster_beat]
     for trial in range(trials):
         path = tmp_path / f"{trial}.zarr"
         with commands.command(*arguments(source, path), patches=patches) as first:
@@ -156,13 +156,12 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         assert done.code == 1
         assert "was taken over while this run was silent, by process 7 on another-host" in done.err
         assert "Traceback" not in done.err
-        left += BLOCKS - len(marks(path))
+        left = 24 - len(marks(path))
+        assert left > 0
         (other,) = lease.holders(places.of(path))
         assert other.host == OTHER
         entered(path)
-        assert ended(*arguments(source, path)).code == 0
-        assert content(path) == expected
-    assert left >= 2 * trials  # but for what was under way, nothing was computed any more
+        assert ended(*arguments(source, path)).report["computed_blocks"] == left
 
 
 GARBAGE = [
@@ -193,7 +192,6 @@ GARBAGE = [
         )
     ),
     lease.document([holder(process=-5)]),
-    lease.document([holder(process=10**30)]),
 ]
 
 

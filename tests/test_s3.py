@@ -14,7 +14,7 @@ import fastlin as fl
 from fastlin.sweeps import documents, lease, places
 from fastlin.sweeps.standing import standing
 from fastlin.sweeps.verifying import repair, verify
-from tests import commands, sweeping
+from tests import commands
 from tests.campaign import trials
 from tests.commands import BLOCKS, SMALL, ended
 from tests.faults import started, until
@@ -290,7 +290,7 @@ def test_slices_make_and_fill_one_store(server, source, prefix, tmp_path, trials
 def test_worker_processes(server, source, prefix, tmp_path):
     arguments = ["run", source(), "--store", address(prefix), "--json", "--workers", "2"]
     with started(*arguments, **server.environment) as process:
-        out, err = process.communicate(timeout=100)
+        _, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     fl.run_sweep(source(), tmp_path / "f.zarr")
     here = {key: data for key, data in content(tmp_path / "f.zarr").items() if key not in PASSING}

@@ -121,7 +121,7 @@ def test_a_killed_slice_is_run_again(known, tmp_path, trials):
     ],
 )
 def test_what_may_be_written_at_the_same_time(known, tmp_path, first, second, refused):
-    source, contents = known
+    source, _ = known
     path = tmp_path / "s.zarr"
     arguments = [
         ["run", source(SMALL), "--store", path, "--json", *(["--slice", part] if part else [])]
