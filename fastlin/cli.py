@@ -407,12 +407,12 @@ def _draw(path: str, target: Path, observable: str | None, x: str, y: str | None
 
 def _stop_at_once(progress: "Silent") -> None:
     """Make Ctrl-C and SIGTERM end the process at once: a store is safe, and a block may take long."""
-    from fastlin.sweeps import engines, lease
+    from fastlin.sweeps import clients, lease
 
     def stop(number: int, _frame: object) -> None:
         progress.__exit__(None, None, None)
         lease.abandon()
-        engines.abandon()
+        clients.abandon()
         print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
         os._exit(128 + number)
 

@@ -1,4 +1,4 @@
-"""Where the bytes of a store are: a folder, or a prefix of an S3 bucket. Every write of a store is made here.
+"""Where the bytes of a store are, and how they are written: a folder, or a bucket (`fastlin.sweeps.bucket`).
 
 A key is a path below the place, with `/` between its parts. What is written replaces what was there as a
 whole, or not at all, whenever and however the writer dies.
@@ -6,18 +6,13 @@ whole, or not at all, whenever and however the writer dies.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache
-from html import unescape
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -25,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from fastlin.errors import InputError, StoppedError, shown
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
     from zarr.abc.store import Store as ZarrStore
 
 try:
@@ -37,12 +31,8 @@ T = TypeVar("T")
 # Below an array's folder, where neither zarr nor xarray look: who writes, and what is being written.
 SCRATCH = "status/lease"
 LONGEST_WAIT = 10.0  # seconds for the lock of a process that is stopped; results do not depend on it
-READERS = 32  # requests to a bucket at a time
-# Some seconds of a server that is away are waited for, and then a run stops.
-RETRIES, RETRY_SECONDS = 8, 30
 _PART = r"(?!\.\.?(?:/|$))[^/]+"
 _ADDRESS = re.compile(rf"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<prefix>{_PART}(?:/{_PART})*)/?")
-METADATA = "169.254.169.254"  # where S3's clients look for credentials if they are given none
 
 
 class Entry(NamedTuple):
@@ -131,7 +121,10 @@ def of(path: str | Path | Place, *, durable: bool = False, writer: str = "nobody
     if not text or "\0" in text or ("://" in text and not remote):
         raise InputError(f"the store is {shown(path)}; needed is the path of a folder, or s3://bucket/path")
     if remote:
-        _check_obstore()
+        try:
+            from fastlin.sweeps.bucket import Bucket
+        except ImportError:
+            raise InputError("s3:// needs obstore: pip install 'fastlin[s3]'") from None
         return Bucket(text, durable, writer, remote["bucket"], remote["prefix"])
     return Folder(text, durable, writer, os.path.abspath(text))
 
@@ -309,138 +302,3 @@ def _sync_folder(folder: str) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _check_obstore() -> None:
-    try:
-        import obstore  # noqa: F401
-    except ImportError:
-        raise InputError("s3:// needs obstore: pip install 'fastlin[s3]'") from None
-
-
-@dataclass(frozen=True)
-class Bucket(Place):
-    """A prefix of an S3 bucket; credentials, region and endpoint are those of the AWS_ variables.
-
-    S3 replaces objects as a whole and keeps them through a loss of power, so there is nothing to sync.
-    """
-
-    bucket: str = ""
-    prefix: str = ""
-
-    @property
-    def _store(self) -> S3Store:
-        return _connected(self.bucket, self.prefix)
-
-    def _errors(self, key: str) -> AbstractContextManager[None]:
-        return _as_os_errors(f"s3://{self.bucket}/{self.prefix}/{key}".rstrip("/"))
-
-    @property
-    def folder(self) -> None:
-        """None: it is not on this machine."""
-        return
-
-    def exists(self) -> bool:
-        """Tell whether there is any object below the prefix."""
-        return next(self.entries(""), None) is not None
-
-    def for_zarr(self) -> ZarrStore:
-        """Return zarr's store for the prefix, read-only."""
-        from zarr.storage import ObjectStore
-
-        return ObjectStore(self._store, read_only=True)
-
-    def read(self, key: str) -> bytes | None:
-        """Get an object, or None where there is none."""
-        content, _ = self._get(key)
-        return content
-
-    def _get(self, key: str) -> tuple[bytes | None, Any]:
-        import obstore
-        from obstore.exceptions import NotFoundError
-
-        with self._errors(key):
-            try:
-                found = obstore.get(self._store, key)
-            except (FileNotFoundError, NotFoundError):
-                return None, None
-            return bytes(found.bytes()), {"e_tag": found.meta["e_tag"]}
-
-    def read_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
-        """Get many objects side by side."""
-        with ThreadPoolExecutor(READERS) as pool:
-            yield from pool.map(self.read, keys)
-
-    def write(self, key: str, *parts: Any) -> None:
-        """Put an object."""
-        import obstore
-
-        with self._errors(key):
-            obstore.put(self._store, key, b"".join(memoryview(part).cast("B") for part in parts))
-
-    def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
-        """Put an object on the condition that it is still the one that was read."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
-        now, version = self._get(key)
-        if now != old:
-            return False
-        with self._errors(key):
-            try:
-                obstore.put(self._store, key, new, mode="create" if old is None else version)
-            except (AlreadyExistsError, PreconditionError):
-                return False
-        return True
-
-    def delete(self, key: str) -> None:
-        """Delete an object."""
-        import obstore
-        from obstore.exceptions import NotFoundError
-
-        with self._errors(key), suppress(FileNotFoundError, NotFoundError):
-            obstore.delete(self._store, key)
-
-    def entries(self, prefix: str) -> Iterator[Entry]:
-        """List the objects below a prefix."""
-        import obstore
-
-        with self._errors(prefix):
-            for page in obstore.list(self._store, prefix or None):
-                for item in page:
-                    yield Entry(item["path"], item["size"], item["last_modified"].timestamp())
-
-
-@cache
-def _connected(bucket: str, prefix: str) -> S3Store:
-    from obstore.store import S3Store
-
-    with _as_os_errors(f"s3://{bucket}/{prefix}"):
-        return S3Store(
-            bucket,
-            prefix=prefix,
-            client_options={"allow_http": True},
-            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-        )
-
-
-@contextmanager
-def _as_os_errors(address: str) -> Iterator[None]:
-    """Turn what obstore raises into the errors of a file system, which all callers know."""
-    from obstore.exceptions import BaseError
-
-    try:
-        yield
-    except (BaseError, FileNotFoundError) as error:  # the latter where there is no bucket
-        raise OSError(errno.EIO, _reason(str(error)), address) from None
-
-
-def _reason(text: str) -> str:
-    """Return in one line what S3 answered, or who did not."""
-    said = re.search("<Message>(.*?)</Message>", text, re.DOTALL)
-    if said:
-        return " ".join(unescape(said[1]).split())
-    first = text.strip().splitlines()[0]
-    server = re.search(r"https?://[^/\s]+", first)
-    what = first.rpartition(" - ")[2] + (f" at {server[0]}" if server else "")
-    return f"{what}; is AWS_ACCESS_KEY_ID set?" if METADATA in what else what

@@ -78,8 +78,8 @@ def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
     """Open a store, with axes as they are stored; once more if it grew meanwhile."""
     opened = Store.open(places.of(path))
     try:
-        grown = {"chunks": None} if len(opened.layout.specs) > 1 else {}
-        dataset = xr.open_zarr(opened.place.for_zarr(), consolidated=True, zarr_format=3, **grown)
+        chunks: Any = None if len(opened.layout.specs) > 1 else {}
+        dataset = xr.open_zarr(opened.place.for_zarr(), chunks=chunks, consolidated=True, zarr_format=3)
         fault = next(
             (
                 f"the axis {name!r} has not the values of its spec"

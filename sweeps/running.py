@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import itertools
-import math
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from distributed import Client, Future, as_completed
-from distributed.scheduler import KilledWorker
+from distributed import Client
 from distributed.system import MEMORY_LIMIT
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastlin.errors import InputError, StoppedError
+from fastlin.errors import InputError
 from fastlin.sweeps import block as blocks
 from fastlin.sweeps import growth, lease, places, store, versions
 from fastlin.sweeps.choices import Choices, Slice
-from fastlin.sweeps.engines import (
-    Engine,
-    Processes,
-    Threads,
-    blocks_at_once,
-    build,
-    check_versions,
-    connect,
-    on_same_build,
-)
+from fastlin.sweeps.clients import check_versions, connect
+from fastlin.sweeps.driving import Task, results
+from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once
 from fastlin.sweeps.folding import finish
 from fastlin.sweeps.isolation import unsuspected
 from fastlin.sweeps.layout import Layout
@@ -45,12 +35,9 @@ from fastlin.sweeps.store import Store
 from fastlin.sweeps.tally import Tally, tally
 from fastlin.sweeps.work import Order, Receipt, run_blocks
 
-WINDOW = 2  # tasks in flight per thread: one runs, one waits
 # Dask takes milliseconds for a task: blocks that take less, by their estimate, go some together.
 TASK_SECONDS, MOST_TOGETHER = 0.1, 16
 FEWEST_TASKS = 64  # so that all workers have some
-WINDOW_SECONDS = 1.0  # between looks at how many threads there are
-MOST_DEATHS = 9  # of processes that a task may see
 # How much longer than estimated a block may take before it counts as hung, and the least that it may.
 PATIENCE, LEAST_PATIENCE = 20.0, 120.0
 
@@ -340,92 +327,13 @@ def _compute(
         for first in range(0, todo.size, together)
     )
     started = perf_counter()
-    for receipt in itertools.chain.from_iterable(_results(client, tasks, opened.place, held)):
+    for receipt in itertools.chain.from_iterable(results(client, tasks, opened.place, held)):
         done.add(receipt)
         show.advance(receipt.points)
         for point, why in receipt.reasons:
             show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
     if layout.spec.reduce:
         cells = (Task(finish, opened.place, cell) for cell in layout.cells)
-        for _ in _results(client, cells, opened.place, held):
+        for _ in results(client, cells, opened.place, held):
             pass
     done.sweep_seconds = perf_counter() - started
-
-
-class Task(NamedTuple):
-    """A call for a worker."""
-
-    function: Callable[..., Any]
-    order: Order | Place
-    where: Any  # in the grid: of some blocks, or of a chunk of statistics
-    deaths: int = 0  # of processes that had it
-
-
-def _results(client: Client, tasks: Iterator[Task], place: Place, held: lease.Lease) -> Iterator[Any]:
-    """Keep the window full until all tasks are done; yield what they return, as they end."""
-    flying: dict[Future[Any], Task] = {}
-    futures = as_completed([], loop=client.loop, with_results=True, raise_errors=False)
-    room = _Room(client)
-
-    def launch(count: int) -> None:
-        for task in itertools.islice(tasks, count):
-            submit(task)
-
-    def submit(task: Task) -> None:
-        future = client.submit(on_same_build, build(), *task[:3], pure=False)
-        flying[future] = task
-        futures.add(future)
-
-    launch(room.size())
-    while flying:
-        for future, result in futures.next_batch():
-            task = flying.pop(future)
-            if (error := _error(result)) is None:
-                yield result
-            else:
-                submit(_again(task, error, place))
-        held.check()
-        launch(max(0, room.size() - len(flying)))
-
-
-def _error(result: Any) -> BaseException | None:
-    """Return what went wrong, by what Dask has for it: an exception, or its class, itself and its trace.
-
-    Not by the status of the future, which is another one as soon as a worker that holds a result dies.
-    """
-    found = result[1] if isinstance(result, tuple) else result
-    return found if isinstance(found, BaseException) else None
-
-
-def _again(task: Task, error: BaseException, place: Place) -> Task:
-    """Return a task to be done again, apart, if its process ended; else raise its error."""
-    if isinstance(error, KilledWorker):
-        if task.deaths == MOST_DEATHS:
-            raise StoppedError(
-                f"{MOST_DEATHS + 1} processes were killed, one after the other, at the blocks {task.where}, "
-                "though they were computed apart: there may be too little memory; what is complete stays"
-            ) from None
-        order = replace(task.order, apart=True) if isinstance(task.order, Order) else task.order
-        return task._replace(order=order, deaths=task.deaths + 1)
-    if isinstance(error, CancelledError):
-        raise StoppedError(
-            "the Dask scheduler is gone; what is complete stays, run the same command again to go on"
-        ) from None
-    if isinstance(error, OSError):
-        raise places.stopped(place, error) from error
-    raise error
-
-
-class _Room:
-    """How many tasks may be in flight: so many per thread, of which there may be more or less with time."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._looked, self._size = -math.inf, 0
-
-    def size(self) -> int:
-        """Return it, as of a second ago at most."""
-        if perf_counter() - self._looked > WINDOW_SECONDS:
-            self._size = WINDOW * max(1, sum(self._client.nthreads().values()))
-            self._looked = perf_counter()
-        return self._size

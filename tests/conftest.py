@@ -7,7 +7,8 @@ import pytest
 from hypothesis import settings
 
 import fastlin as fl
-from fastlin.sweeps.engines import Threads, connect
+from fastlin.sweeps.clients import connect
+from fastlin.sweeps.engines import Threads
 from tests import slurm, sweeping
 
 matplotlib.use("Agg")

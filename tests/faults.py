@@ -17,7 +17,7 @@ from unittest import mock
 import psutil
 
 import fastlin as fl
-from fastlin.sweeps import places, running
+from fastlin.sweeps import driving, places, running
 from fastlin.sweeps.verifying import verify
 from tests.sweeping import content, marks
 
@@ -112,11 +112,12 @@ def in_turn():
             try:
                 result = task.function(task.order, task.where)
             except Exception as error:
-                running._again(task, error, place)
+                driving.again(task, error, place)
                 raise
             yield result
 
-    return mock.patch.multiple(running, _client=lambda _where: nullcontext(mock.Mock()), _results=results)
+    client = nullcontext(mock.Mock())
+    return mock.patch.multiple(running, _client=lambda _where: client, results=results)
 
 
 class System:

@@ -18,8 +18,9 @@ import pytest
 from distributed import KilledWorker
 
 import fastlin as fl
-from fastlin.sweeps import engines
-from fastlin.sweeps.engines import Processes, Scheduler, Slurm, Threads, connect
+from fastlin.sweeps import clients, engines
+from fastlin.sweeps.clients import connect
+from fastlin.sweeps.engines import Processes, Scheduler, Slurm, Threads
 from tests import slurm
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,7 @@ def scale_of_a_network(seed):
 
 
 def process_of_worker():
-    return os.getpid(), {name: os.environ.get(name) for name in engines.PINNED}
+    return os.getpid(), {name: os.environ.get(name) for name in clients.PINNED}
 
 
 def die():
@@ -86,7 +87,7 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
         assert listening(psutil.Process()) == {"127.0.0.1"}
         assert set(client.nthreads().values()) == {1}
         first = client.run(process_of_worker).values()
-        assert all(pins == engines.PINNED for _, pins in first)
+        assert all(pins == clients.PINNED for _, pins in first)
         assert os.getpid() not in dict(first)
 
         with pytest.raises(KilledWorker):
@@ -94,7 +95,7 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
         until(lambda: len(client.nthreads()) == 2)
         again = client.run(process_of_worker).values()
         assert len({pid for pid, _ in first} & {pid for pid, _ in again}) == 1
-        assert all(pins == engines.PINNED for _, pins in again)
+        assert all(pins == clients.PINNED for _, pins in again)
         handlers = client.run(lambda: signal.getsignal(signal.SIGINT)).values()
         assert set(handlers) == {signal.SIG_IGN}
     assert not workers_of(psutil.Process())
@@ -104,10 +105,10 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
 
 ABANDONING = """
 import os, signal, sys, time
-from fastlin.sweeps import engines
+from fastlin.sweeps import clients, engines
 
 def stop(number, _):
-    engines.abandon()
+    clients.abandon()
     os._exit(143)
 
 def stuck():
@@ -116,7 +117,7 @@ def stuck():
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)
-    with engines.connect(ENGINE) as client:
+    with clients.connect(ENGINE) as client:
         task = WORK
         print("ready", flush=True)
         time.sleep(60)
@@ -215,10 +216,10 @@ def check(engine):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with connect(engine) as client:
-            engines.check_versions(client)
-            arguments = (engines.on_same_build, engines.build(), scale_of_a_network, 3)
+            clients.check_versions(client)
+            arguments = (clients.on_same_build, clients.build(), scale_of_a_network, 3)
             assert client.submit(*arguments).result(30) == scale_of_a_network(3)
-            engines.check_versions(client)
+            clients.check_versions(client)
             assert client.nthreads()
 
 
@@ -245,16 +246,16 @@ def test_a_scheduler_without_workers_and_workers_of_another_build(tmp_path):
     with (copy / "fastlin" / "kernels" / "jit.py").open("a") as source:
         source.write("# changed\n")
     with dask_scheduler(tmp_path) as address, connect(Scheduler(address)) as client:
-        engines.check_versions(client)
-        block = client.submit(engines.on_same_build, engines.build(), abs, -1)
+        clients.check_versions(client)
+        block = client.submit(clients.on_same_build, clients.build(), abs, -1)
         with dask_worker(tmp_path, address, PYTHONPATH=str(copy)):
             with pytest.raises(fl.StoppedError) as late:
                 block.result(30)
             with pytest.raises(fl.StoppedError) as early:
-                engines.check_versions(client)
+                clients.check_versions(client)
     for error in (late, early):
         assert one_line(error).startswith("the worker tcp://127.0.0.1:")
-        assert f"and this process {engines.build()}; install the same in both" in str(error.value)
+        assert f"and this process {clients.build()}; install the same in both" in str(error.value)
 
 
 def test_a_worker_without_fastlin_is_named(tmp_path):
@@ -264,12 +265,12 @@ def test_a_worker_without_fastlin_is_named(tmp_path):
     path = str(package.parent)
     with dask_scheduler(tmp_path, PYTHONPATH=path) as address, connect(Scheduler(address)) as client:
         with pytest.raises(fl.StoppedError) as error:
-            engines.check_versions(client)
+            clients.check_versions(client)
         assert "the scheduler does not run this fastlin: there is no fastlin" in one_line(error)
         with dask_worker(tmp_path, address, PYTHONPATH=path):
             client.wait_for_workers(1, timeout=30)
             with pytest.raises(fl.StoppedError, match=r"^the worker tcp.*there is no fastlin") as error:
-                engines.check_versions(client)
+                clients.check_versions(client)
     one_line(error)
 
 
@@ -315,7 +316,7 @@ def test_tls(certificates, tmp_path, monkeypatch):
         ):
             check(Scheduler(address))
 
-        monkeypatch.setattr(engines, "CONNECT_SECONDS", 3.0)
+        monkeypatch.setattr(clients, "CONNECT_SECONDS", 3.0)
         with pytest.raises(fl.StoppedError, match=r"self.signed certificate") as error:
             check(Scheduler(address, **other))
         one_line(error)
@@ -376,7 +377,7 @@ def test_scheduler_files_that_are_none_are_named(tmp_path, content):
 
 
 def test_what_is_no_scheduler_is_told_in_one_line(cluster, capfd, monkeypatch):
-    monkeypatch.setattr(engines, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(clients, "CONNECT_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with connect(Scheduler(cluster[0])) as client:
@@ -398,12 +399,12 @@ SMALL = {"interface": "lo", "memory": "500MB"}
 def test_slurm_computes_and_leaves_nothing(conf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with connect(Slurm(2, partition="main", **SMALL)) as client:
-        engines.check_versions(client)
-        arguments = (engines.on_same_build, engines.build(), scale_of_a_network, 3)
+        clients.check_versions(client)
+        arguments = (clients.on_same_build, clients.build(), scale_of_a_network, 3)
         assert client.submit(*arguments).result(60) == scale_of_a_network(3)
         client.wait_for_workers(2, timeout=60)
-        engines.check_versions(client)
-        assert all(pins == engines.PINNED for _, pins in client.run(process_of_worker).values())
+        clients.check_versions(client)
+        assert all(pins == clients.PINNED for _, pins in client.run(process_of_worker).values())
         assert listening(psutil.Process()) == {"127.0.0.1"}
         assert len(slurm.jobs(conf)) == 2
         assert len(set(slurm.jobs(conf))) == 1
@@ -412,7 +413,7 @@ def test_slurm_computes_and_leaves_nothing(conf, tmp_path, monkeypatch):
 
 
 def test_jobs_that_end_early_are_submitted_again(conf, tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "REFILL_SECONDS", 0.5)
+    monkeypatch.setattr(clients, "REFILL_SECONDS", 0.5)
     log = tmp_path / "job.log"
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),

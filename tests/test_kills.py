@@ -39,7 +39,7 @@ def test_killed_workers_are_replaced(long, tmp_path, trials):
         path, seen = tmp_path / f"{number}.zarr", -1
         with faults.started("run", source, "--store", path, "--workers", 2, "--json") as process:
             for _ in range(min(5, trials - killed)):
-                until(lambda: len(faults.workers(process)) == 2 or process.poll() is not None)  # noqa: B023
+                until(lambda: len(faults.workers(process)) == 2 or process.poll() is not None)
                 until(lambda: len(marks(path)) > seen or process.poll() is not None)  # noqa: B023
                 time.sleep(chance.uniform(0.0, 0.7))
                 victims, seen = faults.workers(process), len(marks(path))

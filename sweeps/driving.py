@@ -1,0 +1,104 @@
+"""Have tasks done by a Dask client: a bounded window of them in flight, and again where a process died."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from distributed import Client, Future, as_completed
+from distributed.scheduler import KilledWorker
+
+from fastlin.errors import StoppedError
+from fastlin.sweeps import places
+from fastlin.sweeps.clients import build, on_same_build
+from fastlin.sweeps.lease import Lease
+from fastlin.sweeps.places import Place
+from fastlin.sweeps.work import Order
+
+WINDOW = 2  # tasks in flight per thread: one runs, one waits
+WINDOW_SECONDS = 1.0  # between looks at how many threads there are
+MOST_DEATHS = 9  # of processes that a task may see
+
+
+class Task(NamedTuple):
+    """A call for a worker."""
+
+    function: Callable[..., Any]
+    order: Order | Place
+    where: Any  # in the grid: of some blocks, or of a chunk of statistics
+    deaths: int = 0  # of processes that had it
+
+
+def results(client: Client, tasks: Iterator[Task], place: Place, held: Lease) -> Iterator[Any]:
+    """Keep the window full until all tasks are done; yield what they return, as they end."""
+    flying: dict[Future[Any], Task] = {}
+    futures = as_completed([], loop=client.loop, with_results=True, raise_errors=False)
+    room = _Room(client)
+
+    def launch(count: int) -> None:
+        for task in itertools.islice(tasks, count):
+            submit(task)
+
+    def submit(task: Task) -> None:
+        future = client.submit(on_same_build, build(), *task[:3], pure=False)
+        flying[future] = task
+        futures.add(future)
+
+    launch(room.size())
+    while flying:
+        for future, result in futures.next_batch():
+            task = flying.pop(future)
+            if (error := _error(result)) is None:
+                yield result
+            else:
+                submit(again(task, error, place))
+        held.check()
+        launch(max(0, room.size() - len(flying)))
+
+
+def _error(result: Any) -> BaseException | None:
+    """Return what went wrong, by what Dask has for it: an exception, or its class, itself and its trace.
+
+    Not by the status of the future, which is another one as soon as a worker that holds a result dies.
+    """
+    found = result[1] if isinstance(result, tuple) else result
+    return found if isinstance(found, BaseException) else None
+
+
+def again(task: Task, error: BaseException, place: Place) -> Task:
+    """Return a task to be done again, apart, if its process ended; else raise its error."""
+    if isinstance(error, KilledWorker):
+        if task.deaths == MOST_DEATHS:
+            raise StoppedError(
+                f"{MOST_DEATHS + 1} processes were killed, one after the other, at the blocks {task.where}, "
+                "though they were computed apart: there may be too little memory; what is complete stays"
+            ) from None
+        order = replace(task.order, apart=True) if isinstance(task.order, Order) else task.order
+        return task._replace(order=order, deaths=task.deaths + 1)
+    if isinstance(error, CancelledError):
+        raise StoppedError(
+            "the Dask scheduler is gone; what is complete stays, run the same command again to go on"
+        ) from None
+    if isinstance(error, OSError):
+        raise places.stopped(place, error) from error
+    raise error
+
+
+class _Room:
+    """How many tasks may be in flight: so many per thread, of which there may be more or less with time."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._looked, self._size = -math.inf, 0
+
+    def size(self) -> int:
+        """Return it, as of a second ago at most."""
+        if perf_counter() - self._looked > WINDOW_SECONDS:
+            self._size = WINDOW * max(1, sum(self._client.nthreads().values()))
+            self._looked = perf_counter()
+        return self._size
