@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import replace
+from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from distributed import Client, Future, as_completed
+from distributed import Client, Future
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from fastlin.errors import StoppedError
@@ -37,7 +40,7 @@ class Task(NamedTuple):
 def results(client: Client, tasks: Iterator[Task], place: Place, held: Lease) -> Iterator[Any]:
     """Keep the window full until all tasks are done; yield what they return, as they end."""
     flying: dict[Future[Any], Task] = {}
-    futures = as_completed([], loop=client.loop, with_results=True, raise_errors=False)
+    ended: SimpleQueue[tuple[Future[Any], Any, BaseException | None]] = SimpleQueue()
     room = _Room(client)
 
     def launch(count: int) -> None:
@@ -47,27 +50,25 @@ def results(client: Client, tasks: Iterator[Task], place: Place, held: Lease) ->
     def submit(task: Task) -> None:
         future = client.submit(on_same_build, build(), *task[:3], pure=False)
         flying[future] = task
-        futures.add(future)
+        client.loop.add_callback(fetch, future)
+
+    # Dask's as_completed would wait forever for a result that is lost, with its worker, on its way here.
+    async def fetch(future: Future[Any]) -> None:
+        try:
+            ended.put((future, await client.gather(future, asynchronous=True), None))
+        except (Exception, asyncio.CancelledError) as error:
+            ended.put((future, None, error))
 
     launch(room.size())
     while flying:
-        for future, result in futures.next_batch():
-            task = flying.pop(future)
-            if (error := _error(result)) is None:
-                yield result
-            else:
-                submit(again(task, error, place))
+        future, result, error = ended.get()
+        task = flying.pop(future)
+        if error is None:
+            yield result
+        else:
+            submit(again(task, error, place))
         held.check()
         launch(max(0, room.size() - len(flying)))
-
-
-def _error(result: Any) -> BaseException | None:
-    """Return what went wrong, by what Dask has for it: an exception, or its class, itself and its trace.
-
-    Not by the status of the future, which is another one as soon as a worker that holds a result dies.
-    """
-    found = result[1] if isinstance(result, tuple) else result
-    return found if isinstance(found, BaseException) else None
 
 
 def again(task: Task, error: BaseException, place: Place) -> Task:
@@ -80,7 +81,7 @@ def again(task: Task, error: BaseException, place: Place) -> Task:
             ) from None
         order = replace(task.order, apart=True) if isinstance(task.order, Order) else task.order
         return task._replace(order=order, deaths=task.deaths + 1)
-    if isinstance(error, CancelledError):
+    if isinstance(error, CancelledError | asyncio.CancelledError | CommClosedError):
         raise StoppedError(
             "the Dask scheduler is gone; what is complete stays, run the same command again to go on"
         ) from None

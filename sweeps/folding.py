@@ -81,7 +81,8 @@ def finish(place: Place, cell: tuple[int, ...]) -> bool:
     for index in blocks[1:]:
         fold.merge(total, np.array(store.read_values(index)[PARTIALS], order="C"))
     store.write_statistics(cell, _statistics(store, np.squeeze(total, axis=len(cell) - 1)))
-    return True
+    # What was written over newer statistics, by a process that had slept, is made anew.
+    return True if store.current else finish(place, cell)
 
 
 def _statistics(store: Store, cells: Cells) -> Values:

@@ -108,10 +108,24 @@ class Store:
             If the store has grown, or been made anew, since the block was begun.
         """
         self.check_current()
-        for key, content in self._encoded(index, values, self.layout.values):
-            self.place.write(key, *content)
         form = self.layout.status
-        self.place.write(form.key(STATUS, index), *chunks.encode(form, status))
+        try:
+            for key, content in self._encoded(index, values, self.layout.values):
+                self.place.write(key, *content)
+            self.place.write(form.key(STATUS, index), *chunks.encode(form, status))
+        except OSError:
+            with suppress(OSError):
+                self._take_back_if_late(index)
+            raise
+        self._take_back_if_late(index)
+
+    def _take_back_if_late(self, index: tuple[int, ...]) -> None:
+        """Make a block pending that may have been written over newer values, by a process that had slept."""
+        try:
+            self.check_current()
+        except StoppedError:
+            self.clear_mark(index)
+            raise
 
     def write_statistics(self, cell: tuple[int, ...], values: Values) -> None:
         """Write the chunks of statistics that are not what is there already."""
@@ -126,9 +140,14 @@ class Store:
             for chunk, part in self.layout.parts(index, form):
                 yield form.key(name, chunk), chunks.encode(form, values[name][part])
 
+    @property
+    def current(self) -> bool:
+        """Whether this is still the store that was opened."""
+        return self.place.read(ROOT) == self.root
+
     def check_current(self) -> None:
         """Raise if this is no longer the store that was opened."""
-        if self.place.read(ROOT) != self.root:
+        if not self.current:
             raise StoppedError(f"{self.place.text} was changed by another run; run the same command again")
 
     def clear_mark(self, index: tuple[int, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ SAMPLES = 20  # blocks that are computed again to compare
 SAMPLE_SEEDS = 2  # of each
 
 
+@cache
 def here() -> dict[str, str]:
     """Return the versions of all that a number in a store depends on, and of what writes it."""
     return {

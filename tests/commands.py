@@ -1,6 +1,7 @@
 """The command line in real processes, forked from one that has imported everything: dozens in seconds."""
 
 import functools
+import importlib
 import itertools
 import json
 import multiprocessing
@@ -8,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from types import SimpleNamespace
 import psutil
 
 from fastlin import cli
-from fastlin.sweeps import block, lease, places, running, store
+from fastlin.sweeps import block, lease, places
 from fastlin.sweeps.layout import Layout
 from fastlin.sweeps.plan import Plan
 from tests.faults import until
@@ -73,7 +74,9 @@ class Command:
     @property
     def stopped(self):
         """Whether it was stopped, by SIGSTOP."""
-        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        with suppress(psutil.Error):
+            return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        return False
 
     def send(self, number):
         """Send a signal."""
@@ -205,40 +208,17 @@ def stopping(at):
     places.os = SimpleNamespace(**{**vars(os), "write": write})
 
 
-def stopping_before_compute(at):
-    """Stop the process when it is about to compute its block number `at`."""
-    real, numbers = block.compute, itertools.count(1)
-
-    def compute(given):
-        if next(numbers) == at:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        return real(given)
-
-    block.compute = compute
-
-
-def stopping_before(name):
-    """Stop the process when it is about to call a function of `store`."""
-    real = getattr(store, name)
+def stopping_in(module, name, at=1):
+    """Stop the process when a function is about to be called for the time number `at`."""
+    where = importlib.import_module(module)
+    real, numbers = getattr(where, name), itertools.count(1)
 
     def call(*arguments):
-        os.kill(os.getpid(), signal.SIGSTOP)
+        if next(numbers) == at:
+            os.kill(os.getpid(), signal.SIGSTOP)
         return real(*arguments)
 
-    setattr(store, name, call)
-
-
-def shuffled(seed):
-    """Compute blocks in an order of chance."""
-    import random
-
-    real = running._wanted
-
-    def wanted(before, choices):
-        numbers = real(before, choices)
-        return numbers[random.Random(seed).sample(range(numbers.size), numbers.size)]
-
-    running._wanted = wanted
+    setattr(where, name, call)
 
 
 def lease_file(path):

@@ -181,7 +181,9 @@ def test_a_slice_that_grows_the_store_late_does_not_undo_what_others_have_done(k
     path = tmp_path / "s.zarr"
     assert ended("run", source(SMALL), "--store", path, patches=[commands.smaller_blocks]).code == 0
     first, second = slices(source(LATER), path, 2)
-    with commands.command(*first, patches=[partial(commands.stopping_before, "grow")]) as late:
+    with commands.command(
+        *first, patches=[partial(commands.stopping_in, "fastlin.sweeps.store", "grow")]
+    ) as late:
         assert commands.stopped(late)
         with commands.command(*second, patches=[partial(commands.impatient, 1.0)]) as other:
             refused = other.end()
