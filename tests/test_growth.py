@@ -111,24 +111,31 @@ def check_grown(client, tmp_path, steps, output=None):
 SEVERAL = {"seed": [1], "lam": [1], "time": [1]}
 CASES = {
     **{name: {name: range(len(entries))} for name, entries in MORE.items()},
-    "several": SEVERAL,
-}
-FURTHER = {
     **{f"{name}-{which}": {name: [which]} for name in MORE for which in (0, -1)},
+    "several": SEVERAL,
     "points": {name: [0, -1] for name in ("architecture", "init_scale", "seed", "lam")},
     "all": {name: [0] for name in MORE},
 }
-GROWTHS = [
-    *(pytest.param(names, id=name) for name, names in CASES.items()),
-    *(pytest.param(names, id=name, marks=pytest.mark.campaign) for name, names in FURTHER.items()),
-]
 
 
-@pytest.mark.parametrize("output", [None, REDUCE], ids=["points", "reduced"])
-@pytest.mark.parametrize("names", GROWTHS)
-def test_an_axis_grows(client, tmp_path, monkeypatch, names, output):
+def cases(*quick):
+    """Test all growths, but always just some."""
+    marks = {name: () if name in quick else pytest.mark.campaign for name in CASES}
+    return pytest.mark.parametrize(
+        "names", [pytest.param(names, id=name, marks=marks[name]) for name, names in CASES.items()]
+    )
+
+
+@cases(*MORE, "several")
+def test_an_axis_grows(client, tmp_path, monkeypatch, names):
     cut_into(monkeypatch, 2)
-    check_grown(client, tmp_path, [BASE, more(BASE, names)], output)
+    check_grown(client, tmp_path, [BASE, more(BASE, names)])
+
+
+@cases("seed", "lam", "time", "several")
+def test_an_axis_grows_under_statistics(client, tmp_path, monkeypatch, names):
+    cut_into(monkeypatch, 2)
+    check_grown(client, tmp_path, [BASE, more(BASE, names)], REDUCE)
 
 
 @trials(2, 50)
@@ -161,7 +168,7 @@ def at_each_write(monkeypatch, look, every):
     monkeypatch.setattr(places.Folder, "write", write)
 
 
-@pytest.mark.parametrize("names", GROWTHS[:-1])
+@cases("seed", "time", "several")
 def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatch, names):
     """Between any two writes: a dataset of before, and one that is opened then."""
     path = tmp_path / "s.zarr"

@@ -46,7 +46,7 @@ def test_killed_workers_are_replaced(long, tmp_path, trials):
                 if victims and seen < BLOCKS:
                     chance.choice(victims).kill()
                     killed += 1
-            output, errors = process.communicate(timeout=120)
+            output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         assert json.loads(output)["ok"] == BLOCKS * 8 * 33
         assert content(path) == whole

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps import documents, lease, places
+from fastlin.sweeps import bucket, documents, lease, places
 from fastlin.sweeps.standing import standing
 from fastlin.sweeps.verifying import repair, verify
 from tests import commands
@@ -41,7 +41,7 @@ def server():
         for name, value in server.environment.items():
             patch.setenv(name, value)
         yield server
-    places._connected.cache_clear()
+    bucket._connected.cache_clear()
 
 
 @pytest.fixture
@@ -126,15 +126,15 @@ def test_a_swap_loses_against_one_that_came_between(server, prefix, monkeypatch,
     place = places.of(address(prefix))
     if old is not None:
         place.write("k", old)
-    real = places.Bucket._get
+    real = bucket.Bucket._get
 
-    def get(bucket, key):
-        found = real(bucket, key)
-        bucket.write(key, b"theirs")
+    def get(here, key):
+        found = real(here, key)
+        here.write(key, b"theirs")
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(places.Bucket, "_get", get)
+        patch.setattr(bucket.Bucket, "_get", get)
         assert not place.swap("k", old, b"mine")
     assert place.read("k") == b"theirs"
 
