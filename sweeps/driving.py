@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from distributed import Client, Future
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from fastlin.errors import StoppedError
@@ -41,7 +41,8 @@ def results(client: Client, tasks: Iterator[Task], place: Place, held: Lease) ->
     """Keep the window full until all tasks are done; yield what they return, as they end."""
     flying: dict[Future[Any], Task] = {}
     ended: SimpleQueue[tuple[Future[Any], Any, BaseException | None]] = SimpleQueue()
-    room = _Room(client)
+    room, loop = _Room(client), client.loop
+    assert loop is not None
 
     def launch(count: int) -> None:
         for task in itertools.islice(tasks, count):
@@ -50,7 +51,7 @@ def results(client: Client, tasks: Iterator[Task], place: Place, held: Lease) ->
     def submit(task: Task) -> None:
         future = client.submit(on_same_build, build(), *task[:3], pure=False)
         flying[future] = task
-        client.loop.add_callback(fetch, future)
+        loop.add_callback(fetch, future)
 
     # Dask's as_completed would wait forever for a result that is lost, with its worker, on its way here.
     async def fetch(future: Future[Any]) -> None:
