@@ -17,6 +17,8 @@ from tests.campaign import trials
 from tests.faults import until
 from tests.sweeping import content
 
+pytestmark = pytest.mark.processes
+
 WILD = """
 name = "wild"
 [axes]

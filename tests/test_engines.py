@@ -23,6 +23,8 @@ from fastlin.sweeps.clients import connect
 from fastlin.sweeps.engines import Processes, Scheduler, Slurm, Threads
 from tests import slurm
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[1]
 DASK = [sys.executable, "-m", "dask"]
 

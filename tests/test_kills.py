@@ -17,6 +17,8 @@ from tests.campaign import trials
 from tests.faults import until
 from tests.sweeping import content, marks
 
+pytestmark = pytest.mark.processes
+
 BLOCKS = 80
 IN_FLIGHT = 8  # blocks that may be begun at a time, on any machine with up to six cores
 

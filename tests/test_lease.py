@@ -21,6 +21,8 @@ from tests.commands import BLOCKS, SMALL, ended
 from tests.faults import until
 from tests.sweeping import content, marks
 
+pytestmark = pytest.mark.processes
+
 SLOW = (commands.smaller_blocks, commands.slower)
 OTHER = "another-host"
 

@@ -17,6 +17,8 @@ from tests.commands import SMALL
 from tests.faults import until
 from tests.sweeping import content, marks
 
+pytestmark = pytest.mark.processes
+
 MEDIUM = faults.LONG.replace("num = 40", "num = 8")
 
 

@@ -13,6 +13,8 @@ from tests.commands import BLOCKS, SMALL, ended
 from tests.faults import until
 from tests.sweeping import content, marks
 
+pytestmark = pytest.mark.processes
+
 LARGER = SMALL.replace("num = 6", "num = 8").replace("[0.5, 1.0]", "[0.5, 0.7, 1.0]")
 LATER = LARGER.replace("[0.0, 0.9, 9.0, inf]", "[0.0, 0.9, 2.0, 9.0, inf]")
 REDUCED = '\n[output.reduce]\nover = "seed"\nstatistics = ["mean", "std"]\n'
