@@ -16,7 +16,6 @@ import typer
 if TYPE_CHECKING:
     from fastlin.sweeps.engines import Engine
     from fastlin.sweeps.progress import Silent
-    from fastlin.sweeps.spec import Spec
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -140,8 +139,10 @@ def run(
 
     loaded = Spec.load(spec)
     if plot is not None:
-        _check_picture(plot)
-        _check_drawable(loaded)
+        from fastlin.sweeps import pictures
+
+        pictures.check_file(plot)
+        pictures.check_spec(loaded)
     jobs = {
         "partition": partition,
         "walltime": walltime,
@@ -175,7 +176,7 @@ def run(
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
     _say(asdict(report), text, as_json)
     if plot is not None and not report.pending:
-        _draw(store, plot, None, "lam", None)
+        pictures.draw(store, plot, None, "lam", None)
         if not as_json:
             print(f"picture: {plot}")
     if bad:
@@ -308,11 +309,13 @@ def plot(
     as_json: Json = False,
 ) -> None:
     """Draw the phase diagram of a store."""
+    from fastlin.sweeps import pictures
+
     name = Path(path).stem + (f"-{observable}" if observable else "")
     beside = Path.cwd() if "://" in path else Path(path).absolute().parent
     target = out or beside / f"{name}.png"
-    _check_picture(target)
-    _draw(path, target, observable, x, y)
+    pictures.check_file(target)
+    pictures.draw(path, target, observable, x, y)
     _say({"store": path, "picture": str(target)}, f"picture: {target}", as_json)
 
 
@@ -364,45 +367,6 @@ def bench(
     _say(figures, report.table(figures), as_json)
     if update is not None:
         report.update(update, figures)
-
-
-def _check_picture(target: Path) -> None:
-    """Refuse a picture that could not be written, before any work."""
-    from fastlin.errors import InputError
-
-    allowed = (".png", ".svg", ".pdf")
-    if target.suffix.lower() not in allowed or target.is_dir():
-        raise InputError(f"{target} is no picture; its ending must be one of {', '.join(allowed)}")
-    if not target.absolute().parent.is_dir():
-        raise InputError(f"there is no folder {target.absolute().parent} for the picture")
-
-
-def _check_drawable(spec: "Spec") -> None:
-    """Refuse to draw over an axis of one value, before the sweep that would be drawn."""
-    from fastlin.errors import InputError
-
-    if spec.lams.size < 2:
-        raise InputError("--plot draws over lam, and the spec has one value of it; use fastlin plot --x AXIS")
-
-
-def _draw(path: str, target: Path, observable: str | None, x: str, y: str | None) -> None:
-    os.environ["MPLBACKEND"] = "Agg"  # a file is drawn, whatever window system the user prefers
-    from fastlin.errors import InputError
-    from fastlin.observables import SWEEPABLE
-    from fastlin.plot import sweep
-    from fastlin.sweeps.reading import open_sweep
-
-    dataset = open_sweep(path)
-    if observable is None:
-        stored = [name for name in ("kernel_distance", *SWEEPABLE) if name in dataset]
-        observable = next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
-    try:
-        figure = sweep(dataset, observable, x, y)
-    except ValueError as error:
-        if isinstance(error, InputError) or "checksum" not in str(error):
-            raise
-        raise InputError(f"{path} has a damaged chunk: {error}") from None
-    figure.savefig(target, dpi=150)
 
 
 def _stop_at_once(progress: "Silent") -> None:

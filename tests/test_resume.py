@@ -17,7 +17,7 @@ import fastlin as fl
 from fastlin.sweeps import places, plan, running, tally, work
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
-from tests import sweeping
+from tests import faults, sweeping
 from tests.sweeping import content, marks
 
 
@@ -50,20 +50,7 @@ def test_blocks_without_a_mark_that_can_be_read_are_pending(tmp_path, monkeypatc
     assert np.flatnonzero(~found.complete).tolist() == [0, 7, 9]
 
 
-LONG = """
-name = "long"
-[axes]
-architecture = [[4, 2, 4], [4, 4, 4]]
-init_scale = { start = 0.5, stop = 2.0, num = 12 }
-seed = { start = 0, num = 8 }
-lam = { start = -3.0, stop = 3.0, num = 33 }
-[task]
-n_samples = 10
-[dynamics]
-method = "gradient_descent"
-learning_rate = 0.01
-times = [0.0, 40.0]
-"""
+LONG = faults.LONG.replace("num = 40", "num = 12")  # 24 blocks
 
 
 def test_sigkill_and_run_again(tmp_path):

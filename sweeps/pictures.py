@@ -1,0 +1,50 @@
+"""The picture of a store in a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fastlin.errors import InputError
+from fastlin.observables import SWEEPABLE
+from fastlin.sweeps.reading import open_sweep
+from fastlin.sweeps.spec import Spec
+
+
+def check_file(target: Path) -> None:
+    """Refuse a picture that could not be written, before any work."""
+    allowed = (".png", ".svg", ".pdf")
+    if target.suffix.lower() not in allowed or target.is_dir():
+        raise InputError(f"{target} is no picture; its ending must be one of {', '.join(allowed)}")
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {target.absolute().parent} for the picture")
+
+
+def check_spec(spec: Spec) -> None:
+    """Refuse to draw over an axis of one value, before the sweep that would be drawn."""
+    if spec.lams.size < 2:
+        raise InputError("--plot draws over lam, and the spec has one value of it; use fastlin plot --x AXIS")
+
+
+def draw(path: str, target: Path, observable: str | None, x: str, y: str | None) -> None:
+    """Draw the phase diagram of a store; by default of the kernel distance, if it is there.
+
+    Raises
+    ------
+    InputError
+        If the store is none or damaged, or cannot be drawn so.
+    """
+    os.environ["MPLBACKEND"] = "Agg"  # a file is drawn, whatever window system the user prefers
+    from fastlin.plot import sweep
+
+    dataset = open_sweep(path)
+    if observable is None:
+        stored = [name for name in ("kernel_distance", *SWEEPABLE) if name in dataset]
+        observable = next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
+    try:
+        figure = sweep(dataset, observable, x, y)
+    except ValueError as error:
+        if isinstance(error, InputError) or "checksum" not in str(error):
+            raise
+        raise InputError(f"{path} has a damaged chunk: {error}") from None
+    figure.savefig(target, dpi=150)
