@@ -183,8 +183,10 @@ def is_new(place: Place) -> bool:
     """Tell whether a store is to be made at a place: nothing is there, or its making was cut short."""
     if place.read(ROOT) is not None:
         return False
-    begun = next(place.entries(SCRATCH), None) is not None and next(_mark_entries(place), None) is None
-    return begun or not place.exists()
+    # In this order: another run, which writes its lease first, may begin to make it at any moment.
+    if not place.exists():
+        return True
+    return next(place.entries(SCRATCH), None) is not None and next(_mark_entries(place), None) is None
 
 
 def _mark_entries(place: Place) -> Iterator[Entry]:

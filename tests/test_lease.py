@@ -1,6 +1,7 @@
 """Who may write: one run at a time; the dead are followed, the lost stop, and bytes are the same anyway."""
 
 import dataclasses
+import itertools
 import json
 import random
 import shutil
@@ -14,7 +15,7 @@ from functools import partial
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps import lease, places, work
+from fastlin.sweeps import lease, places, store, work
 from tests import commands, sweeping
 from tests.campaign import trials
 from tests.commands import BLOCKS, SMALL, ended
@@ -251,13 +252,43 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
         assert lease.holders(place) == []
 
 
+@pytest.mark.parametrize("what", ["lease", "store"])
+@pytest.mark.parametrize("at", range(5))
+def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, monkeypatch, what, at):
+    """Whatever it finds, it takes it for a store that is to be made, or that is there."""
+    path, looks = tmp_path / "s.zarr", itertools.count()
+
+    def make():
+        if what == "store":
+            shutil.copytree(swept, path)
+        else:
+            places.of(path).write(lease.KEY, lease.document([holder()]))
+
+    def looking(name):
+        real = getattr(places.Folder, name)
+
+        def look(*arguments):
+            if next(looks) == at:
+                make()
+            return real(*arguments)
+
+        monkeypatch.setattr(places.Folder, name, look)
+
+    for name in ("read", "entries", "exists"):
+        looking(name)
+    place = places.of(path)
+    if not store.is_new(place):
+        assert what == "store"
+        assert store.Store.open(place).layout.block_count == 6
+
+
 @trials(1, 20)
 def test_every_block_executed_twice(swept, tmp_path, trials, monkeypatch):
     """One after the other, and the second time over what is there."""
 
     def twice(order, index, run=work.run_block):
         run(order, index)
-        opened = work.store.reopen(order.place)
+        opened = store.reopen(order.place)
         opened.clear_mark(index)
         return run(order, index)
 
