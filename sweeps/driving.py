@@ -57,7 +57,7 @@ def results(client: Client, tasks: Iterator[Task], place: Place, held: Lease) ->
     async def fetch(future: Future[Any]) -> None:
         try:
             ended.put((future, await client.gather(future, asynchronous=True), None))
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:  # whatever it is: who waits for it must hear of it
             ended.put((future, None, error))
 
     launch(room.size())
