@@ -26,7 +26,7 @@ SAMPLES = 6  # architectures that are measured, for each method; the others by t
 SAMPLE_SECONDS = 0.3  # that each should take
 BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
 # Seconds to start and end a client, with threads and with processes, and memory of a worker process.
-CLIENT_SECONDS = {Threads: 0.3, Processes: 3.0}
+CLIENT_SECONDS = {Threads: 0.4, Processes: 2.5}
 PROCESS_BYTES = 230_000_000
 
 
