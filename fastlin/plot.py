@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -20,6 +21,7 @@ from fastlin.observables import REGISTRY
 # Its black is left to the closed form.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 COLOUR_MAP = "cividis"
+LETTERS = 13  # of a caption that fit an inch
 __all__ = ["dynamics", "phase_diagram", "profile", "sweep"]
 SYMBOLS = {
     "lam": r"relative scale $\lambda$",
@@ -237,7 +239,8 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     if diagrams:
         figure.colorbar(diagrams[-1].collections[-1], ax=diagrams, label=_label(da), pad=0.01)
     last.set_title(_where(late, x))
-    figure.suptitle(_caption(dataset, da, observable, done), fontsize="medium")
+    caption = _caption(dataset, da, observable, done)
+    figure.suptitle(fill(caption, int(LETTERS * figure.get_figwidth())), fontsize="medium")
     figure.set_layout_engine("constrained", w_pad=0.08)
     last.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

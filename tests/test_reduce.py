@@ -168,7 +168,7 @@ def test_what_is_wrong_with_a_reduction_is_said(reduce, message):
 def test_a_reduced_sweep_is_drawn(tmp_path):
     fl.run_sweep(reduced(quantiles=[0.5]), tmp_path / "r.zarr")
     figure = fl.plot.sweep(fl.open_sweep(tmp_path / "r.zarr"), "loss", "lam", None)
-    assert "mean over 25 seeds" in figure.get_suptitle()
+    assert "mean over 25 seeds" in figure.get_suptitle().replace("\n", " ")
     fl.run_sweep(reduced(statistics=["max"]), tmp_path / "m.zarr")
     with pytest.raises(fl.InputError, match="holds no mean over seeds; it has max"):
         fl.plot.sweep(fl.open_sweep(tmp_path / "m.zarr"), "loss", "lam", None)
