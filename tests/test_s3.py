@@ -28,6 +28,8 @@ import obstore
 
 from tests import buckets
 
+pytestmark = pytest.mark.processes
+
 LARGER = SMALL.replace("num = 6", "num = 9").replace("[0.5, 1.0]", "[0.5, 0.7, 1.0]")
 LATER = SMALL.replace("[0.0, 0.9, 9.0, inf]", "[0.0, 0.9, 2.0, 9.0, inf]")
 REDUCED = '\n[output.reduce]\nstatistics = ["mean", "max"]\n'
