@@ -9,19 +9,21 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from fastlin.errors import InputError, real, shown, whole
+from fastlin.errors import InputError
 from fastlin.kernels import Status
-from fastlin.kernels.random import MAX_SEED
 from fastlin.network import Network, balanced_init
 from fastlin.sweeps import places
+from fastlin.sweeps.accessor import SweepAccessor
 from fastlin.sweeps.documents import ROOT
 from fastlin.sweeps.growth import AXES
 from fastlin.sweeps.layout import PARTIALS, SIZES, Layout
+from fastlin.sweeps.selection import position
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
 from fastlin.task import Task, random_regression
 
 _NAMES = np.array([status.name.lower() for status in Status])
+xr.register_dataset_accessor("fastlin")(SweepAccessor)  # type: ignore[no-untyped-call]
 KEPT_ATTRIBUTES = ("title", "spec", "spec_hash", "versions")
 
 
@@ -37,10 +39,10 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     -------
     xarray.Dataset
         Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus
-        "method" and "learning_rate" where the spec has them as axes. Axes of numbers are sorted;
-        The coordinate `status` is decoded to "pending", "ok", "diverged", "failed". The spec is in the
-        attributes.
-        Select a method with ``.sel({"method": "exact"})``: ``.sel(method=...)`` is xarray's own.
+        "method" and "learning_rate" where the spec has them as axes. Axes of numbers are sorted; the
+        coordinate `status` is decoded to "pending", "ok", "diverged", "failed", and "architecture" has
+        the coordinates n_i, n_h, n_o and bottleneck_ratio. The spec is in the attributes. ``.fastlin``
+        selects, averages, classifies and draws (`fastlin.sweeps.accessor.SweepAccessor`).
 
     Raises
     ------
@@ -65,7 +67,11 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     )
     status.attrs = {"long_name": "what became of each point"}  # the store's own describe its integers
     sizes = {name: dataset[name].load() for name in SIZES}
-    decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(sizes | {"status": status})
+    ratio = sizes["n_h"] / np.minimum(sizes["n_i"], sizes["n_o"])
+    ratio.attrs = {"long_name": "N_h / min(N_i, N_o); below 1 for a bottleneck", "units": "1"}
+    decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(
+        sizes | {"bottleneck_ratio": ratio, "status": status}
+    )
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
     return decoded
 
@@ -176,15 +182,4 @@ def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> A
         if axis.size != 1:
             raise InputError(f"{name} has {axis.size} values in the dataset; say which: {name}=...")
         return axis[0]
-    if axis.dtype.kind == "i":
-        wanted: int | float = whole(name, value, 0, MAX_SEED)
-        distance = np.abs(axis - wanted)
-        found = distance == 0
-    else:
-        wanted = real(name, value)
-        distance = np.abs(axis - wanted)
-        found = distance <= 1e-12 * abs(wanted)  # a value that was written with fewer digits
-    if not found.any():
-        near = ", ".join(str(entry) for entry in np.sort(axis[np.argsort(distance)[:3]]).tolist())
-        raise InputError(f"{name} = {shown(value)} is not on the axis of the sweep; nearest: {near}")
-    return axis[np.argmin(distance)]
+    return axis[position(name, value, axis)]

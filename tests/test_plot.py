@@ -55,7 +55,7 @@ def test_profile_draws_mean_and_band(dataset):
     ax = fl.plot.profile(one, "lam", color="k", label="x")
     assert np.allclose(ax.lines[0].get_ydata(), one.mean("seed"))
     band = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert band.max() == pytest.approx(float((one.mean("seed") + one.std("seed")).max()))
+    assert band.max() == pytest.approx(float((one.mean("seed") + one.std("seed", ddof=1)).max()))
     assert ax.get_ylabel().startswith("loss")
 
 

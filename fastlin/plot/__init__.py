@@ -1,0 +1,13 @@
+"""Pictures: axes in, axes out, no global state of Matplotlib, colour-blind-safe colours.
+
+`phase_diagram`, `profile` and `trajectories` draw a part of a sweep, `sweep` all of one; `dynamics`,
+`matrices` and `animation` draw one network.
+"""
+
+from fastlin.plot.lines import profile, trajectories
+from fastlin.plot.matrices import animation, matrices
+from fastlin.plot.network import dynamics
+from fastlin.plot.overview import sweep
+from fastlin.plot.planes import phase_diagram
+
+__all__ = ["animation", "dynamics", "matrices", "phase_diagram", "profile", "sweep", "trajectories"]

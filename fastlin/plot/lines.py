@@ -1,0 +1,112 @@
+"""Lines over one axis: the mean over seeds and a band of one standard deviation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from fastlin.errors import InputError, suggest
+from fastlin.plot import seeds, style
+
+MAX_LINES = 12  # beyond it no legend can be read
+
+
+def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: Any) -> Axes:
+    """Draw an observable over one axis of a sweep: the mean over seeds and a band of one deviation.
+
+    Parameters
+    ----------
+    da : xarray.DataArray
+        An observable of a sweep; besides `x` and "seed" its dimensions have one value each.
+    x : str
+        A dimension. Of its values those are drawn that have a place on the axis: not t = inf, and not
+        t = 0 where the scale is logarithmic.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    **line
+        Properties of the line, such as color and label.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If `x` is no dimension, or another one has several values.
+    """
+    mean = seeds.mean_over(da, (x,))
+    spread = seeds.deviation(da)
+    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+    log = style.logarithmic(mean[x].values)
+    place = style.drawable(mean[x].values)
+    values, centre = mean[x].values[place], mean.values[place]
+    (drawn,) = ax.plot(values, centre, **line)
+    if spread is not None:
+        half = spread.squeeze().values[place]
+        ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    if log:
+        ax.set_xscale("log")
+    ax.set_xlabel(style.SYMBOLS.get(x, x))
+    ax.set_ylabel(style.label(da))
+    return ax
+
+
+def trajectories(da: xr.DataArray, hue: str = "lam", ax: Axes | None = None, **line: Any) -> Axes:
+    """Draw an observable over time, a line with a band over seeds for each value of another axis.
+
+    Parameters
+    ----------
+    da : xarray.DataArray
+        An observable of a sweep; besides "time", `hue` and "seed" its dimensions have one value each.
+    hue : str
+        A dimension of at most 12 values; its order is the order of the colours.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    **line
+        Properties of all lines, such as linewidth.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If `hue` is no dimension or has more values, or another dimension has several.
+    """
+    if hue not in da.dims or hue in ("time", "seed"):
+        rest = [str(name) for name in da.dims if name not in ("time", "seed", "statistic")]
+        raise InputError(f"{hue!r} is no dimension that tells lines apart; {suggest(hue, rest)}")
+    if da.sizes[hue] > MAX_LINES:
+        raise InputError(
+            f"{hue} has {da.sizes[hue]} values, and {MAX_LINES} lines can be told apart; "
+            f"select some first: .isel({{{hue!r}: slice(None, None, {-(-da.sizes[hue] // MAX_LINES)})}})"
+        )
+    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+    for index, colour in enumerate(_colours(da[hue].values)):
+        one = da.isel({hue: index})
+        profile(one, "time", ax, **({"color": colour, "label": _name(one, hue)} | line))
+    title = style.SYMBOLS.get(hue, hue.replace("_", " "))
+    ax.legend(title=title, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+def _colours(values: NDArray[Any]) -> list[Any]:
+    """Return a colour for each value: along the colour map for numbers, apart for names and few values."""
+    if values.dtype.kind == "f" and values.size > 2:
+        return list(colormaps[style.COLOUR_MAP](np.linspace(0.0, 0.92, values.size)))
+    return [style.COLOURS[index % len(style.COLOURS)] for index in range(values.size)]
+
+
+def _name(da: xr.DataArray, hue: str) -> str:
+    if hue == "architecture" and "n_i" in da.coords:
+        return "-".join(str(int(da[name])) for name in ("n_i", "n_h", "n_o"))
+    value = da[hue].values
+    return f"${style.number(float(value))}$" if value.dtype.kind in "fi" else str(value).replace("_", " ")

@@ -1,0 +1,132 @@
+"""The picture of a whole sweep: a phase diagram per architecture, and all of them at the last time."""
+
+from __future__ import annotations
+
+from textwrap import fill
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError, suggest
+from fastlin.observables import REGISTRY
+from fastlin.plot import seeds, style
+from fastlin.plot.lines import profile
+from fastlin.plot.planes import phase_diagram
+from fastlin.regimes import THRESHOLD
+
+LETTERS = 13  # of a caption that fit an inch
+
+
+def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure:
+    """Draw a sweep: a phase diagram per architecture, and all of them at the last time.
+
+    Of the kernel distance the borders of the regimes are drawn, too.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `fastlin.open_sweep`.
+    observable : str
+        One of the dataset's.
+    x : str
+        Horizontal axis of all panels.
+    y : str, optional
+        Vertical axis of the phase diagrams; by default init_scale if it has several values, else time.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If the observable is not in the dataset, or the axes do not fit.
+    """
+    stored = [name for name in REGISTRY if name in dataset]
+    if observable not in stored:
+        raise InputError(f"observable {observable!r} is not in the store; {suggest(observable, stored)}")
+    if "architecture" not in dataset.dims or dataset.status.dtype.kind not in "UT":
+        raise InputError("this is no whole sweep from open_sweep(path); draw a part with phase_diagram")
+    done = dataset["count"] > 0 if "count" in dataset else dataset.status == "ok"
+    if not done.any():
+        raise InputError("no point of the sweep is done yet; there is nothing to draw")
+    da = dataset[observable].where(done)
+    da.attrs = dataset[observable].attrs
+    if "layer" in da.dims:
+        raise InputError(f"{observable} has a value per layer; draw ds.{observable}.sel(layer=...)")
+    y = y or ("init_scale" if da.sizes["init_scale"] > 1 else "time")
+    kept = (x, y, "architecture", "seed", "statistic")
+    others = {str(name): _usual(da, str(name)) for name in da.dims if name not in kept}
+    da = da.isel(others).load()
+    if x in da.dims and style.drawable(da[x].values).sum() < 2:
+        raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
+    means = seeds.mean(da)
+    scale = {"vmin": float(means.min()), "vmax": float(means.max())}
+    contours = THRESHOLD if observable == "kernel_distance" else ()
+    flat = y in da.dims and style.drawable(da[y].values).sum() < 2  # one row is no diagram, a line shows it
+    count = 0 if flat else da.sizes["architecture"]
+    figure, panels = plt.subplots(
+        1, count + 1, figsize=(2.7 * count + 5.0, 2.8), layout="constrained", squeeze=False
+    )
+    *diagrams, last = panels[0]
+    for index in range(da.sizes["architecture"]):
+        one = da.isel({"architecture": index})
+        shape = Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o")))
+        if diagrams:
+            ax = phase_diagram(one, x, y, diagrams[index], contours, **scale)
+            ax.set_title(f"{shape.family} {shape}")
+            ax.label_outer()
+        late = one.isel({y: _usual(one, y)})
+        label = f"{shape.family} {shape}"
+        profile(late, x, last, color=style.COLOURS[index % len(style.COLOURS)], label=label)
+    if diagrams:
+        figure.colorbar(diagrams[-1].collections[0], ax=diagrams, label=style.label(da), pad=0.01)
+    last.set_title(_where(late, x))
+    caption = _caption(dataset, da, observable, done)
+    figure.suptitle(fill(caption, int(LETTERS * figure.get_figwidth())), fontsize="medium")
+    figure.set_layout_engine("constrained", w_pad=0.08)
+    last.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _caption(dataset: xr.Dataset, da: xr.DataArray, observable: str, done: xr.DataArray) -> str:
+    """Say what is averaged and what was chosen where the sweep has more."""
+    parts = [f"{dataset.attrs.get('title', 'sweep')}: {observable.replace('_', ' ')}"]
+    count = int(dataset["count"].max()) if "statistic" in da.dims else da.sizes.get("seed", 0)
+    if count:
+        parts[0] += f", mean over {count:,} seeds (bands: one standard deviation)"
+    if observable == "kernel_distance":
+        parts.append(f"lines: lazy below {THRESHOLD[0]:g} (dashed), rich from {THRESHOLD[1]:g} (solid)")
+    for name in ("method", "init_scale", "learning_rate", "lam", "time"):
+        if name in da.coords and da[name].ndim == 0 and dataset.sizes.get(name, 1) > 1:
+            symbol = style.SYMBOLS.get(name, name)
+            parts.append(f"{symbol} = {da[name].item()} of {dataset.sizes[name]} values")
+    if not done.all():
+        parts.append(f"{100 * float(done.mean()):.0f} % of the points are done")
+    return "; ".join(parts)
+
+
+def _usual(da: xr.DataArray, name: str) -> int:
+    """Return the index at which an axis is looked at when nothing else is said.
+
+    The last time, the weight scale and the lam nearest to 1 and 0, and the first of all else.
+    """
+    values = da[name].values
+    if name == "time":
+        return values.size - 1
+    if name == "init_scale":
+        return int(np.argmin(np.abs(np.log(values))))
+    return int(np.argmin(np.abs(values))) if name == "lam" else 0
+
+
+def _where(da: xr.DataArray, x: str) -> str:
+    """Say at which values of time and scale a profile was taken."""
+    parts = [str(da["method"].values).replace("_", " ")] if "method" in da.coords else []
+    for name, symbol in (("time", r"t/\tau"), ("lam", r"\lambda"), ("init_scale", r"\sigma")):
+        if name != x and name in da.coords and da[name].ndim == 0:
+            value = float(da[name])
+            parts.append(f"${symbol} = {style.number(value)}$")
+    return ", ".join(parts)

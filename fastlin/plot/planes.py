@@ -1,0 +1,112 @@
+"""Phase diagrams: an observable over two axes, in colour, with the borders of the regimes as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+
+from fastlin.errors import InputError
+from fastlin.plot import seeds, style
+
+SIZES = ("n_i", "n_h", "n_o", "bottleneck_ratio")
+
+
+def phase_diagram(
+    da: xr.DataArray,
+    x: str = "lam",
+    y: str = "time",
+    ax: Axes | None = None,
+    contours: Sequence[float] = (),
+    **mesh: Any,
+) -> Axes:
+    """Draw an observable over two axes of a sweep, in the mean over seeds.
+
+    Parameters
+    ----------
+    da : xarray.DataArray
+        An observable of a sweep; besides `x`, `y` and "seed" its dimensions have one value each.
+    x, y : str
+        Dimensions; or, for "architecture", one of its sizes: "n_i", "n_h", "n_o", "bottleneck_ratio"
+        (N_h / min(N_i, N_o)), no two architectures with the same. An axis of positive, unevenly spaced
+        values is drawn on a logarithmic scale; t = 0 has no place on it and t = inf on none, so these are
+        left out.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    contours : sequence of float, optional
+        Values at which lines are drawn, such as `fastlin.regimes.THRESHOLD`.
+    **mesh
+        Properties of the mesh, such as cmap, vmin and vmax. It is the first of the axes' collections that
+        this call adds.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a colour bar beside it, unless vmin and vmax are given: then panels share a scale, and
+        one bar for all is the caller's.
+
+    Raises
+    ------
+    InputError
+        If `x` or `y` is no dimension, they are the same, or another dimension has several values.
+    """
+    if x == y:
+        raise InputError(f"x and y are both {x!r}; two dimensions are needed")
+    for name in (x, y):
+        if name in SIZES and name in da.coords and name not in da.dims:
+            da = along_size(da, name)
+    grid = seeds.mean_over(da, (x, y)).transpose(y, x)
+    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+    for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
+        values = np.asarray(grid[name].values, dtype=float)
+        grid = grid.isel({name: np.flatnonzero(style.drawable(values))})
+        if grid.sizes[name] < 2:
+            raise InputError(f"{name} has fewer than two values that can be drawn; choose another axis")
+        if style.logarithmic(values):
+            axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    properties: dict[str, Any] = {"cmap": style.COLOUR_MAP, "rasterized": True} | mesh
+    borders = style.edges(grid[x].values), style.edges(grid[y].values)
+    drawn = ax.pcolormesh(*borders, grid.values, **properties)
+    _contours(ax, grid, x, y, contours)
+    ax.set_xlabel(style.SYMBOLS.get(x, x))
+    ax.set_ylabel(style.SYMBOLS.get(y, y))
+    if not {"vmin", "vmax"} <= mesh.keys():
+        ax.figure.colorbar(drawn, ax=ax, label=style.label(da))
+    return ax
+
+
+def along_size(da: xr.DataArray, name: str) -> xr.DataArray:
+    """Return an observable along a size of its architectures instead of their index, rising.
+
+    Raises
+    ------
+    InputError
+        If there is one architecture, or two have the same.
+    """
+    if "architecture" not in da.dims:
+        raise InputError(f"{name} is an axis where there are several architectures; here is one")
+    values = da[name].values
+    same = next((value for value in values.tolist() if (values == value).sum() > 1), None)
+    if same is not None:
+        raise InputError(
+            f"{name} is {same:g} for more than one architecture; select some with different values first"
+        )
+    return da.swap_dims(architecture=name).sortby(name)
+
+
+def _contours(ax: Axes, grid: xr.DataArray, x: str, y: str, levels: Sequence[float]) -> None:
+    """Draw lines where the grid crosses the levels, light with a dark rim so that they show on any colour."""
+    values = np.ma.masked_invalid(grid.values)
+    crossed = [level for level in levels if values.min() < level < values.max()]
+    if not crossed:
+        return
+    styles = ["solid" if level == max(levels) else "dashed" for level in crossed]
+    lines = ax.contour(
+        grid[x].values, grid[y].values, values, levels=crossed, colors="w", linestyles=styles, linewidths=1.2
+    )
+    lines.set_path_effects([patheffects.withStroke(linewidth=2.4, foreground="#00000090")])

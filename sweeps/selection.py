@@ -1,0 +1,109 @@
+"""Points of a sweep by the values on its axes: exact, whatever the order, and with a word on what is near."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from fastlin.errors import InputError, real, shown, suggest, whole
+from fastlin.kernels.random import MAX_SEED
+
+ROUNDING = 1e-12  # relative: a value that was written with fewer digits is still meant
+SIZES = ("n_i", "n_h", "n_o")
+
+
+def position(name: str, value: Any, axis: NDArray[Any]) -> int:
+    """Return the place of a value on an axis.
+
+    Raises
+    ------
+    InputError
+        If it is not there; the message has the nearest.
+    """
+    if axis.dtype.kind in "UOT":
+        names = [str(entry) for entry in axis.tolist()]
+        if value not in names:
+            raise InputError(f"{name} is {shown(value)}; {suggest(value, names)}")
+        return names.index(value)
+    wanted: float = (
+        whole(name, value, 0, MAX_SEED) if axis.dtype.kind in "iu" else real(name, value, infinite=True)
+    )
+    same = axis == wanted
+    if not same.any():
+        with np.errstate(invalid="ignore"):
+            distance = np.abs(axis - wanted)
+        same = distance <= (0 if axis.dtype.kind in "iu" else ROUNDING * abs(wanted))
+        if not same.any() or np.isinf(wanted):
+            near = ", ".join(str(entry) for entry in np.sort(axis[np.argsort(distance)[:3]]).tolist())
+            raise InputError(f"{name} = {shown(value)} is not on the axis of the sweep; nearest: {near}")
+        return int(np.argmin(distance))
+    return int(np.argmax(same))
+
+
+def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
+    """Return the part of a sweep with these values on its axes; see `SweepAccessor.select`."""
+    for name, value in wanted.items():
+        if name == "architecture":
+            dataset = dataset.isel(architecture=_architecture(dataset, value))
+        elif name in SIZES and name in dataset.coords:
+            dataset = dataset.isel(architecture=_of_size(dataset, name, value))
+        elif name in dataset.dims and name in dataset.coords:
+            dataset = dataset.isel({name: _places(name, value, dataset[name].values)})
+        else:
+            axes = [str(dim) for dim in dataset.dims if dim in dataset.coords]
+            raise InputError(f"{name!r} is no axis of the sweep; {suggest(name, [*axes, *SIZES])}")
+    return dataset
+
+
+def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
+    """Return where a value, each of a list, or all of a closed range are."""
+    if isinstance(value, slice):
+        low, high = value.start, value.stop
+        if value.step is not None or axis.dtype.kind in "UOT":
+            raise InputError(
+                f"{name} is {shown(value)}; a range is slice(first, last), of numbers, both included"
+            )
+        place = np.full(axis.size, True)
+        if low is not None:
+            place &= axis >= real(name, low, infinite=True)
+        if high is not None:
+            place &= axis <= real(name, high, infinite=True)
+        if not place.any():
+            raise InputError(f"{name} has no value from {low} to {high}; it has {axis.min()} to {axis.max()}")
+        return np.flatnonzero(place)
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return [position(name, entry, axis) for entry in value]
+    return position(name, value, axis)
+
+
+def _architecture(dataset: xr.Dataset, value: Any) -> Any:
+    """Return where an architecture is: by its index in the spec, its sizes, or their name as "4-2-4"."""
+    if "architecture" not in dataset.dims:
+        raise InputError("the dataset has one architecture only; there is nothing to select")
+    if isinstance(value, list):
+        return [_architecture(dataset, entry) for entry in value]
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return position("architecture", value, dataset["architecture"].values)
+    there = [
+        "-".join(map(str, sizes)) for sizes in zip(*(dataset[name].values for name in SIZES), strict=True)
+    ]
+    name = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if name not in there:
+        raise InputError(f"architecture is {shown(value)}; {suggest(name, there)}")
+    return there.index(name)
+
+
+def _of_size(dataset: xr.Dataset, name: str, value: Any) -> Any:
+    """Return where the architectures of a size are."""
+    wanted = whole(name, value, 1, MAX_SEED)
+    place = np.flatnonzero(np.atleast_1d(dataset[name].values) == wanted)
+    if not place.size:
+        there = ", ".join(str(entry) for entry in sorted({*np.atleast_1d(dataset[name].values).tolist()}))
+        raise InputError(f"no architecture has {name} = {wanted}; there are {there}")
+    if "architecture" not in dataset.dims:
+        raise InputError("the dataset has one architecture only; there is nothing to select")
+    return place
