@@ -16,8 +16,8 @@ from fastlin.errors import InputError, instance, real, whole
 from fastlin.errors import times as checked_times
 from fastlin.kernels.jit import Array
 from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
-from fastlin.observables import Observable, Trajectory, select
-from fastlin.solve import evolve, warn_of_saddles
+from fastlin.observables import FRACTION, Observable, Trajectory, select, share
+from fastlin.solve import evolve, time_scales, warn_of_saddles
 from fastlin.task import Task
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
@@ -25,7 +25,13 @@ SURELY_FITS = 1e9  # bytes; only beyond it is the memory of the machine looked u
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
 
-def exact(task: Task, net: Network, times: ArrayLike, observables: Sequence[str] | None = None) -> xr.Dataset:
+def exact(
+    task: Task,
+    net: Network,
+    times: ArrayLike,
+    observables: Sequence[str] | None = None,
+    fraction: float = FRACTION,
+) -> xr.Dataset:
     """Evaluate the exact solution of the learning dynamics of one network.
 
     ``QQ^T(t) = P K(t) K(t)^T P^T``, the solution of ``d(QQ^T)/dt = F QQ^T + QQ^T F - (QQ^T)^2`` (Theorem
@@ -40,13 +46,17 @@ def exact(task: Task, net: Network, times: ArrayLike, observables: Sequence[str]
     times : array_like, (T,)
         t / tau = learning_rate * step >= 0, in any order; inf is allowed.
     observables : sequence of str, optional
-        Names from the registry; by default all but "ntk", which is lazy and asked for by name.
+        Names from the registry; by default all but those asked for by name: "ntk", which is lazy, and the
+        time scales "convergence_time", "rotation_time" and "escape_time".
+    fraction : float
+        Of the achievable loss drop, for "convergence_time"; between 0 and 1.
 
     Returns
     -------
     xarray.Dataset
-        One variable per observable, dimension "time" first: ``ds[name].attrs`` holds its equation and
-        unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam, method and version.
+        One variable per observable, dimension "time" first (a time scale has none): ``ds[name].attrs``
+        holds its equation and unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam, method and
+        version.
 
     Raises
     ------
@@ -77,12 +87,14 @@ def exact(task: Task, net: Network, times: ArrayLike, observables: Sequence[str]
         )
     moments = checked_times(times)
     wanted = select(observables)
+    part = share("fraction", fraction)
     _check_memory(wanted, moments.size, task)
     path = evolve(task.sigma_yx, net.w1, net.w2, np.array(net.lam), np.append(moments, 0.0))
     warn_of_saddles(moments, path)
     qqt = path.q @ np.swapaxes(path.q, -1, -2)
     trajectory = Trajectory(qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size))
-    return _dataset(trajectory, moments, wanted, net, {"method": "exact"})
+    dataset = _dataset(trajectory, moments, wanted, net, {"method": "exact"})
+    return dataset.assign(_time_scales(task, net, wanted, part))
 
 
 def gradient_descent(
@@ -129,6 +141,8 @@ def gradient_descent(
     count = whole("steps", steps, 1, MAX_STEPS)
     stride = whole("every", every, 1, count)
     wanted = select(observables)
+    if scale := next((entry.name for entry in wanted if entry.scale is not None), None):
+        raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
     _check_memory(wanted, count // stride + 1, task)
     recorded = np.arange(0, count + 1, stride)
     times = np.asarray(recorded * rate, dtype=np.float64)
@@ -144,6 +158,24 @@ def gradient_descent(
     trajectory = Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift)
     attributes = {"method": "gradient_descent", "learning_rate": rate}
     return _dataset(trajectory, times, wanted, net, attributes)
+
+
+def _time_scales(
+    task: Task, net: Network, observables: list[Observable], fraction: float
+) -> dict[str, xr.Variable]:
+    """Return the variables of the time scales that are wanted."""
+    wanted = [(entry, entry.scale) for entry in observables if entry.scale is not None]
+    if not wanted:
+        return {}
+    which = [scale for _, scale in wanted]
+    values = time_scales(task.sigma_yx, net.w1, net.w2, net.lam, fraction, which)
+    found = {
+        entry.name: xr.Variable((), value, entry.attributes)
+        for (entry, _), value in zip(wanted, values, strict=True)
+    }
+    if "convergence_time" in found:
+        found["convergence_time"].attrs["fraction"] = fraction
+    return found
 
 
 def _check_pair(task: Task, net: Network) -> None:
@@ -201,7 +233,9 @@ def _dataset(
     attributes: dict[str, Any],
 ) -> xr.Dataset:
     variables = {
-        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes) for entry in observables
+        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes)
+        for entry in observables
+        if entry.scale is None
     }
     coordinates: dict[str, Any] = {"time": ("time", times, TIME_ATTRIBUTES)}
     if any("layer" in entry.dims for entry in observables):

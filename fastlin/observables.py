@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.errors import InputError, shown, suggest
-from fastlin.kernels import Row
+from fastlin.errors import InputError, real, shown, suggest
+from fastlin.kernels import Row, Scale
 from fastlin.kernels.jit import Array
 from fastlin.task import Task
 
@@ -43,12 +43,17 @@ class Trajectory:
         return self.qqt[:, self.task.n_i :, self.task.n_i :]
 
 
+def _not_over_time(_path: Trajectory) -> Any:
+    raise NotImplementedError("a time scale is no function of QQ^T(t); see fastlin.solve.time_scales")
+
+
 @dataclass(frozen=True)
 class Observable:
     """One row of the registry.
 
     `dims` follow "time"; `rows` are the kernel outputs that make it up, empty for those that a sweep
-    does not store because their size depends on the architecture.
+    does not store because their size depends on the architecture. A time scale of the exact flow is one
+    number per network, `scale`, without any dimension.
     """
 
     name: str
@@ -57,8 +62,9 @@ class Observable:
     symbol: str
     equation: str
     doc: str
-    evaluate: Callable[[Trajectory], Any]
+    evaluate: Callable[[Trajectory], Any] = _not_over_time
     rows: tuple[Row, ...] = ()
+    scale: Scale | None = None
     dtype: str = "float64"
     default: bool = True
 
@@ -289,10 +295,50 @@ _ALL = (
         _ntk,
         default=False,
     ),
+    Observable(
+        "convergence_time",
+        (),
+        "1",
+        r"t_f",
+        "L(0) - L(t_f) = f (L(0) - L*), 2 L* = sum_{a > N_h} s_a^2 + tr Sigma_yy - |Sigma|^2",
+        "time to a fraction f of the loss drop that this width can achieve; inf at a saddle above it",
+        scale=Scale.CONVERGENCE,
+        default=False,
+    ),
+    Observable(
+        "rotation_time",
+        (),
+        "1",
+        r"t_\mathrm{rot}",
+        "1 / (w_h - w_{h+1}), w the eigenvalues of F; for a bottleneck about |lam| / (s_h^2 - s_{h+1}^2)",
+        "e-folding time of the slowest turn of the hidden space; 0 where it has nothing to turn from",
+        scale=Scale.ROTATION,
+        default=False,
+    ),
+    Observable(
+        "escape_time",
+        (),
+        "1",
+        r"t_\mathrm{esc}",
+        "min_a log(2 r_a / x_a - 1) / (2 r_a), x_a the squared norm of mode a at the start, r_a its rate",
+        "time at which the first mode leaves the saddle at zero: half of its final strength, if alone",
+        scale=Scale.ESCAPE,
+        default=False,
+    ),
 )
 
 REGISTRY: Mapping[str, Observable] = MappingProxyType({entry.name: entry for entry in _ALL})
-SWEEPABLE = tuple(entry.name for entry in _ALL if entry.rows)
+SWEEPABLE = tuple(entry.name for entry in _ALL if entry.rows or entry.scale is not None)
+# Of the achievable loss drop, for `convergence_time`.
+FRACTION = 0.99
+
+
+def share(name: str, value: Any) -> float:
+    """Return `value` if it is between 0 and 1, both excluded: a fraction of the achievable loss drop."""
+    number = real(name, value, 0.0, above=True)
+    if number >= 1.0:
+        raise InputError(f"{name} is {number:g}; it must be below 1, which takes for ever")
+    return number
 
 
 def select(names: Sequence[str] | None) -> list[Observable]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastlin.errors import InputError, SaddleWarning, array
 from fastlin.errors import times as checked_times
-from fastlin.kernels import follow, padded
+from fastlin.kernels import Scale, follow, network_time_scales, padded
 from fastlin.kernels.jit import Array
 from fastlin.kernels.sizes import WIDTH, Given
 from fastlin.network import checked_lam
@@ -30,10 +31,7 @@ def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> E
     sigma_yx (..., N_o, N_i), w1 (..., N_h, N_i), w2 (..., N_o, N_h), lam (...), times (T,).
     """
     n_o, n_i = sigma_yx.shape[-2:]
-    u, s, vt = np.linalg.svd(sigma_yx, full_matrices=True)
-    q = np.concatenate([vt @ np.swapaxes(w1, -1, -2), np.swapaxes(u, -1, -2) @ w2], axis=-2)
-    if q.shape[-1] > n_i + n_o:  # more hidden units than directions: QQ^T = L L^T with L square
-        q = np.swapaxes(np.linalg.qr(np.swapaxes(q, -1, -2), mode="r"), -1, -2)
+    (u, vt), s, q = _in_svd_basis(sigma_yx, w1, w2)
     batch = np.broadcast_shapes(q.shape[:-2], s.shape[:-1], lam.shape)
     sizes = Given(n_i, q.shape[-1], n_o)
     paths = follow(sizes, _lanes(lam, batch, 0), _lanes(s, batch, 1), _lanes(q, batch, 2), times)
@@ -46,6 +44,24 @@ def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> E
         axis=-2,
     )
     return Evolution(turned, _ends_at_saddle(_from_lanes(paths.w, batch), _from_lanes(paths.growth, batch)))
+
+
+def _in_svd_basis(sigma_yx: Array, w1: Array, w2: Array) -> tuple[tuple[Array, Array], Array, Array]:
+    """Return (U, V^T) and s of the target, and Q(0) in that basis, (..., N, H) with H at most N."""
+    u, s, vt = np.linalg.svd(sigma_yx, full_matrices=True)
+    q = np.concatenate([vt @ np.swapaxes(w1, -1, -2), np.swapaxes(u, -1, -2) @ w2], axis=-2)
+    if q.shape[-1] > q.shape[-2]:  # more hidden units than directions: QQ^T = L L^T with L square
+        q = np.swapaxes(np.linalg.qr(np.swapaxes(q, -1, -2), mode="r"), -1, -2)
+    return (u, vt), s, q
+
+
+def time_scales(
+    sigma_yx: Array, w1: Array, w2: Array, lam: float, fraction: float, which: Sequence[Scale]
+) -> list[float]:
+    """Return time scales of the exact flow of one network, of checked inputs."""
+    s, q = _in_svd_basis(sigma_yx, w1, w2)[1:]
+    sizes = Given(sigma_yx.shape[1], q.shape[-1], sigma_yx.shape[0])
+    return network_time_scales(sizes, lam, s, q, fraction, np.array(which, dtype=np.int64))
 
 
 def _lanes(values: Array, batch: tuple[int, ...], dims: int) -> Array:

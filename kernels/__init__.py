@@ -2,19 +2,27 @@
 
 The road through it: `random` and `problems` set up what a seed needs (`Record`), `closed_form` and
 `gradient_descent` run points (seed, lam) through it. What these do to a vector of eight networks is written
-as plain Python on `lanes`, one step to a file: `balance`, `eigenbasis`, `echelon`, `evolution`,
-`march`, `observables`; `gram`, `singular`, `reflections` and `functions` are the arithmetic below. Networks
-too large for that go through `large_problems` and `large`, on BLAS and LAPACK; `tiers` chooses. `peak` is
-what a core can do at most.
+as plain Python on `lanes`, one step to a file: `balance`, `eigenbasis`, `echelon`, `evolution`, `march`,
+`observables`, `time_scales`; `gram`, `singular`, `reflections` and `functions` are the arithmetic below.
+Networks too large for that go through `large_problems`, `large` and `large_time_scales`, on BLAS and LAPACK;
+`tiers` chooses. `peak` is what a core can do at most.
 """
 
 from fastlin.kernels.balance import balanced_scales
-from fastlin.kernels.codes import Row, Status
+from fastlin.kernels.codes import Row, Scale, Status
 from fastlin.kernels.gradient_descent import BLOW_UP, descend
 from fastlin.kernels.points import padded
 from fastlin.kernels.problems import INIT_POWER, Factors
 from fastlin.kernels.sizes import Record, Sizes
-from fastlin.kernels.tiers import closed_form, draw_records, factorise, follow, gradient_descent
+from fastlin.kernels.tiers import (
+    closed_form,
+    draw_records,
+    factorise,
+    follow,
+    gradient_descent,
+    network_time_scales,
+    time_scales,
+)
 
 __all__ = [
     "BLOW_UP",
@@ -22,6 +30,7 @@ __all__ = [
     "Factors",
     "Record",
     "Row",
+    "Scale",
     "Sizes",
     "Status",
     "balanced_scales",
@@ -31,5 +40,7 @@ __all__ = [
     "factorise",
     "follow",
     "gradient_descent",
+    "network_time_scales",
     "padded",
+    "time_scales",
 ]

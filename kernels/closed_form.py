@@ -47,18 +47,20 @@ def ways(times: Array) -> tuple[Integers, float]:
     return way, float((times[count - 1] - times[0]) / (count - 1))
 
 
-def _begin(code: Any, room: Any) -> None:
+def begin(code: Any, room: Any) -> None:
     """From the start in the SVD basis to K in echelon form."""
     eigen_system(code, room)
     to_eigenbasis(code, room)
     echelon(code, room)
 
 
-def _jump(code: Any, room: Any) -> None:
+def jump_to_time(code: Any, room: Any) -> None:
+    """Bring Q in q from the start to the time in `time`, of each lane, where `jumping` is 1."""
     divide(code, room, jump(code, room, Finite(room.time[()])), room.jumping[()] > 0.0)
 
 
-def _limit(code: Any, room: Any) -> None:
+def limit(code: Any, room: Any) -> None:
+    """Bring Q in q to t = inf."""
     tie = 8.0 * code.sizes.n * EPSILON * room.w[0]
     divide(code, room, jump(code, room, Limit(tie)), None)
 
@@ -75,9 +77,9 @@ def _advance(code: Any, room: Any, index: Any, way: Any) -> None:
     jumping = code.equal(way[index], Way.JUMP) | (code.equal(way[index], Way.MARCH) & ~short)
     for _ in code.when(jumping):
         room.jumping[()] = select(jumping, 1.0, 0.0)
-        room.call(_jump)
+        room.call(jump_to_time)
     for _ in code.when(code.equal(way[index], Way.LIMIT)):
-        room.call(_limit)
+        room.call(limit)
 
 
 @traced()
@@ -110,7 +112,7 @@ def _solve_vectors(
     for vector, room in vectors():
         room.lam[()] = lams.vectors(vector)[0]
         balanced_start(code, room, Spread(records, of_lanes(seeds, vector, length)))
-        room.call(_begin)
+        room.call(begin)
         room.call(observer.begin)
         room.short[()] = select(prepare_march(code, room, dt), 1.0, 0.0)
         room.doubt[()] = 0.0
@@ -201,16 +203,16 @@ def _follow_vector(
     room.lam[()] = lams[()]
     room.s.fill(s)
     room.q0.fill(q0)
-    room.call(_begin)
+    room.call(begin)
     growth.fill(room.growth)
     w.fill(room.w)
     room.jumping[()] = 1.0
     for index in code.loop(0, times.size):
         room.time[()] = times[index]
         for _ in code.when(code.equal(way[index], Way.JUMP)):
-            room.call(_jump)
+            room.call(jump_to_time)
         for _ in code.when(code.equal(way[index], Way.LIMIT)):
-            room.call(_limit)
+            room.call(limit)
         path.vectors(index * (sizes.n * sizes.width), room.q.shape).fill(room.q)
 
 

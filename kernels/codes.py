@@ -1,4 +1,4 @@
-"""Integers that kernels and their callers share: the status of a point and the rows of an output."""
+"""Integers that kernels and their callers share: the status of a point, and what is computed of it."""
 
 from enum import IntEnum
 
@@ -22,3 +22,11 @@ class Row(IntEnum):
     W2_NORM = 4
     BALANCE_DRIFT = 5
     EFFECTIVE_RANK = 6
+
+
+class Scale(IntEnum):
+    """One number per network: a time scale of its exact flow."""
+
+    CONVERGENCE = 0
+    ROTATION = 1
+    ESCAPE = 2

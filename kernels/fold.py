@@ -57,7 +57,7 @@ def empty(cells_shape: tuple[int, ...], bins: int) -> Integers:
 def fold(values: Array, ok: NDArray[np.bool_], cells: Integers, edges: Array) -> None:
     """Add numbers to cells, in place.
 
-    values (S, L, T), finite where ok (S, L), the rest is not looked at; cells (L, T, WORDS + B). edges
+    values (S, L, T), finite or inf where ok (S, L), the rest is not looked at; cells (L, T, WORDS + B). edges
     (B + 1,) ascend, or none where B = 0; bins are those of `numpy.histogram`: closed on the left, the last
     one on both sides, and what is outside is in none.
     """
@@ -94,16 +94,16 @@ def maximum(cells: Integers) -> Array:
 
 
 def mean(cells: Integers) -> Array:
-    """Return the mean, correctly rounded, NaN of none."""
-    return _of_each(_mean, cells)
+    """Return the mean, correctly rounded, NaN of none, inf where a number is."""
+    return np.where(maximum(cells) == np.inf, np.inf, _of_each(_mean, cells))
 
 
 def std(cells: Integers) -> Array:
-    """Return the standard deviation for n - 1 degrees of freedom, NaN of less than two numbers.
+    """Return the standard deviation for n - 1 degrees of freedom, NaN of less than two numbers or of inf.
 
     It is the root of the correctly rounded variance, so 0 or inf where float64 cannot hold the variance.
     """
-    return _of_each(_std, cells)
+    return np.where(maximum(cells) == np.inf, np.nan, _of_each(_std, cells))
 
 
 def histogram(cells: Integers) -> Integers:

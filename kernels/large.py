@@ -27,7 +27,7 @@ _BLOCK = 16
 _CANCELLING = 1e-2
 
 
-class _Start(NamedTuple):
+class Start(NamedTuple):
     """A point (seed, lam) in the SVD basis of its task."""
 
     sizes: Sizes
@@ -42,7 +42,7 @@ class _Start(NamedTuple):
         return slice(0, self.sizes.rows_i), slice(self.sizes.rows_i, self.sizes.n)
 
 
-def _starts(sizes: Sizes, records: Array, lams: Array) -> Iterator[_Start]:
+def starts(sizes: Sizes, records: Array, lams: Array) -> Iterator[Start]:
     """Yield all points, seed by seed, from records (S, `Record`) and lams (L,)."""
     at = Record(sizes)
     for record in records:
@@ -57,13 +57,13 @@ def _starts(sizes: Sizes, records: Array, lams: Array) -> Iterator[_Start]:
             np.multiply(u, s2[: sizes.k_o], out=q[sizes.rows_i :, : sizes.k_o])
             # At least one, also of an empty network.
             live = np.flatnonzero(q.any(axis=0)) if q.any() else slice(1)
-            yield _Start(sizes, float(lam), record[: sizes.m], float(record[at.floor]), q[:, live])
+            yield Start(sizes, float(lam), record[: sizes.m], float(record[at.floor]), q[:, live])
 
 
-class _Basis:
+class Basis:
     """The eigenvectors of F; see `eigenbasis`."""
 
-    def __init__(self, start: _Start) -> None:
+    def __init__(self, start: Start) -> None:
         self._sizes = sizes = start.sizes
         half = 0.5 * start.lam
         r = np.hypot(start.s, half)
@@ -137,16 +137,16 @@ def _echelon_by_rows(k: Array, w: Array, noise: Array) -> tuple[Array, Array]:
     return k[:, : max(h, 1)], growth[: max(h, 1)]
 
 
-class _Flow:
-    """K(t) of one network, in `state`; see `evolution`."""
+class Flow:
+    """K(t) of one network, in `state`, from its start in `k`; see `evolution`."""
 
     def __init__(self, k: Array, w: Array, m: int) -> None:
         k, growth = _echelon(k, w, m)
         self._w, self._rate = w, np.abs(w)
         self.growth = growth[::-1]
-        self._k = np.asfortranarray(k[:, ::-1])
+        self.k = np.asfortranarray(k[:, ::-1])
         self._behind = np.asfortranarray(np.minimum(np.maximum(w, 0.0)[:, None] - self.growth, 0.0))
-        self.state, self._stack = np.empty_like(self._k), np.empty_like(self._k)
+        self.state, self._stack = np.empty_like(self.k), np.empty_like(self.k)
         self._triangle = np.empty((self.growth.size, self.growth.size), order="F")
         self._diagonal = self._triangle.ravel(order="K")[:: self.growth.size + 1]
 
@@ -176,7 +176,7 @@ class _Flow:
             np.exp(state, out=state)
             scale, shrink = np.exp(-t * self.growth), np.exp(t * np.minimum(self._w, 0.0))
             saturation = np.where(still, t, -np.expm1(-t * twice) / twice)
-        state *= self._k
+        state *= self.k
         np.multiply(np.sqrt(saturation)[:, None], state, out=self._stack)
         state *= shrink[:, None]
         self._triangle.fill(0.0)
@@ -205,10 +205,10 @@ class _Flow:
         blas.dtrsm(1.0, self._triangle, self.state, side=1, lower=0, overwrite_b=1)
 
 
-class _Observer:
+class Observer:
     """Rows of `Row` of a Q (N, any width); see `observables`."""
 
-    def __init__(self, start: _Start, rows: Integers, drifts: bool) -> None:
+    def __init__(self, start: Start, rows: Integers, drifts: bool) -> None:
         self._start, self._rows, self._drifts = start, [Row(row) for row in rows], drifts
         self._target = float(start.s @ start.s)
         self._product = np.empty((start.sizes.rows_o, start.sizes.rows_i))
@@ -287,9 +287,9 @@ def closed_form(
     sizes: Sizes, records: Array, lam: Array, times: Array, rows: Integers, out: Array, status: Codes
 ) -> None:
     """Do what `closed_form.closed_form` does; points that only fill a vector are not written."""
-    for point, start in enumerate(_starts(sizes, records, lam)):
-        basis, observer = _Basis(start), _Observer(start, rows, drifts=False)
-        flow = _Flow(basis.into(start.q), basis.w, sizes.m)
+    for point, start in enumerate(starts(sizes, records, lam)):
+        basis, observer = Basis(start), Observer(start, rows, drifts=False)
+        flow = Flow(basis.into(start.q), basis.w, sizes.m)
         q = np.empty_like(flow.state)
         for index, _ in enumerate(flow.along(times)):
             basis.out_of(flow.state, q)
@@ -300,7 +300,7 @@ def closed_form(
 @np.errstate(all="ignore")
 def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple[Array, Array, Array]:
     """Return Q(t) (T, N, H), growth (H,) and the eigenvalues of F (N,) of one given start q0 (N, H)."""
-    basis = _Basis(_Start(sizes, lam, s, 0.0, q0))
+    basis = Basis(Start(sizes, lam, s, 0.0, q0))
     path, growth = evolve(basis.into(q0), basis.w, sizes.m, times)
     out = np.empty_like(path)
     for k, q in zip(path, out, strict=True):
@@ -313,7 +313,7 @@ def evolve(k: Array, w: Array, m: int, times: Array) -> tuple[Array, Array]:
 
     k (N, H) = P^T Q(0) of one network, rows by falling eigenvalue w (N,), m planes; times (T,), inf allowed.
     """
-    flow = _Flow(k, w, m)
+    flow = Flow(k, w, m)
     path, growth = np.zeros((times.size, *k.shape)), np.zeros(k.shape[1])
     live = flow.growth.size
     growth[:live] = flow.growth[::-1]
@@ -363,8 +363,8 @@ def gradient_descent(
 ) -> None:
     """Do what `gradient_descent.gradient_descent` does; points that only fill a vector are not written."""
     strides = np.diff(steps, prepend=0)
-    for point, start in enumerate(_starts(sizes, records, lam)):
-        observer, q = _Observer(start, rows, drifts=True), np.array(start.q, order="C")
+    for point, start in enumerate(starts(sizes, records, lam)):
+        observer, q = Observer(start, rows, drifts=True), np.array(start.q, order="C")
         x, y = (q[layer] for layer in start.layers)
         bound = BLOW_UP * (np.vdot(q, q) + start.s.sum())
         by_gram = 2 * sizes.n * q.shape[1] < 3 * len(x) * len(y)  # 4 N H^2 flops against 6 N_i N_o H

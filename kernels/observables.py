@@ -71,7 +71,7 @@ class Observer:
 
     def observe(self, room: Any) -> None:
         """Write the rows of Q in q, each kind of work as a function of its own."""
-        parts = {Row.LOSS: _loss, Row.BALANCE_DRIFT: _balance_drift, Row.EFFECTIVE_RANK: _effective_rank}
+        parts = {Row.LOSS: loss, Row.BALANCE_DRIFT: _balance_drift, Row.EFFECTIVE_RANK: _effective_rank}
         if not self._drifts:
             parts[Row.BALANCE_DRIFT] = _no_drift
         for row in self._rows:
@@ -103,7 +103,7 @@ def _kernel_distance(code: Any, room: Any, view: View) -> Any:
     return select(cosine > 1.0, 0.0, 1.0 - cosine)
 
 
-def _loss(code: Any, room: Any) -> None:
+def loss(code: Any, room: Any) -> None:
     """L = floor + |Sigma - W2 W1|^2 / 2: the printed form, without the cancellation near the minimum."""
     sizes, q = code.sizes, room.q
     before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself

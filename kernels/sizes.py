@@ -6,7 +6,7 @@ from typing import Any
 from numba.core import types
 from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
 
-from fastlin.kernels.codes import Row
+from fastlin.kernels.codes import Row, Scale
 
 WIDTH = 8  # networks to a vector
 
@@ -92,6 +92,11 @@ class Sizes:
     def outputs(self) -> int:
         """Rows that may be observed."""
         return len(Row)
+
+    @property
+    def scales(self) -> int:
+        """Time scales that may be asked for."""
+        return len(Scale)
 
     @property
     def lanes(self) -> int:

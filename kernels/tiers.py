@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastlin.kernels import large, large_problems, problems
+from fastlin.kernels import large, large_problems, large_time_scales, problems
 from fastlin.kernels.closed_form import Paths
 from fastlin.kernels.closed_form import closed_form as closed_form_of_lanes
 from fastlin.kernels.closed_form import follow as follow_lanes
@@ -11,6 +11,7 @@ from fastlin.kernels.jit import Array, Codes, Integers
 from fastlin.kernels.points import padded
 from fastlin.kernels.problems import Factors
 from fastlin.kernels.sizes import WIDTH, Given, Sizes
+from fastlin.kernels.time_scales import time_scales as time_scales_of_lanes
 
 
 def closed_form(
@@ -43,6 +44,27 @@ def gradient_descent(
     _check_room(len(records) * lam.size, out, status)
     run = gradient_descent_of_lanes if sizes.fits_lanes else large.gradient_descent
     run(sizes, records, lam, learning_rate, steps, rows, out, status)
+
+
+def time_scales(
+    sizes: Sizes, records: Array, lam: Array, fraction: float, which: Integers, out: Array, status: Codes
+) -> None:
+    """Time scales of the exact flow for a block: S seeds, all lam.
+
+    records: `Record` of S seeds; lam (L,); fraction in (0, 1), of the fall of the loss; which (R,) codes of
+    `Scale`. Writes out (R, padded(S L)) and status (padded(S L),), points seed by seed.
+    """
+    _check_room(len(records) * lam.size, out, status)
+    run = time_scales_of_lanes if sizes.fits_lanes else large_time_scales.time_scales
+    run(sizes, records, lam, fraction, which, out, status)
+
+
+def network_time_scales(
+    sizes: Given, lam: float, s: Array, q0: Array, fraction: float, which: Integers
+) -> list[float]:
+    """Time scales of one network with a given start q0 (n, width) in the SVD basis of its target, s (m,)."""
+    start = large.Start(sizes, lam, s, 0.0, q0)
+    return large_time_scales.scales_of(start, fraction, which)
 
 
 def draw_records(

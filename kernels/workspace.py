@@ -41,6 +41,10 @@ class Layout:
     def __init__(self, arrays: dict[str, str]) -> None:
         self._arrays = arrays
 
+    def with_more(self, arrays: dict[str, str]) -> "Layout":
+        """Return a layout with further arrays, behind these."""
+        return Layout(self._arrays | arrays)
+
     def _shapes(self, sizes: Sizes) -> dict[str, tuple[int, ...]]:
         return {
             name: tuple(getattr(sizes, dim) for dim in dims.split()) for name, dims in self._arrays.items()

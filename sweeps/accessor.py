@@ -82,7 +82,9 @@ class SweepAccessor:
             ok = dataset["status"] == "ok"
             count = ok.sum("seed")
             points = dataset[self._stored].where(ok)
-            means, spread = points.mean("seed"), points.std("seed", ddof=1)
+            means = points.mean("seed")
+            # A time scale may be infinite, and then has no deviation.
+            spread = points.where(np.isfinite(points)).std("seed", ddof=1).where(np.isfinite(means))
         else:
             raise InputError("the dataset has no axis 'seed' to average over")
         found = means.drop_vars(["status", "seed_block"], errors="ignore")

@@ -1,5 +1,6 @@
 """A block: some seeds of one architecture and init_scale, with some lam and all times. The unit of work."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +11,10 @@ from fastlin import kernels
 from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.observables import REGISTRY
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
+Codes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +32,15 @@ class Block:
     target_scale: float
     init_kind: str
     observables: tuple[str, ...]
+    fraction: float
     dtype: str
 
 
 class Result(NamedTuple):
-    """Values of a block: one array (S, L, T) or (S, L, T, rows) per observable, and status (S, L)."""
+    """Values of a block and status (S, L).
+
+    One array per observable: (S, L, T), or (S, L, T, rows), or (S, L) of a time scale.
+    """
 
     values: dict[str, NDArray[Any]]
     status: NDArray[np.uint8]
@@ -44,24 +53,35 @@ def recorded_steps(times: NDArray[np.float64], learning_rate: float) -> NDArray[
 
 def compute(block: Block) -> Result:
     """Compute one block. The bits of a point depend on its values and on all times, and on nothing else."""
-    shape = block.architecture
-    rows = [row for name in block.observables for row in REGISTRY[name].rows]
-    codes = np.array(rows, dtype=np.int64)
     # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
     seeds, lams = np.array(block.seeds), np.array(block.lams)
+    records = kernels.draw_records(
+        block.architecture, seeds, block.n_samples, block.target_scale, block.init_kind, block.init_scale
+    )
+    values, status = _over_time(block, records, lams)
+    scales, health = _time_scales(block, records, lams)
+    grid = (seeds.size, lams.size)
+    found = {name: part.reshape(*grid, *part.shape[1:]) for name, part in (values | scales).items()}
+    return Result({name: found[name] for name in block.observables}, np.maximum(status, health).reshape(grid))
+
+
+def _over_time(block: Block, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
+    """Return what is observed along trajectories, (P, T) or (P, T, rows), and status (P,)."""
+    names = [name for name in block.observables if REGISTRY[name].scale is None]
+    codes = np.array([row for name in names for row in REGISTRY[name].rows], dtype=np.int64)
+    points = len(records) * lams.size
+    if not names:
+        return {}, np.full(points, Status.OK, dtype=np.uint8)
     order = np.argsort(block.times)  # a time axis that has grown is not stored in order
     times = block.times[order]
-    points = seeds.size * lams.size
     out = np.empty((codes.size, kernels.padded(points), times.size))
     status = np.empty(kernels.padded(points), dtype=np.uint8)
-    records = kernels.draw_records(
-        shape, seeds, block.n_samples, block.target_scale, block.init_kind, block.init_scale
-    )
     if block.method == "exact":
-        kernels.closed_form(shape, records, lams, times, codes, out, status)
+        kernels.closed_form(block.architecture, records, lams, times, codes, out, status)
     else:
         steps = recorded_steps(times, block.learning_rate)
-        kernels.gradient_descent(shape, records, lams, block.learning_rate, steps, codes, out, status)
+        rate = block.learning_rate
+        kernels.gradient_descent(block.architecture, records, lams, rate, steps, codes, out, status)
     out, status = out[:, :points], status[:points]
     if (np.diff(order) < 0).any():
         out = out[..., np.argsort(order)]
@@ -70,14 +90,28 @@ def compute(block: Block) -> Result:
             out = out.astype(block.dtype)
         lost = ~np.isfinite(out).all(axis=(0, 2))
         status[lost & (status == Status.OK)] = Status.FAILED
-    grid = (seeds.size, lams.size)
-    return Result(_by_observable(block.observables, out.reshape(-1, *grid, times.size)), status.reshape(grid))
+    return _by_observable(names, out), status
 
 
-def _by_observable(
-    names: tuple[str, ...], out: NDArray[np.floating[Any]]
-) -> dict[str, NDArray[np.floating[Any]]]:
-    """Split out (R, S, L, T) into the layout of the store: (S, L, T), and a last axis for layers."""
+def _time_scales(block: Block, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
+    """Return the time scales of the points, (P,), and status (P,); inf is a value."""
+    names = [name for name in block.observables if REGISTRY[name].scale is not None]
+    points = len(records) * lams.size
+    if not names:
+        return {}, np.full(points, Status.OK, dtype=np.uint8)
+    which = np.array([REGISTRY[name].scale for name in names], dtype=np.int64)
+    out = np.empty((which.size, kernels.padded(points)))
+    status = np.empty(kernels.padded(points), dtype=np.uint8)
+    kernels.time_scales(block.architecture, records, lams, block.fraction, which, out, status)
+    with np.errstate(over="ignore"):
+        found = out[:, :points].astype(block.dtype)
+    status = status[:points]
+    status[(np.isinf(found) & np.isfinite(out[:, :points])).any(axis=0)] = Status.FAILED
+    return dict(zip(names, found, strict=True)), status
+
+
+def _by_observable(names: Sequence[str], out: Floats) -> dict[str, Floats]:
+    """Split out (R, P, T) by observables: (P, T), and a last axis for layers."""
     values, first = {}, 0
     for name in names:
         count = len(REGISTRY[name].rows)

@@ -6,6 +6,7 @@ on who computed them when.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from fastlin.kernels import Status, fold
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.block import Block, Result
 from fastlin.sweeps.isolation import Compute, Outcome, evaluate
-from fastlin.sweeps.layout import COUNT, PARTIALS
+from fastlin.sweeps.layout import COUNT, PARTIALS, folded_together
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.reduction import Reduction
 from fastlin.sweeps.store import Codes, Store, Values, reopen
@@ -29,39 +30,57 @@ def fold_block(block: Block, wanted: NDArray[np.bool_], compute: Compute, reduce
     """Fold all seeds of a block for the lam that are wanted, in the dimensions of its chunks."""
     columns = np.flatnonzero(wanted)
     cells, worst, reasons = folded(replace(block, lams=block.lams[columns]), reduce, compute)
-    spread = np.zeros((*wanted.shape, *cells.shape[1:]), dtype=np.int64)
     status = np.full(wanted.shape, Status.PENDING, dtype=np.uint8)
-    spread[..., columns, :, :, :], status[..., columns] = cells, worst
+    status[..., columns] = worst
+    spread = {}
+    for name, part in cells.items():
+        spread[name] = np.zeros((*wanted.shape, *part.shape[1:]), dtype=np.int64)
+        spread[name].reshape(-1, *part.shape[1:])[columns] = part
     reasons = [(row, int(columns[column]), why) for row, column, why in reasons]
-    return Outcome(Result({PARTIALS: spread}, status), reasons)
+    return Outcome(Result(spread, status), reasons)
 
 
 def folded(
     block: Block, reduce: Reduction, compute: Compute
-) -> tuple[Cells, Codes, list[tuple[int, int, str]]]:
-    """Return cells (L, T, rows, words), the worst status of each lam (L,), and reasons for failures."""
-    rows = sum(len(REGISTRY[name].rows) for name in block.observables)
-    shape = (block.lams.size, block.times.size)
-    cells = fold.empty((rows, *shape), reduce.bins)
-    worst = np.full(block.lams.size, Status.OK, dtype=np.uint8)
+) -> tuple[dict[str, Cells], Codes, list[tuple[int, int, str]]]:
+    """Return cells of partials, the worst status of each lam (L,), and reasons for failures.
+
+    Cells are (L, T, rows, words), of time scales (L, scales, words).
+    """
+    lams = block.lams.size
+    groups = folded_together(block.observables)
+    shapes = {PARTIALS: (lams, block.times.size)}
+    cells = {
+        name: fold.empty((_row_count(members), *shapes.get(name, (lams, 1))), reduce.bins)
+        for name, members in groups.items()
+    }
+    worst = np.full(lams, Status.OK, dtype=np.uint8)
     reasons: list[tuple[int, int, str]] = []
-    step = max(1, BATCH_BYTES // (8 * rows * shape[0] * shape[1]))
+    numbers = sum(math.prod(part.shape[:-1]) for part in cells.values())
+    step = max(1, BATCH_BYTES // (8 * numbers))
     for start, stop in pairwise([*range(0, block.seeds.size, step), block.seeds.size]):
         part = replace(block, seeds=block.seeds[start:stop])
-        outcome = evaluate(part, np.full((stop - start, shape[0]), True), compute)
+        outcome = evaluate(part, np.full((stop - start, lams), True), compute)
         status = outcome.result.status
         worst = np.maximum(worst, status.max(axis=0))
         ok = status == Status.OK
-        for row, values in enumerate(_rows(outcome.result.values)):
-            fold.fold(values, ok, cells[row], reduce.edges)
+        for name, members in groups.items():
+            for row, values in enumerate(_rows(outcome.result.values, members)):
+                fold.fold(values, ok, cells[name][row], reduce.edges)
         reasons += [(start + row, column, why) for row, column, why in outcome.reasons]
-    return np.moveaxis(cells, 0, 2), worst, reasons
+    found = {name: np.moveaxis(part, 0, 2) for name, part in cells.items()}
+    return {name: part if name == PARTIALS else part[:, 0] for name, part in found.items()}, worst, reasons
 
 
-def _rows(values: Values) -> list[NDArray[np.float64]]:
+def _row_count(names: list[str]) -> int:
+    return sum(max(1, len(REGISTRY[name].rows)) for name in names)
+
+
+def _rows(values: Values, names: list[str]) -> list[NDArray[np.float64]]:
     """Return the values (S, L, T) of each row, of some observables one for each layer."""
     found = []
-    for part in values.values():
+    for name in names:
+        part = values[name] if values[name].ndim > 2 else values[name][..., None]
         layers = np.moveaxis(part, -1, 0) if part.ndim == 4 else part[None]
         found += [np.ascontiguousarray(layer) for layer in layers]
     return found
@@ -76,28 +95,40 @@ def finish(place: Place, cell: tuple[int, ...]) -> bool:
     blocks = [(*cell[:-1], number, cell[-1]) for number in range(store.layout.grid[-2])]
     if any((store.read_status(index) == Status.PENDING).any() for index in blocks):
         return False
-    # Copies: what was read from bytes is read-only, of another type for compiled code.
-    total = np.array(store.read_values(blocks[0])[PARTIALS], order="C")
+    total = _writable(store.read_values(blocks[0]))
     for index in blocks[1:]:
-        fold.merge(total, np.array(store.read_values(index)[PARTIALS], order="C"))
-    store.write_statistics(cell, _statistics(store, np.squeeze(total, axis=len(cell) - 1)))
+        for name, part in _writable(store.read_values(index)).items():
+            fold.merge(total[name], part)
+    cells = {name: np.squeeze(part, axis=len(cell) - 1) for name, part in total.items()}
+    store.write_statistics(cell, _statistics(store, cells))
     # What was written over newer statistics, by a process that had slept, is made anew.
     return True if store.current else finish(place, cell)
 
 
-def _statistics(store: Store, cells: Cells) -> Values:
-    """Return the arrays of statistics of merged cells (..., L, T, rows, words)."""
+def _writable(values: Values) -> Values:
+    """Return copies: what was read from bytes is read-only, of another type for compiled code."""
+    return {name: np.array(part, order="C") for name, part in values.items()}
+
+
+def _statistics(store: Store, cells: Values) -> Values:
+    """Return the arrays of statistics of merged cells (..., L, T, rows, words) or (..., L, scales, words)."""
     spec = store.layout.spec
     assert spec.reduce is not None
-    found: Values = {COUNT: fold.count(cells)[..., 0, 0]}
-    first = 0
-    for name in spec.observables:
-        entry = REGISTRY[name]
-        mine = cells[..., first : first + len(entry.rows), :]
-        mine = mine if entry.dims else mine[..., 0, :]
-        first += len(entry.rows)
-        with np.errstate(over="ignore"):  # what does not fit float32 is inf
-            found[name] = spec.reduce.evaluate(mine).astype(spec.dtype)
-        if spec.reduce.histogram:
-            found[f"{name}_histogram"] = fold.histogram(mine)
+    found: Values = {COUNT: numbers_folded(cells)}
+    for group, members in folded_together(spec.observables).items():
+        first = 0
+        for name in members:
+            mine = cells[group][..., first : first + _row_count([name]), :]
+            mine = mine if REGISTRY[name].dims else mine[..., 0, :]
+            first += _row_count([name])
+            with np.errstate(over="ignore"):  # what does not fit float32 is inf
+                found[name] = spec.reduce.evaluate(mine).astype(spec.dtype)
+            if spec.reduce.histogram:
+                found[f"{name}_histogram"] = fold.histogram(mine)
     return found
+
+
+def numbers_folded(cells: Values) -> NDArray[np.int64]:
+    """Return how many seeds are folded for each lam (..., L), of partials: as many for all observables."""
+    name, part = next(iter(cells.items()))
+    return fold.count(part[..., 0, 0, :] if name == PARTIALS else part[..., 0, :])

@@ -108,8 +108,10 @@ def _nothing(block: Block) -> Result:
     grid = (block.seeds.size, block.lams.size)
     values = {}
     for name in block.observables:
-        layers = (len(REGISTRY[name].rows),) if REGISTRY[name].dims else ()
-        values[name] = np.full((*grid, block.times.size, *layers), np.nan, dtype=block.dtype)
+        entry = REGISTRY[name]
+        layers = (len(entry.rows),) if entry.dims else ()
+        rest = (block.times.size, *layers) if entry.scale is None else ()
+        values[name] = np.full((*grid, *rest), np.nan, dtype=block.dtype)
     return Result(values, np.full(grid, Status.PENDING, dtype=np.uint8))
 
 

@@ -7,7 +7,7 @@ from and of how the first one was cut, which are what a store's attributes hold.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar
@@ -27,7 +27,8 @@ SIZES = ("n_i", "n_h", "n_o")
 # In the keys of chunks: with "/" every block would make folders of its own, which takes twice the time.
 SEPARATOR: Final = "."
 STATUS = "status"
-PARTIALS = "partials"
+# Folded seeds: of numbers over time, and of time scales.
+PARTIALS, SCALE_PARTIALS = "partials", "scale_partials"
 COUNT = "count"
 STATUS_ATTRIBUTES: dict[str, Any] = {
     "long_name": "what became of each point; 0 until its block is complete",
@@ -187,20 +188,25 @@ class Layout:
             target_scale=spec.target_scale,
             init_kind=spec.init_kind,
             observables=spec.observables,
+            fraction=spec.fraction,
             dtype="float64" if spec.reduce else spec.dtype,
         )
 
     @cached_property
     def values(self) -> dict[str, Form]:
-        """Arrays of which every block has chunks of its own, one for each chunk of time."""
+        """Arrays of which every block has chunks of its own: one, or one for each chunk of time."""
         spec, points = self.spec, self.status
         if spec.reduce:
-            rows = sum(len(REGISTRY[name].rows) for name in spec.observables)
-            extra = {"row": rows, "word": fold.WORDS + spec.reduce.bins}
+            word = {"word": fold.WORDS + spec.reduce.bins}
             about = {"long_name": "folded seeds of each block, from which the statistics are made"}
-            return {PARTIALS: self._over_time(points, extra, "int64", 0, about)}
+            found = {}
+            for name, members in folded_together(spec.observables).items():
+                rows = sum(len(REGISTRY[member].rows) for member in members)
+                extra = ({"row": rows} if name == PARTIALS else {"scale": len(members)}) | word
+                found[name] = self._form(points, extra, "int64", 0, about, name == PARTIALS)
+            return found
         return {
-            name: self._over_time(points, layers(name), spec.dtype, math.nan, REGISTRY[name].attributes)
+            name: self._of_observable(name, points, layers(name), spec.dtype, math.nan)
             for name in spec.observables
         }
 
@@ -213,24 +219,45 @@ class Layout:
         cells = _without_seeds(self.status)
         found = {COUNT: Form(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
         for name in self.spec.observables:
-            about = REGISTRY[name].attributes
             extra = layers(name) | {"statistic": len(reduce.names)}
-            found[name] = self._over_time(cells, extra, self.spec.dtype, math.nan, about)
+            found[name] = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
             if reduce.histogram:
-                about = about | {"long_name": f"seeds by {name}", "units": "1"}
                 extra = layers(name) | {"bin": reduce.bins}
-                found[f"{name}_histogram"] = self._over_time(cells, extra, "int64", 0, about)
+                about = {"long_name": f"seeds by {name}", "units": "1"}
+                found[f"{name}_histogram"] = self._of_observable(name, cells, extra, "int64", 0, about)
         return found
 
-    def _over_time(
-        self, points: Form, extra: dict[str, int], dtype: str, fill: Any, attributes: dict[str, Any]
+    def _of_observable(
+        self,
+        name: str,
+        points: Form,
+        extra: dict[str, int],
+        dtype: str,
+        fill: Any,
+        about: dict[str, Any] | None = None,
     ) -> Form:
-        """Return the form of an array over points and time, and `extra` dimensions in one chunk."""
-        more = tuple(extra.values())
+        """Return the form of an array of an observable; `about` are attributes beside its own."""
+        attributes = REGISTRY[name].attributes | (about or {})
+        if name == "convergence_time":
+            attributes["fraction"] = self.spec.fraction
+        return self._form(points, extra, dtype, fill, attributes, REGISTRY[name].scale is None)
+
+    def _form(
+        self,
+        points: Form,
+        extra: dict[str, int],
+        dtype: str,
+        fill: Any,
+        attributes: dict[str, Any],
+        over_time: bool,
+    ) -> Form:
+        """Return the form of an array over points, maybe time, and `extra` dimensions in one chunk."""
+        time = {"time": self.spec.times.size} if over_time else {}
+        rest = tuple(extra.values())
         return Form(
-            (*points.dims, "time", *extra),
-            (*points.shape, self.spec.times.size, *more),
-            (*points.chunk, self.cut.times, *more),
+            (*points.dims, *time, *extra),
+            (*points.shape, *time.values(), *rest),
+            (*points.chunk, *(self.cut.times for _ in time), *rest),
             dtype,
             fill,
             attributes,
@@ -239,7 +266,7 @@ class Layout:
     def parts(self, index: tuple[int, ...], form: Form) -> Iterator[tuple[tuple[int, ...], Any]]:
         """Yield the chunks of an array at a place in the grid, one for each of time, and what each holds."""
         if "time" not in form.dims:
-            yield index, ...
+            yield (*index, *(0,) * (len(form.shape) - len(index))), ...
             return
         rank, extra = len(index), len(form.shape) - len(index) - 1
         for number in range(self.time_chunks):
@@ -292,6 +319,14 @@ COUNT_ATTRIBUTES = {
     "long_name": "seeds that are ok, and in the statistics; 0 until all are done",
     "units": "1",
 }
+
+
+def folded_together(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return which observables' seeds are folded into each array of partial statistics."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(PARTIALS if REGISTRY[name].scale is None else SCALE_PARTIALS, []).append(name)
+    return found
 
 
 def layers(name: str) -> dict[str, int]:

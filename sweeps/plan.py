@@ -29,6 +29,7 @@ BLOCK_SECONDS = 5.0
 # Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
 # is written, in float64 whatever the store's dtype.
 WORKING_COPIES = 3
+SEARCH = 15.0  # times at which the loss is evaluated to find when it has converged
 FOLD_SECONDS = 8e-9  # a value that is folded takes so much longer
 
 
@@ -123,8 +124,9 @@ def _stored(form: Form) -> int:
 
 def bytes_per_seed(spec: Spec) -> int:
     """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
-    numbers = sum(len(REGISTRY[name].rows) for name in spec.observables)
-    return spec.lams.size * spec.times.size * numbers * np.dtype(spec.dtype).itemsize
+    entries = [REGISTRY[name] for name in spec.observables]
+    numbers = sum(1 if entry.scale is not None else spec.times.size * len(entry.rows) for entry in entries)
+    return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
 
 
 def _costs(spec: Spec) -> list[float]:
@@ -151,6 +153,8 @@ def seconds_per_seed(spec: Spec, method: str, shape: Architecture) -> float:
     else:
         steps = float(spec.times[-1] / spec.learning_rates[0])
         each = start + 0.035 * small * steps + (0.05 * small + 0.016 * product) * spec.times.size
+    if "convergence_time" in spec.observables:
+        each += SEARCH * (10.0 + 0.2 * small + 0.4 * shape.n * (shape.width + 2) + 0.016 * product)
     values = bytes_per_seed(spec)
     writing = 1e9 * FOLD_SECONDS * values / 8 if spec.reduce else 2.0 * values
     return 1e-9 * (setup + spec.lams.size * each + writing)

@@ -16,7 +16,7 @@ from fastlin.sweeps import places
 from fastlin.sweeps.accessor import SweepAccessor
 from fastlin.sweeps.documents import ROOT
 from fastlin.sweeps.growth import AXES
-from fastlin.sweeps.layout import PARTIALS, SIZES, Layout
+from fastlin.sweeps.layout import PARTIALS, SCALE_PARTIALS, SIZES, Layout
 from fastlin.sweeps.selection import position
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
@@ -56,7 +56,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     """
     opened, dataset = _as_stored(path)
     spec = opened.layout.spec
-    dataset = dataset.drop_vars([PARTIALS], errors="ignore")
+    dataset = dataset.drop_vars([PARTIALS, SCALE_PARTIALS], errors="ignore")
     if len(opened.layout.specs) > 1:
         # Before there are Dask arrays, of which each axis in another order would multiply the tasks.
         dataset = dataset.isel(_in_order(opened.layout)).chunk(_steps(opened.layout, dataset))

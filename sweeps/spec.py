@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, boolean, choice, real, shown, suggest, whole
 from fastlin.kernels import INIT_POWER
-from fastlin.observables import SWEEPABLE
+from fastlin.observables import FRACTION, SWEEPABLE, share
 from fastlin.sweeps import axes, presets
 from fastlin.sweeps.reduction import Reduction
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
 
 METHODS = ("exact", "gradient_descent")
 MAX_STEPS = 10**12
+CONVERGENCE = "convergence_time"
 T = TypeVar("T")
 
 # The one list of what a spec may hold; "axes" and the two that may become axes are read by `_Reader`.
@@ -30,7 +31,7 @@ KEYS = {
     "task": ("kind", "n_samples", "target_scale"),
     "init": ("kind",),
     "dynamics": ("method", "times", "learning_rate"),
-    "output": ("observables", "dtype", "durable", "reduce"),
+    "output": ("observables", "fraction", "dtype", "durable", "reduce"),
 }
 # What does not change a number in a store, and so is not part of a spec's identity.
 INCIDENTAL = (("name",), ("output", "durable"))
@@ -57,6 +58,7 @@ class Spec:
     method_axis: bool
     learning_rate_axis: bool
     observables: tuple[str, ...]
+    fraction: float  # of the achievable loss drop, for convergence_time
     dtype: str
     durable: bool
     reduce: Reduction | None
@@ -132,6 +134,7 @@ class Spec:
             "dynamics": dynamics,
             "output": {
                 "observables": list(self.observables),
+                **({"fraction": self.fraction} if CONVERGENCE in self.observables else {}),
                 "dtype": self.dtype,
                 **({"durable": True} if self.durable else {}),
                 **({"reduce": self.reduce.to_dict()} if self.reduce else {}),
@@ -260,6 +263,7 @@ class _Reader:
                 lambda n, v: axes.texts(n, v, SWEEPABLE),
                 ["loss", "kernel_distance"],
             ),
+            "fraction": self.take("output", "fraction", share, FRACTION),
             "dtype": self.take(
                 "output", "dtype", lambda n, v: choice(n, v, ["float64", "float32"]), "float64"
             ),
@@ -300,6 +304,8 @@ class _Reader:
 
     def _check_together(self, spec: Spec) -> None:
         """Note what is wrong between entries that are right by themselves."""
+        if "fraction" in self._section("output") and CONVERGENCE not in spec.observables:
+            self.faults.append(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
         for index, architecture in enumerate(spec.architectures):
             if spec.n_samples < architecture.n_i:
                 self.faults.append(

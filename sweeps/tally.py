@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import Status, fold
-from fastlin.sweeps.layout import PARTIALS
+from fastlin.kernels import Status
+from fastlin.sweeps.folding import numbers_folded
 from fastlin.sweeps.store import Store
 
 BAD = (Status.DIVERGED, Status.FAILED)
@@ -75,7 +75,7 @@ def _folded(
     seeds = store.layout.block(index).seeds.size
     counts = found * seeds
     if found[list(BAD)].any():
-        ok = fold.count(store.read_values(index)[PARTIALS][..., 0, 0, :])
+        ok = numbers_folded(store.read_values(index))
         for code in BAD:
             counts[code] = (seeds - ok[codes == code]).sum()
         counts[Status.OK] = seeds * codes.size - counts[Status.PENDING] - counts[list(BAD)].sum()

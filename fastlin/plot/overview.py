@@ -57,6 +57,8 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     da.attrs = dataset[observable].attrs
     if "layer" in da.dims:
         raise InputError(f"{observable} has a value per layer; draw ds.{observable}.sel(layer=...)")
+    if y is not None and y not in da.dims:
+        raise InputError(f"{y!r} is no dimension of {observable}; {suggest(y, [str(d) for d in da.dims])}")
     y = y or ("init_scale" if da.sizes["init_scale"] > 1 else "time")
     kept = (x, y, "architecture", "seed", "statistic")
     others = {str(name): _usual(da, str(name)) for name in da.dims if name not in kept}
@@ -64,9 +66,11 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     if x in da.dims and style.drawable(da[x].values).sum() < 2:
         raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
     means = seeds.mean(da)
+    means = means.where(np.isfinite(means))
     scale = {"vmin": float(means.min()), "vmax": float(means.max())}
     contours = THRESHOLD if observable == "kernel_distance" else ()
-    flat = y in da.dims and style.drawable(da[y].values).sum() < 2  # one row is no diagram, a line shows it
+    # One row is no diagram, a line shows it.
+    flat = y not in da.dims or style.drawable(da[y].values).sum() < 2
     count = 0 if flat else da.sizes["architecture"]
     figure, panels = plt.subplots(
         1, count + 1, figsize=(2.7 * count + 5.0, 2.8), layout="constrained", squeeze=False
@@ -79,7 +83,7 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
             ax = phase_diagram(one, x, y, diagrams[index], contours, **scale)
             ax.set_title(f"{shape.family} {shape}")
             ax.label_outer()
-        late = one.isel({y: _usual(one, y)})
+        late = one.isel({y: _usual(one, y)}) if y in one.dims else one
         label = f"{shape.family} {shape}"
         profile(late, x, last, color=style.COLOURS[index % len(style.COLOURS)], label=label)
     if diagrams:
