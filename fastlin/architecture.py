@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fastlin.errors import whole
+from fastlin.errors import InputError, shown, whole
 from fastlin.kernels.random import MAX_SIZE
 from fastlin.kernels.sizes import Sizes
 
@@ -27,6 +27,20 @@ class Architecture(Sizes):
         """Check the sizes."""
         for name in ("n_i", "n_h", "n_o"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_SIZE))
+
+    @classmethod
+    def read(cls, text: str) -> "Architecture":
+        """Read sizes as they are printed: N_i-N_h-N_o.
+
+        Raises
+        ------
+        InputError
+            If they are not three whole numbers that are allowed.
+        """
+        parts = text.split("-")
+        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+            raise InputError(f"architecture is {shown(text)}; needed are three sizes N_i-N_h-N_o, as 4-2-4")
+        return cls(*map(int, parts))
 
     @property
     def family(self) -> str:

@@ -20,6 +20,12 @@ def check_file(target: Path) -> None:
         raise InputError(f"there is no folder {target.absolute().parent} for the picture")
 
 
+def beside(store: str, ending: str) -> Path:
+    """Return a file named after a store, beside it, or in the present folder for one in a bucket."""
+    folder = Path.cwd() if "://" in store else Path(store).absolute().parent
+    return folder / f"{Path(store).stem}{ending}"
+
+
 def check_spec(spec: Spec) -> None:
     """Refuse to draw over an axis of one value, before the sweep that would be drawn."""
     if spec.lams.size < 2:

@@ -1,0 +1,83 @@
+"""Verbs that draw: a store, a figure of the paper, a page to mail."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastlin.cli.shared import Json, StoreArgument, say
+
+
+def plot(
+    path: StoreArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store, or in this folder."
+        ),
+    ] = None,
+    observable: Annotated[
+        str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")
+    ] = None,
+    x: Annotated[str, typer.Option("--x", help="Horizontal axis.")] = "lam",
+    y: Annotated[str | None, typer.Option("--y", help="Vertical axis; else init_scale or time.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the phase diagram of a store."""
+    from fastlin.sweeps import pictures
+
+    target = out or pictures.beside(path, f"-{observable}.png" if observable else ".png")
+    pictures.check_file(target)
+    pictures.draw(path, target, observable, x, y)
+    say({"store": path, "picture": str(target)}, f"picture: {target}", as_json)
+
+
+def figure(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="fig1 or fig2.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default NAME.png here.")
+    ] = None,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="I-H-O", help="For fig2: other sizes than the paper's, as 6-3-6; may be repeated."
+        ),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw a figure of the paper from results computed now, or list them."""
+    from fastlin.architecture import Architecture
+    from fastlin.errors import InputError
+    from fastlin.sweeps import figures, pictures
+
+    if listed:
+        width = max(len(name) for name in figures.NAMES)
+        text = "\n".join(f"{name:<{width}}  {what}" for name, what in figures.NAMES.items())
+        say(dict(figures.NAMES), text, as_json)
+        return
+    if name is None:
+        raise InputError(f"a figure is missing; there are {', '.join(figures.NAMES)}")
+    target = out or Path(f"{name}.png")
+    pictures.check_file(target)
+    shapes = [Architecture.read(text) for text in architecture or ()]
+    figures.draw(name, target, shapes or None)
+    say({"figure": name, "picture": str(target)}, f"picture: {target}", as_json)
+
+
+def report(
+    path: StoreArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="HTML; by default beside the store, or in this folder."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a page about a store that needs no network: what it is, how it stands, what it shows."""
+    from fastlin.sweeps import pictures
+    from fastlin.sweeps import report as pages
+
+    target = out or pictures.beside(path, ".html")
+    pages.check_file(target)
+    pages.write(path, target)
+    say({"store": path, "report": str(target)}, f"report: {target}", as_json)

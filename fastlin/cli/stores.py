@@ -1,0 +1,111 @@
+"""Verbs about specs and stores: what they take, how they stand, whether they are whole."""
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from fastlin.cli.run import stop_at_once
+from fastlin.cli.shared import FAILED, Json, SpecArgument, StoreArgument, say
+
+WATCH_SECONDS = 2.0
+
+
+def plan(
+    spec: SpecArgument,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Cores to plan for.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what a sweep would take: points, blocks, bytes, files, memory, time. Touches nothing."""
+    from time import time
+
+    from psutil import Process
+
+    from fastlin.sweeps.calibration import in_words, projection
+    from fastlin.sweeps.spec import Spec
+
+    # This command has imported by now what `run` imports, too.
+    content = projection(Spec.load(spec), workers, start_up=time() - Process().create_time())
+    say(content, in_words(content), as_json)
+
+
+def status(
+    path: StoreArgument,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again each two seconds until all is done.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell how a sweep stands by its store, complete or still running; exit code 1 if points failed."""
+    from time import sleep
+
+    from fastlin.sweeps.standing import in_words, standing
+
+    while True:
+        content = standing(path)
+        if watch and not as_json and sys.stdout.isatty():
+            print("\x1b[2J\x1b[H", end="")  # an empty screen
+        say(content, in_words(content), as_json)
+        if not watch or not content["pending"]:
+            break
+        sys.stdout.flush()
+        sleep(WATCH_SECONDS)
+    if content["diverged"] + content["failed"]:
+        raise typer.Exit(FAILED)
+
+
+def verify(path: StoreArgument, as_json: Json = False) -> None:
+    """Read every byte of a store and tell what is damaged; exit code 1 if anything is."""
+    from fastlin.sweeps.verifying import verify as find
+
+    damaged = find(path)
+    lines = [f"{entry.key}: {entry.what}" for entry in damaged]
+    end = f"{len(damaged)} damaged; fastlin repair {path} mends them" if damaged else "all is well"
+    say(
+        {"store": path, "damaged": [asdict(entry) for entry in damaged]},
+        "\n".join([*lines, f"{path}: {end}"]),
+        as_json,
+    )
+    if damaged:
+        raise typer.Exit(FAILED)
+
+
+def repair(
+    path: StoreArgument,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Use N processes.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Mend a store: compute the blocks that are damaged again, and no others."""
+    from fastlin.sweeps.progress import on_stderr
+    from fastlin.sweeps.verifying import repair as mend
+
+    progress = on_stderr()
+    stop_at_once(progress)
+    damaged, report = mend(path, workers=workers, progress=progress)
+    content = {
+        "store": path,
+        "mended": [asdict(entry) for entry in damaged],
+        "computed_blocks": report.computed_blocks,
+        "pending": report.pending,
+    }
+    text = f"{path}: {len(damaged)} damaged and mended, {report.computed_blocks} blocks computed again"
+    say(content, text, as_json)
+
+
+def presets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the spec of this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the presets, or print one, to start a spec of your own from."""
+    from fastlin.errors import choice
+    from fastlin.sweeps import presets as shipped
+    from fastlin.sweeps.spec import Spec
+
+    if name is not None:
+        choice("preset", name, shipped.names())
+        say(Spec.load(name).to_dict(), shipped.text(name).rstrip(), as_json)
+        return
+    content = {name: shipped.summary(name) for name in shipped.names()}
+    width = max(len(name) for name in content)
+    say(content, "\n".join(f"{name:<{width}}  {text}" for name, text in content.items()), as_json)
