@@ -43,7 +43,8 @@ def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> E
         ],
         axis=-2,
     )
-    return Evolution(turned, _ends_at_saddle(_from_lanes(paths.w, batch), _from_lanes(paths.growth, batch)))
+    ends = _ends_at_saddle(*(_from_lanes(part, batch) for part in paths[1:]))
+    return Evolution(turned, ends)
 
 
 def _in_svd_basis(sigma_yx: Array, w1: Array, w2: Array) -> tuple[tuple[Array, Array], Array, Array]:
@@ -78,11 +79,11 @@ def _from_lanes(values: Array, batch: tuple[int, ...]) -> Array:
     return flat[: math.prod(batch)].reshape(*batch, *values.shape[1:-1])
 
 
-def _ends_at_saddle(w: Array, growth: Array) -> NDArray[np.bool_]:
+def _ends_at_saddle(growth: Array, lead: Array, w: Array, lift: Array) -> NDArray[np.bool_]:
     """Tell whether a start misses one of the fastest growing directions that its width could carry."""
     top = min(w.shape[-1], growth.shape[-1])
-    reached, possible = growth[..., :top], np.maximum(w[..., :top], 0.0)
-    return np.asarray((reached < possible * (1 - 1e-12)).any(axis=-1))
+    slower = lead[..., :top] < lift[..., :top] * (1 - 1e-12)
+    return np.asarray(((w[..., :top] > 0.0) & ((growth[..., :top] <= 0.0) | slower)).any(axis=-1))
 
 
 def solve_qqt(

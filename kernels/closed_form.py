@@ -61,7 +61,7 @@ def jump_to_time(code: Any, room: Any) -> None:
 
 def limit(code: Any, room: Any) -> None:
     """Bring Q in q to t = inf."""
-    tie = 8.0 * code.sizes.n * EPSILON * room.w[0]
+    tie = 8.0 * code.sizes.n * EPSILON * room.lift[0]
     divide(code, room, jump(code, room, Limit(tie)), None)
 
 
@@ -181,10 +181,24 @@ class Paths(NamedTuple):
 
     q: Array  # (G, T, n, width, WIDTH)
     growth: Array  # (G, width, WIDTH) the eigenvalue that each column grows by
+    lead: Array  # (G, width, WIDTH) its lift
     w: Array  # (G, n, WIDTH) eigenvalues of F, falling
+    lift: Array  # (G, n, WIDTH) how far those that grow are above abs(lam) / 2
 
 
-@traced(lams="", s="m", q0="n width", growth="width", w="n")
+def empty_paths(sizes: Sizes, count: int, times: int) -> Paths:
+    """Return room for paths of so many vectors at so many times."""
+    columns, rows = (count, sizes.width, WIDTH), (count, sizes.n, WIDTH)
+    return Paths(
+        np.empty((count, times, sizes.n, sizes.width, WIDTH)),
+        np.empty(columns),
+        np.empty(columns),
+        np.empty(rows),
+        np.empty(rows),
+    )
+
+
+@traced(lams="", s="m", q0="n width", growth="width", lead="width", w="n", lift="n")
 def _follow_vector(
     code: Any,
     sizes: Given,
@@ -196,7 +210,9 @@ def _follow_vector(
     way: Any,
     path: Any,
     growth: Any,
+    lead: Any,
     w: Any,
+    lift: Any,
 ) -> None:
     """Write Q of the given starts of one vector at all times."""
     room = DYNAMICS.open(code, work)
@@ -205,7 +221,9 @@ def _follow_vector(
     room.q0.fill(q0)
     room.call(begin)
     growth.fill(room.growth)
+    lead.fill(room.lead)
     w.fill(room.w)
+    lift.fill(room.lift)
     room.jumping[()] = 1.0
     for index in code.loop(0, times.size):
         room.time[()] = times[index]
@@ -227,11 +245,24 @@ def _follow_all(
     way: Integers,
     q: Array,
     growth: Array,
+    lead: Array,
     w: Array,
+    lift: Array,
 ) -> None:
     for group in range(len(lam)):
         _follow_vector(
-            sizes, work, lam[group], s[group], q0[group], times, way, q[group], growth[group], w[group]
+            sizes,
+            work,
+            lam[group],
+            s[group],
+            q0[group],
+            times,
+            way,
+            q[group],
+            growth[group],
+            lead[group],
+            w[group],
+            lift[group],
         )
 
 
@@ -240,12 +271,7 @@ def follow(sizes: Given, lam: Array, s: Array, q0: Array, times: Array) -> Paths
 
     lam (G, WIDTH); s (G, m, WIDTH); q0 (G, n, width, WIDTH); times (T,), any order, inf allowed.
     """
-    count = len(lam)
-    paths = Paths(
-        np.empty((count, times.size, sizes.n, sizes.width, WIDTH)),
-        np.empty((count, sizes.width, WIDTH)),
-        np.empty((count, sizes.n, WIDTH)),
-    )
+    paths = empty_paths(sizes, len(lam), times.size)
     way = np.where(np.isinf(times), Way.LIMIT, Way.JUMP).astype(np.int64)
     _follow_all(sizes, DYNAMICS.allocate(sizes), lam, s, q0, times, way, *paths)
     return paths

@@ -21,7 +21,7 @@ def echelon(code: Any, room: Any) -> None:
     sizes = code.sizes
     tail, angle = code.local(sizes.width), code.local(sizes.width)
     for h in code.columns(0, sizes.width):
-        tail[h], angle[h], room.growth[h] = 1.0, 0.0, 0.0
+        tail[h], angle[h], room.growth[h], room.lead[h] = 1.0, 0.0, 0.0, 0.0
     # Where every row takes a column, as nearly always, these are all.
     for i in code.loop(0, sizes.width):
         _take(code, room, i, tail, angle)
@@ -56,6 +56,7 @@ def _take(code: Any, room: Any, i: Any, tail: Any, angle: Any) -> None:
         taken = select(usable, first[h], 0.0)
         room.k[i, h] = select(tail[h] > 0.0, taken * diagonal, room.k[i, h])
         room.growth[h] = fma(taken, speed, room.growth[h])
+        room.lead[h] = fma(taken, room.lift[i], room.lead[h])
         angle[h] = angle[h] + select(taken > 0.0, uncertain, 0.0)
         free[h] = free[h] - taken * diagonal
         tail[h] = tail[h] - taken

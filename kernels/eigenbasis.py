@@ -18,7 +18,9 @@ def eigen_system(code: Any, room: Any) -> None:
     """Write the eigenvalues w and, for each singular value, the angle of the eigenvector of +r.
 
     ``r = hypot(s, lam/2)``, ``sin^2 a = (1 + lam/(2r)) / 2``; the smaller of sine and cosine comes from
-    ``sin a cos a = s / (2r)``, without cancellation (Eq 7-8 with H = (lam/2) / (r + s)).
+    ``sin a cos a = s / (2r)``, without cancellation (Eq 7-8 with H = (lam/2) / (r + s)). Where abs(lam) is
+    large all that grows does so by nearly abs(lam) / 2, and what turns the hidden space is the differences:
+    these are taken of the lifts ``r - abs(lam)/2 = s^2 / (r + abs(lam)/2)``.
     """
     sizes = code.sizes
     half = 0.5 * room.lam[()]
@@ -26,6 +28,8 @@ def eigen_system(code: Any, room: Any) -> None:
         r = hypotenuse(room.s[a], half)
         room.w[a] = r
         room.w[sizes.n - 1 - a] = -r
+        room.lift[a] = room.s[a] * (room.s[a] / select(r > 0.0, r + absolute(half), 1.0))
+        room.lift[sizes.n - 1 - a] = 0.0
         scale = 1.0 / select(r > 0.0, r, 1.0)
         larger = sqrt(fma(absolute(half), 0.5 * scale, 0.5))
         smaller = select(r > 0.0, 0.5 * (room.s[a] * scale) / larger, larger)
@@ -33,6 +37,7 @@ def eigen_system(code: Any, room: Any) -> None:
         room.cosine[a] = select(half >= 0.0, smaller, larger)
     for a in code.loop(sizes.m, sizes.n - sizes.m):
         room.w[a] = half if sizes.n_o > sizes.n_i else -half
+        room.lift[a] = 0.0
 
 
 def beyond(sizes: Any) -> int:

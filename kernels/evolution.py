@@ -64,21 +64,21 @@ def jump(code: Any, room: Any, when: Any) -> Any:
         shrink, saturation = when.pair(room.w[a])
         root = sqrt(saturation)
         for h in code.columns(0, sizes.width):
-            _write_row(room, a, h, root, 1.0, _relative(when, room.w[a], room.growth[h]))
+            _write_row(room, a, h, root, 1.0, _relative(when, room.lift[a], room.lead[h]))
             _write_row(room, sizes.n - 1 - a, h, root, shrink, scale[h])
     if sizes.n > 2 * sizes.m:
         w = room.w[sizes.m]  # one for all directions outside the planes
         shrink, saturation = when.pair(w)
         root, shrink = sqrt(saturation), select(w > 0.0, 1.0, shrink)
         for h in code.columns(0, sizes.width):
-            relative = _relative(when, select(w > 0.0, w, 0.0), room.growth[h])
+            relative = select(w > 0.0, _relative(when, 0.0, room.lead[h]), scale[h])
             for a in code.loop(sizes.m, sizes.n - sizes.m):
                 _write_row(room, a, h, root, shrink, relative)
     return _triangularise(code, room, scale)
 
 
-def _relative(when: Any, speed: Any, growth: Any) -> Any:
-    behind = speed - growth
+def _relative(when: Any, lift: Any, lead: Any) -> Any:
+    behind = lift - lead
     return when.decay(select(behind < 0.0, behind, 0.0))
 
 

@@ -56,8 +56,9 @@ def _shrunk(code: Any, value: Any, row: Any, matrix: Any, h: Any) -> Any:
 
 
 def _walk(code: Any, room: Any, steps: Any) -> None:
-    for _ in code.loop(0, steps):
-        step(code, room.state, room.scaled)
+    for _ in code.flushing():  # weights that the task has no use for decay to 0
+        for _ in code.loop(0, steps):
+            step(code, room.state, room.scaled)
 
 
 @traced(lams="", health="")

@@ -74,6 +74,8 @@ class Basis:
         self._cosine, self._sine = cosine[:, None], sine[:, None]
         rest = np.full(sizes.n - 2 * sizes.m, half if sizes.n_o > sizes.n_i else -half)
         self.w = np.concatenate([r, rest, -r[::-1]])  # (N,) falling
+        self.lift = np.zeros(sizes.n)
+        self.lift[: sizes.m] = start.s * (start.s / np.where(r > 0.0, r + abs(half), 1.0))
         self._planes = (slice(0, sizes.m), slice(sizes.rows_i, sizes.rows_i + sizes.m))
         self._beyond = slice(sizes.m + beyond(sizes), sizes.n - sizes.m + beyond(sizes))
 
@@ -103,21 +105,21 @@ def _noise(k: Array, m: int) -> Array:
     return noise
 
 
-def _echelon(k: Array, w: Array, m: int) -> tuple[Array, Array]:
-    """Return K (N, H) in lower echelon form, less columns that become 0, and growth (H,); see `echelon`."""
+def _echelon(k: Array, m: int) -> tuple[Array, Integers]:
+    """Return K (N, H) in lower echelon form, less columns that become 0, and their rows; see `echelon`."""
     noise, count = _noise(k, m), min(k.shape)
     rotated = np.triu(lapack.dgeqrf(np.array(k.T, order="F"), overwrite_a=True)[0])[:count].T
     top = np.abs(rotated[:count])
     pivots = top.diagonal()
     # No angle is above MAX_ANGLE, so this is the rule, or stricter.
     if (pivots > noise[:count] + MAX_ANGLE * (top.sum(axis=1) - pivots)).all():
-        return rotated, np.maximum(w[:count], 0.0)
-    return _echelon_by_rows(k.copy(), w, noise)
+        return rotated, np.arange(count)
+    return _echelon_by_rows(k.copy(), noise)
 
 
-def _echelon_by_rows(k: Array, w: Array, noise: Array) -> tuple[Array, Array]:
+def _echelon_by_rows(k: Array, noise: Array) -> tuple[Array, Integers]:
     """The same for any K, which is overwritten: rows that are noise beyond the columns so far take none."""
-    angle, growth = np.zeros(k.shape[1]), np.zeros(k.shape[1])
+    angle, pivots = np.zeros(k.shape[1]), np.full(k.shape[1], len(k) - 1)
     h = 0
     for i, row in enumerate(k):
         if h == row.size:
@@ -132,20 +134,22 @@ def _echelon_by_rows(k: Array, w: Array, noise: Array) -> tuple[Array, Array]:
         free[0] -= row[h]
         below = k[i + 1 :, h:]
         below -= np.outer(below @ (scale * free), free)
-        angle[h], growth[h] = min(uncertain / norm, MAX_ANGLE), max(w[i], 0.0)
+        angle[h], pivots[h] = min(uncertain / norm, MAX_ANGLE), i
         h += 1
-    return k[:, : max(h, 1)], growth[: max(h, 1)]
+    return k[:, : max(h, 1)], pivots[: max(h, 1)]
 
 
 class Flow:
     """K(t) of one network, in `state`, from its start in `k`; see `evolution`."""
 
-    def __init__(self, k: Array, w: Array, m: int) -> None:
-        k, growth = _echelon(k, w, m)
-        self._w, self._rate = w, np.abs(w)
-        self.growth = growth[::-1]
+    def __init__(self, k: Array, basis: Basis, m: int) -> None:
+        k, pivots = _echelon(k, m)
+        self._w, self._rate = (w := basis.w), np.abs(basis.w)
+        self._tie = 8.0 * w.size * EPSILON * basis.lift[0]
+        self.growth, self.lead = np.maximum(w[pivots[::-1]], 0.0), basis.lift[pivots[::-1]]
         self.k = np.asfortranarray(k[:, ::-1])
-        self._behind = np.asfortranarray(np.minimum(np.maximum(w, 0.0)[:, None] - self.growth, 0.0))
+        ahead = np.where((w > 0.0)[:, None], basis.lift[:, None] - self.lead, -self.growth)
+        self._behind = np.asfortranarray(np.minimum(ahead, 0.0))
         self.state, self._stack = np.empty_like(self.k), np.empty_like(self.k)
         self._triangle = np.empty((self.growth.size, self.growth.size), order="F")
         self._diagonal = self._triangle.ravel(order="K")[:: self.growth.size + 1]
@@ -167,9 +171,8 @@ class Flow:
         state, still = self.state, self._rate == 0.0
         twice = 2.0 * np.where(still, 1.0, self._rate)
         if np.isinf(t):
-            tie = 8.0 * self._w.size * EPSILON * self._w[0]
-            np.greater_equal(self._behind, -tie, out=state)
-            scale, shrink = self.growth <= tie, self._w > 0.0
+            np.greater_equal(self._behind, -self._tie, out=state)
+            scale, shrink = self.growth <= self._tie, self._w > 0.0
             saturation = np.where(still, 1.0, 1.0 / twice)
         else:
             np.multiply(self._behind, t, out=state)
@@ -289,7 +292,7 @@ def closed_form(
     """Do what `closed_form.closed_form` does; points that only fill a vector are not written."""
     for point, start in enumerate(starts(sizes, records, lam)):
         basis, observer = Basis(start), Observer(start, rows, drifts=False)
-        flow = Flow(basis.into(start.q), basis.w, sizes.m)
+        flow = Flow(basis.into(start.q), basis, sizes.m)
         q = np.empty_like(flow.state)
         for index, _ in enumerate(flow.along(times)):
             basis.out_of(flow.state, q)
@@ -298,29 +301,17 @@ def closed_form(
 
 
 @np.errstate(all="ignore")
-def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple[Array, Array, Array]:
-    """Return Q(t) (T, N, H), growth (H,) and the eigenvalues of F (N,) of one given start q0 (N, H)."""
+def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple[Array, ...]:
+    """Return the parts of `Paths` of one given start q0 (N, H): Q(t) (T, N, H), and so on."""
     basis = Basis(Start(sizes, lam, s, 0.0, q0))
-    path, growth = evolve(basis.into(q0), basis.w, sizes.m, times)
-    out = np.empty_like(path)
-    for k, q in zip(path, out, strict=True):
-        basis.out_of(k, q)
-    return out, growth, basis.w
-
-
-def evolve(k: Array, w: Array, m: int, times: Array) -> tuple[Array, Array]:
-    """Return K(t) (T, N, H) up to one rotation of the hidden space each, and the growth (H,) of columns.
-
-    k (N, H) = P^T Q(0) of one network, rows by falling eigenvalue w (N,), m planes; times (T,), inf allowed.
-    """
-    flow = Flow(k, w, m)
-    path, growth = np.zeros((times.size, *k.shape)), np.zeros(k.shape[1])
+    flow = Flow(basis.into(q0), basis, sizes.m)
+    path, growth, lead = np.zeros((times.size, *q0.shape)), np.zeros(q0.shape[1]), np.zeros(q0.shape[1])
     live = flow.growth.size
-    growth[:live] = flow.growth[::-1]
-    for index, t in enumerate(times):
+    growth[:live], lead[:live] = flow.growth[::-1], flow.lead[::-1]
+    for q, t in zip(path, times, strict=True):
         flow.jump(float(t))
-        path[index, :, :live] = flow.state[:, ::-1]
-    return path, growth
+        basis.out_of(flow.state[:, ::-1], q[:, :live])
+    return path, growth, lead, basis.w, basis.lift
 
 
 @jit

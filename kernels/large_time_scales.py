@@ -14,27 +14,21 @@ from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.time_scales import AT_REST
 
 _STEPS = 100
+_TINY = np.finfo(float).tiny
+_BISECTIONS = 10_000  # from any number to its neighbour, in the worst case
 
 
-def _rotation(sizes: Sizes, basis: Basis, s: Array, lam: float) -> float:
+def _rotation(sizes: Sizes, s: Array, lam: float) -> float:
     """1 / the least difference of an eigenvalue that is kept and one that is dropped."""
-    whole = sizes.n_i + sizes.n_o
-    if sizes.n_h >= whole:
-        return 0.0
-    r, half = basis.w[: sizes.m], 0.5 * abs(lam)
-    outside = 0.5 * lam if sizes.n_o > sizes.n_i else -0.5 * lam
-    kept = min(sizes.n_h, sizes.m)
-    if sizes.n_h < sizes.m:
-        gaps = (s[:kept] - s[kept]) * (s[:kept] + s[kept]) / (r[:kept] + r[kept])
-    elif sizes.n_h < sizes.wide:
-        gaps = s**2 / (r + half) if outside > 0.0 else r + half
-    else:
-        last = r[whole - 1 - sizes.n_h]
-        gaps = r + last
-        if sizes.wide > sizes.m and outside > 0.0:
-            gaps = np.append(gaps, outside + last)
-    slow = gaps[gaps > 8.0 * sizes.n * EPSILON * r[0]]
-    return float(1.0 / slow.min()) if slow.size else 0.0
+    half, outside = 0.5 * abs(lam), 0.5 * lam if sizes.n_o > sizes.n_i else -0.5 * lam
+    r = np.hypot(s, half)
+    w = np.concatenate([r, np.full(sizes.wide - sizes.m, outside), -r[::-1]])
+    lift = np.zeros(w.size)
+    lift[: sizes.m] = s * (s / np.where(r > 0.0, r + half, 1.0))
+    kept, dropped = np.arange(w.size)[: sizes.n_h, None], np.arange(w.size)[sizes.n_h :]
+    gaps = np.where(w[dropped] > 0.0, lift[kept] - lift[dropped], w[kept] - w[dropped])
+    gaps = gaps[(w[kept] > 0.0) & (gaps > 8.0 * w.size * EPSILON * lift[0])]
+    return float(1.0 / gaps.min()) if gaps.size else 0.0
 
 
 def _escape(sizes: Sizes, basis: Basis, k: Array) -> float:
@@ -66,7 +60,7 @@ def _convergence(start: Start, basis: Basis, flow: Flow, fraction: float) -> flo
     early, late = 0.0, 0.25 / (basis.w[0] or 1.0)
     for _ in range(_STEPS):
         if excess(late) <= 0.0:
-            return float(brentq(excess, early, late, xtol=EPSILON * late, rtol=4.0 * EPSILON))
+            return float(brentq(excess, early, late, xtol=_TINY, rtol=4.0 * EPSILON, maxiter=_BISECTIONS))
         early, late = late, 4.0 * late
     return np.inf
 
@@ -75,10 +69,10 @@ def _convergence(start: Start, basis: Basis, flow: Flow, fraction: float) -> flo
 def scales_of(start: Start, fraction: float, which: Integers) -> list[float]:
     """Return the time scales of `Scale` of one network."""
     basis = Basis(start)
-    flow = Flow(basis.into(start.q), basis.w, start.sizes.m)
+    flow = Flow(basis.into(start.q), basis, start.sizes.m)
     make: dict[Scale, Callable[[], Any]] = {
         Scale.CONVERGENCE: lambda: _convergence(start, basis, flow, fraction),
-        Scale.ROTATION: lambda: _rotation(start.sizes, basis, start.s, start.lam),
+        Scale.ROTATION: lambda: _rotation(start.sizes, start.s, start.lam),
         Scale.ESCAPE: lambda: _escape(start.sizes, basis, flow.k),
     }
     return [make[Scale(scale)]() for scale in which]

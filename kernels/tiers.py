@@ -3,14 +3,14 @@
 import numpy as np
 
 from fastlin.kernels import large, large_problems, large_time_scales, problems
-from fastlin.kernels.closed_form import Paths
+from fastlin.kernels.closed_form import Paths, empty_paths
 from fastlin.kernels.closed_form import closed_form as closed_form_of_lanes
 from fastlin.kernels.closed_form import follow as follow_lanes
 from fastlin.kernels.gradient_descent import gradient_descent as gradient_descent_of_lanes
 from fastlin.kernels.jit import Array, Codes, Integers
 from fastlin.kernels.points import padded
 from fastlin.kernels.problems import Factors
-from fastlin.kernels.sizes import WIDTH, Given, Sizes
+from fastlin.kernels.sizes import Given, Sizes
 from fastlin.kernels.time_scales import time_scales as time_scales_of_lanes
 
 
@@ -106,11 +106,7 @@ def follow(sizes: Given, lam: Array, s: Array, q0: Array, times: Array) -> Paths
     """
     if sizes.fits_lanes:
         return follow_lanes(sizes, lam, s, q0, times)
-    paths = Paths(
-        np.empty((len(lam), times.size, sizes.n, sizes.width, WIDTH)),
-        np.empty((len(lam), sizes.width, WIDTH)),
-        np.empty((len(lam), sizes.n, WIDTH)),
-    )
+    paths = empty_paths(sizes, len(lam), times.size)
     for group, lane in np.ndindex(lam.shape):
         here = (float(lam[group, lane]), s[group, :, lane], q0[group, :, :, lane])
         if lane and all(np.array_equal(x[group, ..., lane], x[group, ..., lane - 1]) for x in (lam, s, q0)):

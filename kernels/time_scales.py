@@ -4,9 +4,10 @@ Convergence: when the loss has come down by a fraction of what a network of this
 root of the exact loss, which is monotone: time is multiplied until it lies behind, then Ridders' method
 (1979) closes in, whose exponential factor is the one that a loss decays by.
 
-Rotation: the hidden space turns towards the N_h fastest growing eigen-directions of F, against one that it is
-to drop like ``exp(-(w_a - w_b) t)``; the slowest of these turns is that of neighbours in the spectrum. For a
-bottleneck, ``1 / (r_h - r_(h+1)) = (r_h + r_(h+1)) / (s_h^2 - s_(h+1)^2)``.
+Rotation: the hidden space turns towards the N_h fastest growing eigen-directions of F, from each that it is
+to drop like ``exp(-(w_a - w_b) t)``; the slowest of these turns is that of neighbours in the spectrum that
+differ by more than rounding. For a bottleneck it takes
+``1 / (r_h - r_(h+1)) = (r_h + r_(h+1)) / (s_h^2 - s_(h+1)^2)``.
 
 Escape: a mode alone obeys the Riccati equation ``x' = 2 w x - x^2``, so that
 ``x(t) = 2 w / (1 + (2 w / x_0 - 1) exp(-2 w t))`` is half of what it becomes at
@@ -53,32 +54,29 @@ _ROOM = DYNAMICS.with_more(
 
 
 def _rotation(code: Any, room: Any) -> None:
-    """Write the slowest turn, from differences of squares of singular values that do not cancel."""
-    sizes, half = code.sizes, 0.5 * absolute(room.lam[()])
+    """Write 1 / the least difference of an eigenvalue that is kept and one that is dropped."""
+    sizes, gap = code.sizes, code.variable(INFINITE)
+    planes, whole = sizes.m, sizes.n_i + sizes.n_o
     outside = 0.5 * room.lam[()] if sizes.n_o > sizes.n_i else -0.5 * room.lam[()]
-    tie = 8.0 * sizes.n * EPSILON * room.w[0]
-    gap = code.variable(0.0)
+    tie = 8.0 * whole * EPSILON * room.lift[0]
 
-    def consider(distance: Any, grows: Any) -> None:
-        gap.now = select(grows & (distance > tie), distance, gap.now)
+    def turn(distance: Any, grows: Any) -> None:
+        gap.now = select(grows & (distance > tie) & (distance < gap.now), distance, gap.now)
 
-    if sizes.n_h >= sizes.n_i + sizes.n_o:
-        room.scales[Scale.ROTATION] = 0.0
-        return
-    for a in code.loop(0, min(sizes.n_h, sizes.m)):
-        r, s = room.w[a], room.s[a]
-        if sizes.n_h < sizes.m:
-            other = room.s[sizes.n_h]
-            distance = (s - other) * (s + other) / (r + room.w[sizes.n_h])
-        elif sizes.n_h < sizes.wide:
-            whole = r + half
-            distance = select(outside > 0.0, s * (s / select(whole > 0.0, whole, 1.0)), whole)
-        else:
-            distance = r + room.w[sizes.n_i + sizes.n_o - 1 - sizes.n_h]
-        consider(distance, r > 0.0)
-    if sizes.n_h >= sizes.wide > sizes.m:
-        consider(outside + room.w[sizes.n_i + sizes.n_o - 1 - sizes.n_h], outside > 0.0)
-    room.scales[Scale.ROTATION] = select(gap.now > 0.0, 1.0 / select(gap.now > 0.0, gap.now, 1.0), 0.0)
+    # The dropped directions that shrink: the slowest of them is the nearest.
+    last = min(planes, whole - sizes.n_h) - 1
+    for a in code.loop(0, min(sizes.n_h, planes)):
+        r = room.w[a]
+        for b in code.loop(sizes.n_h, planes):
+            turn(room.lift[a] - room.lift[b], r > 0.0)
+        if sizes.n_h < sizes.wide and sizes.wide > planes:
+            turn(select(outside > 0.0, room.lift[a], r - outside), r > 0.0)
+        if last >= 0:
+            turn(r + room.w[last], r > 0.0)
+    if sizes.n_h > planes and sizes.wide > planes and last >= 0:
+        turn(outside + room.w[last], outside > 0.0)
+    found = gap.now < INFINITE
+    room.scales[Scale.ROTATION] = select(found, 1.0 / select(found, gap.now, 1.0), 0.0)
 
 
 def _escape(code: Any, room: Any) -> None:

@@ -94,11 +94,13 @@ DYNAMICS = Layout(
         "q0": "n width",  # the start in the SVD basis of the task
         "q": "n width",  # what is observed
         "w": "n",  # eigenvalues of F
+        "lift": "n",  # how far those that grow are above abs(lam) / 2, which does not cancel
         "cosine": "m",  # of the angle of the eigenvectors of +-r
         "sine": "m",
         "noise": "n",  # rounding error of the rows of K
         "k": "n width",  # the start in the eigenbasis, in echelon form
         "growth": "width",  # the eigenvalue that a column grows by
+        "lead": "width",  # its lift
         "state": "n width",  # of a march, or the scaled weights of gradient descent
         "moved": "n width",  # K(t)
         "stack": "n width",

@@ -82,9 +82,7 @@ class SweepAccessor:
             ok = dataset["status"] == "ok"
             count = ok.sum("seed")
             points = dataset[self._stored].where(ok)
-            means = points.mean("seed")
-            # A time scale may be infinite, and then has no deviation.
-            spread = points.where(np.isfinite(points)).std("seed", ddof=1).where(np.isfinite(means))
+            means, spread = points.mean("seed"), points.map(_deviation)
         else:
             raise InputError("the dataset has no axis 'seed' to average over")
         found = means.drop_vars(["status", "seed_block"], errors="ignore")
@@ -242,3 +240,10 @@ def _first_passage(loss: NDArray[Any], times: NDArray[Any], fraction: float) -> 
         step = np.where(after > before, times[after] - times[before], 0.0)
         passed = np.where(np.isinf(step), np.inf, times[before] + part * step)
     return np.where(np.isnan(loss).any(axis=-1), np.nan, passed)
+
+
+def _deviation(points: xr.DataArray) -> xr.DataArray:
+    """Return the standard deviation over seeds: NaN of less than two, or where one is infinite."""
+    enough = (points.count("seed") > 1) & ~np.isinf(points).any("seed")
+    # What has no deviation is computed from zeros, as Dask warns of a division by none.
+    return points.where(enough, 0.0).std("seed", ddof=1).where(enough)

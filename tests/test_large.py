@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import block_diag
 
 from fastlin.kernels import closed_form as lanes_closed_form
 from fastlin.kernels import gradient_descent as lanes_gradient_descent
 from fastlin.kernels import large, large_problems, problems
 from fastlin.kernels.codes import Row, Status
 from fastlin.kernels.points import padded
-from fastlin.kernels.sizes import Record, Sizes
+from fastlin.kernels.sizes import Given, Record, Sizes
 from tests import reference
 
 SHAPES = [(4, 2, 4), (5, 2, 3), (3, 8, 5), (5, 8, 3), (9, 1, 2), (4, 4, 4), (3, 8, 3), (1, 1, 1)]
@@ -180,16 +181,18 @@ def test_rows_alone_are_the_rows_together():
     lam=lam_values,
     seed=st.integers(0, 10**6),
 )
-def test_evolve_is_the_reference(n_i, n_h, n_o, lam, seed):
+def test_follow_is_the_reference(n_i, n_h, n_o, lam, seed):
     rng = np.random.default_rng(seed)
     sigma_yx = rng.standard_normal((n_o, n_i))
     w1, w2 = reference.random_balanced(rng, n_i, n_h, n_o, lam, 1.0)
-    w, p = reference.eigen_system(sigma_yx, lam)
-    order = np.argsort(-w, kind="stable")
-    w, p = w[order], p[:, order]
+    u, s, vt = np.linalg.svd(sigma_yx)
+    start = np.vstack([vt @ w1.T, u.T @ w2])
     times = np.array([0.0, 0.3, 5.0, 1e3])
-    path, growth = large.evolve(p.T @ np.vstack([w1.T, w2]), w, min(n_i, n_o), times)
-    assert (growth >= 0.0).all() and growth.shape == (n_h,)
-    for t, k in zip(times[1:], path[1:], strict=True):
+    path, growth, lead, w, lift = large.follow(Given(n_i, n_h, n_o), lam, s, start, times)
+    assert (growth >= 0.0).all() and growth.shape == lead.shape == (n_h,)
+    assert (np.diff(w) <= 0.0).all()
+    assert lift == pytest.approx(np.where(w > 0.0, w - abs(lam) / 2, 0.0), abs=1e-12 * w[0])
+    basis = block_diag(vt.T, u)
+    for t, q in zip(times[1:], path[1:], strict=True):
         expected = reference.any_time(sigma_yx, w1, w2, lam, t)
-        assert np.abs(p @ k @ k.T @ p.T - expected).max() <= 1e-8 * np.abs(expected).max()
+        assert np.abs(basis @ q @ q.T @ basis.T - expected).max() <= 1e-8 * np.abs(expected).max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
 from fastlin.errors import InputError, suggest
@@ -21,7 +22,8 @@ def deviation(da: xr.DataArray) -> xr.DataArray | None:
     """Return the standard deviation over seeds, if there is one."""
     if "statistic" in da.dims:
         return da.sel(statistic="std", drop=True) if "std" in da["statistic"].values.tolist() else None
-    return da.std("seed", ddof=1) if da.sizes.get("seed", 1) > 1 else None
+    # A time scale may be infinite, and then has no deviation.
+    return da.where(np.isfinite(da)).std("seed", ddof=1) if da.sizes.get("seed", 1) > 1 else None
 
 
 def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
