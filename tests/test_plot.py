@@ -4,6 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 import fastlin as fl
 from tests import sweeping
@@ -90,6 +91,97 @@ def test_sweep_shares_one_scale(dataset):
     assert r"\infty" in figure.axes[3].get_title()
 
 
+def test_contours_lie_where_the_mean_crosses_a_threshold(dataset):
+    one = dataset.kernel_distance.isel(architecture=0, init_scale=1)
+    ax = fl.plot.phase_diagram(one, contours=(0.02, 0.1, 7.0))
+    mesh, lines = ax.collections
+    assert list(lines.levels) == [0.02, 0.1]  # nothing crosses 7
+    mean = one.mean("seed").sel(lam=0.0)
+    (path,) = (path for level, path in zip(lines.levels, lines.get_paths(), strict=True) if level == 0.1)
+    at_zero = path.vertices[np.abs(path.vertices[:, 0]) < 1e-9, 1]
+    for moment in at_zero:
+        after = int(np.searchsorted(mean.time, moment))
+        low, high = sorted(mean.values[[after - 1, after]])
+        assert low <= 0.1 <= high
+    assert at_zero.size
+    assert mesh.get_array().size == 25
+
+
+def test_trajectories_draw_a_line_and_a_band_for_each_value(dataset):
+    one = dataset.kernel_distance.isel(architecture=0, init_scale=1)
+    ax = fl.plot.trajectories(one, hue="lam")
+    assert len(ax.lines) == len(ax.collections) == 5
+    mean = one.mean("seed").isel(time=slice(1, -1))
+    for line, lam in zip(ax.lines, one.lam, strict=True):
+        assert np.allclose(line.get_ydata(), mean.sel(lam=lam))
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["$-4$", "$-2$", "$0$", "$2$", "$4$"]
+    assert ax.get_xscale() == "log"
+    shapes = fl.plot.trajectories(dataset.loss.isel(init_scale=1, lam=0), hue="architecture")
+    labels = [text.get_text() for text in shapes.get_legend().get_texts()]
+    assert labels == ["4-2-2", "3-4-3", "2-3-4"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    arch = fl.Architecture(3, 2, 4)
+    task, net = fl.random_regression(arch, 6, 1.0), fl.balanced_init(arch, -1.0)
+    return fl.exact(task, net, np.linspace(0.0, 3.0, 31), observables=["qqt", "ntk", "loss", "rsm_input"])
+
+
+def test_matrices_are_small_multiples_on_one_symmetric_scale(network):
+    panels = fl.plot.matrices(network.ntk)
+    assert len(panels) == 6
+    kernels = network.ntk.values.reshape(31, 24, 24)
+    for ax, index in zip(panels, [0, 6, 12, 18, 24, 30], strict=True):
+        (image,) = ax.images
+        assert np.array_equal(image.get_array(), kernels[index])
+        largest = np.abs(kernels[::6]).max()
+        assert image.get_clim() == (-largest, largest)
+        assert ax.get_title() == rf"$t/\tau = {network.time.values[index]:.3g}$"
+    _, given = plt.subplots(1, 2)
+    both = fl.plot.matrices(network.rsm_input, given)
+    assert [ax.get_title() for ax in both] == [r"$t/\tau = 0$", r"$t/\tau = 3$"]
+
+
+def test_an_animation_is_written_as_gif(network, tmp_path):
+    figure, given = plt.subplots(figsize=(2, 2))
+    film = fl.plot.animation(network.qqt, given, frames=5)
+    film.save(tmp_path / "qqt.gif", writer="pillow")
+    with Image.open(tmp_path / "qqt.gif") as picture:
+        assert picture.n_frames == 5
+    (image,) = given.images
+    film._func(3)
+    assert np.array_equal(image.get_array(), network.qqt.values[round(3 * 30 / 4)])
+    assert len(figure.axes) == 2
+
+
+def test_a_sweep_of_time_scales_is_drawn_over_lam(tmp_path):
+    axes = sweeping.spec()["axes"] | {"init_scale": [1.0], "architecture": [[1, 1, 1], [4, 2, 4]]}
+    output = {"observables": ["rotation_time", "convergence_time"]}
+    fl.run_sweep(sweeping.spec(axes=axes, output=output), tmp_path / "s.zarr")
+    scales = fl.open_sweep(tmp_path / "s.zarr").load()
+    assert np.isinf(scales.convergence_time).any()  # saddles
+    for name in output["observables"]:
+        figure = fl.plot.sweep(scales, name, "lam", None)
+        assert len(figure.axes) == 1
+        figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda n: fl.plot.matrices(n.loss), "this has the dimensions time"),
+        (lambda n: fl.plot.matrices(n.qqt.isel(time=0)), "needed is a matrix over time"),
+        (lambda n: fl.plot.matrices(n.qqt.isel(time=[0]), plt.subplots(1, 2)[1]), "2 axes were given for 1"),
+        (lambda n: fl.plot.animation(n.qqt, frames=0), "frames is 0; allowed is 1"),
+    ],
+)
+def test_no_matrix_is_named(network, call, message):
+    with pytest.raises(fl.InputError, match=message):
+        call(network)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -98,6 +190,16 @@ def test_sweep_shares_one_scale(dataset):
         (lambda d: fl.plot.phase_diagram(d.loss, "lambda"), "'lambda' is no dimension here"),
         (lambda d: fl.plot.profile(d.loss, "lam"), "select one first"),
         (lambda d: fl.plot.sweep(d, "los", "lam", None), "did you mean 'loss'"),
+        (
+            lambda d: fl.plot.sweep(d, "loss", "lam", "tim"),
+            "'tim' is no dimension of loss; did you mean 'time'",
+        ),
+        (lambda d: fl.plot.trajectories(d.loss, "time"), "no dimension that tells lines apart"),
+        (
+            lambda d: fl.plot.trajectories(d.loss.isel(lam=[0] * 13)),
+            "13 values, and 12 lines can be told apart",
+        ),
+        (lambda d: fl.plot.phase_diagram(d.loss.isel(architecture=0), "lam", "n_h"), "here is one"),
         (lambda d: fl.plot.sweep(d, "weight_norms", "lam", None), "value per layer"),
         (
             lambda d: fl.plot.phase_diagram(d.loss.isel(architecture=0, init_scale=0, lam=[2])),

@@ -101,7 +101,9 @@ def trajectories(da: xr.DataArray, hue: str = "lam", ax: Axes | None = None, **l
 def _colours(values: NDArray[Any]) -> list[Any]:
     """Return a colour for each value: along the colour map for numbers, apart for names and few values."""
     if values.dtype.kind == "f" and values.size > 2:
-        return list(colormaps[style.COLOUR_MAP](np.linspace(0.0, 0.92, values.size)))
+        signed = values.min() < 0 < values.max()
+        name, last = ("coolwarm", 1.0) if signed else (style.COLOUR_MAP, 0.92)  # no line in the palest yellow
+        return list(colormaps[name](np.linspace(0.0, last, values.size)))
     return [style.COLOURS[index % len(style.COLOURS)] for index in range(values.size)]
 
 
