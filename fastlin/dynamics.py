@@ -71,6 +71,17 @@ def exact(
     See Also
     --------
     solve_qqt : the same solution for bare arrays, batched.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
+    >>> ds = fl.exact(task, net, [0.0, 1.0, np.inf], ["loss", "kernel_distance", "rotation_time"])
+    >>> dict(ds.sizes), list(ds.data_vars)
+    ({'time': 3}, ['loss', 'kernel_distance', 'rotation_time'])
+    >>> least = task.loss_floor + 0.5 * (np.linalg.svd(task.sigma_yx)[1][2:] ** 2).sum()
+    >>> bool(np.isclose(ds.loss[-1], least))
+    True
     """
     _check_pair(task, net)
     if not task.whitened:
@@ -135,6 +146,16 @@ def gradient_descent(
     InputError
         If a number is out of range, sizes do not fit, or the run diverges: the message says at which
         time, and which learning rates are stable near the start.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
+    >>> gd = fl.gradient_descent(task, net, learning_rate=0.01, steps=500, every=100)
+    >>> gd.time.values.tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    >>> bool(abs(gd - fl.exact(task, net, gd.time)).kernel_distance.max() < 0.01)
+    True
     """
     _check_pair(task, net)
     rate = real("learning_rate", learning_rate, 0.0, above=True)

@@ -180,6 +180,14 @@ def balanced_init(
     ------
     InputError
         If a number is out of range, or what a kind needs is not given.
+
+    Examples
+    --------
+    >>> net = fl.balanced_init(fl.Architecture(4, 2, 4), lam=-1.0, seed=0)
+    >>> net
+    <bottleneck Network 4-2-4 (N_i-N_h-N_o), lam -1, balance 'strict'>
+    >>> bool(np.allclose(net.w2.T @ net.w2 - net.w1 @ net.w1.T, -np.eye(2)))
+    True
     """
     instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     lam = real("lam", lam)

@@ -202,6 +202,14 @@ def random_regression(
     -----
     The sufficient statistics are drawn directly: given the whitened X, entries of Sigma_yx are i.i.d.
     normal with variance ``target_scale^2 / (N_o P)``. `X` and `Y` are formed on first use, and consistent.
+
+    Examples
+    --------
+    >>> task = fl.random_regression(fl.Architecture(4, 2, 3), n_samples=10, seed=0)
+    >>> task.sigma_yx.shape, task.X.shape, task.Y.shape
+    ((3, 4), (4, 10), (3, 10))
+    >>> bool(np.allclose(task.X @ task.X.T / 10, np.eye(4)))
+    True
     """
     instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     n_i = architecture.n_i

@@ -51,7 +51,10 @@ class SweepAccessor:
 
         Examples
         --------
-        >>> ds.fastlin.select(architecture="4-2-4", time=float("inf"), lam=slice(-3, 3))  # doctest: +SKIP
+        >>> ds = fl.open_sweep("small.zarr")
+        >>> part = ds.fastlin.select(architecture="2-3-4", time=np.inf, lam=slice(-3, 3))
+        >>> dict(part.kernel_distance.sizes), part.lam.values.tolist()
+        ({'init_scale': 2, 'seed': 6, 'lam': 3}, [-2.0, 0.0, 2.0])
         """
         return select(self._dataset, values)
 
@@ -69,6 +72,14 @@ class SweepAccessor:
         ------
         InputError
             If there are no seeds to average over, or a reduced store holds no means.
+
+        Examples
+        --------
+        >>> means = fl.open_sweep("small.zarr").fastlin.mean_over_seeds()
+        >>> means.kernel_distance.dims
+        ('architecture', 'init_scale', 'lam', 'time')
+        >>> int(means["count"].min()), "kernel_distance_standard_error" in means
+        (6, True)
         """
         dataset = self._dataset
         if "statistic" in dataset.dims:
@@ -124,6 +135,13 @@ class SweepAccessor:
         ------
         InputError
             If the sweep has no kernel distance, or the threshold is not one or two numbers in order.
+
+        Examples
+        --------
+        >>> means = fl.open_sweep("small.zarr").fastlin.mean_over_seeds()
+        >>> late = means.fastlin.select(architecture="4-2-2", init_scale=1.0, time=np.inf)
+        >>> late.fastlin.regime().values.tolist()  # a funnel: rich for lam < 0, lazy for lam > 0
+        [2, 2, 2, 1, 0]
         """
         self._observable(DISTANCE)
         if "statistic" in self._dataset.dims:

@@ -53,6 +53,14 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     -----
     While a sweep is running, load `status` first: what is "ok" then has its final values, everything else
     may be NaN still.
+
+    Examples
+    --------
+    >>> ds = fl.open_sweep("small.zarr")
+    >>> dict(ds.kernel_distance.sizes)
+    {'architecture': 3, 'init_scale': 2, 'seed': 6, 'lam': 5, 'time': 4}
+    >>> bool((ds.status == "ok").all())
+    True
     """
     opened, dataset = _as_stored(path)
     spec = opened.layout.spec
@@ -154,7 +162,13 @@ def rebuild(
 
     Examples
     --------
-    >>> task, net = rebuild(ds, architecture=3, seed=17, lam=-9.0)  # doctest: +SKIP
+    >>> ds = fl.open_sweep("small.zarr")
+    >>> task, net = fl.rebuild(ds, architecture=0, seed=3, lam=2.0, init_scale=1.0)
+    >>> net
+    <funnel Network 4-2-2 (N_i-N_h-N_o), lam 2, balance 'strict'>
+    >>> point = ds.fastlin.select(architecture=0, seed=3, lam=2.0, init_scale=1.0)
+    >>> bool(np.allclose(point.loss, fl.exact(task, net, ds.time).loss))
+    True
     """
     if "spec" not in dataset.attrs:
         raise InputError("the dataset has no spec in its attributes; use one from open_sweep(path)")

@@ -157,6 +157,15 @@ def run_sweep(
         memory do not suffice.
     StoppedError
         If a block could not be written, or another run holds the store. The store stays resumable.
+
+    Examples
+    --------
+    >>> axes = {"architecture": [[4, 2, 4]], "seed": {"start": 0, "num": 5}, "lam": [-1.0, 1.0]}
+    >>> dynamics = {"times": [0.0, 1.0, np.inf]}
+    >>> spec = {"axes": axes, "task": {"n_samples": 10}, "dynamics": dynamics}
+    >>> report = fl.run_sweep(spec, "example.zarr")
+    >>> report.points, report.ok, report.pending
+    (10, 10, 0)
     """
     choices = Choices(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout

@@ -55,9 +55,20 @@ def test_imports_run_one_way(module):
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES)))
-def test_docstring_examples(module):
-    results = doctest.testmod(importlib.import_module(module))
+def test_docstring_examples(module, swept, monkeypatch):
+    """Beside a store of the name that they use."""
+    monkeypatch.chdir(swept.parent)
+    results = doctest.testmod(importlib.import_module(module), extraglobs={"fl": fl, "np": np})
     assert results.failed == 0
+
+
+def test_public_functions_have_examples():
+    """Run by the test above."""
+    finder = doctest.DocTestFinder(recurse=False)
+    for name in fl.__all__:
+        value = getattr(fl, name)
+        if inspect.isfunction(value):
+            assert any(example.examples for example in finder.find(value)), name
 
 
 def test_public_names_are_documented():
