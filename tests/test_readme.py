@@ -10,28 +10,24 @@ import tomllib
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 import fastlin as fl
 from tests import slurm
 from tests.faults import until
+from tests.readme import README, blocks, present_table, section, table
 from tests.sweeping import content
 
-README = Path(__file__).parents[1] / "README.md"
 pytestmark = pytest.mark.skipif(
     not README.exists(), reason="the README is not beside an installed wheel's tests"
 )
 
 
-def section(title):
-    text = README.read_text()
-    start = text.index(f"\n## {title}\n")
-    return text[start : text.index("\n## ", start + 1)]
-
-
 def spec():
     """Return the spec that the README shows."""
-    return re.search(r"```toml\n(.*?)```", section("A sweep"), re.DOTALL)[1]
+    (text,) = blocks("toml")
+    return text
 
 
 def command(what):
@@ -67,15 +63,48 @@ def stored(tmp_path):
     return content(tmp_path / "mine.zarr")
 
 
+def test_every_block_is_run():
+    """Commands to set up by .ci/run, all others below."""
+    found = re.findall(r"^```(\w+)$", README.read_text(), re.MULTILINE)
+    assert {name: found.count(name) for name in found} == {"sh": 2, "python": 2, "toml": 1, "console": 2}
+    assert len(re.findall(r"^```$", README.read_text(), re.MULTILINE)) == len(found)
+
+
+def test_the_python_of_the_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fl.run_sweep("rich-lazy", "rich-lazy.zarr")
+    names = {}
+    first, second = blocks("python")
+    exec(first, names)
+    assert len(first.splitlines()) <= 12
+    exec(second, names)
+    plt.close("all")
+    for name in ("phase-diagram.png", "qqt.gif"):
+        assert Path(name).stat().st_size > 10_000
+    point = names["ds"].fastlin.select(architecture=3, seed=17, lam=-9.0, time=90.0)
+    network = fl.exact(names["task"], names["net"], [90.0])
+    assert point.loss.values.item() == pytest.approx(network.loss.item(), rel=1e-9)
+
+
+def test_the_table_is_that_of_the_registry():
+    assert present_table() == table()
+
+
+def test_the_commands_for_figures(shell, tmp_path):
+    for line in blocks("console")[1].splitlines():
+        shell(line.removeprefix("$ ").partition("#")[0])
+    for name in ("fig1.png", "fig2.png", "mine.png"):
+        assert (tmp_path / name).stat().st_size > 50_000
+
+
 def test_the_spec_and_the_commands_of_a_sweep(shell, tmp_path, whole):
-    block = re.search(r"```console\n(.*?)```", section("A sweep"), re.DOTALL)[1]
-    for line in block.splitlines():
+    for line in blocks("console")[0].splitlines():
         shell(line.removeprefix("$ ").partition("#")[0])
     assert stored(tmp_path) == whole
     assert (tmp_path / "mine.png").stat().st_size > 1000
     commented = [line for line in spec().splitlines() if line.startswith("# ")]
     assert len(commented) >= 4
-    reduced = re.sub(r"^# (?!learning_rate)", "", spec(), flags=re.MULTILINE)
+    reduced = re.sub(r"^# (?!learning_rate|fraction)", "", spec(), flags=re.MULTILINE)
     assert fl.Spec.from_dict(tomllib.loads(reduced)).reduce.quantiles == (0.1, 0.5, 0.9)
 
 

@@ -1,0 +1,271 @@
+"""The paper's figures: what is drawn is what was computed, in every format, the same each time."""
+
+import functools
+from itertools import pairwise
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.image import imread
+
+import fastlin as fl
+from fastlin.plot import style
+from fastlin.sweeps import figures, presets
+from fastlin.sweeps.figures import fig1, fig2
+
+SHAPES = [fl.Architecture(6, 3, 6), fl.Architecture(4, 2, 4)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(tmp_path_factory):
+    """Sweeps of a few seeds and steps, and the networks of Figure 1 once."""
+    folder = tmp_path_factory.mktemp("presets")
+    with pytest.MonkeyPatch.context() as patch:
+        for panel, name in fig2.PRESETS.items():
+            text = presets.text(name).replace("num = 200", "num = 4")
+            text = text.replace("9.0, 90.0, 900.0", "0.9, 3.6, 7.2")
+            (folder / f"{name}.toml").write_text(text)
+            patch.setitem(fig2.PRESETS, panel, f"{name}.toml")
+        patch.chdir(folder)
+        patch.setattr(fig1, "simulate", functools.cache(fig1.simulate))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_global_changes():
+    before = dict(mpl.rcParams)
+    yield
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return fig2.measure()
+
+
+@pytest.fixture(scope="module")
+def second(measured):
+    return fig2.compose(measured)
+
+
+@pytest.fixture(scope="module")
+def first():
+    return fig1.figure()
+
+
+def drawn(line):
+    return np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+
+
+def borders(collection, places):
+    """Return the lower and the upper border of a band at some places."""
+    x, y = collection.get_paths()[0].vertices.T
+    return np.array([[y[x == place].min(), y[x == place].max()] for place in places]).T
+
+
+def text(figure):
+    return "\n".join(entry.get_text() for entry in figure.findobj(mpl.text.Text))
+
+
+def test_names_say_what_is_shown():
+    assert list(figures.NAMES) == ["fig1", "fig2"]
+    assert all("\n" not in line and len(line) < 100 for line in figures.NAMES.values())
+
+
+def test_figure_1_is_the_papers():
+    assert (str(fig1.ARCHITECTURE), fig1.N_SAMPLES, fig1.LEARNING_RATE) == ("3-2-3", 20, 0.01)
+    assert pytest.approx(0.1) == fig1.TARGET_SCALE**2
+    assert fig1.LAMS == (1.0, 0.0, -1.0)
+    tasks, nets = zip(*(fig1.setting(lam) for lam in fig1.LAMS), strict=True)
+    assert np.array_equal(tasks[0].sigma_yx, tasks[1].sigma_yx)
+    assert [net.lam for net in nets] == pytest.approx(fig1.LAMS)
+    assert {net.balance for net in nets} == {"strict"}
+    start = fl.exact(tasks[1], nets[1], [0.0]).weight_norms
+    assert start.max() < 0.05  # of twelve weights of deviation 0.01, made equally long
+
+
+def test_figure_1_draws_gradient_descent_and_the_closed_form(first):
+    panels = np.reshape(first.axes, (3, 5))
+    for lam, row in zip(fig1.LAMS, panels, strict=True):
+        exact, gd = fig1.simulate(lam)
+        assert float(gd.time[-1]) == fig1.STEPS * fig1.LEARNING_RATE
+        for ax, name, count in zip(row, fig1.PANELS, (1, 9, 9, 9, 9), strict=True):
+            lines, dots = ax.lines[:count], ax.lines[count : 2 * count]
+            flat = {
+                kind: data[name].values.reshape(data.time.size, -1)
+                for kind, data in (("gd", gd), ("exact", exact))
+            }
+            for line, dot in zip(lines, dots, strict=True):
+                assert to_hex(line.get_color()) in map(to_hex, style.COLOURS)
+                assert (dot.get_color(), dot.get_linestyle(), dot.get_marker()) == ("k", "None", ".")
+                for artist, flat, time in ((line, flat_gd, gd.time), (dot, flat_exact, exact.time)):
+                    x, y = drawn(artist)
+                    assert np.array_equal(x, time)
+                    assert (flat == y[:, None]).all(axis=0).any()
+                assert np.abs(drawn(line)[1][at] - drawn(dot)[1]).max() < 0.03 * np.ptp(flat_gd)
+
+
+def test_figure_1_marks_where_a_bottleneck_ends(first):
+    task, net = fig1.setting(0.0)
+    end = float(fl.exact(task, net, [np.inf], ["loss"]).loss[0])
+    for ax in np.reshape(first.axes, (3, 5))[:, 0]:
+        best, any_rank = (drawn(line)[1] for line in ax.lines[-2:])
+        assert best == pytest.approx([end, end], rel=1e-12)
+        assert any_rank == pytest.approx([task.loss_floor] * 2)
+        assert best[0] > any_rank[0] > 0.0
+
+
+def test_figure_2_has_its_presets(measured):
+    sizes = {panel: dict(da.sizes) for panel, da in measured.items()}
+    assert [sizes[panel]["lam"] for panel in "BCD"] == [11, 21, 181]
+    assert all(size["architecture"] == 4 for size in sizes.values())
+    assert "method" not in sizes["D"]
+    for name in ("figure-2b", "figure-2c", "figure-2d"):
+        spec = fl.Spec.load(name)
+        assert (spec.seeds.size, spec.n_samples, spec.init_kind) == (200, 10, "random_regression")
+        assert spec.target_scale == 3**0.5
+        assert (spec.lams.min(), spec.lams.max()) == (-9.0, 9.0)
+        assert 0.0 in spec.lams
+    assert fl.Spec.load("figure-2b").learning_rates.tolist() == [0.009]
+
+
+@pytest.mark.parametrize(("panel", "place"), [("B", 0), ("C", 1)])
+def test_figure_2_draws_lines_dots_and_bands(measured, second, panel, place):
+    ax, late = second.subfigs[1].axes[place], measured[panel].isel(time=-1)
+    for index in range(4):
+        gd, exact = (late[index].sel({"method": name}) for name in ("gradient_descent", "exact"))
+        line, dots = ax.lines[2 * index : 2 * index + 2]
+        assert np.array_equal(drawn(line), [gd.lam, gd.mean("seed")])
+        assert np.array_equal(drawn(dots), [exact.lam, exact.mean("seed")])
+        assert (dots.get_color(), dots.get_linestyle()) == ("k", "None")
+        low, high = borders(ax.collections[index], gd.lam.values)
+        assert np.allclose(high - low, 2 * gd.std("seed", ddof=1))
+        assert np.allclose(0.5 * (high + low), gd.mean("seed"))
+    low, high = ax.get_ylim()
+    assert low < 0.0
+    assert high > max(borders(band, late.lam.values).max() for band in ax.collections)
+    assert len({line.get_color() for line in ax.lines}) == 5
+    assert r"t/\tau = 7.2" in ax.get_title(loc="left")
+    labels = [entry.get_text() for entry in ax.get_legend().get_texts()]
+    assert labels[-1] == "closed form"
+    assert labels[0] == {"B": "funnel 4-2-2", "C": "bottleneck 3-2-3"}[panel]
+
+
+def test_figure_2_shows_what_the_horizon_does(measured, second):
+    for ax, one, title in zip(
+        second.subfigs[2].axes,
+        measured["D"],
+        ("funnel", "square", "inverted funnel", "bottleneck"),
+        strict=True,
+    ):
+        assert ax.get_title().startswith(title)
+        for index in range(4):
+            assert np.array_equal(drawn(ax.lines[index]), [one.lam, one.isel(time=index).mean("seed")])
+        left, right = (drawn(line)[1] for line in ax.lines[4:])
+        shape = fl.Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o")))
+        assert (left[0], right[0]) == fig2.limits(shape)
+    names = [entry.get_text() for entry in second.subfigs[2].legends[0].get_texts()]
+    assert names[0] == r"$t/\tau = 0.9$"
+    assert names[3] == r"$t/\tau = \infty$"
+    assert len(names) == 5
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 4), (1, 1, 1), (3, 12, 9)], ids=str)
+def test_schematics_have_a_circle_for_each_unit_and_a_line_for_each_weight(measured, shape):
+    from matplotlib.figure import Figure
+
+    from fastlin.sweeps.figures.schematic import schematic
+
+    ax = Figure().subplots()
+    schematic(ax, fl.Architecture(*shape), "red", max(shape))
+    lines, *layers = ax.collections
+    shown = [size if size <= 8 else 6 for size in shape]
+    assert [len(layer.get_offsets()) for layer in layers] == shown
+    assert len(lines.get_segments()) == shown[0] * shown[1] + shown[1] * shown[2]
+    assert [label.get_text() for label in ax.get_xticklabels()] == [
+        f"$N_{name} = {size}$" for name, size in zip("iho", shape, strict=True)
+    ]
+    low, high = ax.get_ylim()
+    assert all(
+        low < layer.get_offsets()[:, 1].min() and layer.get_offsets()[:, 1].max() < high for layer in layers
+    )
+    assert [entry.get_text() for entry in ax.texts] == ["⋮"] * sum(size > 8 for size in shape)
+
+
+def test_captions_state_the_settings(first, second):
+    for words in ("seed 25", r"\eta = 0.01$", "100,000 steps", "$P = 20$", r"\sqrt{0.1}", "3-2-3"):
+        assert words in text(first)
+    for words in ("over 4 seeds", r"\eta = 0.009$", "800 steps", "$P = 10$", r"\sqrt{3}", "saddle"):
+        assert words in text(second)
+    assert "with the architectures of A" not in text(second)
+
+
+def test_figure_2_of_other_architectures(tmp_path, monkeypatch):
+    figures_drawn = []
+    compose = fig2.compose
+    monkeypatch.setattr(fig2, "compose", lambda data: figures_drawn.append(compose(data)) or figures_drawn[0])
+    figures.draw("fig2", tmp_path / "mine.svg", SHAPES)
+    (figure,) = figures_drawn
+    top, middle, bottom = figure.subfigs
+    for part in (top, bottom):
+        assert [ax.get_title() for ax in part.axes] == ["bottleneck 6-3-6", "bottleneck 4-2-4"]
+    assert [len(ax.lines) for ax in middle.axes] == [4, 8]
+    assert "with the architectures of A" in text(figure)
+    assert "saddle" not in text(figure)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_one_to_six_architectures_fit(measured, count):
+    data = measured | {panel: measured[panel].isel(architecture=[0, 1, 2, 3, 0, 1][:count]) for panel in "BD"}
+    figure = fig2.compose(data)
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches() * figure.dpi
+    for entry in figure.findobj(mpl.text.Text):
+        if entry.get_text() and entry.get_visible():
+            box = entry.get_window_extent()
+            assert min(box.x0, box.y0) >= -1
+            assert box.x1 <= width + 1
+            assert box.y1 <= height + 1
+    titles = [ax.title.get_window_extent() for ax in figure.subfigs[0].axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(titles))
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_files_of_all_formats_tell_no_date_and_are_the_same_each_time(measured, monkeypatch, tmp_path, name):
+    monkeypatch.setattr(fig2, "measure", lambda _: measured)
+    for file in ("a.svg", "b.svg", "a.png", "a.pdf"):
+        figures.draw(name, tmp_path / file)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert b"<dc:date>" not in (tmp_path / "a.svg").read_bytes()
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"CreationDate" not in pdf
+    assert imread(tmp_path / "a.png").shape[1] == {"fig1": 1800, "fig2": 1650}[name]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda path: figures.draw("fig3", path / "x.png"), "figure is 'fig3'; did you mean 'fig[12]'"),
+        (lambda path: figures.draw("fig1", path / "x.jpg"), "x.jpg is no picture; its ending must be one of"),
+        (lambda path: figures.draw("fig1", path / "no" / "x.png"), "there is no folder"),
+        (lambda path: figures.draw("fig1", path / "x.png", SHAPES), "fig1 shows one network"),
+        (lambda path: figures.draw("fig2", path / "x.png", []), "0 architectures are given; 1 to 6"),
+        (lambda path: figures.draw("fig2", path / "x.png", 7 * SHAPES[:1]), "7 architectures are given"),
+        (
+            lambda path: figures.draw("fig2", path / "x.png", [(4, 2, 4)]),
+            r"architectures\[0\] is \(4, 2, 4\)",
+        ),
+        (lambda path: figures.draw("fig2", path / "x.png", 2 * SHAPES[:1]), "twice"),
+        (
+            lambda path: figures.draw("fig2", path / "x.png", [fl.Architecture(12, 2, 4)]),
+            "whitening the N_i = 12 inputs",
+        ),
+    ],
+)
+def test_bad_input_is_one_clear_line(tmp_path, call, message):
+    with pytest.raises(fl.InputError, match=message) as caught:
+        call(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
