@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import fastlin as fl
+from fastlin.plot.style import COLOURS
 from tests import sweeping
 
 
@@ -73,13 +74,23 @@ def test_dynamics_draws_lines_and_black_dots():
     for ax, count in zip(panels, [1, 9, 9, 9, 9], strict=True):
         assert len(ax.lines) == 2 * count
         for line, dots in zip(ax.lines[:count], ax.lines[count:], strict=True):
-            assert dots.get_color() == "k"
-            assert line.get_color() != "k"
+            assert dots.get_color() == "black"
+            assert line.get_color() in COLOURS
             assert np.abs(line.get_ydata()[::4] - dots.get_ydata()).max() < 0.2
     with pytest.raises(fl.InputError, match="lacks 'ntk'"):
         fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0]))
     with pytest.raises(fl.InputError, match="2 axes were given; 5 are needed"):
         fl.plot.dynamics(exact, gd, panels[:2])
+
+
+def test_the_closed_form_shows_in_a_dark_style():
+    arch = fl.Architecture(3, 2, 3)
+    names = ["loss", "network_function", "w1tw1", "w2w2t", "ntk"]
+    task, net = fl.random_regression(arch, 20, 0.1**0.5), fl.balanced_init(arch, -1.0)
+    with plt.style.context("dark_background"):
+        panels = fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0], observables=names))
+    for ax in panels:
+        assert {line.get_color() for line in ax.lines} == {"white"}
 
 
 def test_sweep_shares_one_scale(dataset):

@@ -23,7 +23,7 @@ def dynamics(
     """Draw one network over time, in the manner of Figure 1 of the paper.
 
     Loss, network function, correlations of input and of output weights, and entries of the NTK: lines
-    for gradient descent, black dots for the closed form. Of a matrix, nine entries are drawn, spread
+    for gradient descent, black dots (light ones in a dark style) for the closed form. Of a matrix, nine entries are drawn, spread
     over it from the first to the last in row-major order. t = inf has no place and is left out.
 
     Parameters
@@ -62,7 +62,7 @@ def dynamics(
                 ax.plot(gd.time, line, color=style.COLOURS[index % len(style.COLOURS)], linewidth=2)
         finite = np.isfinite(exact.time.values)
         for _, dots in entries:
-            ax.plot(exact.time[finite], dots[finite], "k.", markersize=3)
+            ax.plot(exact.time[finite], dots[finite], ".", color=style.ink(), markersize=3)
         if gd is not None and name == "loss":
             ax.legend(ax.lines, ["gradient descent", "closed form"], frameon=False)
         ax.set_xlabel(style.SYMBOLS["time"])

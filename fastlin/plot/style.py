@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from fastlin.observables import REGISTRY
 
 # Okabe & Ito (2008): distinct for all common forms of colour blindness, and in print.
-# Its black is left to the closed form.
+# Its black is left to the closed form, see `ink`.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 COLOUR_MAP = "cividis"
 SIGNED_COLOUR_MAP = "RdBu_r"
@@ -27,6 +28,11 @@ SYMBOLS = {
     "n_o": r"outputs $N_o$",
     "bottleneck_ratio": r"bottleneck $N_h / \min(N_i, N_o)$",
 }
+
+
+def ink() -> str:
+    """Return the colour of text: black, or light in a dark style; the closed form is drawn in it."""
+    return str(plt.rcParams["text.color"])
 
 
 def label(da: xr.DataArray) -> str:
