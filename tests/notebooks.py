@@ -26,16 +26,17 @@ def read(source):
 def execute(source):
     """Run a percent source on this interpreter, in an empty folder, and return it with its outputs."""
     notebook = read(source)
-    # Without folders of kernels there is one: this interpreter.
-    manager = AsyncKernelManager(
-        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
-    )
     with TemporaryDirectory() as folder, TemporaryDirectory() as settings:
+        manager = AsyncKernelManager(
+            kernel_name="python3",
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # without folders: this interpreter
+            transport="ipc",
+            ip=f"{settings}/kernel",
+        )
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "IPYTHONDIR": settings,
             "MPLBACKEND": "inline",
-            "COLUMNS": "80",
         }
         client = NotebookClient(
             notebook, km=manager, timeout=120, record_timing=False, resources={"metadata": {"path": folder}}

@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+from llvmlite.binding import get_process_triple
 from scipy import stats
 
 import fastlin as fl
@@ -161,3 +162,28 @@ def test_records_are_those_of_the_networks(shape, kind):
         assert overlap == pytest.approx(np.sum(task.sigma_yx * (net.w2 @ net.w1)), rel=1e-9, abs=1e-12)
         for matrix in (u, v):
             assert np.abs(matrix.T @ matrix - np.eye(matrix.shape[1])).max() < 1e-13
+
+
+@traced(x="n width", inside="n width", after="n width")
+def traced_flush(code, sizes, x, inside, after):
+    for _ in code.flushing():
+        for i in code.loop(0, sizes.n):
+            inside[i, 0] = x[i, 0] * 0.5
+    for i in code.loop(0, sizes.n):
+        after[i, 0] = x[i, 0] * 0.5
+
+
+@jit
+def compiled_flush(sizes, x, inside, after):
+    traced_flush(sizes, x, inside, after)
+
+
+@pytest.mark.skipif(not get_process_triple().startswith("x86_64"), reason="only x86 is slow on small numbers")
+def test_numbers_below_the_normal_range_count_as_zero_where_asked_and_nowhere_else():
+    tiny = np.finfo(float).tiny
+    x = np.repeat([[[1.5 * tiny]], [[4.0 * tiny]]], WIDTH, axis=-1)
+    inside, after = np.empty_like(x), np.empty_like(x)
+    compiled_flush(ANY, x, inside, after)
+    assert np.array_equal(inside[..., 0], [[0.0], [2.0 * tiny]])
+    assert np.array_equal(after, 0.5 * x)
+    assert (0.5 * x > 0).all()  # this thread's own arithmetic is as it was

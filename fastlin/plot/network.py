@@ -23,8 +23,9 @@ def dynamics(
     """Draw one network over time, in the manner of Figure 1 of the paper.
 
     Loss, network function, correlations of input and of output weights, and entries of the NTK: lines
-    for gradient descent, black dots (light ones in a dark style) for the closed form. Of a matrix, nine entries are drawn, spread
-    over it from the first to the last in row-major order. t = inf has no place and is left out.
+    for gradient descent, black dots (light ones in a dark style) for the closed form. Of a matrix, nine
+    entries are drawn, spread over it from the first to the last in row-major order. t = inf has no place
+    and is left out.
 
     Parameters
     ----------
