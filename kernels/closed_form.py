@@ -116,22 +116,23 @@ def _solve_vectors(
         room.call(observer.begin)
         room.short[()] = select(prepare_march(code, room, dt), 1.0, 0.0)
         room.doubt[()] = 0.0
-    for index in code.loop(0, times.size):
-        for _, room in vectors():
-            room.time[()] = times[index]
-            _advance(code, room, index, way)
-        for vector, room in vectors():
-            observer.observe(room)
-            for row in rows:
-                value = room.rows[row]
-                room.recent[row, index % WIDTH] = value
-                room.doubt[()] = fma(value, 0.0, room.doubt[()])  # NaN from the first that is not finite
-            for _ in code.when(code.equal(index % WIDTH, WIDTH - 1)):
-                target = Spread(out, of_lanes(points, vector, times.size))
-                for column, row in enumerate(rows):
-                    values = [room.recent[row, slot] for slot in range(WIDTH)]
-                    target.put(index - (WIDTH - 1) + stride * column, values)
-                    target.prefetch(index + WIDTH + stride * column)
+    for _ in code.flushing():  # what the flow forgets decays to 0
+        for index in code.loop(0, times.size):
+            for _, room in vectors():
+                room.time[()] = times[index]
+                _advance(code, room, index, way)
+            for vector, room in vectors():
+                observer.observe(room)
+                for row in rows:
+                    value = room.rows[row]
+                    room.recent[row, index % WIDTH] = value
+                    room.doubt[()] = fma(value, 0.0, room.doubt[()])  # NaN from the first that is not finite
+                for _ in code.when(code.equal(index % WIDTH, WIDTH - 1)):
+                    target = Spread(out, of_lanes(points, vector, times.size))
+                    for column, row in enumerate(rows):
+                        values = [room.recent[row, slot] for slot in range(WIDTH)]
+                        target.put(index - (WIDTH - 1) + stride * column, values)
+                        target.prefetch(index + WIDTH + stride * column)
     for vector, room in vectors():
         target = Spread(out, of_lanes(points, vector, times.size))
         for index in code.loop(times.size - times.size % WIDTH, times.size):

@@ -220,7 +220,8 @@ def _scales_of_vectors(
         if Scale.ESCAPE in which:
             room.call(_escape)
         if Scale.CONVERGENCE in which:
-            _convergence(code, room, fraction)
+            for _ in code.flushing():
+                _convergence(code, room, fraction)
         target = Spread(out, [points[lane] for lane in lanes])
         for row, scale in enumerate(which):
             value = room.scales[scale]

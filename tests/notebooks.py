@@ -12,26 +12,32 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "sweeps" / "notebooks"
+SECONDS = 300  # that a cell may take, for on a first run kernels are compiled
+# Of the pictures in a notebook; without the name of the version that drew them.
+INLINE = 'c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Software": None}}\n'
 
 
 def read(source):
-    """Return the notebook of a percent source, with identifiers that are the same each time."""
+    """Return the notebook of a percent source, the same each time."""
     notebook = jupytext.read(source)
-    notebook.metadata.pop("jupytext", None)
+    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number}"
+        cell.id, cell.metadata = f"cell-{number}", {}
     return notebook
 
 
 def execute(source):
-    """Run a percent source on this interpreter, in an empty folder, and return it with its outputs."""
+    """Run a percent source on this interpreter, in an empty folder; return the notebook with its outputs."""
     notebook = read(source)
     with TemporaryDirectory() as folder, TemporaryDirectory() as settings:
+        profile = Path(settings, "profile_default")
+        profile.mkdir()
+        (profile / "ipython_config.py").write_text(INLINE)
         manager = AsyncKernelManager(
             kernel_name="python3",
-            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # without folders: this interpreter
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # so that it is this interpreter
             transport="ipc",
-            ip=f"{settings}/kernel",
+            connection_file=f"{settings}/kernel.json",
         )
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -39,18 +45,33 @@ def execute(source):
             "MPLBACKEND": "inline",
         }
         client = NotebookClient(
-            notebook, km=manager, timeout=120, record_timing=False, resources={"metadata": {"path": folder}}
+            notebook,
+            km=manager,
+            timeout=SECONDS,
+            record_timing=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
         )
         client.execute(env=environment, cleanup_kc=True)
+    notebook.metadata.language_info = {"name": "python"}  # the kernel adds its version
     return notebook
+
+
+def sources():
+    """Return the percent sources."""
+    return sorted(FOLDER.glob("*.py"))
+
+
+def rendered(source):
+    """Return the file of a source with its outputs."""
+    return source.with_suffix(".ipynb")
 
 
 def main():
     """Render every notebook anew."""
-    for source in sorted(FOLDER.glob("*.py")):
-        notebook = execute(source)
-        nbformat.write(notebook, source.with_suffix(".ipynb"))
-        print(source.with_suffix(".ipynb").name)
+    for source in sources():
+        nbformat.write(execute(source), rendered(source))
+        print(rendered(source).name)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""The figures of the paper, drawn from the project's own results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError, choice
+from fastlin.sweeps.pictures import check_file
+
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "fig1": "Figure 1: one bottleneck over time at lam = 1, 0, -1, gradient descent and closed form",
+        "fig2": "Figure 2: the kernel distance of four architectures and four bottlenecks over lam",
+    }
+)
+DPI = 150
+# The paper's figures look the same whatever style their reader prefers for others.
+STYLE: list[Any] = ["default", {"font.size": 9.0}]
+# What would tell one run from the next: left out, so that a figure is the same bytes each time.
+_UNDATED: Mapping[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
+
+def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = None) -> None:
+    """Draw a figure of the paper into a file.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`.
+    out : Path
+        The file: .png, .svg or .pdf.
+    architectures : sequence of Architecture, optional
+        For fig2, one to six in place of the paper's.
+
+    Raises
+    ------
+    InputError
+        If there is no such figure, the file could not be written, or the architectures do not fit.
+    """
+    choice("figure", name, list(NAMES))
+    check_file(out)
+    if architectures is not None and name != "fig2":
+        raise InputError(f"{name} shows one network; architectures are for fig2")
+    from matplotlib.style import context
+
+    from fastlin.sweeps.figures import fig1, fig2
+
+    figure = fig1.figure() if name == "fig1" else fig2.figure(architectures)
+    with context([*STYLE, {"svg.hashsalt": name}]):
+        figure.savefig(out, dpi=DPI, metadata=_UNDATED.get(out.suffix.lower()))

@@ -1,0 +1,235 @@
+"""Figure 2 of the paper: how far the kernel moves, by architecture, lam and horizon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.style import context
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError, instance
+from fastlin.plot import profile, style
+from fastlin.sweeps.clients import connect
+from fastlin.sweeps.engines import Threads
+from fastlin.sweeps.figures import STYLE
+from fastlin.sweeps.figures.schematic import schematic
+from fastlin.sweeps.reading import open_sweep
+from fastlin.sweeps.running import run_sweep
+from fastlin.sweeps.spec import Spec
+
+MOST = 6  # architectures that can be told apart
+TICKS = np.arange(-9, 10, 3)  # of lam
+PRESETS = {"B": "figure-2b", "C": "figure-2c", "D": "figure-2d"}
+
+
+def measure(architectures: Sequence[Architecture] | None = None) -> dict[str, xr.DataArray]:
+    """Return the kernel distances that the panels show, from sweeps of the presets figure-2b, -2c and -2d.
+
+    Parameters
+    ----------
+    architectures : sequence of Architecture, optional
+        In place of the paper's in panels B and D.
+
+    Returns
+    -------
+    dict of str to xarray.DataArray
+        By panel; dimensions architecture, seed, lam and time, and method in B and C.
+
+    Raises
+    ------
+    InputError
+        If the architectures are not one to six different ones, or have more inputs than the task has
+        samples.
+    """
+    specs = {panel: Spec.load(name) for panel, name in PRESETS.items()}
+    if architectures is not None:
+        for panel in "BD":
+            specs[panel] = _with(specs[panel], architectures)
+    with TemporaryDirectory() as folder, connect(Threads()) as client:
+        for panel, spec in specs.items():
+            run_sweep(spec, Path(folder, panel), client)
+        return {
+            panel: open_sweep(Path(folder, panel)).kernel_distance.squeeze("init_scale").load()
+            for panel in specs
+        }
+
+
+def _with(spec: Spec, architectures: Sequence[Architecture]) -> Spec:
+    for index, shape in enumerate(architectures):
+        instance(f"architectures[{index}]", shape, Architecture, "Architecture(n_i, n_h, n_o)")
+    if not 1 <= len(architectures) <= MOST:
+        raise InputError(f"{len(architectures)} architectures are given; 1 to {MOST} can be told apart")
+    content = spec.to_dict()
+    content["axes"]["architecture"] = [[shape.n_i, shape.n_h, shape.n_o] for shape in architectures]
+    return Spec.from_dict(content)
+
+
+def limits(architecture: Architecture) -> tuple[float, float]:
+    """Return the mean of S(t = inf) for lam -> -inf and for lam -> +inf.
+
+    There the layer that carries |lam| alone makes the kernel: for lam -> +inf, ``W2 W2^T / lam``, the
+    projection on the N_h directions of outputs that the weights span. Training turns as many of them as the
+    other layer can serve, ``k = min(N_h, N_i)``, towards those of the task, and leaves the others. Where the
+    start is isotropic, ``<K_0, K_inf> / |K_0| |K_inf|`` is in the mean ``1 - k (1 / N_h - 1 / N_o)``; for
+    lam -> -inf with N_i and N_o exchanged. A layer of N_h or fewer units has no directions to choose: 0.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its sizes; for a bottleneck the limits are 1 - N_h / N_i and 1 - N_h / N_o.
+
+    Returns
+    -------
+    tuple of two floats
+
+    Examples
+    --------
+    >>> limits(Architecture(4, 2, 2))
+    (0.5, 0.0)
+    """
+    n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
+    return (
+        max(0.0, min(n_h, n_o) * (1 / n_h - 1 / n_i)),
+        max(0.0, min(n_h, n_i) * (1 / n_h - 1 / n_o)),
+    )
+
+
+def figure(architectures: Sequence[Architecture] | None = None) -> Figure:
+    """Draw Figure 2, and what the horizon does to it.
+
+    Parameters
+    ----------
+    architectures : sequence of Architecture, optional
+        One to six in place of the paper's in panels A, B and D.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A: schematics. B, C: kernel distance over lam, gradient descent and closed form, of the
+        architectures and of four bottlenecks. D: the closed form at four horizons, and the limits for
+        lam -> -inf and +inf of the last.
+
+    Raises
+    ------
+    InputError
+        As of `measure`.
+    """
+    return compose(measure(architectures))
+
+
+def compose(measured: Mapping[str, xr.DataArray]) -> Figure:
+    """Draw Figure 2 from what `measure` returns."""
+    with context(STYLE):
+        drawn = Figure(figsize=(11.0, 10.0), layout="constrained")
+        parts = drawn.subfigures(3, 1, squeeze=False, height_ratios=[2.2, 3.6, 2.8])
+        top, middle, bottom = parts[:, 0]
+        shapes = [shape for shape, _ in _each(measured["B"])]
+        _schematics(top, shapes)
+        left, right = middle.subplots(1, 2, sharey=True)
+        _compare(left, "B", measured["B"], style.COLOURS)
+        _compare(right, "C", measured["C"], _shades(measured["C"].sizes["architecture"]))
+        left.set_ylim(bottom=-0.02)
+        right.set_ylabel("")
+        _horizons(bottom, measured["D"])
+        drawn.supxlabel(_caption(shapes), x=0.01, ha="left", fontsize="medium")
+    return drawn
+
+
+def _each(da: xr.DataArray) -> Iterator[tuple[Architecture, xr.DataArray]]:
+    """Yield the architectures of a sweep, each with its part."""
+    for index in range(da.sizes["architecture"]):
+        one = da.isel(architecture=index)
+        yield Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o"))), one
+
+
+def _shades(count: int) -> list[str]:
+    """Return colours that are ordered."""
+    return [to_hex(colour) for colour in colormaps[style.COLOUR_MAP](np.linspace(0.0, 0.92, count))]
+
+
+def _title(panel: Axes | SubFigure, letter: str, text: str) -> None:
+    if isinstance(panel, Axes):
+        panel.set_title(f"{letter}   {text}", loc="left", fontsize="large")
+    else:
+        panel.suptitle(f"{letter}   {text}", x=0.01, ha="left", fontsize="large")
+
+
+def _schematics(part: SubFigure, shapes: Sequence[Architecture]) -> None:
+    height = max(max(shape.n_i, shape.n_h, shape.n_o) for shape in shapes)
+    for ax, shape, colour in zip(_row(part, len(shapes)), shapes, style.COLOURS, strict=False):
+        schematic(ax, shape, colour, height)
+        ax.set_title(f"{shape.family} {shape}")
+    _title(part, "A", "the architectures")
+
+
+def _row(part: SubFigure, count: int) -> list[Axes]:
+    """Return axes side by side."""
+    return list(part.subplots(1, count, sharey=True, squeeze=False)[0])
+
+
+def _compare(ax: Axes, letter: str, da: xr.DataArray, colours: Sequence[str]) -> None:
+    """Draw gradient descent and closed form at the last time."""
+    late = da.isel(time=-1)
+    for (shape, one), colour in zip(_each(late), colours, strict=False):
+        gd, exact = (one.sel({"method": name}) for name in ("gradient_descent", "exact"))
+        profile(gd, "lam", ax, color=colour, label=f"{shape.family} {shape}")
+        (dots,) = ax.plot(exact.lam, exact.mean("seed"), "k.")
+    dots.set_label("closed form")
+    ax.set_xticks(TICKS)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
+    _title(ax, letter, _at(float(late.time)))
+
+
+def _at(time: float) -> str:
+    return rf"$t/\tau = {style.number(time)}$"
+
+
+def _horizons(part: SubFigure, da: xr.DataArray) -> None:
+    """Draw the closed form at each horizon, and the limits of the last for lam -> -inf and +inf."""
+    axes = _row(part, da.sizes["architecture"])
+    for ax, (shape, one) in zip(axes, _each(da), strict=True):
+        for index, colour in enumerate(_shades(da.sizes["time"])):
+            now = one.isel(time=index)
+            ax.plot(now.lam, now.mean("seed"), color=colour, label=_at(float(now.time)))
+        for limit, ends in zip(limits(shape), ([0.0, 0.3], [0.7, 1.0]), strict=True):
+            ax.plot(ends, [limit, limit], "k--", linewidth=1, transform=ax.get_yaxis_transform())
+        ax.set_title(f"{shape.family} {shape}")
+        ax.set_xlabel(style.SYMBOLS["lam"])
+        ax.set_xticks(TICKS)
+    axes[0].set_ylabel(style.label(da))
+    lines = [*axes[0].lines[: da.sizes["time"]], axes[0].lines[-1]]
+    names = [*(str(line.get_label()) for line in lines[:-1]), r"$t/\tau = \infty$, $\lambda \to \pm\infty$"]
+    part.legend(lines, names, frameon=False, loc="outside lower center", ncols=len(lines))
+    _title(part, "D", "what the horizon does (closed form)")
+
+
+def _caption(shapes: Sequence[Architecture]) -> str:
+    """Say what the figure rests on; as lines, for breaking them would break formulas."""
+    spec = Spec.load(PRESETS["B"])
+    rate = float(spec.learning_rates[0])
+    lines = [
+        f"Distance of the NTK from its start, mean over {spec.seeds.size} seeds, each with a task and "
+        "weights of its own (bands: one standard deviation). B, C: lines for gradient",
+        rf"descent, dots for the closed form; $\eta = {rate}$, $P = {spec.n_samples}$, "
+        rf"$\sigma = \sqrt{{{spec.target_scale**2:g}}}$, weights from the $\Sigma_{{yx}}$ of an independent "
+        r"random regression task with $\sigma_{xy} = 1$. The paper",
+        f"states no horizon; ours in B and C is {spec.times[-1] / rate:,.0f} steps. "
+        f"Presets: {', '.join(PRESETS.values())}"
+        f"{'' if tuple(shapes) == spec.architectures else ', B and D with the architectures of A'}. "
+        f"fastlin {version('fastlin')}.",
+    ]
+    if any(shape.n_i == shape.n_o <= shape.n_h for shape in shapes):
+        lines.append(
+            r"At $\lambda = 0$ about half of the networks with $N_i = N_o \leq N_h$ end at a saddle of the "
+            "flow, where the closed form stays; gradient descent leaves it: dot and line differ."
+        )
+    return "\n".join(lines)

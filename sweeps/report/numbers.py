@@ -1,0 +1,205 @@
+"""The numbers of a report: mean, standard deviation and count over seeds, thinned where they are too many."""
+
+from __future__ import annotations
+
+import warnings
+from base64 import b64encode
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps
+from numpy.typing import NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.observables import REGISTRY
+from fastlin.plot import seeds, style
+from fastlin.regimes import THRESHOLD
+
+MOST_BYTES = 8_000_000  # of all numbers in a page
+MOST_PANELS = 40
+MOST_BANDS = 8  # more hide each other
+BYTES_PER_VALUE = 4 * 4 / 3  # a float32 in base64
+DIMENSIONS = ("architecture", "method", "learning_rate", "init_scale", "lam", "time")
+# Axes of the diagrams, the first that can be drawn.
+HORIZONTAL = ("lam", "init_scale", "learning_rate", "time")
+VERTICAL = ("init_scale", "time", "learning_rate")
+Thinned = dict[str, tuple[int, int]]
+
+
+def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
+    """Return as much of a sweep as fits a page, and of which axes how many of how many values are left.
+
+    Values are left out evenly along the longest axes; the first and the last, t = inf and the last time
+    before it stay.
+    """
+    sizes = {name: dataset.sizes[name] for name in DIMENSIONS if name in dataset.dims}
+    numbers = 3 * len(list(_quantities(dataset)))
+    cells = MOST_BYTES / (BYTES_PER_VALUE * numbers)
+    limits = {name: MOST_PANELS if name == "architecture" else size for name, size in sizes.items()}
+
+    def fitting(length: int) -> dict[str, int]:
+        return {name: min(size, limits[name], length) for name, size in sizes.items()}
+
+    lengths = range(1, max(sizes.values()) + 1)
+    least_too_long = bisect_left(lengths, True, key=lambda length: prod(fitting(length).values()) > cells)
+    kept = fitting(max(2, least_too_long))
+    chosen = {
+        name: _spread(np.asarray(dataset[name].values), kept[name])
+        for name, size in sizes.items()
+        if kept[name] < size
+    }
+    return dataset.isel(chosen), {name: (index.size, sizes[name]) for name, index in chosen.items()}
+
+
+def _spread(values: NDArray[Any], count: int) -> NDArray[np.intp]:
+    """Return the places of about `count` values, evenly, with both ends and what is before t = inf."""
+    limit = int(values.dtype.kind == "f" and np.isinf(values[-1]))
+    places = np.linspace(0, values.size - 1 - limit, count - limit).round()
+    return np.unique([*places, values.size - 1]).astype(np.intp)
+
+
+def content(dataset: xr.Dataset, total: int) -> dict[str, Any] | None:
+    """Return what the page draws, JSON-ready; None where no mean is there.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `open_sweep`, thinned; it is read lazily, all observables at once.
+    total : int
+        Number of seeds of the sweep.
+    """
+    if "statistic" in dataset.dims and "mean" not in dataset["statistic"].values:
+        return None
+    axes = {name: _axis(dataset[name]) for name in DIMENSIONS if name in dataset.dims}
+    axes["architecture"]["values"] = list(_shapes(dataset))
+    if not (quantities := _computed(dataset)):
+        return None
+    x = _first(axes, HORIZONTAL) or "lam"
+    few = len(axes["architecture"]["values"]) <= MOST_BANDS
+    return {
+        "axes": axes,
+        "x": x,
+        "y": _first({name: axis for name, axis in axes.items() if name != x}, VERTICAL),
+        "start": {name: _usual(name, dataset[name].values) for name in axes},
+        "quantities": quantities,
+        "shown": next((i for i, q in enumerate(quantities) if q["name"] == "kernel_distance"), 0),
+        "colours": _colours(),
+        "lines": style.COLOURS,
+        "seeds": total,
+        "bands": few and quantities[0]["std"] is not None,
+    }
+
+
+def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
+    """Return what is said of each observable, and its numbers; nothing if none has any."""
+    found: list[dict[str, Any]] = []
+    lazy: dict[tuple[int, str], xr.DataArray] = {}
+    for name, da in _quantities(dataset):
+        lazy |= {(len(found), key): value for key, value in _statistics(dataset, da).items()}
+        found.append(_about(name, da))
+    with warnings.catch_warnings():
+        # Dask divides by the count where no seed is ok yet, and subtracts times that are infinite.
+        warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)
+        numbers = xr.Dataset(lazy).compute()
+    if not any(np.isfinite(numbers[index, "mean"]).any() for index in range(len(found))):
+        return []
+    for index, quantity in enumerate(found):
+        for key in ("mean", "std", "count"):
+            quantity[key] = _packed(numbers[index, key]) if (index, key) in numbers else None
+    return found
+
+
+def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
+    """Yield the observables by what they are called, each layer apart."""
+    for name in REGISTRY:
+        if name in dataset:
+            words, da = name.replace("_", " ").replace("ntk", "NTK"), dataset[name]
+            if "layer" in da.dims:
+                for layer in da["layer"].values.tolist():
+                    yield f"{words} ({layer.upper()})", da.sel(layer=layer, drop=True)
+            else:
+                yield words, da
+
+
+def _about(words: str, da: xr.DataArray) -> dict[str, Any]:
+    entry = REGISTRY[str(da.name)]
+    return {
+        "name": entry.name,
+        "label": words,
+        "doc": entry.doc,
+        "equation": entry.equation,
+        "dims": [name for name in DIMENSIONS if name in da.dims],
+        "levels": THRESHOLD if entry.name == "kernel_distance" else (),
+    }
+
+
+def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Return mean, deviation and count over seeds that are ok: of the points, or as they are stored."""
+    if "statistic" in da.dims:
+        count = dataset["count"]
+    else:
+        da = da.where(dataset["status"] == "ok").astype(np.float64)
+        count = da.count("seed")
+    found = {"mean": seeds.mean(da), "count": count}
+    return found if (std := seeds.deviation(da)) is None else found | {"std": std}
+
+
+def _packed(da: xr.DataArray) -> dict[str, Any]:
+    """Return an array as base64 of little-endian float32, without axes along which it does not change."""
+    dims = [name for name in DIMENSIONS if name in da.dims]
+    with np.errstate(over="ignore"):
+        values = da.transpose(*dims).values.astype("<f4")
+    for place in reversed(range(len(dims))):
+        bits, first = values.view("<i4"), values.take([0], axis=place)
+        if (bits == first.view("<i4")).all():
+            values = first.squeeze(place)
+            del dims[place]
+    return {"dims": dims, "shape": values.shape, "data": b64encode(values.tobytes()).decode()}
+
+
+def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
+    """Return an axis: its values, and how cells are laid along it."""
+    values = coordinate.values
+    if values.dtype.kind != "f":
+        return {"values": [str(value).replace("_", " ") for value in values.tolist()], "edges": []}
+    drawn = values[style.drawable(values)]
+    return {
+        # JSON has no number for it.
+        "values": [value if np.isfinite(value) else "Infinity" for value in values.tolist()],
+        "log": style.logarithmic(values),
+        "edges": _edges(drawn),
+    }
+
+
+def _edges(values: NDArray[Any]) -> list[float]:
+    """Return the borders of cells; one value has a cell, too, and no value none."""
+    if values.size > 1:
+        return [float(edge) for edge in style.edges(values)]
+    return [float(value) + half for value in values for half in (-0.5, 0.5)]
+
+
+def _shapes(dataset: xr.Dataset) -> Iterator[str]:
+    sizes = zip(*(dataset[name].values.tolist() for name in ("n_i", "n_h", "n_o")), strict=True)
+    for shape in (Architecture(*triple) for triple in sizes):
+        yield f"{shape.family} {shape}"
+
+
+def _first(axes: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in axes and len(axes[name]["edges"]) > 2), None)
+
+
+def _usual(name: str, values: NDArray[Any]) -> int:
+    """Return where an axis stands at first: the last time, the weight scale nearest to 1, else the first."""
+    if name == "time":
+        return values.size - 1
+    return int(np.argmin(np.abs(np.log(values)))) if name == "init_scale" else 0
+
+
+def _colours() -> str:
+    """Return the colour map as 256 triples of hexadecimal digits."""
+    table = colormaps[style.COLOUR_MAP](np.arange(256), bytes=True)[:, :3]
+    return table.astype(np.uint8).tobytes().hex()

@@ -1,0 +1,146 @@
+"""The page: its template, filled with what a store says."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from fastlin.errors import InputError
+from fastlin.sweeps import places, presets
+from fastlin.sweeps.reading import open_sweep
+from fastlin.sweeps.report import numbers, tables, toml
+from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.store import Store
+
+ENDINGS = (".html", ".htm")
+SCRIPTS = ("numbers", "scales", "drawing", "page")
+
+
+def check_file(out: Path) -> None:
+    """Refuse a page that could not be written, before any work.
+
+    Raises
+    ------
+    InputError
+        If the file's ending is not that of a web page, or there is no such folder.
+    """
+    if out.suffix.lower() not in ENDINGS or out.is_dir():
+        raise InputError(f"{out} is no web page; its ending must be one of {', '.join(ENDINGS)}")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {out.absolute().parent} for the page")
+
+
+def write(path: str, out: Path) -> None:
+    """Write the store of a sweep, complete or still running, as one web page that loads nothing else.
+
+    Parameters
+    ----------
+    path : str
+        The store.
+    out : Path
+        The page. The same store gives the same bytes.
+
+    Raises
+    ------
+    InputError
+        If there is no store, it is damaged, or the page could not be written there.
+    """
+    check_file(out)
+    store = Store.open(places.of(path))
+    spec, counts = store.layout.spec, tables.count(store)
+    dataset, thinned = numbers.thin(open_sweep(path))
+    try:
+        drawn = numbers.content(dataset, spec.seeds.size) if counts.done else None
+    except ValueError as error:
+        if isinstance(error, InputError) or "checksum" not in str(error):
+            raise
+        raise InputError(f"{path} has a damaged chunk: {error}") from None
+    fields = {
+        "title": escape(spec.name),
+        "lead": tables.lead(spec),
+        "pending": tables.pending(counts),
+        "data": _embedded(drawn),
+        "empty": "" if drawn else f'<p class="notice">{escape(_why_empty(spec, counts))}</p>',
+        "hidden": "" if drawn else "hidden",
+        "seeds": escape(_about_seeds(spec, counts, drawn)),
+        "thinned": escape(_about_thinned(thinned)),
+        "status": tables.status(counts),
+        "command": escape(command(spec)),
+        "toml": escape(text := toml.dumps(spec.to_dict())),
+        "file": escape(f"{_file_name(spec.name)}.toml"),
+        "href": f"data:application/toml;base64,{b64encode(text.encode()).decode()}",
+        "hash": spec.hash,
+        "versions": tables.versions(store.made_with),
+    }
+    out.write_bytes(_page(fields).encode(errors="replace"))
+
+
+def _page(fields: dict[str, str]) -> str:
+    """Return the template, filled; only its own script and style are allowed to act in a browser."""
+    html, style = _part("page.html"), _part("page.css")
+    script = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
+    own = {"style": style, "script": script, "style_hash": _digest(style), "script_hash": _digest(script)}
+    return Template(html).substitute(fields | own)
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode()
+
+
+def _embedded(content: dict[str, Any] | None) -> str:
+    """Return JSON that can stand inside a script element."""
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _why_empty(spec: Spec, counts: tables.Counts) -> str:
+    if spec.reduce and "mean" not in spec.reduce.statistics:
+        there = ", ".join(spec.reduce.names)
+        return f"This store holds no mean over seeds, so nothing is drawn; it has {there}."
+    if counts.pending:
+        return "No mean over seeds is there yet, so nothing is drawn."
+    return "No point of this sweep has a finite value, so nothing is drawn."
+
+
+def _about_seeds(spec: Spec, counts: tables.Counts, drawn: dict[str, Any] | None) -> str:
+    if spec.seeds.size == 1:
+        return "Values: of one seed."
+    which = "" if counts.ok == counts.total else ", those that are ok"
+    mean = f"Values: mean over {spec.seeds.size:,} seeds{which}"
+    if drawn and drawn["quantities"][0]["std"] is None:
+        return f"{mean}; this store holds no standard deviation."
+    deviation = "one standard deviation (of n - 1 degrees of freedom)"
+    return f"{mean}; {'bands' if drawn and drawn['bands'] else '±'}: {deviation} to both sides."
+
+
+def _about_thinned(thinned: numbers.Thinned) -> str:
+    if not thinned:
+        return ""
+    names = {"architecture": "architectures", "time": "times"}
+    parts = [
+        f"{kept:,} of {size:,} {names.get(name, f'values of {name}')}"
+        for name, (kept, size) in thinned.items()
+    ]
+    return f"To stay small this page shows {', '.join(parts)}; the store has all."
+
+
+def command(spec: Spec) -> str:
+    """Return the command that computes the sweep: of a preset, or with the spec beside it."""
+    shipped = next((name for name in presets.names() if Spec.load(name).hash == spec.hash), None)
+    name = shipped or _file_name(spec.name)
+    return f"fastlin run {shipped or f'{name}.toml'} --store {name}.zarr"
+
+
+def _file_name(title: str) -> str:
+    """Return what of a title can be the name of a file, on any system and in any shell."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", title)[:80].strip("-.") or "sweep"

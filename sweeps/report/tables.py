@@ -1,0 +1,121 @@
+"""What a report says in words and tables: the sweep, how it stands, what it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.kernels import Status
+from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.store import Store
+from fastlin.sweeps.tally import _folded
+
+MOST_ROWS = 100
+COLUMNS = (Status.OK, Status.DIVERGED, Status.FAILED, Status.PENDING)
+AXES = {
+    "architecture": "architectures",
+    "init_scale": "weight scales",
+    "method": "methods",
+    "learning_rate": "learning rates",
+    "seed": "seeds",
+    "lam": "λ",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Numbers of points of each architecture by `Status`."""
+
+    architectures: Sequence[Architecture]
+    points: NDArray[np.int64]  # (architectures, statuses)
+
+    @property
+    def total(self) -> int:
+        """Number of points in all."""
+        return int(self.points.sum())
+
+    @property
+    def ok(self) -> int:
+        """Number of points that have all their values."""
+        return int(self.points[:, Status.OK].sum())
+
+    @property
+    def pending(self) -> int:
+        """Number of points that are still to be computed."""
+        return int(self.points[:, Status.PENDING].sum())
+
+    @property
+    def done(self) -> int:
+        """Number of points that are not."""
+        return self.total - self.pending
+
+
+def count(store: Store) -> Counts:
+    """Count the points of a store by architecture and status."""
+    layout = store.layout
+    row = {shape: index for index, shape in enumerate(layout.spec.architectures)}
+    points = np.zeros((len(row), len(Status)), dtype=np.int64)
+    for index, codes in store.marks():
+        found = np.bincount(codes.ravel(), minlength=len(Status))[: len(Status)]
+        counted = _folded(store, index, codes, found) if layout.spec.reduce else found
+        points[row[layout.stored.architectures[index[0]]]] += counted
+    return Counts(layout.spec.architectures, points)
+
+
+def lead(spec: Spec) -> str:
+    """Return what the sweep is in one sentence, as HTML."""
+    axes = [f"{size:,} {AXES[name]}" for name, size in spec.point_dims.items() if size > 1]
+    product = f" ({' &times; '.join(axes)})" if len(axes) > 1 else ""
+    methods = {"exact": "by the closed form", "gradient_descent": "by gradient descent"}
+    times = f"{spec.times.size:,} times" if spec.times.size > 1 else "one time"
+    return (
+        f"Learning dynamics of two-layer linear networks y = W₂W₁x: {spec.points:,} configurations{product}, "
+        f"each at {times}, {' and '.join(methods[name] for name in spec.methods)}."
+    )
+
+
+def pending(counts: Counts) -> str:
+    """Return what is said above all where the sweep is not complete."""
+    if not counts.pending:
+        return ""
+    share = int(100 * counts.done / counts.total)  # 100 % is said of a complete one only
+    return (
+        f'<p class="notice"><strong>{share} % of the points are done.</strong> '
+        f"What follows is of these alone: {counts.done:,} of {counts.total:,}. "
+        f'<progress value="{counts.done}" max="{counts.total}"></progress></p>'
+    )
+
+
+def status(counts: Counts) -> str:
+    """Return the table of points by architecture and status."""
+    names = [f"{shape.family} {shape}" for shape in counts.architectures[:MOST_ROWS]]
+    rows = [_row(name, points) for name, points in zip(names, counts.points, strict=False)]
+    if more := len(counts.architectures) - len(rows):
+        rows.append(_row(f"{more:,} more", counts.points[MOST_ROWS:].sum(axis=0)))
+    if len(rows) > 1:
+        rows.append(_row("all", counts.points.sum(axis=0)))
+    return _table(["architecture", *(code.name.lower() for code in COLUMNS), "points"], rows)
+
+
+def _row(name: str, points: NDArray[np.int64]) -> list[str]:
+    return [name, *(f"{number:,}" for number in (*points[list(COLUMNS)], points.sum()))]
+
+
+def versions(made_with: Sequence[dict[str, str]]) -> str:
+    """Return the table of versions, a column for each set of them that wrote the store."""
+    names = sorted(set().union(*made_with))
+    head = ["", *(["version"] if len(made_with) == 1 else [f"{n + 1}." for n in range(len(made_with))])]
+    return _table(head, [[name, *(entry.get(name, "") for entry in made_with)] for name in names])
+
+
+def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)]
+    for first, *rest in rows:
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        lines.append(f'<th scope="row">{escape(first)}</th>{cells}')
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -1,0 +1,99 @@
+"""The notebooks run, and what is committed of them is what they give."""
+
+import base64
+import re
+
+import pytest
+
+for module in ("jupytext", "nbclient", "ipykernel"):
+    pytest.importorskip(module, reason=f"no {module}: it is in fastlin[notebook]")
+
+import nbformat
+
+from tests import notebooks
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        not notebooks.FOLDER.exists(), reason="the notebooks are not beside an installed wheel's tests"
+    ),
+]
+NAMES = ["laptop-to-cluster", "one-network", "phase-diagram"]
+MOST_BYTES = 600_000
+# Absolute paths, addresses of objects, colours of a terminal, and moments.
+TRACES = re.compile(r"(?<![\w.:/])/[a-z]+/\w|\b[A-Z]:\\|0x[0-9a-f]{6,}|\x1b\[|\b20\d\d-\d\d-\d\d")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def source(request):
+    return notebooks.FOLDER / f"{request.param}.py"
+
+
+@pytest.fixture(scope="module")
+def committed(source):
+    return nbformat.read(notebooks.rendered(source), as_version=4)
+
+
+@pytest.fixture(scope="module")
+def fresh(source):
+    return notebooks.execute(source)
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def texts(notebook):
+    """Return what each cell puts out, pictures by their kind only."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {"text/plain": output.get("text")})
+            found.append(
+                {kind: "" if kind.startswith("image/") else value for kind, value in data.items()}
+                | {"cell": cell.id}
+            )
+    return found
+
+
+def pictures(notebook):
+    return [
+        (kind, base64.b64decode(value))
+        for output in outputs(notebook)
+        for kind, value in output.get("data", {}).items()
+        if kind.startswith("image/")
+    ]
+
+
+def test_every_source_is_tested_and_rendered():
+    assert [source.stem for source in notebooks.sources()] == NAMES
+    assert sorted(path.stem for path in notebooks.FOLDER.glob("*.ipynb")) == NAMES
+
+
+def test_it_says_nothing_on_standard_error(fresh):
+    assert outputs(fresh)
+    assert {output.output_type for output in outputs(fresh)} <= {"stream", "display_data", "execute_result"}
+    assert not [output.text for output in outputs(fresh) if output.get("name") == "stderr"]
+
+
+def test_cells_are_those_of_the_source(source, committed):
+    wanted = notebooks.read(source)
+    assert [(cell.id, cell.cell_type, cell.source) for cell in committed.cells] == [
+        (cell.id, cell.cell_type, cell.source) for cell in wanted.cells
+    ]
+    assert committed.metadata == wanted.metadata
+    nbformat.validate(committed)
+
+
+def test_outputs_are_those_of_a_run_now(committed, fresh):
+    """Where they differ for a good reason, `python -m tests.notebooks` renders them anew."""
+    assert texts(committed) == texts(fresh)
+    assert [kind for kind, _ in pictures(committed)] == [kind for kind, _ in pictures(fresh)]
+
+
+def test_it_is_small_and_has_no_traces_of_a_machine(source, committed):
+    assert notebooks.rendered(source).stat().st_size < MOST_BYTES
+    for shown in texts(committed):
+        assert not TRACES.search(str(shown).replace("\\n", "\n")), shown
+    assert not [kind for kind, picture in pictures(committed) if b"Software" in picture]
+    assert not any(cell.metadata for cell in committed.cells)
