@@ -262,6 +262,6 @@ def _first_passage(loss: NDArray[Any], times: NDArray[Any], fraction: float) -> 
 
 def _deviation(points: xr.DataArray) -> xr.DataArray:
     """Return the standard deviation over seeds: NaN of less than two, or where one is infinite."""
-    enough = (points.count("seed") > 1) & ~np.isinf(points).any("seed")
+    enough = (points.count("seed") > 1) & ~(points == np.inf).any("seed")
     # What has no deviation is computed from zeros, as Dask warns of a division by none.
     return points.where(enough, 0.0).std("seed", ddof=1).where(enough)

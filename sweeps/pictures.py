@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastlin.errors import InputError
 from fastlin.observables import SWEEPABLE
-from fastlin.sweeps.reading import open_sweep
+from fastlin.sweeps.reading import open_sweep, reading
 from fastlin.sweeps.spec import Spec
 
 
@@ -47,10 +47,6 @@ def draw(path: str, target: Path, observable: str | None, x: str, y: str | None)
     if observable is None:
         stored = [name for name in ("kernel_distance", *SWEEPABLE) if name in dataset]
         observable = next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
-    try:
+    with reading(path):
         figure = sweep(dataset, observable, x, y)
-    except ValueError as error:
-        if isinstance(error, InputError) or "checksum" not in str(error):
-            raise
-        raise InputError(f"{path} has a damaged chunk: {error}") from None
     figure.savefig(target, dpi=150)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,17 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     )
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
     return decoded
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Raise `InputError` where a lazy dataset of a store turns out to be damaged when it is read."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, InputError) or "checksum" not in str(error):
+            raise
+        raise InputError(f"{path} has a damaged chunk: {error}") from None
 
 
 def _named(codes: NDArray[np.uint8]) -> NDArray[np.str_]:

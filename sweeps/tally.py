@@ -54,8 +54,8 @@ def tally(store: Store) -> Tally:
     complete = np.zeros(store.layout.block_count, dtype=bool)
     bad = np.zeros_like(complete)
     for number, (index, codes) in enumerate(store.marks()):
-        found = np.bincount(codes.ravel(), minlength=len(Status))[: len(Status)]
-        counts += _folded(store, index, codes, found) if store.layout.spec.reduce else found
+        found = points(store, index, codes)
+        counts += found
         complete[number] = found[Status.PENDING] == 0
         bad[number] = found[list(BAD)].any()
     return Tally(
@@ -68,10 +68,11 @@ def tally(store: Store) -> Tally:
     )
 
 
-def _folded(
-    store: Store, index: tuple[int, ...], codes: NDArray[np.uint8], found: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the numbers of points of a block whose seeds are folded, from those of its lam."""
+def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the numbers of points of a block by `Status`, from its codes; folded seeds count each."""
+    found = np.bincount(codes.ravel(), minlength=len(Status))[: len(Status)]
+    if not store.layout.spec.reduce:
+        return found
     seeds = store.layout.block(index).seeds.size
     counts = found * seeds
     if found[list(BAD)].any():

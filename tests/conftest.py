@@ -7,8 +7,12 @@ import pytest
 from hypothesis import settings
 
 import fastlin as fl
+from fastlin.sweeps.choices import Choices
 from fastlin.sweeps.clients import connect
 from fastlin.sweeps.engines import Threads
+from fastlin.sweeps.progress import Silent
+from fastlin.sweeps.running import run
+from fastlin.sweeps.spec import Spec
 from tests import slurm, sweeping
 
 matplotlib.use("Agg")
@@ -48,3 +52,27 @@ def conf(daemons, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", str(daemons))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # jobs find the modules of the tests
     return daemons
+
+
+@pytest.fixture(scope="session")
+def partial(tmp_path_factory, client):
+    """A sweep with a wild name, of which 2 of 6 blocks are done."""
+    path = tmp_path_factory.mktemp("partial") / "s.zarr"
+    spec = Spec.from_dict(sweeping.spec(name=sweeping.MARKUP))
+    run(spec, path, client, Choices(only=frozenset({0, 3})), Silent())
+    return path
+
+
+@pytest.fixture(scope="session")
+def diverging(tmp_path_factory, client):
+    """Both methods at several rates, where some points of gradient descent diverge, with one weight scale."""
+    axes = sweeping.spec()["axes"] | {"lam": {"start": -200.0, "stop": 200.0, "num": 9}, "init_scale": 1.0}
+    dynamics = {
+        "method": ["exact", "gradient_descent"],
+        "learning_rate": [0.005, 0.02],
+        "times": [0.0, 0.4, 4.0],
+    }
+    path = tmp_path_factory.mktemp("diverging") / "s.zarr"
+    report = fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), path, client)
+    assert report.diverged > 10
+    return path

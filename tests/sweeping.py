@@ -22,6 +22,7 @@ def spec(**changes):
     } | changes
 
 
+MARKUP = '</script><script>alert(1)</script> <b>"x"</b> & co'
 BOTH = {"method": ["exact", "gradient_descent"], "learning_rate": 0.009, "times": [0.0, 0.9, 9.0]}
 
 

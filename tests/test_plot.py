@@ -179,6 +179,14 @@ def test_a_sweep_of_time_scales_is_drawn_over_lam(tmp_path):
         figure.canvas.draw()
 
 
+def test_a_sweep_is_drawn_over_the_sizes_of_its_architectures(dataset):
+    figure = fl.plot.sweep(dataset, "loss", "lam", "n_h")
+    mesh = figure.axes[0].collections[0].get_array().reshape(3, 5)
+    late = dataset.loss.mean("seed").isel(init_scale=1, time=-1)
+    assert np.allclose(mesh, late.isel(architecture=[0, 2, 1]))  # n_h is 2, 4, 3
+    assert r"N_h" in figure.axes[0].get_ylabel()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ from fastlin.errors import InputError, suggest
 from fastlin.observables import REGISTRY
 from fastlin.plot import seeds, style
 from fastlin.plot.lines import profile
-from fastlin.plot.planes import phase_diagram
+from fastlin.plot.planes import SIZES, phase_diagram
 from fastlin.regimes import THRESHOLD
 
 LETTERS = 13  # of a caption that fit an inch
@@ -34,7 +35,8 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     x : str
         Horizontal axis of all panels.
     y : str, optional
-        Vertical axis of the phase diagrams; by default init_scale if it has several values, else time.
+        Vertical axis of the phase diagrams; by default init_scale if it has several values, else time. One
+        of the sizes "n_i", "n_h", "n_o" and "bottleneck_ratio" makes one diagram of all architectures.
 
     Returns
     -------
@@ -45,6 +47,25 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     InputError
         If the observable is not in the dataset, or the axes do not fit.
     """
+    da, done = _done(dataset, observable)
+    if y is not None and y not in da.dims and y not in SIZES:
+        names = [*map(str, da.dims), *SIZES]
+        raise InputError(f"{y!r} is no dimension of {observable}; {suggest(y, names)}")
+    y = y or ("init_scale" if da.sizes["init_scale"] > 1 else "time")
+    kept = (x, y, "architecture", "seed", "statistic")
+    others = {str(name): style.usual(str(name), da[str(name)].values) for name in da.dims if name not in kept}
+    da = da.isel(others).load()
+    if x in da.dims and style.drawable(da[x].values).sum() < 2:
+        raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
+    contours = THRESHOLD if observable == "kernel_distance" else ()
+    figure = _over_sizes(da, x, y, contours) if y in SIZES else _by_architecture(da, x, y, contours)
+    caption = _caption(dataset, da, observable, done)
+    figure.suptitle(fill(caption, int(LETTERS * figure.get_figwidth())), fontsize="medium")
+    return figure
+
+
+def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return an observable where points are done, and where that is."""
     stored = [name for name in REGISTRY if name in dataset]
     if observable not in stored:
         raise InputError(f"observable {observable!r} is not in the store; {suggest(observable, stored)}")
@@ -57,18 +78,22 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     da.attrs = dataset[observable].attrs
     if "layer" in da.dims:
         raise InputError(f"{observable} has a value per layer; draw ds.{observable}.sel(layer=...)")
-    if y is not None and y not in da.dims:
-        raise InputError(f"{y!r} is no dimension of {observable}; {suggest(y, [str(d) for d in da.dims])}")
-    y = y or ("init_scale" if da.sizes["init_scale"] > 1 else "time")
-    kept = (x, y, "architecture", "seed", "statistic")
-    others = {str(name): _usual(da, str(name)) for name in da.dims if name not in kept}
-    da = da.isel(others).load()
-    if x in da.dims and style.drawable(da[x].values).sum() < 2:
-        raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
+    return da, done
+
+
+def _over_sizes(da: xr.DataArray, x: str, y: str, contours: Sequence[float]) -> Figure:
+    """Draw one phase diagram with the architectures along an axis."""
+    figure, ax = plt.subplots(figsize=(6.0, 4.0), layout="constrained")
+    phase_diagram(da, x, y, ax, contours)
+    ax.set_title(_where(da, x))
+    return figure
+
+
+def _by_architecture(da: xr.DataArray, x: str, y: str, contours: Sequence[float]) -> Figure:
+    """Draw a phase diagram for each architecture, and all of them where `y` is usually looked at."""
     means = seeds.mean(da)
     means = means.where(np.isfinite(means))
     scale = {"vmin": float(means.min()), "vmax": float(means.max())}
-    contours = THRESHOLD if observable == "kernel_distance" else ()
     # One row is no diagram, a line shows it.
     flat = y not in da.dims or style.drawable(da[y].values).sum() < 2
     count = 0 if flat else da.sizes["architecture"]
@@ -83,14 +108,12 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
             ax = phase_diagram(one, x, y, diagrams[index], contours, **scale)
             ax.set_title(f"{shape.family} {shape}")
             ax.label_outer()
-        late = one.isel({y: _usual(one, y)}) if y in one.dims else one
-        label = f"{shape.family} {shape}"
-        profile(late, x, last, color=style.COLOURS[index % len(style.COLOURS)], label=label)
+        late = one.isel({y: style.usual(y, one[y].values)}) if y in one.dims else one
+        colour = style.COLOURS[index % len(style.COLOURS)]
+        profile(late, x, last, color=colour, label=f"{shape.family} {shape}")
     if diagrams:
         figure.colorbar(diagrams[-1].collections[0], ax=diagrams, label=style.label(da), pad=0.01)
     last.set_title(_where(late, x))
-    caption = _caption(dataset, da, observable, done)
-    figure.suptitle(fill(caption, int(LETTERS * figure.get_figwidth())), fontsize="medium")
     figure.set_layout_engine("constrained", w_pad=0.08)
     last.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
@@ -111,19 +134,6 @@ def _caption(dataset: xr.Dataset, da: xr.DataArray, observable: str, done: xr.Da
     if not done.all():
         parts.append(f"{100 * float(done.mean()):.0f} % of the points are done")
     return "; ".join(parts)
-
-
-def _usual(da: xr.DataArray, name: str) -> int:
-    """Return the index at which an axis is looked at when nothing else is said.
-
-    The last time, the weight scale and the lam nearest to 1 and 0, and the first of all else.
-    """
-    values = da[name].values
-    if name == "time":
-        return values.size - 1
-    if name == "init_scale":
-        return int(np.argmin(np.abs(np.log(values))))
-    return int(np.argmin(np.abs(values))) if name == "lam" else 0
 
 
 def _where(da: xr.DataArray, x: str) -> str:

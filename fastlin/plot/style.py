@@ -40,13 +40,25 @@ def label(da: xr.DataArray) -> str:
     name = str(da.name)
     if name not in REGISTRY:
         return name
-    words = "" if name.startswith(("w1t", "w2", "qqt")) else f"{name.replace('_', ' ')} "
+    words = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{name.replace('_', ' ')} "
     return f"{words.replace('ntk', 'NTK')}${REGISTRY[name].symbol}$"
 
 
 def number(value: float) -> str:
     """Return a number as mathtext."""
     return r"\infty" if np.isinf(value) else f"{value:.3g}"
+
+
+def usual(name: str, values: NDArray[Any]) -> int:
+    """Return the index at which an axis is looked at when nothing else is said.
+
+    The last time, the weight scale and the lam nearest to 1 and 0, and the first of all else.
+    """
+    if name == "time":
+        return values.size - 1
+    if name == "init_scale":
+        return int(np.argmin(np.abs(np.log(values))))
+    return int(np.argmin(np.abs(values))) if name == "lam" else 0
 
 
 def logarithmic(values: NDArray[Any]) -> bool:

@@ -84,7 +84,7 @@ def content(dataset: xr.Dataset, total: int) -> dict[str, Any] | None:
         "axes": axes,
         "x": x,
         "y": _first({name: axis for name, axis in axes.items() if name != x}, VERTICAL),
-        "start": {name: _usual(name, dataset[name].values) for name in axes},
+        "start": {name: style.usual(name, dataset[name].values) for name in axes},
         "quantities": quantities,
         "shown": next((i for i, q in enumerate(quantities) if q["name"] == "kernel_distance"), 0),
         "colours": _colours(),
@@ -190,13 +190,6 @@ def _shapes(dataset: xr.Dataset) -> Iterator[str]:
 
 def _first(axes: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in axes and len(axes[name]["edges"]) > 2), None)
-
-
-def _usual(name: str, values: NDArray[Any]) -> int:
-    """Return where an axis stands at first: the last time, the weight scale nearest to 1, else the first."""
-    if name == "time":
-        return values.size - 1
-    return int(np.argmin(np.abs(np.log(values)))) if name == "init_scale" else 0
 
 
 def _colours() -> str:

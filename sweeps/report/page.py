@@ -14,7 +14,7 @@ from typing import Any
 
 from fastlin.errors import InputError
 from fastlin.sweeps import places, presets
-from fastlin.sweeps.reading import open_sweep
+from fastlin.sweeps.reading import open_sweep, reading
 from fastlin.sweeps.report import numbers, tables, toml
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
@@ -56,12 +56,8 @@ def write(path: str, out: Path) -> None:
     store = Store.open(places.of(path))
     spec, counts = store.layout.spec, tables.count(store)
     dataset, thinned = numbers.thin(open_sweep(path))
-    try:
+    with reading(path):
         drawn = numbers.content(dataset, spec.seeds.size) if counts.done else None
-    except ValueError as error:
-        if isinstance(error, InputError) or "checksum" not in str(error):
-            raise
-        raise InputError(f"{path} has a damaged chunk: {error}") from None
     fields = {
         "title": escape(spec.name),
         "lead": tables.lead(spec),

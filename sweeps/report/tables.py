@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.kernels import Status
+from fastlin.sweeps import tally
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
-from fastlin.sweeps.tally import _folded
 
 MOST_ROWS = 100
 COLUMNS = (Status.OK, Status.DIVERGED, Status.FAILED, Status.PENDING)
@@ -61,9 +61,7 @@ def count(store: Store) -> Counts:
     row = {shape: index for index, shape in enumerate(layout.spec.architectures)}
     points = np.zeros((len(row), len(Status)), dtype=np.int64)
     for index, codes in store.marks():
-        found = np.bincount(codes.ravel(), minlength=len(Status))[: len(Status)]
-        counted = _folded(store, index, codes, found) if layout.spec.reduce else found
-        points[row[layout.stored.architectures[index[0]]]] += counted
+        points[row[layout.stored.architectures[index[0]]]] += tally.points(store, index, codes)
     return Counts(layout.spec.architectures, points)
 
 
