@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import jupytext
 import nbformat
+from ipykernel.kernelspec import KERNEL_NAME
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -34,7 +35,7 @@ def execute(source):
         profile.mkdir()
         (profile / "ipython_config.py").write_text(INLINE)
         manager = AsyncKernelManager(
-            kernel_name="python3",
+            kernel_name=KERNEL_NAME,
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # so that it is this interpreter
             transport="ipc",
             connection_file=f"{settings}/kernel.json",

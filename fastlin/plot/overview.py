@@ -59,7 +59,7 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
         raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
     contours = THRESHOLD if observable == "kernel_distance" else ()
     figure = _over_sizes(da, x, y, contours) if y in SIZES else _by_architecture(da, x, y, contours)
-    caption = _caption(dataset, da, observable, done)
+    caption = _caption(dataset, da, done, bands=y not in SIZES)
     figure.suptitle(fill(caption, int(LETTERS * figure.get_figwidth())), fontsize="medium")
     return figure
 
@@ -119,13 +119,13 @@ def _by_architecture(da: xr.DataArray, x: str, y: str, contours: Sequence[float]
     return figure
 
 
-def _caption(dataset: xr.Dataset, da: xr.DataArray, observable: str, done: xr.DataArray) -> str:
+def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray, *, bands: bool) -> str:
     """Say what is averaged and what was chosen where the sweep has more."""
-    parts = [f"{dataset.attrs.get('title', 'sweep')}: {observable.replace('_', ' ')}"]
+    parts = [f"{dataset.attrs.get('title', 'sweep')}: {str(da.name).replace('_', ' ')}"]
     count = int(dataset["count"].max()) if "statistic" in da.dims else da.sizes.get("seed", 0)
     if count:
-        parts[0] += f", mean over {count:,} seeds (bands: one standard deviation)"
-    if observable == "kernel_distance":
+        parts[0] += f", mean over {count:,} seeds" + (" (bands: one standard deviation)" if bands else "")
+    if da.name == "kernel_distance":
         parts.append(f"lines: lazy below {THRESHOLD[0]:g} (dashed), rich from {THRESHOLD[1]:g} (solid)")
     for name in ("method", "init_scale", "learning_rate", "lam", "time"):
         if name in da.coords and da[name].ndim == 0 and dataset.sizes.get(name, 1) > 1:
