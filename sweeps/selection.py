@@ -75,6 +75,8 @@ def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
         if not place.any():
             raise InputError(f"{name} has no value from {low} to {high}; it has {axis.min()} to {axis.max()}")
         return np.flatnonzero(place)
+    value = value.values if isinstance(value, xr.DataArray) else value
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
         return [position(name, entry, axis) for entry in value]
     return position(name, value, axis)

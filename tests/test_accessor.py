@@ -46,6 +46,9 @@ def test_selection_by_values(stored):
     xr.testing.assert_identical(part.load(), expected.load())
     for same in ((2, 3, 4), fl.Architecture(2, 3, 4), 2):
         assert int(stored.fastlin.select(architecture=same).architecture) == 2
+    again = stored.fastlin.select(lam=part.lam, seed=part.seed, init_scale=part.init_scale)
+    assert again.loss.sizes["lam"] == again.loss.sizes["seed"] == 2
+    assert "init_scale" not in again.dims
     assert stored.fastlin.select(n_h=3).architecture.values.tolist() == [2]
     assert stored.fastlin.select(architecture=["2-3-4", "4-2-2"]).n_h.values.tolist() == [3, 2]
     assert stored.bottleneck_ratio.values.tolist() == [1.0, 4 / 3, 1.5]

@@ -71,9 +71,14 @@ def test_cells_are_those_of_the_source(source, committed):
     notebooks.nbformat.validate(committed)
 
 
+def said(notebook):
+    """Return all that is put out, but for Datasets as xarray shows them, which changes with its version."""
+    return [(kind, text) for kind, text in without_pictures(notebook) if not text.startswith("<xarray")]
+
+
 def test_outputs_are_those_of_a_run_now(committed, fresh):
     """Where they differ for a good reason, `python -m tests.notebooks` renders them anew."""
-    assert without_pictures(committed) == without_pictures(fresh)
+    assert said(committed) == said(fresh)
 
 
 def test_it_is_small_and_has_no_traces_of_a_machine(source, committed):

@@ -1,0 +1,257 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # One network: the closed form against gradient descent
+#
+# A two-layer linear network $\hat{y} = W_2 W_1 x$ computes nothing that one matrix could not. How it *learns*
+# is another matter: it learns in stages, may get stuck for a while, and builds a hidden representation on the
+# way. Its training can be solved exactly, and fastlin evaluates that solution at any time without taking a
+# single step.
+#
+# Here we follow one small network from its first weights to the end, and check the solution against plain
+# gradient descent.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from IPython.display import Image
+
+import fastlin as fl
+
+_ = xr.set_options(display_style="text", display_expand_attrs=False)
+np.set_printoptions(precision=3, suppress=True)
+
+# %% [markdown]
+# ## A task with structure
+#
+# Four things, of which two are animals and two are plants, and seven properties that they have or lack (a
+# classic of semantic cognition, after Rumelhart; Saxe et al. 2019). A network maps things to properties. All
+# that its training sees of the data is the correlation of inputs and outputs, $\Sigma_{yx} = Y X^\top / P$,
+# and its singular values $s_a$ say how strong each distinction is: what all share, animal or plant, and
+# within each kind.
+#
+# The closed form asks for whitened inputs, $X X^\top / P = I$. One-hot inputs are, once they are scaled.
+
+# %%
+things = ["canary", "salmon", "oak", "rose"]
+properties = ["grows", "moves", "has roots", "flies", "swims", "has leaves", "has petals"]
+Y = np.array(
+    [
+        [1.0, 1.0, 1.0, 1.0],
+        [1.0, 1.0, 0.0, 0.0],
+        [0.0, 0.0, 1.0, 1.0],
+        [1.0, 0.0, 0.0, 0.0],
+        [0.0, 1.0, 0.0, 0.0],
+        [0.0, 0.0, 1.0, 0.0],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+)
+task = fl.Task(np.sqrt(4) * np.eye(4), Y)
+strengths = np.linalg.svd(task.sigma_yx, compute_uv=False)
+strengths
+
+# %% [markdown]
+# ## A balanced network
+#
+# The network is a bottleneck: four inputs, **two** hidden units, seven outputs. Its start must be
+# $\lambda$-balanced,
+#
+# $$W_2^\top W_2 - W_1 W_1^\top = \lambda I,$$
+#
+# which training then keeps for ever. $\lambda$ tells how unequal the two layers are: below 0 the input
+# weights are the larger ones, above 0 the output weights. `balanced_init` draws Gaussian weights of standard
+# deviation `init_scale` and balances them without changing their product, which is what the network computes.
+
+# %%
+arch = fl.Architecture(n_i=4, n_h=2, n_o=7)
+net = fl.balanced_init(arch, lam=-1.0, init_scale=0.3, seed=2)
+print(net)
+np.allclose(net.w2.T @ net.w2 - net.w1 @ net.w1.T, -1.0 * np.eye(arch.n_h))
+
+# %% [markdown]
+# ## Two ways to train it
+#
+# Gradient descent takes 2,000 steps of $\eta = 0.01$. The closed form is evaluated at a few of the same
+# times, where time is $t/\tau = \eta \times$ step. Both return an `xarray.Dataset` with the same variables,
+# which know their equations. The neural tangent kernel (NTK) is large, so it is there only when asked for.
+
+# %%
+names = ["loss", "network_function", "w1tw1", "w2w2t", "ntk"]
+gd = fl.gradient_descent(task, net, learning_rate=0.01, steps=2000, every=10, observables=names)
+exact = fl.exact(task, net, times=gd.time[::8], observables=names)
+exact
+
+# %%
+exact.ntk.attrs["equation"]
+
+# %% [markdown]
+# In the manner of Figure 1 of the paper: lines are gradient descent, black dots the closed form. Of each
+# matrix, nine entries are drawn.
+
+# %%
+fig, axes = plt.subplots(1, 5, figsize=(13, 2.5), layout="constrained")
+fl.plot.dynamics(exact, gd, axes)
+plt.show()
+
+# %% [markdown]
+# ## What is left between them
+#
+# The closed form solves the flow, $\eta \to 0$. A real learning rate leaves a difference that should shrink
+# in proportion to it: halve $\eta$, halve the difference. If it did not, one of the two would be wrong.
+
+# %%
+print("  eta   largest difference of W2 W1   over eta")
+for eta in (0.04, 0.02, 0.01, 0.005):
+    steps = round(20 / eta)
+    descent = fl.gradient_descent(task, net, eta, steps, every=round(0.2 / eta), observables=["w2w1"])
+    flow = fl.exact(task, net, descent.time, observables=["w2w1"])
+    difference = float(abs(descent.w2w1 - flow.w2w1).max())
+    print(f"{eta:5.3f}   {difference:27.4f}   {difference / eta:8.2f}")
+
+# %% [markdown]
+# ## Plateaus, and what a bottleneck cannot learn
+#
+# Now a start near zero, with equal layers ($\lambda = 0$). Distinctions are learned one after the other, the
+# strongest first, and in between the loss stands still: first at what it is without any map, then without the
+# second mode. Two hidden units hold two modes, so the loss ends at
+#
+# $$L_\infty = L_\mathrm{floor} + \tfrac{1}{2} \sum_{a > N_h} s_a^2,$$
+#
+# where $L_\mathrm{floor}$ is what no linear map can explain (here 0). With as many hidden units as modes all
+# would be learned. `np.inf` is a time like any other: the limit is evaluated, not waited for.
+
+# %%
+small = fl.balanced_init(arch, lam=0.0, init_scale=0.003, seed=2)
+times = np.linspace(0.0, 20.0, 401)
+learning = fl.exact(task, small, times)
+plateaus = [task.loss_floor + 0.5 * np.sum(strengths[known:] ** 2) for known in range(arch.n_h + 1)]
+end = float(fl.exact(task, small, [np.inf], observables=["loss"]).loss[0])
+print("plateaus:", np.array(plateaus), " end:", round(end, 12))
+
+# %%
+fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
+ax.plot(learning.time, learning.loss)
+for known, level in enumerate(plateaus):
+    ax.axhline(level, color="0.6", linestyle="--", linewidth=1, zorder=0)
+    ax.text(20, level + 0.02, f"{known} of {strengths.size} modes", ha="right", color="0.4")
+ax.set(xlabel=r"time $t/\tau$", ylabel=r"loss $\mathcal{L}$", ylim=(0, 1.65))
+plt.show()
+
+# %% [markdown]
+# With $\lambda = 0$, $N_i = N_o$ and no bottleneck, about half of all starts end on a saddle instead: the
+# sign of $\det(W_2 W_1)$ cannot change along the flow. fastlin stays on the saddle, as the flow does, and
+# warns at $t = \infty$.
+#
+# ## Three time scales
+#
+# Each network has three times in closed form, found without any grid of times:
+#
+# * `escape_time`: the first mode leaves the saddle at zero,
+# * `rotation_time`: the slowest turn of the hidden units towards the modes they end with,
+# * `convergence_time`: 99 % of the loss that this width can lose is gone.
+#
+# Two networks show why one needs all three. Near zero and balanced, the wait is for the escape. With $\lambda
+# = -4$ there is no escape to wait for: the output weights, small and free, read at once what the large input
+# weights happen to show, and the rest takes until these have turned.
+
+# %%
+scales = {"escape_time": ":", "rotation_time": "-.", "convergence_time": "--"}
+unequal = fl.balanced_init(arch, lam=-4.0, init_scale=0.1, seed=2)
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
+for ax, one in zip(axes, (small, unequal), strict=True):
+    found = fl.exact(task, one, np.linspace(0.0, 50.0, 501), observables=["loss", *scales])
+    ax.plot(found.time, found.loss, color="C0")
+    for name, style in scales.items():
+        when = float(found[name])
+        ax.axvline(when, color="0.3", linestyle=style, label=f"{name.replace('_', ' ')} {when:.1f}")
+    ax.set(xlabel=r"time $t/\tau$", title=rf"$\lambda = {one.lam:g}$")
+    ax.legend(frameon=False)
+axes[0].set_ylabel(r"loss $\mathcal{L}$")
+plt.show()
+
+# %% [markdown]
+# ## What the hidden layer knows, and when
+#
+# The representational similarity of the inputs, $\mathrm{RSM}_I = X^\top W_1^\top W_1 X$, compares things by
+# their hidden activity, as one would compare stimuli by the activity of neurons. First all things are alike,
+# then animals and plants part, each a block. The two kinds of animals stay one: their difference is a mode
+# that two hidden units have no room for.
+
+# %%
+shown = learning.sel(time=[0, 4, 6, 8, 10, 20], method="nearest")
+panels = fl.plot.matrices(shown.rsm_input)
+panels[0].set_yticks(range(4), things)
+plt.show()
+
+# %% [markdown]
+# So what does it say of them? All properties that one animal has, it gives to both, by half: a canary half
+# swims.
+
+# %%
+fig, axes = plt.subplots(1, 6, figsize=(9, 2.8), layout="constrained")
+fl.plot.matrices(shown.network_function, axes)
+axes[0].set_yticks(range(7), properties)
+for ax in axes:
+    ax.set_xticks(range(4), things, rotation=90)
+plt.show()
+
+# %% [markdown]
+# The same layer with $\lambda = -4$ starts from similarities that the draw of the weights has put there,
+# large ones, and the network learns *by* them before it changes them.
+
+# %%
+slow = fl.exact(task, unequal, [0, 1, 5, 10, 40, 400])
+panels = fl.plot.matrices(slow.rsm_input)
+panels[0].set_yticks(range(4), things)
+plt.show()
+
+# %% [markdown]
+# The NTK, $K = I \otimes X^\top W_1^\top W_1 X + W_2 W_2^\top \otimes X^\top X$, tells how a step on one
+# example changes the answer to another. Each of its 7 by 7 blocks belongs to a pair of properties and holds
+# the four things. How far it turns from its start is the kernel distance
+#
+# $$S(t) = 1 - \frac{\langle K_0, K_t \rangle}{|K_0| \, |K_t|}.$$
+#
+# A network whose kernel stays is *lazy*, one whose kernel turns learns features: it is *rich*.
+
+# %%
+moments = [0, 4, 6, 8, 10, 20]
+kernels = fl.exact(task, small, moments, observables=["ntk", "kernel_distance"])
+panels = fl.plot.matrices(kernels.ntk)
+for ax, distance in zip(panels, kernels.kernel_distance.values, strict=True):
+    ax.set_xlabel(f"$S = {distance:.2f}$")
+plt.show()
+
+# %% [markdown]
+# ## Everything at once
+#
+# With $Q = [W_1, W_2^\top]^\top$, all second-order statistics of the weights are in one matrix,
+#
+# $$Q Q^\top = \begin{pmatrix} W_1^\top W_1 & W_1^\top W_2^\top \\ W_2 W_1 & W_2 W_2^\top \end{pmatrix},$$
+#
+# and it is this matrix that the closed form gives. As an animation, with lines between the blocks, the map
+# $W_2 W_1$ is at the lower left.
+
+# %%
+fig, ax = plt.subplots(figsize=(3.8, 3.2), layout="constrained")
+film = fl.plot.animation(learning.qqt.sel(time=slice(2, 12)), ax=ax, frames=16)
+ax.axhline(3.5, color="k", linewidth=0.8)
+ax.axvline(3.5, color="k", linewidth=0.8)
+film.save("qqt.gif", writer="pillow", dpi=80)
+plt.close(fig)
+Image("qqt.gif")
+
+# %% [markdown]
+# ## Where to go from here
+#
+# * Change `n_h` to 4 and look at the plateaus and the similarities again.
+# * Bring your own data, `fl.Task(x, y).whiten()`, and weights, `fl.balanced_init(..., weights=(w1, w2))`.
+# * `fl.OBSERVABLES` lists what can be asked of a network, each with its equation.
+# * [A phase diagram from a store](phase-diagram.ipynb) asks the same of thousands of networks at once.
