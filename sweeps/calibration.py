@@ -101,8 +101,9 @@ def _measure(plan: Plan, method: str, shape: Architecture, modelled: float, core
     block = plan.layout.block(tuple(at.get(name, 0) for name in plan.layout.dims))
     block = replace(block, seeds=block.seeds[:seeds], lams=lams)
     with tempfile.TemporaryDirectory(prefix="fastlin-plan-") as folder:
-        unit = _unit(plan, block, places.of(folder))
-        unit(0)  # compiles, if need be
+        place = places.of(folder)
+        _unit(plan, replace(block, seeds=block.seeds[:1]), place)(0)  # compiles, if need be
+        unit = _unit(plan, block, place)
         start = time.perf_counter()
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(unit, range(1, cores + 1)))
