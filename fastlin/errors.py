@@ -137,4 +137,4 @@ def suggest(value: Any, allowed: Sequence[str]) -> str:
 def instance(name: str, value: Any, kind: type, maker: str) -> None:
     """Raise unless `value` is of a class of this package; `maker` says where one comes from."""
     if not isinstance(value, kind):
-        raise InputError(f"{name} is {shown(value)}; needed is a {kind.__name__}, from {maker}")
+        raise InputError(f"{name} is {shown(value)}; needed is one of class {kind.__name__}, from {maker}")

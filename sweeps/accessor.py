@@ -194,7 +194,7 @@ class SweepAccessor:
         y: str = "time",
         observable: str = DISTANCE,
         ax: Axes | None = None,
-        threshold: Sequence[float] = THRESHOLD,
+        threshold: float | Sequence[float] = THRESHOLD,
         **mesh: Any,
     ) -> Axes:
         """Draw an observable over two axes, in the mean over seeds; of the kernel distance with its regimes.
@@ -208,7 +208,7 @@ class SweepAccessor:
             One of the sweep's.
         ax : matplotlib.axes.Axes, optional
             Where to draw; by default a new figure.
-        threshold : sequence of float
+        threshold : float or sequence of float
             Kernel distances at which the borders of regimes are drawn; none with ().
         **mesh
             Properties of the mesh, such as cmap, vmin and vmax.
@@ -225,7 +225,7 @@ class SweepAccessor:
         from fastlin.plot import phase_diagram
 
         self._observable(observable)
-        contours = threshold if observable == DISTANCE else ()
+        contours = np.atleast_1d(threshold).tolist() if observable == DISTANCE else ()
         return phase_diagram(self._ok(observable), x, y, ax, contours, **mesh)
 
     @property

@@ -86,7 +86,7 @@ def _decimal(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def architectures(name: str, value: Any) -> tuple[Architecture, ...]:
-    """Read ``[N_i, N_h, N_o]``, a list of such, or ``{n_i, n_h, n_o}``, each an axis: their product."""
+    """Read ``[N_i, N_h, N_o]`` or "N_i-N_h-N_o", a list of such, or a product of axes ``{n_i, n_h, n_o}``."""
     if isinstance(value, dict):
         parts = _range(name, value, required=("n_i", "n_h", "n_o"), optional={})
         sizes = [
@@ -96,15 +96,16 @@ def architectures(name: str, value: Any) -> tuple[Architecture, ...]:
         if (count := math.prod(len(numbers) for numbers in sizes)) > MAX_SHAPES:
             raise InputError(f"{name} is a product of {count} shapes; at most {MAX_SHAPES} are allowed")
         return tuple(Architecture(*triple) for triple in product(*sizes))
+    value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         raise InputError(f"{name} is {shown(value)}; needed is a list like [[4, 2, 4], [4, 4, 4]]")
-    triples = value if isinstance(value[0], list) else [value]
+    triples = value if isinstance(value[0], list | str) else [value]
     found = []
     for index, triple in enumerate(triples):
-        if not isinstance(triple, list) or len(triple) != 3:
+        if not isinstance(triple, str) and (not isinstance(triple, list) or len(triple) != 3):
             raise InputError(f"{name}[{index}] is {shown(triple)}; needed is [N_i, N_h, N_o]")
         try:
-            found.append(Architecture(*triple))
+            found.append(Architecture.read(triple) if isinstance(triple, str) else Architecture(*triple))
         except InputError as error:
             raise InputError(f"{name}[{index}]: {error}") from None
     if len(set(found)) < len(found):

@@ -21,9 +21,9 @@ def check_file(target: Path) -> None:
 
 
 def beside(store: str, ending: str) -> Path:
-    """Return a file named after a store, beside it, or in the present folder for one in a bucket."""
-    folder = Path.cwd() if "://" in store else Path(store).absolute().parent
-    return folder / f"{Path(store).stem}{ending}"
+    """Return a file named after a store: beside it, or here if that is in a bucket or not ours to write."""
+    folder = Path.cwd() if "://" in store else Path(store).resolve().parent
+    return (folder if os.access(folder, os.W_OK) else Path.cwd()) / f"{Path(store).stem}{ending}"
 
 
 def check_spec(spec: Spec) -> None:

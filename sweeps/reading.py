@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels import Status
 from fastlin.network import Network, balanced_init
@@ -19,7 +20,7 @@ from fastlin.sweeps.accessor import SweepAccessor
 from fastlin.sweeps.documents import ROOT
 from fastlin.sweeps.growth import AXES
 from fastlin.sweeps.layout import PARTIALS, SCALE_PARTIALS, SIZES, Layout
-from fastlin.sweeps.selection import position
+from fastlin.sweeps.selection import index_of, position
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
 from fastlin.task import Task, random_regression
@@ -43,8 +44,9 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus
         "method" and "learning_rate" where the spec has them as axes. Axes of numbers are sorted; the
         coordinate `status` is decoded to "pending", "ok", "diverged", "failed", and "architecture" has
-        the coordinates n_i, n_h, n_o and bottleneck_ratio. The spec is in the attributes. ``.fastlin``
-        selects, averages, classifies and draws (`fastlin.sweeps.accessor.SweepAccessor`).
+        the coordinates architecture_name, n_i, n_h, n_o and bottleneck_ratio. The spec is in the
+        attributes. ``.fastlin`` selects, averages, classifies and draws
+        (`fastlin.sweeps.accessor.SweepAccessor`).
 
     Raises
     ------
@@ -79,8 +81,10 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     sizes = {name: dataset[name].load() for name in SIZES}
     ratio = sizes["n_h"] / np.minimum(sizes["n_i"], sizes["n_o"])
     ratio.attrs = {"long_name": "N_h / min(N_i, N_o); below 1 for a bottleneck", "units": "1"}
+    # Objects, for fixed-length texts have no place yet in Zarr's format 3, where these may be saved to.
+    names = np.array([str(shape) for shape in spec.architectures], dtype=object)
     decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(
-        sizes | {"bottleneck_ratio": ratio, "status": status}
+        sizes | {"bottleneck_ratio": ratio, "architecture_name": ("architecture", names), "status": status}
     )
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
     return decoded
@@ -143,7 +147,7 @@ def _steps(layout: Layout, dataset: xr.Dataset) -> dict[str, int]:
 
 def rebuild(
     dataset: xr.Dataset,
-    architecture: int | None = None,
+    architecture: int | str | tuple[int, int, int] | Architecture | None = None,
     seed: int | None = None,
     lam: float | None = None,
     init_scale: float | None = None,
@@ -154,8 +158,9 @@ def rebuild(
     ----------
     dataset : xarray.Dataset
         From `open_sweep`, or a selection of it.
-    architecture : int, optional
-        Value on the axis "architecture": the position in the spec's list, also after a selection.
+    architecture : int, str, tuple or Architecture, optional
+        Value on the axis "architecture": the position in the spec's list, also after a selection; or its
+        sizes, or their name as "4-2-4".
     seed : int, optional
         Value on the axis "seed".
     lam, init_scale : float, optional
@@ -186,7 +191,9 @@ def rebuild(
     if "spec" not in dataset.attrs:
         raise InputError("the dataset has no spec in its attributes; use one from open_sweep(path)")
     spec = Spec.from_dict(dataset.attrs["spec"])
-    index = int(_chosen(dataset, "architecture", architecture, np.arange(len(spec.architectures))))
+    indices = np.arange(len(spec.architectures))
+    names = np.array([str(shape) for shape in spec.architectures])
+    index = int(_chosen(dataset, "architecture", index_of(architecture, names, indices), indices))
     number = int(_chosen(dataset, "seed", seed, spec.seeds))
     shape = spec.architectures[index]
     net = balanced_init(

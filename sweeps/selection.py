@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from fastlin.architecture import Architecture
 from fastlin.errors import InputError, real, shown, suggest, whole
 from fastlin.kernels.random import MAX_SEED
 
@@ -26,7 +27,7 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
     """
     if axis.dtype.kind in "UOT":
         names = [str(entry) for entry in axis.tolist()]
-        if value not in names:
+        if not isinstance(value, str) or value not in names:
             raise InputError(f"{name} is {shown(value)}; {suggest(value, names)}")
         return names.index(value)
     wanted: float = (
@@ -83,20 +84,25 @@ def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
 
 
 def _architecture(dataset: xr.Dataset, value: Any) -> Any:
-    """Return where an architecture is: by its index in the spec, its sizes, or their name as "4-2-4"."""
+    """Return where an architecture, or each of a list, is among those of a dataset."""
     if "architecture" not in dataset.dims:
         raise InputError("the dataset has one architecture only; there is nothing to select")
     if isinstance(value, list):
         return [_architecture(dataset, entry) for entry in value]
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return position("architecture", value, dataset["architecture"].values)
-    there = [
-        "-".join(map(str, sizes)) for sizes in zip(*(dataset[name].values for name in SIZES), strict=True)
-    ]
-    name = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    if name not in there:
-        raise InputError(f"architecture is {shown(value)}; {suggest(name, there)}")
-    return there.index(name)
+    indices = dataset["architecture"].values
+    return position("architecture", index_of(value, dataset["architecture_name"].values, indices), indices)
+
+
+def index_of(value: Any, names: NDArray[Any], indices: NDArray[Any]) -> Any:
+    """Return the index in the spec of an architecture that is given by its sizes or as "4-2-4".
+
+    What is neither, such as an index, is returned as it is.
+    """
+    if isinstance(value, tuple) and all(isinstance(size, int | np.integer) for size in value):
+        value = "-".join(map(str, value))
+    if isinstance(value, str | Architecture):
+        return indices[position("architecture", str(value), names)]
+    return value
 
 
 def _of_size(dataset: xr.Dataset, name: str, value: Any) -> Any:

@@ -1,7 +1,6 @@
 """The notebooks: run as a reader would, and rendered anew by `python -m tests.notebooks`."""
 
 import os
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,7 +40,6 @@ def execute(source):
             connection_file=f"{settings}/kernel.json",
         )
         environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "IPYTHONDIR": settings,
             "MPLBACKEND": "inline",
         }

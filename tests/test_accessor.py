@@ -49,6 +49,14 @@ def test_selection_by_values(stored):
     again = stored.fastlin.select(lam=part.lam, seed=part.seed, init_scale=part.init_scale)
     assert again.loss.sizes["lam"] == again.loss.sizes["seed"] == 2
     assert "init_scale" not in again.dims
+    assert stored.architecture_name.values.tolist() == ["4-2-2", "3-4-3", "2-3-4"]
+    nets = [
+        fl.rebuild(stored, architecture, seed=3, lam=0.5, init_scale=0.5)[1]
+        for architecture in (2, "2-3-4", (2, 3, 4), fl.Architecture(2, 3, 4))
+    ]
+    assert all(np.array_equal(net.w1, nets[0].w1) for net in nets)
+    with pytest.raises(fl.InputError, match="architecture is '2-3-5'; did you mean '2-3-4'"):
+        fl.rebuild(stored, "2-3-5", seed=3, lam=0.5, init_scale=0.5)
     assert stored.fastlin.select(n_h=3).architecture.values.tolist() == [2]
     assert stored.fastlin.select(architecture=["2-3-4", "4-2-2"]).n_h.values.tolist() == [3, 2]
     assert stored.bottleneck_ratio.values.tolist() == [1.0, 4 / 3, 1.5]

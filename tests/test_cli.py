@@ -169,7 +169,7 @@ def test_bad_plots_give_one_line(run):
     run("run", "small.toml", "--store", "s.zarr")
     for arguments, message in [
         (["--observable", "los"], "did you mean 'loss'"),
-        (["--x", "lambda"], "no dimension"),
+        (["--x", "lambda"], "no axis to draw over; did you mean 'lam'"),
         (["--x", "lam", "--y", "lam"], "two dimensions are needed"),
     ]:
         code, _, err = run("plot", "s.zarr", *arguments)

@@ -185,6 +185,9 @@ def test_a_sweep_is_drawn_over_the_sizes_of_its_architectures(dataset):
     late = dataset.loss.mean("seed").isel(init_scale=1, time=-1)
     assert np.allclose(mesh, late.isel(architecture=[0, 2, 1]))  # n_h is 2, 4, 3
     assert r"N_h" in figure.axes[0].get_ylabel()
+    turned = fl.plot.sweep(dataset, x="n_h", y="time").axes[0]
+    assert "N_h" in turned.get_xlabel()
+    assert all(tick == int(tick) for tick in turned.get_xticks())
 
 
 @pytest.mark.parametrize(
@@ -211,8 +214,15 @@ def test_no_matrix_is_named(network, call, message):
         (lambda d: fl.plot.sweep(d, "los", "lam", None), "did you mean 'loss'"),
         (
             lambda d: fl.plot.sweep(d, "loss", "lam", "tim"),
-            "'tim' is no dimension of loss; did you mean 'time'",
+            "'tim' is no axis to draw over; did you mean 'time'",
         ),
+        (
+            lambda d: fl.plot.sweep(d, "loss", "architecture"),
+            "no axis to draw over; .*allowed: init_scale, lam",
+        ),
+        (lambda d: fl.plot.sweep(d, "loss", y="seed"), "'seed' is no axis to draw over"),
+        (lambda d: fl.plot.phase_diagram(d), "needed is one of class DataArray, from an observable"),
+        (lambda d: fl.plot.profile(d), "needed is one of class DataArray"),
         (lambda d: fl.plot.trajectories(d.loss, "time"), "no dimension that tells lines apart"),
         (
             lambda d: fl.plot.trajectories(d.loss.isel(lam=[0] * 13)),

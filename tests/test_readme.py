@@ -93,8 +93,9 @@ def test_the_table_is_that_of_the_registry():
 def test_the_commands_for_figures(shell, tmp_path):
     for line in blocks("console")[1].splitlines():
         shell(line.removeprefix("$ ").partition("#")[0])
-    for name in ("fig1.png", "fig2.png", "mine.png"):
+    for name in ("fig1.png", "fig2.png", "sizes.png"):
         assert (tmp_path / name).stat().st_size > 50_000
+    assert fl.open_sweep(tmp_path / "fig2b.zarr").attrs["spec"] == fl.Spec.load("figure-2b").to_dict()
 
 
 def test_the_spec_and_the_commands_of_a_sweep(shell, tmp_path, whole):

@@ -200,6 +200,13 @@ def test_lists_read_back_to_the_same_bits(numbers):
     assert np.array_equal(axes.reals("times", axes.compact(values), 0.0, infinite=True), values)
 
 
+def test_architectures_as_they_are_printed():
+    assert axes.architectures("a", ["4-2-4", "3-3-3"]) == axes.architectures("a", [[4, 2, 4], [3, 3, 3]])
+    assert axes.architectures("a", "4-2-4") == axes.architectures("a", [4, 2, 4])
+    with pytest.raises(fl.InputError, match=r"a\[1\]: architecture is '4-2'; needed are three sizes"):
+        axes.architectures("a", ["4-2-4", "4-2"])
+
+
 def test_architecture_product():
     found = axes.architectures("a", {"n_i": {"start": 3, "num": 4}, "n_h": 2, "n_o": [3, 5]})
     assert [str(shape) for shape in found][:3] == ["3-2-3", "3-2-5", "4-2-3"]

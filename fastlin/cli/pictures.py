@@ -19,8 +19,12 @@ def plot(
     observable: Annotated[
         str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")
     ] = None,
-    x: Annotated[str, typer.Option("--x", help="Horizontal axis.")] = "lam",
-    y: Annotated[str | None, typer.Option("--y", help="Vertical axis; else init_scale or time.")] = None,
+    x: Annotated[
+        str, typer.Option("--x", help="Horizontal axis; also n_i, n_h, n_o, bottleneck_ratio.")
+    ] = "lam",
+    y: Annotated[
+        str | None, typer.Option("--y", help="Vertical axis, as --x; else init_scale or time.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw the phase diagram of a store."""

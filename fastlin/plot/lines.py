@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError, suggest
 from fastlin.plot import seeds, style
 
 MAX_LINES = 12  # beyond it no legend can be read
+_SIGNED = LinearSegmentedColormap.from_list("signed", [style.COLOURS[0], "0.5", style.COLOURS[1]])
 
 
 def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: Any) -> Axes:
@@ -47,7 +49,8 @@ def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: An
     log = style.logarithmic(mean[x].values)
     place = style.drawable(mean[x].values)
     values, centre = mean[x].values[place], mean.values[place]
-    (drawn,) = ax.plot(values, centre, **line)
+    colour = {"color": style.COLOURS[len(ax.lines) % len(style.COLOURS)]}
+    (drawn,) = ax.plot(values, centre, **(colour | line))
     if spread is not None:
         half = spread.squeeze().values[place]
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
@@ -89,21 +92,25 @@ def trajectories(da: xr.DataArray, hue: str = "lam", ax: Axes | None = None, **l
             f"{hue} has {da.sizes[hue]} values, and {MAX_LINES} lines can be told apart; "
             f"select some first: .isel({{{hue!r}: slice(None, None, {-(-da.sizes[hue] // MAX_LINES)})}})"
         )
+    # Beside new axes there is room; of others' nobody knows.
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     for index, colour in enumerate(_colours(da[hue].values)):
         one = da.isel({hue: index})
         profile(one, "time", ax, **({"color": colour, "label": _name(one, hue)} | line))
-    title = style.SYMBOLS.get(hue, hue.replace("_", " "))
-    ax.legend(title=title, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(title=style.SYMBOLS.get(hue, hue.replace("_", " ")), frameon=False, **place)
     return ax
 
 
 def _colours(values: NDArray[Any]) -> list[Any]:
-    """Return a colour for each value: along the colour map for numbers, apart for names and few values."""
+    """Return a colour for each value: in order for numbers, apart for names and few values.
+
+    None of them is lost on white or on black.
+    """
     if values.dtype.kind == "f" and values.size > 2:
-        signed = values.min() < 0 < values.max()
-        name, last = ("coolwarm", 1.0) if signed else (style.COLOUR_MAP, 0.92)  # no line in the palest yellow
-        return list(colormaps[name](np.linspace(0.0, last, values.size)))
+        if values.min() < 0 < values.max():
+            return list(_SIGNED(np.linspace(0.0, 1.0, values.size)))
+        return list(colormaps[style.COLOUR_MAP](np.linspace(0.2, 0.85, values.size)))
     return [style.COLOURS[index % len(style.COLOURS)] for index in range(values.size)]
 
 

@@ -21,7 +21,9 @@ from fastlin.regimes import THRESHOLD
 LETTERS = 13  # of a caption that fit an inch
 
 
-def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure:
+def sweep(
+    dataset: xr.Dataset, observable: str = "kernel_distance", x: str = "lam", y: str | None = None
+) -> Figure:
     """Draw a sweep: a phase diagram per architecture, and all of them at the last time.
 
     Of the kernel distance the borders of the regimes are drawn, too.
@@ -35,8 +37,9 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
     x : str
         Horizontal axis of all panels.
     y : str, optional
-        Vertical axis of the phase diagrams; by default init_scale if it has several values, else time. One
-        of the sizes "n_i", "n_h", "n_o" and "bottleneck_ratio" makes one diagram of all architectures.
+        Vertical axis of the phase diagrams; by default init_scale if it has several values, else time.
+        One of the sizes "n_i", "n_h", "n_o" and "bottleneck_ratio", as `x` or `y`, makes one diagram of all
+        architectures.
 
     Returns
     -------
@@ -48,18 +51,20 @@ def sweep(dataset: xr.Dataset, observable: str, x: str, y: str | None) -> Figure
         If the observable is not in the dataset, or the axes do not fit.
     """
     da, done = _done(dataset, observable)
-    if y is not None and y not in da.dims and y not in SIZES:
-        names = [*map(str, da.dims), *SIZES]
-        raise InputError(f"{y!r} is no dimension of {observable}; {suggest(y, names)}")
-    y = y or ("init_scale" if da.sizes["init_scale"] > 1 else "time")
+    numeric = [str(name) for name in da.dims if da[name].dtype.kind == "f"]
+    for name in (x, y):
+        if name is not None and name not in (*numeric, *SIZES):
+            raise InputError(f"{name!r} is no axis to draw over; {suggest(name, [*numeric, *SIZES])}")
+    y = y or ("init_scale" if da.sizes["init_scale"] > 1 and x != "init_scale" else "time")
     kept = (x, y, "architecture", "seed", "statistic")
     others = {str(name): style.usual(str(name), da[str(name)].values) for name in da.dims if name not in kept}
     da = da.isel(others).load()
     if x in da.dims and style.drawable(da[x].values).sum() < 2:
         raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
     contours = THRESHOLD if observable == "kernel_distance" else ()
-    figure = _over_sizes(da, x, y, contours) if y in SIZES else _by_architecture(da, x, y, contours)
-    caption = _caption(dataset, da, done, bands=y not in SIZES)
+    sizes = x in SIZES or y in SIZES
+    figure = (_over_sizes if sizes else _by_architecture)(da, x, y, contours)
+    caption = _caption(dataset, da, done, bands=not sizes)
     figure.suptitle(fill(caption, int(LETTERS * figure.get_figwidth())), fontsize="medium")
     return figure
 
@@ -129,8 +134,9 @@ def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray, *, bands
         parts.append(f"lines: lazy below {THRESHOLD[0]:g} (dashed), rich from {THRESHOLD[1]:g} (solid)")
     for name in ("method", "init_scale", "learning_rate", "lam", "time"):
         if name in da.coords and da[name].ndim == 0 and dataset.sizes.get(name, 1) > 1:
-            symbol = style.SYMBOLS.get(name, name)
-            parts.append(f"{symbol} = {da[name].item()} of {dataset.sizes[name]} values")
+            value = da[name].item()
+            shown = value if isinstance(value, str) else f"${style.number(value)}$"
+            parts.append(f"{style.SYMBOLS.get(name, name)} = {shown} of {dataset.sizes[name]} values")
     if not done.all():
         parts.append(f"{100 * float(done.mean()):.0f} % of the points are done")
     return "; ".join(parts)

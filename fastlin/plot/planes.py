@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from fastlin.errors import InputError
+from fastlin.errors import InputError, instance
 from fastlin.plot import seeds, style
 
 SIZES = ("n_i", "n_h", "n_o", "bottleneck_ratio")
@@ -55,6 +56,7 @@ def phase_diagram(
     InputError
         If `x` or `y` is no dimension, they are the same, or another dimension has several values.
     """
+    instance("da", da, xr.DataArray, "an observable of a Dataset, as ds.kernel_distance")
     if x == y:
         raise InputError(f"x and y are both {x!r}; two dimensions are needed")
     for name in (x, y):
@@ -63,12 +65,16 @@ def phase_diagram(
     grid = seeds.mean_over(da, (x, y)).transpose(y, x)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
+        if grid[name].dtype.kind not in "iuf":
+            raise InputError(f"{name} has no numbers to lay along an axis; select one value of it first")
         values = np.asarray(grid[name].values, dtype=float)
         grid = grid.isel({name: np.flatnonzero(style.drawable(values))})
         if grid.sizes[name] < 2:
             raise InputError(f"{name} has fewer than two values that can be drawn; choose another axis")
         if style.logarithmic(values):
             axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+        if name in ("n_i", "n_h", "n_o"):
+            axis.set_major_locator(MaxNLocator(integer=True))
     properties: dict[str, Any] = {"cmap": style.COLOUR_MAP, "rasterized": True} | mesh
     borders = style.edges(grid[x].values), style.edges(grid[y].values)
     drawn = ax.pcolormesh(*borders, grid.values, **properties)

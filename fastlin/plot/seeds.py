@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from fastlin.errors import InputError, suggest
+from fastlin.errors import InputError, instance, suggest
 
 
 def mean(da: xr.DataArray) -> xr.DataArray:
@@ -28,6 +28,7 @@ def deviation(da: xr.DataArray) -> xr.DataArray | None:
 
 def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
     """Return the mean over seeds, with the dimensions `kept` and no others."""
+    instance("da", da, xr.DataArray, "an observable of a Dataset, as ds.kernel_distance")
     for name in kept:
         if name not in da.dims:
             raise InputError(f"{name!r} is no dimension here; {suggest(name, [str(d) for d in da.dims])}")

@@ -47,8 +47,7 @@ def measure(architectures: Sequence[Architecture] | None = None) -> dict[str, xr
     Raises
     ------
     InputError
-        If the architectures are not one to six different ones, or have more inputs than the task has
-        samples.
+        If the architectures are not one to six different ones.
     """
     specs = {panel: Spec.load(name) for panel, name in PRESETS.items()}
     if architectures is not None:
@@ -70,7 +69,15 @@ def _with(spec: Spec, architectures: Sequence[Architecture]) -> Spec:
         raise InputError(f"{len(architectures)} architectures are given; 1 to {MOST} can be told apart")
     content = spec.to_dict()
     content["axes"]["architecture"] = [[shape.n_i, shape.n_h, shape.n_o] for shape in architectures]
+    # Whitening takes as many samples as inputs.
+    content["task"]["n_samples"] = samples_for(architectures)
     return Spec.from_dict(content)
+
+
+def samples_for(architectures: Sequence[Architecture]) -> int:
+    """Return the number of samples P: the paper's, or as many as the most inputs if these are more."""
+    paper = Spec.load(PRESETS["B"]).n_samples
+    return max(paper, *(shape.n_i for shape in architectures))
 
 
 def limits(architecture: Architecture) -> tuple[float, float]:
@@ -199,7 +206,16 @@ def _horizons(part: SubFigure, da: xr.DataArray) -> None:
     for ax, (shape, one) in zip(axes, _each(da), strict=True):
         for index, colour in enumerate(_shades(da.sizes["time"])):
             now = one.isel(time=index)
-            ax.plot(now.lam, now.mean("seed"), color=colour, label=_at(float(now.time)))
+            # The limit is a broad line, which others may cover and still be told from.
+            width = 4.0 if np.isinf(now.time) else 1.5
+            ax.plot(
+                now.lam,
+                now.mean("seed"),
+                color=colour,
+                linewidth=width,
+                zorder=2 - width / 4,
+                label=_at(float(now.time)),
+            )
         for limit, ends in zip(limits(shape), ([0.0, 0.3], [0.7, 1.0]), strict=True):
             ax.plot(ends, [limit, limit], "k--", linewidth=1, transform=ax.get_yaxis_transform())
         ax.set_title(f"{shape.family} {shape}")
@@ -219,7 +235,7 @@ def _caption(shapes: Sequence[Architecture]) -> str:
     lines = [
         f"Distance of the NTK from its start, mean over {spec.seeds.size} seeds, each with a task and "
         "weights of its own (bands: one standard deviation). B, C: lines for gradient",
-        rf"descent, dots for the closed form; $\eta = {rate}$, $P = {spec.n_samples}$, "
+        rf"descent, dots for the closed form; $\eta = {rate}$, $P = {samples_for(shapes)}$, "
         rf"$\sigma = \sqrt{{{spec.target_scale**2:g}}}$, weights from the $\Sigma_{{yx}}$ of an independent "
         r"random regression task with $\sigma_{xy} = 1$. The paper",
         f"states no horizon; ours in B and C is {spec.times[-1] / rate:,.0f} steps. "

@@ -13,15 +13,22 @@
 # fill up. The numbers should not notice. This notebook takes one sweep through all of that, and checks each
 # time that the store is the same, byte for byte.
 #
-# Lines that begin with `!` are commands for a shell. Nothing in them needs a notebook.
+# Lines that begin with `!` are commands for a shell. Nothing in them needs a notebook. They find the fastlin
+# of this kernel, and everything is written to an empty folder, so that the notebook may run again.
 
 # %%
 import hashlib
+import os
+import sys
+import tempfile
 from pathlib import Path
 
 from distributed import Client, LocalCluster
 
 import fastlin as fl
+
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.chdir(tempfile.mkdtemp())
 
 # %% [markdown]
 # ## Plan

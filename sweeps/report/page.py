@@ -70,6 +70,7 @@ def write(path: str, out: Path) -> None:
         "status": tables.status(counts),
         "command": escape(command(spec)),
         "toml": escape(text := toml.dumps(spec.to_dict())),
+        "store": escape(f"{_file_name(spec.name)}.zarr"),
         "file": escape(f"{_file_name(spec.name)}.toml"),
         "href": f"data:application/toml;base64,{b64encode(text.encode()).decode()}",
         "hash": spec.hash,

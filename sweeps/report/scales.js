@@ -20,7 +20,8 @@ function ticks(low, high, log, room) {
   } else {
     const rough = (high - low) / Math.max(2, room);
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * (1 - 1e-9));
+    let step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * (1 - 1e-9));
+    while (Math.floor(high / step) - Math.ceil(low / step) < 1) step /= 2; // one number is no scale
     for (let k = Math.floor(low / step); k <= Math.ceil(high / step); k++) found.push(k * step);
   }
   const slack = 1e-9 * (high - low);
