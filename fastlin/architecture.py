@@ -38,7 +38,9 @@ class Architecture(Sizes):
             If they are not three whole numbers that are allowed.
         """
         parts = text.split("-")
-        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        if len(parts) != 3 or not all(
+            part.isascii() and part.isdecimal() and len(part) < 20 for part in parts
+        ):
             raise InputError(f"architecture is {shown(text)}; needed are three sizes N_i-N_h-N_o, as 4-2-4")
         return cls(*map(int, parts))
 

@@ -22,8 +22,8 @@ class SaddleWarning(UserWarning):
 
 
 def shown(value: Any) -> str:
-    """Return `value` as it was given, cut to the length of a line."""
-    text = repr(value)
+    """Return `value` as it was given, in one line and cut to its length."""
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"
 
 

@@ -53,7 +53,7 @@ def _convergence(start: Start, basis: Basis, flow: Flow, fraction: float) -> flo
         basis.out_of(flow.state, q)
         return float(observer.observe(q)[0] - goal)
 
-    if first <= AT_REST * (first + s @ s):
+    if first <= AT_REST * (first + s @ s) or first <= goal:
         return 0.0
     if not excess(np.inf) < 0.0:
         return np.inf

@@ -117,6 +117,7 @@ def _convergence(code: Any, room: Any, fraction: Any) -> None:
     start = room.rows[Row.LOSS]
     there = start <= AT_REST * (start + total.now)
     room.goal[()] = (one - fraction) * start
+    there = there | (start <= room.goal[()])
     room.call(limit)
     room.call(loss)
     reached = room.rows[Row.LOSS] < room.goal[()]

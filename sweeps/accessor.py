@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from fastlin import seeds
 from fastlin.errors import InputError, real, suggest
 from fastlin.observables import REGISTRY
 from fastlin.regimes import THRESHOLD, regime
@@ -83,35 +84,29 @@ class SweepAccessor:
         """
         dataset = self._dataset
         if "statistic" in dataset.dims:
-            there = dataset["statistic"].values.tolist()
-            if "mean" not in there:
-                raise InputError(f"the store holds no mean over seeds; it has {', '.join(there)}")
             count = dataset["count"]
-            means = dataset[self._stored].sel(statistic="mean", drop=True)
-            spread = dataset[self._stored].sel(statistic="std", drop=True) if "std" in there else None
         elif "seed" in dataset.dims:
-            ok = dataset["status"] == "ok"
-            count = ok.sum("seed")
-            points = dataset[self._stored].where(ok)
-            means, spread = points.mean("seed"), points.map(_deviation)
+            count = (self._status == "ok").sum("seed")
         else:
             raise InputError("the dataset has no axis 'seed' to average over")
-        found = means.drop_vars(["status", "seed_block"], errors="ignore")
+        found = xr.Dataset(attrs=dataset.attrs)
         for name in self._stored:
-            about = dataset[name].attrs
+            about, values, error = dataset[name].attrs, dataset[name], f"{name}_standard_error"
+            found[name] = seeds.mean(values)
             found[name].attrs = about | {"cell_methods": "seed: mean"}
-            if spread is not None:
-                error = f"{name}_standard_error"
-                found[name].attrs["ancillary_variables"] = error
-                found[error] = (spread[name] / np.sqrt(count)).drop_vars("status", errors="ignore")
-                found[error].attrs = {
-                    "long_name": f"standard error of the mean over seeds of {name}",
-                    "units": about.get("units", "1"),
-                }
-        found["count"] = count.drop_vars("status", errors="ignore")
+            if "statistic" in values.dims and "std" not in values["statistic"].values.tolist():
+                continue
+            spread = seeds.deviation(values)
+            spread = xr.full_like(found[name], np.nan) if spread is None else spread
+            found[error] = spread / np.sqrt(count)
+            found[name].attrs["ancillary_variables"] = error
+            found[error].attrs = {
+                "long_name": f"standard error of the mean over seeds of {name}",
+                "units": about.get("units", "1"),
+            }
+        found["count"] = count
         found["count"].attrs = {"long_name": "seeds that are ok, and in the means", "units": "1"}
-        found.attrs = dataset.attrs
-        return found
+        return found.drop_vars(["status", "seed_block"], errors="ignore")
 
     def regime(self, threshold: float | Sequence[float] = THRESHOLD) -> xr.DataArray:
         """Return the regime of learning at each point: lazy, intermediate or rich.
@@ -163,7 +158,8 @@ class SweepAccessor:
         -------
         xarray.DataArray
             t / tau, without dimension "time"; inf where the fraction is passed between the last finite time
-            and t = inf, NaN where a loss is missing.
+            and t = inf, NaN where a loss is missing or higher at last than at first. Of a store with
+            [output.reduce], of its mean loss.
 
         Raises
         ------
@@ -172,9 +168,16 @@ class SweepAccessor:
         """
         share = real("fraction", fraction, 0.0, 1.0, above=True)
         self._observable("loss")
+        if "statistic" in self._dataset.dims:
+            return SweepAccessor(self.mean_over_seeds()).convergence_time(share)
         loss = self._ok("loss")
+        if "time" not in loss.coords:
+            raise InputError(
+                "the loss has lost its coordinate 'time'; use a dataset from fastlin.open_sweep(path)"
+            )
         if loss.sizes.get("time", 1) < 2:
             raise InputError("the loss is there at one time only; a convergence time needs several")
+        loss = loss.sortby("time")
         times = loss["time"].values
         found: xr.DataArray = xr.apply_ufunc(
             _first_passage,
@@ -225,7 +228,7 @@ class SweepAccessor:
         from fastlin.plot import phase_diagram
 
         self._observable(observable)
-        contours = np.atleast_1d(threshold).tolist() if observable == DISTANCE else ()
+        contours = threshold if observable == DISTANCE else ()
         return phase_diagram(self._ok(observable), x, y, ax, contours, **mesh)
 
     @property
@@ -236,19 +239,23 @@ class SweepAccessor:
         if name not in self._stored:
             raise InputError(f"observable {name!r} is not in the sweep; {suggest(name, self._stored)}")
 
+    @property
+    def _status(self) -> xr.DataArray:
+        if "status" not in self._dataset.coords or self._dataset["status"].dtype.kind not in "UTO":
+            raise InputError("the dataset has no status of its points; use one from fastlin.open_sweep(path)")
+        return self._dataset["status"]
+
     def _ok(self, name: str) -> xr.DataArray:
         """Return an observable where points are ok; means and statistics are of such points only."""
         values = self._dataset[name]
-        if "status" not in self._dataset.coords or "statistic" in values.dims:
-            return values
-        found = values.where(self._dataset["status"] == "ok")
-        found.attrs = values.attrs
-        return found
+        if "seed" in values.dims or "status" in values.coords:
+            values = values.assign_coords(status=self._status)
+        return seeds.ok(values)
 
 
 def _first_passage(loss: NDArray[Any], times: NDArray[Any], fraction: float) -> NDArray[np.float64]:
     """Return when losses (..., T) first come down to a level between the first and the last, (...)."""
-    level = loss[..., 0] - fraction * (loss[..., 0] - loss[..., -1])
+    level = (1.0 - fraction) * loss[..., 0] + fraction * loss[..., -1]
     there = loss <= level[..., None]
     after = np.argmax(there, axis=-1)
     before = np.maximum(after - 1, 0)
@@ -257,11 +264,5 @@ def _first_passage(loss: NDArray[Any], times: NDArray[Any], fraction: float) -> 
         part = np.where(high > low, (high - level) / (high - low), 0.0)
         step = np.where(after > before, times[after] - times[before], 0.0)
         passed = np.where(np.isinf(step), np.inf, times[before] + part * step)
-    return np.where(np.isnan(loss).any(axis=-1), np.nan, passed)
-
-
-def _deviation(points: xr.DataArray) -> xr.DataArray:
-    """Return the standard deviation over seeds: NaN of less than two, or where one is infinite."""
-    enough = (points.count("seed") > 1) & ~(points == np.inf).any("seed")
-    # What has no deviation is computed from zeros, as Dask warns of a division by none.
-    return points.where(enough, 0.0).std("seed", ddof=1).where(enough)
+    falls = loss[..., -1] <= loss[..., 0]
+    return np.where(falls & ~np.isnan(loss).any(axis=-1), passed, np.nan)

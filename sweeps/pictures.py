@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 from fastlin.errors import InputError
-from fastlin.observables import SWEEPABLE
+from fastlin.observables import REGISTRY, SWEEPABLE
 from fastlin.sweeps.reading import open_sweep, reading
 from fastlin.sweeps.spec import Spec
 
@@ -22,14 +23,19 @@ def check_file(target: Path) -> None:
 
 def beside(store: str, ending: str) -> Path:
     """Return a file named after a store: beside it, or here if that is in a bucket or not ours to write."""
-    folder = Path.cwd() if "://" in store else Path(store).resolve().parent
-    return (folder if os.access(folder, os.W_OK) else Path.cwd()) / f"{Path(store).stem}{ending}"
+    path = Path(os.path.abspath(store))
+    here = "://" in store or not os.access(path.parent, os.W_OK)
+    return (Path.cwd() if here else path.parent) / f"{path.stem}{ending}"
 
 
 def check_spec(spec: Spec) -> None:
     """Refuse to draw over an axis of one value, before the sweep that would be drawn."""
     if spec.lams.size < 2:
         raise InputError("--plot draws over lam, and the spec has one value of it; use fastlin plot --x AXIS")
+    if all(REGISTRY[name].dims for name in spec.observables):
+        raise InputError("--plot draws one number per point, and the spec's observables have one per layer")
+    if spec.reduce and "mean" not in spec.reduce.statistics:
+        raise InputError("--plot draws means over seeds, and output.reduce.statistics of the spec has none")
 
 
 def draw(path: str, target: Path, observable: str | None, x: str, y: str | None) -> None:
@@ -40,7 +46,6 @@ def draw(path: str, target: Path, observable: str | None, x: str, y: str | None)
     InputError
         If the store is none or damaged, or cannot be drawn so.
     """
-    os.environ["MPLBACKEND"] = "Agg"  # a file is drawn, whatever window system the user prefers
     from fastlin.plot import sweep
 
     dataset = open_sweep(path)
@@ -49,4 +54,6 @@ def draw(path: str, target: Path, observable: str | None, x: str, y: str | None)
         observable = next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
     with reading(path):
         figure = sweep(dataset, observable, x, y)
-    figure.savefig(target, dpi=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a title in letters that no font here has
+        figure.savefig(target, dpi=150)

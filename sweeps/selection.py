@@ -70,11 +70,17 @@ def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
             )
         place = np.full(axis.size, True)
         if low is not None:
-            place &= axis >= real(name, low, infinite=True)
+            low = real(name, low, infinite=True)
+            place &= axis >= low - (0.0 if np.isinf(low) else ROUNDING * abs(low))
         if high is not None:
-            place &= axis <= real(name, high, infinite=True)
+            high = real(name, high, infinite=True)
+            place &= axis <= high + (0.0 if np.isinf(high) else ROUNDING * abs(high))
+        if not axis.size:
+            raise InputError(f"{name} has no values left to select from")
         if not place.any():
-            raise InputError(f"{name} has no value from {low} to {high}; it has {axis.min()} to {axis.max()}")
+            raise InputError(
+                f"{name} has no value from {value.start} to {value.stop}; it has {axis.min()} to {axis.max()}"
+            )
         return np.flatnonzero(place)
     value = value.values if isinstance(value, xr.DataArray) else value
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
@@ -89,6 +95,8 @@ def _architecture(dataset: xr.Dataset, value: Any) -> Any:
         raise InputError("the dataset has one architecture only; there is nothing to select")
     if isinstance(value, list):
         return [_architecture(dataset, entry) for entry in value]
+    if "architecture_name" not in dataset.coords:
+        raise InputError("the dataset has lost its architecture_name; use one from fastlin.open_sweep(path)")
     indices = dataset["architecture"].values
     return position("architecture", index_of(value, dataset["architecture_name"].values, indices), indices)
 

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import io
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -47,6 +48,7 @@ def main() -> NoReturn:
     # at the end once more, takes 0.7 s of a command's 2.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
+    os.environ["MPLBACKEND"] = "Agg"  # files are drawn, whatever window system the user prefers
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
@@ -74,6 +76,8 @@ def _explain(error: Exception) -> NoReturn:
     if hasattr(error, "format_message"):  # click's own: a missing argument, an unknown option
         lines = error.format_message().splitlines()
         _fail(lines[0] if lines else "a command is missing", USAGE)
+    if isinstance(error, MemoryError):
+        _fail("there is not enough memory for that", FAILED)
     if isinstance(error, OSError):
         _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), FAILED)
     _fail(f"internal error, please report it: {type(error).__name__}: {error}", FAILED)

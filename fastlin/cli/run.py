@@ -137,7 +137,7 @@ def run(
     if bad:
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
     say(asdict(report), text, as_json)
-    if plot is not None and not report.pending:
+    if plot is not None and report.ok and not report.pending:
         pictures.draw(store, plot, None, "lam", None)
         if not as_json:
             print(f"picture: {plot}")

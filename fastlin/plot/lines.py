@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import NDArray
 
-from fastlin.errors import InputError, suggest
-from fastlin.plot import seeds, style
+from fastlin import seeds
+from fastlin.errors import InputError, instance, suggest
+from fastlin.plot import style
 
 MAX_LINES = 12  # beyond it no legend can be read
 _SIGNED = LinearSegmentedColormap.from_list("signed", [style.COLOURS[0], "0.5", style.COLOURS[1]])
@@ -44,7 +45,7 @@ def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: An
         If `x` is no dimension, or another one has several values.
     """
     mean = seeds.mean_over(da, (x,))
-    spread = seeds.deviation(da)
+    spread = seeds.deviation_over(da, (x,))
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     log = style.logarithmic(mean[x].values)
     place = style.drawable(mean[x].values)
@@ -52,7 +53,7 @@ def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: An
     colour = {"color": style.COLOURS[len(ax.lines) % len(style.COLOURS)]}
     (drawn,) = ax.plot(values, centre, **(colour | line))
     if spread is not None:
-        half = spread.squeeze().values[place]
+        half = spread.values[place]
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
     if log:
         ax.set_xscale("log")
@@ -84,6 +85,9 @@ def trajectories(da: xr.DataArray, hue: str = "lam", ax: Axes | None = None, **l
     InputError
         If `hue` is no dimension or has more values, or another dimension has several.
     """
+    instance("da", da, xr.DataArray, seeds.OBSERVABLE)
+    if not da.sizes.get(hue, 1):
+        raise InputError(f"{hue} has no values here; there is nothing to draw")
     if hue not in da.dims or hue in ("time", "seed"):
         rest = [str(name) for name in da.dims if name not in ("time", "seed", "statistic")]
         raise InputError(f"{hue!r} is no dimension that tells lines apart; {suggest(hue, rest)}")
@@ -105,12 +109,14 @@ def trajectories(da: xr.DataArray, hue: str = "lam", ax: Axes | None = None, **l
 def _colours(values: NDArray[Any]) -> list[Any]:
     """Return a colour for each value: in order for numbers, apart for names and few values.
 
-    None of them is lost on white or on black.
+    None of them is lost on white, or in a dark style on black.
     """
     if values.dtype.kind == "f" and values.size > 2:
         if values.min() < 0 < values.max():
             return list(_SIGNED(np.linspace(0.0, 1.0, values.size)))
-        return list(colormaps[style.COLOUR_MAP](np.linspace(0.2, 0.85, values.size)))
+        dark = sum(to_rgb(plt.rcParams["axes.facecolor"])) < 1.5
+        ends = (0.35, 1.0) if dark else (0.0, 0.85)
+        return list(colormaps[style.COLOUR_MAP](np.linspace(*ends, values.size)))
     return [style.COLOURS[index % len(style.COLOURS)] for index in range(values.size)]
 
 

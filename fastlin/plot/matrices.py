@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from fastlin.errors import InputError, whole
+from fastlin.errors import InputError, instance, whole
 from fastlin.plot import style
 
 PANELS = 6  # small multiples that fit the width of a page
@@ -106,6 +106,7 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
 
 def _stack(da: xr.DataArray) -> xr.DataArray:
     """Return matrices (time, rows, columns); of the NTK, each pair (output, sample) is one row."""
+    instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
     rest = [str(name) for name in da.dims if name != "time"]
     if "time" not in da.dims or len(rest) not in (2, 4):
         dims = ", ".join(map(str, da.dims)) or "none"

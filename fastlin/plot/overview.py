@@ -10,11 +10,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from fastlin import seeds
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, suggest
 from fastlin.observables import REGISTRY
-from fastlin.plot import seeds, style
-from fastlin.plot.lines import profile
+from fastlin.plot import style
+from fastlin.plot.lines import MAX_LINES, profile
 from fastlin.plot.planes import SIZES, phase_diagram
 from fastlin.regimes import THRESHOLD
 
@@ -55,7 +56,8 @@ def sweep(
     for name in (x, y):
         if name is not None and name not in (*numeric, *SIZES):
             raise InputError(f"{name!r} is no axis to draw over; {suggest(name, [*numeric, *SIZES])}")
-    y = y or ("init_scale" if da.sizes["init_scale"] > 1 and x != "init_scale" else "time")
+    several = [name for name in ("init_scale", "time", "lam") if name != x and da.sizes.get(name, 1) > 1]
+    y = y or next(iter(several), "time")
     kept = (x, y, "architecture", "seed", "statistic")
     others = {str(name): style.usual(str(name), da[str(name)].values) for name in da.dims if name not in kept}
     da = da.isel(others).load()
@@ -78,7 +80,7 @@ def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataAr
         raise InputError("this is no whole sweep from open_sweep(path); draw a part with phase_diagram")
     done = dataset["count"] > 0 if "count" in dataset else dataset.status == "ok"
     if not done.any():
-        raise InputError("no point of the sweep is done yet; there is nothing to draw")
+        raise InputError("no point of the sweep is ok: they are pending, diverged or failed; nothing to draw")
     da = dataset[observable].where(done)
     da.attrs = dataset[observable].attrs
     if "layer" in da.dims:
@@ -101,6 +103,11 @@ def _by_architecture(da: xr.DataArray, x: str, y: str, contours: Sequence[float]
     scale = {"vmin": float(means.min()), "vmax": float(means.max())}
     # One row is no diagram, a line shows it.
     flat = y not in da.dims or style.drawable(da[y].values).sum() < 2
+    if da.sizes["architecture"] > MAX_LINES:
+        raise InputError(
+            f"the sweep has {da.sizes['architecture']} architectures, and {MAX_LINES} can be told apart; "
+            "draw over their sizes, as with y = n_h, or select some in Python"
+        )
     count = 0 if flat else da.sizes["architecture"]
     figure, panels = plt.subplots(
         1, count + 1, figsize=(2.7 * count + 5.0, 2.8), layout="constrained", squeeze=False
@@ -126,7 +133,8 @@ def _by_architecture(da: xr.DataArray, x: str, y: str, contours: Sequence[float]
 
 def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray, *, bands: bool) -> str:
     """Say what is averaged and what was chosen where the sweep has more."""
-    parts = [f"{dataset.attrs.get('title', 'sweep')}: {str(da.name).replace('_', ' ')}"]
+    title = str(dataset.attrs.get("title", "sweep")).replace("$", r"\$")
+    parts = [f"{title}: {str(da.name).replace('_', ' ')}"]
     count = int(dataset["count"].max()) if "statistic" in da.dims else da.sizes.get("seed", 0)
     if count:
         parts[0] += f", mean over {count:,} seeds" + (" (bands: one standard deviation)" if bands else "")
@@ -138,7 +146,7 @@ def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray, *, bands
             shown = value if isinstance(value, str) else f"${style.number(value)}$"
             parts.append(f"{style.SYMBOLS.get(name, name)} = {shown} of {dataset.sizes[name]} values")
     if not done.all():
-        parts.append(f"{100 * float(done.mean()):.0f} % of the points are done")
+        parts.append(f"{100 * float(done.mean()):.0f} % of the points are ok")
     return "; ".join(parts)
 
 

@@ -12,8 +12,9 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from fastlin.errors import InputError, instance
-from fastlin.plot import seeds, style
+from fastlin import seeds
+from fastlin.errors import InputError, instance, real
+from fastlin.plot import style
 
 SIZES = ("n_i", "n_h", "n_o", "bottleneck_ratio")
 
@@ -23,7 +24,7 @@ def phase_diagram(
     x: str = "lam",
     y: str = "time",
     ax: Axes | None = None,
-    contours: Sequence[float] = (),
+    contours: float | Sequence[float] = (),
     **mesh: Any,
 ) -> Axes:
     """Draw an observable over two axes of a sweep, in the mean over seeds.
@@ -39,7 +40,7 @@ def phase_diagram(
         left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
-    contours : sequence of float, optional
+    contours : float or sequence of float, optional
         Values at which lines are drawn, such as `fastlin.regimes.THRESHOLD`.
     **mesh
         Properties of the mesh, such as cmap, vmin and vmax. It is the first of the axes' collections that
@@ -56,17 +57,15 @@ def phase_diagram(
     InputError
         If `x` or `y` is no dimension, they are the same, or another dimension has several values.
     """
-    instance("da", da, xr.DataArray, "an observable of a Dataset, as ds.kernel_distance")
-    if x == y:
-        raise InputError(f"x and y are both {x!r}; two dimensions are needed")
+    instance("da", da, xr.DataArray, seeds.OBSERVABLE)
+    if x == y or (x in SIZES and y in SIZES):
+        raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
     for name in (x, y):
         if name in SIZES and name in da.coords and name not in da.dims:
             da = along_size(da, name)
     grid = seeds.mean_over(da, (x, y)).transpose(y, x)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
-        if grid[name].dtype.kind not in "iuf":
-            raise InputError(f"{name} has no numbers to lay along an axis; select one value of it first")
         values = np.asarray(grid[name].values, dtype=float)
         grid = grid.isel({name: np.flatnonzero(style.drawable(values))})
         if grid.sizes[name] < 2:
@@ -105,8 +104,10 @@ def along_size(da: xr.DataArray, name: str) -> xr.DataArray:
     return da.swap_dims(architecture=name).sortby(name)
 
 
-def _contours(ax: Axes, grid: xr.DataArray, x: str, y: str, levels: Sequence[float]) -> None:
-    """Draw lines where the grid crosses the levels, light with a dark rim so that they show on any colour."""
+def _contours(ax: Axes, grid: xr.DataArray, x: str, y: str, wanted: float | Sequence[float]) -> None:
+    """Draw lines where the grid crosses levels, light with a dark rim so that they show on any colour."""
+    several = [wanted] if np.ndim(wanted) == 0 else list(wanted)  # type: ignore[arg-type]
+    levels = sorted({real("contours", level) for level in several})
     values = np.ma.masked_invalid(grid.values)
     crossed = [level for level in levels if values.min() < level < values.max()]
     if not crossed:

@@ -14,9 +14,10 @@ import xarray as xr
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
+from fastlin import seeds
 from fastlin.architecture import Architecture
 from fastlin.observables import REGISTRY
-from fastlin.plot import seeds, style
+from fastlin.plot import style
 from fastlin.regimes import THRESHOLD
 
 MOST_BYTES = 8_000_000  # of all numbers in a page
