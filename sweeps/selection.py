@@ -63,20 +63,19 @@ def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
 def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
     """Return where a value, each of a list, or all of a closed range are."""
     if isinstance(value, slice):
-        low, high = value.start, value.stop
         if value.step is not None or axis.dtype.kind in "UOT":
             raise InputError(
                 f"{name} is {shown(value)}; a range is slice(first, last), of numbers, both included"
             )
-        place = np.full(axis.size, True)
-        if low is not None:
-            low = real(name, low, infinite=True)
-            place &= axis >= low - (0.0 if np.isinf(low) else ROUNDING * abs(low))
-        if high is not None:
-            high = real(name, high, infinite=True)
-            place &= axis <= high + (0.0 if np.isinf(high) else ROUNDING * abs(high))
         if not axis.size:
             raise InputError(f"{name} has no values left to select from")
+        low = -np.inf if value.start is None else real(name, value.start, infinite=True)
+        high = np.inf if value.stop is None else real(name, value.stop, infinite=True)
+        low, high = (
+            end if np.isinf(end) else end + side * abs(end)
+            for end, side in ((low, -ROUNDING), (high, ROUNDING))
+        )
+        place = (axis >= low) & (axis <= high)
         if not place.any():
             raise InputError(
                 f"{name} has no value from {value.start} to {value.stop}; it has {axis.min()} to {axis.max()}"
