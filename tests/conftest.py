@@ -22,6 +22,14 @@ settings.register_profile("fastlin", deadline=None, derandomize=True, max_exampl
 settings.load_profile("fastlin")
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(items):
+    """Mark what takes a SLURM, which is processes."""
+    for item in items:
+        if "daemons" in item.fixturenames:
+            item.add_marker("processes")
+
+
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweep") / "small.zarr"
