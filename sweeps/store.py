@@ -186,6 +186,10 @@ def is_new(place: Place) -> bool:
     # In this order: another run, which writes its lease first, may begin to make it at any moment.
     if not place.exists():
         return True
+    scratch = f"{SCRATCH}/"
+    if all(entry.key.startswith(scratch) for entry in place.entries("")):
+        # A lease that is just being renamed is in no list of files.
+        return place.folder is None or place.folder.is_dir()
     return next(place.entries(SCRATCH), None) is not None and next(_mark_entries(place), None) is None
 
 

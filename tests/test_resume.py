@@ -16,7 +16,7 @@ import zarr
 import fastlin as fl
 from fastlin.sweeps import places, plan, running, tally, work
 from fastlin.sweeps.spec import Spec
-from fastlin.sweeps.store import Store
+from fastlin.sweeps.store import Store, is_new
 from tests import faults, sweeping
 from tests.sweeping import content, marks
 
@@ -223,3 +223,27 @@ def test_a_script_without_main_guard_is_told(tmp_path):
     assert done.returncode == 1
     assert 'put the call under: if __name__ == "__main__":' in done.stderr
     assert "StoppedError: worker processes cannot start" in done.stderr
+
+
+def test_a_lease_that_is_just_being_renamed_is_of_a_store_in_the_making(tmp_path, monkeypatch):
+    """What is listed under its old name is gone when it is looked at, and is not listed under the new one."""
+    store = tmp_path / "s.zarr"
+    lease = store / "status" / "lease" / "lease.json"
+    lease.parent.mkdir(parents=True)
+    lease.write_text("{}")
+    place = places.of(store)
+    listed = place.entries
+    monkeypatch.setattr(places.Folder, "exists", lambda self: True)
+    monkeypatch.setattr(
+        places.Folder,
+        "entries",
+        lambda self, key: (e for e in listed(key) if e.key != "status/lease/lease.json"),
+    )
+    assert is_new(place)
+    monkeypatch.undo()
+    (store / "notes.txt").write_text("not ours")
+    lease.unlink()
+    assert not is_new(place)
+    (tmp_path / "file").write_text("a file")
+    assert not is_new(places.of(tmp_path / "file"))
+    assert is_new(places.of(tmp_path / "nothing"))
