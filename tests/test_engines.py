@@ -383,6 +383,7 @@ def test_what_is_no_scheduler_is_told_in_one_line(cluster, capfd, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with connect(Scheduler(cluster[0])) as client:
+            client.wait_for_workers(1)
             (worker,) = client.nthreads()
         for address, reason in [
             (f"tcp://127.0.0.1:{closed.getsockname()[1]}", "Connection refused"),
