@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from uuid import uuid4
 import dask
 import psutil
 from distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker, rpc
+from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface
 from distributed.security import Security
@@ -259,9 +261,21 @@ def _scheduler(engine: Scheduler) -> Iterator[Client]:
             warnings.simplefilter("ignore", VersionMismatchWarning)
             client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, RuntimeError, ImportError, ValueError) as error:
-        raise StoppedError(f"no Dask scheduler answers at {address}: {_reason(error)}") from None
+        reason = _reason(_refusal(address) or error)
+        raise StoppedError(f"no Dask scheduler answers at {address}: {reason}") from None
     with client:
         yield client
+
+
+def _refusal(address: str) -> OSError | None:
+    """Return what the network says where nobody listens: the last of Dask's tries may end with its time."""
+    try:
+        with socket.create_connection(parse_host_port(parse_address(address)[1]), timeout=1.0):
+            return None
+    except ConnectionRefusedError as error:
+        return error
+    except (OSError, ValueError):
+        return None
 
 
 def _check_answer(address: str, security: Security) -> None:

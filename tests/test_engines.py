@@ -379,7 +379,7 @@ def test_scheduler_files_that_are_none_are_named(tmp_path, content):
 
 
 def test_what_is_no_scheduler_is_told_in_one_line(cluster, capfd, monkeypatch):
-    monkeypatch.setattr(clients, "CONNECT_SECONDS", 4.0)
+    monkeypatch.setattr(clients, "CONNECT_SECONDS", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with connect(Scheduler(cluster[0])) as client:
@@ -387,7 +387,7 @@ def test_what_is_no_scheduler_is_told_in_one_line(cluster, capfd, monkeypatch):
             (worker,) = client.nthreads()
         for address, reason in [
             (f"tcp://127.0.0.1:{closed.getsockname()[1]}", "Connection refused"),
-            (f"tcp://127.0.0.1:{silent.getsockname()[1]}", "nothing within 4 s"),
+            (f"tcp://127.0.0.1:{silent.getsockname()[1]}", "nothing within 2 s"),
             (worker, "it is a Worker"),
         ]:
             with pytest.raises(fl.StoppedError) as error, connect(Scheduler(address)):
