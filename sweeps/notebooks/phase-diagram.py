@@ -84,7 +84,7 @@ except fl.InputError as error:
 # ## Rich and lazy, over $\lambda$ and time
 #
 # The kernel distance $S$ is 0 while the neural tangent kernel is that of the start, and grows as it turns.
-# `fastlin` calls a network lazy below $S = 0.05$ (dashed line) and rich from 0.2 on (solid line);
+# `fastlin` calls a network lazy below $S = 0.05$ (dashed line) and rich from 0.15 on (solid line);
 # `threshold=` changes that.
 
 # %%
@@ -189,8 +189,8 @@ plt.show()
 # ## Back to a network
 #
 # A number that cannot be traced should not be trusted. Any point can be built again from its values alone,
-# for the random streams are functions of these. Let us take the network of two hidden units that at $t/\tau =
-# 10$ stands closest to the border of the rich regime.
+# for the random streams are functions of these. Let us take the network of two hidden units whose kernel
+# distance at $t/\tau = 10$ is nearest to 0.2, on its way from lazy to rich.
 
 # %%
 here = ds.fastlin.select(architecture="4-2-4", init_scale=0.1)
