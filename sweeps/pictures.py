@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastlin.errors import InputError
@@ -14,11 +15,15 @@ from fastlin.sweeps.spec import Spec
 
 def check_file(target: Path) -> None:
     """Refuse a picture that could not be written, before any work."""
-    allowed = (".png", ".svg", ".pdf")
-    if target.suffix.lower() not in allowed or target.is_dir():
-        raise InputError(f"{target} is no picture; its ending must be one of {', '.join(allowed)}")
+    check_target(target, (".png", ".svg", ".pdf"), "picture", "picture")
+
+
+def check_target(target: Path, endings: Sequence[str], kind: str, noun: str) -> None:
+    """Refuse a file that could not be written, or that its ending says is of another kind."""
+    if target.suffix.lower() not in endings or target.is_dir():
+        raise InputError(f"{target} is no {kind}; its ending must be one of {', '.join(endings)}")
     if not target.absolute().parent.is_dir():
-        raise InputError(f"there is no folder {target.absolute().parent} for the picture")
+        raise InputError(f"there is no folder {target.absolute().parent} for the {noun}")
 
 
 def beside(store: str, ending: str) -> Path:

@@ -144,17 +144,17 @@ def seconds_per_seed(spec: Spec, method: str, shape: Architecture) -> float:
     product = shape.rows_i * shape.rows_o * shape.width  # what the loss takes
     start = 10.0 + 0.2 * small
     setup = 400.0 + 2.0 * shape.m**2 * shape.wide + 10.0 * shape.n_h * (shape.n_i + shape.n_o)
+    jump = 10.0 + 0.2 * small + 0.4 * shape.n * (shape.width + 2)
     if method == "exact":
         way, _ = ways(spec.times)
         marched = int(np.count_nonzero(way == Way.MARCH))
-        jump = 10.0 + 0.2 * small + 0.4 * shape.n * (shape.width + 2)
         observed = 2.0 + 0.08 * small + 0.016 * product
         each = start + (spec.times.size - marched) * jump + marched * observed
     else:
         steps = float(spec.times[-1] / spec.learning_rates[0])
         each = start + 0.035 * small * steps + (0.05 * small + 0.016 * product) * spec.times.size
     if "convergence_time" in spec.observables:
-        each += SEARCH * (10.0 + 0.2 * small + 0.4 * shape.n * (shape.width + 2) + 0.016 * product)
+        each += SEARCH * (jump + 0.016 * product)
     values = bytes_per_seed(spec)
     writing = 1e9 * FOLD_SECONDS * values / 8 if spec.reduce else 2.0 * values
     return 1e-9 * (setup + spec.lams.size * each + writing)

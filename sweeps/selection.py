@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, real, shown, suggest, whole
 from fastlin.kernels.random import MAX_SEED
+from fastlin.sweeps.layout import SIZES
 
 ROUNDING = 1e-12  # relative: a value that was written with fewer digits is still meant
-SIZES = ("n_i", "n_h", "n_o")
 
 
 def position(name: str, value: Any, axis: NDArray[Any]) -> int:

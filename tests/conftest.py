@@ -1,5 +1,6 @@
 """Settings of all tests."""
 
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 import fastlin as fl
+from fastlin import cli
 from fastlin.sweeps.choices import Choices
 from fastlin.sweeps.clients import connect
 from fastlin.sweeps.engines import Threads
@@ -36,6 +38,20 @@ def swept(tmp_path_factory):
     report = fl.run_sweep(sweeping.spec(), path)
     assert (report.ok, report.pending, report.computed_blocks) == (180, 0, 6)
     return path
+
+
+@pytest.fixture
+def command_line(monkeypatch, capsys):
+    """Return a function that runs a command line in this process: (code, out, err)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fastlin", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return caught.value.code, printed.out, printed.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What a hostile user types: one clear line comes back, or the right number, and never a warning."""
 
 import re
-import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin import cli
 from fastlin.sweeps.accessor import _first_passage
 from tests import sweeping
 
@@ -53,18 +51,10 @@ def clean():
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, folder):
+def run(command_line, monkeypatch, folder):
     """Return a function that runs a command line beside the stores: (code, out, err)."""
     monkeypatch.chdir(folder)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fastlin", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        printed = capsys.readouterr()
-        return caught.value.code, printed.out, printed.err
-
-    return call
+    return command_line
 
 
 # ---- the command line

@@ -7,7 +7,6 @@ import sys
 import pytest
 
 import fastlin as fl
-from fastlin import cli
 from fastlin.sweeps import work
 
 SMALL = """
@@ -24,21 +23,13 @@ times = [0.1, 1.0, 10.0, inf]
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(command_line, monkeypatch, tmp_path):
     """Return a function that runs a command line in a folder with small.toml: (code, out, err)."""
     (tmp_path / "small.toml").write_text(SMALL)
     one = SMALL.replace("{ start = -2.0, stop = 2.0, num = 5 }", "1.0")
     (tmp_path / "one.toml").write_text(one.replace("[0.1, 1.0, 10.0, inf]", "1.0"))
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fastlin", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        printed = capsys.readouterr()
-        return caught.value.code, printed.out, printed.err
-
-    return call
+    return command_line
 
 
 def test_bench_says_what_is_wrong_before_it_measures(run, tmp_path):

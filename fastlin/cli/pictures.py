@@ -53,7 +53,7 @@ def figure(
     """Draw a figure of the paper from results computed now, or list them."""
     from fastlin.architecture import Architecture
     from fastlin.errors import InputError
-    from fastlin.sweeps import figures, pictures
+    from fastlin.sweeps import figures
 
     if listed:
         width = max(len(name) for name in figures.NAMES)
@@ -63,7 +63,6 @@ def figure(
     if name is None:
         raise InputError(f"a figure is missing; there are {', '.join(figures.NAMES)}")
     target = out or Path(f"{name}.png")
-    pictures.check_file(target)
     shapes = [Architecture.read(text) for text in architecture or ()]
     figures.draw(name, target, shapes or None)
     say({"figure": name, "picture": str(target)}, f"picture: {target}", as_json)
@@ -82,6 +81,5 @@ def report(
     from fastlin.sweeps import report as pages
 
     target = out or pictures.beside(path, ".html")
-    pages.check_file(target)
     pages.write(path, target)
     say({"store": path, "report": str(target)}, f"report: {target}", as_json)

@@ -121,7 +121,7 @@ def _colours(values: NDArray[Any]) -> list[Any]:
 
 
 def _name(da: xr.DataArray, hue: str) -> str:
-    if hue == "architecture" and "n_i" in da.coords:
-        return "-".join(str(int(da[name])) for name in ("n_i", "n_h", "n_o"))
+    if hue == "architecture" and "architecture_name" in da.coords:
+        return str(da["architecture_name"].values)
     value = da[hue].values
     return f"${style.number(float(value))}$" if value.dtype.kind in "fi" else str(value).replace("_", " ")

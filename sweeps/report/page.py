@@ -12,8 +12,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from fastlin.errors import InputError
 from fastlin.sweeps import places, presets
+from fastlin.sweeps.pictures import check_target
 from fastlin.sweeps.reading import open_sweep, reading
 from fastlin.sweeps.report import numbers, tables, toml
 from fastlin.sweeps.spec import Spec
@@ -31,10 +31,7 @@ def check_file(out: Path) -> None:
     InputError
         If the file's ending is not that of a web page, or there is no such folder.
     """
-    if out.suffix.lower() not in ENDINGS or out.is_dir():
-        raise InputError(f"{out} is no web page; its ending must be one of {', '.join(ENDINGS)}")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"there is no folder {out.absolute().parent} for the page")
+    check_target(out, ENDINGS, "web page", "page")
 
 
 def write(path: str, out: Path) -> None:
