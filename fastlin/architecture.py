@@ -1,6 +1,7 @@
 """The sizes of a two-layer network."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fastlin.errors import InputError, shown, whole
 from fastlin.kernels.random import MAX_SIZE
@@ -8,7 +9,7 @@ from fastlin.kernels.sizes import Sizes
 
 
 @dataclass(frozen=True, order=True)
-class Architecture(Sizes):
+class Architecture:
     """Sizes of a two-layer linear network ``y = W2 W1 x``.
 
     Parameters
@@ -23,10 +24,19 @@ class Architecture(Sizes):
         If a size is not a whole number from 1 to 1 048 575.
     """
 
+    n_i: int
+    n_h: int
+    n_o: int
+
     def __post_init__(self) -> None:
         """Check the sizes."""
         for name in ("n_i", "n_h", "n_o"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_SIZE))
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """The sizes as kernels take them, with all that kernels derive from them."""
+        return Sizes(self.n_i, self.n_h, self.n_o)
 
     @classmethod
     def read(cls, text: str) -> "Architecture":
@@ -47,7 +57,7 @@ class Architecture(Sizes):
     @property
     def family(self) -> str:
         """The paper's name of the shape (section 5), and "wide" or "between" for those it has not."""
-        if self.n_h < self.m:
+        if self.n_h < min(self.n_i, self.n_o):
             return "bottleneck"
         if self.n_i == self.n_h == self.n_o:
             return "square"

@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 from fastlin import kernels
 from fastlin.errors import InputError, instance, real, whole
 from fastlin.errors import times as checked_times
-from fastlin.kernels.jit import Array
+from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.tolerances import BLOW_UP
+from fastlin.kernels.weights import descend
 from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
 from fastlin.observables import FRACTION, Observable, Trajectory, select, share
 from fastlin.solve import evolve, time_scales, warn_of_saddles
@@ -170,7 +172,7 @@ def gradient_descent(
     w1, w2 = net.w1.copy(), net.w2.copy()
     path1, path2 = np.empty((recorded.size, *w1.shape)), np.empty((recorded.size, *w2.shape))
     inputs = None if task.whitened else task.sigma_xx
-    kernels.descend(w1, w2, np.ascontiguousarray(task.sigma_yx), inputs, rate, recorded, path1, path2)
+    descend(w1, w2, np.ascontiguousarray(task.sigma_yx), inputs, rate, recorded, path1, path2)
     q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
     _check_convergence(q, times, rate, task)
     balance = np.swapaxes(path2, -1, -2) @ path2 - path1 @ np.swapaxes(path1, -1, -2)
@@ -234,7 +236,7 @@ def _check_convergence(q: Array, times: Array, rate: float, task: Task) -> None:
     """Raise where the weights have blown up, with the learning rate that the start would bear."""
     with np.errstate(over="ignore", invalid="ignore"):
         size = np.sum(q**2, axis=(-2, -1))
-    bound = kernels.BLOW_UP * (size[0] + np.linalg.svd(task.sigma_yx, compute_uv=False).sum())
+    bound = BLOW_UP * (size[0] + np.linalg.svd(task.sigma_yx, compute_uv=False).sum())
     wild = ~(size <= bound)
     if wild.any():
         when = times[np.argmax(wild)]

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, array, choice, instance, real, whole
 from fastlin.kernels import INIT_POWER, Factors, balanced_scales, factorise
-from fastlin.kernels.jit import Array
-from fastlin.kernels.problems import draw_product
+from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.draws import draw_product
 from fastlin.kernels.random import MAX_SEED, Stream, generator
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE, Task
 
@@ -232,16 +232,16 @@ def _factors(
         instance("task", task, Task, "random_regression or Task(x, y)")
         if (task.n_i, task.n_o) != (n_i, n_o):
             raise InputError(f"the task maps {task.n_i} to {task.n_o}, the network is {architecture}")
-        return factorise(task.sigma_yx, n_h)._replace(p=np.ones(architecture.k))
+        return factorise(task.sigma_yx, n_h)._replace(p=np.ones(architecture.sizes.k))
     if kind == "random_regression" and n_samples is None:
         raise InputError('kind "random_regression" needs the size of its task: n_samples=...')
     samples = None if n_samples is None else whole("n_samples", n_samples, 1, MAX_SAMPLES)
-    return factorise(draw_product(kind, seed, architecture, samples), n_h)
+    return factorise(draw_product(kind, seed, architecture.sizes, samples), n_h)
 
 
 def _rotation(architecture: Architecture, seed: int) -> Array:
     """Return a random orthogonal matrix (N_h, N_h), uniform by the signs of the diagonal of R."""
     n_h = architecture.n_h
-    stream = generator(Stream.ROTATION, seed, architecture)
+    stream = generator(Stream.ROTATION, seed, architecture.sizes)
     q, r = np.linalg.qr(stream.standard_normal((n_h, n_h)))
     return np.asarray(q * np.where(np.diagonal(r) < 0, -1.0, 1.0))

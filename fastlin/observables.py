@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from fastlin.errors import InputError, real, shown, suggest
-from fastlin.kernels import Row, Scale
-from fastlin.kernels.jit import Array
+from fastlin.kernels import Output, Scale
+from fastlin.kernels.compiler.jit import Array
 from fastlin.task import Task
 
 
@@ -63,7 +63,7 @@ class Observable:
     equation: str
     doc: str
     evaluate: Callable[[Trajectory], Any] = _not_over_time
-    rows: tuple[Row, ...] = ()
+    outputs: tuple[Output, ...] = ()
     scale: Scale | None = None
     dtype: str = "float64"
     default: bool = True
@@ -170,7 +170,7 @@ _ALL = (
         "L = |Y - W2 W1 X|_F^2 / (2 P)",
         "mean squared error over the data, halved",
         _loss,
-        (Row.LOSS,),
+        (Output.LOSS,),
     ),
     Observable(
         "kernel_distance",
@@ -180,7 +180,7 @@ _ALL = (
         "S = 1 - <K_0, K_t> / (|K_0| |K_t|)",
         "distance of the NTK from its start (Fort et al. 2020); NaN where all weights are 0",
         _kernel_distance,
-        (Row.KERNEL_DISTANCE,),
+        (Output.KERNEL_DISTANCE,),
     ),
     Observable(
         "ntk_norm",
@@ -190,7 +190,7 @@ _ALL = (
         "|K|_F / P",
         "Frobenius norm of the NTK over the number of samples",
         _ntk_norm,
-        (Row.NTK_NORM,),
+        (Output.NTK_NORM,),
     ),
     Observable(
         "weight_norms",
@@ -200,7 +200,7 @@ _ALL = (
         "|W1|_F, |W2|_F",
         "Frobenius norms of the weights",
         _weight_norms,
-        (Row.W1_NORM, Row.W2_NORM),
+        (Output.W1_NORM, Output.W2_NORM),
     ),
     Observable(
         "balance_drift",
@@ -210,7 +210,7 @@ _ALL = (
         "|D(t) - D(0)|_F, D = W2^T W2 - W1 W1^T",
         "drift of the balance; 0 for the closed form, as the flow conserves D",
         lambda path: path.balance_drift,
-        (Row.BALANCE_DRIFT,),
+        (Output.BALANCE_DRIFT,),
     ),
     Observable(
         "effective_rank",
@@ -220,7 +220,7 @@ _ALL = (
         "exp(-sum_a q_a log q_a), q_a the normalised singular values of W2 W1",
         "effective rank of the network map (Roy & Vetterli 2007)",
         _effective_rank,
-        (Row.EFFECTIVE_RANK,),
+        (Output.EFFECTIVE_RANK,),
     ),
     Observable(
         "w2w1",
@@ -328,7 +328,7 @@ _ALL = (
 )
 
 REGISTRY: Mapping[str, Observable] = MappingProxyType({entry.name: entry for entry in _ALL})
-SWEEPABLE = tuple(entry.name for entry in _ALL if entry.rows or entry.scale is not None)
+SWEEPABLE = tuple(entry.name for entry in _ALL if entry.outputs or entry.scale is not None)
 # Of the achievable loss drop, for `convergence_time`.
 FRACTION = 0.99
 

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from fastlin.errors import InputError, SaddleWarning, array
 from fastlin.errors import times as checked_times
 from fastlin.kernels import Scale, follow, network_time_scales, padded
-from fastlin.kernels.jit import Array
-from fastlin.kernels.sizes import WIDTH, Given
+from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.compiler.values import WIDTH
+from fastlin.kernels.sizes import UnreducedSizes
 from fastlin.network import checked_lam
 
 
@@ -33,7 +34,7 @@ def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> E
     n_o, n_i = sigma_yx.shape[-2:]
     (u, vt), s, q = _in_svd_basis(sigma_yx, w1, w2)
     batch = np.broadcast_shapes(q.shape[:-2], s.shape[:-1], lam.shape)
-    sizes = Given(n_i, q.shape[-1], n_o)
+    sizes = UnreducedSizes(n_i, q.shape[-1], n_o)
     paths = follow(sizes, _lanes(lam, batch, 0), _lanes(s, batch, 1), _lanes(q, batch, 2), times)
     path = _from_lanes(paths.q, batch)
     turned = np.concatenate(
@@ -61,7 +62,7 @@ def time_scales(
 ) -> list[float]:
     """Return time scales of the exact flow of one network, of checked inputs."""
     s, q = _in_svd_basis(sigma_yx, w1, w2)[1:]
-    sizes = Given(sigma_yx.shape[1], q.shape[-1], sigma_yx.shape[0])
+    sizes = UnreducedSizes(sigma_yx.shape[1], q.shape[-1], sigma_yx.shape[0])
     return network_time_scales(sizes, lam, s, q, fraction, np.array(which, dtype=np.int64))
 
 
@@ -79,11 +80,13 @@ def _from_lanes(values: Array, batch: tuple[int, ...]) -> Array:
     return flat[: math.prod(batch)].reshape(*batch, *values.shape[1:-1])
 
 
-def _ends_at_saddle(growth: Array, lead: Array, w: Array, lift: Array) -> NDArray[np.bool_]:
+def _ends_at_saddle(
+    column_rate: Array, column_excess: Array, w: Array, excess_rate: Array
+) -> NDArray[np.bool_]:
     """Tell whether a start misses one of the fastest growing directions that its width could carry."""
-    top = min(w.shape[-1], growth.shape[-1])
-    slower = lead[..., :top] < lift[..., :top] * (1 - 1e-12)
-    return np.asarray(((w[..., :top] > 0.0) & ((growth[..., :top] <= 0.0) | slower)).any(axis=-1))
+    top = min(w.shape[-1], column_rate.shape[-1])
+    slower = column_excess[..., :top] < excess_rate[..., :top] * (1 - 1e-12)
+    return np.asarray(((w[..., :top] > 0.0) & ((column_rate[..., :top] <= 0.0) | slower)).any(axis=-1))
 
 
 def solve_qqt(

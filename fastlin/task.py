@@ -10,8 +10,8 @@ from scipy.linalg import lapack
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, array, instance, real, whole
-from fastlin.kernels.jit import Array
-from fastlin.kernels.problems import TargetDraws, draw_targets, target_floor, target_unit
+from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.draws import TargetDraws, draw_targets, target_floor, target_unit
 from fastlin.kernels.random import MAX_SEED, Stream, generator, shared
 
 # Of the entries of X X^T / P - I: what a double-precision whitening leaves behind, with room.
@@ -114,7 +114,7 @@ class RandomRegression(Task):
 
     def __init__(self, architecture: Architecture, n_samples: int, target_scale: float, seed: int) -> None:
         self._architecture, self._seed, self._scale = architecture, seed, target_scale
-        self._draws: TargetDraws = draw_targets(seed, architecture, n_samples)
+        self._draws: TargetDraws = draw_targets(seed, architecture.sizes, n_samples)
         self._unit = target_unit(architecture.n_o, n_samples, target_scale)
         self.sigma_yx = self._unit * self._draws.along
         self.sigma_xx = np.eye(architecture.n_i)
@@ -130,7 +130,7 @@ class RandomRegression(Task):
     @property
     def loss_floor(self) -> float:
         """``(tr Sigma_yy - |Sigma_yx|^2) / 2``, from the targets off the span of the inputs."""
-        return target_floor(self._seed, self._architecture, self.n_samples, self._scale)
+        return target_floor(self._seed, self._architecture.sizes, self.n_samples, self._scale)
 
     @property
     def n_samples(self) -> int:
@@ -144,7 +144,7 @@ class RandomRegression(Task):
         The frame is the Q of a Gaussian matrix (signs fixed by the diagonal of R), so X / sqrt(P) has
         the law of a whitened Gaussian matrix; Q is applied as reflections, never formed.
         """
-        stream = generator(Stream.INPUTS, self._seed, shared(self._architecture))
+        stream = generator(Stream.INPUTS, self._seed, shared(self._architecture.sizes))
         raw = stream.standard_normal((self.n_i, self.n_samples))
         reflections, tau, _, _ = lapack.dgeqrf(raw.T)
         sign = np.where(np.diagonal(reflections) < 0, -1.0, 1.0)

@@ -1,46 +1,31 @@
 """Compiled code: arrays in, arrays out. Imports NumPy, SciPy, Numba, llvmlite and siblings only.
 
-The road through it: `random` and `problems` set up what a seed needs (`Record`), `closed_form` and
-`gradient_descent` run points (seed, lam) through it. What these do to a vector of eight networks is written
-as plain Python on `lanes`, one step to a file: `balance`, `eigenbasis`, `echelon`, `evolution`, `march`,
-`observables`, `time_scales`; `gram`, `singular`, `reflections` and `functions` are the arithmetic below.
-Networks too large for that go through `large_problems`, `large` and `large_time_scales`, on BLAS and LAPACK;
-`tiers` chooses. `peak` is what a core can do at most.
+`dispatch` is the interface, and chooses between `vector/` (eight networks at a time) and the tier for large
+networks, on BLAS and LAPACK. `compiler/` turns plain Python into vector code. `README.md` leads from the
+mathematics to the files.
 """
 
-from fastlin.kernels.balance import balanced_scales
-from fastlin.kernels.codes import Row, Scale, Status
-from fastlin.kernels.gradient_descent import BLOW_UP, descend
-from fastlin.kernels.points import padded
-from fastlin.kernels.problems import INIT_POWER, Factors
+from fastlin.kernels.batch import Batch, empty_batch, padded
+from fastlin.kernels.codes import Output, Scale, Status
+from fastlin.kernels.dispatch import draw_records, factorise, follow, network_time_scales
+from fastlin.kernels.draws import INIT_POWER, Factors
 from fastlin.kernels.sizes import Record, Sizes
-from fastlin.kernels.tiers import (
-    closed_form,
-    draw_records,
-    factorise,
-    follow,
-    gradient_descent,
-    network_time_scales,
-    time_scales,
-)
+from fastlin.kernels.vector.balance import balanced_scales
 
 __all__ = [
-    "BLOW_UP",
     "INIT_POWER",
+    "Batch",
     "Factors",
+    "Output",
     "Record",
-    "Row",
     "Scale",
     "Sizes",
     "Status",
     "balanced_scales",
-    "closed_form",
-    "descend",
     "draw_records",
+    "empty_batch",
     "factorise",
     "follow",
-    "gradient_descent",
     "network_time_scales",
     "padded",
-    "time_scales",
 ]

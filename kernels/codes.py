@@ -1,10 +1,10 @@
-"""Integers that kernels and their callers share: the status of a point, and what is computed of it."""
+"""Integers that kernels and their callers share: the status of a point, and the outputs of a kernel."""
 
 from enum import IntEnum
 
 
 class Status(IntEnum):
-    """What became of one point of a sweep."""
+    """State of one point of a sweep."""
 
     PENDING = 0
     OK = 1
@@ -12,7 +12,7 @@ class Status(IntEnum):
     FAILED = 3
 
 
-class Row(IntEnum):
+class Output(IntEnum):
     """One number per network and time, as the kernels write them."""
 
     LOSS = 0

@@ -11,15 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from fastlin.kernels.balance import balanced_scales
-from fastlin.kernels.closed_form import Way, ways
-from fastlin.kernels.codes import Row, Status
-from fastlin.kernels.echelon import MAX_ANGLE
-from fastlin.kernels.eigenbasis import EPSILON, ROUNDING, beyond
-from fastlin.kernels.gradient_descent import BLOW_UP
-from fastlin.kernels.jit import Array, Codes, Integers, jit
-from fastlin.kernels.march import LONGEST_STEP
+from fastlin.kernels.vector.balance import balanced_scales
+from fastlin.kernels.vector.closed_form import Way, ways
+from fastlin.kernels.codes import Output, Status
+from fastlin.kernels.compiler.jit import Array, Codes, Integers, jit
 from fastlin.kernels.sizes import Record, Sizes
+from fastlin.kernels.tolerances import BLOW_UP, EPSILON, LONGEST_STEP, MAX_ANGLE, ROUNDING
 
 # Columns that dtpqrt works on together; 8 to 32 take the same time within a fifth.
 _BLOCK = 16
@@ -77,7 +74,7 @@ class Basis:
         self.lift = np.zeros(sizes.n)
         self.lift[: sizes.m] = start.s * (start.s / np.where(r > 0.0, r + abs(half), 1.0))
         self._planes = (slice(0, sizes.m), slice(sizes.rows_i, sizes.rows_i + sizes.m))
-        self._beyond = slice(sizes.m + beyond(sizes), sizes.n - sizes.m + beyond(sizes))
+        self._beyond = slice(sizes.m + sizes.outside_shift, sizes.n - sizes.m + sizes.outside_shift)
 
     def into(self, q: Array) -> Array:
         """Return P^T Q (N, H)."""
@@ -209,10 +206,10 @@ class Flow:
 
 
 class Observer:
-    """Rows of `Row` of a Q (N, any width); see `observables`."""
+    """Rows of `Output` of a Q (N, any width); see `observables`."""
 
     def __init__(self, start: Start, rows: Integers, drifts: bool) -> None:
-        self._start, self._rows, self._drifts = start, [Row(row) for row in rows], drifts
+        self._start, self._rows, self._drifts = start, [Output(row) for row in rows], drifts
         self._target = float(start.s @ start.s)
         self._product = np.empty((start.sizes.rows_o, start.sizes.rows_i))
         self._see(start.q)
@@ -224,13 +221,13 @@ class Observer:
         if not np.isfinite(self._traces).all():
             return [np.nan] * len(self._rows)
         make = {
-            Row.LOSS: self._loss,
-            Row.KERNEL_DISTANCE: self._kernel_distance,
-            Row.NTK_NORM: self._norm,
-            Row.W1_NORM: lambda: np.sqrt(self._traces[0]),
-            Row.W2_NORM: lambda: np.sqrt(self._traces[1]),
-            Row.BALANCE_DRIFT: self._drift,
-            Row.EFFECTIVE_RANK: self._effective_rank,
+            Output.LOSS: self._loss,
+            Output.KERNEL_DISTANCE: self._kernel_distance,
+            Output.NTK_NORM: self._norm,
+            Output.W1_NORM: lambda: np.sqrt(self._traces[0]),
+            Output.W2_NORM: lambda: np.sqrt(self._traces[1]),
+            Output.BALANCE_DRIFT: self._drift,
+            Output.EFFECTIVE_RANK: self._effective_rank,
         }
         return [make[row]() for row in self._rows]
 

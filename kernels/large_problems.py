@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import lapack
 
-from fastlin.kernels.jit import Array, Integers
-from fastlin.kernels.problems import (
+from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.kernels.draws import (
     INIT_POWER,
     Factors,
     draw_product,
@@ -69,9 +69,9 @@ def _start_of(seed: int, sizes: Sizes, n_samples: int, kind: str) -> _Decomposed
     """Draw and decompose the unbalanced product that a start is balanced from."""
     if kind == "gaussian" and sizes.n_h < sizes.m:
         w1, w2 = draw_weights(seed, sizes)
-        return _decompose_thin(*((w2, w1.T) if sizes.wide_is_outputs else (w1.T, w2)))
+        return _decompose_thin(*((w2, w1.T) if sizes.outputs_wide else (w1.T, w2)))
     product = draw_product(kind, seed, sizes, n_samples)
-    return _decompose(product if sizes.wide_is_outputs else product.T)
+    return _decompose(product if sizes.outputs_wide else product.T)
 
 
 def draw_records(
@@ -87,7 +87,7 @@ def draw_records(
     unit, scale = target_unit(sizes.n_o, n_samples, target_scale), init_scale ** INIT_POWER[init_kind]
     for record, seed in zip(records, seeds.tolist(), strict=True):
         sigma = unit * draw_targets(seed, sizes, n_samples).along
-        task = _decompose(sigma if sizes.wide_is_outputs else sigma.T)
+        task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, target_floor(seed, sizes, n_samples, target_scale)
         v = record[at.v : at.u].reshape(sizes.rows_i, sizes.k_i)
         u = record[at.u : at.length].reshape(sizes.rows_o, sizes.k_o)
@@ -98,7 +98,7 @@ def draw_records(
             continue
         start = _start_of(seed, sizes, n_samples, init_kind)
         record[at.p : at.floor] = scale * start.values[: sizes.k]
-        wide, small = (u, v) if sizes.wide_is_outputs else (v, u)
+        wide, small = (u, v) if sizes.outputs_wide else (v, u)
         wide[:] = _aligned(task.wide, _reached(start.wide, sizes.k_wide))
         small[:] = task.small.T @ start.small[:, : small.shape[1]]
     return records
@@ -107,7 +107,7 @@ def draw_records(
 def factorise(product: Array, n_h: int) -> Factors:
     """Do what `tiers.factorise` says."""
     sizes = Sizes(product.shape[1], n_h, product.shape[0])
-    found = _decompose(product if sizes.wide_is_outputs else product.T)
+    found = _decompose(product if sizes.outputs_wide else product.T)
     wide, small = _reached(found.wide, sizes.k_wide), found.small[:, : min(n_h, sizes.m)]
-    u, v = (wide, small) if sizes.wide_is_outputs else (small, wide)
+    u, v = (wide, small) if sizes.outputs_wide else (small, wide)
     return Factors(u, found.values[: sizes.k], v)

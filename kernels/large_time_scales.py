@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from fastlin.kernels.codes import Row, Scale, Status
-from fastlin.kernels.eigenbasis import EPSILON
-from fastlin.kernels.jit import Array, Codes, Integers
+from fastlin.kernels.codes import Output, Scale, Status
+from fastlin.kernels.compiler.jit import Array, Codes, Integers
 from fastlin.kernels.large import Basis, Flow, Observer, Start, starts
 from fastlin.kernels.sizes import Sizes
-from fastlin.kernels.time_scales import AT_REST
+from fastlin.kernels.tolerances import AT_REST, EPSILON
 
 _STEPS = 100
 _TINY = np.finfo(float).tiny
@@ -43,7 +42,7 @@ def _convergence(start: Start, basis: Basis, flow: Flow, fraction: float) -> flo
     """The root of the exact loss, from a bracket that doubles twice a step."""
     sizes, s = start.sizes, start.s
     least = 0.5 * float(np.sum(s[min(sizes.n_h, sizes.m) :] ** 2))
-    observer = Observer(start._replace(floor=-least), np.array([Row.LOSS]), drifts=False)
+    observer = Observer(start._replace(floor=-least), np.array([Output.LOSS]), drifts=False)
     q = np.empty_like(flow.state)
     first = observer.observe(start.q)[0]
     goal = (1.0 - fraction) * first

@@ -14,11 +14,15 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastlin.kernels.functions import log, sine_cosine_of_turns
-from fastlin.kernels.jit import Array, Integers, jit
-from fastlin.kernels.lanes import fma, sqrt, traced
-from fastlin.kernels.sizes import WIDTH, Sizes
-from fastlin.kernels.workspace import aligned
+from fastlin.kernels.compiler.arithmetic import fma, sqrt
+from fastlin.kernels.compiler.code import VectorCode
+from fastlin.kernels.compiler.elementary import log, sine_cosine_of_turns
+from fastlin.kernels.compiler.jit import Array, Integers, jit
+from fastlin.kernels.compiler.memory import Memory, Numbers
+from fastlin.kernels.compiler.tracing import traced
+from fastlin.kernels.compiler.values import WIDTH, Index
+from fastlin.kernels.compiler.workspace import aligned
+from fastlin.kernels.sizes import Sizes
 
 # Three sizes of 20 bits and a kind of 4 bits fill one 64-bit word of the key.
 SIZE_BITS = 20
@@ -32,7 +36,7 @@ _CHUNK = 512  # pairs that are drawn at a time, so that they stay in the cache
 
 
 class Stream(IntEnum):
-    """What a stream is for."""
+    """Purpose of a stream."""
 
     TARGETS = 1
     INPUTS = 2
@@ -104,10 +108,10 @@ def _fill(key: np.uint64, seeds: Integers, first: int, pairs: int, uniforms: Arr
             uniforms[2 * pair + 3, lane] = unit * float(d >> np.uint64(11))
 
 
-@traced()
-def _transform(code: Any, sizes: Any, uniforms: Any, pairs: Any, normals: Any) -> None:
+@traced(sized=False)
+def _transform(code: VectorCode, uniform: Numbers, pairs: Index, normal: Numbers) -> None:
     """Turn pairs of uniform numbers into pairs of normal ones, in the same order."""
-    uniforms, normals = uniforms.vectors(), normals.vectors()
+    uniforms, normals = uniform.vectors(), normal.vectors()
     for pair in code.loop(0, pairs):
         radius = sqrt(-2.0 * log(uniforms[2 * pair]))
         sine, cosine = sine_cosine_of_turns(uniforms[2 * pair + 1])
@@ -115,13 +119,13 @@ def _transform(code: Any, sizes: Any, uniforms: Any, pairs: Any, normals: Any) -
         normals[2 * pair + 1] = radius * sine
 
 
-@traced(total="")
-def _add_squares(code: Any, sizes: Any, uniforms: Any, pairs: Any, total: Any) -> None:
+@traced(sized=False, total="")
+def _add_squares(code: VectorCode, uniform: Numbers, pairs: Index, total: Memory) -> None:
     """Add the squares of the normal numbers of pairs, which are -2 log of their radius numbers."""
-    uniforms, square = uniforms.vectors(), code.variable(total[()])
+    uniforms, square = uniform.vectors(), code.variable(total[()])
     for pair in code.loop(0, pairs):
-        square.now = fma(log(uniforms[2 * pair]), -2.0, square.now)
-    total[()] = square.now
+        square.value = fma(log(uniforms[2 * pair]), -2.0, square.value)
+    total[()] = square.value
 
 
 def pairs_of(count: int) -> int:
@@ -135,9 +139,7 @@ def scratch() -> Array:
 
 
 @jit
-def draw_normals(
-    sizes: Sizes, key: np.uint64, seeds: Integers, first: int, uniforms: Array, normals: Array
-) -> None:
+def draw_normals(key: np.uint64, seeds: Integers, first: int, uniforms: Array, normals: Array) -> None:
     """Write standard normal numbers of a stream for each of WIDTH seeds, from pair `first` on.
 
     first is even; uniforms is `scratch`; normals (2 pairs, WIDTH), in whole blocks.
@@ -146,22 +148,22 @@ def draw_normals(
     for start in range(0, pairs, _CHUNK):
         count = min(_CHUNK, pairs - start)
         _fill(key, seeds, first + start, count, uniforms)
-        _transform(sizes, uniforms, count, normals[2 * start : 2 * (start + count)])
+        _transform(uniforms, count, normals[2 * start : 2 * (start + count)])
 
 
 @jit
 def add_squares(
-    sizes: Sizes, key: np.uint64, seeds: Integers, first: int, count: int, uniforms: Array, total: Array
+    key: np.uint64, seeds: Integers, first: int, count: int, uniforms: Array, total: Array
 ) -> None:
     """Add the squares of the first `count` of those numbers to total (WIDTH,), nearly without the numbers."""
     pairs = count // 2
     for start in range(0, pairs, _CHUNK):
         here = min(_CHUNK, pairs - start)
         _fill(key, seeds, first + start, here + here % 2, uniforms)
-        _add_squares(sizes, uniforms, here, total)
+        _add_squares(uniforms, here, total)
     if count % 2 == 1:
         last = np.empty((4, WIDTH))
-        draw_normals(sizes, key, seeds, first + pairs - pairs % 2, uniforms, last)
+        draw_normals(key, seeds, first + pairs - pairs % 2, uniforms, last)
         total += last[2 * (pairs % 2)] ** 2
 
 
@@ -172,6 +174,6 @@ def standard_normals(kind: Stream, seed: int, sizes: Sizes, count: int, first: i
     room = aligned(2 * _CHUNK)
     for start in range(0, numbers.size, len(room)):
         here = numbers[start : start + len(room)]
-        draw_normals(sizes, key, seeds, first + start // 2, uniforms, room[: here.size])
+        draw_normals(key, seeds, first + start // 2, uniforms, room[: here.size])
         here[:] = room[: here.size, 0]
     return numbers[:count]

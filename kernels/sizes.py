@@ -1,19 +1,20 @@
-"""What kernels are compiled for, as Numba types: the sizes of a network, and the rows it is observed by."""
+"""The sizes of a network, and everything that kernels derive from them."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from numba.core import types
-from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
+from fastlin.kernels.codes import Output, Scale
 
-from fastlin.kernels.codes import Row, Scale
-
-WIDTH = 8  # networks to a vector
+WIDEST_UNROLLED = 8  # hidden columns of a row that fit the registers
+WIDEST_LANES = 32
 
 
 @dataclass(frozen=True, order=True)
 class Sizes:
-    """N_i, N_h, N_o, and what the kernels derive from them."""
+    """N_i, N_h, N_o, and what the kernels derive from them.
+
+    `WHOLE`, `COUNTS` and `FLAGS` name the attributes that traced functions may use. They are known on
+    compilation, or loaded from a table when the code runs (see `fastlin.kernels.vector.forms`).
+    """
 
     n_i: int
     n_h: int
@@ -64,19 +65,19 @@ class Sizes:
         return self.rows_i + self.rows_o
 
     @property
+    def units(self) -> int:
+        """Rows of Q: N_i + N_o."""
+        return self.n_i + self.n_o
+
+    @property
     def wide(self) -> int:
         """The wider side of a map: max(N_i, N_o)."""
         return max(self.n_i, self.n_o)
 
     @property
     def k_wide(self) -> int:
-        """Hidden directions that it can reach."""
+        """Hidden directions that the wider side can reach."""
         return min(self.n_h, self.wide)
-
-    @property
-    def wide_is_outputs(self) -> bool:
-        """Which side that is."""
-        return self.n_o >= self.n_i
 
     @property
     def large(self) -> int:
@@ -85,61 +86,127 @@ class Sizes:
 
     @property
     def small(self) -> int:
-        """The other side."""
+        """The narrower side of the map, in rows that matter."""
         return min(self.rows_i, self.rows_o)
 
     @property
-    def outputs(self) -> int:
-        """Rows that may be observed."""
-        return len(Row)
+    def kept(self) -> int:
+        """Singular vectors of a map that the hidden layer reaches."""
+        return min(self.m, self.k_wide)
 
     @property
-    def scales(self) -> int:
-        """Time scales that may be asked for."""
-        return len(Scale)
+    def reached(self) -> int:
+        """Modes of the task that the hidden layer can carry: min(N_h, m)."""
+        return min(self.n_h, self.m)
 
     @property
-    def lanes(self) -> int:
-        """Times that are written at once."""
-        return WIDTH
+    def outside_shift(self) -> int:
+        """Difference between the unit of an eigen-direction outside the planes and its index."""
+        return 0 if self.n_i > self.n_o else self.rows_i
 
     @property
-    def norms(self) -> int:
-        """Norms of the start that are compared with."""
-        return 3
+    def slowest_dropped(self) -> int:
+        """Number of planes whose shrinking direction is among those that a network of N_h units drops."""
+        return max(0, min(self.m, self.units - self.n_h))
 
     @property
-    def twice(self) -> int:
-        """Two numbers for each."""
-        return 2
+    def outputs_wide(self) -> bool:
+        """Whether the outputs are the wider side of a map."""
+        return self.n_o >= self.n_i
+
+    @property
+    def more_outputs(self) -> bool:
+        """Whether the eigen-directions outside the planes are outputs."""
+        return self.n_o > self.n_i
+
+    @property
+    def more_rows_o(self) -> bool:
+        """Whether the outputs are the wider side of the map, in rows that matter."""
+        return self.rows_o >= self.rows_i
+
+    @property
+    def outside(self) -> bool:
+        """Whether there are eigen-directions outside the planes, among the rows that matter."""
+        return self.n > 2 * self.m
+
+    @property
+    def square(self) -> bool:
+        """Whether a map has as many outputs as inputs."""
+        return self.wide == self.m
+
+    @property
+    def loose(self) -> bool:
+        """Whether the wider side has more directions beyond the task than the hidden layer reaches."""
+        return self.wide - self.m > self.k_wide
+
+    @property
+    def completed(self) -> bool:
+        """Whether the hidden layer reaches more directions of the wider side than a map has."""
+        return self.k_wide > self.m
+
+    @property
+    def thin(self) -> bool:
+        """Whether a product of weights has less than full rank."""
+        return self.n_h < self.m
+
+    @property
+    def drops_outside(self) -> bool:
+        """Whether a network of N_h units drops a direction outside the planes, which then exist."""
+        return self.n_h < self.wide and self.wide > self.m
+
+    @property
+    def keeps_outside(self) -> bool:
+        """Whether a network of N_h units keeps a direction outside the planes, which then exist."""
+        return self.n_h > self.m and self.wide > self.m
+
+    @property
+    def drops_shrinking(self) -> bool:
+        """Whether a network of N_h units drops a direction of a plane that shrinks."""
+        return self.slowest_dropped > 0
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether the hidden columns of a row are worked on in registers, and not in loops."""
+        return self.width <= WIDEST_UNROLLED
 
     @property
     def fits_lanes(self) -> bool:
-        """Whether eight networks at a time are worked on, side by side; larger ones go by BLAS one at a time.
+        """Whether eight networks at a time are worked on, side by side. Larger ones go by BLAS one at a time.
 
         Measured: at (60, 30, 60) lanes are 2.6 times faster than BLAS for the closed form and 1.7 times for
         gradient descent, at (100, 40, 100) they are even, and at (784, 64, 10), when eight networks no
         longer fit the cache, BLAS is 1.6 and 15 times faster.
         """
-        return self.width <= 32 and self.n * self.width <= 4096
+        return self.width <= WIDEST_LANES and self.n * self.width <= 4096
 
     @property
     def fits_setup(self) -> bool:
-        """Whether problems are drawn and factorised eight at a time; larger ones by LAPACK one at a time.
+        """Whether problems are drawn and factorised eight at a time. Larger ones go by LAPACK one at a time.
 
         Measured: lanes take 0.29 ms for (48, 8, 48) and LAPACK 0.43, for (80, 8, 80) 1.5 and 0.94, and for
         (200, 10, 200) 26 and 6.
         """
         return self.wide * self.m * max(self.m, self.k_wide) <= 200_000
 
-    @property
-    def unrolled(self) -> bool:
-        """Whether the hidden columns of a row are worked on in registers; else in loops."""
-        return self.width <= 8
+    # Sizes of arrays that do not depend on the network.
+    outputs = len(Output)
+    scales = len(Scale)
+    times_at_once = 8  # times that are written together: one vector of doubles to each network
+    norms = 3  # of the start, which later ones are compared with
+    twice = 2
+
+
+# What a table of sizes holds. Counts are at least 1; whole numbers may be 0.
+COUNTS = ("n_i", "n_h", "n_o", "m", "k_i", "k_o", "k", "width", "rows_i", "rows_o", "n", "units", "wide",
+          "k_wide", "large", "small", "kept", "reached")  # fmt: skip
+WHOLE = ("outside_shift", "slowest_dropped")
+FLAGS = ("outputs_wide", "more_outputs", "more_rows_o", "outside", "square", "loose", "completed", "thin",
+         "drops_outside", "keeps_outside", "drops_shrinking")  # fmt: skip
+CONSTANTS = ("outputs", "scales", "times_at_once", "norms", "twice")
 
 
 @dataclass(frozen=True)
-class Given(Sizes):
+class UnreducedSizes(Sizes):
     """Sizes of a network whose weights are given: any hidden direction may reach any unit."""
 
     @property
@@ -161,50 +228,17 @@ class Given(Sizes):
 
 
 class Record:
-    """Where the numbers of a problem stand in its record: all that a start needs and lam does not change."""
+    """Where the numbers of a problem stand in its record: all that a start needs and lam does not change.
+
+    s (m,) are the singular values of Sigma_yx, falling; p (k,) those of the unbalanced product W2 W1; floor
+    is the least loss of a linear map, (tr Sigma_yy - |Sigma_yx|^2) / 2; v (rows_i, k_i) is V^T v, the right
+    singular vectors of the product in the basis of the task's; u (rows_o, k_o) is U^T u, the left ones.
+    """
 
     def __init__(self, sizes: Sizes) -> None:
-        self.s = 0  # (m,) singular values of Sigma_yx, descending
-        self.p = self.s + sizes.m  # (k,) singular values of the unbalanced product W2 W1, descending
-        self.floor = self.p + sizes.k  # (tr Sigma_yy - |Sigma_yx|^2) / 2, the least loss of a linear map
-        self.v = self.floor + 1  # (rows_i, k_i) V^T v: right singular vectors of the product, in the task's
-        self.u = self.v + sizes.rows_i * sizes.k_i  # (rows_o, k_o) U^T u: the left ones
+        self.s = 0
+        self.p = self.s + sizes.m
+        self.floor = self.p + sizes.k
+        self.v = self.floor + 1
+        self.u = self.v + sizes.rows_i * sizes.k_i
         self.length = self.u + sizes.rows_o * sizes.k_o
-
-
-@dataclass(frozen=True)
-class Known:
-    """A value that is known on compilation, such as the rows that a kernel is to write."""
-
-    value: Any
-
-
-class Static(types.Type):
-    """The type of a value that is known on compilation: the value is part of the type."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        super().__init__(name=repr(value))
-
-
-register_model(Static)(models.OpaqueModel)
-
-
-@typeof_impl.register(Sizes)
-def _typeof_sizes(value: Sizes, _context: Any) -> Static:
-    return Static(Sizes(value.n_i, value.n_h, value.n_o))
-
-
-@typeof_impl.register(Given)
-def _typeof_given(value: Given, _context: Any) -> Static:
-    return Static(value)
-
-
-@typeof_impl.register(Known)
-def _typeof_known(known: Known, _context: Any) -> Static:
-    return Static(known.value)
-
-
-@unbox(Static)  # type: ignore[untyped-decorator]
-def _unbox(_kind: Any, _value: Any, context: Any) -> NativeValue:
-    return NativeValue(context.context.get_dummy_value())

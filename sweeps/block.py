@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastlin import kernels
 from fastlin.architecture import Architecture
-from fastlin.kernels import Status
+from fastlin.kernels import Status, dispatch, empty_batch
 from fastlin.observables import REGISTRY
 
 Array = NDArray[np.float64]
@@ -56,7 +56,12 @@ def compute(block: Block) -> Result:
     # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
     seeds, lams = np.array(block.seeds), np.array(block.lams)
     records = kernels.draw_records(
-        block.architecture, seeds, block.n_samples, block.target_scale, block.init_kind, block.init_scale
+        block.architecture.sizes,
+        seeds,
+        block.n_samples,
+        block.target_scale,
+        block.init_kind,
+        block.init_scale,
     )
     values, status = _over_time(block, records, lams)
     scales, health = _time_scales(block, records, lams)
@@ -68,21 +73,19 @@ def compute(block: Block) -> Result:
 def _over_time(block: Block, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
     """Return what is observed along trajectories, (P, T) or (P, T, rows), and status (P,)."""
     names = [name for name in block.observables if REGISTRY[name].scale is None]
-    codes = np.array([row for name in names for row in REGISTRY[name].rows], dtype=np.int64)
+    codes = tuple(int(output) for name in names for output in REGISTRY[name].outputs)
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
     order = np.argsort(block.times)  # a time axis that has grown is not stored in order
     times = block.times[order]
-    out = np.empty((codes.size, kernels.padded(points), times.size))
-    status = np.empty(kernels.padded(points), dtype=np.uint8)
     if block.method == "exact":
-        kernels.closed_form(block.architecture, records, lams, times, codes, out, status)
+        batch = empty_batch(records, lams, times, len(codes))
+        dispatch.closed_form(block.architecture.sizes, codes, batch)
     else:
-        steps = recorded_steps(times, block.learning_rate)
-        rate = block.learning_rate
-        kernels.gradient_descent(block.architecture, records, lams, rate, steps, codes, out, status)
-    out, status = out[:, :points], status[:points]
+        batch = empty_batch(records, lams, recorded_steps(times, block.learning_rate), len(codes))
+        dispatch.gradient_descent(block.architecture.sizes, codes, batch, block.learning_rate)
+    out, status = batch.outputs[:, :points], batch.status[:points]
     if (np.diff(order) < 0).any():
         out = out[..., np.argsort(order)]
     if block.dtype != "float64":
@@ -99,14 +102,13 @@ def _time_scales(block: Block, records: Array, lams: Array) -> tuple[dict[str, F
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
-    which = np.array([REGISTRY[name].scale for name in names], dtype=np.int64)
-    out = np.empty((which.size, kernels.padded(points)))
-    status = np.empty(kernels.padded(points), dtype=np.uint8)
-    kernels.time_scales(block.architecture, records, lams, block.fraction, which, out, status)
+    codes = tuple(int(scale) for name in names if (scale := REGISTRY[name].scale) is not None)
+    batch = empty_batch(records, lams, np.empty(0), len(codes))
+    dispatch.time_scales(block.architecture.sizes, codes, batch, block.fraction)
+    out, status = batch.outputs[:, :points, 0], batch.status[:points]
     with np.errstate(over="ignore"):
-        found = out[:, :points].astype(block.dtype)
-    status = status[:points]
-    status[(np.isinf(found) & np.isfinite(out[:, :points])).any(axis=0)] = Status.FAILED
+        found = out.astype(block.dtype)
+    status[(np.isinf(found) & np.isfinite(out)).any(axis=0)] = Status.FAILED
     return dict(zip(names, found, strict=True)), status
 
 
@@ -114,7 +116,7 @@ def _by_observable(names: Sequence[str], out: Floats) -> dict[str, Floats]:
     """Split out (R, P, T) by observables: (P, T), and a last axis for layers."""
     values, first = {}, 0
     for name in names:
-        count = len(REGISTRY[name].rows)
+        count = len(REGISTRY[name].outputs)
         values[name] = np.moveaxis(out[first : first + count], 0, -1) if REGISTRY[name].dims else out[first]
         first += count
     return values

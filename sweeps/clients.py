@@ -30,7 +30,7 @@ from tornado.ioloop import PeriodicCallback
 
 import fastlin
 from fastlin.errors import InputError, StoppedError, shown
-from fastlin.kernels.jit import SOURCE_HASH
+from fastlin.kernels.compiler.jit import SOURCE_HASH
 from fastlin.sweeps.engines import Engine, Processes, Scheduler, Slurm, Threads, blocks_at_once
 
 CONNECT_SECONDS = 30.0  # for a scheduler to answer

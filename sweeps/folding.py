@@ -13,7 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import Status, fold
+from fastlin.kernels import Status
+from fastlin.kernels import exact_statistics as fold
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.block import Block, Result
 from fastlin.sweeps.isolation import Compute, Outcome, evaluate
@@ -73,7 +74,7 @@ def folded(
 
 
 def _row_count(names: list[str]) -> int:
-    return sum(max(1, len(REGISTRY[name].rows)) for name in names)
+    return sum(max(1, len(REGISTRY[name].outputs)) for name in names)
 
 
 def _rows(values: Values, names: list[str]) -> list[NDArray[np.float64]]:

@@ -109,7 +109,7 @@ def _nothing(block: Block) -> Result:
     values = {}
     for name in block.observables:
         entry = REGISTRY[name]
-        layers = (len(entry.rows),) if entry.dims else ()
+        layers = (len(entry.outputs),) if entry.dims else ()
         rest = (block.times.size, *layers) if entry.scale is None else ()
         values[name] = np.full((*grid, *rest), np.nan, dtype=block.dtype)
     return Result(values, np.full(grid, Status.PENDING, dtype=np.uint8))

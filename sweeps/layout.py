@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.dynamics import TIME_ATTRIBUTES
-from fastlin.kernels import Status, fold
+from fastlin.kernels import Status
+from fastlin.kernels import exact_statistics as fold
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.block import Block
 from fastlin.sweeps.growth import arranged
@@ -201,7 +202,7 @@ class Layout:
             about = {"long_name": "folded seeds of each block, from which the statistics are made"}
             found = {}
             for name, members in folded_together(spec.observables).items():
-                rows = sum(len(REGISTRY[member].rows) for member in members)
+                rows = sum(len(REGISTRY[member].outputs) for member in members)
                 extra = ({"row": rows} if name == PARTIALS else {"scale": len(members)}) | word
                 found[name] = self._form(points, extra, "int64", 0, about, name == PARTIALS)
             return found
@@ -332,7 +333,7 @@ def folded_together(names: Sequence[str]) -> dict[str, list[str]]:
 def layers(name: str) -> dict[str, int]:
     """Return an observable's dimensions after time."""
     entry = REGISTRY[name]
-    return {"layer": len(entry.rows)} if entry.dims else {}
+    return {"layer": len(entry.outputs)} if entry.dims else {}
 
 
 def _without_seeds(points: Form) -> Form:

@@ -11,11 +11,12 @@ import numpy as np
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels import Record
-from fastlin.kernels.closed_form import Way, ways
-from fastlin.kernels.points import VECTORS
-from fastlin.kernels.problems import SETUP
-from fastlin.kernels.sizes import WIDTH
-from fastlin.kernels.workspace import DYNAMICS
+from fastlin.kernels.batch import VECTORS
+from fastlin.kernels.compiler.values import WIDTH
+from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.vector.closed_form import Way, ways
+from fastlin.kernels.vector.problems import SetUp
+from fastlin.kernels.vector.state import Dynamics
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.folding import BATCH_BYTES
 from fastlin.sweeps.layout import Cut, Form, Layout
@@ -82,14 +83,14 @@ class Plan:
             cells = sum(8 * math.prod(form.chunk) for form in layout.values.values())
             seeds = max(1, min(BATCH_BYTES // per_seed, seeds))
             results = WORKING_COPIES * (cells + per_seed * seeds)
-        return results + max(self._problem_memory(shape, seeds) for shape in self.spec.architectures)
+        return results + max(self._problem_memory(shape.sizes, seeds) for shape in self.spec.architectures)
 
-    def _problem_memory(self, shape: Architecture, seeds: int) -> int:
+    def _problem_memory(self, shape: Sizes, seeds: int) -> int:
         """Bytes of the records of the problems of some seeds, and of what sets them up and works on them."""
         draws = WIDTH * (shape.n_i * shape.n_o + shape.n_h * (shape.n_i + shape.n_o))
         records = Record(shape).length * seeds
-        setup = SETUP.doubles(shape) if shape.fits_setup else 8 * shape.wide * (shape.m + shape.k_wide)
-        lanes = VECTORS * DYNAMICS.doubles(shape)
+        setup = SetUp.doubles(shape) if shape.fits_setup else 8 * shape.wide * (shape.m + shape.k_wide)
+        lanes = VECTORS * Dynamics.doubles(shape)
         dynamics = lanes if shape.fits_lanes else 8 * shape.n * shape.width + shape.rows_o * shape.rows_i
         return 8 * (draws + records + setup + dynamics)
 
@@ -125,7 +126,7 @@ def _stored(form: Form) -> int:
 def bytes_per_seed(spec: Spec) -> int:
     """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
     entries = [REGISTRY[name] for name in spec.observables]
-    numbers = sum(1 if entry.scale is not None else spec.times.size * len(entry.rows) for entry in entries)
+    numbers = sum(1 if entry.scale is not None else spec.times.size * len(entry.outputs) for entry in entries)
     return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
 
 
@@ -134,12 +135,13 @@ def _costs(spec: Spec) -> list[float]:
     return [seconds_per_seed(spec, method, shape) for method in spec.methods for shape in spec.architectures]
 
 
-def seconds_per_seed(spec: Spec, method: str, shape: Architecture) -> float:
+def seconds_per_seed(spec: Spec, method: str, architecture: Architecture) -> float:
     """Estimate the time of all lam of one seed from the operations of the kernels.
 
     The nanoseconds are those of one core of an AVX-512 server at 4 GHz (`fastlin bench`), within a factor
     of two from 2 to 32 units a layer; elsewhere they tell the order of magnitude.
     """
+    shape = architecture.sizes
     small = shape.n * shape.width**2  # what eliminations and Gram matrices take
     product = shape.rows_i * shape.rows_o * shape.width  # what the loss takes
     start = 10.0 + 0.2 * small

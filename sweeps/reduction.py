@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError, choice, shown, suggest
-from fastlin.kernels import fold
+from fastlin.kernels import exact_statistics as fold
 from fastlin.sweeps import axes
 
 STATISTICS = {"mean": fold.mean, "std": fold.std, "min": fold.minimum, "max": fold.maximum}

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastlin.errors import InputError
 from fastlin.kernels import Status
-from fastlin.kernels.jit import SOURCE_HASH
+from fastlin.kernels.compiler.jit import SOURCE_HASH
 from fastlin.kernels.random import SEED_RULE
 from fastlin.sweeps.block import compute
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import islice, product
-from typing import Any
 
 import numpy as np
 
-from fastlin import kernels
 from fastlin.architecture import Architecture
 from fastlin.bench.rivals import Networks
-from fastlin.kernels import Row
-from fastlin.kernels.jit import Array, Codes, Integers
+from fastlin.kernels import Batch, Output, dispatch, draw_records, empty_batch
+from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.network import balanced_init
 from fastlin.task import random_regression
 
 TARGET_SCALE, INIT_SCALE = 3**0.5, 1.0
-ROWS = np.array([Row.LOSS, Row.KERNEL_DISTANCE])
+OUTPUTS = (int(Output.LOSS), int(Output.KERNEL_DISTANCE))
 
 
 class Case:
@@ -26,28 +24,33 @@ class Case:
 
     def __init__(self, shape: tuple[int, int, int], seeds: int, lams: Array) -> None:
         self.architecture = Architecture(*shape)
+        self._sizes = self.architecture.sizes
         self._seeds, self._lams, self.points = np.arange(seeds), lams, seeds * lams.size
         self._samples = max(10, self.architecture.n_i)
         self._records = self.set_up(self._seeds)
 
-    def set_up(self, seeds: Integers) -> Array:
+    def set_up(self, seeds: Integers, specialise: bool = True) -> Array:
         """Draw and factorise the problems of some seeds."""
-        return kernels.draw_records(
-            self.architecture, seeds, self._samples, TARGET_SCALE, "gaussian", INIT_SCALE
+        problem = (self._sizes, seeds, self._samples, TARGET_SCALE, "gaussian", INIT_SCALE)
+        return draw_records(*problem, specialise=specialise)
+
+    def closed_form(self, times: Array, specialise: bool = True) -> Callable[[], Array]:
+        """Return a run of the closed form; it returns loss and kernel distance (points, T, 2)."""
+        batch = empty_batch(self._records, self._lams, times, len(OUTPUTS))
+        return partial(
+            self._run,
+            batch,
+            partial(dispatch.closed_form, self._sizes, OUTPUTS, batch, specialise=specialise),
         )
 
-    def closed_form(self, times: Array) -> Callable[[], Array]:
-        """Return a run of the closed form; it returns loss and kernel distance (points, T, 2)."""
-        out, status = self._room(times.size)
-        arguments = (self.architecture, self._records, self._lams, times, ROWS, out, status)
-        return partial(self._run, kernels.closed_form, arguments, out)
-
-    def gradient_descent(self, rate: float, steps: int) -> Callable[[], Array]:
+    def gradient_descent(self, rate: float, steps: int, specialise: bool = True) -> Callable[[], Array]:
         """Return a run of gradient descent; it returns loss and kernel distance (points, 1, 2) at its end."""
-        out, status = self._room(1)
-        recorded = np.array([steps])
-        arguments = (self.architecture, self._records, self._lams, rate, recorded, ROWS, out, status)
-        return partial(self._run, kernels.gradient_descent, arguments, out)
+        batch = empty_batch(self._records, self._lams, np.array([steps]), len(OUTPUTS))
+        return partial(
+            self._run,
+            batch,
+            partial(dispatch.gradient_descent, self._sizes, OUTPUTS, batch, rate, specialise=specialise),
+        )
 
     def networks(self, count: int) -> Networks:
         """Return the first `count` points."""
@@ -59,10 +62,6 @@ class Case:
         net = balanced_init(self.architecture, lam, INIT_SCALE, seed)
         return Networks(task.sigma_yx, lam, task.loss_floor, net.w1, net.w2)
 
-    def _room(self, times: int) -> tuple[Array, Codes]:
-        room = kernels.padded(self.points)
-        return np.empty((ROWS.size, room, times)), np.empty(room, np.uint8)
-
-    def _run(self, kernel: Callable[..., None], arguments: tuple[Any, ...], out: Array) -> Array:
-        kernel(*arguments)
-        return np.moveaxis(out[:, : self.points], 0, -1)
+    def _run(self, batch: Batch, kernel: Callable[[], None]) -> Array:
+        kernel()
+        return np.moveaxis(batch.outputs[:, : self.points], 0, -1)

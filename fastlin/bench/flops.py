@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.kernels.gradient_descent import step
-from fastlin.kernels.lanes import Plain
+from fastlin.kernels.compiler.plain import Plain
 from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.vector.gradient_descent import step
 
 
 class _Tally:

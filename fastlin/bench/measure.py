@@ -19,8 +19,8 @@ from fastlin.bench.flops import flops_per_step
 from fastlin.bench.machine import describe
 from fastlin.bench.sweep import measure_sweep
 from fastlin.bench.timing import Run, Say, alternate
-from fastlin.kernels.jit import Array
-from fastlin.kernels.peak import FLOPS_PER_ROUND, multiply_add
+from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.compiler.peak import FLOPS_PER_ROUND, multiply_add
 from fastlin.sweeps.engines import local_threads
 
 Shape = tuple[int, int, int]
@@ -110,7 +110,8 @@ class _Architecture:
             steps,
         )
         peak = 1e-9 / seconds["peak"]
-        flops = flops_per_step(self._case.architecture) if self._case.architecture.fits_lanes else None
+        sizes = self._case.architecture.sizes
+        flops = flops_per_step(sizes) if sizes.fits_lanes else None
         return peak, {
             "ns_per_step": 1e9 * seconds["one"],
             "flops_per_step": flops,

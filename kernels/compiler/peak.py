@@ -1,20 +1,21 @@
 """The most that one core can do: fused multiply-adds in registers, none waiting for another."""
 
-from typing import Any
-
 import numpy as np
 
-from fastlin.kernels.jit import Array, jit
-from fastlin.kernels.lanes import Registers, fma, traced
-from fastlin.kernels.sizes import WIDTH, Known
+from fastlin.kernels.compiler.arithmetic import fma
+from fastlin.kernels.compiler.code import VectorCode
+from fastlin.kernels.compiler.jit import Array, jit
+from fastlin.kernels.compiler.memory import Numbers, Registers
+from fastlin.kernels.compiler.tracing import traced
+from fastlin.kernels.compiler.values import WIDTH, Index
 
 # Two FMAs a cycle of four cycles each keep eight going; more hide what starts late, and all fit 32 registers.
 _CHAINS = 20
 FLOPS_PER_ROUND = 2 * WIDTH * _CHAINS
 
 
-@traced()
-def _multiply_add(code: Any, _: Any, numbers: Any, rounds: Any) -> None:
+@traced(sized=False)
+def _multiply_add(code: VectorCode, numbers: Numbers, rounds: Index) -> None:
     factor, rest = numbers[0], numbers[1]
     chains = Registers(code, (_CHAINS,))
     for chain in range(_CHAINS):
@@ -27,12 +28,12 @@ def _multiply_add(code: Any, _: Any, numbers: Any, rounds: Any) -> None:
 
 
 @jit
-def _multiply_add_all(nothing: Known, numbers: Array, rounds: int) -> None:
-    _multiply_add(nothing, numbers, rounds)
+def _multiply_add_all(numbers: Array, rounds: int) -> None:
+    _multiply_add(numbers, rounds)
 
 
 def multiply_add(rounds: int) -> Array:
     """Take numbers x = 1/2 to (x + 1) / 2 `rounds` times, FLOPS_PER_ROUND operations each; return them."""
     numbers = np.full(_CHAINS * WIDTH, 0.5)
-    _multiply_add_all(Known(None), numbers, rounds)
+    _multiply_add_all(numbers, rounds)
     return numbers

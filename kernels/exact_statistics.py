@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels.jit import Array, Integers, jit
+from fastlin.kernels.compiler.jit import Array, Integers, jit
 
 _LIMB = 32
 # Bits of x reach from 2^-1074 to 2^1023 and of x^2 from 2^-2148 to 2^2047; the last limb has 64, which

@@ -1,11 +1,12 @@
 """Householder reflections of eight matrices at a time: orthonormal completions and triangular forms."""
 
-from typing import Any
+from __future__ import annotations
 
-from fastlin.kernels.lanes import absolute, fma, select, sqrt
+from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
+from fastlin.kernels.compiler.protocols import Array, Code, Number, Whole
 
 
-def triangularise(code: Any, a: Any, first: int, scales: Any, other: Any = None) -> None:
+def triangularise(code: Code, a: Array, first: Whole, scales: Array, other: Array | None = None) -> None:
     """Reflect rows `first` and below of a until they are upper triangular; `other` is reflected along.
 
     Column j of a then holds the vector of reflection j from row first + j on, and above it the triangle;
@@ -16,8 +17,8 @@ def triangularise(code: Any, a: Any, first: int, scales: Any, other: Any = None)
         top = j + first
         square = code.variable(0.0)
         for row in code.loop(top, a.shape[0]):
-            square.now = fma(a[row, j], a[row, j], square.now)
-        norm, head = sqrt(square.now), a[top, j]
+            square.value = fma(a[row, j], a[row, j], square.value)
+        norm, head = sqrt(square.value), a[top, j]
         diagonal = select(head < 0.0, norm, -norm)
         product = norm * (absolute(head) + norm)
         scales[j, 0] = select(product > 0.0, 1.0 / select(product > 0.0, product, 1.0), 0.0)
@@ -28,12 +29,14 @@ def triangularise(code: Any, a: Any, first: int, scales: Any, other: Any = None)
             reflect(code, a, j, top, scales[j, 0], other, 0, other.shape[1])
 
 
-def reflect(code: Any, a: Any, j: Any, top: Any, scale: Any, b: Any, first: Any, last: Any) -> None:
+def reflect(
+    code: Code, a: Array, j: Whole, top: Whole, scale: Number, b: Array, first: Whole, last: Whole
+) -> None:
     """Apply the reflection that column j of a holds to columns first..last-1 of b."""
     for column in code.loop(first, last):
         along = code.variable(0.0)
         for row in code.loop(top, a.shape[0]):
-            along.now = fma(a[row, j], b[row, column], along.now)
-        along.now = along.now * scale
+            along.value = fma(a[row, j], b[row, column], along.value)
+        along.value = along.value * scale
         for row in code.loop(top, a.shape[0]):
-            b[row, column] = fma(-along.now, a[row, j], b[row, column])
+            b[row, column] = fma(-along.value, a[row, j], b[row, column])

@@ -1,75 +1,79 @@
 """The exact solution along a uniform grid: a step of dt from the time before, with one set of exponentials.
 
-With K as in `evolution`, ``K(t + dt) = exp(w dt) K L^-1`` where ``L^T L = A = I + K^T phi(dt) K``. Roots
-would be most of what one step waits for, so none is taken: the state is ``V = sqrt(phi) K D^1/2`` with D
+With K as in `evolution`, ``K(t + dt) = exp(w dt) K L^-1`` where ``L^T L = A = I + K^T phi(dt) K``. A step
+would mostly wait for roots, so none is taken: the state is ``V = sqrt(phi) K D^1/2`` with D
 diagonal, for which ``D^1/2 A D^1/2 = D + V^T V = M^T D' M`` with M of unit diagonal; then V goes over into
 ``exp(w dt) V M^-1`` and D into D'. The Gram matrix of the new V is summed as its rows appear.
 """
 
-from typing import Any
+from __future__ import annotations
 
-from fastlin.kernels.eigenbasis import beyond
-from fastlin.kernels.evolution import solve_row
-from fastlin.kernels.functions import exponentials
-from fastlin.kernels.gram import gram
-from fastlin.kernels.lanes import absolute, fma, select, sqrt
+from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
+from fastlin.kernels.compiler.elementary import exponentials
+from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Whole
+from fastlin.kernels.compiler.workspace import part
+from fastlin.kernels.tolerances import LONGEST_STEP
+from fastlin.kernels.vector.evolution import solve_row
+from fastlin.kernels.vector.gram import gram
+from fastlin.kernels.vector.state import Dynamics
 
-# Longest step, as 2 r dt: beyond it the elimination loses digits (DESIGN 2).
-LONGEST_STEP = 10.0
 # D grows by at most exp(LONGEST_STEP) a step, and is brought back to 1 from here.
 _LARGEST = 1e100
 
 
-def prepare_march(code: Any, room: Any, dt: Any) -> Any:
+@part(reads="w cosine sine root", writes="power root to_cosine to_sine")
+def prepare_march(code: Code, ws: Dynamics, dt: Number) -> Mask:
     """Write what all steps share; return where the step is short enough, elsewhere nothing moves."""
     sizes = code.sizes
-    short = 2.0 * room.w[0] * dt <= LONGEST_STEP
+    short = 2.0 * ws.w[0] * dt <= LONGEST_STEP
     dt = select(short, dt, 0.0)
     for i in code.loop(0, sizes.n):
-        w = room.w[i]
+        w = ws.w[i]
         power, rise = exponentials(w * dt)
-        room.power[i] = power
+        ws.power[i] = power
         moving = absolute(w) > 0.0
         phi = select(moving, rise * (rise + 2.0) / (2.0 * select(moving, w, 1.0)), dt)
-        room.root[i] = sqrt(select(phi > 0.0, phi, 1.0))
+        ws.root[i] = sqrt(select(phi > 0.0, phi, 1.0))
     for a in code.loop(0, sizes.m):
         for i in (a, sizes.n - 1 - a):
-            room.to_cosine[i] = room.cosine[a] / room.root[i]
-            room.to_sine[i] = room.sine[a] / room.root[i]
+            ws.to_cosine[i] = ws.cosine[a] / ws.root[i]
+            ws.to_sine[i] = ws.sine[a] / ws.root[i]
     for a in code.loop(sizes.m, sizes.n - sizes.m):
-        room.to_cosine[a] = 1.0 / room.root[a]
+        ws.to_cosine[a] = 1.0 / ws.root[a]
     return short
 
 
-def enter(code: Any, room: Any) -> None:
-    """Begin at the K in moved."""
+@part(reads="root k_t state", writes="pivots state gram")
+def enter(code: Code, ws: Dynamics) -> None:
+    """Begin at the K in k_t."""
     sizes = code.sizes
     for h in code.columns(0, sizes.width):
-        room.pivots[h] = 1.0
+        ws.pivots[h] = 1.0
         for i in code.loop(0, sizes.n):
-            room.state[i, h] = room.root[i] * room.moved[i, h]
-    total = gram(code, room.state, 0, sizes.n)
+            ws.state[i, h] = ws.root[i] * ws.k_t[i, h]
+    total = gram(code, ws.state, 0, sizes.n)
     for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
-            room.gram[h, g] = total[h, g]
+            ws.gram[h, g] = total[h, g]
 
 
-def march(code: Any, room: Any) -> None:
+@part(reads="power state to_cosine to_sine", writes="state q gram")
+def march(code: Code, ws: Dynamics) -> None:
     """Go one step on and write Q(t) = P K(t) to q."""
     sizes = code.sizes
     lower, total = code.local(sizes.width, sizes.width), code.local(sizes.width, sizes.width)
     scale = code.local(sizes.width)
-    _eliminate(code, room, lower, scale)
+    _eliminate(code, ws, lower, scale)
     for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
             total[h, g] = 0.0
     plus, minus = code.local(sizes.width), code.local(sizes.width)
 
-    def move(i: Any, out: Any) -> None:
-        power = room.power[i]
-        solve_row(code, lambda h: power * room.state[i, h], lower, out)
+    def move(i: Whole, out: Array) -> None:
+        power = ws.power[i]
+        solve_row(code, lambda h: power * ws.state[i, h], lower, out)
         for h in code.columns(0, sizes.width):
-            room.state[i, h] = out[h]
+            ws.state[i, h] = out[h]
             for g in code.columns(0, h + 1):
                 total[h, g] = fma(out[h], out[g], total[h, g])
 
@@ -79,28 +83,29 @@ def march(code: Any, room: Any) -> None:
         move(b, minus)
         for h in code.columns(0, sizes.width):
             x, y = scale[h] * plus[h], scale[h] * minus[h]
-            room.q[a, h] = fma(room.to_cosine[a], x, -(room.to_sine[b] * y))
-            room.q[sizes.rows_i + a, h] = fma(room.to_sine[a], x, room.to_cosine[b] * y)
+            ws.q[a, h] = fma(ws.to_cosine[a], x, -(ws.to_sine[b] * y))
+            ws.q[sizes.rows_i + a, h] = fma(ws.to_sine[a], x, ws.to_cosine[b] * y)
     for a in code.loop(sizes.m, sizes.n - sizes.m):
         move(a, plus)
         for h in code.columns(0, sizes.width):
-            room.q[a + beyond(sizes), h] = room.to_cosine[a] * (scale[h] * plus[h])
+            ws.q[a + sizes.outside_shift, h] = ws.to_cosine[a] * (scale[h] * plus[h])
     for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
-            room.gram[h, g] = total[h, g]
+            ws.gram[h, g] = total[h, g]
 
 
-def _eliminate(code: Any, room: Any, lower: Any, scale: Any) -> None:
+@part(reads="gram pivots", writes="pivots")
+def _eliminate(code: Code, ws: Dynamics, lower: Array, scale: Array) -> None:
     """Factor D + V^T V: M to lower, D' to pivots and its inverse roots to scale."""
     sizes = code.sizes
     multiples = code.local(sizes.width)
     for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
-            lower[h, g] = room.gram[h, g]
+            lower[h, g] = ws.gram[h, g]
     for back in code.columns(0, sizes.width):
         j = sizes.width - 1 - back
-        pivot = lower[j, j] + room.pivots[j]
-        room.pivots[j] = pivot
+        pivot = lower[j, j] + ws.pivots[j]
+        ws.pivots[j] = pivot
         scale[j] = 1.0 / sqrt(pivot)
         inverse = 1.0 / pivot
         for h in code.columns(0, j):
@@ -111,25 +116,28 @@ def _eliminate(code: Any, room: Any, lower: Any, scale: Any) -> None:
             lower[j, h] = multiples[h]
 
 
-def grown(code: Any, room: Any) -> Any:
+@part(reads="pivots")
+def outgrown(code: Code, ws: Dynamics) -> Mask:
     """Return where D is to be brought back to 1; pivots only grow."""
     largest = code.variable(0.0)
     for h in code.columns(0, code.sizes.width):
-        largest.now = select(room.pivots[h] > largest.now, room.pivots[h], largest.now)
-    return largest.now > _LARGEST
+        largest.value = select(ws.pivots[h] > largest.value, ws.pivots[h], largest.value)
+    grown: Mask = largest.value > _LARGEST
+    return grown
 
 
-def renew(code: Any, room: Any) -> None:
+@part(reads="pivots state gram", writes="pivots state gram")
+def renew(code: Code, ws: Dynamics) -> None:
     """Bring large entries of D back to 1; other lanes keep their bits."""
-    sizes, lanes = code.sizes, grown(code, room)
+    sizes, lanes = code.sizes, outgrown(code, ws)
     for h in code.columns(0, sizes.width):
-        pivot = room.pivots[h]
+        pivot = ws.pivots[h]
         large = pivot > _LARGEST
         scale = select(large, 1.0 / sqrt(pivot), 1.0)
-        room.pivots[h] = select(large, 1.0, pivot)
+        ws.pivots[h] = select(large, 1.0, pivot)
         for i in code.loop(0, sizes.n):
-            room.state[i, h] = room.state[i, h] * scale
-    total = gram(code, room.state, 0, sizes.n)
+            ws.state[i, h] = ws.state[i, h] * scale
+    total = gram(code, ws.state, 0, sizes.n)
     for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
-            room.gram[h, g] = select(lanes, total[h, g], room.gram[h, g])
+            ws.gram[h, g] = select(lanes, total[h, g], ws.gram[h, g])

@@ -1,4 +1,4 @@
-"""Elementary functions of lanes that no vector instruction gives, to 2 units in the last place.
+"""Elementary functions that no vector instruction gives, to 2 units in the last place.
 
 Series and reductions are the textbook ones (Taylor, Cody & Waite 1980); tests hold them to mpmath.
 """
@@ -6,23 +6,26 @@ Series and reductions are the textbook ones (Taylor, Cody & Waite 1980); tests h
 import math
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
-from fastlin.kernels.lanes import INTEGERS, VECTOR, Lane, absolute, fma, select, sqrt
-from fastlin.kernels.sizes import WIDTH
+from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
+from fastlin.kernels.compiler.values import BIT, INTEGERS, VECTOR, WIDTH, Lane
 
 # 1.5 * 2^52: a number added to it is rounded to an integer, which then stands in the low bits.
 _ROUNDER = 6755399441055744.0
 _LOG2_HIGH = 0.693147180369123816490  # 32 bits of ln 2, so that small multiples of it are exact
 _LOG2_LOW = 1.90821492927058770002e-10
 _LEAST = -708.0  # exp of less is taken as 0: 3e-308 is about the smallest normal number
+_HALF_ROOT = 0x3FE6A09E667F3BCD  # bits of sqrt(1/2)
+_ONE = 0x3FF0000000000000  # bits of 1
 _SINE = [(-1) ** k / math.factorial(2 * k + 1) for k in range(1, 9)]
 _COSINE = [(-1) ** k / math.factorial(2 * k) for k in range(1, 9)]
 
 
 def _polynomial(x: Any, coefficients: list[float]) -> Any:
     """Sum of coefficients[k] x^k, by Horner's rule."""
-    total = x.code.constant(coefficients[-1])
+    total: Any = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
         total = fma(total, x, coefficient)
     return total
@@ -32,12 +35,37 @@ def _integers(number: int) -> ir.Constant:
     return ir.Constant(INTEGERS, [number] * WIDTH)
 
 
-def _power_of_two(shifted: Lane) -> Lane:
+def _power_of_two(shifted: Any) -> Any:
     """2^n for the integer n that was added to the rounder, -1022 <= n <= 1023."""
+    if not isinstance(shifted, Lane):
+        return np.ldexp(1.0, np.asarray(shifted - _ROUNDER).astype(np.int64))
     builder = shifted.code.builder
     bits = builder.shl(shifted.bits(), _integers(52))
     bits = builder.add(bits, _integers(1023 << 52))
     return Lane(shifted.code, builder.bitcast(bits, VECTOR))
+
+
+def _mantissa_and_exponent(x: Any) -> tuple[Any, Any]:
+    """Return m in [sqrt(1/2), sqrt(2)) and n with x = m 2^n, for normal numbers x > 0."""
+    if not isinstance(x, Lane):
+        shifted = np.asarray(x).view(np.int64) + (_ONE - _HALF_ROOT)
+        exponent = (shifted >> 52) - 1023
+        return ((shifted & ((1 << 52) - 1)) + _HALF_ROOT).view(np.float64), exponent.astype(np.float64)
+    builder = x.code.builder
+    bits = builder.add(x.bits(), _integers(_ONE - _HALF_ROOT))
+    n = builder.sub(builder.lshr(bits, _integers(52)), _integers(1023))
+    bits = builder.and_(bits, _integers((1 << 52) - 1))
+    mantissa = Lane(x.code, builder.bitcast(builder.add(bits, _integers(_HALF_ROOT)), VECTOR))
+    return mantissa, Lane(x.code, builder.sitofp(n, VECTOR))
+
+
+def _by_parity(shifted: Any, odd: Any, even: Any) -> Any:
+    """Return `odd` where the integer that was added to the rounder is odd, else `even`."""
+    if not isinstance(shifted, Lane):
+        return np.where(np.asarray(shifted - _ROUNDER) % 2 == 1, odd, even)
+    builder = shifted.code.builder
+    bit = builder.trunc(shifted.bits(), ir.VectorType(BIT, WIDTH))
+    return Lane(shifted.code, builder.select(bit, odd.ir, even.ir))
 
 
 def exponentials(x: Any) -> tuple[Any, Any]:
@@ -65,13 +93,8 @@ def expm1(x: Any) -> Any:
 
 def log(x: Any) -> Any:
     """Return the natural logarithm of normal numbers x > 0."""
-    builder = x.code.builder
-    # Mantissa in [sqrt(1/2), sqrt(2)): its logarithm has no cancellation with that of the power of two.
-    bits = builder.add(x.bits(), _integers(0x3FF0000000000000 - 0x3FE6A09E667F3BCD))
-    n = builder.sub(builder.lshr(bits, _integers(52)), _integers(1023))
-    bits = builder.and_(bits, _integers((1 << 52) - 1))
-    mantissa = Lane(x.code, builder.bitcast(builder.add(bits, _integers(0x3FE6A09E667F3BCD)), VECTOR))
-    exponent = Lane(x.code, builder.sitofp(n, VECTOR))
+    # With the mantissa in [sqrt(1/2), sqrt(2)) its logarithm has no cancellation with that of the power of two.
+    mantissa, exponent = _mantissa_and_exponent(x)
     # log m = 2 artanh(f), f = (m - 1) / (m + 1); |f| <= 0.1716, so f^24 / 25 is below 2e-20.
     f = (mantissa - 1.0) / (mantissa + 1.0)
     square = f * f
@@ -86,16 +109,13 @@ def log(x: Any) -> Any:
 
 def sine_cosine_of_turns(turns: Any) -> tuple[Any, Any]:
     """Return sin and cos of 2 pi turns, for turns in [0, 1]."""
-    builder = turns.code.builder
     shifted = fma(turns, 4.0, _ROUNDER)
     quarter = shifted - _ROUNDER
     angle = (turns - 0.25 * quarter) * (2.0 * math.pi)  # exact but for the last product
     square = angle * angle
     sine = fma(angle * square, _polynomial(square, _SINE), angle)
     cosine = fma(square, _polynomial(square, _COSINE), 1.0)
-    odd = builder.trunc(shifted.bits(), ir.VectorType(ir.IntType(1), WIDTH))
-    first = Lane(turns.code, builder.select(odd, cosine.value, sine.value))
-    second = Lane(turns.code, builder.select(odd, sine.value, cosine.value))
+    first, second = _by_parity(shifted, cosine, sine), _by_parity(shifted, sine, cosine)
     return _sign(quarter, 2.0, 4.0) * first, _sign(quarter, 1.0, 3.0) * second
 
 

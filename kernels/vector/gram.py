@@ -1,11 +1,12 @@
 """The Gram matrix of some rows."""
 
-from typing import Any
+from __future__ import annotations
 
-from fastlin.kernels.lanes import fma
+from fastlin.kernels.compiler.arithmetic import fma
+from fastlin.kernels.compiler.protocols import Array, Code, Whole
 
 
-def gram(code: Any, q: Any, first: int, last: int) -> Any:
+def gram(code: Code, q: Array, first: Whole, last: Whole) -> Array:
     """Return the Gram matrix X^T X (width, width) of the rows first..last-1 of q."""
     width = code.sizes.width
     total = code.local(width, width)

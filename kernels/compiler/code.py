@@ -1,0 +1,211 @@
+"""The writer of vector code: loops, branches, constants and functions, as LLVM instructions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from llvmlite.binding import get_process_triple
+from numba.core import cgutils
+
+from fastlin.kernels.compiler.memory import LaneVariable, Memory, Numbers, Registers
+from fastlin.kernels.compiler.static import Loaded
+from fastlin.kernels.compiler.values import (
+    BIT,
+    DOUBLE,
+    INTEGER,
+    MASK,
+    VECTOR,
+    WIDTH,
+    Flag,
+    Index,
+    Lane,
+    LaneMask,
+)
+
+FLUSH = 0x8040  # of the control word of x86: flush to zero, denormals are zeros
+_LANE_NUMBER = ir.IntType(32)
+
+
+class VectorCode:
+    """Writes a traced function as vector code. `protocols.Code` says what its methods mean.
+
+    `sizes` is a `Sizes`, whose attributes are Python numbers, or a `LoadedSizes`, whose attributes are loaded
+    when the code runs.
+    """
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, sizes: Any = None) -> None:
+        self.context, self.builder, self.sizes = context, builder, sizes
+
+    # Values
+
+    def vector(self, value: Any) -> ir.Value:
+        """Return the LLVM value of a lane, or a number repeated."""
+        if isinstance(value, Lane):
+            return value.ir
+        if isinstance(value, Index):
+            return self.repeat(self.builder.sitofp(value.ir, DOUBLE)).ir
+        return ir.Constant(VECTOR, [float(value)] * WIDTH)
+
+    def integer(self, value: Any) -> ir.Value:
+        """Return the LLVM value of a whole number."""
+        return value.ir if isinstance(value, Index) else ir.Constant(INTEGER, int(value))
+
+    def constant(self, value: float) -> Lane:
+        """Return a number for all lanes."""
+        return Lane(self, self.vector(value))
+
+    def real(self, number: Any) -> Any:
+        """Return a whole number as a real one."""
+        return Lane(self, self.vector(number)) if isinstance(number, Index) else float(number)
+
+    def repeat(self, number: ir.Value) -> Lane:
+        """Return a number that is known when the code runs, for all lanes."""
+        return Lane(self, self._repeated(number, VECTOR))
+
+    def _repeated(self, number: ir.Value, kind: ir.VectorType) -> ir.Value:
+        value = ir.Constant(kind, ir.Undefined)
+        for lane in range(WIDTH):
+            value = self.builder.insert_element(value, number, _LANE_NUMBER(lane))
+        return value
+
+    def variable(self, value: Any) -> LaneVariable:
+        """Return a lane that is assigned to more than once, and so outlives a loop."""
+        return LaneVariable(self, value)
+
+    def local(self, *shape: Any) -> Memory | Registers:
+        """Return room for lanes that `columns` index."""
+        if self.sizes.unrolled:
+            return Registers(self, shape)
+        with self.builder.goto_entry_block():  # not by Numba, which would clear it: minutes to compile
+            count = self.integer(math.prod(shape))
+            start = self.builder.alloca(VECTOR, size=count)
+        return Memory(self, start, shape)
+
+    # Loops and branches
+
+    def loop(self, first: Any, last: Any) -> Iterator[Index]:
+        """Write a loop over first..last-1 around the body of the `for` that takes this."""
+        builder = self.builder
+        start, end = self.integer(first), self.integer(last)
+        before = builder.basic_block
+        body, after = builder.append_basic_block("body"), builder.append_basic_block("after")
+        builder.cbranch(builder.icmp_signed("<", start, end), body, after)
+        builder.position_at_end(body)
+        counter = builder.phi(INTEGER)
+        counter.add_incoming(start, before)
+        yield Index(self, counter)
+        following = builder.add(counter, ir.Constant(INTEGER, 1))
+        counter.add_incoming(following, builder.basic_block)
+        builder.cbranch(builder.icmp_signed("<", following, end), body, after)
+        builder.position_at_end(after)
+
+    def columns(self, first: Any, last: Any) -> Any:
+        """Return a range over hidden directions: unrolled where a row fits the registers."""
+        known = not isinstance(first, Index) and not isinstance(last, Index)
+        return range(first, last) if self.sizes.unrolled and known else self.loop(first, last)
+
+    @contextmanager
+    def when(self, mask: LaneMask) -> Iterator[None]:
+        """Write a branch around the body, which is skipped where no lane needs it."""
+        flags = self.builder.bitcast(mask.ir, ir.IntType(WIDTH))
+        anywhere = self.builder.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0))
+        with self.builder.if_then(anywhere):
+            yield
+
+    def given(self, flag: Any, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+        """Write one of two things, or a branch between them where the condition is not known yet."""
+        if not isinstance(flag, Flag):
+            chosen = then if flag else otherwise
+            if chosen is not None:
+                chosen()
+        elif otherwise is None:
+            with self.builder.if_then(flag.ir):
+                then()
+        else:
+            with self.builder.if_else(flag.ir) as (yes, no):
+                with yes:
+                    then()
+                with no:
+                    otherwise()
+
+    def choose(self, flag: Any, yes: Any, no: Any) -> Any:
+        """Return one of two whole numbers, lanes or arrays by a condition."""
+        if not isinstance(flag, Flag):
+            return yes if flag else no
+        if isinstance(yes, Memory):
+            return yes.or_else(flag, no)
+        if isinstance(yes, Lane | float):
+            return Lane(self, self.builder.select(flag.ir, self.vector(yes), self.vector(no)))
+        return Index(self, self.builder.select(flag.ir, self.integer(yes), self.integer(no)))
+
+    def equal(self, index: Any, number: Any) -> Any:
+        """Return whether two whole numbers are equal."""
+        if not isinstance(index, Index) and not isinstance(number, Index):
+            return index == number
+        return Flag(self, self.builder.icmp_signed("==", self.integer(index), self.integer(number)))
+
+    def mask(self, flag: Any) -> LaneMask:
+        """Return a condition that is the same for all lanes."""
+        bit = flag.ir if isinstance(flag, Flag) else ir.Constant(BIT, int(flag))
+        return LaneMask(self, self._repeated(bit, MASK))
+
+    @contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Let numbers below 2^-1022 count as 0 in the body.
+
+        x86 takes 100 cycles for an operation on one of these, so what decays towards 0 would become fifty
+        times slower once it is there. Other machines are as fast on them, and are left as they are.
+        """
+        if not get_process_triple().startswith("x86_64"):
+            yield
+            return
+        builder, byte = self.builder, ir.IntType(8).as_pointer()
+        word = cgutils.alloca_once(builder, ir.IntType(32))
+        kind = ir.FunctionType(ir.VoidType(), [byte])
+        read, write = (
+            cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}mxcsr")
+            for name in ("st", "ld")
+        )
+        builder.call(read, [builder.bitcast(word, byte)])
+        before = builder.load(word)
+        builder.store(builder.or_(before, before.type(FLUSH)), word)
+        builder.call(write, [builder.bitcast(word, byte)])
+        yield
+        builder.store(before, word)
+        builder.call(write, [builder.bitcast(word, byte)])
+
+    # Functions
+
+    def call(self, part: Callable[..., None], memory: Numbers, *indices: Index) -> None:
+        """Write `part` as a function of its own, and a call of it on `memory` and `indices`.
+
+        Within one large function LLVM would load ahead of a loop what the loop needs, and spill it at once.
+        The stack of a part is aligned: a vector across two cache lines takes twice as long.
+        """
+        module = self.builder.module
+        loaded = isinstance(self.sizes, Loaded)
+        arguments = [memory.pointer, *(index.ir for index in indices)]
+        if loaded:
+            arguments.append(self.sizes.pointer)
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        function = ir.Function(module, kind, module.get_unique_name("part"))
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        function.attributes.alignstack = 8 * WIDTH
+        inner = VectorCode(self.context, ir.IRBuilder(function.append_basic_block("entry")))
+        pointer, *rest = function.args
+        inner.sizes = Loaded(inner, rest.pop(), self.sizes.kind) if loaded else self.sizes
+        part(inner, Numbers(inner, pointer), *(Index(inner, number) for number in rest))
+        inner.builder.ret_void()
+        self.builder.call(function, arguments)
+
+    def store_codes(self, codes: Numbers, first: Any, value: Lane) -> None:
+        """Write a lane of small whole numbers as WIDTH successive bytes."""
+        bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
+        address = self.builder.gep(codes.pointer, [self.integer(first)])
+        small = self.builder.fptoui(value.ir, bytes_)
+        self.builder.store(small, self.builder.bitcast(address, bytes_.as_pointer()), align=1)

@@ -1,0 +1,98 @@
+"""Traced functions on NumPy arrays: to debug a part, to cover it with tests, to count its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.kernels.compiler.protocols import FREE, Access
+
+
+class PlainArray:
+    """An array (shape, ...) of numbers. A number that was read stays as it was when the array is written."""
+
+    def __init__(self, values: NDArray[Any], shape: tuple[int, ...], access: Access = FREE) -> None:
+        self.values, self.shape, self._access = values, shape, access
+
+    def restricted(self, access: Access) -> PlainArray:
+        """Return the array for a part that declares this access."""
+        return PlainArray(self.values, self.shape, access)
+
+    def __getitem__(self, place: Any) -> Any:
+        self._access.check_read()
+        return copy(self.values[place])
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        self._access.check_write()
+        self.values[place] = value
+
+    def fill(self, other: PlainArray) -> None:
+        """Copy an array of as many numbers."""
+        self._access.check_write()
+        self.values[...] = other.values.reshape(self.values.shape)
+
+
+class _Local(dict[Any, Any]):
+    """Room for numbers by their places."""
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        super().__setitem__(place, copy(value))
+
+
+class Plain:
+    """Stands in for `VectorCode` where a traced function runs on numbers of any kind.
+
+    `make` turns a float into such a number: ``np.float64`` for arrays (WIDTH,) or scalars.
+    """
+
+    def __init__(self, make: Callable[[float], Any], sizes: Any = None) -> None:
+        self.constant, self.sizes = make, sizes
+        self.columns = self.loop = range
+
+    def real(self, number: int) -> float:
+        """Return a whole number as a real one."""
+        return float(number)
+
+    def local(self, *shape: int) -> _Local:
+        """Return room for numbers."""
+        return _Local()
+
+    def variable(self, value: Any) -> Any:
+        """Return something to assign to."""
+        return SimpleNamespace(value=copy(value))
+
+    @contextmanager
+    def when(self, mask: Any) -> Iterator[None]:
+        """Do the body, which masks all that it writes."""
+        yield
+
+    def given(
+        self, flag: bool, then: Callable[[], None], otherwise: Callable[[], None] | None = None
+    ) -> None:
+        """Do one of two things."""
+        chosen = then if flag else otherwise
+        if chosen is not None:
+            chosen()
+
+    def choose(self, flag: bool, yes: Any, no: Any) -> Any:
+        """Return one of two."""
+        return yes if flag else no
+
+    def equal(self, index: int, number: int) -> bool:
+        """Return whether two whole numbers are equal."""
+        return index == number
+
+    def mask(self, flag: bool) -> Any:
+        """Return a condition that is the same for all networks."""
+        return np.bool_(flag)
+
+    @contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Do the body. NumPy does not flush numbers below 2^-1022, which no test needs."""
+        yield

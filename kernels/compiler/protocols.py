@@ -1,0 +1,141 @@
+"""What a traced function may use, whether it is written down as vector code or run on NumPy arrays.
+
+`Number` is one number of each network: a `Lane` of vector code, or an array (WIDTH,) of NumPy. `Whole` is a
+whole number that is known on compilation (int) or when the code runs (`Index`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, Union
+
+from fastlin.kernels.compiler.values import Flag, Index
+
+Whole = Union[int, Index]
+Condition = Union[bool, Flag]  # one for all networks
+Place = Union[Whole, tuple[Whole, ...]]  # of an element in an array
+T = TypeVar("T")
+
+
+class Mask(Protocol):
+    """A condition for each network."""
+
+    def __or__(self, other: Any, /) -> Mask: ...
+    def __and__(self, other: Any, /) -> Mask: ...
+    def __invert__(self) -> Mask: ...
+
+
+class Number(Protocol):
+    """One number of each network."""
+
+    def __add__(self, other: Any, /) -> Number: ...
+    def __radd__(self, other: Any, /) -> Number: ...
+    def __sub__(self, other: Any, /) -> Number: ...
+    def __rsub__(self, other: Any, /) -> Number: ...
+    def __mul__(self, other: Any, /) -> Number: ...
+    def __rmul__(self, other: Any, /) -> Number: ...
+    def __truediv__(self, other: Any, /) -> Number: ...
+    def __rtruediv__(self, other: Any, /) -> Number: ...
+    def __neg__(self) -> Number: ...
+    def __lt__(self, other: Any, /) -> Mask: ...
+    def __le__(self, other: Any, /) -> Mask: ...
+    def __gt__(self, other: Any, /) -> Mask: ...
+    def __ge__(self, other: Any, /) -> Mask: ...
+
+
+Operand = Union[Number, float]
+
+
+class Row(Protocol):
+    """Numbers that are read by their place."""
+
+    def __getitem__(self, place: Any, /) -> Number: ...
+
+
+class Array(Row, Protocol):
+    """Numbers that are read and written; what has no dimensions is ``x[()]``."""
+
+    @property
+    def shape(self) -> tuple[Any, ...]: ...
+    def __setitem__(self, place: Any, value: Operand, /) -> None: ...
+    def fill(self, other: Array, /) -> None: ...
+
+
+class Variable(Protocol):
+    """A number that is assigned to more than once: ``x.value = fma(y, z, x.value)``."""
+
+    value: Any
+
+
+class Sizes(Protocol):
+    """Sizes of a network: each attribute is a `Whole` or a `Condition` (see `fastlin.kernels.sizes`)."""
+
+    def __getattr__(self, name: str, /) -> Any: ...
+
+
+class Code(Protocol):
+    """Where a traced function writes: constants, loops, branches and room for numbers."""
+
+    sizes: Any
+
+    def constant(self, value: float, /) -> Number:
+        """Return a number for all networks."""
+
+    def real(self, number: Whole, /) -> Operand:
+        """Return a whole number as a real one."""
+
+    def loop(self, first: Whole, last: Whole, /) -> Iterable[Any]:
+        """Return a loop over first..last-1."""
+
+    def columns(self, first: Whole, last: Whole, /) -> Iterable[Any]:
+        """Return a loop over hidden directions: unrolled where a row fits the registers."""
+
+    def when(self, mask: Mask, /) -> AbstractContextManager[None]:
+        """Skip the body where no network needs it. What the body writes must be masked all the same."""
+
+    def given(
+        self, flag: Condition, then: Callable[[], None], otherwise: Callable[[], None] | None = None, /
+    ) -> None:
+        """Do one of two things by a condition that is the same for all networks."""
+
+    def choose(self, flag: Condition, yes: Any, no: Any, /) -> Any:
+        """Return one of two numbers or arrays by such a condition."""
+
+    def equal(self, index: Whole, number: Whole, /) -> Condition:
+        """Return whether two whole numbers are equal."""
+
+    def mask(self, flag: Condition, /) -> Mask:
+        """Return a condition for each network that is the same for all."""
+
+    def variable(self, value: Operand, /) -> Variable:
+        """Return a number that is assigned to more than once, and so outlives a loop."""
+
+    def local(self, *shape: Whole) -> Array:
+        """Return room for numbers that `columns` index."""
+
+    def flushing(self) -> AbstractContextManager[None]:
+        """Let numbers below 2^-1022 count as 0 in the body."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a part declares to do with an array of a workspace; see `workspace.part`."""
+
+    name: str = ""
+    reads: bool = True
+    writes: bool = True
+
+    def check_read(self) -> None:
+        """Raise if the part does not declare to read the array."""
+        if not self.reads:
+            raise TypeError(f"a part reads {self.name}, which it only declares to write")
+
+    def check_write(self) -> None:
+        """Raise if the part does not declare to write the array."""
+        if not self.writes:
+            raise TypeError(f"a part writes {self.name}, which it only declares to read")
+
+
+FREE = Access()

@@ -1,0 +1,142 @@
+"""What kernels are compiled for, as Numba types: values that are part of the type, and tables of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
+from numpy.typing import NDArray
+
+from fastlin.kernels.compiler.values import INTEGER, Flag, Index
+
+_POINTER = INTEGER.as_pointer()
+_LARGEST = 1 << 40  # of a number in a table
+
+
+class CompileTime:
+    """A value that is known on compilation, such as the outputs that a kernel is to write."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class CompileTimeType(types.Type):  # type: ignore[misc]
+    """The type of such a value: the value is part of the type."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        super().__init__(name=repr(value))
+
+
+register_model(CompileTimeType)(models.OpaqueModel)
+
+
+@typeof_impl.register(CompileTime)
+def _typeof_compile_time(value: CompileTime, _context: Any) -> CompileTimeType:
+    return CompileTimeType(value.value)
+
+
+@unbox(CompileTimeType)  # type: ignore[untyped-decorator]
+def _unbox_compile_time(_kind: Any, _value: Any, context: Any) -> NativeValue:
+    return NativeValue(context.context.get_dummy_value())
+
+
+class Table:
+    """Numbers that code loads when it runs, by name.
+
+    Parameters
+    ----------
+    counts, wholes, flags : tuple of str
+        Names of numbers from 1 on, of numbers from 0 on, and of conditions.
+    known : tuple of (str, int)
+        Further numbers, which are part of the type.
+    numbers : array_like of int
+        Those named, in this order, and behind them the places of the arrays of a workspace.
+    """
+
+    def __init__(
+        self,
+        counts: tuple[str, ...],
+        wholes: tuple[str, ...],
+        flags: tuple[str, ...],
+        known: tuple[tuple[str, int], ...],
+        numbers: list[int],
+    ) -> None:
+        self.type = TableType(counts, wholes, flags, known)
+        self._numbers: NDArray[np.int64] = np.array(numbers, dtype=np.int64)
+        self.address = self._numbers.ctypes.data  # compiled code reads there: the table must outlive the call
+
+
+class TableType(types.Type):  # type: ignore[misc]
+    """The type of a table: its names, and what is known on compilation."""
+
+    def __init__(
+        self,
+        counts: tuple[str, ...],
+        wholes: tuple[str, ...],
+        flags: tuple[str, ...],
+        known: tuple[tuple[str, int], ...],
+    ) -> None:
+        self.counts, self.wholes, self.flags, self.known = counts, wholes, flags, known
+        super().__init__(name=f"Table({known})")
+
+
+@register_model(TableType)
+class _TableModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _POINTER)
+
+
+@typeof_impl.register(Table)
+def _typeof_table(value: Table, _context: Any) -> TableType:
+    return value.type
+
+
+@unbox(TableType)  # type: ignore[untyped-decorator]
+def _unbox_table(_kind: Any, value: Any, context: Any) -> NativeValue:
+    number = context.pyapi.object_getattr_string(value, "address")
+    address = context.pyapi.long_as_longlong(number)
+    context.pyapi.decref(number)
+    return NativeValue(context.builder.inttoptr(address, _POINTER))
+
+
+class Loaded:
+    """The numbers of a table in code that is being written: `Index`es and `Flag`s as attributes.
+
+    All are loaded at the head of a function, so that LLVM knows them everywhere in it and drops the unused.
+    """
+
+    def __init__(self, code: Any, pointer: ir.Value, kind: TableType) -> None:
+        self.code, self.pointer, self.kind = code, pointer, kind
+        names = (*kind.counts, *kind.wholes, *kind.flags)
+        for place, name in enumerate(names):
+            if name in kind.flags:
+                number = self._load(place, 0, 2).ir
+                value: Any = Flag(code, code.builder.icmp_signed("!=", number, ir.Constant(INTEGER, 0)))
+            else:
+                value = self._load(place, 1 if name in kind.counts else 0, _LARGEST)
+            setattr(self, name, value)
+        for name, number in kind.known:
+            setattr(self, name, number)
+        self._places = len(names)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{name} is in no table of sizes")
+
+    def _load(self, place: int, least: int, above: int) -> Index:
+        """Load a number with its range, and the promise that nobody writes it while the code runs."""
+        builder = self.code.builder
+        number = builder.load(builder.gep(self.pointer, [ir.Constant(INTEGER, place)]))
+        number.set_metadata("invariant.load", builder.module.add_metadata([]))
+        bounds = [ir.Constant(INTEGER, least), ir.Constant(INTEGER, above)]
+        number.set_metadata("range", builder.module.add_metadata(bounds))
+        return Index(self.code, number)
+
+    def place(self, number: int) -> Index:
+        """Return where an array of the workspace begins, in vectors."""
+        return self._load(self._places + number, 0, _LARGEST)

@@ -1,0 +1,141 @@
+"""The one interface of the tiers: vectors of eight networks, or one large network at a time by BLAS.
+
+Every function checks the room that compiled code writes to, and chooses the tier by the sizes.
+"""
+
+import numpy as np
+
+from fastlin.kernels import large, large_problems, large_time_scales
+from fastlin.kernels.batch import Batch, padded
+from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.kernels.draws import Factors
+from fastlin.kernels.sizes import Sizes, UnreducedSizes
+from fastlin.kernels.vector import closed_form as vector_closed_form
+from fastlin.kernels.vector import gradient_descent as vector_gradient_descent
+from fastlin.kernels.vector import problems
+from fastlin.kernels.vector import time_scales as vector_time_scales
+from fastlin.kernels.vector.closed_form import Paths, empty_paths
+
+
+def closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, specialise: bool = False) -> None:
+    """Evaluate the exact solution for a batch.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    outputs : tuple of int
+        Codes of `Output`, in the order in which the batch holds them.
+    batch : Batch
+        ``times`` in any order, inf allowed. ``outputs`` and ``status`` are written.
+    specialise : bool
+        Use a kernel that is compiled for these sizes alone. The bits are the same.
+    """
+    _check_room(batch)
+    if sizes.fits_lanes:
+        vector_closed_form.prepare(sizes, outputs, batch, specialise)()
+    else:
+        large.closed_form(sizes, batch.records, batch.lam, batch.times, _codes(outputs), *batch[3:])
+
+
+def gradient_descent(
+    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, learning_rate: float, *, specialise: bool = False
+) -> None:
+    """Run gradient descent for a batch.
+
+    As `closed_form`; ``batch.times`` are the steps (int64, ascending) at which a run is recorded. Outputs are
+    NaN from the first recorded step at which a run has diverged.
+    """
+    _check_room(batch)
+    rate = float(learning_rate)
+    if sizes.fits_lanes:
+        vector_gradient_descent.prepare(sizes, outputs, batch, rate, specialise)()
+    else:
+        records, lam, steps, out, status = batch
+        large.gradient_descent(sizes, records, lam, rate, steps, _codes(outputs), out, status)
+
+
+def time_scales(
+    sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float, *, specialise: bool = False
+) -> None:
+    """Find time scales of the exact flow for a batch.
+
+    As `closed_form`; scales are codes of `Scale`, fraction in (0, 1) is that of the fall of the loss, and
+    ``batch.outputs`` (R, padded(S L), 1) has no times.
+    """
+    _check_room(batch)
+    if sizes.fits_lanes:
+        vector_time_scales.prepare(sizes, scales, batch, fraction, specialise)()
+    else:
+        out = batch.outputs[..., 0]
+        large_time_scales.time_scales(
+            sizes, batch.records, batch.lam, fraction, _codes(scales), out, batch.status
+        )
+
+
+def network_time_scales(
+    sizes: UnreducedSizes, lam: float, s: Array, q0: Array, fraction: float, scales: Integers
+) -> list[float]:
+    """Return time scales of one network with a given start q0 (n, width) in the basis of its target, s (m,)."""
+    start = large.Start(sizes, lam, s, 0.0, q0)
+    return large_time_scales.scales_of(start, fraction, scales)
+
+
+def draw_records(
+    sizes: Sizes,
+    seeds: Integers,
+    n_samples: int,
+    target_scale: float,
+    init_kind: str,
+    init_scale: float,
+    *,
+    specialise: bool = False,
+) -> Array:
+    """Return the records (S, length) of the problems of `seeds` under one architecture and init_scale.
+
+    The bits do not depend on a seed's neighbours.
+    """
+    problem = (sizes, seeds, n_samples, target_scale, init_kind, init_scale)
+    if sizes.fits_setup:
+        return problems.draw_records(*problem, specialise)
+    return large_problems.draw_records(*problem)
+
+
+def factorise(product: Array, n_h: int) -> Factors:
+    """Return the singular vectors of a product W2 W1 (N_o, N_i) that N_h hidden units reach.
+
+    They are the very ones that `draw_records` takes, also where any completion of a basis would do.
+    """
+    fits = Sizes(product.shape[1], n_h, product.shape[0]).fits_setup
+    return (problems.factorise if fits else large_problems.factorise)(product, n_h)
+
+
+def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Paths:
+    """Solve networks with given starts in the SVD basis of their targets.
+
+    lam (G, WIDTH); s (G, m, WIDTH); q0 (G, n, width, WIDTH); times (T,), any order, inf allowed.
+    """
+    if sizes.fits_lanes:
+        return vector_closed_form.follow(sizes, lam, s, q0, times)
+    paths = empty_paths(sizes, len(lam), times.size)
+    for group, lane in np.ndindex(lam.shape):
+        here = (float(lam[group, lane]), s[group, :, lane], q0[group, :, :, lane])
+        if lane and all(np.array_equal(x[group, ..., lane], x[group, ..., lane - 1]) for x in (lam, s, q0)):
+            for x in paths:  # the last network fills the vector up
+                x[group, ..., lane] = x[group, ..., lane - 1]
+            continue
+        found = large.follow(sizes, *here, times)
+        for x, value in zip(paths, found, strict=True):
+            x[group, ..., lane] = value
+    return paths
+
+
+def _codes(outputs: tuple[int, ...]) -> Integers:
+    return np.array(outputs, dtype=np.int64)
+
+
+def _check_room(batch: Batch) -> None:
+    """Raise where compiled code would write past the end of an array."""
+    needed = padded(len(batch.records) * batch.lam.size)
+    if batch.outputs.shape[1] < needed or batch.status.size < needed:
+        shapes = f"outputs {batch.outputs.shape} and status {batch.status.shape}"
+        raise ValueError(f"{shapes} need room for {needed} points")

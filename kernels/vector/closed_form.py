@@ -1,0 +1,263 @@
+"""The closed form of many networks: eight points (seed, lam) to a vector, any times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlin.kernels.batch import VECTORS, Batch
+from fastlin.kernels.codes import Status
+from fastlin.kernels.compiler.arithmetic import fma, select
+from fastlin.kernels.compiler.code import VectorCode
+from fastlin.kernels.compiler.jit import Array, Call, Integers, jit
+from fastlin.kernels.compiler.memory import Numbers
+from fastlin.kernels.compiler.memory import Memory as Lanes
+from fastlin.kernels.compiler.protocols import Code
+from fastlin.kernels.compiler.static import CompileTime
+from fastlin.kernels.compiler.tracing import traced
+from fastlin.kernels.compiler.values import WIDTH, Index, Lane
+from fastlin.kernels.compiler.workspace import part
+from fastlin.kernels.sizes import Sizes, UnreducedSizes
+from fastlin.kernels.tolerances import EPSILON
+from fastlin.kernels.vector.balance import balanced_start, read_task
+from fastlin.kernels.vector.echelon import echelon
+from fastlin.kernels.vector.eigenbasis import eigen_system, to_eigenbasis
+from fastlin.kernels.vector.evolution import jump_to_time, limit
+from fastlin.kernels.vector.forms import Form, form
+from fastlin.kernels.vector.march import enter, march, outgrown, prepare_march, renew
+from fastlin.kernels.vector.observables import Observer, observe_start
+from fastlin.kernels.vector.points import Points, over_points
+from fastlin.kernels.vector.state import Dynamics
+
+
+class Way(IntEnum):
+    """How a time is reached."""
+
+    JUMP = 0  # from the start
+    MARCH = 1  # by dt from the time before
+    LIMIT = 2  # t = inf
+
+
+def ways(times: Array) -> tuple[Integers, float]:
+    """Return the `Way` to each time, and the dt of the march: that of the uniform grid they begin with.
+
+    Two steps or more make a grid. Its times may be off by their own rounding.
+    """
+    way = np.where(np.isinf(times), Way.LIMIT, Way.JUMP).astype(np.int64)
+    if times.size < 3 or not 0.0 < times[1] - times[0] < np.inf:
+        return way, 0.0
+    dt = times[1] - times[0]
+    ideal = times[0] + dt * np.arange(times.size)
+    with np.errstate(invalid="ignore"):
+        off = ~(np.abs(times - ideal) <= 4 * EPSILON * times.size * np.abs(ideal))
+    count = int(np.argmax(off)) if off.any() else times.size
+    if count < 3:
+        return way, 0.0
+    way[1:count] = Way.MARCH
+    return way, float((times[count - 1] - times[0]) / (count - 1))
+
+
+@part()
+def begin(code: Code, ws: Dynamics) -> None:
+    """Go from the start in the SVD basis to K in echelon form."""
+    eigen_system(code, ws)
+    to_eigenbasis(code, ws)
+    echelon(code, ws)
+
+
+@part(reads="short", writes="jumping")
+def _advance(code: VectorCode, ws: Dynamics, index: Index, way: Numbers) -> None:
+    """Bring Q in q to the time in `time`, which is the one of `index`."""
+    marching, jump = code.equal(way[index], Way.MARCH), code.equal(way[index], Way.JUMP)
+    jumping = code.mask(jump) | (code.mask(marching) & ~(ws.short[()] > 0.0))
+
+    def go_on() -> None:
+        code.given(code.equal(way[index - 1], Way.JUMP), lambda: ws.call(code, enter))
+        ws.call(code, march)
+        with code.when(outgrown(code, ws)):
+            ws.call(code, renew)
+
+    code.given(marching, go_on)
+    with code.when(jumping):
+        ws.jumping[()] = select(jumping, 1.0, 0.0)
+        ws.call(code, jump_to_time)
+    code.given(code.equal(way[index], Way.LIMIT), lambda: ws.call(code, limit))
+
+
+@part(writes="lam short nonfinite")
+def _start(code: VectorCode, ws: Dynamics, points: Points, vector: Index, dt: Lane) -> None:
+    """Bring a vector of points to their start."""
+    ws.lam[()] = points.lam(vector)
+    record = points.records(vector)
+    read_task(code, ws, record)
+    balanced_start(code, ws, record)
+    ws.call(code, begin)
+    ws.call(code, observe_start)
+    ws.short[()] = select(prepare_march(code, ws, dt), 1.0, 0.0)
+    ws.nonfinite[()] = 0.0
+
+
+@part(reads="outputs recent nonfinite", writes="recent nonfinite")
+def _record(
+    code: VectorCode, ws: Dynamics, outputs: tuple[int, ...], points: Points, vector: Index, index: Index
+) -> None:
+    """Keep the outputs of the time of `index`, and write those of the last WIDTH times as whole vectors."""
+    for output in outputs:
+        value = ws.outputs[output]
+        ws.recent[output, index % WIDTH] = value
+        # NaN from the first output on that is not finite.
+        ws.nonfinite[()] = fma(value, 0.0, ws.nonfinite[()])
+
+    def write() -> None:
+        target = points.outputs(vector)
+        for column, output in enumerate(outputs):
+            at = index + points.output_size * column
+            target.put(at - (WIDTH - 1), [ws.recent[output, slot] for slot in range(WIDTH)])
+            target.prefetch(at + WIDTH)
+
+    code.given(code.equal(index % WIDTH, WIDTH - 1), write)
+
+
+@part(reads="recent nonfinite")
+def _finish(
+    code: VectorCode, ws: Dynamics, outputs: tuple[int, ...], points: Points, vector: Index, times: Index
+) -> None:
+    """Write the outputs of the last times, and the status."""
+    target = points.outputs(vector)
+    for index in code.loop(times - times % WIDTH, times):
+        for column, output in enumerate(outputs):
+            target[index + points.output_size * column] = ws.recent[output, index % WIDTH]
+    finite = ws.nonfinite[()] >= 0.0
+    points.store_status(vector, select(finite, float(Status.OK), float(Status.FAILED)))
+
+
+@traced()
+def _solve(
+    code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Batch, way: Numbers, dt: Lane
+) -> None:
+    """Solve all points at all times, some vectors in turn, and write their outputs."""
+    observer, times = Observer(outputs, drifts=False), batch.times.shape[0]
+
+    def vectors() -> Iterator[tuple[Index, Dynamics]]:
+        for vector in code.loop(0, VECTORS):
+            yield vector, Dynamics.open(code, work.at(vector * Dynamics.doubles(code.sizes)))
+
+    for points in over_points(code, batch, VECTORS):
+        for vector, ws in vectors():
+            _start(code, ws, points, vector, dt)
+        with code.flushing():  # directions that the flow forgets decay to 0
+            for index in code.loop(0, times):
+                for _, ws in vectors():
+                    ws.time[()] = batch.times[index]
+                    _advance(code, ws, index, way)
+                for vector, ws in vectors():
+                    observer.observe(code, ws)
+                    _record(code, ws, outputs, points, vector, index)
+        for vector, ws in vectors():
+            _finish(code, ws, outputs, points, vector, times)
+
+
+@jit
+def _closed_form(
+    sizes: Form, outputs: CompileTime, work: Array, batch: Batch, way: Integers, dt: float
+) -> None:
+    _solve(sizes, outputs, work, batch, way, dt)
+
+
+def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, specialise: bool) -> Call:
+    """Return the call that solves all points; see `dispatch.closed_form`."""
+    compiled_for, work = form(sizes, Dynamics, specialise=specialise), Dynamics.allocate(sizes, VECTORS)
+    return Call(_closed_form, (compiled_for, CompileTime(outputs), work, batch, *ways(batch.times)))
+
+
+class Paths(NamedTuple):
+    """Factors of QQ^T(t) of G vectors of networks, and the rates that tell where they end."""
+
+    q: Array  # (G, T, n, width, WIDTH)
+    column_rate: Array  # (G, width, WIDTH) the eigenvalue that each column grows by
+    column_excess: Array  # (G, width, WIDTH) its excess over abs(lam) / 2
+    w: Array  # (G, n, WIDTH) eigenvalues of F, falling
+    excess_rate: Array  # (G, n, WIDTH) excess of those that grow over abs(lam) / 2
+
+
+def empty_paths(sizes: UnreducedSizes, count: int, times: int) -> Paths:
+    """Return room for paths of so many vectors at so many times."""
+    columns, rows = (count, sizes.width, WIDTH), (count, sizes.n, WIDTH)
+    return Paths(
+        np.empty((count, times, sizes.n, sizes.width, WIDTH)),
+        np.empty(columns),
+        np.empty(columns),
+        np.empty(rows),
+        np.empty(rows),
+    )
+
+
+@traced(lam="", s="m", q0="n width", column_rate="width", column_excess="width", w="n", excess_rate="n")
+def _follow_vector(
+    code: VectorCode,
+    work: Numbers,
+    lam: Lanes,
+    s: Lanes,
+    q0: Lanes,
+    times: Numbers,
+    q: Numbers,
+    column_rate: Lanes,
+    column_excess: Lanes,
+    w: Lanes,
+    excess_rate: Lanes,
+) -> None:
+    """Write Q of the given starts of one vector at all times."""
+    sizes, ws = code.sizes, Dynamics.open(code, work)
+    ws.lam[()] = lam[()]
+    ws.s.fill(s)
+    ws.q0.fill(q0)
+    ws.call(code, begin)
+    column_rate.fill(ws.column_rate)
+    column_excess.fill(ws.column_excess)
+    w.fill(ws.w)
+    excess_rate.fill(ws.excess_rate)
+    ws.jumping[()] = 1.0
+    for index in code.loop(0, times.shape[0]):
+        time: Any = times[index]
+        ws.time[()] = time
+        finite = time < float("inf")
+        with code.when(finite):
+            ws.call(code, jump_to_time)
+        with code.when(~finite):
+            ws.call(code, limit)
+        q.vectors(index * (sizes.n * sizes.width), ws.q.shape).fill(ws.q)
+
+
+@jit
+def _follow(sizes: Form, work: Array, lam: Array, s: Array, q0: Array, times: Array, paths: Paths) -> None:
+    for group in range(len(lam)):
+        _follow_vector(
+            sizes,
+            work,
+            lam[group],
+            s[group],
+            q0[group],
+            times,
+            paths.q[group],
+            paths.column_rate[group],
+            paths.column_excess[group],
+            paths.w[group],
+            paths.excess_rate[group],
+        )
+
+
+def prepare_follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Call:
+    """Return the call that solves networks with given starts; see `dispatch.follow`."""
+    paths = empty_paths(sizes, len(lam), times.size)
+    return Call(_follow, (form(sizes, Dynamics), Dynamics.allocate(sizes), lam, s, q0, times, paths))
+
+
+def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Paths:
+    """Solve networks with given starts; see `dispatch.follow`."""
+    call = prepare_follow(sizes, lam, s, q0, times)
+    call()
+    paths: Paths = call.arguments[-1]
+    return paths

@@ -1,0 +1,45 @@
+"""The two forms of a kernel: compiled for one architecture, or once for all architectures of a width.
+
+Both forms are written by the same traced functions, and all operations are explicit, so they give the same
+bits. In the form for run-time sizes only the hidden width is known on compilation, up to
+`WIDEST_UNROLLED`; one kernel serves all wider networks. Every other size is loaded from a table.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from fastlin.kernels.compiler.static import CompileTime, Table
+from fastlin.kernels.compiler.workspace import Workspace
+from fastlin.kernels.sizes import CONSTANTS, COUNTS, FLAGS, WHOLE, Sizes
+
+Form = CompileTime | Table
+
+
+def form(sizes: Sizes, workspace: type[Workspace], *, specialise: bool = False, unroll: bool = True) -> Form:
+    """Return the sizes that a kernel is compiled for and called with.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    workspace : type of Workspace
+        That the kernel works on.
+    specialise : bool
+        Compile for these sizes alone.
+    unroll : bool
+        False for kernels that have no unrolled columns: one form serves all widths.
+    """
+    return CompileTime(sizes) if specialise else _table(sizes, workspace, unroll)
+
+
+@lru_cache(maxsize=4096)
+def _table(sizes: Sizes, workspace: type[Workspace], unroll: bool) -> Table:
+    counts, known = COUNTS, tuple((name, getattr(sizes, name)) for name in CONSTANTS)
+    if unroll and sizes.unrolled:
+        counts = tuple(name for name in COUNTS if name != "width")
+        known = (*known, ("width", sizes.width), ("unrolled", 1))
+    else:
+        known = (*known, ("unrolled", 0))
+    names = (*counts, *WHOLE, *FLAGS)
+    numbers = [int(getattr(sizes, name)) for name in names]
+    return Table(counts, WHOLE, FLAGS, known, numbers + workspace.places(sizes))

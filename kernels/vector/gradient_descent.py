@@ -1,0 +1,141 @@
+"""Gradient descent of many networks in the SVD basis of the task.
+
+`W1 += eta W2^T E`, `W2 += eta E W1^T` from the old weights, `E = Sigma_yx - W2 W1`. Vectors step in Gram
+form, O(H^2 N) where E costs O(N_i N_o H), on weights times sqrt(eta) and a target times eta, which takes eta
+out of the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastlin.kernels.batch import Batch
+from fastlin.kernels.codes import Status
+from fastlin.kernels.compiler.arithmetic import fma, select, sqrt
+from fastlin.kernels.compiler.code import VectorCode
+from fastlin.kernels.compiler.jit import Array as Doubles
+from fastlin.kernels.compiler.jit import Call, jit
+from fastlin.kernels.compiler.memory import Numbers
+from fastlin.kernels.compiler.protocols import Array, Code, Number, Whole
+from fastlin.kernels.compiler.static import CompileTime
+from fastlin.kernels.compiler.tracing import traced
+from fastlin.kernels.compiler.values import Lane
+from fastlin.kernels.compiler.workspace import part
+from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.tolerances import BLOW_UP
+from fastlin.kernels.vector.balance import balanced_start, read_task
+from fastlin.kernels.vector.forms import Form, form
+from fastlin.kernels.vector.gram import gram
+from fastlin.kernels.vector.observables import Observer, observe_start
+from fastlin.kernels.vector.points import over_points
+from fastlin.kernels.vector.state import Dynamics
+
+
+def step(code: Code, q: Array, s: Array) -> None:
+    """Step Q (n, width) in place, towards the diagonal target s (m,): both scaled by the learning rate.
+
+    ``W1 += W2^T S - (W2^T W2) W1``, ``W2 += S W1^T - W2 (W1 W1^T)``. Rows of both layers that share a
+    singular direction are updated together, as each needs the other's old values.
+    """
+    sizes = code.sizes
+    inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
+    first, second = code.local(sizes.width), code.local(sizes.width)
+    for a in code.loop(0, sizes.m):
+        for h in code.columns(0, sizes.width):
+            first[h], second[h] = q[a, h], q[sizes.rows_i + a, h]
+        for h in code.columns(0, sizes.width):
+            q[a, h] = _shrunk(code, fma(s[a], second[h], first[h]), first, outputs, h)
+            q[sizes.rows_i + a, h] = _shrunk(code, fma(s[a], first[h], second[h]), second, inputs, h)
+    for last, shift, other in ((sizes.rows_i, 0, outputs), (sizes.rows_o, sizes.rows_i, inputs)):
+        for a in code.loop(sizes.m, last):
+            for h in code.columns(0, sizes.width):
+                first[h] = q[shift + a, h]
+            for h in code.columns(0, sizes.width):
+                q[shift + a, h] = _shrunk(code, first[h], first, other, h)
+
+
+def _shrunk(code: Code, value: Number, row: Array, matrix: Array, h: Whole) -> Number:
+    """Return value - (row matrix)[h]."""
+    rest = code.variable(value)
+    for g in code.columns(0, code.sizes.width):
+        rest.value = fma(-row[g], matrix[g, h], rest.value)
+    shrunk: Number = rest.value
+    return shrunk
+
+
+@part(reads="state scaled", writes="state")
+def walk(code: Code, ws: Dynamics, steps: Whole) -> None:
+    """Do so many steps."""
+    with code.flushing():  # weights that the task has no use for decay to 0
+        for _ in code.loop(0, steps):
+            step(code, ws.state, ws.scaled)
+
+
+@part(reads="s q0 start", writes="scaled state")
+def scale_down(code: Code, ws: Dynamics, rate: Number) -> Number:
+    """Write the scaled weights and target; return |Q|^2 beyond which a run has diverged."""
+    sizes, root = code.sizes, sqrt(rate)
+    bound = code.variable(ws.start[0] + ws.start[1])
+    for a in code.loop(0, sizes.m):
+        bound.value = bound.value + ws.s[a]
+        ws.scaled[a] = rate * ws.s[a]
+    for i in code.loop(0, sizes.n):
+        for h in code.columns(0, sizes.width):
+            ws.state[i, h] = root * ws.q0[i, h]
+    return BLOW_UP * bound.value
+
+
+@part(reads="state q", writes="q")
+def scale_up(code: Code, ws: Dynamics, rate: Number) -> Number:
+    """Write the weights to q; return |Q|^2."""
+    sizes, root = code.sizes, sqrt(rate)
+    size = code.variable(0.0)
+    for i in code.loop(0, sizes.n):
+        for h in code.columns(0, sizes.width):
+            ws.q[i, h] = ws.state[i, h] / root
+            size.value = fma(ws.q[i, h], ws.q[i, h], size.value)
+    total: Number = size.value
+    return total
+
+
+@traced()
+def _descend(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Batch, rate: Lane) -> None:
+    """Run all points, one vector at a time. ``batch.times`` are the steps from one record to the next."""
+    observer = Observer(outputs, drifts=True)
+    for points in over_points(code, batch, 1):
+        ws = Dynamics.open(code, work)
+        ws.lam[()] = points.lam(0)
+        record = points.records(0)
+        read_task(code, ws, record)
+        balanced_start(code, ws, record)
+        ws.call(code, observe_start)
+        bound = scale_down(code, ws, rate)
+        target = points.outputs(0)
+        nonfinite, diverged = code.variable(0.0), code.variable(0.0)
+        for index in code.loop(0, batch.times.shape[0]):
+            ws.call(code, walk, batch.times[index])
+            size = scale_up(code, ws, rate)
+            diverged.value = select(size <= bound, diverged.value, float("nan"))
+            observer.observe(code, ws)
+            for column, output in enumerate(outputs):
+                value: Any = ws.outputs[output] + diverged.value
+                target[index + points.output_size * column] = value
+                nonfinite.value = fma(value, 0.0, nonfinite.value)
+        finite = select(nonfinite.value >= 0.0, float(Status.OK), float(Status.FAILED))
+        points.store_status(0, select(diverged.value >= 0.0, finite, float(Status.DIVERGED)))
+
+
+@jit
+def _gradient_descent(sizes: Form, outputs: CompileTime, work: Doubles, batch: Batch, rate: float) -> None:
+    _descend(sizes, outputs, work, batch, rate)
+
+
+def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, rate: float, specialise: bool) -> Call:
+    """Return the call that runs all points; see `dispatch.gradient_descent`."""
+    batch = batch._replace(times=np.diff(batch.times, prepend=0))
+    compiled_for = form(sizes, Dynamics, specialise=specialise)
+    return Call(
+        _gradient_descent, (compiled_for, CompileTime(outputs), Dynamics.allocate(sizes), batch, rate)
+    )

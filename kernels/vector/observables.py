@@ -1,0 +1,193 @@
+"""Numbers per network and time, from the factor Q = [W1, W2^T]^T in the SVD basis of the task.
+
+Whitened inputs throughout; the NTK is normalised by P, the number of samples. Nothing is compiled that the
+requested outputs do not need. Reductions of Q to fewer rows than units (see `Sizes`) leave all of these as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fastlin.kernels.codes import Output
+from fastlin.kernels.compiler.arithmetic import fma, select, sqrt
+from fastlin.kernels.compiler.elementary import exp, log
+from fastlin.kernels.compiler.protocols import Array, Code, Number, Operand, Variable, Whole
+from fastlin.kernels.compiler.workspace import part
+from fastlin.kernels.vector.jacobi import column_norms, orthogonalise
+from fastlin.kernels.vector.state import Dynamics
+
+
+class Layer:
+    """Traces and squares of the Gram matrices of the rows X of Q of one layer, for norms and kernels."""
+
+    def __init__(self, code: Code, q: Array, rows: tuple[Whole, Whole], other: Array | None = None) -> None:
+        width = code.sizes.width
+        gram, cross = code.local(width, width), code.local(width, width)
+        for h in code.columns(0, width):
+            for g in code.columns(0, width):
+                gram[h, g], cross[h, g] = 0.0, 0.0
+        for i in code.loop(*rows):
+            for h in code.columns(0, width):
+                for g in code.columns(0, h + 1):
+                    gram[h, g] = fma(q[i, h], q[i, g], gram[h, g])
+                if other is not None:
+                    for g in code.columns(0, width):
+                        cross[h, g] = fma(q[i, h], other[i, g], cross[h, g])
+        trace, square, product = (code.variable(0.0) for _ in range(3))
+        for h in code.columns(0, width):
+            trace.value = trace.value + gram[h, h]
+            square.value = fma(gram[h, h], gram[h, h], square.value)
+            for g in code.columns(0, h):
+                square.value = fma(2.0 * gram[h, g], gram[h, g], square.value)
+            for g in code.columns(0, width):
+                product.value = fma(cross[h, g], cross[h, g], product.value)
+        self.trace = trace.value  # |X|_F^2
+        self.square = square.value  # |X X^T|_F^2 = |X^T X|_F^2
+        self.product = product.value  # <X X^T, Y Y^T> = |X^T Y|_F^2 with Y of the other Q
+
+
+class View:
+    """Both layers of a Q, and the norm of its NTK; `other` is the Q that its kernel is compared with."""
+
+    def __init__(self, code: Code, q: Array, other: Array | None = None) -> None:
+        sizes = code.sizes
+        self.inputs = Layer(code, q, (0, sizes.rows_i), other)
+        self.outputs = Layer(code, q, (sizes.rows_i, sizes.n), other)
+        # |K|^2 / P^2 = N_o |M|^2 + N_i |B|^2 + 2 tr M tr B, M = W1^T W1 and B = W2 W2^T; it follows from
+        # K = I x X^T M X + B x X^T X for whitened X.
+        traces = 2.0 * self.inputs.trace * self.outputs.trace
+        self.norm = sqrt(
+            fma(
+                self.inputs.square,
+                code.real(sizes.n_o),
+                fma(self.outputs.square, code.real(sizes.n_i), traces),
+            )
+        )
+
+
+@part(reads="q0", writes="start")
+def observe_start(code: Code, ws: Dynamics) -> None:
+    """Keep the norms of the start in q0, which later ones are compared with."""
+    view = View(code, ws.q0)
+    ws.start[0], ws.start[1], ws.start[2] = view.inputs.trace, view.outputs.trace, view.norm
+
+
+class Observer:
+    """The outputs that are asked for; nothing that none of them needs is compiled.
+
+    `drifts` is False for the closed form, whose balance is conserved by construction and whose hidden
+    basis turns with t.
+    """
+
+    def __init__(self, outputs: tuple[int, ...], drifts: bool) -> None:
+        self._outputs, self._drifts = outputs, drifts
+
+    def observe(self, code: Code, ws: Dynamics) -> None:
+        """Write the outputs of Q in q, each kind of work as a function of its own."""
+        parts = {
+            Output.LOSS: loss,
+            Output.BALANCE_DRIFT: _balance_drift if self._drifts else _no_drift,
+            Output.EFFECTIVE_RANK: _effective_rank,
+        }
+        for output in self._outputs:
+            if output in parts:
+                ws.call(code, parts[Output(output)])
+        if any(output not in parts for output in self._outputs):
+            ws.call(code, self._norms)
+
+    def _norms(self, code: Code, ws: Dynamics) -> None:
+        _write_norms(code, ws, self._outputs)
+
+
+@part(reads="q q0 start", writes="outputs")
+def _write_norms(code: Code, ws: Dynamics, outputs: tuple[int, ...]) -> None:
+    view = View(code, ws.q, ws.q0 if Output.KERNEL_DISTANCE in outputs else None)
+    make: dict[int, Callable[[], Number]] = {
+        Output.KERNEL_DISTANCE: lambda: _kernel_distance(code, ws, view),
+        Output.NTK_NORM: lambda: view.norm,
+        Output.W1_NORM: lambda: sqrt(view.inputs.trace),
+        Output.W2_NORM: lambda: sqrt(view.outputs.trace),
+    }
+    for output in outputs:
+        if output in make:
+            ws.outputs[output] = make[output]()
+
+
+def _kernel_distance(code: Code, ws: Dynamics, view: View) -> Number:
+    """S = 1 - <K_0, K_t> / (|K_0| |K_t|); at least 0 by Cauchy-Schwarz, which rounding may miss."""
+    first, second, norm = ws.start[0], ws.start[1], ws.start[2]
+    traces = fma(first, view.outputs.trace, view.inputs.trace * second)
+    product = fma(view.outputs.product, code.real(code.sizes.n_i), traces)
+    cosine = fma(view.inputs.product, code.real(code.sizes.n_o), product) / (norm * view.norm)
+    # Written so that NaN stays NaN.
+    distance: Number = select(cosine > 1.0, 0.0, 1.0 - cosine)
+    return distance
+
+
+@part(reads="q s floor", writes="outputs")
+def loss(code: Code, ws: Dynamics) -> None:
+    """L = floor + |Sigma - W2 W1|^2 / 2: the printed form, without the cancellation near the minimum."""
+    sizes, q = code.sizes, ws.q
+    before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself
+
+    def entries(total: Variable, o: Whole, inputs: Iterable[Any], target: Operand) -> None:
+        for i in inputs:
+            error = code.variable(target)
+            for h in code.columns(0, sizes.width):
+                error.value = fma(-q[sizes.rows_i + o, h], q[i, h], error.value)
+            total.value = fma(error.value, error.value, total.value)
+
+    for o in code.loop(0, sizes.m):
+        entries(before, o, code.loop(0, o), 0.0)
+        entries(at, o, [o], ws.s[o])
+        entries(after, o, code.loop(o + 1, sizes.rows_i), 0.0)
+    for o in code.loop(sizes.m, sizes.rows_o):
+        entries(before, o, code.loop(0, sizes.rows_i), 0.0)
+    ws.outputs[Output.LOSS] = fma(before.value + at.value + after.value, 0.5, ws.floor[()])
+
+
+@part(writes="outputs")
+def _no_drift(code: Code, ws: Dynamics) -> None:
+    """The flow conserves the balance."""
+    ws.outputs[Output.BALANCE_DRIFT] = 0.0
+
+
+@part(reads="q q0", writes="outputs")
+def _balance_drift(code: Code, ws: Dynamics) -> None:
+    """|D(t) - D(0)|_F of D = W2^T W2 - W1 W1^T."""
+    sizes, q, q0 = code.sizes, ws.q, ws.q0
+    total = code.variable(0.0)
+    for h in code.columns(0, sizes.width):
+        for g in code.columns(0, sizes.width):
+            drift = code.variable(0.0)
+            for first, last, sign in ((0, sizes.rows_i, -1.0), (sizes.rows_i, sizes.n, 1.0)):
+                for i in code.loop(first, last):
+                    change = fma(q[i, h], q[i, g], -(q0[i, h] * q0[i, g]))
+                    drift.value = fma(change, sign, drift.value)
+            total.value = fma(drift.value, drift.value, total.value)
+    ws.outputs[Output.BALANCE_DRIFT] = sqrt(total.value)
+
+
+@part(reads="q product values", writes="product values outputs")
+def _effective_rank(code: Code, ws: Dynamics) -> None:
+    """exp of the entropy of the normalised singular values of W2 W1 (Roy & Vetterli 2007); 0 if all are 0."""
+    sizes, product = code.sizes, ws.product
+    for o in code.loop(0, sizes.rows_o):
+        for i in code.loop(0, sizes.rows_i):
+            entry = code.variable(0.0)
+            for h in code.columns(0, sizes.width):
+                entry.value = fma(ws.q[sizes.rows_i + o, h], ws.q[i, h], entry.value)
+            flag = sizes.more_rows_o
+            product[code.choose(flag, o, i), code.choose(flag, i, o)] = entry.value
+    orthogonalise(code, product)
+    column_norms(code, product, ws.values)
+    total, entropy = code.variable(0.0), code.variable(0.0)
+    for a in code.loop(0, sizes.small):
+        total.value = total.value + ws.values[a]
+    whole = select(total.value > 0.0, total.value, 1.0)
+    for a in code.loop(0, sizes.small):
+        share = ws.values[a] / whole
+        positive = share > 1e-300
+        entropy.value = fma(-select(positive, share, 0.0), log(select(positive, share, 1.0)), entropy.value)
+    ws.outputs[Output.EFFECTIVE_RANK] = select(total.value > 0.0, exp(entropy.value), total.value)

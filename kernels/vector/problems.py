@@ -1,0 +1,368 @@
+"""Set-up of the problems of an (architecture, seed): drawn, factorised, in the SVD basis of the task.
+
+In the basis of Sigma_yx = U S V^T the target is diagonal and nothing depends on the hidden rotation, so
+all lam, init_scale and times of a sweep share one `Record`. Eight seeds are set up at a time. Maps are
+held with their wider side in rows: as Sigma_yx where N_o >= N_i, transposed otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlin.kernels.compiler.arithmetic import fma
+from fastlin.kernels.compiler.code import VectorCode
+from fastlin.kernels.compiler.jit import Array as Doubles
+from fastlin.kernels.compiler.jit import Call, Integers, jit
+from fastlin.kernels.compiler.memory import Memory, Numbers, Spread
+from fastlin.kernels.compiler.protocols import Array, Code, Number, Row, Whole
+from fastlin.kernels.compiler.static import CompileTime
+from fastlin.kernels.compiler.tracing import traced
+from fastlin.kernels.compiler.values import WIDTH
+from fastlin.kernels.compiler.workspace import Field, Workspace, aligned, part
+from fastlin.kernels.draws import INIT_POWER, INIT_STREAMS, Factors, init_draws, target_unit
+from fastlin.kernels.random import Stream, add_squares, draw_normals, pairs_of, scratch, shared, stream_key
+from fastlin.kernels.sizes import Record, Sizes
+from fastlin.kernels.vector.forms import Form, form
+from fastlin.kernels.vector.jacobi import svd
+from fastlin.kernels.vector.reflections import reflect, triangularise
+
+
+class SetUp(Workspace):
+    """The arrays that a vector of problems is set up in."""
+
+    # The task
+    task = Field("wide m")  # Sigma_yx, then its singular vectors on the wider side
+    task_small = Field("m m")  # and on the other
+    s = Field("m")
+
+    # The unbalanced product
+    init = Field("wide m")  # the product, then its singular vectors on the wider side
+    init_small = Field("m m")  # and on the other
+    p = Field("m")
+    thin = Field("wide k")  # factors X, Z of a product X Z^T of less than full rank, wider side first
+    thin_small = Field("k k")
+    other = Field("m k")
+    basis = Field("wide k_wide")  # singular vectors that the hidden layer reaches
+
+    # The product in the frame of the task
+    beyond = Field("wide k_wide")  # `basis` there
+    small_overlaps = Field("m m")  # and the other side
+
+    # Householder reflections
+    reflectors = Field("wide m")
+    scales = Field("wide twice")
+
+
+def _place(code: Code, matrix: Array, o: Whole, i: Whole, value: Number) -> None:
+    """Write entry (o, i) of a map, wider side in rows."""
+    flag = code.sizes.outputs_wide
+    matrix[code.choose(flag, o, i), code.choose(flag, i, o)] = value
+
+
+@part(reads="task task_small s", writes="task task_small s")
+def _decompose_task(code: Code, ws: SetUp) -> None:
+    """Write the singular vectors and values of the task, in place."""
+    svd(code, ws.task, ws.task_small, ws.s)
+
+
+@part(reads="init init_small p", writes="init init_small p basis")
+def _decompose_init(code: Code, ws: SetUp) -> None:
+    """Write the singular vectors that the hidden layer reaches, on the wider side to `basis`.
+
+    Past the rank of the map they are any that complete it: those of its Householder reflections.
+    """
+    sizes = code.sizes
+    svd(code, ws.init, ws.init_small, ws.p)
+    for row in code.loop(0, sizes.wide):
+        for column in code.loop(0, sizes.kept):
+            ws.basis[row, column] = ws.init[row, column]
+    code.given(sizes.completed, lambda: _complete(code, ws))
+
+
+@part(reads="init reflectors scales basis", writes="basis reflectors scales")
+def _complete(code: Code, ws: SetUp) -> None:
+    """Complete the singular vectors on the wider side to as many as the hidden layer reaches."""
+    sizes = code.sizes
+    for row in code.loop(0, sizes.wide):
+        for column in code.loop(sizes.m, sizes.k_wide):
+            ws.basis[row, column] = 0.0
+        for column in code.loop(0, sizes.m):
+            ws.reflectors[row, column] = ws.init[row, column]
+    for column in code.loop(sizes.m, sizes.k_wide):
+        ws.basis[column, column] = 1.0
+    triangularise(code, ws.reflectors, 0, ws.scales)
+    for back in code.loop(0, sizes.m):
+        j = sizes.m - 1 - back
+        reflect(code, ws.reflectors, j, j, ws.scales[j, 0], ws.basis, sizes.m, sizes.k_wide)
+
+
+@part(reads="task basis", writes="beyond")
+def _align_square(code: Code, ws: SetUp) -> None:
+    """Write `basis` in the frame of the task to `beyond`: all directions are singular ones of the task."""
+    _overlaps(code, ws.task, ws.basis, ws.beyond)
+
+
+@part(reads="task basis scales", writes="task basis scales beyond")
+def _align_oblong(code: Code, ws: SetUp) -> None:
+    """Write `basis` in the frame of the task to `beyond`: first its singular directions, then the others."""
+    sizes = code.sizes
+    triangularise(code, ws.task, 0, ws.scales, ws.basis)
+    for j in code.loop(0, sizes.m):
+        sign = ws.scales[j, 1]  # the diagonal: vectors of norm 1 leave 1 or -1
+        for column in code.loop(0, sizes.k_wide):
+            ws.basis[j, column] = sign * ws.basis[j, column]
+    for row in code.loop(0, sizes.wide):
+        for column in code.loop(0, sizes.k_wide):
+            ws.beyond[row, column] = ws.basis[row, column]
+    code.given(sizes.loose, lambda: _reduce(code, ws))
+
+
+@part(reads="basis scales", writes="basis scales beyond")
+def _reduce(code: Code, ws: SetUp) -> None:
+    """Rotate the directions beyond the task until k_wide of them carry the start."""
+    sizes = code.sizes
+    triangularise(code, ws.basis, sizes.m, ws.scales)
+    for row in code.loop(0, sizes.k_wide):
+        for column in code.loop(0, row):
+            ws.beyond[row + sizes.m, column] = 0.0
+        ws.beyond[row + sizes.m, row] = ws.scales[row, 1]
+        for column in code.loop(row + 1, sizes.k_wide):
+            ws.beyond[row + sizes.m, column] = ws.basis[row + sizes.m, column]
+
+
+def _overlaps(code: Code, x: Array, y: Array, out: Array) -> None:
+    """out = X^T Y, for as many columns as out has."""
+    for r in code.loop(0, x.shape[1]):
+        for c in code.loop(0, out.shape[1]):
+            total = code.variable(0.0)
+            for row in code.loop(0, x.shape[0]):
+                total.value = fma(x[row, r], y[row, c], total.value)
+            out[r, c] = total.value
+
+
+@part(
+    reads="other scales thin basis thin_small p init_small",
+    writes="other scales basis thin_small p init_small",
+)
+def _decompose_thin(code: Code, ws: SetUp) -> None:
+    """Do the same for a product X Z^T of rank N_h < m, which costs less: with Z = Q R, of X R^T."""
+    sizes = code.sizes
+    triangularise(code, ws.other, 0, ws.scales)
+    for row in code.loop(0, sizes.wide):
+        for c in code.loop(0, sizes.k):
+            entry = code.variable(ws.thin[row, c] * ws.scales[c, 1])
+            for j in code.loop(c + 1, sizes.k):
+                entry.value = fma(ws.thin[row, j], ws.other[c, j], entry.value)
+            ws.basis[row, c] = entry.value
+    svd(code, ws.basis, ws.thin_small, ws.p)
+    for c in code.loop(0, sizes.k):
+        for row in code.loop(0, sizes.k):
+            ws.init_small[row, c] = ws.thin_small[row, c]
+        for row in code.loop(sizes.k, sizes.m):
+            ws.init_small[row, c] = 0.0
+    for back in code.loop(0, sizes.k):
+        j = sizes.k - 1 - back
+        reflect(code, ws.other, j, j, ws.scales[j, 0], ws.init_small, 0, sizes.k)
+
+
+@part(reads="other thin", writes="other thin")
+def _thin_start(code: Code, ws: SetUp, numbers: Row) -> None:
+    """Write the factors of the product of Gaussian weights."""
+    sizes = code.sizes
+    first = code.choose(sizes.outputs_wide, ws.other, ws.thin)
+    second = code.choose(sizes.outputs_wide, ws.thin, ws.other)
+    for h in code.loop(0, sizes.n_h):
+        for i in code.loop(0, sizes.n_i):
+            first[i, h] = numbers[h * sizes.n_i + i]
+        for o in code.loop(0, sizes.n_o):
+            second[o, h] = numbers[o * sizes.n_h + h + sizes.n_h * sizes.n_i]
+
+
+@part(writes="init")
+def _full_start(code: Code, ws: SetUp, kind: str, numbers: Row, unit: Number) -> None:
+    """Write the unbalanced product that a start is balanced from."""
+    sizes = code.sizes
+    for o in code.loop(0, sizes.n_o):
+        for i in code.loop(0, sizes.n_i):
+            if kind == "random_regression":
+                _place(code, ws.init, o, i, unit * numbers[o * sizes.n_i + i])
+                continue
+            entry = code.variable(0.0)
+            for h in code.loop(0, sizes.n_h):
+                second = numbers[sizes.n_h * sizes.n_i + o * sizes.n_h + h]
+                entry.value = fma(second, numbers[h * sizes.n_i + i], entry.value)
+            _place(code, ws.init, o, i, entry.value)
+
+
+@part(reads="s p beyond small_overlaps")
+def _write_record(code: Code, ws: SetUp, out: Array, kind: str, scale: Number, floor: Number) -> None:
+    """Write the record of each lane's problem."""
+    sizes, record = code.sizes, Record(code.sizes)
+    out[record.floor] = floor
+    for a in code.loop(0, sizes.m):
+        out[record.s + a] = ws.s[a]
+    for h in code.loop(0, sizes.k):
+        out[record.p + h] = scale if kind == "aligned" else scale * ws.p[h]
+    flag, wide, small = sizes.outputs_wide, ws.beyond, ws.small_overlaps
+    sides = (
+        (record.v, sizes.rows_i, sizes.k_i, code.choose(flag, small, wide)),
+        (record.u, sizes.rows_o, sizes.k_o, code.choose(flag, wide, small)),
+    )
+    for first, rows, columns, vectors in sides:
+        for row in code.loop(0, rows):
+            for column in code.loop(0, columns):
+                value = code.constant(0.0) if kind == "aligned" else vectors[row, column]
+                out[row * columns + column + first] = value
+        if kind == "aligned":
+            for column in code.loop(0, columns):
+                out[column * (columns + 1) + first] = code.constant(1.0)
+
+
+@part()
+def _set_up_vector(
+    code: VectorCode, ws: SetUp, kind: str, targets: Row, numbers: Row, unit: Number, init_unit: Number
+) -> None:
+    """Decompose the task and the start of one vector of problems, from their normal numbers."""
+    sizes = code.sizes
+    _write_task(code, ws, targets, unit)
+    ws.call(code, _decompose_task)
+    if kind == "aligned":
+        return
+
+    def thin() -> None:
+        _thin_start(code, ws, numbers)
+        ws.call(code, _decompose_thin)
+
+    def full() -> None:
+        _full_start(code, ws, kind, numbers, init_unit)
+        ws.call(code, _decompose_init)
+
+    if kind == "gaussian":
+        code.given(sizes.thin, thin, full)
+    else:
+        full()
+    _write_small_overlaps(code, ws)
+    code.given(sizes.square, lambda: ws.call(code, _align_square), lambda: ws.call(code, _align_oblong))
+
+
+@part(writes="task")
+def _write_task(code: Code, ws: SetUp, targets: Row, unit: Number) -> None:
+    sizes = code.sizes
+    for o in code.loop(0, sizes.n_o):
+        for i in code.loop(0, sizes.n_i):
+            _place(code, ws.task, o, i, unit * targets[o * sizes.n_i + i])
+
+
+@part(reads="task_small init_small", writes="small_overlaps")
+def _write_small_overlaps(code: Code, ws: SetUp) -> None:
+    _overlaps(code, ws.task_small, ws.init_small, ws.small_overlaps)
+
+
+class Setting(NamedTuple):
+    """The problems that a kernel sets up in one call, and the room that it needs."""
+
+    seeds: Any  # (S,)
+    target_key: Any  # of the stream of targets
+    targets_off: Any  # number of targets off the span of the inputs
+    target_unit: Any  # standard deviation of an entry of Sigma_yx
+    init_key: Any  # of the stream of the start
+    init_unit: Any  # standard deviation of an entry of the start's own Sigma_yx
+    init_scale: Any  # factor of the singular values of the unbalanced product
+    uniforms: Any  # scratch of the draws
+    targets: Any  # (numbers, WIDTH) normal numbers of the tasks of a vector
+    numbers: Any  # (numbers, WIDTH) those of the starts
+    records: Any  # (S, length) written
+
+
+@traced(floors="")
+def _set_up_records(
+    code: VectorCode, kind: str, work: Numbers, setting: Setting, rows: Numbers, floors: Memory
+) -> None:
+    """Set up the problems of one vector, and write their records to the rows of each lane."""
+    ws, unit = SetUp.open(code, work), setting.target_unit
+    targets, numbers = setting.targets.vectors(), setting.numbers.vectors()
+    _set_up_vector(code, ws, kind, targets, numbers, unit, setting.init_unit)
+    length = setting.records.shape[1]
+    out = Spread(setting.records, [rows[lane] * length for lane in range(WIDTH)])
+    _write_record(code, ws, out, kind, setting.init_scale, 0.5 * unit * unit * floors[()])
+
+
+@jit
+def _set_up(sizes: Form, kind: CompileTime, work: Doubles, setting: Setting) -> None:
+    seeds = setting.seeds
+    rows, lanes, floors = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64), np.empty(WIDTH)
+    for first in range(0, seeds.size, WIDTH):
+        for lane in range(WIDTH):
+            rows[lane] = min(first + lane, seeds.size - 1)
+            lanes[lane] = seeds[rows[lane]]
+        draw_normals(setting.target_key, lanes, 0, setting.uniforms, setting.targets)
+        floors[:] = 0.0
+        add_squares(
+            setting.target_key,
+            lanes,
+            setting.targets.shape[0] // 2,
+            setting.targets_off,
+            setting.uniforms,
+            floors,
+        )
+        draw_normals(setting.init_key, lanes, 0, setting.uniforms, setting.numbers)
+        _set_up_records(sizes, kind, work, setting, rows, floors)
+
+
+def prepare_records(
+    sizes: Sizes,
+    seeds: Integers,
+    n_samples: int,
+    target_scale: float,
+    init_kind: str,
+    init_scale: float,
+    specialise: bool,
+) -> Call:
+    """Return the call that draws and factorises problems; see `dispatch.draw_records`."""
+    setting = Setting(
+        seeds,
+        np.uint64(stream_key(Stream.TARGETS, shared(sizes))),
+        sizes.n_o * (n_samples - sizes.n_i),
+        target_unit(sizes.n_o, n_samples, target_scale),
+        np.uint64(stream_key(INIT_STREAMS.get(init_kind, Stream.INIT_GAUSSIAN), sizes)),
+        target_unit(sizes.n_o, n_samples, 1.0),
+        float(init_scale ** INIT_POWER[init_kind]),
+        scratch(),
+        aligned(2 * pairs_of(sizes.n_i * sizes.n_o)),
+        aligned(2 * pairs_of(init_draws(init_kind, sizes))),
+        np.empty((seeds.size, Record(sizes).length)),
+    )
+    compiled_for = form(sizes, SetUp, specialise=specialise, unroll=False)
+    return Call(_set_up, (compiled_for, CompileTime(init_kind), SetUp.allocate(sizes), setting))
+
+
+def draw_records(*problem: Any) -> Doubles:
+    """Draw and factorise problems in lanes, which do not touch each other; see `dispatch.draw_records`."""
+    call = prepare_records(*problem)
+    call()
+    records: Doubles = call.arguments[-1].records
+    return records
+
+
+@traced()
+def _factorise_vector(code: VectorCode, work: Numbers) -> None:
+    SetUp.open(code, work).call(code, _decompose_init)
+
+
+@jit
+def _factorise(sizes: Form, work: Doubles) -> None:
+    _factorise_vector(sizes, work)
+
+
+def factorise(product: Doubles, n_h: int) -> Factors:
+    """Factorise one product in lanes; see `dispatch.factorise`."""
+    sizes = Sizes(product.shape[1], n_h, product.shape[0])
+    work = SetUp.allocate(sizes)
+    views = SetUp.views(sizes, work)
+    views["init"][...] = (product if sizes.outputs_wide else product.T)[..., None]
+    _factorise(form(sizes, SetUp, unroll=False), work)
+    wide, small = views["basis"][..., 0].copy(), views["init_small"][:, : min(n_h, sizes.m), 0].copy()
+    u, v = (wide, small) if sizes.outputs_wide else (small, wide)
+    return Factors(u, views["p"][: sizes.k, 0].copy(), v)

@@ -1,0 +1,53 @@
+"""The arrays that the dynamics of a vector of networks work on, by the step that owns them."""
+
+from fastlin.kernels.compiler.workspace import Field, Workspace
+
+
+class Dynamics(Workspace):
+    """Rows of Q are inputs first. Rows of K are eigen-directions, fastest first."""
+
+    # The point, from `balance`
+    lam = Field()
+    floor = Field()  # the least loss of a linear map
+    s = Field("m")  # singular values of Sigma_yx, the diagonal of the target
+    q0 = Field("n width")  # the start in the SVD basis of the task
+
+    # The time that is asked for, from `closed_form`
+    time = Field()
+    short = Field()  # 1 where the steps of the march are short enough, 0 where each time is jumped to
+    jumping = Field()  # 1 where a time is reached from the start, 0 where it is not
+    q = Field("n width")  # Q at that time
+
+    # The eigen-system of F and the start in it, from `eigenbasis` and `echelon`
+    w = Field("n")  # eigenvalues
+    excess_rate = Field("n")  # excess of those that grow over abs(lam) / 2, which does not cancel
+    cosine = Field("m")  # of the angle of the eigenvectors of +-r
+    sine = Field("m")
+    row_error = Field("n")  # rounding error of the rows of K
+    k = Field("n width")  # K(0), in echelon form
+    column_rate = Field("width")  # the eigenvalue that a column grows by
+    column_excess = Field("width")  # its excess
+
+    # One jump, from `evolution`
+    k_t = Field("n width")  # K(t)
+    qr_rows = Field("n width")  # the rows that are triangularised
+
+    # A march, from `march`
+    state = Field("n width")  # V of the march, or the scaled weights of gradient descent
+    power = Field("n")  # exp(w dt)
+    root = Field("n")  # sqrt(phi(dt))
+    to_cosine = Field("n")  # what takes a state back to Q
+    to_sine = Field("n")
+    pivots = Field("width")
+    gram = Field("width width")
+
+    # Gradient descent
+    scaled = Field("m")  # singular values times the learning rate
+
+    # What is observed, from `observables`
+    outputs = Field("outputs")  # at a time
+    recent = Field("outputs times_at_once")  # at the last times, which are written together
+    nonfinite = Field()  # 0, or NaN from the first output on that is not finite
+    start = Field("norms")  # |W1|^2, |W2|^2 and the norm of the NTK at the start
+    product = Field("large small")  # W2 W1 or its transpose, then its left singular vectors
+    values = Field("small")  # its singular values
