@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from fastlin import kernels
 from fastlin.errors import InputError, instance, real, whole
 from fastlin.errors import times as checked_times
 from fastlin.kernels.compiler.jit import Array

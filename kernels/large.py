@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from fastlin.kernels.vector.balance import balanced_scales
-from fastlin.kernels.vector.closed_form import Way, ways
 from fastlin.kernels.codes import Output, Status
 from fastlin.kernels.compiler.jit import Array, Codes, Integers, jit
 from fastlin.kernels.sizes import Record, Sizes
 from fastlin.kernels.tolerances import BLOW_UP, EPSILON, LONGEST_STEP, MAX_ANGLE, ROUNDING
+from fastlin.kernels.vector.balance import balanced_scales
+from fastlin.kernels.vector.closed_form import Way, ways
 
 # Columns that dtpqrt works on together; 8 to 32 take the same time within a fifth.
 _BLOCK = 16

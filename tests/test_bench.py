@@ -11,7 +11,7 @@ from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.timing import Run, alternate
 from fastlin.kernels import Sizes
-from fastlin.kernels.peak import multiply_add
+from fastlin.kernels.compiler.peak import multiply_add
 from tests.networks import CLASSES
 
 RATE, STEPS, DT, TIMES = 0.002, 40, 0.05, 21

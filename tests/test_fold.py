@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlin.kernels import fold
+from fastlin.kernels import exact_statistics as fold
 
 LARGEST, LEAST, LEAST_NORMAL = np.finfo(float).max, 5e-324, np.finfo(float).tiny
 HOSTILE = [

@@ -5,14 +5,14 @@ import pytest
 
 import fastlin as fl
 from fastlin import kernels
-from fastlin.kernels import Row, Sizes, Status
+from fastlin.kernels import Output, Sizes, Status, dispatch, empty_batch
 from fastlin.kernels.random import Stream, standard_normals
 from tests import reference
 from tests.networks import CLASSES, relative
 
 LAMS = np.array([-9.0, -1e-3, 0.0, 0.3, 4.0])
 TIMES = np.array([0.0, 0.2, 3.0, 40.0])
-ROWS = np.array(list(Row), dtype=np.int64)
+OUTPUTS = tuple(int(output) for output in Output)
 SAMPLES, SCALE, SEEDS = 12, 3**0.5, (0, 7)
 
 
@@ -20,23 +20,24 @@ def records(shape, seeds=SEEDS, kind="gaussian", init_scale=1.0):
     return kernels.draw_records(Sizes(*shape), np.array(seeds), SAMPLES, SCALE, kind, init_scale)
 
 
-def run(kernel, shape, problems, lams, *rest):
-    """Return out (S, R, T, L) and status (S, L) of a kernel; the last of `rest` are the rows."""
-    points, times = len(problems) * len(lams), rest[-2]
-    out = np.full((len(rest[-1]), kernels.padded(points), len(times)), np.nan)
-    status = np.zeros(kernels.padded(points), dtype=np.uint8)
-    kernel(Sizes(*shape), problems, np.asarray(lams, dtype=float), *rest, out, status)
+def run(kernel, shape, problems, lams, times, outputs, *rest, specialise=False):
+    """Return out (S, R, T, L) and status (S, L) of a kernel."""
+    outputs, times = tuple(int(output) for output in outputs), np.asarray(times)
+    batch = empty_batch(problems, np.asarray(lams, dtype=float), times, len(outputs))
+    batch.outputs.fill(np.nan)
+    kernel(Sizes(*shape), outputs, batch, *rest, specialise=specialise)
     grid = (len(problems), len(lams))
-    out = out[:, :points].reshape(len(out), *grid, len(times))
-    return np.moveaxis(out, (1, 0, 3, 2), (0, 1, 2, 3)), status[:points].reshape(grid)
+    points = len(problems) * len(lams)
+    out = batch.outputs[:, :points].reshape(len(outputs), *grid, times.size)
+    return np.moveaxis(out, (1, 0, 3, 2), (0, 1, 2, 3)), batch.status[:points].reshape(grid)
 
 
-def closed_form(shape, problems, lams, times, rows):
-    return run(kernels.closed_form, shape, problems, lams, np.asarray(times, dtype=float), np.asarray(rows))
+def closed_form(shape, problems, lams, times, outputs):
+    return run(dispatch.closed_form, shape, problems, lams, np.asarray(times, dtype=float), outputs)
 
 
-def gradient_descent(shape, problems, lams, rate, steps, rows):
-    return run(kernels.gradient_descent, shape, problems, lams, rate, np.asarray(steps), np.asarray(rows))
+def gradient_descent(shape, problems, lams, rate, steps, outputs):
+    return run(dispatch.gradient_descent, shape, problems, lams, np.asarray(steps), outputs, rate)
 
 
 def point(shape, seed, lam, kind="gaussian", init_scale=1.0):
@@ -50,12 +51,12 @@ def literal(task, start, w1, w2):
     """Return every row for weights w1, w2 by the literal definitions, with the dense NTK."""
     kernel, kernel0 = reference.ntk(w1, w2, task.X), reference.ntk(*start, task.X)
     return {
-        Row.LOSS: reference.loss(w1, w2, task.sigma_yx, task.sigma_yy_trace),
-        Row.KERNEL_DISTANCE: reference.kernel_distance(kernel0, kernel),
-        Row.NTK_NORM: np.linalg.norm(kernel) / SAMPLES,
-        Row.W1_NORM: np.linalg.norm(w1),
-        Row.W2_NORM: np.linalg.norm(w2),
-        Row.EFFECTIVE_RANK: reference.effective_rank(w2 @ w1),
+        Output.LOSS: reference.loss(w1, w2, task.sigma_yx, task.sigma_yy_trace),
+        Output.KERNEL_DISTANCE: reference.kernel_distance(kernel0, kernel),
+        Output.NTK_NORM: np.linalg.norm(kernel) / SAMPLES,
+        Output.W1_NORM: np.linalg.norm(w1),
+        Output.W2_NORM: np.linalg.norm(w2),
+        Output.EFFECTIVE_RANK: reference.effective_rank(w2 @ w1),
     }
 
 
@@ -69,9 +70,9 @@ def factor(qqt, n_i):
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("kind", list(kernels.INIT_POWER))
 def test_closed_form_rows(shape, kind):
-    out, status = closed_form(shape, records(shape, kind=kind, init_scale=0.7), LAMS, TIMES, ROWS)
+    out, status = closed_form(shape, records(shape, kind=kind, init_scale=0.7), LAMS, TIMES, OUTPUTS)
     assert (status == Status.OK).all()
-    assert not out[:, Row.BALANCE_DRIFT].any()
+    assert not out[:, Output.BALANCE_DRIFT].any()
     for i, seed in enumerate(SEEDS):
         for j, lam in enumerate(LAMS):
             task, net = point(shape, seed, lam, kind, 0.7)
@@ -88,7 +89,7 @@ def test_closed_form_rows(shape, kind):
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 def test_gradient_descent_rows(shape):
     rate, steps = 0.01, np.array([0, 1, 50])
-    out, status = gradient_descent(shape, records(shape), LAMS, rate, steps, ROWS)
+    out, status = gradient_descent(shape, records(shape), LAMS, rate, steps, OUTPUTS)
     assert (status == Status.OK).all()
     for i, seed in enumerate(SEEDS):
         for j, lam in enumerate(LAMS):
@@ -99,12 +100,12 @@ def test_gradient_descent_rows(shape):
                     assert out[i, row, k, j] == pytest.approx(expected, rel=1e-11, abs=2e-14), (row, step)
                 start, now = reference.balance(net.w1, net.w2), reference.balance(w1, w2)
                 drift = np.linalg.norm(now - start)
-                assert out[i, Row.BALANCE_DRIFT, k, j] == pytest.approx(drift, abs=1e-12)
+                assert out[i, Output.BALANCE_DRIFT, k, j] == pytest.approx(drift, abs=1e-12)
 
 
 def test_seeds_do_not_touch_each_other():
     """Bits are the same whoever the neighbours in a block are."""
-    rows, shape = [Row.LOSS, Row.KERNEL_DISTANCE], (4, 4, 4)
+    rows, shape = [Output.LOSS, Output.KERNEL_DISTANCE], (4, 4, 4)
     together, _ = closed_form(shape, records(shape, range(5)), LAMS, TIMES, rows)
     descended, _ = gradient_descent(shape, records(shape, range(5)), LAMS, 0.01, [3, 9], rows)
     for seed in range(5):
@@ -136,9 +137,9 @@ def test_march_agrees_with_jumps(shape):
     """
     lams, problems = np.linspace(-6.0, 6.0, 13), records(shape, range(4))
     times = np.linspace(0.0, 100.0, 201)
-    marched, status = closed_form(shape, problems, lams, times, [Row.LOSS, Row.KERNEL_DISTANCE])
+    marched, status = closed_form(shape, problems, lams, times, [Output.LOSS, Output.KERNEL_DISTANCE])
     backwards = np.ascontiguousarray(times[::-1])
-    jumped, _ = closed_form(shape, problems, lams, backwards, [Row.LOSS, Row.KERNEL_DISTANCE])
+    jumped, _ = closed_form(shape, problems, lams, backwards, [Output.LOSS, Output.KERNEL_DISTANCE])
     jumped = jumped[:, :, ::-1]
     assert (status == Status.OK).all()
     assert not np.array_equal(marched, jumped)
@@ -148,7 +149,7 @@ def test_march_agrees_with_jumps(shape):
 def test_arrays_that_are_not_contiguous_are_refused():
     """Kernels read memory from the first element on: a view of other strides would be read as it stands."""
     with pytest.raises(TypeError, match="times is an array that is not contiguous"):
-        closed_form((4, 2, 4), records((4, 2, 4)), LAMS, TIMES[::-1], [Row.LOSS])
+        closed_form((4, 2, 4), records((4, 2, 4)), LAMS, TIMES[::-1], [Output.LOSS])
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 21])
@@ -156,23 +157,22 @@ def test_times_do_not_touch_each_other(count):
     """Times are written eight at a time, and what is left over one by one."""
     times = np.linspace(3.0, 0.1, count) ** 2
     problems = records((4, 2, 4), range(3))
-    together, _ = closed_form((4, 2, 4), problems, LAMS, times, [Row.LOSS, Row.W2_NORM])
+    together, _ = closed_form((4, 2, 4), problems, LAMS, times, [Output.LOSS, Output.W2_NORM])
     for index, time in enumerate(times):
-        alone, _ = closed_form((4, 2, 4), problems, LAMS, [time], [Row.LOSS, Row.W2_NORM])
+        alone, _ = closed_form((4, 2, 4), problems, LAMS, [time], [Output.LOSS, Output.W2_NORM])
         assert np.array_equal(alone[:, :, 0], together[:, :, index])
 
 
 def test_outputs_that_are_too_small_are_refused():
     """Whole vectors are written, so one point needs the room of all lanes."""
     out, status = np.empty((1, 1, 1)), np.empty(1, np.uint8)
+    batch = kernels.Batch(records((4, 2, 4), [0]), np.zeros(1), np.ones(1), out, status)
     with pytest.raises(ValueError, match=f"need room for {kernels.padded(1)} points"):
-        kernels.closed_form(
-            Sizes(4, 2, 4), records((4, 2, 4), [0]), np.zeros(1), np.ones(1), np.array([0]), out, status
-        )
+        dispatch.closed_form(Sizes(4, 2, 4), (0,), batch)
 
 
 def test_diverging_runs_are_coded():
-    rows, steps = np.array([Row.LOSS, Row.KERNEL_DISTANCE]), np.array([0, 10, 400])
+    rows, steps = np.array([Output.LOSS, Output.KERNEL_DISTANCE]), np.array([0, 10, 400])
     out, status = gradient_descent((4, 2, 4), records((4, 2, 4), [1]), [0.0, 200.0], 0.02, steps, rows)
     assert status.tolist() == [[Status.OK, Status.DIVERGED]]
     assert np.isfinite(out[..., 0]).all()
@@ -186,7 +186,7 @@ def test_gram_form_is_the_plain_form():
         plain = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, 0.01, 300)
         dataset = fl.gradient_descent(task, net, 0.01, 300, 300, observables=["qqt"])
         assert relative(dataset.qqt.values[-1], reference.qqt(*plain)) < 1e-12
-        out, _ = gradient_descent(shape, records(shape, [2]), [1.3], 0.01, [300], ROWS[3:5])
+        out, _ = gradient_descent(shape, records(shape, [2]), [1.3], 0.01, [300], OUTPUTS[3:5])
         norms = [np.linalg.norm(layer) for layer in plain]
         assert relative(out[0, :, 0, 0], np.array(norms)) < 1e-12
 

@@ -8,19 +8,22 @@ from scipy import stats
 
 import fastlin as fl
 from fastlin import kernels
-from fastlin.kernels import Sizes, functions
-from fastlin.kernels.gradient_descent import step
-from fastlin.kernels.jit import jit
-from fastlin.kernels.lanes import Plain, traced
+from fastlin.kernels import Sizes
+from fastlin.kernels.compiler import elementary
+from fastlin.kernels.compiler.jit import jit
+from fastlin.kernels.compiler.plain import Plain
+from fastlin.kernels.compiler.static import CompileTime
+from fastlin.kernels.compiler.tracing import traced
+from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.random import Stream, philox, standard_normals, stream_key
-from fastlin.kernels.sizes import WIDTH
+from fastlin.kernels.vector.gradient_descent import step
 from tests.networks import CLASSES
 
 ANY = Sizes(1, 1, 1)
 
 
 @traced(q="n width", s="m")
-def traced_step(code, sizes, q, s):
+def traced_step(code, q, s):
     step(code, q, s)
 
 
@@ -35,7 +38,7 @@ def test_a_step_is_the_same_on_arrays_and_on_lanes(shape):
     q, s = rng.standard_normal((sizes.n, sizes.width, WIDTH)), rng.random((sizes.m, WIDTH))
     on_arrays, on_lanes = 0.1 * q, 0.1 * q
     step(Plain(float, sizes), on_arrays, s)
-    compiled_step(sizes, on_lanes, s)
+    compiled_step(CompileTime(sizes), on_lanes, s)
     assert np.abs(on_arrays - on_lanes).max() <= 4e-16 * sizes.n
 
 
@@ -43,7 +46,7 @@ def compiled(function, outputs):
     """Return `function` of lanes as one of arrays."""
 
     @traced()
-    def run(code, sizes, x, y, count):
+    def run(code, x, y, count):
         x, y = x.vectors(), y.vectors()
         for i in code.loop(0, count):
             results = function(x[i])
@@ -57,7 +60,7 @@ def compiled(function, outputs):
     def of_arrays(x):
         vectors = np.resize(x, (-(-x.size // WIDTH), WIDTH))
         out = np.empty((len(vectors) * outputs, WIDTH))
-        loop(ANY, vectors, out)
+        loop(CompileTime(ANY), vectors, out)
         return [column.ravel()[: x.size] for column in out.reshape(-1, outputs, WIDTH).swapaxes(0, 1)]
 
     return of_arrays
@@ -77,11 +80,11 @@ ARGUMENTS = np.concatenate(
 
 
 def test_exponentials():
-    exp, expm1 = compiled(functions.exponentials, 2)(ARGUMENTS)
+    exp, expm1 = compiled(elementary.exponentials, 2)(ARGUMENTS)
     with mpmath.workdps(40):
         assert ulps(exp, mpmath.exp, ARGUMENTS) <= 2
         assert ulps(expm1, mpmath.expm1, ARGUMENTS) <= 2
-    exp, expm1 = compiled(functions.exponentials, 2)(np.array([-709.0, -1e6, -np.inf, np.nan]))
+    exp, expm1 = compiled(elementary.exponentials, 2)(np.array([-709.0, -1e6, -np.inf, np.nan]))
     assert exp[:3].tolist() == [0.0] * 3
     assert expm1[:3].tolist() == [-1.0] * 3
     assert np.isnan(exp[3])
@@ -91,12 +94,12 @@ def test_exponentials():
 def test_log():
     x = np.concatenate([RNG.random(1000), 10 ** RNG.uniform(-300, 300, 500), [1.0, 2.0**-53, 1 - 2.0**-53]])
     with mpmath.workdps(40):
-        assert ulps(compiled(functions.log, 1)(x)[0], mpmath.log, x) <= 2
+        assert ulps(compiled(elementary.log, 1)(x)[0], mpmath.log, x) <= 2
 
 
 def test_sine_and_cosine():
     x = np.concatenate([RNG.random(1000), np.arange(9) / 8, [1 - 2.0**-53]])
-    sine, cosine = compiled(functions.sine_cosine_of_turns, 2)(x)
+    sine, cosine = compiled(elementary.sine_cosine_of_turns, 2)(x)
     with mpmath.workdps(40):
         for got, function in ((sine, mpmath.sinpi), (cosine, mpmath.cospi)):
             exact = [function(2 * mpmath.mpf(float(value))) for value in x]
@@ -122,8 +125,8 @@ def test_normal_numbers_are_normal_and_have_places():
 def test_law_of_the_sufficient_statistics():
     """What is drawn directly has the law of the literal construction: X whitened, Y normal (B.2.1)."""
     arch, samples, count = fl.Architecture(3, 2, 2), 7, 3000
-    at = kernels.Record(arch)
-    records = kernels.draw_records(arch, np.arange(count), samples, 1.5, "gaussian", 1.0)
+    at = kernels.Record(arch.sizes)
+    records = kernels.draw_records(arch.sizes, np.arange(count), samples, 1.5, "gaussian", 1.0)
     rng = np.random.default_rng(5)
     literal = np.empty((count, 3))
     for trial in literal:
@@ -147,29 +150,29 @@ LARGE = [(70, 5, 66), (300, 40, 20)]  # set up by LAPACK
 def test_records_are_those_of_the_networks(shape, kind):
     """Singular values and overlaps of the records are those of the single-network API."""
     arch = fl.Architecture(*shape)
-    at, samples = kernels.Record(arch), max(9, shape[0])
-    for seed, record in enumerate(kernels.draw_records(arch, np.arange(3), samples, 1.5, kind, 0.7)):
+    at, samples = kernels.Record(arch.sizes), max(9, shape[0])
+    for seed, record in enumerate(kernels.draw_records(arch.sizes, np.arange(3), samples, 1.5, kind, 0.7)):
         task = fl.random_regression(arch, samples, 1.5, seed)
         net = fl.balanced_init(arch, 1.0, 0.7, seed, kind, n_samples=samples)
         s = record[at.s : at.p]
-        v = record[at.v : at.u].reshape(arch.rows_i, arch.k_i)
-        u = record[at.u :].reshape(arch.rows_o, arch.k_o)
+        v = record[at.v : at.u].reshape(arch.sizes.rows_i, arch.sizes.k_i)
+        u = record[at.u :].reshape(arch.sizes.rows_o, arch.sizes.k_o)
         assert np.abs(s - np.linalg.svd(task.sigma_yx, compute_uv=False)).max() < 1e-13
         assert record[at.floor] == pytest.approx(task.loss_floor, rel=1e-13)
-        product = (u[:, : arch.k] * record[at.p : at.floor]) @ v[:, : arch.k].T
+        product = (u[:, : arch.sizes.k] * record[at.p : at.floor]) @ v[:, : arch.sizes.k].T
         assert np.linalg.norm(product) == pytest.approx(np.linalg.norm(net.w2 @ net.w1), rel=1e-12)
-        overlap = np.sum(product[: arch.m, : arch.m].diagonal() * s)
+        overlap = np.sum(product[: arch.sizes.m, : arch.sizes.m].diagonal() * s)
         assert overlap == pytest.approx(np.sum(task.sigma_yx * (net.w2 @ net.w1)), rel=1e-9, abs=1e-12)
         for matrix in (u, v):
             assert np.abs(matrix.T @ matrix - np.eye(matrix.shape[1])).max() < 1e-13
 
 
 @traced(x="n width", inside="n width", after="n width")
-def traced_flush(code, sizes, x, inside, after):
-    for _ in code.flushing():
-        for i in code.loop(0, sizes.n):
+def traced_flush(code, x, inside, after):
+    with code.flushing():
+        for i in code.loop(0, code.sizes.n):
             inside[i, 0] = x[i, 0] * 0.5
-    for i in code.loop(0, sizes.n):
+    for i in code.loop(0, code.sizes.n):
         after[i, 0] = x[i, 0] * 0.5
 
 
@@ -183,7 +186,7 @@ def test_numbers_below_the_normal_range_count_as_zero_where_asked_and_nowhere_el
     tiny = np.finfo(float).tiny
     x = np.repeat([[[1.5 * tiny]], [[4.0 * tiny]]], WIDTH, axis=-1)
     inside, after = np.empty_like(x), np.empty_like(x)
-    compiled_flush(ANY, x, inside, after)
+    compiled_flush(CompileTime(ANY), x, inside, after)
     assert np.array_equal(inside[..., 0], [[0.0], [2.0 * tiny]])
     assert np.array_equal(after, 0.5 * x)
     assert (0.5 * x > 0).all()  # this thread's own arithmetic is as it was

@@ -6,19 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 
-from fastlin.kernels import closed_form as lanes_closed_form
-from fastlin.kernels import gradient_descent as lanes_gradient_descent
-from fastlin.kernels import large, large_problems, problems
-from fastlin.kernels.codes import Row, Status
-from fastlin.kernels.points import padded
-from fastlin.kernels.sizes import Given, Record, Sizes
+from fastlin.kernels import Batch, dispatch, large, large_problems
+from fastlin.kernels.batch import padded
+from fastlin.kernels.codes import Output, Status
+from fastlin.kernels.sizes import Record, Sizes, UnreducedSizes
+from fastlin.kernels.vector import problems
 from tests import reference
 
 SHAPES = [(4, 2, 4), (5, 2, 3), (3, 8, 5), (5, 8, 3), (9, 1, 2), (4, 4, 4), (3, 8, 3), (1, 1, 1)]
 SHAPES += [(12, 10, 11)]
-ROWS = np.array(list(Row), dtype=np.int64)
+ROWS = np.array(list(Output), dtype=np.int64)
 TIMES = np.array([0.0, 0.3, 5.0, 1e6, np.inf])
 GRID = np.linspace(0.0, 3.0, 16)
+
+
+def lanes_closed_form(sizes, records, lams, times, rows, out, status):
+    dispatch.closed_form(sizes, tuple(rows.tolist()), Batch(records, lams, times, out, status))
+
+
+def lanes_gradient_descent(sizes, records, lams, rate, steps, rows, out, status):
+    dispatch.gradient_descent(sizes, tuple(rows.tolist()), Batch(records, lams, steps, out, status), rate)
 
 
 def record(sizes, seed, saddle=False):
@@ -58,8 +65,10 @@ def run(kernel, sizes, records, lams, *arguments, rows=ROWS):
 
 
 def assert_equal_rows(actual, expected, tolerance):
-    for row, values, others in zip(Row, actual, expected, strict=True):
-        scale = 1.0 if row in (Row.KERNEL_DISTANCE, Row.BALANCE_DRIFT) else np.maximum(np.abs(others), 1e-2)
+    for row, values, others in zip(Output, actual, expected, strict=True):
+        scale = (
+            1.0 if row in (Output.KERNEL_DISTANCE, Output.BALANCE_DRIFT) else np.maximum(np.abs(others), 1e-2)
+        )
         near = np.abs(values - others) <= tolerance * scale
         assert (near | (np.isnan(values) & np.isnan(others))).all(), (row, values, others)
 
@@ -122,7 +131,7 @@ def test_setup_is_that_of_lanes(shape, kind):
     """The same values, and vectors that differ by what no observable sees: signs and completions."""
     sizes, at = Sizes(*shape), Record(Sizes(*shape))
     arguments = (sizes, np.arange(5), max(9, shape[0]), 1.5, kind, 0.7)
-    one, other = problems.draw_records(*arguments), large_problems.draw_records(*arguments)
+    one, other = problems.draw_records(*arguments, False), large_problems.draw_records(*arguments)
     for part in (slice(at.s, at.p), slice(at.p, at.floor), at.floor):
         assert np.allclose(one[:, part], other[:, part], rtol=1e-12, atol=1e-13)
     lams = np.array([-3.0, 0.8])
@@ -162,14 +171,14 @@ def test_a_network_without_kernel_fails(kernel):
     empty[:, Record(sizes).p : Record(sizes).floor] = 0.0
     out, status = run(kernel, sizes, empty, np.array([0.0]), TIMES)
     assert status.tolist() == [[Status.FAILED]]
-    assert np.isnan(out[Row.KERNEL_DISTANCE]).all() and np.isfinite(out[Row.LOSS]).all()
+    assert np.isnan(out[Output.KERNEL_DISTANCE]).all() and np.isfinite(out[Output.LOSS]).all()
 
 
 def test_rows_alone_are_the_rows_together():
     sizes, lams = Sizes(5, 2, 3), np.array([-1.0, 2.0])
     records = record(sizes, 3)[None]
     together, _ = run(large.closed_form, sizes, records, lams, TIMES)
-    for row in Row:
+    for row in Output:
         alone, _ = run(large.closed_form, sizes, records, lams, TIMES, rows=np.array([row]))
         assert alone[0] == pytest.approx(together[row], rel=1e-14)
 
@@ -188,7 +197,7 @@ def test_follow_is_the_reference(n_i, n_h, n_o, lam, seed):
     u, s, vt = np.linalg.svd(sigma_yx)
     start = np.vstack([vt @ w1.T, u.T @ w2])
     times = np.array([0.0, 0.3, 5.0, 1e3])
-    path, growth, lead, w, lift = large.follow(Given(n_i, n_h, n_o), lam, s, start, times)
+    path, growth, lead, w, lift = large.follow(UnreducedSizes(n_i, n_h, n_o), lam, s, start, times)
     assert (growth >= 0.0).all() and growth.shape == lead.shape == (n_h,)
     assert (np.diff(w) <= 0.0).all()
     assert lift == pytest.approx(np.where(w > 0.0, w - abs(lam) / 2, 0.0), abs=1e-12 * w[0])

@@ -100,13 +100,13 @@ def test_unknown_attribute():
 PROBE = """
 import numpy as np
 from fastlin import kernels
-from fastlin.kernels.closed_form import _solve_all
+from fastlin.kernels import dispatch
+from fastlin.kernels.vector.closed_form import _closed_form
 sizes = kernels.Sizes(2, 1, 2)
-room = kernels.padded(1)
-out, status = np.empty((1, room, 1)), np.empty(room, np.uint8)
 record = np.full((1, kernels.Record(sizes).length), 0.5)
-kernels.closed_form(sizes, record, np.array([2.0]), np.array([0.1]), [0], out, status)
-print(out[0, 0, 0], sum(_solve_all.stats.cache_hits.values()))
+batch = kernels.empty_batch(record, np.array([2.0]), np.array([0.1]), 1)
+dispatch.closed_form(sizes, (0,), batch)
+print(batch.outputs[0, 0, 0], sum(_closed_form.stats.cache_hits.values()))
 """
 
 
@@ -129,7 +129,7 @@ def test_compiled_code_is_cached_and_never_stale(tmp_path):
     codes = tmp_path / "fastlin" / "kernels" / "codes.py"
     codes.write_text(codes.read_text() + "\n# edited\n")
     assert probe() == (first, 0)
-    source = tmp_path / "fastlin" / "kernels" / "balance.py"
+    source = tmp_path / "fastlin" / "kernels" / "vector" / "balance.py"
     source.write_text(source.read_text().replace("0.5 * absolute(lam)", "0.7 * absolute(lam)"))
     assert probe()[0] != first
     assert np.isfinite(first)

@@ -13,8 +13,8 @@ from fastlin.kernels.codes import Status
 from fastlin.kernels.compiler.arithmetic import fma, select
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.jit import Array, Call, Integers, jit
-from fastlin.kernels.compiler.memory import Numbers
 from fastlin.kernels.compiler.memory import Memory as Lanes
+from fastlin.kernels.compiler.memory import Numbers
 from fastlin.kernels.compiler.protocols import Code
 from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
