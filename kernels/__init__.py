@@ -1,4 +1,4 @@
-"""Compiled code: arrays in, arrays out. Imports NumPy, SciPy, Numba, llvmlite and siblings only.
+"""Compiled code: arrays in, arrays out. Imports NumPy, SciPy, Numba, llvmlite, filelock and siblings only.
 
 `dispatch` is the interface, and chooses between `vector/` (eight networks at a time) and the tier for large
 networks, on BLAS and LAPACK. `compiler/` turns plain Python into vector code. `README.md` leads from the

@@ -75,7 +75,7 @@ def time_scales(
 def network_time_scales(
     sizes: UnreducedSizes, lam: float, s: Array, q0: Array, fraction: float, scales: Integers
 ) -> list[float]:
-    """Return time scales of one network with a given start q0 (n, width) in the basis of its target, s (m,)."""
+    """Return time scales of one network: q0 (n, width) in the SVD basis of its target, s (m,)."""
     start = large.Start(sizes, lam, s, 0.0, q0)
     return large_time_scales.scales_of(start, fraction, scales)
 

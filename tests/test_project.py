@@ -41,7 +41,7 @@ def test_imports_run_one_way(module):
     for name in imported(module):
         top = name.split(".")[0]
         if module.startswith("fastlin.kernels"):
-            allowed = {"numpy", "scipy", "numba", "llvmlite", *sys.stdlib_module_names}
+            allowed = {"numpy", "scipy", "numba", "llvmlite", "filelock", *sys.stdlib_module_names}
             assert top in allowed or name.startswith("fastlin.kernels"), name
         elif module != "fastlin" and not module.startswith(
             ("fastlin.sweeps", "fastlin.bench", "fastlin.cli")

@@ -76,7 +76,7 @@ class VectorCode:
         """Return a lane that is assigned to more than once, and so outlives a loop."""
         return LaneVariable(self, value)
 
-    def local(self, *shape: Any) -> Memory | Registers:
+    def local(self, *shape: Any) -> Any:
         """Return room for lanes that `columns` index."""
         if self.sizes.unrolled:
             return Registers(self, shape)
@@ -109,7 +109,7 @@ class VectorCode:
         return range(first, last) if self.sizes.unrolled and known else self.loop(first, last)
 
     @contextmanager
-    def when(self, mask: LaneMask) -> Iterator[None]:
+    def when(self, mask: Any) -> Iterator[None]:
         """Write a branch around the body, which is skipped where no lane needs it."""
         flags = self.builder.bitcast(mask.ir, ir.IntType(WIDTH))
         anywhere = self.builder.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0))

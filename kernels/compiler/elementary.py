@@ -93,7 +93,7 @@ def expm1(x: Any) -> Any:
 
 def log(x: Any) -> Any:
     """Return the natural logarithm of normal numbers x > 0."""
-    # With the mantissa in [sqrt(1/2), sqrt(2)) its logarithm has no cancellation with that of the power of two.
+    # For a mantissa in [sqrt(1/2), sqrt(2)) its logarithm does not cancel with that of the power of two.
     mantissa, exponent = _mantissa_and_exponent(x)
     # log m = 2 artanh(f), f = (m - 1) / (m + 1); |f| <= 0.1716, so f^24 / 25 is below 2e-20.
     f = (mantissa - 1.0) / (mantissa + 1.0)

@@ -143,6 +143,7 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...]
 
     def __call__(self) -> None:
+        """Run the function."""
         self.function(*self.arguments)
 
     @property

@@ -84,7 +84,7 @@ class Memory:
 class Registers:
     """An array of lanes that unrolled code indexes by constants. LLVM keeps it in registers."""
 
-    def __init__(self, code: VectorCode, shape: tuple[int, ...]) -> None:
+    def __init__(self, code: VectorCode, shape: tuple[Any, ...]) -> None:
         self.code, self.shape = code, shape
         self._slots = {place: cgutils.alloca_once(code.builder, VECTOR) for place in np.ndindex(*shape)}
 

@@ -41,6 +41,10 @@ class PlainArray:
 class _Local(dict[Any, Any]):
     """Room for numbers by their places."""
 
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
     def __setitem__(self, place: Any, value: Any) -> None:
         super().__setitem__(place, copy(value))
 
@@ -52,16 +56,25 @@ class Plain:
     """
 
     def __init__(self, make: Callable[[float], Any], sizes: Any = None) -> None:
-        self.constant, self.sizes = make, sizes
-        self.columns = self.loop = range
+        self._make, self.sizes = make, sizes
 
-    def real(self, number: int) -> float:
+    def constant(self, value: float) -> Any:
+        """Return a number."""
+        return self._make(value)
+
+    def loop(self, first: Any, last: Any) -> range:
+        """Return a range."""
+        return range(first, last)
+
+    columns = loop
+
+    def real(self, number: Any) -> float:
         """Return a whole number as a real one."""
         return float(number)
 
-    def local(self, *shape: int) -> _Local:
+    def local(self, *shape: Any) -> Any:
         """Return room for numbers."""
-        return _Local()
+        return _Local(shape)
 
     def variable(self, value: Any) -> Any:
         """Return something to assign to."""
@@ -72,23 +85,21 @@ class Plain:
         """Do the body, which masks all that it writes."""
         yield
 
-    def given(
-        self, flag: bool, then: Callable[[], None], otherwise: Callable[[], None] | None = None
-    ) -> None:
+    def given(self, flag: Any, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
         """Do one of two things."""
         chosen = then if flag else otherwise
         if chosen is not None:
             chosen()
 
-    def choose(self, flag: bool, yes: Any, no: Any) -> Any:
+    def choose(self, flag: Any, yes: Any, no: Any) -> Any:
         """Return one of two."""
         return yes if flag else no
 
-    def equal(self, index: int, number: int) -> bool:
+    def equal(self, index: Any, number: Any) -> bool:
         """Return whether two whole numbers are equal."""
-        return index == number
+        return bool(index == number)
 
-    def mask(self, flag: bool) -> Any:
+    def mask(self, flag: Any) -> Any:
         """Return a condition that is the same for all networks."""
         return np.bool_(flag)
 

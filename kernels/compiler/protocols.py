@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, Union
+from typing import Any, Protocol
 
 from fastlin.kernels.compiler.values import Flag, Index
 
-Whole = Union[int, Index]
-Condition = Union[bool, Flag]  # one for all networks
-Place = Union[Whole, tuple[Whole, ...]]  # of an element in an array
-T = TypeVar("T")
+Whole = int | Index
+Condition = bool | Flag  # one for all networks
 
 
 class Mask(Protocol):
@@ -45,7 +43,7 @@ class Number(Protocol):
     def __ge__(self, other: Any, /) -> Mask: ...
 
 
-Operand = Union[Number, float]
+Operand = Number | float
 
 
 class Row(Protocol):
@@ -57,10 +55,12 @@ class Row(Protocol):
 class Array(Row, Protocol):
     """Numbers that are read and written; what has no dimensions is ``x[()]``."""
 
-    @property
-    def shape(self) -> tuple[Any, ...]: ...
-    def __setitem__(self, place: Any, value: Operand, /) -> None: ...
-    def fill(self, other: Array, /) -> None: ...
+    shape: tuple[Any, ...]
+
+    def __setitem__(self, place: Any, value: Any, /) -> None: ...
+
+    def fill(self, other: Any, /) -> None:
+        """Copy an array of as many numbers."""
 
 
 class Variable(Protocol):
@@ -69,16 +69,10 @@ class Variable(Protocol):
     value: Any
 
 
-class Sizes(Protocol):
-    """Sizes of a network: each attribute is a `Whole` or a `Condition` (see `fastlin.kernels.sizes`)."""
-
-    def __getattr__(self, name: str, /) -> Any: ...
-
-
 class Code(Protocol):
     """Where a traced function writes: constants, loops, branches and room for numbers."""
 
-    sizes: Any
+    sizes: Any  # each attribute is a `Whole` or a `Condition`; see `fastlin.kernels.sizes`
 
     def constant(self, value: float, /) -> Number:
         """Return a number for all networks."""

@@ -25,7 +25,7 @@ class CompileTime:
         self.value = value
 
 
-class CompileTimeType(types.Type):  # type: ignore[misc]
+class CompileTimeType(types.Type):
     """The type of such a value: the value is part of the type."""
 
     def __init__(self, value: Any) -> None:
@@ -72,7 +72,7 @@ class Table:
         self.address = self._numbers.ctypes.data  # compiled code reads there: the table must outlive the call
 
 
-class TableType(types.Type):  # type: ignore[misc]
+class TableType(types.Type):
     """The type of a table: its names, and what is known on compilation."""
 
     def __init__(
@@ -87,9 +87,9 @@ class TableType(types.Type):  # type: ignore[misc]
 
 
 @register_model(TableType)
-class _TableModel(models.PrimitiveModel):  # type: ignore[misc]
+class _TableModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _POINTER)
+        super().__init__(manager, kind, _POINTER)  # type: ignore[no-untyped-call]
 
 
 @typeof_impl.register(Table)

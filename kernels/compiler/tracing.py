@@ -57,7 +57,7 @@ def traced(*, sized: bool = True, **layouts: str) -> Callable[[Callable[..., Non
 def _argument(code: VectorCode, name: str, layout: str | None, kind: Any, value: ir.Value) -> Any:
     if isinstance(kind, CompileTimeType):
         return kind.value
-    if isinstance(kind, types.BaseNamedTuple):
+    if hasattr(kind, "instance_class"):  # a named tuple
         parts = cgutils.unpack_tuple(code.builder, value)
         return kind.instance_class(
             *(

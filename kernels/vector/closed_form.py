@@ -72,7 +72,8 @@ def begin(code: Code, ws: Dynamics) -> None:
 def _advance(code: VectorCode, ws: Dynamics, index: Index, way: Numbers) -> None:
     """Bring Q in q to the time in `time`, which is the one of `index`."""
     marching, jump = code.equal(way[index], Way.MARCH), code.equal(way[index], Way.JUMP)
-    jumping = code.mask(jump) | (code.mask(marching) & ~(ws.short[()] > 0.0))
+    short: Any = ws.short[()] > 0.0
+    jumping = code.mask(jump) | (code.mask(marching) & ~short)
 
     def go_on() -> None:
         code.given(code.equal(way[index - 1], Way.JUMP), lambda: ws.call(code, enter))
@@ -115,7 +116,8 @@ def _record(
         target = points.outputs(vector)
         for column, output in enumerate(outputs):
             at = index + points.output_size * column
-            target.put(at - (WIDTH - 1), [ws.recent[output, slot] for slot in range(WIDTH)])
+            latest: list[Any] = [ws.recent[output, slot] for slot in range(WIDTH)]
+            target.put(at - (WIDTH - 1), latest)
             target.prefetch(at + WIDTH)
 
     code.given(code.equal(index % WIDTH, WIDTH - 1), write)

@@ -43,7 +43,7 @@ def eigen_system(code: Code, ws: Dynamics) -> None:
 
 @part(reads="cosine sine q0", writes="k row_error")
 def to_eigenbasis(code: Code, ws: Dynamics) -> None:
-    """Write K = P^T Q(0), and the rounding error of its rows: that of the rows that were rotated into them."""
+    """Write K = P^T Q(0), and the rounding error of its rows: that of the rows of Q(0) in them."""
     sizes = code.sizes
     for a in code.loop(0, sizes.m):
         cosine, sine = ws.cosine[a], ws.sine[a]

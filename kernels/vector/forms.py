@@ -29,12 +29,13 @@ def form(sizes: Sizes, workspace: type[Workspace], *, specialise: bool = False, 
     unroll : bool
         False for kernels that have no unrolled columns: one form serves all widths.
     """
-    return CompileTime(sizes) if specialise else _table(sizes, workspace, unroll)
+    return CompileTime(sizes) if specialise else _table(sizes, workspace, unroll)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=4096)
 def _table(sizes: Sizes, workspace: type[Workspace], unroll: bool) -> Table:
-    counts, known = COUNTS, tuple((name, getattr(sizes, name)) for name in CONSTANTS)
+    counts: tuple[str, ...] = COUNTS
+    known = tuple((name, getattr(sizes, name)) for name in CONSTANTS)
     if unroll and sizes.unrolled:
         counts = tuple(name for name in COUNTS if name != "width")
         known = (*known, ("width", sizes.width), ("unrolled", 1))

@@ -84,7 +84,8 @@ def scale_down(code: Code, ws: Dynamics, rate: Number) -> Number:
     for i in code.loop(0, sizes.n):
         for h in code.columns(0, sizes.width):
             ws.state[i, h] = root * ws.q0[i, h]
-    return BLOW_UP * bound.value
+    limit: Number = BLOW_UP * bound.value
+    return limit
 
 
 @part(reads="state q", writes="q")

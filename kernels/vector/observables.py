@@ -1,7 +1,7 @@
 """Numbers per network and time, from the factor Q = [W1, W2^T]^T in the SVD basis of the task.
 
 Whitened inputs throughout; the NTK is normalised by P, the number of samples. Nothing is compiled that the
-requested outputs do not need. Reductions of Q to fewer rows than units (see `Sizes`) leave all of these as they are.
+requested outputs do not need. Reductions of Q to fewer rows than units (see `Sizes`) change none of these.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from fastlin.kernels.sizes import Record
 
 
 class Points:
-    """The points of some vectors, from point `first` on. Those that only fill the last vector up repeat one."""
+    """The points of some vectors, from point `first` on. The lanes behind the last point repeat one."""
 
     def __init__(self, code: VectorCode, batch: Batch, first: Index, records: Numbers, lam: Memory) -> None:
         self._code, self._batch, self._first = code, batch, first
@@ -39,7 +39,8 @@ class Points:
     def output_size(self) -> Index:
         """Distance of one output from the next."""
         _, points, times = self._batch.outputs.shape
-        return points * times
+        size: Index = points * times
+        return size
 
     def store_status(self, vector: Any, status: Lane) -> None:
         """Write the codes of the lanes of a vector."""
@@ -47,7 +48,7 @@ class Points:
 
 
 def over_points(code: VectorCode, batch: Batch, vectors: int) -> Iterator[Points]:
-    """Write a loop over all points, `vectors` vectors at a time, around the body of the `for` that takes this."""
+    """Write a loop over all points, `vectors` vectors at a time, around the body of a `for`."""
     builder, lanes = code.builder, vectors * WIDTH
     seeds, lams = batch.records.shape[0], batch.lam.shape[0]
     length = Record(code.sizes).length

@@ -197,7 +197,7 @@ def _full_start(code: Code, ws: SetUp, kind: str, numbers: Row, unit: Number) ->
 
 
 @part(reads="s p beyond small_overlaps")
-def _write_record(code: Code, ws: SetUp, out: Array, kind: str, scale: Number, floor: Number) -> None:
+def _write_record(code: Code, ws: SetUp, out: Spread, kind: str, scale: Number, floor: Number) -> None:
     """Write the record of each lane's problem."""
     sizes, record = code.sizes, Record(code.sizes)
     out[record.floor] = floor
