@@ -6,21 +6,19 @@ there. Normal numbers come in pairs from two words each (Box & Muller 1958): a f
 of them can be made without those before it.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from fastlin.kernels.compiler.arithmetic import fma, sqrt
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.elementary import log, sine_cosine_of_turns
 from fastlin.kernels.compiler.jit import Array, Integers, jit
-from fastlin.kernels.compiler.memory import Memory, Numbers
+from fastlin.kernels.compiler.memory import Numbers
 from fastlin.kernels.compiler.tracing import traced
-from fastlin.kernels.compiler.values import WIDTH, Index
+from fastlin.kernels.compiler.values import DOUBLE, INTEGER, WIDTH, Index
 from fastlin.kernels.compiler.workspace import aligned
 from fastlin.kernels.sizes import Sizes
 
@@ -30,8 +28,8 @@ SIZE_BITS = 20
 SEED_RULE = "philox4x64-10 of (seed, kind, N_h, N_i, N_o), Box-Muller"
 MAX_SIZE = 2**SIZE_BITS - 1
 MAX_SEED = 2**63 - 1
-_MULTIPLIERS = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
-_WEYL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
+_MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
+_WEYL = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 _CHUNK = 512  # pairs that are drawn at a time, so that they stay in the cache
 
 
@@ -62,70 +60,117 @@ def generator(kind: Stream, seed: int, sizes: Sizes) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def _multiply(_typing: Any, x: Any, y: Any) -> Any:
-    """Return the high and low word of the product of two words."""
-
-    def write(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-        wide, word = ir.IntType(128), ir.IntType(64)
-        product = builder.mul(*(builder.zext(value, wide) for value in values))
-        high = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), word)
-        return context.make_tuple(builder, result, [high, builder.trunc(product, word)])
-
-    result = types.UniTuple(types.uint64, 2)
-    return result(types.uint64, types.uint64), write
-
-
-_product: Any = intrinsic(_multiply)
-
-
-@jit
-def philox(seed: np.uint64, key: np.uint64, block: np.uint64) -> tuple[Any, Any, Any, Any]:
+def philox(code: VectorCode, seed: Index, key: Index, block: Index) -> tuple[Index, Index, Index, Index]:
     """Return the four words of a block of a stream: `numpy.random.Philox` gives those of block 1 first."""
-    a, b, c, d = np.uint64(block), np.uint64(0), np.uint64(0), np.uint64(0)
+    builder, wide, word = code.builder, ir.IntType(128), ir.IntType(64)
+
+    def product(factor: int, value: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Return the high and low word of the product of two words."""
+        whole = builder.mul(builder.zext(value, wide), ir.Constant(wide, factor))
+        return builder.trunc(builder.lshr(whole, ir.Constant(wide, 64)), word), builder.trunc(whole, word)
+
+    a, b, c, d = block.ir, word(0), word(0), word(0)
+    first, second = seed.ir, key.ir
     for _ in range(10):
-        high_a, low_a = _product(_MULTIPLIERS[0], a)
-        high_c, low_c = _product(_MULTIPLIERS[1], c)
-        a, b, c, d = high_c ^ b ^ seed, low_c, high_a ^ d ^ key, low_a
-        seed += _WEYL[0]
-        key += _WEYL[1]
-    return a, b, c, d
+        high_a, low_a = product(_MULTIPLIERS[0], a)
+        high_c, low_c = product(_MULTIPLIERS[1], c)
+        a, b = builder.xor(builder.xor(high_c, b), first), low_c
+        c, d = builder.xor(builder.xor(high_a, d), second), low_a
+        first, second = builder.add(first, word(_WEYL[0])), builder.add(second, word(_WEYL[1]))
+    return Index(code, a), Index(code, b), Index(code, c), Index(code, d)
 
 
-@jit
-def _fill(key: np.uint64, seeds: Integers, first: int, pairs: int, uniforms: Array) -> None:
+def _fill(
+    code: VectorCode, key: Index, seeds: Numbers, first: Index, blocks: Index, uniforms: Numbers
+) -> None:
     """Write a radius number in (0, 1] and an angle number in [0, 1) for each pair and lane.
 
-    Pair number `first` is even; two pairs make a block. uniforms (2 pairs, WIDTH), `pairs` even.
+    Two pairs make a block; `first` is the number of the first block. uniforms (4 blocks, WIDTH).
     """
-    unit, one = 2.0**-53, np.uint64(1)
-    for lane in range(WIDTH):
-        seed = np.uint64(seeds[lane])
-        for pair in range(0, pairs, 2):
-            a, b, c, d = philox(seed, key, np.uint64((first + pair) // 2) + one)
-            uniforms[2 * pair, lane] = unit * float((a >> np.uint64(11)) + one)
-            uniforms[2 * pair + 1, lane] = unit * float(b >> np.uint64(11))
-            uniforms[2 * pair + 2, lane] = unit * float((c >> np.uint64(11)) + one)
-            uniforms[2 * pair + 3, lane] = unit * float(d >> np.uint64(11))
+    builder = code.builder
+    unit = ir.Constant(DOUBLE, 2.0**-53)
+    for lane in code.loop(0, WIDTH):
+        seed = Index(code, seeds.number(lane))
+        for block in code.loop(0, blocks):
+            words = philox(code, seed, key, first + block + 1)
+            for number, word in enumerate(words):
+                bits = Index(code, builder.lshr(word.ir, ir.Constant(INTEGER, 11)))
+                whole = bits + 1 if number % 2 == 0 else bits
+                value = builder.fmul(unit, builder.uitofp(whole.ir, DOUBLE))
+                uniforms.store((block * 4 + number) * WIDTH + lane, value)
 
 
-@traced(sized=False)
 def _transform(code: VectorCode, uniform: Numbers, pairs: Index, normal: Numbers) -> None:
     """Turn pairs of uniform numbers into pairs of normal ones, in the same order."""
     uniforms, normals = uniform.vectors(), normal.vectors()
     for pair in code.loop(0, pairs):
-        radius = sqrt(-2.0 * log(uniforms[2 * pair]))
-        sine, cosine = sine_cosine_of_turns(uniforms[2 * pair + 1])
-        normals[2 * pair] = radius * cosine
-        normals[2 * pair + 1] = radius * sine
+        radius = sqrt(-2.0 * log(uniforms[pair * 2]))
+        sine, cosine = sine_cosine_of_turns(uniforms[pair * 2 + 1])
+        normals[pair * 2] = radius * cosine
+        normals[pair * 2 + 1] = radius * sine
 
 
-@traced(sized=False, total="")
-def _add_squares(code: VectorCode, uniform: Numbers, pairs: Index, total: Memory) -> None:
+def _sum_squares(code: VectorCode, uniform: Numbers, pairs: Index, total: Numbers) -> None:
     """Add the squares of the normal numbers of pairs, which are -2 log of their radius numbers."""
-    uniforms, square = uniform.vectors(), code.variable(total[()])
+    uniforms, square = uniform.vectors(), code.variable(total.vectors()[0])
     for pair in code.loop(0, pairs):
-        square.value = fma(log(uniforms[2 * pair]), -2.0, square.value)
-    total[()] = square.value
+        square.value = fma(log(uniforms[pair * 2]), -2.0, square.value)
+    total.vectors()[0] = square.value
+
+
+def _over_chunks(code: VectorCode, pairs: Index) -> Iterator[tuple[Index, Index]]:
+    """Write a loop over chunks of pairs: the first of each, and how many there are."""
+    chunks = Index(code, code.builder.udiv((pairs + (_CHUNK - 1)).ir, ir.Constant(INTEGER, _CHUNK)))
+    for chunk in code.loop(0, chunks):
+        yield chunk * _CHUNK, code.least(_CHUNK, pairs - chunk * _CHUNK)
+
+
+def halved(code: VectorCode, number: Index) -> Index:
+    """Return the whole number of pairs of a number >= 0."""
+    return Index(code, code.builder.lshr(number.ir, ir.Constant(INTEGER, 1)))
+
+
+def write_normals(
+    code: VectorCode,
+    key: Index,
+    seeds: Numbers,
+    first: Index,
+    pairs: Index,
+    uniforms: Numbers,
+    normals: Numbers,
+) -> None:
+    """Write standard normal numbers of a stream for each of WIDTH seeds, from pair `first` on.
+
+    first and pairs are even; uniforms is `scratch`; normals (2 pairs, WIDTH).
+    """
+    for start, count in _over_chunks(code, pairs):
+        code.call(_fill, key, seeds, halved(code, first + start), halved(code, count), uniforms)
+        code.call(_transform, uniforms, count, normals.at(start * (2 * WIDTH)))
+
+
+def write_squares(
+    code: VectorCode,
+    key: Index,
+    seeds: Numbers,
+    first: Index,
+    count: Index,
+    uniforms: Numbers,
+    total: Numbers,
+) -> None:
+    """Add the squares of the first `count` of those numbers to total (WIDTH,), nearly without the numbers."""
+    pairs = halved(code, count)
+    for start, here in _over_chunks(code, pairs):
+        code.call(_fill, key, seeds, halved(code, first + start), halved(code, here + 1), uniforms)
+        code.call(_sum_squares, uniforms, here, total)
+
+    def add_last() -> None:
+        odd, last = pairs % 2, uniforms.at(4 * WIDTH)
+        code.call(_fill, key, seeds, halved(code, first + pairs - odd), code.least(1, 1), uniforms)
+        code.call(_transform, uniforms, code.least(2, 2), last)
+        number = last.vectors()[odd * 2]
+        total.vectors()[0] = total.vectors()[0] + number * number
+
+    code.given(code.equal(count % 2, 1), add_last)
 
 
 def pairs_of(count: int) -> int:
@@ -138,17 +183,33 @@ def scratch() -> Array:
     return aligned(2 * _CHUNK)
 
 
+@traced(sized=False)
+def _draw_normals(
+    code: VectorCode, key: Index, seeds: Numbers, first: Index, uniforms: Numbers, normals: Numbers
+) -> None:
+    write_normals(code, key, seeds, first, halved(code, normals.shape[0]), uniforms, normals)
+
+
 @jit
 def draw_normals(key: np.uint64, seeds: Integers, first: int, uniforms: Array, normals: Array) -> None:
     """Write standard normal numbers of a stream for each of WIDTH seeds, from pair `first` on.
 
     first is even; uniforms is `scratch`; normals (2 pairs, WIDTH), in whole blocks.
     """
-    pairs = normals.shape[0] // 2
-    for start in range(0, pairs, _CHUNK):
-        count = min(_CHUNK, pairs - start)
-        _fill(key, seeds, first + start, count, uniforms)
-        _transform(uniforms, count, normals[2 * start : 2 * (start + count)])
+    _draw_normals(key, seeds, first, uniforms, normals)
+
+
+@traced(sized=False)
+def _add_squares(
+    code: VectorCode,
+    key: Index,
+    seeds: Numbers,
+    first: Index,
+    count: Index,
+    uniforms: Numbers,
+    total: Numbers,
+) -> None:
+    write_squares(code, key, seeds, first, count, uniforms, total)
 
 
 @jit
@@ -156,15 +217,7 @@ def add_squares(
     key: np.uint64, seeds: Integers, first: int, count: int, uniforms: Array, total: Array
 ) -> None:
     """Add the squares of the first `count` of those numbers to total (WIDTH,), nearly without the numbers."""
-    pairs = count // 2
-    for start in range(0, pairs, _CHUNK):
-        here = min(_CHUNK, pairs - start)
-        _fill(key, seeds, first + start, here + here % 2, uniforms)
-        _add_squares(uniforms, here, total)
-    if count % 2 == 1:
-        last = np.empty((4, WIDTH))
-        draw_normals(key, seeds, first + pairs - pairs % 2, uniforms, last)
-        total += last[2 * (pairs % 2)] ** 2
+    _add_squares(key, seeds, first, count, uniforms, total)
 
 
 def standard_normals(kind: Stream, seed: int, sizes: Sizes, count: int, first: int = 0) -> Array:

@@ -1,6 +1,7 @@
 """The sizes of a network, and everything that kernels derive from them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fastlin.kernels.codes import Output, Scale
 
@@ -20,32 +21,32 @@ class Sizes:
     n_h: int
     n_o: int
 
-    @property
+    @cached_property
     def m(self) -> int:
         """Rank of the richest map: min(N_i, N_o)."""
         return min(self.n_i, self.n_o)
 
-    @property
+    @cached_property
     def k_i(self) -> int:
         """Hidden directions that the inputs can reach."""
         return min(self.n_h, self.n_i)
 
-    @property
+    @cached_property
     def k_o(self) -> int:
         """Hidden directions that the outputs can reach."""
         return min(self.n_h, self.n_o)
 
-    @property
+    @cached_property
     def k(self) -> int:
         """Rank of the map of the network: min(N_i, N_h, N_o)."""
         return min(self.k_i, self.k_o)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Columns of Q that are not 0 in the hidden basis of Algorithm 1."""
         return max(self.k_i, self.k_o)
 
-    @property
+    @cached_property
     def rows_i(self) -> int:
         """Dimensions of the inputs that matter: the m of the task and those that the start reaches beyond.
 
@@ -54,122 +55,122 @@ class Sizes:
         """
         return min(self.n_i, self.m + self.k_i)
 
-    @property
+    @cached_property
     def rows_o(self) -> int:
         """Dimensions of the outputs that matter."""
         return min(self.n_o, self.m + self.k_o)
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Rows of Q that matter."""
         return self.rows_i + self.rows_o
 
-    @property
+    @cached_property
     def units(self) -> int:
         """Rows of Q: N_i + N_o."""
         return self.n_i + self.n_o
 
-    @property
+    @cached_property
     def wide(self) -> int:
         """The wider side of a map: max(N_i, N_o)."""
         return max(self.n_i, self.n_o)
 
-    @property
+    @cached_property
     def k_wide(self) -> int:
         """Hidden directions that the wider side can reach."""
         return min(self.n_h, self.wide)
 
-    @property
+    @cached_property
     def large(self) -> int:
         """The wider side of the map, in rows that matter."""
         return max(self.rows_i, self.rows_o)
 
-    @property
+    @cached_property
     def small(self) -> int:
         """The narrower side of the map, in rows that matter."""
         return min(self.rows_i, self.rows_o)
 
-    @property
+    @cached_property
     def kept(self) -> int:
         """Singular vectors of a map that the hidden layer reaches."""
         return min(self.m, self.k_wide)
 
-    @property
+    @cached_property
     def reached(self) -> int:
         """Modes of the task that the hidden layer can carry: min(N_h, m)."""
         return min(self.n_h, self.m)
 
-    @property
+    @cached_property
     def outside_shift(self) -> int:
         """Difference between the unit of an eigen-direction outside the planes and its index."""
         return 0 if self.n_i > self.n_o else self.rows_i
 
-    @property
+    @cached_property
     def slowest_dropped(self) -> int:
         """Number of planes whose shrinking direction is among those that a network of N_h units drops."""
         return max(0, min(self.m, self.units - self.n_h))
 
-    @property
+    @cached_property
     def outputs_wide(self) -> bool:
         """Whether the outputs are the wider side of a map."""
         return self.n_o >= self.n_i
 
-    @property
+    @cached_property
     def more_outputs(self) -> bool:
         """Whether the eigen-directions outside the planes are outputs."""
         return self.n_o > self.n_i
 
-    @property
+    @cached_property
     def more_rows_o(self) -> bool:
         """Whether the outputs are the wider side of the map, in rows that matter."""
         return self.rows_o >= self.rows_i
 
-    @property
+    @cached_property
     def outside(self) -> bool:
         """Whether there are eigen-directions outside the planes, among the rows that matter."""
         return self.n > 2 * self.m
 
-    @property
+    @cached_property
     def square(self) -> bool:
         """Whether a map has as many outputs as inputs."""
         return self.wide == self.m
 
-    @property
+    @cached_property
     def loose(self) -> bool:
         """Whether the wider side has more directions beyond the task than the hidden layer reaches."""
         return self.wide - self.m > self.k_wide
 
-    @property
+    @cached_property
     def completed(self) -> bool:
         """Whether the hidden layer reaches more directions of the wider side than a map has."""
         return self.k_wide > self.m
 
-    @property
+    @cached_property
     def thin(self) -> bool:
         """Whether a product of weights has less than full rank."""
         return self.n_h < self.m
 
-    @property
+    @cached_property
     def drops_outside(self) -> bool:
         """Whether a network of N_h units drops a direction outside the planes, which then exist."""
         return self.n_h < self.wide and self.wide > self.m
 
-    @property
+    @cached_property
     def keeps_outside(self) -> bool:
         """Whether a network of N_h units keeps a direction outside the planes, which then exist."""
         return self.n_h > self.m and self.wide > self.m
 
-    @property
+    @cached_property
     def drops_shrinking(self) -> bool:
         """Whether a network of N_h units drops a direction of a plane that shrinks."""
         return self.slowest_dropped > 0
 
-    @property
+    @cached_property
     def unrolled(self) -> bool:
         """Whether the hidden columns of a row are worked on in registers, and not in loops."""
         return self.width <= WIDEST_UNROLLED
 
-    @property
+    @cached_property
     def fits_lanes(self) -> bool:
         """Whether eight networks at a time are worked on, side by side. Larger ones go by BLAS one at a time.
 
@@ -179,7 +180,7 @@ class Sizes:
         """
         return self.width <= WIDEST_LANES and self.n * self.width <= 4096
 
-    @property
+    @cached_property
     def fits_setup(self) -> bool:
         """Whether problems are drawn and factorised eight at a time. Larger ones go by LAPACK one at a time.
 
@@ -209,19 +210,22 @@ CONSTANTS = ("outputs", "scales", "times_at_once", "norms", "twice")
 class UnreducedSizes(Sizes):
     """Sizes of a network whose weights are given: any hidden direction may reach any unit."""
 
-    @property
+    @cached_property
     def k_i(self) -> int:
         """All hidden directions."""
         return self.n_h
 
-    k_o = k_i
+    @cached_property
+    def k_o(self) -> int:
+        """All hidden directions."""
+        return self.n_h
 
-    @property
+    @cached_property
     def rows_i(self) -> int:
         """All inputs."""
         return self.n_i
 
-    @property
+    @cached_property
     def rows_o(self) -> int:
         """All outputs."""
         return self.n_o

@@ -30,6 +30,13 @@ FLUSH = 0x8040  # of the control word of x86: flush to zero, denormals are zeros
 _LANE_NUMBER = ir.IntType(32)
 
 
+def _not_unrolled(module: ir.Module) -> Any:
+    """Return metadata of a loop that LLVM is not to unroll: its first operand is itself."""
+    node = module.add_metadata([ir.MetaDataString(module, f"fastlin.loop.{len(module.metadata)}")])
+    node.operands = (node, module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")]))
+    return node
+
+
 class VectorCode:
     """Writes a traced function as vector code. `protocols.Code` says what its methods mean.
 
@@ -100,7 +107,10 @@ class VectorCode:
         yield Index(self, counter)
         following = builder.add(counter, ir.Constant(INTEGER, 1))
         counter.add_incoming(following, builder.basic_block)
-        builder.cbranch(builder.icmp_signed("<", following, end), body, after)
+        back = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
+        if isinstance(self.sizes, Loaded):
+            # Unrolling takes a quarter of the time of compilation, and gains nothing on loops of any length.
+            back.set_metadata("llvm.loop", _not_unrolled(builder.module))
         builder.position_at_end(after)
 
     def columns(self, first: Any, last: Any) -> Any:
@@ -180,15 +190,15 @@ class VectorCode:
 
     # Functions
 
-    def call(self, part: Callable[..., None], memory: Numbers, *indices: Index) -> None:
-        """Write `part` as a function of its own, and a call of it on `memory` and `indices`.
+    def call(self, part: Callable[..., None], *given: Numbers | Index) -> None:
+        """Write ``part(code, *given)`` as a function of its own, and a call of it.
 
         Within one large function LLVM would load ahead of a loop what the loop needs, and spill it at once.
         The stack of a part is aligned: a vector across two cache lines takes twice as long.
         """
         module = self.builder.module
         loaded = isinstance(self.sizes, Loaded)
-        arguments = [memory.pointer, *(index.ir for index in indices)]
+        arguments = [value.ir if isinstance(value, Index) else value.pointer for value in given]
         if loaded:
             arguments.append(self.sizes.pointer)
         kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
@@ -197,11 +207,22 @@ class VectorCode:
         function.attributes.add("noinline")
         function.attributes.alignstack = 8 * WIDTH
         inner = VectorCode(self.context, ir.IRBuilder(function.append_basic_block("entry")))
-        pointer, *rest = function.args
-        inner.sizes = Loaded(inner, rest.pop(), self.sizes.kind) if loaded else self.sizes
-        part(inner, Numbers(inner, pointer), *(Index(inner, number) for number in rest))
+        values = list(function.args)
+        inner.sizes = Loaded(inner, values.pop(), self.sizes.kind, at_head=True) if loaded else self.sizes
+        part(
+            inner,
+            *(
+                Index(inner, value) if isinstance(theirs, Index) else Numbers(inner, value)
+                for theirs, value in zip(given, values, strict=True)
+            ),
+        )
         inner.builder.ret_void()
         self.builder.call(function, arguments)
+
+    def least(self, one: Any, other: Any) -> Index:
+        """Return the smaller of two whole numbers."""
+        one, other = self.integer(one), self.integer(other)
+        return Index(self, self.builder.select(self.builder.icmp_signed("<", one, other), one, other))
 
     def store_codes(self, codes: Numbers, first: Any, value: Lane) -> None:
         """Write a lane of small whole numbers as WIDTH successive bytes."""

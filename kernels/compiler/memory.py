@@ -137,6 +137,10 @@ class Numbers:
         """Return one element as LLVM has it."""
         return self.code.builder.load(self.code.builder.gep(self.pointer, [self.code.integer(place)]))
 
+    def store(self, place: Any, number: ir.Value) -> None:
+        """Write one element as LLVM has it."""
+        self.code.builder.store(number, self.code.builder.gep(self.pointer, [self.code.integer(place)]))
+
     def __getitem__(self, place: Any) -> Any:
         number = self.number(place)
         return Index(self.code, number) if number.type == INTEGER else self.code.repeat(number)

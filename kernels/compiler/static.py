@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ _LARGEST = 1 << 40  # of a number in a table
 class CompileTime:
     """A value that is known on compilation, such as the outputs that a kernel is to write."""
 
-    __slots__ = ("value",)
-
     def __init__(self, value: Any) -> None:
         self.value = value
+
+    @cached_property
+    def type(self) -> CompileTimeType:
+        """The type of the value, which takes microseconds to make."""
+        return CompileTimeType(self.value)
 
 
 class CompileTimeType(types.Type):
@@ -38,7 +42,7 @@ register_model(CompileTimeType)(models.OpaqueModel)
 
 @typeof_impl.register(CompileTime)
 def _typeof_compile_time(value: CompileTime, _context: Any) -> CompileTimeType:
-    return CompileTimeType(value.value)
+    return value.type
 
 
 @unbox(CompileTimeType)  # type: ignore[untyped-decorator]
@@ -82,7 +86,9 @@ class TableType(types.Type):
         flags: tuple[str, ...],
         known: tuple[tuple[str, int], ...],
     ) -> None:
-        self.counts, self.wholes, self.flags, self.known = counts, wholes, flags, known
+        self.counts, self.flags, self.known = counts, flags, known
+        self.names = (*counts, *wholes, *flags)
+        self.places = {name: place for place, name in enumerate(self.names)}
         super().__init__(name=f"Table({known})")
 
 
@@ -108,25 +114,36 @@ def _unbox_table(_kind: Any, value: Any, context: Any) -> NativeValue:
 class Loaded:
     """The numbers of a table in code that is being written: `Index`es and `Flag`s as attributes.
 
-    All are loaded at the head of a function, so that LLVM knows them everywhere in it and drops the unused.
+    They are loaded at the head of a function, so that LLVM knows them everywhere in it. In a function of its
+    own (`at_head`) that is its entry, where only the numbers that are used are loaded; in another one all are
+    loaded at once.
     """
 
-    def __init__(self, code: Any, pointer: ir.Value, kind: TableType) -> None:
-        self.code, self.pointer, self.kind = code, pointer, kind
-        names = (*kind.counts, *kind.wholes, *kind.flags)
-        for place, name in enumerate(names):
-            if name in kind.flags:
-                number = self._load(place, 0, 2).ir
-                value: Any = Flag(code, code.builder.icmp_signed("!=", number, ir.Constant(INTEGER, 0)))
-            else:
-                value = self._load(place, 1 if name in kind.counts else 0, _LARGEST)
-            setattr(self, name, value)
+    def __init__(self, code: Any, pointer: ir.Value, kind: TableType, *, at_head: bool) -> None:
+        self.code, self.pointer, self.kind, self._at_head = code, pointer, kind, at_head
         for name, number in kind.known:
             setattr(self, name, number)
-        self._places = len(names)
+        if not at_head:
+            for name in kind.names:
+                getattr(self, name)
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{name} is in no table of sizes")
+    def __getattr__(self, name: str) -> Index | Flag:
+        if name not in self.kind.places:
+            raise AttributeError(f"{name} is in no table of sizes")
+        if self._at_head:
+            with self.code.builder.goto_entry_block():
+                value = self._named(name)
+        else:
+            value = self._named(name)
+        setattr(self, name, value)
+        return value
+
+    def _named(self, name: str) -> Index | Flag:
+        place = self.kind.places[name]
+        if name in self.kind.flags:
+            number = self._load(place, 0, 2).ir
+            return Flag(self.code, self.code.builder.icmp_signed("!=", number, ir.Constant(INTEGER, 0)))
+        return self._load(place, 1 if name in self.kind.counts else 0, _LARGEST)
 
     def _load(self, place: int, least: int, above: int) -> Index:
         """Load a number with its range, and the promise that nobody writes it while the code runs."""
@@ -139,4 +156,4 @@ class Loaded:
 
     def place(self, number: int) -> Index:
         """Return where an array of the workspace begins, in vectors."""
-        return self._load(self._places + number, 0, _LARGEST)
+        return self._load(len(self.kind.names) + number, 0, _LARGEST)

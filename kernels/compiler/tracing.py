@@ -32,7 +32,11 @@ def traced(*, sized: bool = True, **layouts: str) -> Callable[[Callable[..., Non
             code = VectorCode(context, builder)
             if sized:
                 kind = signature.args[0]
-                code.sizes = Loaded(code, values[0], kind) if isinstance(kind, TableType) else kind.value
+                code.sizes = (
+                    Loaded(code, values[0], kind, at_head=False)
+                    if isinstance(kind, TableType)
+                    else kind.value
+                )
             parts = cgutils.unpack_tuple(builder, values[-1])
             arguments = [
                 _argument(code, name, layouts.get(name), kind, value)

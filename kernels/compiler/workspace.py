@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
-from typing import Any, Self, TypeVar, overload
+from itertools import accumulate
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 from llvmlite import ir
@@ -64,8 +66,8 @@ class Workspace:
         writes: frozenset[str] | None = None,
     ) -> None:
         self._arrays, self._memory = arrays, memory
-        self._reads = frozenset(arrays) if reads is None else reads
-        self._writes = frozenset(arrays) if writes is None else writes
+        self._reads = frozenset(self.dims) if reads is None else reads
+        self._writes = frozenset(self.dims) if writes is None else writes
 
     def array(self, name: str) -> Any:
         """Return an array, as far as the part that this workspace is for may touch it."""
@@ -87,38 +89,34 @@ class Workspace:
             return
 
         def inside(inner: VectorCode, memory: Numbers, *numbers: Any) -> None:
-            part(inner, type(self).open(inner, memory), *numbers)
+            part(inner, type(self).open(inner, memory, at_head=True), *numbers)
 
         code.call(inside, self._memory, *indices)
 
     # Layout
 
-    @classmethod
-    def fields(cls) -> dict[str, Field]:
-        """Return all arrays by name, in their order in memory."""
-        found: dict[str, Field] = {}
-        for base in reversed(cls.__mro__):
-            found |= {name: field for name, field in vars(base).items() if isinstance(field, Field)}
-        return found
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {}  # of all arrays, in their order in memory
+
+    def __init_subclass__(cls) -> None:
+        cls.dims = cls.dims | {
+            name: field.dims for name, field in vars(cls).items() if isinstance(field, Field)
+        }
 
     @classmethod
     def shapes(cls, sizes: Any) -> dict[str, tuple[Any, ...]]:
         """Return the shapes of all arrays, without the lanes."""
-        return {
-            name: tuple(getattr(sizes, dim) for dim in field.dims) for name, field in cls.fields().items()
-        }
+        return {name: tuple(getattr(sizes, dim) for dim in dims) for name, dims in cls.dims.items()}
 
     @classmethod
     def places(cls, sizes: Any) -> list[int]:
         """Return where each array begins, in vectors, and behind these where the last one ends."""
-        counts = [math.prod(shape) for shape in cls.shapes(sizes).values()]
-        return [sum(counts[:number]) for number in range(len(counts) + 1)]
+        return [0, *accumulate(math.prod(shape) for shape in cls.shapes(sizes).values())]
 
     @classmethod
     def doubles(cls, sizes: Any) -> Any:
         """Return the size of a workspace."""
         if isinstance(sizes, Loaded):
-            return sizes.place(len(cls.fields())) * WIDTH
+            return sizes.place(len(cls.dims)) * WIDTH
         return cls.places(sizes)[-1] * WIDTH
 
     @classmethod
@@ -143,28 +141,61 @@ class Workspace:
         return cls({name: PlainArray(view, view.shape[:-1]) for name, view in views.items()})
 
     @classmethod
-    def open(cls, code: VectorCode, memory: Numbers) -> Self:
-        """Return the arrays of a workspace, in code that is written."""
-        sizes, shapes = code.sizes, cls.shapes(code.sizes)
-        loaded = isinstance(sizes, Loaded)
-        places = [sizes.place(number) for number in range(len(shapes))] if loaded else cls.places(sizes)[:-1]
-        arrays = {}
-        for (name, shape), place in zip(shapes.items(), places, strict=True):
-            start = code.builder.gep(memory.pointer, [code.integer(place * WIDTH)])
-            arrays[name] = Memory(code, start, shape, _marks(code.builder.module, name, list(shapes)))
+    def open(cls, code: VectorCode, memory: Numbers, *, at_head: bool = False) -> Self:
+        """Return the arrays of a workspace, in code that is written.
+
+        `at_head` is for a function of its own, whose arrays are opened at its entry, and only those in use.
+        """
+        arrays = _Arrays(cls, code, memory, at_head)
+        if not at_head:
+            for name in cls.dims:
+                arrays[name]
         return cls(arrays, memory)
 
 
-def _marks(module: Any, name: str, names: list[str]) -> tuple[Any, ...]:
+class _Arrays(dict[str, Memory]):
+    """The arrays of a workspace by name, in code that is written; each is opened when it is first used."""
+
+    def __init__(self, kind: type[Workspace], code: VectorCode, memory: Numbers, at_head: bool) -> None:
+        super().__init__()
+        self._code, self._memory, self._at_head = code, memory, at_head
+        self._shapes, self._numbers = kind.dims, {name: number for number, name in enumerate(kind.dims)}
+        self._marks = _marks(code.builder.module, tuple(kind.dims))
+        self._places = None if isinstance(code.sizes, Loaded) else kind.places(code.sizes)
+
+    def __missing__(self, name: str) -> Memory:
+        # The sizes may be loaded at the entry as well, so they come before the builder goes there.
+        shape = tuple(getattr(self._code.sizes, dim) for dim in self._shapes[name])
+        with self._code.builder.goto_entry_block() if self._at_head else nullcontext():
+            self[name] = Memory(self._code, self._start(self._numbers[name]), shape, self._marks[name])
+        return self[name]
+
+    def _start(self, number: int) -> ir.Value:
+        code = self._code
+        place = code.sizes.place(number) if self._places is None else self._places[number]
+        return code.builder.gep(self._memory.pointer, [code.integer(place * WIDTH)])
+
+
+def _marks(module: ir.Module, names: tuple[str, ...]) -> dict[str, tuple[Any, ...]]:
     """Return the metadata by which LLVM knows that arrays of different names do not overlap."""
+    found: dict[str, tuple[Any, ...]] | None = getattr(module, "fastlin_marks", {}).get(names)
+    if found is None:
 
-    def node(*operands: Any) -> Any:
-        return module.add_metadata(list(operands))
+        def node(*operands: Any) -> Any:
+            return module.add_metadata(list(operands))
 
-    domain = node(ir.MetaDataString(module, "fastlin"))
-    scopes = {each: node(ir.MetaDataString(module, f"fastlin.{each}"), domain) for each in names}
-    others = [scope for each, scope in scopes.items() if each != name]
-    return (("alias.scope", node(scopes[name])), ("noalias", node(*others)))
+        domain = node(ir.MetaDataString(module, "fastlin"))
+        scopes = {name: node(ir.MetaDataString(module, f"fastlin.{name}"), domain) for name in names}
+        found = {
+            name: (
+                ("alias.scope", node(scope)),
+                ("noalias", node(*(other for other in scopes.values() if other is not scope))),
+            )
+            for name, scope in scopes.items()
+        }
+        # Every part of a kernel asks for them: made once, they are a tenth of the time of compilation less.
+        module.fastlin_marks = {**getattr(module, "fastlin_marks", {}), names: found}
+    return found
 
 
 def part(reads: str = "", writes: str = "") -> Callable[[Part], Part]:

@@ -41,6 +41,5 @@ def _table(sizes: Sizes, workspace: type[Workspace], unroll: bool) -> Table:
         known = (*known, ("width", sizes.width), ("unrolled", 1))
     else:
         known = (*known, ("unrolled", 0))
-    names = (*counts, *WHOLE, *FLAGS)
-    numbers = [int(getattr(sizes, name)) for name in names]
+    numbers = [int(getattr(sizes, name)) for name in (*counts, *WHOLE, *FLAGS)]
     return Table(counts, WHOLE, FLAGS, known, numbers + workspace.places(sizes))

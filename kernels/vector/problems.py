@@ -15,14 +15,23 @@ from fastlin.kernels.compiler.arithmetic import fma
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.jit import Array as Doubles
 from fastlin.kernels.compiler.jit import Call, Integers, jit
-from fastlin.kernels.compiler.memory import Memory, Numbers, Spread
+from fastlin.kernels.compiler.memory import Numbers, Spread
 from fastlin.kernels.compiler.protocols import Array, Code, Number, Row, Whole
 from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
-from fastlin.kernels.compiler.values import WIDTH
+from fastlin.kernels.compiler.values import WIDTH, Index
 from fastlin.kernels.compiler.workspace import Field, Workspace, aligned, part
 from fastlin.kernels.draws import INIT_POWER, INIT_STREAMS, Factors, init_draws, target_unit
-from fastlin.kernels.random import Stream, add_squares, draw_normals, pairs_of, scratch, shared, stream_key
+from fastlin.kernels.random import (
+    Stream,
+    halved,
+    pairs_of,
+    scratch,
+    shared,
+    stream_key,
+    write_normals,
+    write_squares,
+)
 from fastlin.kernels.sizes import Record, Sizes
 from fastlin.kernels.vector.forms import Form, form
 from fastlin.kernels.vector.jacobi import svd
@@ -270,45 +279,52 @@ class Setting(NamedTuple):
     init_key: Any  # of the stream of the start
     init_unit: Any  # standard deviation of an entry of the start's own Sigma_yx
     init_scale: Any  # factor of the singular values of the unbalanced product
+    lanes: Any  # (WIDTH,) seeds of a vector
+    floors: Any  # (WIDTH,) sums of squares of targets off the span of the inputs
     uniforms: Any  # scratch of the draws
     targets: Any  # (numbers, WIDTH) normal numbers of the tasks of a vector
     numbers: Any  # (numbers, WIDTH) those of the starts
     records: Any  # (S, length) written
 
 
-@traced(floors="")
-def _set_up_records(
-    code: VectorCode, kind: str, work: Numbers, setting: Setting, rows: Numbers, floors: Memory
-) -> None:
-    """Set up the problems of one vector, and write their records to the rows of each lane."""
-    ws, unit = SetUp.open(code, work), setting.target_unit
-    targets, numbers = setting.targets.vectors(), setting.numbers.vectors()
-    _set_up_vector(code, ws, kind, targets, numbers, unit, setting.init_unit)
-    length = setting.records.shape[1]
-    out = Spread(setting.records, [rows[lane] * length for lane in range(WIDTH)])
-    _write_record(code, ws, out, kind, setting.init_scale, 0.5 * unit * unit * floors[()])
-
-
-@jit
-def _set_up(sizes: Form, kind: CompileTime, work: Doubles, setting: Setting) -> None:
-    seeds = setting.seeds
-    rows, lanes, floors = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64), np.empty(WIDTH)
-    for first in range(0, seeds.size, WIDTH):
-        for lane in range(WIDTH):
-            rows[lane] = min(first + lane, seeds.size - 1)
-            lanes[lane] = seeds[rows[lane]]
-        draw_normals(setting.target_key, lanes, 0, setting.uniforms, setting.targets)
-        floors[:] = 0.0
-        add_squares(
+@traced()
+def _set_up_records(code: VectorCode, kind: str, work: Numbers, setting: Setting) -> None:
+    """Draw and decompose all problems, one vector at a time, and write their records."""
+    unit = setting.target_unit
+    count, length = setting.records.shape
+    targets_pairs, numbers_pairs = (
+        halved(code, draws.shape[0]) for draws in (setting.targets, setting.numbers)
+    )
+    rounds = Index(code, code.builder.udiv((count + (WIDTH - 1)).ir, code.integer(WIDTH)))
+    seeds, floors = setting.lanes, setting.floors
+    zero = code.least(0, 0)
+    for vector in code.loop(0, rounds):
+        rows = [code.least(vector * WIDTH + lane, count - 1) for lane in range(WIDTH)]
+        for lane, row in enumerate(rows):
+            seeds.store(lane, setting.seeds.number(row))
+        write_normals(code, setting.target_key, seeds, zero, targets_pairs, setting.uniforms, setting.targets)
+        floors.vectors()[0] = 0.0
+        write_squares(
+            code,
             setting.target_key,
-            lanes,
-            setting.targets.shape[0] // 2,
+            seeds,
+            targets_pairs,
             setting.targets_off,
             setting.uniforms,
             floors,
         )
-        draw_normals(setting.init_key, lanes, 0, setting.uniforms, setting.numbers)
-        _set_up_records(sizes, kind, work, setting, rows, floors)
+        write_normals(code, setting.init_key, seeds, zero, numbers_pairs, setting.uniforms, setting.numbers)
+        ws = SetUp.open(code, work)
+        targets, numbers = setting.targets.vectors(), setting.numbers.vectors()
+        _set_up_vector(code, ws, kind, targets, numbers, unit, setting.init_unit)
+        out = Spread(setting.records, [row * length for row in rows])
+        floor = 0.5 * unit * unit * floors.vectors()[0]
+        _write_record(code, ws, out, kind, setting.init_scale, floor)
+
+
+@jit
+def _set_up(sizes: Form, kind: CompileTime, work: Doubles, setting: Setting) -> None:
+    _set_up_records(sizes, kind, work, setting)
 
 
 def prepare_records(
@@ -329,6 +345,8 @@ def prepare_records(
         np.uint64(stream_key(INIT_STREAMS.get(init_kind, Stream.INIT_GAUSSIAN), sizes)),
         target_unit(sizes.n_o, n_samples, 1.0),
         float(init_scale ** INIT_POWER[init_kind]),
+        np.empty(WIDTH, dtype=np.int64),
+        np.empty(WIDTH),
         scratch(),
         aligned(2 * pairs_of(sizes.n_i * sizes.n_o)),
         aligned(2 * pairs_of(init_draws(init_kind, sizes))),
