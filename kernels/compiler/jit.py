@@ -147,11 +147,18 @@ class Call(NamedTuple):
         self.function(*self.arguments)
 
     @property
+    def _types(self) -> tuple[Any, ...]:
+        return tuple(numba.typeof(argument) for argument in self.arguments)
+
+    @property
     def compiled(self) -> bool:
         """Whether the machine code is at hand: in this process, or in the cache on disk."""
-        dispatcher = self.function
-        types = tuple(numba.typeof(argument) for argument in self.arguments)
+        dispatcher, types = self.function, self._types
         if types in dispatcher.overloads:
             return True
         cache = dispatcher._cache
         return isinstance(cache, _FunctionCache) and cache.holds(types, dispatcher.targetctx)
+
+    def compile(self) -> None:
+        """Load or compile the function for these arguments, and do not run it."""
+        self.function.compile(self._types)

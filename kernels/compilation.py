@@ -1,0 +1,190 @@
+"""Which kernels a piece of work needs, whether they are compiled, and compiling them side by side.
+
+Numba compiles one function at a time in a process, so further processes compile the others and leave them in
+the cache on disk (see `compiler.jit`), where this process finds them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+import numpy as np
+
+from fastlin.kernels.batch import empty_batch
+from fastlin.kernels.compiler.jit import Call
+from fastlin.kernels.sizes import Record, Sizes
+from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
+
+STEPS = ("set_up", "closed_form", "gradient_descent", "time_scales")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A step of the work on an architecture, compiled for a set of outputs or a kind of start.
+
+    Attributes
+    ----------
+    step : str
+        One of `STEPS`.
+    sizes : Sizes
+        The architecture. In the form for run-time sizes, any other one of the same `key` would do.
+    detail : tuple of int, or str
+        Codes of `Output` or `Scale`; of a set-up the kind of the start.
+    specialise : bool
+        Whether it is compiled for these sizes alone.
+    """
+
+    step: str
+    sizes: Sizes
+    detail: tuple[int, ...] | str
+    specialise: bool = False
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What distinguishes it from kernels that are compiled to other code."""
+        if self.specialise:
+            return (self.step, self.sizes, self.detail)
+        width = self.sizes.width if self.sizes.unrolled and self.step != "set_up" else 0
+        return (self.step, width, self.detail)
+
+    def call(self) -> Call:
+        """Return the call that runs it on one point."""
+        sizes, special = self.sizes, self.specialise
+        if isinstance(self.detail, str):
+            seed = np.zeros(1, dtype=np.int64)
+            return problems.prepare_records(sizes, seed, sizes.n_i, 1.0, self.detail, 1.0, special)
+        record, lam = np.zeros((1, Record(sizes).length)), np.zeros(1)
+        times = {"gradient_descent": np.zeros(1, dtype=np.int64), "time_scales": np.empty(0)}
+        batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(self.detail))
+        if self.step == "closed_form":
+            return closed_form.prepare(sizes, self.detail, batch, special)
+        prepare = {"gradient_descent": gradient_descent.prepare, "time_scales": time_scales.prepare}
+        return prepare[self.step](sizes, self.detail, batch, 0.5, special)
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time of its compilation on one core; see the module `COSTS` were measured by."""
+        first, each = COSTS[self.step]
+        width = self.sizes.width if self.sizes.unrolled else 4
+        return first + each * width
+
+
+# Processor seconds of a compilation: a constant, and for each hidden column that is unrolled. Measured on an
+# Intel Xeon with AVX-512 for loss and kernel distance (`fastlin bench`, section "compilation"); a kernel for
+# all wide networks takes about as long as one of width 4.
+COSTS = {
+    "set_up": (1.1, 0.0),
+    "closed_form": (0.4, 0.19),
+    "gradient_descent": (0.3, 0.06),
+    "time_scales": (0.7, 0.25),
+}
+
+
+def distinct(kernels: Iterable[Kernel]) -> list[Kernel]:
+    """Return one kernel of each key: those that take longest to compile come first."""
+    found = {kernel.key: kernel for kernel in kernels}
+    return sorted(found.values(), key=lambda kernel: -kernel.seconds)
+
+
+def missing(kernels: Iterable[Kernel]) -> list[Kernel]:
+    """Return those of the distinct kernels that are not compiled yet."""
+    return [kernel for kernel in distinct(kernels) if not kernel.call().compiled]
+
+
+def compile_all(
+    kernels: Iterable[Kernel], processes: int, show: Callable[[int, int], None] = lambda done, total: None
+) -> int:
+    """Compile the kernels that are missing, in this process and in others; return how many they are.
+
+    Parameters
+    ----------
+    kernels : iterable of Kernel
+    processes : int
+        How many compile at the same time, this one included.
+    show : callable
+        Called with the numbers of kernels that are compiled and that there are, at first with 0.
+    """
+    todo: SimpleQueue[Kernel] = SimpleQueue()
+    wanted = missing(kernels)
+    for kernel in wanted:
+        todo.put(kernel)
+    if not wanted:
+        return 0
+    lock, done = Lock(), 0
+    show(0, len(wanted))
+
+    def work(compile_one: Callable[[Kernel], None]) -> None:
+        nonlocal done
+        with suppress(Empty, OSError, EOFError):
+            while True:
+                compile_one(todo.get_nowait())
+                with lock:
+                    done += 1
+                    show(done, len(wanted))
+
+    with _helpers(min(processes, len(wanted)) - 1) as helpers:
+        threads = [Thread(target=work, args=(helper,), daemon=True) for helper in helpers]
+        for thread in threads:
+            thread.start()
+        work(lambda kernel: kernel.call().compile())
+        for thread in threads:
+            thread.join()
+    return len(wanted)
+
+
+@contextmanager
+def _helpers(count: int) -> Iterator[list[Callable[[Kernel], None]]]:
+    """Start processes that compile; yield for each a function that has a kernel compiled by it.
+
+    A helper that cannot start or dies is not missed: the kernel it had is compiled when it is first used.
+    """
+    command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+    }
+    started = []
+    with suppress(OSError):
+        started += [subprocess.Popen(command, text=True, env=_environment(), **pipes) for _ in range(count)]
+    try:
+        yield [_compiler(process) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a helper, which imports the same fastlin as this process."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def _compiler(process: subprocess.Popen[str]) -> Callable[[Kernel], None]:
+    def compile_one(kernel: Kernel) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        sizes = kernel.sizes
+        order = [kernel.step, [sizes.n_i, sizes.n_h, sizes.n_o], kernel.detail, kernel.specialise]
+        print(json.dumps(order), file=process.stdin, flush=True)
+        if not process.stdout.readline():
+            raise EOFError
+
+    return compile_one
+
+
+def serve() -> None:
+    """Compile the kernels that standard input names, until it ends: the other side of `_helpers`."""
+    for line in sys.stdin:
+        step, sizes, detail, specialise = json.loads(line)
+        given = detail if isinstance(detail, str) else tuple(detail)
+        Kernel(step, Sizes(*sizes), given, specialise).call().compile()
+        print("compiled", flush=True)
