@@ -21,7 +21,7 @@ from fastlin.sweeps import driving, places, running
 from fastlin.sweeps.verifying import verify
 from tests.sweeping import content, marks
 
-COMMAND = [sys.executable, "-m", "fastlin"]
+COMMAND = [sys.executable, "-m", "tests.launched"]
 # Blocks of some 0.1 s, and enough of them that a kill finds most of them undone.
 LONG = """
 name = "long"

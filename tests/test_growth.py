@@ -12,7 +12,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps import places
-from fastlin.sweeps.layout import Layout
+from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.verifying import verify
 from tests import commands, sweeping
@@ -75,7 +75,9 @@ def cut_into(monkeypatch, seeds):
 
     def of(cls, given):
         return Plan(
-            Layout((given,), real(cls, given).layout.cut._replace(seeds=min(seeds, given.seeds.size)))
+            StoreLayout(
+                (given,), real(cls, given).layout.block_shape._replace(seeds=min(seeds, given.seeds.size))
+            )
         )
 
     monkeypatch.setattr(Plan, "of", classmethod(of))

@@ -5,10 +5,10 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps import plan
-from fastlin.sweeps.layout import Cut, Layout
+from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.reduction import QUANTILE_EDGES
-from tests import sweeping
+from tests import cutting, sweeping
 from tests.sweeping import content
 
 OBSERVABLES = ["loss", "kernel_distance", "weight_norms"]
@@ -32,7 +32,7 @@ def cut_into(monkeypatch, seeds):
     """Cut sweeps into blocks of so many seeds."""
 
     def of(spec):
-        return Plan(Layout((spec,), Cut(seeds, spec.lams.size, spec.times.size)))
+        return Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds)))
 
     monkeypatch.setattr(plan.Plan, "of", of)
 
