@@ -159,15 +159,9 @@ def _serve(folder, arguments, patches, environment, together):
     cli.main()
 
 
-def smaller_blocks(seeds=2):
-    """Cut a sweep into blocks of a few seeds."""
-    real = Plan.of
-
-    def of(spec):
-        cut = real(spec).layout.block_shape
-        return Plan(StoreLayout((spec,), cut._replace(seeds=min(seeds, cut.seeds))))
-
-    Plan.of = of
+def smaller_blocks(seeds=2, **sizes):
+    """Cut a sweep into blocks of a few seeds, and of so many values of other axes; by default of one each."""
+    Plan.of = lambda spec: Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds, **sizes)))
 
 
 def slower(seconds=0.1):

@@ -1,13 +1,14 @@
 """Into which blocks tests cut their sweeps.
 
 By the rule of `fastlin.sweeps.plan` a sweep as small as those of tests is one block. Tests of other things
-keep each group in blocks of its own, so that there are several; tests of joined groups say how many are joined.
+keep each group in blocks of its own, so that there are several. Tests of joined groups say how many.
 """
 
 from unittest import mock
 
+import pytest
+
 from fastlin.sweeps import plan
-from fastlin.sweeps.growth import AXES
 from fastlin.sweeps.layout import BlockShape, StoreLayout
 from fastlin.sweeps.plan import Plan
 
@@ -25,10 +26,11 @@ def by_the_rule():
 
 
 def shape_of(spec, **sizes):
-    """Return the shape of blocks of so many values of some axes, at most; all of lam and time by default."""
-    lengths = {field: len(getattr(spec, field)) or 1 for field in AXES}
-    given = dict.fromkeys(AXES, 1) | {name: lengths[name] for name in ("seeds", "lams", "times")} | sizes
-    return BlockShape(**{name: min(size, lengths[name]) for name, size in given.items()})
+    """Return the shape of blocks of so many values of some axes: all lam and times, and one of the others.
+
+    Axes may have fewer values as yet.
+    """
+    return BlockShape(**{"lams": spec.lams.size, "times": spec.times.size} | sizes)
 
 
 def into(**sizes):
@@ -36,5 +38,7 @@ def into(**sizes):
     return mock.patch.object(Plan, "of", lambda spec: Plan(StoreLayout((spec,), shape_of(spec, **sizes))))
 
 
-# Blocks that hold some groups of small sweeps, and are filled up at the end of most axes.
+# Of each group in blocks of its own, and of blocks that hold several groups; both with two seeds.
+APART = {"seeds": 2}
 JOINED = {"architectures": 2, "init_scales": 2, "methods": 2, "learning_rates": 2, "seeds": 2}
+both = pytest.mark.parametrize("sizes", [APART, JOINED], ids=["apart", "joined"])
