@@ -3,10 +3,25 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastlin.kernels.codes import Output, Scale
 
 WIDEST_UNROLLED = 8  # hidden columns of a row that fit the registers
 WIDEST_LANES = 32
+
+
+def least(one: int, other: int) -> int:
+    """Return the smaller of two sizes, or of arrays of sizes."""
+    smaller: int = min(one, other) if isinstance(other, int) else np.minimum(one, other)
+    return smaller
+
+
+def greatest(one: int, other: int) -> int:
+    """Return the larger of two sizes, or of arrays of sizes."""
+    larger: int = max(one, other) if isinstance(other, int) else np.maximum(one, other)
+    return larger
 
 
 @dataclass(frozen=True, order=True)
@@ -24,27 +39,27 @@ class Sizes:
     @cached_property
     def m(self) -> int:
         """Rank of the richest map: min(N_i, N_o)."""
-        return min(self.n_i, self.n_o)
+        return least(self.n_i, self.n_o)
 
     @cached_property
     def k_i(self) -> int:
         """Hidden directions that the inputs can reach."""
-        return min(self.n_h, self.n_i)
+        return least(self.n_h, self.n_i)
 
     @cached_property
     def k_o(self) -> int:
         """Hidden directions that the outputs can reach."""
-        return min(self.n_h, self.n_o)
+        return least(self.n_h, self.n_o)
 
     @cached_property
     def k(self) -> int:
         """Rank of the map of the network: min(N_i, N_h, N_o)."""
-        return min(self.k_i, self.k_o)
+        return least(self.k_i, self.k_o)
 
     @cached_property
     def width(self) -> int:
         """Columns of Q that are not 0 in the hidden basis of Algorithm 1."""
-        return max(self.k_i, self.k_o)
+        return greatest(self.k_i, self.k_o)
 
     @cached_property
     def rows_i(self) -> int:
@@ -53,12 +68,12 @@ class Sizes:
         The flow treats all directions of the inputs that the task has no use for alike, so they may be
         rotated until only k_i of them carry weights. The same holds for outputs.
         """
-        return min(self.n_i, self.m + self.k_i)
+        return least(self.n_i, self.m + self.k_i)
 
     @cached_property
     def rows_o(self) -> int:
         """Dimensions of the outputs that matter."""
-        return min(self.n_o, self.m + self.k_o)
+        return least(self.n_o, self.m + self.k_o)
 
     @cached_property
     def n(self) -> int:
@@ -73,32 +88,32 @@ class Sizes:
     @cached_property
     def wide(self) -> int:
         """The wider side of a map: max(N_i, N_o)."""
-        return max(self.n_i, self.n_o)
+        return greatest(self.n_i, self.n_o)
 
     @cached_property
     def k_wide(self) -> int:
         """Hidden directions that the wider side can reach."""
-        return min(self.n_h, self.wide)
+        return least(self.n_h, self.wide)
 
     @cached_property
     def large(self) -> int:
         """The wider side of the map, in rows that matter."""
-        return max(self.rows_i, self.rows_o)
+        return greatest(self.rows_i, self.rows_o)
 
     @cached_property
     def small(self) -> int:
         """The narrower side of the map, in rows that matter."""
-        return min(self.rows_i, self.rows_o)
+        return least(self.rows_i, self.rows_o)
 
     @cached_property
     def kept(self) -> int:
         """Singular vectors of a map that the hidden layer reaches."""
-        return min(self.m, self.k_wide)
+        return least(self.m, self.k_wide)
 
     @cached_property
     def reached(self) -> int:
         """Modes of the task that the hidden layer can carry: min(N_h, m)."""
-        return min(self.n_h, self.m)
+        return least(self.n_h, self.m)
 
     @cached_property
     def outside_shift(self) -> int:
@@ -108,7 +123,7 @@ class Sizes:
     @cached_property
     def slowest_dropped(self) -> int:
         """Number of planes whose shrinking direction is among those that a network of N_h units drops."""
-        return max(0, min(self.m, self.units - self.n_h))
+        return greatest(0, least(self.m, self.units - self.n_h))
 
     @cached_property
     def outputs_wide(self) -> bool:
@@ -178,7 +193,8 @@ class Sizes:
         gradient descent, at (100, 40, 100) they are even, and at (784, 64, 10), when eight networks no
         longer fit the cache, BLAS is 1.6 and 15 times faster.
         """
-        return self.width <= WIDEST_LANES and self.n * self.width <= 4096
+        fits: bool = (self.width <= WIDEST_LANES) & (self.n * self.width <= 4096)
+        return fits
 
     @cached_property
     def fits_setup(self) -> bool:
@@ -187,7 +203,7 @@ class Sizes:
         Measured: lanes take 0.29 ms for (48, 8, 48) and LAPACK 0.43, for (80, 8, 80) 1.5 and 0.94, and for
         (200, 10, 200) 26 and 6.
         """
-        return self.wide * self.m * max(self.m, self.k_wide) <= 200_000
+        return self.wide * self.m * greatest(self.m, self.k_wide) <= 200_000
 
     # Sizes of arrays that do not depend on the network.
     outputs = len(Output)
@@ -229,6 +245,14 @@ class UnreducedSizes(Sizes):
     def rows_o(self) -> int:
         """All outputs."""
         return self.n_o
+
+
+class SizesOfMany(Sizes):
+    """Sizes of many networks at once, for estimates: every size is an array (A,)."""
+
+    def __init__(self, triples: NDArray[np.int64]) -> None:
+        for name, values in zip(("n_i", "n_h", "n_o"), triples.T, strict=True):
+            object.__setattr__(self, name, values)
 
 
 class Record:

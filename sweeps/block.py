@@ -1,4 +1,9 @@
-"""A block: some seeds of one architecture and init_scale, with some lam and all times. The unit of work."""
+"""Groups and blocks.
+
+A group is some seeds and lam of one architecture, init_scale, method and learning rate, at all times: the
+unit of computing. A block is the groups that are stored in one chunk of every array: the unit of work, of
+writing and of resume.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +23,8 @@ Codes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """All that is needed to compute the points (seed, lam) of one architecture, init_scale and method."""
+class Group:
+    """All that is needed to compute points (seed, lam) of one architecture, init_scale, method and rate."""
 
     architecture: Architecture
     init_scale: float
@@ -35,9 +40,28 @@ class Block:
     fraction: float
     dtype: str
 
+    @property
+    def points(self) -> int:
+        """Number of points."""
+        return self.seeds.size * self.lams.size
+
+
+class PlacedGroup(NamedTuple):
+    """A group of a block, and its place in the block's chunks.
+
+    `place` holds an index for every dimension of `status` before seeds and lam, so that ``status[place]`` are
+    the points (S, L) of the group, and ``values[place]`` their values.
+    """
+
+    place: tuple[int, ...]
+    group: Group
+
+
+Block = tuple[PlacedGroup, ...]
+
 
 class Result(NamedTuple):
-    """Values of a block and status (S, L).
+    """Values of a group and status (S, L).
 
     One array per observable: (S, L, T), or (S, L, T, rows), or (S, L) of a time scale.
     """
@@ -51,63 +75,63 @@ def recorded_steps(times: NDArray[np.float64], learning_rate: float) -> NDArray[
     return np.rint(times / learning_rate).astype(np.int64)
 
 
-def compute(block: Block) -> Result:
-    """Compute one block. The bits of a point depend on its values and on all times, and on nothing else."""
+def compute(group: Group) -> Result:
+    """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
     # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
-    seeds, lams = np.array(block.seeds), np.array(block.lams)
+    seeds, lams = np.array(group.seeds), np.array(group.lams)
     records = kernels.draw_records(
-        block.architecture.sizes,
+        group.architecture.sizes,
         seeds,
-        block.n_samples,
-        block.target_scale,
-        block.init_kind,
-        block.init_scale,
+        group.n_samples,
+        group.target_scale,
+        group.init_kind,
+        group.init_scale,
     )
-    values, status = _over_time(block, records, lams)
-    scales, health = _time_scales(block, records, lams)
+    values, status = _over_time(group, records, lams)
+    scales, health = _time_scales(group, records, lams)
     grid = (seeds.size, lams.size)
     found = {name: part.reshape(*grid, *part.shape[1:]) for name, part in (values | scales).items()}
-    return Result({name: found[name] for name in block.observables}, np.maximum(status, health).reshape(grid))
+    return Result({name: found[name] for name in group.observables}, np.maximum(status, health).reshape(grid))
 
 
-def _over_time(block: Block, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
+def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
     """Return what is observed along trajectories, (P, T) or (P, T, rows), and status (P,)."""
-    names = [name for name in block.observables if REGISTRY[name].scale is None]
+    names = [name for name in group.observables if REGISTRY[name].scale is None]
     codes = tuple(int(output) for name in names for output in REGISTRY[name].outputs)
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
-    order = np.argsort(block.times)  # a time axis that has grown is not stored in order
-    times = block.times[order]
-    if block.method == "exact":
+    order = np.argsort(group.times)  # a time axis that has grown is not stored in order
+    times = group.times[order]
+    if group.method == "exact":
         batch = empty_batch(records, lams, times, len(codes))
-        dispatch.closed_form(block.architecture.sizes, codes, batch)
+        dispatch.closed_form(group.architecture.sizes, codes, batch)
     else:
-        batch = empty_batch(records, lams, recorded_steps(times, block.learning_rate), len(codes))
-        dispatch.gradient_descent(block.architecture.sizes, codes, batch, block.learning_rate)
+        batch = empty_batch(records, lams, recorded_steps(times, group.learning_rate), len(codes))
+        dispatch.gradient_descent(group.architecture.sizes, codes, batch, group.learning_rate)
     out, status = batch.outputs[:, :points], batch.status[:points]
     if (np.diff(order) < 0).any():
         out = out[..., np.argsort(order)]
-    if block.dtype != "float64":
+    if group.dtype != "float64":
         with np.errstate(over="ignore"):  # what does not fit float32 is inf, and the point has failed
-            out = out.astype(block.dtype)
+            out = out.astype(group.dtype)
         lost = ~np.isfinite(out).all(axis=(0, 2))
         status[lost & (status == Status.OK)] = Status.FAILED
     return _by_observable(names, out), status
 
 
-def _time_scales(block: Block, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
+def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
     """Return the time scales of the points, (P,), and status (P,); inf is a value."""
-    names = [name for name in block.observables if REGISTRY[name].scale is not None]
+    names = [name for name in group.observables if REGISTRY[name].scale is not None]
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
     codes = tuple(int(scale) for name in names if (scale := REGISTRY[name].scale) is not None)
     batch = empty_batch(records, lams, np.empty(0), len(codes))
-    dispatch.time_scales(block.architecture.sizes, codes, batch, block.fraction)
+    dispatch.time_scales(group.architecture.sizes, codes, batch, group.fraction)
     out, status = batch.outputs[:, :points, 0], batch.status[:points]
     with np.errstate(over="ignore"):
-        found = out.astype(block.dtype)
+        found = out.astype(group.dtype)
     status[(np.isinf(found) & np.isfinite(out)).any(axis=0)] = Status.FAILED
     return dict(zip(names, found, strict=True)), status
 

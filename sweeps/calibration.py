@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
-from fastlin.architecture import Architecture
 from fastlin.sweeps import places
-from fastlin.sweeps.block import Block, compute
+from fastlin.sweeps.block import Group, compute
+from fastlin.sweeps.costs import seed_seconds
 from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.folding import folded
-from fastlin.sweeps.plan import Plan, readable_size, seconds_per_seed
+from fastlin.sweeps.plan import Plan, readable_size
 from fastlin.sweeps.spec import Spec
 
 SAMPLES = 6  # architectures that are measured, for each method; the others by their operations
@@ -60,7 +60,8 @@ def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[s
         "times": int(spec.times.size),
         "axes": spec.point_dims,
         "blocks": layout.block_count,
-        "seeds_per_block": layout.cut.seeds,
+        "seeds_per_block": layout.block_shape.seeds,
+        "groups_per_block": math.prod(layout.status.chunk[:-2]),
         "bytes": plan.bytes,
         "files": plan.files,
         "memory_bytes": base_bytes + processes * PROCESS_BYTES + plan.block_memory * at_once,
@@ -73,53 +74,54 @@ def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[s
 def _work_seconds(plan: Plan, cores: int) -> float:
     """Return the time of all blocks, summed over cores that all are busy."""
     spec = plan.spec
-    rates = max(1, spec.learning_rates.size if spec.learning_rate_axis else 1)
-    total = 0.0
+    modelled, total = seed_seconds(spec), 0.0
+    count = len(spec.architectures)
+    chosen = np.linspace(0, count - 1, min(SAMPLES, count)).astype(int)
     with threadpool_limits(limits=1, user_api="blas"):
-        for method in spec.methods:
-            modelled = {shape: seconds_per_seed(spec, method, shape) for shape in spec.architectures}
-            chosen = np.linspace(0, len(modelled) - 1, min(SAMPLES, len(modelled))).astype(int)
-            shapes = [spec.architectures[index] for index in chosen]
-            measured = {shape: _measure(plan, method, shape, modelled[shape], cores) for shape in shapes}
-            factor = median(measured[shape] / modelled[shape] for shape in shapes)
-            total += sum(measured.get(shape, factor * seconds) for shape, seconds in modelled.items())
-    return total * spec.init_scales.size * rates * spec.seeds.size
+        for at, method in enumerate(spec.methods):
+            seconds = modelled[:, at, 0]
+            measured = [_measure(plan, method, int(index), float(seconds[index]), cores) for index in chosen]
+            factors = np.full(count, np.median(measured / seconds[chosen]))
+            factors[chosen] = measured / seconds[chosen]
+            total += float((factors[:, None] * modelled[:, at]).sum())
+    return total * spec.init_scales.size * spec.seeds.size
 
 
-def _measure(plan: Plan, method: str, shape: Architecture, modelled: float, cores: int) -> float:
-    """Return the seconds that a core takes for all lam of one seed, as blocks of this plan are computed."""
+def _measure(plan: Plan, method: str, architecture: int, modelled: float, cores: int) -> float:
+    """Return the seconds that a core takes for all lam of one seed, as groups of this plan are computed."""
     spec = plan.spec
-    seeds = max(1, min(int(SAMPLE_SECONDS / modelled), plan.layout.cut.seeds))
+    seeds = max(1, min(int(SAMPLE_SECONDS / modelled), plan.layout.block_shape.seeds))
     # Of a seed that takes long, a few lam tell what all take.
     lams = (
         spec.lams
         if modelled < SAMPLE_SECONDS
         else spec.lams[: max(1, int(spec.lams.size * SAMPLE_SECONDS / modelled))]
     )
-    index = next(i for i, other in enumerate(spec.architectures) if other == shape)
-    at = {"architecture": index, "method": spec.methods.index(method)}
-    block = plan.layout.block(tuple(at.get(name, 0) for name in plan.layout.dims))
-    block = replace(block, seeds=block.seeds[:seeds], lams=lams)
+    at = {"architecture": architecture, "method": spec.methods.index(method)}
+    position = [at.get(name, 0) for name in plan.layout.dims]
+    index, within = zip(*map(divmod, position, plan.layout.status.chunk), strict=True)
+    group = plan.layout.group(index, within[:-2])
+    group = replace(group, seeds=group.seeds[:seeds], lams=lams)
     with tempfile.TemporaryDirectory(prefix="fastlin-plan-") as folder:
         place = places.of(folder)
-        _unit(plan, replace(block, seeds=block.seeds[:1]), place)(0)  # compiles, if need be
-        unit = _unit(plan, block, place)
+        _unit(plan, replace(group, seeds=group.seeds[:1]), place)(0)  # compiles, if need be
+        unit = _unit(plan, group, place)
         start = time.perf_counter()
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(unit, range(1, cores + 1)))
         seconds = time.perf_counter() - start
-    return seconds / block.seeds.size * spec.lams.size / lams.size
+    return seconds / group.seeds.size * spec.lams.size / lams.size
 
 
-def _unit(plan: Plan, block: Block, place: places.Place) -> Callable[[int], None]:
-    """Return what computes and writes a block, as a worker does."""
+def _unit(plan: Plan, group: Group, place: places.Place) -> Callable[[int], None]:
+    """Return what computes and writes a group, as a worker does."""
     reduce = plan.spec.reduce
 
     def run(number: int) -> None:
         if reduce:
-            folded(block, reduce, compute)
+            folded(group, reduce, compute)
             return
-        for name, values in compute(block).values.items():
+        for name, values in compute(group).values.items():
             place.write(f"{name}/{number}", np.ascontiguousarray(values))
 
     return run
@@ -127,10 +129,11 @@ def _unit(plan: Plan, block: Block, place: places.Place) -> Callable[[int], None
 
 def in_words(content: dict[str, Any]) -> str:
     """Return a projection for people to read."""
+    groups = "" if content["groups_per_block"] == 1 else f"{content['groups_per_block']:,} groups of "
     dims = " x ".join(f"{size} {name}" for name, size in content["axes"].items())
     return (
         f"{content['name']}: {content['points']:,} points ({dims}), each at {content['times']} times\n"
-        f"blocks: {content['blocks']:,} of {content['seeds_per_block']} seeds\n"
+        f"blocks: {content['blocks']:,} of {groups}{content['seeds_per_block']} seeds\n"
         f"store: {readable_size(content['bytes'])} in {content['files']:,} files\n"
         f"memory: {readable_size(content['memory_bytes'])} with {content['workers']} cores\n"
         f"time: about {content['seconds']:.2g} s on {content['workers']} cores like these"

@@ -12,14 +12,14 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.sweeps.layout import Form
+from fastlin.sweeps.layout import ArraySpec
 
 
 class DamagedError(ValueError):
     """A chunk is not what was written: its size or its checksum is wrong."""
 
 
-def encode(form: Form, values: NDArray[Any]) -> list[Any]:
+def encode(form: ArraySpec, values: NDArray[Any]) -> list[Any]:
     """Return the buffers of a chunk, filled up where it reaches beyond the array."""
     part = np.ascontiguousarray(values, dtype=_little(form))
     if part.shape != form.chunk:
@@ -30,7 +30,7 @@ def encode(form: Form, values: NDArray[Any]) -> list[Any]:
     return [data, _checksum(data)]
 
 
-def decode(form: Form, index: tuple[int, ...], content: bytes) -> NDArray[Any]:
+def decode(form: ArraySpec, index: tuple[int, ...], content: bytes) -> NDArray[Any]:
     """Return the numbers of a chunk that lie in the array.
 
     Raises
@@ -49,7 +49,7 @@ def decode(form: Form, index: tuple[int, ...], content: bytes) -> NDArray[Any]:
     return whole[tuple(slice(part.stop - part.start) for part in form.region(index))]
 
 
-def _little(form: Form) -> np.dtype[Any]:
+def _little(form: ArraySpec) -> np.dtype[Any]:
     return np.dtype(form.dtype).newbyteorder("<")
 
 

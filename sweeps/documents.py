@@ -20,13 +20,21 @@ from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from fastlin.errors import InputError
-from fastlin.sweeps.layout import AXIS_ATTRIBUTES, SEPARATOR, SIZES, STATUS, Cut, Form, Layout
+from fastlin.sweeps.layout import (
+    AXIS_ATTRIBUTES,
+    SEPARATOR,
+    SIZES,
+    STATUS,
+    ArraySpec,
+    BlockShape,
+    StoreLayout,
+)
 from fastlin.sweeps.places import SCRATCH, Place
 from fastlin.sweeps.spec import Spec
 
 ROOT = "zarr.json"
 ROOT_COPY = f"{SCRATCH}/zarr.json"
-FORMAT = 2  # of stores; raised when an older fastlin could not read them
+FORMAT = 3  # of stores; raised when an older fastlin could not read them
 SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
 
 KEYS = DefaultChunkKeyEncoding(separator=SEPARATOR)
@@ -34,12 +42,12 @@ KEYS = DefaultChunkKeyEncoding(separator=SEPARATOR)
 Documents = dict[str, bytes]
 
 
-def documents(layout: Layout, made_with: list[dict[str, str]]) -> Documents:
+def documents(layout: StoreLayout, made_with: list[dict[str, str]]) -> Documents:
     """Return all documents of a store, the root last; `made_with` are the versions that wrote it."""
     memory = MemoryStore()
     group = zarr.create_group(memory, zarr_format=3)
     # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
-    first = Layout(layout.specs[:1], layout.cut).axes
+    first = StoreLayout(layout.specs[:1], layout.block_shape).axes
     for name, (dims, values) in layout.axes.items():
         _put_axis(group, name, dims, values, max(SHORTEST_CHUNK, first[name][1].size))
     for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
@@ -55,7 +63,7 @@ def documents(layout: Layout, made_with: list[dict[str, str]]) -> Documents:
             "spec": layout.spec.to_dict(),
             "spec_hash": layout.spec.hash,
             "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
-            "cut": layout.cut._asdict(),
+            "block_shape": layout.block_shape._asdict(),
             "versions": made_with[-1],
             "earlier_versions": made_with[:-1],
             "documents": {key: _digest(value) for key, value in sorted(content.items())},
@@ -93,7 +101,7 @@ def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArr
     array[...] = values
 
 
-def _put_array(group: zarr.Group, name: str, form: Form) -> None:
+def _put_array(group: zarr.Group, name: str, form: ArraySpec) -> None:
     group.create_array(
         name,
         shape=form.shape,
@@ -170,10 +178,10 @@ def _other(path: str, content: bytes | None) -> str:
     return f"{path} is not a Zarr store"
 
 
-def read_layout(attributes: dict[str, Any]) -> Layout:
+def read_layout(attributes: dict[str, Any]) -> StoreLayout:
     """Return the layout that attributes describe."""
     specs = [Spec.from_dict(content) for content in (*attributes["grown_from"], attributes["spec"])]
-    return Layout(tuple(specs), Cut(**attributes["cut"]))
+    return StoreLayout(tuple(specs), BlockShape(**attributes["block_shape"]))
 
 
 def install(place: Place, content: Documents) -> None:

@@ -1,4 +1,4 @@
-"""Sweeps that keep statistics over seeds: a block folds its seeds, and blocks are merged in the end.
+"""Sweeps that keep statistics over seeds: each group folds its seeds, and blocks are merged in the end.
 
 Both are exact (`fastlin.kernels.fold`), so the statistics depend neither on how seeds are cut into blocks nor
 on who computed them when.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastlin.kernels import Status
 from fastlin.kernels import exact_statistics as fold
 from fastlin.observables import REGISTRY
-from fastlin.sweeps.block import Block, Result
+from fastlin.sweeps.block import Group, Result
 from fastlin.sweeps.isolation import Compute, Outcome, evaluate
 from fastlin.sweeps.layout import COUNT, PARTIALS, folded_together
 from fastlin.sweeps.places import Place
@@ -27,10 +27,10 @@ BATCH_BYTES = 2_000_000  # of values that are folded at a time, while they are i
 Cells = NDArray[np.int64]
 
 
-def fold_block(block: Block, wanted: NDArray[np.bool_], compute: Compute, reduce: Reduction) -> Outcome:
-    """Fold all seeds of a block for the lam that are wanted, in the dimensions of its chunks."""
+def fold_group(group: Group, wanted: NDArray[np.bool_], compute: Compute, reduce: Reduction) -> Outcome:
+    """Fold all seeds of a group for the lam that are wanted (1, L), in the dimensions of its chunks."""
     columns = np.flatnonzero(wanted)
-    cells, worst, reasons = folded(replace(block, lams=block.lams[columns]), reduce, compute)
+    cells, worst, reasons = folded(replace(group, lams=group.lams[columns]), reduce, compute)
     status = np.full(wanted.shape, Status.PENDING, dtype=np.uint8)
     status[..., columns] = worst
     spread = {}
@@ -42,30 +42,30 @@ def fold_block(block: Block, wanted: NDArray[np.bool_], compute: Compute, reduce
 
 
 def folded(
-    block: Block, reduce: Reduction, compute: Compute
+    group: Group, reduce: Reduction, compute: Compute
 ) -> tuple[dict[str, Cells], Codes, list[tuple[int, int, str]]]:
     """Return cells of partials, the worst status of each lam (L,), and reasons for failures.
 
     Cells are (L, T, rows, words), of time scales (L, scales, words).
     """
-    lams = block.lams.size
-    groups = folded_together(block.observables)
-    shapes = {PARTIALS: (lams, block.times.size)}
+    lams = group.lams.size
+    arrays = folded_together(group.observables)
+    shapes = {PARTIALS: (lams, group.times.size)}
     cells = {
         name: fold.empty((_row_count(members), *shapes.get(name, (lams, 1))), reduce.bins)
-        for name, members in groups.items()
+        for name, members in arrays.items()
     }
     worst = np.full(lams, Status.OK, dtype=np.uint8)
     reasons: list[tuple[int, int, str]] = []
     numbers = sum(math.prod(part.shape[:-1]) for part in cells.values())
     step = max(1, BATCH_BYTES // (8 * numbers))
-    for start, stop in pairwise([*range(0, block.seeds.size, step), block.seeds.size]):
-        part = replace(block, seeds=block.seeds[start:stop])
+    for start, stop in pairwise([*range(0, group.seeds.size, step), group.seeds.size]):
+        part = replace(group, seeds=group.seeds[start:stop])
         outcome = evaluate(part, np.full((stop - start, lams), True), compute)
         status = outcome.result.status
         worst = np.maximum(worst, status.max(axis=0))
         ok = status == Status.OK
-        for name, members in groups.items():
+        for name, members in arrays.items():
             for row, values in enumerate(_rows(outcome.result.values, members)):
                 fold.fold(values, ok, cells[name][row], reduce.edges)
         reasons += [(start + row, column, why) for row, column, why in outcome.reasons]

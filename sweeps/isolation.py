@@ -1,8 +1,9 @@
 """Points that raise, hang, or kill their process: the others finish, and each bad one is known.
 
-A block that fails is computed again in parts, seed by seed and then point by point, until only the points
-are left that fail alone. Where a failure takes the process with it the parts are computed in a process of
-their own, which is started again as often as needed. Bits do not depend on the parts.
+A group that fails is computed again in parts, seed by seed and then point by point, until only the points
+are left that fail alone; the other groups of its block do not notice. Where a failure takes the process with
+it the parts are computed in a process of their own, which is started again as often as needed. Bits do not
+depend on the parts.
 """
 
 from __future__ import annotations
@@ -17,26 +18,28 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.observables import REGISTRY
 from fastlin.sweeps import block as blocks
-from fastlin.sweeps.block import Block, Result
+from fastlin.sweeps.block import Group, Result
 
 LEAST_SECONDS = 10.0  # that a part may take, if a block may take as long
 START_SECONDS = 60.0  # that a process may take to start and load its kernels
 ORPHAN_SECONDS = 5.0  # after which a process ends by itself, if it is not ended when its time is up
 SLACK = 8.0  # how much longer than its share of a block a part may take
-KEPT_REASONS = 3  # of a block: the first few tell what is wrong
+KEPT_REASONS = 3  # of a group, and of a block: the first few tell what is wrong
 _LENGTH = struct.Struct("<Q")
 
-Compute = Callable[[Block], Result]
+Compute = Callable[[Group], Result]
 Rows = NDArray[np.intp]
-Part = tuple[Rows, Rows, Result | str]  # rows and columns of a block, and their result or why there is none
+Part = tuple[Rows, Rows, Result | str]  # rows and columns of a group, and their result or why there is none
 
 
 class FailedError(Exception):
@@ -44,19 +47,19 @@ class FailedError(Exception):
 
 
 class Outcome(NamedTuple):
-    """A block, and why points of it failed: (row, column, reason) of the first few."""
+    """A group, and why points of it failed: (row, column, reason) of the first few."""
 
     result: Result
     reasons: list[tuple[int, int, str]]
 
 
-def evaluate(block: Block, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
-    """Compute the wanted points (S, L) of a block; those that fail alone have failed, the rest is pending."""
-    parts = _parts_of(block, wanted, compute)
+def evaluate(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
+    """Compute the wanted points (S, L) of a group; those that fail alone have failed, the rest is pending."""
+    parts = _parts_of(group, wanted, compute)
     first = next(parts)
     if isinstance(first[-1], Result) and first[-1].status.shape == wanted.shape:
         return Outcome(first[-1], [])
-    result, reasons = _nothing(block), []
+    result, reasons = _nothing(group), []
     for rows, columns, found in itertools.chain([first], parts):
         at = np.ix_(rows, columns)
         if isinstance(found, str):
@@ -69,9 +72,9 @@ def evaluate(block: Block, wanted: NDArray[np.bool_], compute: Compute) -> Outco
     return Outcome(result, reasons[:KEPT_REASONS])
 
 
-def _parts_of(block: Block, wanted: NDArray[np.bool_], compute: Compute) -> Iterator[Part]:
+def _parts_of(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Iterator[Part]:
     for rows, columns in rectangles(wanted):
-        yield from _parts(block, rows, columns, compute)
+        yield from _parts(group, rows, columns, compute)
 
 
 def rectangles(wanted: NDArray[np.bool_]) -> Iterator[tuple[Rows, Rows]]:
@@ -85,9 +88,9 @@ def rectangles(wanted: NDArray[np.bool_]) -> Iterator[tuple[Rows, Rows]]:
             yield np.flatnonzero(belongs.ravel() == number), np.flatnonzero(pattern)
 
 
-def _parts(block: Block, rows: Rows, columns: Rows, compute: Compute) -> Iterator[Part]:
+def _parts(group: Group, rows: Rows, columns: Rows, compute: Compute) -> Iterator[Part]:
     """Yield results of a rectangle of points, or of its parts where it fails; of a point, why it fails."""
-    part = replace(block, seeds=block.seeds[rows], lams=block.lams[columns])
+    part = replace(group, seeds=group.seeds[rows], lams=group.lams[columns])
     try:
         yield rows, columns, compute(part)
     except (MemoryError, OSError):  # not the fault of a point
@@ -98,20 +101,20 @@ def _parts(block: Block, rows: Rows, columns: Rows, compute: Compute) -> Iterato
             yield rows, columns, reason
         elif rows.size > 1:
             for row in rows:
-                yield from _parts(block, np.array([row]), columns, compute)
+                yield from _parts(group, np.array([row]), columns, compute)
         else:
             for column in columns:
-                yield from _parts(block, rows, np.array([column]), compute)
+                yield from _parts(group, rows, np.array([column]), compute)
 
 
-def _nothing(block: Block) -> Result:
-    grid = (block.seeds.size, block.lams.size)
+def _nothing(group: Group) -> Result:
+    grid = (group.seeds.size, group.lams.size)
     values = {}
-    for name in block.observables:
+    for name in group.observables:
         entry = REGISTRY[name]
         layers = (len(entry.outputs),) if entry.dims else ()
-        rest = (block.times.size, *layers) if entry.scale is None else ()
-        values[name] = np.full((*grid, *rest), np.nan, dtype=block.dtype)
+        rest = (group.times.size, *layers) if entry.scale is None else ()
+        values[name] = np.full((*grid, *rest), np.nan, dtype=group.dtype)
     return Result(values, np.full(grid, Status.PENDING, dtype=np.uint8))
 
 
@@ -121,38 +124,50 @@ class Apart:
     Parameters
     ----------
     seconds : float
-        That a block of `points` points may take.
-    points : int
+        That a block may take.
     """
 
-    def __init__(self, seconds: float, points: int) -> None:
-        self._seconds, self._points = seconds, points
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._loaded: set[tuple[Architecture, str]] = set()
 
-    def __call__(self, block: Block) -> Result:
-        """Compute a block, or a part of one.
+    def of(self, group: Group, share: float) -> Compute:
+        """Return what computes a group, or parts of it.
 
-        Raises
-        ------
-        FailedError
-            If it raised, the process died, or the time was up.
+        Parameters
+        ----------
+        group : Group
+        share : float
+            Its part of the estimated time of the block.
+
+        Returns
+        -------
+        callable
+            Raises `FailedError` if the computation raised, the process died, or the time was up.
         """
-        share = block.seeds.size * block.lams.size / self._points
+        return partial(self._compute, share / group.points)
+
+    def _compute(self, point_share: float, group: Group) -> Result:
+        share = point_share * group.points
         allowed = min(self._seconds, max(LEAST_SECONDS, SLACK * share * self._seconds))
         if self._process is None:
             self._process = _started()
-            self._ask(unsuspected(block), START_SECONDS)
-        answer = self._ask(block, allowed)
+            self._loaded.clear()
+        if (kernel := (group.architecture, group.method)) not in self._loaded:
+            self._ask(unsuspected(group), START_SECONDS)
+            self._loaded.add(kernel)
+        answer = self._ask(group, allowed)
         if isinstance(answer, str):
             raise FailedError(answer)
         return Result(*answer)
 
-    def _ask(self, block: Block, seconds: float) -> Any:
-        """Return what the process has to say on a block."""
+    def _ask(self, group: Group, seconds: float) -> Any:
+        """Return the answer of the process to a group."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         try:
-            _send(process.stdin, (block, seconds))
+            _send(process.stdin, (group, seconds))
             return _receive_within(process.stdout, seconds)
         except TimeoutError:
             self.close()
@@ -182,9 +197,12 @@ def _started() -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
-def unsuspected(block: Block) -> Block:
-    """Return a start of a network: what loads kernels, so that no time of a part goes by for that."""
-    return replace(block, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
+def unsuspected(group: Group) -> Group:
+    """Return a group of one point at t = 0.
+
+    Computing it loads the kernels, so that loading does not count against the time of a part.
+    """
+    return replace(group, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
 
 
 def _manner(code: int | None) -> str:
@@ -197,13 +215,13 @@ def serve() -> None:
     sys.stdout = sys.stderr  # what somebody prints is no answer
     while True:
         try:
-            block, seconds = _receive(incoming)
+            group, seconds = _receive(incoming)
         except EOFError:
             return
         # Who waits for it may have been killed, and then nobody else ends what hangs.
         faulthandler.dump_traceback_later(seconds + ORPHAN_SECONDS, exit=True)
         try:
-            answer: Any = tuple(blocks.compute(block))
+            answer: Any = tuple(blocks.compute(group))
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
         faulthandler.cancel_dump_traceback_later()

@@ -1,7 +1,11 @@
 """The geometry of a store: its arrays, their dimensions and chunks, and what each block covers.
 
-A block is one chunk of every array. All of it is a function of the specs that the store was made and grown
-from and of how the first one was cut, which are what a store's attributes hold.
+A block is one chunk of every array. Chunks span several architectures, init_scales, methods and learning
+rates where one alone is too small to be worth a file. A chunk at the end of an axis is filled up with the
+fill value, so that points that the axis gains later, inside a chunk that exists, read as pending.
+
+The layout is a function of the specs that the store was made and grown from and of the shape of a block,
+which are what a store's attributes hold.
 """
 
 from __future__ import annotations
@@ -15,12 +19,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.architecture import Architecture
 from fastlin.dynamics import TIME_ATTRIBUTES
 from fastlin.kernels import Status
 from fastlin.kernels import exact_statistics as fold
 from fastlin.observables import REGISTRY
-from fastlin.sweeps.block import Block
-from fastlin.sweeps.growth import arranged
+from fastlin.sweeps.block import Block, Group, PlacedGroup
+from fastlin.sweeps.growth import AXES, arranged
 from fastlin.sweeps.spec import Spec
 
 T = TypeVar("T")
@@ -61,16 +66,20 @@ AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
 }
 
 
-class Cut(NamedTuple):
-    """Numbers of seeds, lam and times in a block; the other dimensions have one value each."""
+class BlockShape(NamedTuple):
+    """Numbers of values of each axis in a block, by the fields of a spec; 1 where there is no axis."""
 
-    seeds: int
-    lams: int
-    times: int
+    architectures: int = 1
+    init_scales: int = 1
+    methods: int = 1
+    learning_rates: int = 1
+    seeds: int = 1
+    lams: int = 1
+    times: int = 1
 
 
 @dataclass(frozen=True)
-class Form:
+class ArraySpec:
     """One array of a store."""
 
     dims: tuple[str, ...]
@@ -93,11 +102,11 @@ class Form:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
-    """A sweep laid out in a store: the specs it was made and grown from, oldest first, and its cut."""
+class StoreLayout:
+    """A sweep laid out in a store: the specs it was made and grown from, oldest first, and its blocks."""
 
     specs: tuple[Spec, ...]
-    cut: Cut
+    block_shape: BlockShape
 
     @property
     def spec(self) -> Spec:
@@ -125,26 +134,25 @@ class Layout:
         blocks, first = [], 0
         for count in range(1, len(self.specs) + 1):
             last = arranged(self.specs[:count]).seeds.size
-            starts = range(first, last, self.cut.seeds)
-            blocks += [slice(start, min(start + self.cut.seeds, last)) for start in starts]
+            starts = range(first, last, self.block_shape.seeds)
+            blocks += [slice(start, min(start + self.block_shape.seeds, last)) for start in starts]
             first = last
         return blocks
 
     @cached_property
-    def status(self) -> Form:
-        """The array of commit marks."""
-        seeds = 1 if self.spec.reduce else self.cut.seeds
-        chunk = (1,) * (len(self.dims) - 2) + (seeds, self.cut.lams)
-        return Form(
+    def status(self) -> ArraySpec:
+        """The array of commit markers."""
+        sizes = {AXES[field]: size for field, size in self.block_shape._asdict().items()} | {"seed_block": 1}
+        return ArraySpec(
             tuple(self.dims),
             tuple(self.dims.values()),
-            chunk,
+            tuple(sizes[name] for name in self.dims),
             "uint8",
             int(Status.PENDING),
             STATUS_ATTRIBUTES,
         )
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, ...]:
         """Number of blocks along each dimension of `status`."""
         return tuple(
@@ -159,7 +167,7 @@ class Layout:
     @property
     def time_chunks(self) -> int:
         """Number of chunks along time: one, and more after time has grown."""
-        return math.ceil(self.spec.times.size / self.cut.times)
+        return math.ceil(self.spec.times.size / self.block_shape.times)
 
     @property
     def cells(self) -> Iterator[tuple[int, ...]]:
@@ -171,19 +179,45 @@ class Layout:
         """Return the place in the grid of the block of that number."""
         return tuple(int(i) for i in np.unravel_index(number, self.grid))
 
+    def number(self, index: tuple[int, ...]) -> int:
+        """Return the number of the block at a place in the grid."""
+        return int(np.ravel_multi_index(index, self.grid))
+
     def block(self, index: tuple[int, ...]) -> Block:
-        """Return what is to be computed for one block."""
-        spec, region = self.stored, self.status.region(index)
-        at = {name: part.start for name, part in zip(self.dims, region, strict=True)}
+        """Return what is to be computed for one block: its groups."""
+        region = self.status.region(index)
+        places = np.ndindex(*(part.stop - part.start for part in region[:-2]))
+        seeds, lams = self.block_seeds(index), self.stored.lams[region[-1]]
+        return tuple(PlacedGroup(place, self._group(region, place, seeds, lams)) for place in places)
+
+    def group(self, index: tuple[int, ...], place: tuple[int, ...]) -> Group:
+        """Return one group of a block."""
+        region = self.status.region(index)
+        return self._group(region, place, self.block_seeds(index), self.stored.lams[region[-1]])
+
+    def block_seeds(self, index: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return the seeds of a block, all of which are folded together where the sweep is reduced."""
+        region = self.status.region(index)[-2]
+        return self.stored.seeds[self._seed_blocks[region.start] if self.spec.reduce else region]
+
+    def _group(
+        self,
+        region: tuple[slice, ...],
+        place: tuple[int, ...],
+        seeds: NDArray[np.int64],
+        lams: NDArray[np.float64],
+    ) -> Group:
+        """Return the group at a place of the region of a block."""
+        spec = self.stored
+        at = {name: part.start + i for name, part, i in zip(self.dims, region, place, strict=False)}
         rates = spec.learning_rates
-        seeds = self._seed_blocks[region[-2].start] if spec.reduce else region[-2]
-        return Block(
+        return Group(
             architecture=spec.architectures[at["architecture"]],
             init_scale=float(spec.init_scales[at["init_scale"]]),
             method=spec.methods[at.get("method", 0)],
             learning_rate=float(rates[at.get("learning_rate", 0)]) if rates.size else math.nan,
-            seeds=spec.seeds[seeds],
-            lams=spec.lams[region[-1]],
+            seeds=seeds,
+            lams=lams,
             times=spec.times,
             n_samples=spec.n_samples,
             target_scale=spec.target_scale,
@@ -193,8 +227,19 @@ class Layout:
             dtype="float64" if spec.reduce else spec.dtype,
         )
 
+    def kernels_of(self, numbers: NDArray[np.int64]) -> dict[tuple[Architecture, str], Group]:
+        """Return the pairs (architecture, method) that some blocks need, each with a group that has it."""
+        found: dict[tuple[Architecture, str], Group] = {}
+        matters = [axis for axis, name in enumerate(self.dims) if name in ("architecture", "method")]
+        chunks = np.stack(np.unravel_index(numbers, self.grid))[matters]
+        _, firsts = np.unique(chunks, axis=1, return_index=True)
+        for number in numbers[np.sort(firsts)]:
+            for _, group in self.block(self.index(int(number))):
+                found.setdefault((group.architecture, group.method), group)
+        return found
+
     @cached_property
-    def values(self) -> dict[str, Form]:
+    def values(self) -> dict[str, ArraySpec]:
         """Arrays of which every block has chunks of its own: one, or one for each chunk of time."""
         spec, points = self.spec, self.status
         if spec.reduce:
@@ -204,7 +249,7 @@ class Layout:
             for name, members in folded_together(spec.observables).items():
                 rows = sum(len(REGISTRY[member].outputs) for member in members)
                 extra = ({"row": rows} if name == PARTIALS else {"scale": len(members)}) | word
-                found[name] = self._form(points, extra, "int64", 0, about, name == PARTIALS)
+                found[name] = self._array(points, extra, "int64", 0, about, name == PARTIALS)
             return found
         return {
             name: self._of_observable(name, points, layers(name), spec.dtype, math.nan)
@@ -212,13 +257,13 @@ class Layout:
         }
 
     @cached_property
-    def statistics(self) -> dict[str, Form]:
+    def statistics(self) -> dict[str, ArraySpec]:
         """Arrays of what is made of all blocks over seeds; none where nothing is reduced."""
         reduce = self.spec.reduce
         if not reduce:
             return {}
         cells = _without_seeds(self.status)
-        found = {COUNT: Form(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
+        found = {COUNT: ArraySpec(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
         for name in self.spec.observables:
             extra = layers(name) | {"statistic": len(reduce.names)}
             found[name] = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
@@ -231,40 +276,40 @@ class Layout:
     def _of_observable(
         self,
         name: str,
-        points: Form,
+        points: ArraySpec,
         extra: dict[str, int],
         dtype: str,
         fill: Any,
         about: dict[str, Any] | None = None,
-    ) -> Form:
+    ) -> ArraySpec:
         """Return the form of an array of an observable; `about` are attributes beside its own."""
         attributes = REGISTRY[name].attributes | (about or {})
         if name == "convergence_time":
             attributes["fraction"] = self.spec.fraction
-        return self._form(points, extra, dtype, fill, attributes, REGISTRY[name].scale is None)
+        return self._array(points, extra, dtype, fill, attributes, REGISTRY[name].scale is None)
 
-    def _form(
+    def _array(
         self,
-        points: Form,
+        points: ArraySpec,
         extra: dict[str, int],
         dtype: str,
         fill: Any,
         attributes: dict[str, Any],
         over_time: bool,
-    ) -> Form:
+    ) -> ArraySpec:
         """Return the form of an array over points, maybe time, and `extra` dimensions in one chunk."""
         time = {"time": self.spec.times.size} if over_time else {}
         rest = tuple(extra.values())
-        return Form(
+        return ArraySpec(
             (*points.dims, *time, *extra),
             (*points.shape, *time.values(), *rest),
-            (*points.chunk, *(self.cut.times for _ in time), *rest),
+            (*points.chunk, *(self.block_shape.times for _ in time), *rest),
             dtype,
             fill,
             attributes,
         )
 
-    def parts(self, index: tuple[int, ...], form: Form) -> Iterator[tuple[tuple[int, ...], Any]]:
+    def parts(self, index: tuple[int, ...], form: ArraySpec) -> Iterator[tuple[tuple[int, ...], Any]]:
         """Yield the chunks of an array at a place in the grid, one for each of time, and what each holds."""
         if "time" not in form.dims:
             yield (*index, *(0,) * (len(form.shape) - len(index))), ...
@@ -300,20 +345,24 @@ class Layout:
         dims = dict.fromkeys(SIZES, "architecture") | {"bin_left": "bin", "bin_right": "bin"}
         return {name: ((dims.get(name, name),), values) for name, values in found.items()}
 
-    def where(self, index: tuple[int, ...], row: int, column: int) -> dict[str, Any]:
-        """Return the values on all axes of one point of a block, by the names of the dimensions."""
-        block = self.block(index)
+    def where(self, index: tuple[int, ...], place: tuple[int, ...], row: int, column: int) -> dict[str, Any]:
+        """Return the values on all axes of one point of a group, by the names of the dimensions."""
+        group = self.group(index, place)
         point: dict[str, Any] = {
-            "architecture": self.spec.architectures.index(block.architecture),
-            "seed": int(block.seeds[row]),
-            "lam": float(block.lams[column]),
-            "init_scale": block.init_scale,
+            "architecture": self._position_in_spec[group.architecture],
+            "seed": int(group.seeds[row]),
+            "lam": float(group.lams[column]),
+            "init_scale": group.init_scale,
         }
         if self.spec.method_axis:
-            point["method"] = block.method
+            point["method"] = group.method
         if self.spec.learning_rate_axis:
-            point["learning_rate"] = block.learning_rate
+            point["learning_rate"] = group.learning_rate
         return point
+
+    @cached_property
+    def _position_in_spec(self) -> dict[Architecture, int]:
+        return {shape: position for position, shape in enumerate(self.spec.architectures)}
 
 
 COUNT_ATTRIBUTES = {
@@ -336,7 +385,7 @@ def layers(name: str) -> dict[str, int]:
     return {"layer": len(entry.outputs)} if entry.dims else {}
 
 
-def _without_seeds(points: Form) -> Form:
+def _without_seeds(points: ArraySpec) -> ArraySpec:
     """Return the form of an array over the points of another, but for its dimension of seeds."""
     at = points.dims.index("seed_block")
 
@@ -344,4 +393,4 @@ def _without_seeds(points: Form) -> Form:
         return parts[:at] + parts[at + 1 :]
 
     dims, shape, chunk = rest(points.dims), rest(points.shape), rest(points.chunk)
-    return Form(dims, shape, chunk, points.dtype, points.fill, points.attributes)
+    return ArraySpec(dims, shape, chunk, points.dtype, points.fill, points.attributes)

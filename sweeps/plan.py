@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels import Record
 from fastlin.kernels.batch import VECTORS
 from fastlin.kernels.compiler.values import WIDTH
-from fastlin.kernels.sizes import Sizes
-from fastlin.kernels.vector.closed_form import Way, ways
 from fastlin.kernels.vector.problems import SetUp
 from fastlin.kernels.vector.state import Dynamics
-from fastlin.observables import REGISTRY
+from fastlin.sweeps.costs import GROUP_SECONDS, bytes_per_seed, point_seconds, seed_seconds, sizes_of_all
 from fastlin.sweeps.folding import BATCH_BYTES
-from fastlin.sweeps.layout import Cut, Form, Layout
+from fastlin.sweeps.layout import ArraySpec, BlockShape, StoreLayout
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.spec import Spec
 
@@ -27,26 +26,89 @@ from fastlin.sweeps.spec import Spec
 # kernels of phase-10m), and take seconds at most, so that little is lost and all cores have work.
 BLOCK_BYTES = 16_000_000
 BLOCK_SECONDS = 5.0
+# Groups are joined into one block until there would be fewer blocks than this, so that slices and the cores
+# of a cluster have some each. Of more arrays than three there may be fewer blocks, for as few files.
+LEAST_BLOCKS = 48
+# Estimated time below which a block is not worth its files and its way through Dask, however few there are.
+LEAST_SECONDS = 0.05
 # Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
 # is written, in float64 whatever the store's dtype.
 WORKING_COPIES = 3
-SEARCH = 15.0  # times at which the loss is evaluated to find when it has converged
-FOLD_SECONDS = 8e-9  # a value that is folded takes so much longer
+
+
+def block_shape(spec: Spec) -> BlockShape:
+    """Cut a spec into blocks: seeds first, and where all of a group fit into a block, groups are joined.
+
+    Learning rates are joined first, then methods, init_scales and architectures, each as soon as all values
+    of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
+    The shape depends on the spec alone, never on the machine.
+    """
+    seconds = seed_seconds(spec)
+    by_bytes = math.inf if spec.reduce else BLOCK_BYTES / bytes_per_seed(spec)
+    seeds = max(1, int(min(by_bytes, BLOCK_SECONDS / seconds.max(), spec.seeds.size)))
+    shape = BlockShape(seeds=seeds, lams=spec.lams.size, times=spec.times.size)
+    if seeds < spec.seeds.size:
+        return shape
+    alone = StoreLayout((spec,), shape)
+    room = BLOCK_BYTES // sum(_chunk_bytes(array) for array in alone.values.values())  # groups
+    least = min(LEAST_BLOCKS, 3 * LEAST_BLOCKS // len(Plan(alone).arrays))
+    blocks = alone.block_count
+    # (A, 1, M, R) seconds of the groups: the same for every init_scale.
+    costs = seeds * seconds[:, None] + GROUP_SECONDS
+    for axis, (field, size) in reversed([*enumerate(_joinable(spec).items())]):
+        blocks //= size
+        count = min(room, _longest_run(costs, axis, size), _enough(costs, size, math.ceil(least / blocks)))
+        count = math.ceil(size / math.ceil(size / max(1, count)))  # of one length, so that few are filled up
+        shape = shape._replace(**{field: count})
+        if count < size:
+            break
+        room, costs = room // size, costs.sum(axis, keepdims=True) * (size / costs.shape[axis])
+    return shape
+
+
+def _joinable(spec: Spec) -> dict[str, int]:
+    """Return the sizes of the axes whose groups may be joined, by the fields of a block's shape."""
+    rates = spec.learning_rates.size if spec.learning_rate_axis else 1
+    sizes = (len(spec.architectures), spec.init_scales.size, len(spec.methods), rates)
+    return dict(zip(BlockShape._fields, sizes, strict=False))
+
+
+def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:
+    """Return how many of the values of an axis are to be joined.
+
+    As many as leave so many blocks along the axis, and more where these would take too little time.
+    """
+    leave = size if least == 1 else (size - 1) // (least - 1)
+    return min(size, max(leave, math.ceil(LEAST_SECONDS / float(costs.mean()))))
+
+
+def _longest_run(costs: NDArray[np.float64], axis: int, size: int) -> int:
+    """Return how many values of an axis can be joined anywhere along it within the time of a block.
+
+    Of an axis on which the time does not depend, the costs have one place.
+    """
+    if costs.shape[axis] < size:
+        return int(min(size, BLOCK_SECONDS / costs.max()))
+    total = np.concatenate([np.zeros_like(costs.take([0], axis)), costs.cumsum(axis)], axis)
+    low, high = 0, costs.shape[axis]
+    while low < high:
+        middle = (low + high + 1) // 2
+        ends = total.take(range(middle, total.shape[axis]), axis)
+        starts = total.take(range(total.shape[axis] - middle), axis)
+        low, high = (middle, high) if (ends - starts).max() <= BLOCK_SECONDS else (low, middle - 1)
+    return low
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a sweep takes that is laid out in blocks."""
 
-    layout: Layout
+    layout: StoreLayout
 
     @classmethod
     def of(cls, spec: Spec) -> Plan:
-        """Cut a spec into blocks of 16 MB and of some seconds at most, as far as one seed allows."""
-        by_time = BLOCK_SECONDS / max(_costs(spec))
-        by_bytes = math.inf if spec.reduce else BLOCK_BYTES / bytes_per_seed(spec)
-        seeds = max(1, int(min(by_bytes, by_time, spec.seeds.size)))
-        return cls(Layout((spec,), Cut(seeds, spec.lams.size, spec.times.size)))
+        """Return the plan of a sweep that is yet to be made."""
+        return cls(StoreLayout((spec,), block_shape(spec)))
 
     @property
     def spec(self) -> Spec:
@@ -55,21 +117,37 @@ class Plan:
 
     @property
     def block_seconds(self) -> float:
-        """Estimated time of the longest block."""
-        return max(_costs(self.spec)) * self.layout.cut.seeds
+        """Estimated time of the longest block, with all its groups."""
+        return float(self.seconds_of_blocks.max())
+
+    @cached_property
+    def seconds_of_blocks(self) -> NDArray[np.float64]:
+        """Estimated time of every block, in the shape of the grid."""
+        layout, groups = self.layout, point_seconds(self.layout)
+        *steps, _, lams = layout.status.chunk
+        for axis, step in enumerate(steps):
+            groups = np.add.reduceat(groups, np.arange(0, groups.shape[axis], step), axis)
+        seeds = [
+            layout.block_seeds((*(0,) * len(steps), number, 0)).size for number in range(layout.grid[-2])
+        ]
+        starts = np.arange(layout.grid[-1]) * lams
+        widths = np.minimum(starts + lams, layout.spec.lams.size) - starts
+        found: NDArray[np.float64] = groups[..., None, None] * np.array(seeds)[:, None] * widths
+        return found
 
     @property
     def bytes(self) -> int:
         """Size of the complete store: chunks, which are stored whole, without metadata."""
-        return sum(_stored(form) for form in self._forms)
+        return sum(_chunk_count(array) * (_chunk_bytes(array) + 4) for array in self.arrays)
 
     @property
     def files(self) -> int:
         """Number of chunk files of the complete store."""
-        return sum(math.prod(_chunks(form)) for form in self._forms)
+        return sum(_chunk_count(array) for array in self.arrays)
 
     @property
-    def _forms(self) -> list[Form]:
+    def arrays(self) -> list[ArraySpec]:
+        """Arrays of the store over points."""
         layout = self.layout
         return [layout.status, *layout.values.values(), *layout.statistics.values()]
 
@@ -77,22 +155,29 @@ class Plan:
     def block_memory(self) -> int:
         """Bytes that one block needs while it runs: its results, and the problems they are made from."""
         layout, per_seed = self.layout, bytes_per_seed(self.spec) * 8 // np.dtype(self.spec.dtype).itemsize
-        results = WORKING_COPIES * per_seed * layout.cut.seeds
-        seeds = layout.cut.seeds
+        groups = math.prod(layout.status.chunk[:-2])
+        seeds = layout.block_shape.seeds
+        results = WORKING_COPIES * per_seed * seeds
         if self.spec.reduce:
-            cells = sum(8 * math.prod(form.chunk) for form in layout.values.values())
+            cells = sum(_chunk_bytes(array) for array in layout.values.values()) // groups
             seeds = max(1, min(BATCH_BYTES // per_seed, seeds))
             results = WORKING_COPIES * (cells + per_seed * seeds)
-        return results + max(self._problem_memory(shape.sizes, seeds) for shape in self.spec.architectures)
+        # Where groups are joined, the block's own arrays hold what all of them have left.
+        joined = 0 if groups == 1 else sum(_chunk_bytes(array) for array in layout.values.values())
+        return results + 2 * joined + self._problem_memory(seeds)
 
-    def _problem_memory(self, shape: Sizes, seeds: int) -> int:
+    def _problem_memory(self, seeds: int) -> int:
         """Bytes of the records of the problems of some seeds, and of what sets them up and works on them."""
-        draws = WIDTH * (shape.n_i * shape.n_o + shape.n_h * (shape.n_i + shape.n_o))
-        records = Record(shape).length * seeds
-        setup = SetUp.doubles(shape) if shape.fits_setup else 8 * shape.wide * (shape.m + shape.k_wide)
-        lanes = VECTORS * Dynamics.doubles(shape)
-        dynamics = lanes if shape.fits_lanes else 8 * shape.n * shape.width + shape.rows_o * shape.rows_i
-        return 8 * (draws + records + setup + dynamics)
+        sizes = sizes_of_all(self.spec)
+        draws = WIDTH * (sizes.n_i * sizes.n_o + sizes.n_h * (sizes.n_i + sizes.n_o))
+        records = Record(sizes).length * seeds
+        setup = np.where(sizes.fits_setup, SetUp.doubles(sizes), 8 * sizes.wide * (sizes.m + sizes.k_wide))
+        dynamics = np.where(
+            sizes.fits_lanes,
+            VECTORS * Dynamics.doubles(sizes),
+            8 * sizes.n * sizes.width + sizes.rows_o * sizes.rows_i,
+        )
+        return 8 * int((draws + records + setup + dynamics).max())
 
     def check_resources(self, place: Place, at_once: int | None, memory: int, done: int = 0) -> None:
         """Raise if the disk or the memory of this machine cannot hold what is still to be computed."""
@@ -115,51 +200,12 @@ class Plan:
             )
 
 
-def _chunks(form: Form) -> tuple[int, ...]:
-    return tuple(math.ceil(size / step) for size, step in zip(form.shape, form.chunk, strict=True))
+def _chunk_bytes(array: ArraySpec) -> int:
+    return math.prod(array.chunk) * np.dtype(array.dtype).itemsize
 
 
-def _stored(form: Form) -> int:
-    return math.prod(_chunks(form)) * (math.prod(form.chunk) * np.dtype(form.dtype).itemsize + 4)
-
-
-def bytes_per_seed(spec: Spec) -> int:
-    """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
-    entries = [REGISTRY[name] for name in spec.observables]
-    numbers = sum(1 if entry.scale is not None else spec.times.size * len(entry.outputs) for entry in entries)
-    return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
-
-
-def _costs(spec: Spec) -> list[float]:
-    """Estimated seconds of all lam of one seed, for each method and architecture."""
-    return [seconds_per_seed(spec, method, shape) for method in spec.methods for shape in spec.architectures]
-
-
-def seconds_per_seed(spec: Spec, method: str, architecture: Architecture) -> float:
-    """Estimate the time of all lam of one seed from the operations of the kernels.
-
-    The nanoseconds are those of one core of an AVX-512 server at 4 GHz (`fastlin bench`), within a factor
-    of two from 2 to 32 units a layer; elsewhere they tell the order of magnitude.
-    """
-    shape = architecture.sizes
-    small = shape.n * shape.width**2  # what eliminations and Gram matrices take
-    product = shape.rows_i * shape.rows_o * shape.width  # what the loss takes
-    start = 10.0 + 0.2 * small
-    setup = 400.0 + 2.0 * shape.m**2 * shape.wide + 10.0 * shape.n_h * (shape.n_i + shape.n_o)
-    jump = 10.0 + 0.2 * small + 0.4 * shape.n * (shape.width + 2)
-    if method == "exact":
-        way, _ = ways(spec.times)
-        marched = int(np.count_nonzero(way == Way.MARCH))
-        observed = 2.0 + 0.08 * small + 0.016 * product
-        each = start + (spec.times.size - marched) * jump + marched * observed
-    else:
-        steps = float(spec.times[-1] / spec.learning_rates[0])
-        each = start + 0.035 * small * steps + (0.05 * small + 0.016 * product) * spec.times.size
-    if "convergence_time" in spec.observables:
-        each += SEARCH * (jump + 0.016 * product)
-    values = bytes_per_seed(spec)
-    writing = 1e9 * FOLD_SECONDS * values / 8 if spec.reduce else 2.0 * values
-    return 1e-9 * (setup + spec.lams.size * each + writing)
+def _chunk_count(array: ArraySpec) -> int:
+    return math.prod(math.ceil(size / step) for size, step in zip(array.shape, array.chunk, strict=True))
 
 
 def readable_size(count: float) -> str:

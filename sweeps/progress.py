@@ -1,15 +1,65 @@
-"""Progress of a run: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live bar on a terminal, plain lines elsewhere.
+
+The share that is done and the time left are by the estimated time of blocks, because points differ: the last
+architectures of a grid may take a hundred times as long as the first. Counts are of points.
+"""
 
 import sys
 from contextlib import suppress
+from datetime import timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, NamedTuple, Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 PLAIN_INTERVAL = 10.0  # seconds between lines where no terminal redraws
+
+
+class Work(NamedTuple):
+    """Estimated seconds of one core: of the whole sweep, of what it lacks, and of what this run computes."""
+
+    total: float
+    missing: float
+    run: float
+
+
+class Pace:
+    """What is done, and how fast: the state of the progress of a run."""
+
+    def __init__(self, points: int, done: int, work: Work) -> None:
+        self.points, self.done, self.work = points, done, work
+        self._start = monotonic()
+        self._new, self._seconds = 0, 0.0
+
+    def advance(self, points: int, seconds: float) -> None:
+        """Count a block: points that are done, and the estimated seconds of its work."""
+        self._new += points
+        self.done += points
+        self._seconds += seconds
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return max(monotonic() - self._start, 1e-9)
+
+    @property
+    def rate(self) -> float:
+        """Points per second."""
+        return self._new / self.elapsed
+
+    @property
+    def share(self) -> float:
+        """Share of the work of the whole sweep that is done."""
+        return 1.0 - max(0.0, self.work.missing - self._seconds) / max(self.work.total, 1e-9)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that this run will take yet, by its pace so far; None before its first block."""
+        if not self._seconds:
+            return None
+        return self.elapsed * max(0.0, self.work.run - self._seconds) / self._seconds
 
 
 class Silent:
@@ -30,11 +80,11 @@ class Silent:
     def note(self, text: str) -> None:
         """Say one line."""
 
-    def begin(self, total: int, done: int) -> None:
-        """Say how many points there are, and how many were there already."""
+    def begin(self, total: int, done: int, work: Work) -> None:
+        """Say how many points there are, how many were there already, and how much work there is."""
 
-    def advance(self, points: int) -> None:
-        """Count points that are done."""
+    def advance(self, points: int, seconds: float) -> None:
+        """Count a block: points that are done, and the estimated seconds of its work."""
 
 
 class Plain(Silent):
@@ -48,21 +98,19 @@ class Plain(Silent):
         with suppress(OSError):  # nobody reads it any more: no reason to stop computing
             print(text, file=self._stream, flush=True)
 
-    def begin(self, total: int, done: int) -> None:
+    def begin(self, total: int, done: int, work: Work) -> None:
         """Remember where the run starts."""
-        self._total, self._done, self._new = total, done, 0
-        self._start = self._last = monotonic()
+        self._pace, self._last = Pace(total, done, work), monotonic()
 
-    def advance(self, points: int) -> None:
+    def advance(self, points: int, seconds: float) -> None:
         """Count, and say where we are now and then, and at the end."""
-        self._new += points
-        now, done = monotonic(), self._done + self._new
-        if now - self._last < PLAIN_INTERVAL and done < self._total:
+        pace, now = self._pace, monotonic()
+        pace.advance(points, seconds)
+        if now - self._last < PLAIN_INTERVAL and pace.done < pace.points:
             return
         self._last = now
-        rate = self._new / max(now - self._start, 1e-9)
-        left = (self._total - done) / rate
-        self.note(f"{done:,} of {self._total:,} points, {rate:,.0f} points/s, {left:.0f} s left")
+        left = "" if pace.left is None else f", {pace.left:.0f} s left"
+        self.note(f"{pace.done:,} of {pace.points:,} points, {pace.rate:,.0f} points/s{left}")
 
 
 class Live(Silent):
@@ -75,7 +123,7 @@ class Live(Silent):
             BarColumn(),
             TextColumn("{task.percentage:>5.1f} %"),
             TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[left]}"),
             console=console,
         )
 
@@ -97,22 +145,26 @@ class Live(Silent):
         """Say one line above the bar."""
         self._console.print(text, highlight=False)
 
-    def begin(self, total: int, done: int) -> None:
+    def begin(self, total: int, done: int, work: Work) -> None:
         """Show the bar, with what was there already."""
-        self._done, self._new, self._start = done, 0, monotonic()
-        count = f"{done:,} of {total:,} points"
-        self._task = self._bar.add_task("", total=total, completed=done, count=count, rate="")
-        self._total = total
+        self._pace = Pace(total, done, work)
+        self._task = self._bar.add_task("", total=1.0, **self._fields)
 
-    def advance(self, points: int) -> None:
+    def advance(self, points: int, seconds: float) -> None:
         """Move the bar."""
-        self._new += points
-        self._bar.update(
-            self._task,
-            advance=points,
-            count=f"{self._done + self._new:,} of {self._total:,} points",
-            rate=f"{self._new / max(monotonic() - self._start, 1e-9):,.0f} points/s",
-        )
+        self._pace.advance(points, seconds)
+        self._bar.update(self._task, **self._fields)
+
+    @property
+    def _fields(self) -> dict[str, Any]:
+        pace = self._pace
+        left = pace.left
+        return {
+            "completed": pace.share,
+            "count": f"{pace.done:,} of {pace.points:,} points",
+            "rate": f"{pace.rate:,.0f} points/s" if pace.rate else "",
+            "left": "" if left is None else str(timedelta(seconds=round(left or pace.elapsed))),
+        }
 
 
 def on_stderr() -> Silent:

@@ -19,7 +19,7 @@ from fastlin.sweeps import places
 from fastlin.sweeps.accessor import SweepAccessor
 from fastlin.sweeps.documents import ROOT
 from fastlin.sweeps.growth import AXES
-from fastlin.sweeps.layout import PARTIALS, SCALE_PARTIALS, SIZES, Layout
+from fastlin.sweeps.layout import PARTIALS, SCALE_PARTIALS, SIZES, StoreLayout
 from fastlin.sweeps.selection import index_of, position
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
@@ -128,7 +128,7 @@ def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
     raise InputError(f"{path} is damaged: {fault}; fastlin verify tells where, fastlin repair mends it")
 
 
-def _in_order(layout: Layout) -> dict[str, NDArray[np.intp]]:
+def _in_order(layout: StoreLayout) -> dict[str, NDArray[np.intp]]:
     """Return where the values of a spec are stored, for the axes that are not in its order."""
     spec, stored = layout.spec, layout.stored
     found = {}
@@ -139,7 +139,7 @@ def _in_order(layout: Layout) -> dict[str, NDArray[np.intp]]:
     return found
 
 
-def _steps(layout: Layout, dataset: xr.Dataset) -> dict[str, int]:
+def _steps(layout: StoreLayout, dataset: xr.Dataset) -> dict[str, int]:
     """Return the sizes of the chunks of a dataset: those of blocks, with all lam and times as at first."""
     steps = dict(zip(layout.status.dims, layout.status.chunk, strict=True)) | {"lam": -1, "time": -1}
     return {name: step for name, step in steps.items() if name in dataset.dims}

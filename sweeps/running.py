@@ -26,10 +26,10 @@ from fastlin.sweeps.driving import Task, results
 from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once
 from fastlin.sweeps.folding import finish
 from fastlin.sweeps.isolation import unsuspected
-from fastlin.sweeps.layout import Layout
+from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.plan import Plan
-from fastlin.sweeps.progress import Silent
+from fastlin.sweeps.progress import Silent, Work
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
 from fastlin.sweeps.tally import Tally, tally
@@ -40,6 +40,8 @@ TASK_SECONDS, MOST_TOGETHER = 0.1, 16
 FEWEST_TASKS = 64  # so that all workers have some
 # How much longer than estimated a block may take before it counts as hung, and the least that it may.
 PATIENCE, LEAST_PATIENCE = 20.0, 120.0
+# And how much longer for each architecture and method in it, whose kernel may have to be compiled first.
+COMPILE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,9 @@ def run_sweep(
         "I/N": compute every N-th block, from the I-th on. N such runs share a store, at the same time or
         not.
     timeout : float, optional
-        Seconds after which a block counts as hung, and is computed in parts until the points that hang
-        are known. It takes worker processes. By default 20 times the estimate, two minutes at least.
+        Seconds after which a block, with all its architectures, counts as hung, and is computed in parts
+        until the points that hang are known. It takes worker processes. By default 20 times the estimate
+        and the time to compile its kernels, two minutes at least.
     progress : optional
         One of `fastlin.sweeps.progress`; silent by default.
 
@@ -213,8 +216,13 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
                 with _client(where) as client:
                     if not client.nthreads():
                         show.note("waiting for workers")
-                    show.begin(before.points, before.ok if choices.retry_failed else before.done)
-                    _compute(client, opened, todo, choices, held, show, done)
+                    seconds = before.pending_seconds + (before.bad_seconds if choices.retry_failed else 0.0)
+                    work = dict(zip(todo.tolist(), seconds[todo].tolist(), strict=True))
+                    counted = before.ok if choices.retry_failed else before.done
+                    plan = Plan(opened.layout)
+                    total = float(plan.seconds_of_blocks.sum())
+                    show.begin(before.points, counted, Work(total, float(seconds.sum()), sum(work.values())))
+                    _compute(client, opened, work, choices, held, show, done)
         with places.stopping(place):
             after = tally(opened)
     return Report(
@@ -253,7 +261,7 @@ def _check_before(spec: Spec, place: Place, at_once: int | None, choices: Choice
         _check_spec(Store.open(place), spec)
 
 
-def _check_resources(layout: Layout, place: Place, at_once: int | None, done: int = 0) -> None:
+def _check_resources(layout: StoreLayout, place: Place, at_once: int | None, done: int = 0) -> None:
     Plan(layout).check_resources(place, at_once, MEMORY_LIMIT, done)
 
 
@@ -277,7 +285,7 @@ def _prepared(spec: Spec, place: Place, choices: Choices) -> Store:
         _check_spec(opened, spec)
         layout = opened.layout
         if spec.hash != layout.spec.hash:
-            layout = Layout((*layout.specs, spec), layout.cut)
+            layout = StoreLayout((*layout.specs, spec), layout.block_shape)
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
             opened = Store.open(place)
@@ -297,17 +305,14 @@ def _wanted(before: Tally, choices: Choices) -> NDArray[np.int64]:
     return numbers
 
 
-def _warm(layout: Layout, todo: NDArray[np.int64]) -> None:
+def _warm(layout: StoreLayout, todo: NDArray[np.int64]) -> None:
     """Compile what the sweep needs on one point, once, before several workers would."""
     seen = set()
-    for number in todo:
-        block = layout.block(layout.index(int(number)))
-        if block.method not in seen:
-            seen.add(block.method)
+    for (_, method), group in layout.kernels_of(todo).items():
+        if method not in seen:
+            seen.add(method)
             with suppress(Exception):  # workers find out which points it is that fail
-                blocks.compute(unsuspected(block))
-        if len(seen) == len(layout.spec.methods):
-            break
+                blocks.compute(unsuspected(group))
 
 
 @contextmanager
@@ -320,25 +325,30 @@ def _client(where: Client | Engine) -> Iterator[Client]:
 def _compute(
     client: Client,
     opened: Store,
-    todo: NDArray[np.int64],
+    work: dict[int, float],
     choices: Choices,
     held: lease.Lease,
     show: Silent,
     done: Done,
 ) -> None:
-    """Compute blocks, and statistics over them where the spec asks for these."""
-    layout, plan = opened.layout, Plan(opened.layout)
-    seconds = choices.timeout or max(LEAST_PATIENCE, PATIENCE * plan.block_seconds)
+    """Compute blocks, and statistics over them where the spec asks for these.
+
+    `work` holds the estimated seconds of each, by its number.
+    """
+    layout, plan, todo = opened.layout, Plan(opened.layout), list(work)
+    kernels = layout.block_shape.architectures * layout.block_shape.methods
+    estimate = PATIENCE * plan.block_seconds + COMPILE_SECONDS * kernels
+    seconds = choices.timeout or max(LEAST_PATIENCE, estimate)
     order = Order(opened.place, seconds, choices.retry_failed)
-    together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), todo.size // FEWEST_TASKS))
+    together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), len(todo) // FEWEST_TASKS))
     tasks = (
-        Task(run_blocks, order, [layout.index(int(number)) for number in todo[first : first + together]])
-        for first in range(0, todo.size, together)
+        Task(run_blocks, order, [layout.index(number) for number in todo[first : first + together]])
+        for first in range(0, len(todo), together)
     )
     started = perf_counter()
     for receipt in itertools.chain.from_iterable(results(client, tasks, opened.place, held)):
         done.add(receipt)
-        show.advance(receipt.points)
+        show.advance(receipt.points, work[layout.number(receipt.index)])
         for point, why in receipt.reasons:
             show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
     if layout.spec.reduce:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastlin.errors import InputError, StoppedError
 from fastlin.sweeps import chunks, documents, versions
 from fastlin.sweeps.documents import ROOT, ROOT_COPY
-from fastlin.sweeps.layout import STATUS, Form, Layout
+from fastlin.sweeps.layout import STATUS, ArraySpec, StoreLayout
 from fastlin.sweeps.places import SCRATCH, Entry, Place
 
 Values = dict[str, NDArray[Any]]
@@ -34,7 +34,7 @@ class Store:
     """A place, and the layout of the store there as of one root document."""
 
     place: Place
-    layout: Layout
+    layout: StoreLayout
     attributes: dict[str, Any]
     root: bytes
 
@@ -85,7 +85,7 @@ class Store:
         """
         return {name: self._read(name, form, index) for name, form in self.layout.values.items()}
 
-    def _read(self, name: str, form: Form, index: tuple[int, ...]) -> NDArray[Any]:
+    def _read(self, name: str, form: ArraySpec, index: tuple[int, ...]) -> NDArray[Any]:
         parts = []
         for chunk, _ in self.layout.parts(index, form):
             key = form.key(name, chunk)
@@ -134,7 +134,7 @@ class Store:
                 self.place.write(key, *content)
 
     def _encoded(
-        self, index: tuple[int, ...], values: Values, forms: dict[str, Form]
+        self, index: tuple[int, ...], values: Values, forms: dict[str, ArraySpec]
     ) -> Iterator[tuple[str, list[Any]]]:
         for name, form in forms.items():
             for chunk, part in self.layout.parts(index, form):
@@ -155,7 +155,7 @@ class Store:
         self.place.delete(self.layout.status.key(STATUS, index))
 
 
-def _mark(form: Form, index: tuple[int, ...], content: bytes | None) -> Codes:
+def _mark(form: ArraySpec, index: tuple[int, ...], content: bytes | None) -> Codes:
     if content is not None:
         with suppress(chunks.DamagedError):
             return chunks.decode(form, index, content)
@@ -197,7 +197,7 @@ def _mark_entries(place: Place) -> Iterator[Entry]:
     return (entry for entry in place.entries(STATUS) if entry.key.startswith(f"{STATUS}/c"))
 
 
-def create(place: Place, layout: Layout) -> None:
+def create(place: Place, layout: StoreLayout) -> None:
     """Create a store with all its arrays, all points pending; it is there when its root document is."""
     documents.install(place, documents.documents(layout, [versions.here()]))
 
@@ -226,7 +226,7 @@ def stale_documents(store: Store) -> list[str]:
     ]
 
 
-def grow(store: Store, layout: Layout, made_with: list[dict[str, str]]) -> None:
+def grow(store: Store, layout: StoreLayout, made_with: list[dict[str, str]]) -> None:
     """Enlarge a store, in an order in which every reader sees the old one or the new one.
 
     Where time grows every block becomes pending first: its points need the new times, and what they

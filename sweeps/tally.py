@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
+from fastlin.sweeps import costs
 from fastlin.sweeps.folding import numbers_folded
 from fastlin.sweeps.store import Store
 
@@ -31,6 +32,8 @@ class Tally:
     pending: int
     complete: NDArray[np.bool_]  # by the number of the block
     bad: NDArray[np.bool_]  # blocks with points that diverged or failed
+    pending_seconds: NDArray[np.float64]  # estimated time of the pending points of each block
+    bad_seconds: NDArray[np.float64]  # and of those that diverged or failed
 
     @property
     def blocks(self) -> int:
@@ -53,11 +56,16 @@ def tally(store: Store) -> Tally:
     counts = np.zeros(len(Status), dtype=np.int64)
     complete = np.zeros(store.layout.block_count, dtype=bool)
     bad = np.zeros_like(complete)
+    seconds = np.zeros((2, complete.size))
     for number, (index, codes) in enumerate(store.marks()):
-        found = points(store, index, codes)
+        found = points(store, index, codes).sum(axis=0)
         counts += found
         complete[number] = found[Status.PENDING] == 0
         bad[number] = found[list(BAD)].any()
+        if not complete[number]:
+            seconds[0, number] = costs.pending_seconds(store.layout, index, codes == Status.PENDING)
+        if bad[number]:
+            seconds[1, number] = costs.pending_seconds(store.layout, index, np.isin(codes, BAD))
     return Tally(
         ok=int(counts[Status.OK]),
         diverged=int(counts[Status.DIVERGED]),
@@ -65,22 +73,29 @@ def tally(store: Store) -> Tally:
         pending=int(counts[Status.PENDING]),
         complete=complete,
         bad=bad,
+        pending_seconds=seconds[0],
+        bad_seconds=seconds[1],
     )
 
 
 def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the numbers of points of a block by `Status`, from its codes; folded seeds count each."""
-    found = np.bincount(codes.ravel(), minlength=len(Status))[: len(Status)]
+    """Return the numbers of points of a block, (architectures, statuses), from its codes.
+
+    Folded seeds count each.
+    """
+    cells = codes.reshape(len(codes), -1)
+    counts = np.stack([(cells == status).sum(axis=1) for status in range(len(Status))], axis=1)
     if not store.layout.spec.reduce:
-        return found
-    seeds = store.layout.block(index).seeds.size
-    counts = found * seeds
-    if found[list(BAD)].any():
-        ok = numbers_folded(store.read_values(index))
+        return counts
+    seeds = store.layout.block_seeds(index).size
+    folded = counts * seeds
+    if counts[:, list(BAD)].any():
+        lost = seeds - numbers_folded(store.read_values(index)).reshape(cells.shape)
         for code in BAD:
-            counts[code] = (seeds - ok[codes == code]).sum()
-        counts[Status.OK] = seeds * codes.size - counts[Status.PENDING] - counts[list(BAD)].sum()
-    return counts
+            folded[:, code] = np.where(cells == code, lost, 0).sum(axis=1)
+        pending_or_bad = folded[:, [Status.PENDING, *BAD]].sum(axis=1)
+        folded[:, Status.OK] = seeds * cells.shape[1] - pending_or_bad
+    return folded
 
 
 def bad_points(store: Store) -> Iterator[dict[str, Any]]:
@@ -89,11 +104,11 @@ def bad_points(store: Store) -> Iterator[dict[str, Any]]:
     Where seeds are folded, "seed" is the first of the block and "last_seed" its last.
     """
     for index, codes in store.marks():
-        for *_, row, column in np.argwhere(np.isin(codes, BAD)).tolist():
-            point = store.layout.where(index, row, column)
+        for *place, row, column in np.argwhere(np.isin(codes, BAD)).tolist():
+            point = store.layout.where(index, tuple(place), row, column)
             if store.layout.spec.reduce:
-                point["last_seed"] = int(store.layout.block(index).seeds[-1])
-            code = codes[(*(0,) * (codes.ndim - 2), row, column)]
+                point["last_seed"] = int(store.layout.block_seeds(index)[-1])
+            code = codes[(*place, row, column)]
             yield {**point, "status": Status(code).name.lower()}
 
 

@@ -13,7 +13,7 @@ from fastlin.kernels import Status
 from fastlin.sweeps import chunks, documents, lease, places, store, versions
 from fastlin.sweeps.choices import Choices
 from fastlin.sweeps.documents import ROOT, ROOT_COPY
-from fastlin.sweeps.layout import STATUS, Form
+from fastlin.sweeps.layout import STATUS, ArraySpec
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.progress import Silent
 from fastlin.sweeps.running import Report, chosen_engine, run
@@ -165,7 +165,7 @@ def _damaged_block(opened: Store, number: int, index: tuple[int, ...]) -> Iterat
                 yield Damage(key, fault, number)
 
 
-def _fault(form: Form, index: tuple[int, ...], content: bytes) -> str:
+def _fault(form: ArraySpec, index: tuple[int, ...], content: bytes) -> str:
     """Return what is wrong with a chunk, or nothing."""
     try:
         chunks.decode(form, index, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from dataclasses import replace
 from functools import cache
@@ -17,11 +18,11 @@ from fastlin.kernels.random import SEED_RULE
 from fastlin.sweeps.block import compute
 
 if TYPE_CHECKING:
-    from fastlin.sweeps.store import Store
+    from fastlin.sweeps.store import Codes, Store, Values
 
 PACKAGES = ("fastlin", "llvmlite", "numba", "numpy", "scipy", "zarr")
 HARMLESS = ("python", "zarr")  # no number depends on them
-SAMPLES = 20  # blocks that are computed again to compare
+SAMPLES = 20  # groups that are computed again to compare, spread over the blocks
 SAMPLE_SEEDS = 2  # of each
 
 
@@ -67,30 +68,42 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
 
 
 def _compare(store: Store, what: str, lines: list[str]) -> None:
-    """Compute samples of complete blocks again, and raise if a bit differs."""
+    """Compute samples of complete groups again, and raise if a bit differs."""
     count = 0
-    spread = np.linspace(0, store.layout.block_count - 1, 50 * SAMPLES)
-    for number in np.unique(spread.astype(int)):
+    blocks = store.layout.block_count
+    of_each = math.ceil(SAMPLES / min(SAMPLES, blocks))
+    for number in np.unique(np.linspace(0, blocks - 1, 50 * SAMPLES).astype(int)):
         index = store.layout.index(int(number))
-        if count == SAMPLES:
-            return
-        if not np.isin(store.read_status(index), (Status.PENDING, Status.FAILED)).any():
+        complete = _complete_groups(store.read_status(index))
+        if not complete:
+            continue
+        chosen = np.unique(np.linspace(0, len(complete) - 1, of_each).astype(int))
+        values = store.read_values(index)
+        for place in [complete[at] for at in chosen]:
+            if count == SAMPLES:
+                return
             count += 1
-            if not _same(store, index):
+            if not _same(store, index, place, {name: part[place] for name, part in values.items()}):
                 message = (
                     f"{what}, and the numbers of block {number} come out otherwise; use another --store:"
                 )
                 raise InputError("\n".join([message, *lines]))
 
 
-def _same(store: Store, index: tuple[int, ...]) -> bool:
-    block, there = store.layout.block(index), store.read_values(index)
-    if store.layout.spec.reduce:
-        from fastlin.sweeps.folding import fold_block
+def _complete_groups(status: Codes) -> list[tuple[int, ...]]:
+    """Return the places of the groups of a block that have a value at every point."""
+    lacks = np.isin(status, (Status.PENDING, Status.FAILED)).any(axis=(-2, -1))
+    return [tuple(place) for place in np.argwhere(~lacks).tolist()]
 
-        wanted = np.full(store.read_status(index).shape, True)
-        values = fold_block(block, wanted, compute, store.layout.spec.reduce).result.values
+
+def _same(store: Store, index: tuple[int, ...], place: tuple[int, ...], there: Values) -> bool:
+    group, reduce = store.layout.group(index, place), store.layout.spec.reduce
+    if reduce:
+        from fastlin.sweeps.folding import fold_group
+
+        wanted = np.full((1, group.lams.size), True)
+        values = fold_group(group, wanted, compute, reduce).result.values
         return all(np.array_equal(values[name], there[name]) for name in values)
-    part = compute(replace(block, seeds=block.seeds[:SAMPLE_SEEDS])).values
-    seen = {name: values[(0,) * (len(index) - 2)][:SAMPLE_SEEDS] for name, values in there.items()}
+    part = compute(replace(group, seeds=group.seeds[:SAMPLE_SEEDS])).values
+    seen = {name: values[:SAMPLE_SEEDS] for name, values in there.items()}
     return all(np.array_equal(part[name], seen[name], equal_nan=True) for name in part)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import faulthandler
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from distributed import get_worker
@@ -19,11 +19,16 @@ from threadpoolctl import threadpool_limits
 from fastlin.kernels import Status
 from fastlin.sweeps import block as blocks
 from fastlin.sweeps import store
-from fastlin.sweeps.block import Block, Result
-from fastlin.sweeps.folding import fold_block
-from fastlin.sweeps.isolation import Apart, Compute, Outcome, evaluate
+from fastlin.sweeps.block import Group, Result
+from fastlin.sweeps.costs import point_seconds
+from fastlin.sweeps.folding import fold_group
+from fastlin.sweeps.isolation import KEPT_REASONS, Apart, Compute, evaluate
+from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.tally import BAD
+
+# Returns what computes a group, or parts of it, given its share of the estimated time of the block.
+Computing = Callable[[Group, float], Compute]
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Order:
     place : Place
         The store.
     seconds : float
-        After which a block counts as hung, where its process can be ended for it.
+        After which a block, with all its groups, counts as hung, where its process can be ended for it.
     retry : bool
         Whether points that diverged or failed are wanted too.
     apart : bool
@@ -59,6 +64,13 @@ class Receipt:
     reasons: list[tuple[dict[str, Any], str]] = field(default_factory=list)
 
 
+class BlockOutcome(NamedTuple):
+    """The points of a block that were computed, the others pending, and why points failed: the first few."""
+
+    result: Result
+    reasons: list[tuple[dict[str, Any], str]]
+
+
 def run_blocks(order: Order, indices: list[tuple[int, ...]]) -> list[Receipt]:
     """Run some blocks; the task that Dask runs."""
     return [run_block(order, index) for index in indices]
@@ -77,30 +89,57 @@ def run_block(order: Order, index: tuple[int, ...]) -> Receipt:
     if not wanted.all():
         try:
             there = opened.read_values(index)
-        except store.DamagedBlockError:  # what is complete of it is lost, too
+        except store.DamagedBlockError:  # the values that are complete are lost, too
             wanted[:] = True
     worked = thread_time()
-    block = opened.layout.block(index)
-    reduce = opened.layout.spec.reduce
-    with _computing(order, block) as compute:
-        outcome = fold_block(block, wanted, compute, reduce) if reduce else _points(block, wanted, compute)
+    outcome = _computed(order, opened.layout, index, wanted)
     values, status = outcome.result
     if there is not None:
         values = {name: np.where(_spread(wanted, part), part, there[name]) for name, part in values.items()}
         status = np.where(wanted, status, before)
     kernel_seconds = thread_time() - worked
     opened.write_block(index, values, status)
-    reasons = [(opened.layout.where(index, row, column), why) for row, column, why in outcome.reasons]
-    points = int(wanted.sum()) * (block.seeds.size if opened.layout.spec.reduce else 1)
-    return Receipt(index, points, kernel_seconds, perf_counter() - start, reasons)
+    points = int(wanted.sum()) * (opened.layout.block_seeds(index).size if opened.layout.spec.reduce else 1)
+    return Receipt(index, points, kernel_seconds, perf_counter() - start, outcome.reasons)
 
 
-def _points(block: Block, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
-    """Compute the wanted points of a block, in the dimensions of its chunks."""
-    values, status = (outcome := evaluate(block, wanted.reshape(wanted.shape[-2:]), compute)).result
-    ones = (1,) * (wanted.ndim - 2)
-    spread = {name: part.reshape(ones + part.shape) for name, part in values.items()}
-    return outcome._replace(result=Result(spread, status.reshape(wanted.shape)))
+def _computed(
+    order: Order, layout: StoreLayout, index: tuple[int, ...], wanted: NDArray[np.bool_]
+) -> BlockOutcome:
+    """Compute the wanted points of a block, group by group, in the dimensions of its chunks."""
+    block, reduce = layout.block(index), layout.spec.reduce
+    seconds = point_seconds(layout)[layout.status.region(index)[:-2]]
+    shares = seconds / seconds.sum()
+    whole = _unset(layout, wanted.shape) if len(block) > 1 else None
+    reasons: list[tuple[dict[str, Any], str]] = []
+    with _computing(order) as computing:
+        for place, group in block:
+            mine = wanted[place]
+            if not mine.any():
+                continue
+            compute = computing(group, float(shares[place]))
+            evaluated = fold_group(group, mine, compute, reduce) if reduce else evaluate(group, mine, compute)
+            reasons += [(layout.where(index, place, *at), why) for *at, why in evaluated.reasons]
+            if whole is None:  # one group: its arrays are those of the block
+                ones = (1,) * len(place)
+                values, status = evaluated.result
+                spread = {name: part.reshape(ones + part.shape) for name, part in values.items()}
+                whole = Result(spread, status.reshape(wanted.shape))
+                break
+            for name, part in evaluated.result.values.items():
+                whole.values[name][place] = part
+            whole.status[place] = evaluated.result.status
+    assert whole is not None
+    return BlockOutcome(whole, reasons[:KEPT_REASONS])
+
+
+def _unset(layout: StoreLayout, shape: tuple[int, ...]) -> Result:
+    """Return a block without values, all its points pending."""
+    values = {
+        name: np.full((*shape, *array.shape[len(shape) :]), array.fill, dtype=array.dtype)
+        for name, array in layout.values.items()
+    }
+    return Result(values, np.full(shape, Status.PENDING, dtype=np.uint8))
 
 
 def _spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -115,21 +154,26 @@ def _one_blas_thread() -> None:
 
 
 @contextmanager
-def _computing(order: Order, block: Block) -> Iterator[Compute]:
-    """Yield what computes: a process apart, or this one, ended if it hangs and may be."""
+def _computing(order: Order) -> Iterator[Computing]:
+    """Yield what computes groups: a process apart, or this one, ended if it hangs and may be."""
     if order.apart:
-        with closing(Apart(order.seconds, block.seeds.size * block.lams.size)) as apart:
-            yield apart
+        with closing(Apart(order.seconds)) as apart:
+            yield apart.of
     elif not _may_be_ended():
-        yield blocks.compute
+        yield _here
     else:
         # Of all ways to end a process that hangs in compiled code, the one that needs nothing of it.
         with open(os.devnull, "w") as nowhere:
             faulthandler.dump_traceback_later(order.seconds, exit=True, file=nowhere)
             try:
-                yield blocks.compute
+                yield _here
             finally:
                 faulthandler.cancel_dump_traceback_later()
+
+
+def _here(_group: Group, _share: float) -> Compute:
+    """Return what computes a group in this process."""
+    return blocks.compute
 
 
 def _may_be_ended() -> bool:

@@ -19,8 +19,9 @@ import psutil
 
 from fastlin import cli
 from fastlin.sweeps import block, lease, places
-from fastlin.sweeps.layout import Layout
+from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.plan import Plan
+from tests import cutting
 from tests.faults import until
 
 SMALL = """
@@ -150,6 +151,7 @@ def _serve(folder, arguments, patches, environment, together):
     os.environ.update(environment)
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), stream.fileno())
+    cutting.groups_apart()
     for patch in patches:
         patch()
     sys.argv = ["fastlin", *arguments]
@@ -157,15 +159,9 @@ def _serve(folder, arguments, patches, environment, together):
     cli.main()
 
 
-def smaller_blocks(seeds=2):
-    """Cut a sweep into blocks of a few seeds."""
-    real = Plan.of
-
-    def of(spec):
-        cut = real(spec).layout.cut
-        return Plan(Layout((spec,), cut._replace(seeds=min(seeds, cut.seeds))))
-
-    Plan.of = of
+def smaller_blocks(seeds=2, **sizes):
+    """Cut a sweep into blocks of a few seeds, and of so many values of other axes; by default of one each."""
+    Plan.of = lambda spec: Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds, **sizes)))
 
 
 def slower(seconds=0.1):

@@ -15,13 +15,14 @@ from fastlin.sweeps.engines import Threads
 from fastlin.sweeps.progress import Silent
 from fastlin.sweeps.running import run
 from fastlin.sweeps.spec import Spec
-from tests import slurm, sweeping
+from tests import cutting, slurm, sweeping
 
 matplotlib.use("Agg")
 
 # Examples are the same on every machine, and a first call may compile.
 settings.register_profile("fastlin", deadline=None, derandomize=True, max_examples=60, print_blob=True)
 settings.load_profile("fastlin")
+cutting.groups_apart()
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers

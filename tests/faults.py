@@ -19,9 +19,10 @@ import psutil
 import fastlin as fl
 from fastlin.sweeps import driving, places, running
 from fastlin.sweeps.verifying import verify
+from tests import cutting
 from tests.sweeping import content, marks
 
-COMMAND = [sys.executable, "-m", "fastlin"]
+COMMAND = [sys.executable, "-m", "tests.launched"]
 # Blocks of some 0.1 s, and enough of them that a kill finds most of them undone.
 LONG = """
 name = "long"
@@ -167,7 +168,7 @@ def steps(action):
     return found
 
 
-def _run_and_die(spec, path, options, at, torn):
+def _run_and_die(spec, path, options, at, torn, sizes):
     counter = itertools.count()
 
     def die(name, arguments):
@@ -176,15 +177,19 @@ def _run_and_die(spec, path, options, at, torn):
                 os.write(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with in_turn(), striking(die):
+    cutting.groups_apart()
+    with in_turn(), striking(die), cutting.into(**sizes) if sizes else nullcontext():
         fl.run_sweep(spec, path, **options)
 
 
-def die_at(at, spec, path, torn=False, **options):
-    """Run a sweep in a process that kills itself before its step `at`; `torn`: in the middle of a write."""
+def die_at(at, spec, path, torn=False, sizes=None, **options):
+    """Run a sweep in a process that kills itself before its step `at`; `torn`: in the middle of a write.
+
+    `sizes` are those of blocks, as `cutting.into` takes them.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.warmed", "tests.faults"])
-    process = context.Process(target=_run_and_die, args=(spec, path, options, at, torn))
+    process = context.Process(target=_run_and_die, args=(spec, path, options, at, torn, sizes))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

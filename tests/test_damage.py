@@ -7,9 +7,8 @@ import shutil
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps import plan
 from fastlin.sweeps.verifying import repair, verify
-from tests import faults, sweeping
+from tests import cutting, faults, sweeping
 from tests.campaign import trials
 from tests.sweeping import content
 
@@ -32,18 +31,26 @@ def spec(seeds=6, times=(0.0, 0.9), **changes):
     return sweeping.spec(axes=axes, dynamics={"times": list(times)}, **changes)
 
 
-@pytest.fixture(scope="module", params=["points", "grown", *REDUCE])
+JOINED = {"architectures": 2, "seeds": 2}
+KINDS = {
+    **{name: {"seeds": 2} for name in ("points", "grown", *REDUCE)},
+    **{f"joined {name}": JOINED for name in ("points", "grown", "statistics")},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def store(request, tmp_path_factory):
     """A store of several blocks along the seeds, in one process and thread."""
     path = tmp_path_factory.mktemp("damage") / "s.zarr"
-    with pytest.MonkeyPatch.context() as patch, faults.in_turn():
-        patch.setattr(plan, "BLOCK_SECONDS", 3e-6)
-        if request.param == "grown":
-            fl.run_sweep(spec(seeds=4), path)
+    kind = request.param.removeprefix("joined ")
+    with cutting.into(**KINDS[request.param]), faults.in_turn():
+        if kind == "grown":
+            fl.run_sweep(spec(seeds=3), path)
             fl.run_sweep(spec(times=(0.0, 0.9, 0.3)), path)
         else:
-            made = spec(output=REDUCE[request.param]) if request.param in REDUCE else spec()
-            assert fl.run_sweep(made, path).blocks >= 8  # two or more along the seeds
+            made = spec(output=REDUCE[kind]) if kind in REDUCE else spec()
+            blocks = fl.run_sweep(made, path).blocks
+            assert blocks == (6 if KINDS[request.param] == JOINED else 12)  # three along the seeds
     assert verify(path) == []
     return path
 

@@ -12,10 +12,8 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps import places
-from fastlin.sweeps.layout import Layout
-from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.verifying import verify
-from tests import commands, sweeping
+from tests import commands, cutting, sweeping
 from tests.campaign import trials
 from tests.commands import SMALL, ended
 from tests.sweeping import content
@@ -69,18 +67,6 @@ def count(values):
     return int(np.prod([len(entry) for name, entry in values.items() if name != "time"]))
 
 
-def cut_into(monkeypatch, seeds):
-    """Have sweeps cut into blocks of so many seeds."""
-    real = Plan.of.__func__
-
-    def of(cls, given):
-        return Plan(
-            Layout((given,), real(cls, given).layout.cut._replace(seeds=min(seeds, given.seeds.size)))
-        )
-
-    monkeypatch.setattr(Plan, "of", classmethod(of))
-
-
 def values_of(path):
     """Return what a store holds, without how its seeds are cut into blocks."""
     dataset = fl.open_sweep(path).load()
@@ -126,21 +112,32 @@ def cases(*quick):
     )
 
 
+SHAPES = {
+    "apart": cutting.APART,
+    "joined": cutting.JOINED,
+    # With room for values that the axes are yet to gain.
+    "roomy": dict.fromkeys(("architectures", "init_scales", "methods", "learning_rates", "seeds"), 3),
+}
+shapes = pytest.mark.parametrize("sizes", SHAPES.values(), ids=SHAPES)
+
+
+@shapes
 @cases(*MORE, "several")
-def test_an_axis_grows(client, tmp_path, monkeypatch, names):
-    cut_into(monkeypatch, 2)
-    check_grown(client, tmp_path, [BASE, more(BASE, names)])
+def test_an_axis_grows(client, tmp_path, names, sizes):
+    with cutting.into(**sizes):
+        check_grown(client, tmp_path, [BASE, more(BASE, names)])
 
 
-@cases("seed", "lam", "time", "several")
-def test_an_axis_grows_under_statistics(client, tmp_path, monkeypatch, names):
-    cut_into(monkeypatch, 2)
-    check_grown(client, tmp_path, [BASE, more(BASE, names)], REDUCE)
+@shapes
+@cases("architecture", "seed", "lam", "time", "several")
+def test_an_axis_grows_under_statistics(client, tmp_path, names, sizes):
+    with cutting.into(**sizes):
+        check_grown(client, tmp_path, [BASE, more(BASE, names)], REDUCE)
 
 
 @trials(2, 50)
 @pytest.mark.parametrize("output", [None, REDUCE], ids=["points", "reduced"])
-def test_axes_grow_at_random_again_and_again(client, tmp_path, monkeypatch, trials, output):
+def test_axes_grow_at_random_again_and_again(client, tmp_path, trials, output):
     for trial in range(trials):
         chance = random.Random(trial)
         steps = [{name: entries[:] for name, entries in BASE.items()}]
@@ -149,8 +146,7 @@ def test_axes_grow_at_random_again_and_again(client, tmp_path, monkeypatch, tria
             steps.append(more(steps[-1], {name: {chance.randrange(len(MORE[name]))} for name in axes}))
         folder = tmp_path / str(trial)
         folder.mkdir()
-        with monkeypatch.context() as patch:
-            cut_into(patch, chance.randrange(1, 5))
+        with cutting.into(**{name: chance.randrange(1, 5) for name in cutting.JOINED}):
             check_grown(client, folder, steps, output)
 
 
@@ -168,14 +164,15 @@ def at_each_write(monkeypatch, look, every):
     monkeypatch.setattr(places.Folder, "write", write)
 
 
-@cases("seed", "time", "several")
-def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatch, names):
+@cutting.both
+@cases("seed", "architecture", "time", "several")
+def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatch, names, sizes):
     """Between any two writes: a dataset of before, and one that is opened then."""
     path = tmp_path / "s.zarr"
-    cut_into(monkeypatch, 2)
     larger = more(BASE, names)
-    fl.run_sweep(spec(BASE), path, client)
-    fl.run_sweep(spec(larger), tmp_path / "fresh.zarr", client)
+    with cutting.into(**sizes):
+        fl.run_sweep(spec(BASE), path, client)
+        fl.run_sweep(spec(larger), tmp_path / "fresh.zarr", client)
     final = fl.open_sweep(tmp_path / "fresh.zarr").load()
     lazy, loaded = fl.open_sweep(path), fl.open_sweep(path).load()
     seen = []
@@ -194,7 +191,7 @@ def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatc
         seen.append(float((status == "ok").mean()))
 
     with monkeypatch.context() as patch:
-        at_each_write(patch, look, every=31 * len(names))
+        at_each_write(patch, look, every=31 * len(names) if sizes == cutting.APART else 7)
         fl.run_sweep(spec(larger), path, client)
     look()
     assert len(seen) > 2 and seen[-1] == 1.0
@@ -202,9 +199,12 @@ def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatc
     assert fl.open_sweep(path).load().identical(final)
 
 
-def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path):
+@pytest.mark.parametrize("joined", [1, 2])
+def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path, joined):
+    """Also where blocks hold both init_scales that are there: the third is in a block of its own."""
     path = tmp_path / "s.zarr"
-    fl.run_sweep(spec(BASE), path, client)
+    with cutting.into(init_scales=joined):
+        fl.run_sweep(spec(BASE), path, client)
     before = {key: data for key, data in content(path).items() if "/c." in key and not key.startswith("lam/")}
     fl.run_sweep(spec(more(BASE, {"lam": [0, 1], "init_scale": [0]})), path, client)
     after = content(path)
@@ -259,7 +259,7 @@ def grown(tmp_path_factory):
     return source, larger, content(path)
 
 
-CUT = partial(commands.smaller_blocks, 4)
+CUT = partial(commands.smaller_blocks, 4, architectures=2)
 STOPS = [
     *(("fastlin.sweeps.block", "compute", at) for at in range(2, 9)),
     *(("fastlin.sweeps.chunks", "encode", at) for at in range(1, 24)),

@@ -12,7 +12,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps import lease, places
-from tests import faults, sweeping
+from tests import cutting, faults, sweeping
 from tests.campaign import trials
 from tests.faults import until
 from tests.sweeping import content, marks
@@ -140,16 +140,17 @@ def chosen(total, trials, seed):
 
 
 @trials(8, 0)
-@pytest.mark.parametrize("kind", ["points", "reduced", "durable"])
+@pytest.mark.parametrize("kind", ["points", "joined points", "reduced", "joined reduced", "durable"])
 def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
-    spec = tiny() | ({"output": REDUCED} if kind == "reduced" else {})
+    spec = tiny() | ({"output": REDUCED} if "reduced" in kind else {})
     options = {"durable": True} if kind == "durable" else {}
-    with faults.in_turn():
+    sizes = {"architectures": 2, "seeds": 2} if "joined" in kind else {"seeds": 3}
+    with faults.in_turn(), cutting.into(**sizes):
         total = len(faults.steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr", **options)))
         whole = content(tmp_path / "whole.zarr")
         for at in chosen(total, trials, 4):
             path = tmp_path / f"{at}.zarr"
-            faults.die_at(at, spec, path, torn=at % 2, **options)
+            faults.die_at(at, spec, path, torn=at % 2, sizes=sizes, **options)
             faults.go_on(path, lambda: fl.run_sweep(spec, path), whole)  # noqa: B023
 
 
@@ -162,13 +163,15 @@ GROWTHS = {
 
 
 @trials(4, 0)
+@pytest.mark.parametrize("joined", [1, 3])
 @pytest.mark.parametrize("growth", [*GROWTHS])
-def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth):
+def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth, joined):
     small = tiny(seeds=1020) if growth.startswith("beyond") else tiny()
     large = tiny(**GROWTHS[growth])
     leftover = {"seed/c.1"}  # of a growth that was given up: no shape reaches there
     base, grown, straight = (tmp_path / f"{name}.zarr" for name in ("base", "grown", "straight"))
-    with faults.in_turn():
+    sizes = {"architectures": joined, "seeds": 1020 if growth.startswith("beyond") else 4 - joined}
+    with faults.in_turn(), cutting.into(**sizes):
         fl.run_sweep(small, base)
         old, values = content(base), fl.open_sweep(base).load()
         shutil.copytree(base, grown)
@@ -180,7 +183,7 @@ def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, tria
         for at in chosen(total, trials, 5):
             path = tmp_path / f"{at}.zarr"
             shutil.copytree(base, path)
-            faults.die_at(at, large, path, torn=at % 2)
+            faults.die_at(at, large, path, torn=at % 2, sizes=sizes)
             seen = fl.open_sweep(path).load()
             is_old = seen.attrs["spec_hash"] == values.attrs["spec_hash"]
             check_ok_points(seen, values if is_old else complete)

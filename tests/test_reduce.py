@@ -5,10 +5,10 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps import plan
-from fastlin.sweeps.layout import Cut, Layout
+from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.reduction import QUANTILE_EDGES
-from tests import sweeping
+from tests import cutting, sweeping
 from tests.sweeping import content
 
 OBSERVABLES = ["loss", "kernel_distance", "weight_norms"]
@@ -32,7 +32,7 @@ def cut_into(monkeypatch, seeds):
     """Cut sweeps into blocks of so many seeds."""
 
     def of(spec):
-        return Plan(Layout((spec,), Cut(seeds, spec.lams.size, spec.times.size)))
+        return Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds)))
 
     monkeypatch.setattr(plan.Plan, "of", of)
 
@@ -119,6 +119,23 @@ def test_an_interrupted_sweep_is_finished_and_the_same(tmp_path, monkeypatch):
     assert np.isnan(pending.loss.sel(architecture=1)).all()
     assert fl.run_sweep(reduced(), path).computed_blocks == 1
     assert content(path) == content(whole)
+
+
+@pytest.mark.parametrize("sizes", [{"architectures": 2, "seeds": 10}, {"architectures": 3, "seeds": 25}])
+@pytest.mark.parametrize("options", [{}, {"quantiles": [0.1, 0.5]}, {"histogram": [0.0, 0.25, 0.5, 1.0]}])
+def test_blocks_of_several_architectures_change_no_bit(tmp_path, sizes, options):
+    """Nor after a block of them was lost, and with it the statistics that span them."""
+    whole, path = tmp_path / "whole.zarr", tmp_path / "joined.zarr"
+    fl.run_sweep(reduced(**options), whole)
+    with cutting.into(**sizes):
+        report = fl.run_sweep(reduced(**options), path)
+    assert report.blocks == -(-3 // sizes["architectures"]) * -(-25 // sizes["seeds"])
+    assert statistics(path).identical(statistics(whole))
+    expected = content(path)
+    for lost in ("status/c.0.0.0.0", "partials/c.0.0.0.0.0.0.0", "loss/c.0.0.0.0.0", "count/c.0.0.0"):
+        (path / lost).unlink()
+    assert fl.run_sweep(reduced(**options), path).computed_blocks == 1
+    assert content(path) == expected
 
 
 def test_points_are_counted_with_their_seeds(tmp_path):

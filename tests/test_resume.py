@@ -14,7 +14,7 @@ import pytest
 import zarr
 
 import fastlin as fl
-from fastlin.sweeps import places, plan, running, tally, work
+from fastlin.sweeps import costs, places, plan, running, tally, work
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store, is_new
 from tests import faults, sweeping
@@ -39,7 +39,7 @@ def test_only_blocks_without_their_mark_are_computed(swept, tmp_path, monkeypatc
 
 def test_blocks_without_a_mark_that_can_be_read_are_pending(tmp_path, monkeypatch):
     spec, path = Spec.from_dict(sweeping.spec()), tmp_path / "cut.zarr"
-    monkeypatch.setattr(plan, "BLOCK_BYTES", 4 * plan.bytes_per_seed(spec))
+    monkeypatch.setattr(plan, "BLOCK_BYTES", 4 * costs.bytes_per_seed(spec))
     assert fl.run_sweep(spec, path).blocks == 12
     for gone in ("0.0.0.0", "1.1.1.0"):
         (path / "status" / f"c.{gone}").unlink()
@@ -57,7 +57,7 @@ def test_sigkill_and_run_again(tmp_path):
     """The store equals an undisturbed one, and no finished block is computed twice."""
     source, path, whole = tmp_path / "long.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
     source.write_text(LONG)
-    command = [sys.executable, "-m", "fastlin", "run", str(source), "--store", str(path)]
+    command = [*faults.COMMAND, "run", str(source), "--store", str(path)]
     finished = {}
     for wanted in (3, 9):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -84,7 +84,7 @@ def test_interrupt_says_how_to_go_on(tmp_path, options):
     """Ctrl-C reaches the whole process group, as on a terminal, and twice, as from the impatient."""
     source, path = tmp_path / "long.toml", tmp_path / "stopped.zarr"
     source.write_text(LONG)
-    command = [sys.executable, "-m", "fastlin", "run", str(source), "--store", str(path), *options]
+    command = [*faults.COMMAND, "run", str(source), "--store", str(path), *options]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
     )

@@ -30,11 +30,11 @@ def known(tmp_path_factory):
         file.write_text(text)
         return file
 
-    def contents(*texts):
+    def contents(*texts, patches=(commands.smaller_blocks,)):
         path = folder / "store.zarr"
         shutil.rmtree(path, ignore_errors=True)
         for text in texts:
-            done = ended("run", source(text), "--store", path, patches=[commands.smaller_blocks])
+            done = ended("run", source(text), "--store", path, patches=patches)
             assert done.code == 0, done.err
         return content(path)
 
@@ -47,24 +47,29 @@ def slices(source, path, count):
     ]
 
 
-def run_slices(source, path, count, *patches):
+JOINED = partial(commands.smaller_blocks, 4, architectures=2, init_scales=2)
+cuts = pytest.mark.parametrize("cut", [commands.smaller_blocks, JOINED], ids=["apart", "joined"])
+
+
+def run_slices(source, path, count, cut):
     """Run all slices at the same moment; returns their reports."""
     together = slices(source, path, count)
-    with commands.commands(*together, patches=[commands.smaller_blocks, *patches]) as started:
+    with commands.commands(*together, patches=[cut]) as started:
         ends = [command.end() for command in started]
     assert [end.code for end in ends] == [0] * count, [end.err for end in ends]
     return [end.report for end in ends]
 
 
 @trials(2, 20)
+@cuts
 @pytest.mark.parametrize("more", ["", REDUCED], ids=["points", "reduced"])
-def test_slices_at_the_same_time_make_and_fill_one_store(known, tmp_path, trials, more):
+def test_slices_at_the_same_time_make_and_fill_one_store(known, tmp_path, trials, more, cut):
     source, contents = known
-    expected = contents(SMALL + more)
+    expected = contents(SMALL + more, patches=[cut])
     chance = random.Random(3)
     for trial in range(trials):
         path, count = tmp_path / f"{trial}.zarr", chance.choice([2, 3, 5])
-        reports = run_slices(source(SMALL + more), path, count)
+        reports = run_slices(source(SMALL + more), path, count, cut)
         blocks = reports[0]["blocks"]
         assert [report["computed_blocks"] for report in reports] == [
             len(range(first, blocks, count)) for first in range(count)
@@ -162,17 +167,16 @@ def test_slices_of_different_specs_at_the_same_moment(known, tmp_path):
 
 
 @trials(1, 15)
+@cuts
 @pytest.mark.parametrize("larger", [LARGER, LATER], ids=["points", "times"])
 @pytest.mark.parametrize("more", ["", REDUCED], ids=["points", "reduced"])
-def test_slices_of_one_larger_spec_let_a_store_grow_together(known, tmp_path, trials, larger, more):
+def test_slices_of_one_larger_spec_let_a_store_grow_together(known, tmp_path, trials, larger, more, cut):
     source, contents = known
-    expected = contents(SMALL + more, larger + more)
+    expected = contents(SMALL + more, larger + more, patches=[cut])
     for trial in range(trials):
         path = tmp_path / f"{trial}.zarr"
-        assert (
-            ended("run", source(SMALL + more), "--store", path, patches=[commands.smaller_blocks]).code == 0
-        )
-        reports = run_slices(source(larger + more), path, 3)
+        assert ended("run", source(SMALL + more), "--store", path, patches=[cut]).code == 0
+        reports = run_slices(source(larger + more), path, 3, cut)
         assert sum(report["pending"] == 0 for report in reports) >= 1
         assert content(path) == expected
 

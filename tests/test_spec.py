@@ -223,7 +223,7 @@ def test_plan_counts_what_a_run_leaves(tmp_path):
     assert len(chunks) == plan.files
     assert sum(len(data) for data in chunks.values()) == plan.bytes
     blocks = map(plan.layout.block, np.ndindex(plan.layout.grid))
-    assert sum(block.seeds.size * block.lams.size for block in blocks) == spec.points
+    assert sum(group.points for block in blocks for _, group in block) == spec.points
 
 
 def test_blocks_are_cut_to_their_size_and_time():
@@ -233,7 +233,7 @@ def test_blocks_are_cut_to_their_size_and_time():
     block = plan.bytes / plan.layout.block_count
     assert 2e6 < block < 64e6
     slow = content | {"dynamics": {"method": "gradient_descent", "learning_rate": 1e-6, "times": [90.0]}}
-    assert Plan.of(fl.Spec.from_dict(slow)).layout.cut.seeds == 1
+    assert Plan.of(fl.Spec.from_dict(slow)).layout.block_shape.seeds == 1
 
 
 def test_decimal_grids_hold_short_decimals():

@@ -23,6 +23,7 @@ from fastlin.sweeps.running import run
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
 from fastlin.sweeps.tally import tally
+from tests import cutting
 from tests.campaign import trials
 from tests.faults import changes_something, striking
 from tests.sweeping import content
@@ -95,6 +96,7 @@ class Sweep(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "s.zarr"
         self.axes = {name: some(draw, values) for name, values in LARGEST.items()}
+        self.sizes = {name: draw.randrange(1, 4) for name in ("architectures", "init_scales", "seeds")}
         self.damaged = set()
 
     def teardown(self):
@@ -111,7 +113,8 @@ class Sweep(RuleBasedStateMachine):
         return (self.path / "zarr.json").exists()
 
     def run(self, choices=Choices()):  # noqa: B008 - it is frozen
-        return run(self.spec, self.path, self.client, choices, Silent())
+        with cutting.into(**self.sizes):
+            return run(self.spec, self.path, self.client, choices, Silent())
 
     def computed_again(self):
         """Note that a run has mended documents and marks, and with a mark all values of its block."""

@@ -11,8 +11,8 @@ import xarray as xr
 import zarr
 
 import fastlin as fl
-from fastlin.sweeps import lease, places, plan, store, work
-from fastlin.sweeps.layout import Cut, Layout
+from fastlin.sweeps import costs, lease, places, plan, store, work
+from fastlin.sweeps.layout import BlockShape, StoreLayout
 from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.work import Order, run_block
@@ -57,9 +57,9 @@ def test_two_runs_are_bit_identical_and_hold_no_clock(swept, tmp_path):
 @pytest.mark.parametrize("seeds_per_block", [1, 4])
 def test_blocks_workers_and_order_change_no_bit(swept, tmp_path, monkeypatch, seeds_per_block):
     spec = Spec.from_dict(sweeping.spec())
-    monkeypatch.setattr(plan, "BLOCK_BYTES", seeds_per_block * plan.bytes_per_seed(spec))
+    monkeypatch.setattr(plan, "BLOCK_BYTES", seeds_per_block * costs.bytes_per_seed(spec))
     layout = Plan.of(spec).layout
-    assert layout.cut.seeds == seeds_per_block
+    assert layout.block_shape.seeds == seeds_per_block
     place = places.of(path := tmp_path / "cut.zarr")
     store.create(place, layout)
     numbers = list(range(layout.block_count))
@@ -230,9 +230,9 @@ def test_kernel_distance_of_figure_2():
     )  # fmt: skip
     from fastlin.sweeps.block import compute
 
-    layout = Layout((spec,), Cut(400, 3, 1))
-    for block in map(layout.block, np.ndindex(layout.grid)):
-        shape = block.architecture
-        means = compute(block).values["kernel_distance"].mean(axis=0)[:, 0]
+    layout = StoreLayout((spec,), BlockShape(seeds=400, lams=3, times=1))
+    for ((_, group),) in map(layout.block, np.ndindex(layout.grid)):
+        shape = group.architecture
+        means = compute(group).values["kernel_distance"].mean(axis=0)[:, 0]
         wanted = expected[shape.n_i, shape.n_h, shape.n_o]
         assert np.abs(means - wanted).max() < 0.03, shape

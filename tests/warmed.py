@@ -1,17 +1,18 @@
 """What a server of forks imports before it forks, so that its children need not load compiled kernels."""
 
 from fastlin.sweeps.block import compute
-from fastlin.sweeps.layout import Layout
+from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.spec import Spec
 from tests import sweeping
 
 
-def layout() -> Layout:
+def layout() -> StoreLayout:
     """Return one of blocks of every method."""
     axes = {"architecture": [2, 1, 2], "seed": 0, "lam": 0.0}
     return Plan.of(Spec.from_dict(sweeping.spec(axes=axes, dynamics=sweeping.BOTH))).layout
 
 
 for number in range(layout().block_count):
-    compute(layout().block(layout().index(number)))
+    for _, group in layout().block(layout().index(number)):
+        compute(group)

@@ -20,7 +20,7 @@ import numpy as np
 
 from fastlin.sweeps import block as blocks
 from fastlin.sweeps import running
-from fastlin.sweeps.block import Block, Result
+from fastlin.sweeps.block import Group, Result
 from fastlin.sweeps.standing import standing
 
 COUNTS = (1_000, 10_000, 100_000)
@@ -28,10 +28,10 @@ ROUNDS = 3
 PLANNED = ("rich-lazy", "bottleneck-width", "scale-balance", "gradient-descent-check", "phase-10m")
 
 
-def nothing(block: Block) -> Result:
-    """Return zeros for a block."""
-    grid = (block.seeds.size, block.lams.size)
-    values = {name: np.zeros((*grid, block.times.size)) for name in block.observables}
+def nothing(group: Group) -> Result:
+    """Return zeros for a group."""
+    grid = (group.seeds.size, group.lams.size)
+    values = {name: np.zeros((*grid, group.times.size)) for name in group.observables}
     return Result(values, np.ones(grid, dtype=np.uint8))
 
 

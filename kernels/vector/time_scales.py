@@ -34,7 +34,7 @@ from fastlin.kernels.compiler.workspace import Field, part
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import AT_REST, CLOSED, LONGEST_SEARCH, TIE
 from fastlin.kernels.vector.balance import balanced_start, read_task
-from fastlin.kernels.vector.closed_form import begin
+from fastlin.kernels.vector.closed_form import begin, jump_nanoseconds
 from fastlin.kernels.vector.evolution import jump_to_time, limit
 from fastlin.kernels.vector.forms import Form, form
 from fastlin.kernels.vector.observables import loss
@@ -251,3 +251,8 @@ def prepare(sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float
     """Return the call that finds the time scales of all points; see `dispatch.time_scales`."""
     compiled_for = form(sizes, Search, specialise=specialise)
     return Call(_time_scales, (compiled_for, CompileTime(scales), Search.allocate(sizes), batch, fraction))
+
+
+def nanoseconds(sizes: Sizes) -> Any:
+    """Estimate the time of the search for the time of convergence: some 15 evaluations of the loss."""
+    return 15.0 * (jump_nanoseconds(sizes) + 0.016 * sizes.rows_i * sizes.rows_o * sizes.width)

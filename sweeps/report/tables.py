@@ -60,8 +60,9 @@ def count(store: Store) -> Counts:
     layout = store.layout
     row = {shape: index for index, shape in enumerate(layout.spec.architectures)}
     points = np.zeros((len(row), len(Status)), dtype=np.int64)
+    rows = np.array([row[shape] for shape in layout.stored.architectures])
     for index, codes in store.marks():
-        points[row[layout.stored.architectures[index[0]]]] += tally.points(store, index, codes)
+        points[rows[layout.status.region(index)[0]]] += tally.points(store, index, codes)
     return Counts(layout.spec.architectures, points)
 
 

@@ -1,0 +1,77 @@
+"""How long points take, from the estimates that stand beside the kernels.
+
+The shape of blocks, the plan and the time left follow from it. The nanoseconds are those of one core of an
+AVX-512 server at 4 GHz (`fastlin bench`), within a factor of two from 2 to 32 units a layer; elsewhere they
+tell the order of magnitude. They depend on constants only, never on the machine, because every machine must
+cut a sweep into the same blocks.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.kernels.sizes import SizesOfMany
+from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
+from fastlin.observables import REGISTRY
+from fastlin.sweeps.layout import StoreLayout
+from fastlin.sweeps.spec import CONVERGENCE, Spec
+
+FOLD_SECONDS = 8e-9  # a value that is folded takes so much longer
+GROUP_SECONDS = 2e-4  # that Python takes to call the kernels for one group
+
+
+def sizes_of_all(spec: Spec) -> SizesOfMany:
+    """Return the sizes of all architectures at once."""
+    triples = [(shape.n_i, shape.n_h, shape.n_o) for shape in spec.architectures]
+    return SizesOfMany(np.array(triples, dtype=np.int64))
+
+
+def bytes_per_seed(spec: Spec) -> int:
+    """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
+    entries = [REGISTRY[name] for name in spec.observables]
+    numbers = sum(1 if entry.scale is not None else spec.times.size * len(entry.outputs) for entry in entries)
+    return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
+
+
+def seed_seconds(spec: Spec) -> NDArray[np.float64]:
+    """Estimate the time of all lam of one seed, (architectures, methods, learning rates).
+
+    Without learning rates the last dimension has one place.
+    """
+    sizes = sizes_of_all(spec)
+    values = bytes_per_seed(spec)
+    writing = 1e9 * FOLD_SECONDS * values / 8 if spec.reduce else 2.0 * values
+    rates = spec.learning_rates if spec.learning_rates.size else np.array([np.nan])
+    found = np.empty((len(spec.architectures), len(spec.methods), rates.size))
+    for at, method in enumerate(spec.methods):
+        for place, rate in enumerate(rates):
+            if method == "exact":
+                each = closed_form.nanoseconds(sizes, np.sort(spec.times))
+            else:
+                steps = float(spec.times.max() / rate)
+                each = gradient_descent.nanoseconds(sizes, steps, spec.times.size)
+            if CONVERGENCE in spec.observables:
+                each = each + time_scales.nanoseconds(sizes)
+            found[:, at, place] = 1e-9 * (problems.nanoseconds(sizes) + spec.lams.size * each + writing)
+    return found
+
+
+@lru_cache(maxsize=4)
+def point_seconds(layout: StoreLayout) -> NDArray[np.float64]:
+    """Estimate the time of one point of each group, in the dimensions of `status` before seeds and lam."""
+    spec, shape = layout.stored, layout.block_shape
+    sizes = list(layout.dims.values())[:-2]
+    alone = seed_seconds(spec) / spec.lams.size
+    # One place along init_scale, of which the time does not depend.
+    alone = alone.reshape(sizes[0], 1, *sizes[2:])
+    return np.array(np.broadcast_to(alone + GROUP_SECONDS / (shape.seeds * shape.lams), sizes))
+
+
+def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray[np.bool_]) -> float:
+    """Estimate the time of some points of a block, given by a mask in the dimensions of its `status`."""
+    seconds = point_seconds(layout)[layout.status.region(index)[:-2]]
+    seeds = layout.block_seeds(index).size if layout.spec.reduce else 1
+    return float((seconds * points.sum(axis=(-2, -1))).sum()) * seeds
