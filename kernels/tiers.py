@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from fastlin.kernels import large, large_problems, large_time_scales, problems
+from fastlin.kernels import problems
+from fastlin.kernels.blas import dynamics as blas_dynamics
+from fastlin.kernels.blas import problems as blas_problems
+from fastlin.kernels.blas import time_scales as blas_time_scales
 from fastlin.kernels.closed_form import Paths, empty_paths
 from fastlin.kernels.closed_form import closed_form as closed_form_of_lanes
 from fastlin.kernels.closed_form import follow as follow_lanes
@@ -23,7 +26,7 @@ def closed_form(
     Writes out (R, padded(S L), T) and status (padded(S L),), points seed by seed.
     """
     _check_room(len(records) * lam.size, out, status)
-    run = closed_form_of_lanes if sizes.fits_lanes else large.closed_form
+    run = closed_form_of_lanes if sizes.fits_lanes else blas_dynamics.closed_form
     run(sizes, records, lam, times, rows, out, status)
 
 
@@ -42,7 +45,7 @@ def gradient_descent(
     As `closed_form`, for steps (T,) ascending; NaN from the first recorded step at which a run has diverged.
     """
     _check_room(len(records) * lam.size, out, status)
-    run = gradient_descent_of_lanes if sizes.fits_lanes else large.gradient_descent
+    run = gradient_descent_of_lanes if sizes.fits_lanes else blas_dynamics.gradient_descent
     run(sizes, records, lam, learning_rate, steps, rows, out, status)
 
 
@@ -55,7 +58,7 @@ def time_scales(
     `Scale`. Writes out (R, padded(S L)) and status (padded(S L),), points seed by seed.
     """
     _check_room(len(records) * lam.size, out, status)
-    run = time_scales_of_lanes if sizes.fits_lanes else large_time_scales.time_scales
+    run = time_scales_of_lanes if sizes.fits_lanes else blas_time_scales.time_scales
     run(sizes, records, lam, fraction, which, out, status)
 
 
@@ -63,8 +66,7 @@ def network_time_scales(
     sizes: Given, lam: float, s: Array, q0: Array, fraction: float, which: Integers
 ) -> list[float]:
     """Time scales of one network with a given start q0 (n, width) in the SVD basis of its target, s (m,)."""
-    start = large.Start(sizes, lam, s, 0.0, q0)
-    return large_time_scales.scales_of(start, fraction, which)
+    return blas_time_scales.scales_of(sizes, lam, s, q0, fraction, which)
 
 
 def draw_records(
@@ -79,7 +81,7 @@ def draw_records(
 
     The bits do not depend on a seed's neighbours.
     """
-    draw = problems.draw_records if sizes.fits_setup else large_problems.draw_records
+    draw = problems.draw_records if sizes.fits_setup else blas_problems.draw_records
     return draw(sizes, seeds, n_samples, target_scale, init_kind, init_scale)
 
 
@@ -89,7 +91,7 @@ def factorise(product: Array, n_h: int) -> Factors:
     The very ones that `draw_records` takes, also where they are any completion of an orthonormal basis.
     """
     fits = Sizes(product.shape[1], n_h, product.shape[0]).fits_setup
-    return (problems.factorise if fits else large_problems.factorise)(product, n_h)
+    return (problems.factorise if fits else blas_problems.factorise)(product, n_h)
 
 
 def _check_room(points: int, out: Array, status: Codes) -> None:
@@ -113,7 +115,7 @@ def follow(sizes: Given, lam: Array, s: Array, q0: Array, times: Array) -> Paths
             for x in paths:  # the last network fills the vector up
                 x[group, ..., lane] = x[group, ..., lane - 1]
             continue
-        found = large.follow(sizes, *here, times)
+        found = blas_dynamics.follow(sizes, *here, times)
         for x, value in zip(paths, found, strict=True):
             x[group, ..., lane] = value
     return paths

@@ -1,5 +1,7 @@
 """The tier for large networks against the lanes, on sizes that both can do."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,9 @@ from scipy.linalg import block_diag
 
 from fastlin.kernels import closed_form as lanes_closed_form
 from fastlin.kernels import gradient_descent as lanes_gradient_descent
-from fastlin.kernels import large, large_problems, problems
+from fastlin.kernels import problems
+from fastlin.kernels.blas import dynamics
+from fastlin.kernels.blas import problems as blas_problems
 from fastlin.kernels.codes import Row, Status
 from fastlin.kernels.points import padded
 from fastlin.kernels.sizes import Given, Record, Sizes
@@ -66,7 +70,7 @@ def assert_equal_rows(actual, expected, tolerance):
 
 def assert_tiers_agree(sizes, records, lams, times, tolerance=1e-11):
     expected = run(lanes_closed_form, sizes, records, lams, times)
-    actual = run(large.closed_form, sizes, records, lams, times)
+    actual = run(dynamics.closed_form, sizes, records, lams, times)
     # A network that decays to nothing has no kernel, in either tier: 0/0.
     assert np.array_equal(expected[1], actual[1])
     assert (actual[1] == np.where(np.isnan(actual[0]).any(axis=(0, 3)), Status.FAILED, Status.OK)).all()
@@ -98,20 +102,18 @@ def test_saddles_stay(n, wide, seed):
     sizes = Sizes(n, 2 * n if wide else n, n)
     made = record(sizes, seed, saddle=True)
     assert_tiers_agree(sizes, made[None], np.array([0.0]), TIMES)
-    (loss,), _ = run(large.closed_form, sizes, made[None], np.array([0.0]), TIMES, rows=ROWS[:1])
+    (loss,), _ = run(dynamics.closed_form, sizes, made[None], np.array([0.0]), TIMES, rows=ROWS[:1])
     # The direction that is never learned is the slowest.
     assert loss[0, 0, -1] == pytest.approx(0.3 + 0.5 * made[n - 1] ** 2, rel=1e-9)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("by_gram", [False, True])
-def test_gradient_descent_is_that_of_lanes(shape, by_gram, monkeypatch):
+def test_gradient_descent_is_that_of_lanes(shape, by_gram):
     sizes, lams, steps = Sizes(*shape), np.array([-4.0, 0.0, 0.5]), np.array([0, 1, 50, 400])
     records = np.stack([record(sizes, seed) for seed in range(3)])
-    compiled = large._descend
-    monkeypatch.setattr(large, "_descend", lambda *arguments: compiled(*arguments[:-1], by_gram))
     expected = run(lanes_gradient_descent, sizes, records, lams, 0.01, steps)
-    actual = run(large.gradient_descent, sizes, records, lams, 0.01, steps)
+    actual = run(partial(dynamics.gradient_descent, by_gram=by_gram), sizes, records, lams, 0.01, steps)
     assert np.array_equal(expected[1], actual[1])
     assert_equal_rows(actual[0], expected[0], 1e-11)
 
@@ -122,7 +124,7 @@ def test_setup_is_that_of_lanes(shape, kind):
     """The same values, and vectors that differ by what no observable sees: signs and completions."""
     sizes, at = Sizes(*shape), Record(Sizes(*shape))
     arguments = (sizes, np.arange(5), max(9, shape[0]), 1.5, kind, 0.7)
-    one, other = problems.draw_records(*arguments), large_problems.draw_records(*arguments)
+    one, other = problems.draw_records(*arguments), blas_problems.draw_records(*arguments)
     for part in (slice(at.s, at.p), slice(at.p, at.floor), at.floor):
         assert np.allclose(one[:, part], other[:, part], rtol=1e-12, atol=1e-13)
     lams = np.array([-3.0, 0.8])
@@ -137,7 +139,7 @@ def test_factors_are_those_of_a_product(shape):
     n_i, n_h, n_o = shape
     rng = np.random.default_rng(4)
     product = rng.standard_normal((n_o, n_h)) @ rng.standard_normal((n_h, n_i))
-    for factorise in (problems.factorise, large_problems.factorise):
+    for factorise in (problems.factorise, blas_problems.factorise):
         u, p, v = factorise(product, n_h)
         assert u.shape == (n_o, min(n_h, n_o)) and v.shape == (n_i, min(n_h, n_i))
         for vectors in (u, v):
@@ -148,14 +150,14 @@ def test_factors_are_those_of_a_product(shape):
 def test_diverging_runs_are_coded():
     sizes, steps = Sizes(4, 2, 4), np.array([0, 10, 400])
     out, status = run(
-        large.gradient_descent, sizes, record(sizes, 1)[None], np.array([0.0, 200.0]), 0.02, steps
+        dynamics.gradient_descent, sizes, record(sizes, 1)[None], np.array([0.0, 200.0]), 0.02, steps
     )
     assert status.tolist() == [[Status.OK, Status.DIVERGED]]
     assert np.isfinite(out[:, 0, 0]).all() and np.isfinite(out[:, 0, 1, 0]).all()
     assert np.isnan(out[:, 0, 1, 2]).all()
 
 
-@pytest.mark.parametrize("kernel", [lanes_closed_form, large.closed_form])
+@pytest.mark.parametrize("kernel", [lanes_closed_form, dynamics.closed_form])
 def test_a_network_without_kernel_fails(kernel):
     sizes = Sizes(3, 2, 3)
     empty = record(sizes, 0)[None].copy()
@@ -168,9 +170,9 @@ def test_a_network_without_kernel_fails(kernel):
 def test_rows_alone_are_the_rows_together():
     sizes, lams = Sizes(5, 2, 3), np.array([-1.0, 2.0])
     records = record(sizes, 3)[None]
-    together, _ = run(large.closed_form, sizes, records, lams, TIMES)
+    together, _ = run(dynamics.closed_form, sizes, records, lams, TIMES)
     for row in Row:
-        alone, _ = run(large.closed_form, sizes, records, lams, TIMES, rows=np.array([row]))
+        alone, _ = run(dynamics.closed_form, sizes, records, lams, TIMES, rows=np.array([row]))
         assert alone[0] == pytest.approx(together[row], rel=1e-14)
 
 
@@ -188,7 +190,7 @@ def test_follow_is_the_reference(n_i, n_h, n_o, lam, seed):
     u, s, vt = np.linalg.svd(sigma_yx)
     start = np.vstack([vt @ w1.T, u.T @ w2])
     times = np.array([0.0, 0.3, 5.0, 1e3])
-    path, growth, lead, w, lift = large.follow(Given(n_i, n_h, n_o), lam, s, start, times)
+    path, growth, lead, w, lift = dynamics.follow(Given(n_i, n_h, n_o), lam, s, start, times)
     assert (growth >= 0.0).all() and growth.shape == lead.shape == (n_h,)
     assert (np.diff(w) <= 0.0).all()
     assert lift == pytest.approx(np.where(w > 0.0, w - abs(lam) / 2, 0.0), abs=1e-12 * w[0])
