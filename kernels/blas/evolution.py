@@ -1,16 +1,17 @@
 """The exact solution of one network, with the algorithm of `echelon`, `evolution` and `march` on LAPACK.
 
-Columns of K stand slowest direction first, the reverse of `echelon`: the lower triangles of `evolution` are then
-the upper ones that LAPACK factors into. `q` and `k` are arrays (H, N), a column of the matrix to a row.
+Columns of K stand slowest direction first, the reverse of `echelon`: the lower triangles of `evolution` are
+then the upper ones that LAPACK factors into. `q` and `k` are arrays (H, N), a column of the matrix to a row.
 """
 
 import numpy as np
 
-from fastlin.kernels.blas.routines import ddot, dgemv_t, dgeqrf, dger, dpotrf, dsyrk_t, dtpqrt, dtrsm_right
+from fastlin.kernels.blas.matrices import divide, gram_of_columns
+from fastlin.kernels.blas.routines import dgemv_t, dgeqrf, dger, dpotrf, dtpqrt
 from fastlin.kernels.blas.workspace import BLOCK, Evolving, Shape
 from fastlin.kernels.echelon import MAX_ANGLE
 from fastlin.kernels.eigenbasis import EPSILON, ROUNDING
-from fastlin.kernels.jit import Array, Integers, jit
+from fastlin.kernels.jit import Array, jit
 from fastlin.kernels.march import LONGEST_STEP
 
 
@@ -198,10 +199,8 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
             qr_rows[i] = ws.root[i] * value
             k_t[i] = ws.shrink[i] * value
     block = min(BLOCK, count)
-    error = dtpqrt(
-        n, count, 0, block, triangle, count, ws.qr_rows, n, ws.reflections, block, ws.scratch
-    )
-    dtrsm_right(n, count, 1.0, triangle, count, ws.k_t, n)
+    error = dtpqrt(n, count, 0, block, triangle, count, ws.qr_rows, n, ws.reflections, block, ws.scratch)
+    divide(count, n, triangle, ws.k_t)
     return error == 0
 
 
@@ -226,11 +225,11 @@ def march(shape: Shape, count: int, ws: Evolving) -> bool:
         for i in range(n):
             qr_rows[i] = ws.step_root[i] * k_t[i]
             k_t[i] *= ws.step_power[i]
-    dsyrk_t(count, n, 1.0, ws.qr_rows, n, 0.0, triangle, count)
+    gram_of_columns(count, n, ws.qr_rows, n, triangle)
     for h in range(count):
         triangle[h * count + h] += 1.0
     error = dpotrf(count, triangle, count)
-    dtrsm_right(n, count, 1.0, triangle, count, ws.k_t, n)
+    divide(count, n, triangle, ws.k_t)
     return error == 0
 
 
@@ -241,12 +240,3 @@ def squared_rows(count: int, rows: int, k: Array, out: Array) -> None:
     for h in range(count):
         for i in range(rows):
             out[i] += k[h, i] * k[h, i]
-
-
-@jit
-def is_finite(values: Array) -> bool:
-    """Return whether all of a contiguous array is finite."""
-    total = 0.0
-    for value in values.ravel():
-        total += value * 0.0
-    return total == 0.0

@@ -8,15 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastlin.kernels.blas.routines import (
-    ddot,
-    dgemm_nt,
-    dgemm_tn,
-    dgeqrf,
-    dgesdd_n,
-    dsyrk_n,
-    dsyrk_t,
-)
+from fastlin.kernels.blas.matrices import gram_of_columns, gram_of_rows, has_whole_gram, symmetric_product
+from fastlin.kernels.blas.routines import ddot, dgemm_nt, dgemm_tn, dgeqrf, dgesdd_n
 from fastlin.kernels.blas.workspace import TALLEST, Observing, Shape
 from fastlin.kernels.codes import Row
 from fastlin.kernels.jit import Array, Integers, jit
@@ -34,6 +27,8 @@ class Plan(NamedTuple):
     grams: bool
     size_i: int  # of the Gram matrix of W1^T: its rows, or its columns
     size_o: int
+    whole_i: bool  # whether both of its triangles are written
+    whole_o: bool
     distance: bool
     drift: bool
     loss_by_grams: bool
@@ -49,10 +44,7 @@ class Start(NamedTuple):
 
 @jit
 def _asks_for(rows: Integers, row: int) -> bool:
-    for other in rows:
-        if other == row:
-            return True
-    return False
+    return np.any(rows == row)
 
 
 @jit
@@ -68,13 +60,16 @@ def plan(shape: Shape, columns: int, s: Array, floor: float, rows: Integers, dri
     by_rows_i, by_rows_o = not drift and rows_i < tallest, not drift and rows_o < tallest
     if loss and not grams and columns * (rows_i + rows_o) < 2 * rows_i * rows_o:
         grams, by_rows_i, by_rows_o = True, False, False
+    size_i, size_o = rows_i if by_rows_i else columns, rows_o if by_rows_o else columns
     return Plan(
         columns,
         ddot(s.size, s, 1, s, 1),
         floor,
         grams,
-        rows_i if by_rows_i else columns,
-        rows_o if by_rows_o else columns,
+        size_i,
+        size_o,
+        has_whole_gram(size_i, size_i == columns),
+        has_whole_gram(size_o, size_o == columns),
         distance,
         drift,
         loss and grams and not by_rows_i and not by_rows_o,
@@ -84,9 +79,9 @@ def plan(shape: Shape, columns: int, s: Array, floor: float, rows: Integers, dri
 @jit
 def _write_gram(size: int, rows: int, columns: int, x: Array, n: int, out: Array) -> None:
     if size == columns:
-        dsyrk_t(columns, rows, 1.0, x, n, 0.0, out, size)
+        gram_of_columns(columns, rows, x, n, out)
     else:
-        dsyrk_n(rows, columns, 1.0, x, n, 0.0, out, size)
+        gram_of_rows(columns, rows, x, n, out)
 
 
 @jit
@@ -95,15 +90,6 @@ def _trace(size: int, gram: Array) -> float:
     for h in range(size):
         total += gram[h * (size + 1)]
     return total
-
-
-@jit
-def _product(size: int, one: Array, other: Array) -> float:
-    """Return <A, B> of two symmetric matrices that are given by their upper triangles."""
-    diagonal = 0.0
-    for h in range(size):
-        diagonal += one[h * (size + 1)] * other[h * (size + 1)]
-    return 2.0 * ddot(size * size, one, 1, other, 1) - diagonal
 
 
 @jit
@@ -125,18 +111,18 @@ def _see(shape: Shape, plan: Plan, q: Array, view: Observing) -> tuple[float, fl
 @jit
 def _norm(shape: Shape, plan: Plan, trace_i: float, trace_o: float, view: Observing) -> float:
     """Return the norm of the NTK."""
-    square_i = _product(plan.size_i, view.gram_i, view.gram_i)
-    square_o = _product(plan.size_o, view.gram_o, view.gram_o)
+    square_i = symmetric_product(plan.size_i, plan.whole_i, view.gram_i, view.gram_i)
+    square_o = symmetric_product(plan.size_o, plan.whole_o, view.gram_o, view.gram_o)
     return np.sqrt(shape.n_o * square_i + shape.n_i * square_o + 2.0 * trace_i * trace_o)
 
 
 @jit
-def _drift(columns: int, view: Observing) -> float:
+def _drift(columns: int, whole: bool, view: Observing) -> float:
     """Return |D(t) - D(0)|, D = W2^T W2 - W1 W1^T."""
     for index in range(columns * columns):
         now = view.gram_o[index] - view.gram_i[index]
         view.drift[index] = now - (view.start_o[index] - view.start_i[index])
-    return np.sqrt(_product(columns, view.drift, view.drift))
+    return np.sqrt(symmetric_product(columns, whole, view.drift, view.drift))
 
 
 @jit
@@ -158,7 +144,8 @@ def _loss(shape: Shape, plan: Plan, s: Array, q: Array, view: Observing) -> floa
     """floor + |S - W2 W1|^2 / 2; from Gram matrices, in O(m H + H^2), where that does not cancel."""
     rows_i, rows_o, square = shape.rows_i, shape.rows_o, 0.0
     if plan.loss_by_grams:
-        whole, along = plan.target + _product(plan.columns, view.gram_i, view.gram_o), 0.0
+        overlap = symmetric_product(plan.columns, plan.whole_i, view.gram_i, view.gram_o)
+        whole, along = plan.target + overlap, 0.0
         for h in range(plan.columns):
             for a in range(shape.m):
                 along += s[a] * q[h, a] * q[h, rows_i + a]
@@ -166,9 +153,7 @@ def _loss(shape: Shape, plan: Plan, s: Array, q: Array, view: Observing) -> floa
         if square > _CANCELLING * whole:
             return plan.floor + 0.5 * square
     product = view.product
-    dgemm_nt(
-        rows_o, rows_i, plan.columns, 1.0, q[:, rows_i:], shape.n, q, shape.n, 0.0, product, rows_o
-    )
+    dgemm_nt(rows_o, rows_i, plan.columns, 1.0, q[:, rows_i:], shape.n, q, shape.n, 0.0, product, rows_o)
     for a in range(shape.m):
         product[a * (rows_o + 1)] -= s[a]
     return plan.floor + 0.5 * ddot(rows_o * rows_i, product, 1, product, 1)
@@ -176,13 +161,47 @@ def _loss(shape: Shape, plan: Plan, s: Array, q: Array, view: Observing) -> floa
 
 @jit
 def _kernel_product(
-    columns: int, n: int, size: int, rows: int, q: Array, start: Array, grams: tuple[Array, Array], view: Observing
+    columns: int,
+    n: int,
+    rows: int,
+    x: Array,
+    y: Array,
+    size: int,
+    whole: bool,
+    gram: Array,
+    start: Array,
+    cross: Array,
 ) -> float:
-    """Return <X X^T, Y Y^T> of a layer X and what it was at the start, Y."""
+    """Return <X X^T, Y Y^T> of a layer X and its start Y; by Gram matrices where these are of rows."""
     if size != columns:
-        return _product(size, grams[0], grams[1])
-    dgemm_tn(columns, columns, rows, 1.0, q, n, start, n, 0.0, view.cross, columns)
-    return ddot(columns * columns, view.cross, 1, view.cross, 1)
+        return symmetric_product(size, whole, gram, start)
+    dgemm_tn(columns, columns, rows, 1.0, x, n, y, n, 0.0, cross, columns)
+    return ddot(columns * columns, cross, 1, cross, 1)
+
+
+@jit
+def _kernel_distance(
+    shape: Shape,
+    plan: Plan,
+    start: Start,
+    trace_i: float,
+    trace_o: float,
+    q0: Array,
+    q: Array,
+    view: Observing,
+) -> float:
+    """S = 1 - <K_0, K_t> / (|K_0| |K_t|); at least 0 by Cauchy-Schwarz, which rounding may miss."""
+    n, columns, rows_i = shape.n, plan.columns, shape.rows_i
+    size, whole, cross = plan.size_i, plan.whole_i, view.cross
+    product_i = _kernel_product(columns, n, rows_i, q, q0, size, whole, view.gram_i, view.start_i, cross)
+    size, whole = plan.size_o, plan.whole_o
+    x, y = q[:, rows_i:], q0[:, rows_i:]
+    product_o = _kernel_product(columns, n, shape.rows_o, x, y, size, whole, view.gram_o, view.start_o, cross)
+    product = shape.n_o * product_i + shape.n_i * product_o
+    product += start.trace_i * trace_o + start.trace_o * trace_i
+    cosine = product / (start.norm * _norm(shape, plan, trace_i, trace_o, view))
+    # Written so that NaN stays NaN.
+    return 0.0 if cosine > 1.0 else 1.0 - cosine
 
 
 @jit
@@ -208,9 +227,7 @@ def _effective_rank(shape: Shape, columns: int, q: Array, view: Observing) -> fl
     if min(first, second) < 0:
         return np.nan
     count, unused = min(first, second), view.tau[:1]
-    dgemm_nt(
-        second, first, columns, 1.0, view.second, second, view.first, first, 0.0, view.product, second
-    )
+    dgemm_nt(second, first, columns, 1.0, view.second, second, view.first, first, 0.0, view.product, second)
     error = dgesdd_n(
         second,
         first,
@@ -251,39 +268,28 @@ def observe(
     index: int,
     view: Observing,
 ) -> bool:
-    """Write the rows of q (H, N) to out[:, index], NaN where q is not finite; return whether all are finite."""
-    n, rows_i, columns = shape.n, shape.rows_i, plan.columns
+    """Write the rows of q (H, N) to out[:, index], NaN if q is not finite; return whether all are finite."""
     trace_i, trace_o = _see(shape, plan, q, view)
     if not np.isfinite(trace_i) or not np.isfinite(trace_o):
         out[:, index] = np.nan
         return False
-    norm = _norm(shape, plan, trace_i, trace_o, view) if plan.grams else 0.0
     finite = True
     for place in range(rows.size):
         row, value = rows[place], 0.0
         if row == Row.LOSS:
             value = _loss(shape, plan, s, q, view)
         elif row == Row.KERNEL_DISTANCE:
-            grams_i, grams_o = (view.gram_i, view.start_i), (view.gram_o, view.start_o)
-            product_i = _kernel_product(columns, n, plan.size_i, rows_i, q, q0, grams_i, view)
-            product_o = _kernel_product(
-                columns, n, plan.size_o, shape.rows_o, q[:, rows_i:], q0[:, rows_i:], grams_o, view
-            )
-            product = shape.n_o * product_i + shape.n_i * product_o
-            product += start.trace_i * trace_o + start.trace_o * trace_i
-            cosine = product / (start.norm * norm)
-            # Written so that NaN stays NaN.
-            value = 0.0 if cosine > 1.0 else 1.0 - cosine
+            value = _kernel_distance(shape, plan, start, trace_i, trace_o, q0, q, view)
         elif row == Row.NTK_NORM:
-            value = norm
+            value = _norm(shape, plan, trace_i, trace_o, view)
         elif row == Row.W1_NORM:
             value = np.sqrt(trace_i)
         elif row == Row.W2_NORM:
             value = np.sqrt(trace_o)
         elif row == Row.BALANCE_DRIFT and plan.drift:
-            value = _drift(columns, view)
+            value = _drift(plan.columns, plan.whole_i, view)
         elif row == Row.EFFECTIVE_RANK:
-            value = _effective_rank(shape, columns, q, view)
+            value = _effective_rank(shape, plan.columns, q, view)
         out[place, index] = value
         finite &= np.isfinite(value)
     return finite

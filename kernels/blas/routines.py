@@ -4,8 +4,7 @@ Numba knows a part of LAPACK only, and its wrappers allocate and raise. The rout
 Fortran has them, on arrays that the caller owns: no allocation, no exception, no lock of Python. Matrices are
 stored column by column; a C-ordered array (columns, rows) is one of them.
 
-Compiled code calls a *symbol*, and each process that imports this module tells LLVM the address of the symbol.
-An address within compiled code would be wrong in the next process that loads the code from the cache.
+Compiled code calls a *symbol*, and each process that imports this module tells LLVM the symbol's address. An address within compiled code would be wrong in the next process that loads the code from the cache.
 """
 
 from __future__ import annotations
@@ -79,7 +78,6 @@ dger = _routine("blas", "dger", "", "iidaiaiai")  # A += alpha x y^T
 dgemm_nn = _routine("blas", "dgemm", "NN", "iiidaiaidai")  # C = alpha A B + beta C
 dgemm_nt = _routine("blas", "dgemm", "NT", "iiidaiaidai")  # C = alpha A B^T + beta C
 dgemm_tn = _routine("blas", "dgemm", "TN", "iiidaiaidai")  # C = alpha A^T B + beta C
-dsymm_right = _routine("blas", "dsymm", "RU", "iidaiaidai")  # C = alpha B A + beta C, A by its upper triangle
 dsyrk_n = _routine("blas", "dsyrk", "UN", "iidaidai")  # C = alpha A A^T + beta C, its upper triangle
 dsyrk_t = _routine("blas", "dsyrk", "UT", "iidaidai")  # C = alpha A^T A + beta C, its upper triangle
 dtrsm_right = _routine("blas", "dtrsm", "RUNN", "iidaiai")  # B = alpha B R^-1, R upper triangular

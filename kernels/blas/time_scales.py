@@ -3,7 +3,8 @@
 import numpy as np
 
 from fastlin.kernels.blas.dynamics import write_start
-from fastlin.kernels.blas.evolution import begin, is_finite, jump, rotate_back, squared_rows
+from fastlin.kernels.blas.evolution import begin, jump, rotate_back, squared_rows
+from fastlin.kernels.blas.matrices import is_finite
 from fastlin.kernels.blas.observables import Plan, Start, first_view, observe, plan
 from fastlin.kernels.blas.routines import flush_denormals, restore_denormals
 from fastlin.kernels.blas.workspace import Evolving, Observing, Shape, evolving, observing, shape_of
@@ -216,9 +217,7 @@ def _scales_of_points(
         for lam in lams:
             count = write_start(shape, record, lam, starts[0])
             q0, q, s = starts[0, :count], starts[1, :count], record[: shape.m]
-            sound = _scales_of(
-                shape, lam, s, q0, q, fraction, which, rows, ws, view, out[:, point]
-            )
+            sound = _scales_of(shape, lam, s, q0, q, fraction, which, rows, ws, view, out[:, point])
             status[point] = Status.OK if sound else Status.FAILED
             point += 1
 

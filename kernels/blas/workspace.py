@@ -1,8 +1,8 @@
 """The memory that one network at a time is worked on in, and its sizes as numbers.
 
-All sizes are known only when the code runs, so that one compilation serves every network. A matrix of H columns
-stands in an array (H, rows): each column is contiguous, which is what BLAS calls a matrix by columns. N and H are
-the rows and the columns of Q that matter, H <= `width`.
+All sizes are known only when the code runs, so that one compilation serves every network. A matrix of H
+columns stands in an array (H, rows): each column is contiguous, as BLAS wants it. N and H are the rows and the
+columns of Q that matter, H <= `width`.
 """
 
 from typing import NamedTuple
