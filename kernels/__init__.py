@@ -4,7 +4,8 @@ The road through it: `random` and `problems` set up what a seed needs (`Record`)
 `gradient_descent` run points (seed, lam) through it. What these do to a vector of eight networks is written
 as plain Python on `lanes`, one step to a file: `balance`, `eigenbasis`, `echelon`, `evolution`, `march`,
 `observables`, `time_scales`; `gram`, `singular`, `reflections` and `functions` are the arithmetic below.
-Networks too large for that go one at a time through `blas`, on BLAS and LAPACK; `tiers` chooses. `peak` is what a core can do at most.
+Networks too large for that go one at a time through `blas`, on BLAS and LAPACK; `tiers` chooses. `peak` is
+what a core can do at most.
 """
 
 from fastlin.kernels.balance import balanced_scales

@@ -45,7 +45,7 @@ def gradient_descent(
     As `closed_form`, for steps (T,) ascending; NaN from the first recorded step at which a run has diverged.
     """
     _check_room(len(records) * lam.size, out, status)
-    run = gradient_descent_of_lanes if sizes.fits_lanes else blas_dynamics.gradient_descent
+    run = gradient_descent_of_lanes if sizes.fits_lanes_to_descend else blas_dynamics.gradient_descent
     run(sizes, records, lam, learning_rate, steps, rows, out, status)
 
 

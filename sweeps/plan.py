@@ -11,6 +11,7 @@ import numpy as np
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels import Record
+from fastlin.kernels.blas.workspace import doubles as doubles_of_one
 from fastlin.kernels.closed_form import Way, ways
 from fastlin.kernels.points import VECTORS
 from fastlin.kernels.problems import SETUP
@@ -90,7 +91,8 @@ class Plan:
         records = Record(shape).length * seeds
         setup = SETUP.doubles(shape) if shape.fits_setup else 8 * shape.wide * (shape.m + shape.k_wide)
         lanes = VECTORS * DYNAMICS.doubles(shape)
-        dynamics = lanes if shape.fits_lanes else 8 * shape.n * shape.width + shape.rows_o * shape.rows_i
+        fits = shape.fits_lanes, shape.fits_lanes_to_descend
+        dynamics = max(lanes if any(fits) else 0, 0 if all(fits) else doubles_of_one(shape))
         return 8 * (draws + records + setup + dynamics)
 
     def check_resources(self, place: Place, at_once: int | None, memory: int, done: int = 0) -> None:

@@ -1,18 +1,24 @@
 """The tier for large networks against the lanes, on sizes that both can do."""
 
+import platform
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
+from numba.core.errors import TypingError
 from scipy.linalg import block_diag
 
 from fastlin.kernels import closed_form as lanes_closed_form
 from fastlin.kernels import gradient_descent as lanes_gradient_descent
 from fastlin.kernels import problems
-from fastlin.kernels.blas import dynamics
+from fastlin.kernels.blas import dynamics, routines, time_scales
 from fastlin.kernels.blas import problems as blas_problems
+from fastlin.kernels.blas.workspace import doubles, evolving, observing, shape_of
 from fastlin.kernels.codes import Row, Status
 from fastlin.kernels.points import padded
 from fastlin.kernels.sizes import Given, Record, Sizes
@@ -147,6 +153,117 @@ def test_factors_are_those_of_a_product(shape):
         assert np.allclose((u[:, : p.size] * p) @ v[:, : p.size].T, product, atol=1e-13)
 
 
+def assert_reference(sizes, seed, lam):
+    """Compare all rows with those of the plain formulas, along a grid and at a late time."""
+    made, times = record(sizes, seed), np.array([0.0, 0.02, 0.04, 0.06, 5.0])
+    out, status = run(dynamics.closed_form, sizes, made[None], np.array([lam]), times)
+    assert status.tolist() == [[Status.OK]]
+    start = np.zeros((sizes.width, sizes.n))
+    count = dynamics.write_start(shape_of(sizes), made, lam, start)
+    w1, w2 = start[:count, : sizes.rows_i], start[:count, sizes.rows_i :].T
+    target = np.zeros((sizes.rows_o, sizes.rows_i))
+    np.fill_diagonal(target, made[: sizes.m])
+    first = Kernel(sizes, np.vstack([w1.T, w2]) @ np.hstack([w1, w2.T]))
+    for index, t in enumerate(times):
+        kernel = Kernel(sizes, reference.any_time(target, w1, w2, lam, t))
+        values = np.linalg.svd(kernel.product, compute_uv=False)
+        share = values[values > 1e-300] / values.sum()
+        expected = {
+            Row.LOSS: 0.3 + 0.5 * np.sum((target - kernel.product) ** 2),
+            Row.KERNEL_DISTANCE: 1 - first.inner(kernel) / np.sqrt(first.inner(first) * kernel.inner(kernel)),
+            Row.NTK_NORM: np.sqrt(kernel.inner(kernel)),
+            Row.W1_NORM: np.sqrt(kernel.inputs.trace()),
+            Row.W2_NORM: np.sqrt(kernel.outputs.trace()),
+            Row.BALANCE_DRIFT: 0.0,
+            Row.EFFECTIVE_RANK: np.exp(-(share @ np.log(share))),
+        }
+        for row, value in expected.items():
+            assert out[row, 0, 0, index] == pytest.approx(value, rel=1e-8, abs=1e-9), (row, t)
+
+
+class Kernel:
+    """The NTK of a QQ^T of whitened inputs, by its two factors."""
+
+    def __init__(self, sizes, qqt):
+        self.sizes, rows = sizes, sizes.rows_i
+        self.inputs, self.outputs, self.product = qqt[:rows, :rows], qqt[rows:, rows:], qqt[rows:, :rows]
+
+    def inner(self, other):
+        inputs, outputs = np.vdot(self.inputs, other.inputs), np.vdot(self.outputs, other.outputs)
+        traces = self.inputs.trace() * other.outputs.trace() + self.outputs.trace() * other.inputs.trace()
+        return self.sizes.n_o * inputs + self.sizes.n_i * outputs + traces
+
+
+@given(
+    sizes=st.builds(Sizes, st.integers(1, 14), st.integers(1, 20), st.integers(1, 14)),
+    seed=st.integers(0, 10**6),
+    lam=lam_values,
+)
+def test_any_size_is_the_reference(sizes, seed, lam):
+    assert_reference(sizes, seed, lam)
+
+
+@pytest.mark.parametrize("shape", [(60, 45, 50), (12, 60, 90), (90, 60, 12), (41, 41, 41)], ids=str)
+@pytest.mark.parametrize("lam", [-2.0, 0.0, 2.0])
+def test_large_sizes_are_the_reference(shape, lam):
+    """Triangles of Gram matrices and blocks of reflections, which small networks do without."""
+    assert_reference(Sizes(*shape), 5, lam)
+
+
+@pytest.mark.parametrize("shape", [(50, 41, 45), (12, 60, 90), (100, 3, 90)], ids=str)
+@pytest.mark.parametrize("by_gram", [False, True])
+def test_descent_beyond_lanes_is_that_of_numpy(shape, by_gram):
+    sizes, rate, steps = Sizes(*shape), 1e-3, np.array([0, 1, 30])
+    made, lam = record(sizes, 6), -0.5
+    out, status = run(
+        partial(dynamics.gradient_descent, by_gram=by_gram), sizes, made[None], np.array([lam]), rate, steps
+    )
+    assert status.tolist() == [[Status.OK]]
+    start = np.zeros((sizes.width, sizes.n))
+    count = dynamics.write_start(shape_of(sizes), made, lam, start)
+    q = start[:count].T.copy()
+    x, y = q[: sizes.rows_i], q[sizes.rows_i :]
+    target = np.zeros((sizes.rows_o, sizes.rows_i))
+    np.fill_diagonal(target, made[: sizes.m])
+    balance = y.T @ y - x.T @ x
+    for step in range(31):
+        if step in steps:
+            index = steps.tolist().index(step)
+            loss = 0.3 + 0.5 * np.sum((target - y @ x.T) ** 2)
+            drift = np.linalg.norm(y.T @ y - x.T @ x - balance)
+            assert out[Row.LOSS, 0, 0, index] == pytest.approx(loss, rel=1e-12)
+            assert out[Row.BALANCE_DRIFT, 0, 0, index] == pytest.approx(drift, rel=1e-9, abs=1e-11)
+        error = target - y @ x.T
+        x, y = x + rate * error.T @ y, y + rate * error @ x
+
+
+@pytest.mark.parametrize("place", ["s", "p", "floor", "v", "u"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_bad_point_fails_alone(place, value, capfd):
+    sizes = Sizes(5, 3, 4)
+    at = Record(sizes)
+    records = np.stack([record(sizes, seed) for seed in range(3)])
+    records[1, getattr(at, place)] = value
+    lams, steps = np.array([-1.0, 0.5]), np.array([0, 5])
+    good = Status.OK
+    for kernel, arguments in (
+        (dynamics.closed_form, (np.append(GRID, np.inf),)),
+        (dynamics.gradient_descent, (0.01, steps)),
+    ):
+        alone, _ = run(kernel, sizes, records[[0, 2]], lams, *arguments)
+        out, status = run(kernel, sizes, records, lams, *arguments)
+        assert (status[[0, 2]] == good).all() and np.array_equal(out[:, [0, 2]], alone)
+        assert np.isin(status[1], [Status.FAILED, Status.DIVERGED]).all()
+        if place != "floor":
+            assert np.isnan(out[:, 1]).all() or kernel is dynamics.gradient_descent
+        assert not np.isfinite(out[Row.LOSS, 1]).any()
+    scales, status = np.full((3, padded(6)), np.nan), np.zeros(padded(6), np.uint8)
+    time_scales.time_scales(sizes, records, lams, 0.9, np.arange(3), scales, status)
+    assert status[[0, 1, 4, 5]].tolist() == [good] * 4
+    assert place == "floor" or status[[2, 3]].tolist() == [Status.FAILED] * 2
+    assert capfd.readouterr() == ("", "")  # LAPACK prints where an argument is wrong
+
+
 def test_diverging_runs_are_coded():
     sizes, steps = Sizes(4, 2, 4), np.array([0, 10, 400])
     out, status = run(
@@ -198,3 +315,83 @@ def test_follow_is_the_reference(n_i, n_h, n_o, lam, seed):
     for t, q in zip(times[1:], path[1:], strict=True):
         expected = reference.any_time(sigma_yx, w1, w2, lam, t)
         assert np.abs(basis @ q @ q.T @ basis.T - expected).max() <= 1e-8 * np.abs(expected).max()
+
+
+@njit
+def halved_there_and_here(x):
+    """Return half a number with denormals flushed, and after they are restored."""
+    mode = routines.flush_denormals()
+    half = 0.5 * x
+    routines.restore_denormals(mode)
+    return half, 0.5 * x
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 4), (3, 8, 5), (784, 64, 10), (9, 1, 300)], ids=str)
+def test_memory_is_known(shape):
+    sizes = Sizes(*shape)
+    room = sum(array.size for array in (*evolving(sizes), *observing(sizes)))
+    assert doubles(sizes) == room + 4 * sizes.n * sizes.width
+
+
+def test_flushing_ends():
+    least = np.full(1, np.finfo(float).tiny)
+    flushed, kept = halved_there_and_here(least)
+    assert flushed[0] == (0.0 if platform.machine() in ("x86_64", "AMD64") else least[0] / 2)
+    assert kept[0] > 0.0
+
+
+@pytest.mark.parametrize("spoil", [False, True])
+def test_kernels_leave_denormals_as_they_were(spoil):
+    sizes = Sizes(4, 2, 4)
+    made = record(sizes, 1)[None].copy()
+    if spoil:
+        made[0, 0] = np.nan
+    run(dynamics.closed_form, sizes, made, np.array([200.0]), TIMES)
+    run(dynamics.gradient_descent, sizes, made, np.array([200.0]), 0.02, np.array([400]))
+    out, status = np.empty((3, padded(1))), np.empty(padded(1), np.uint8)
+    time_scales.time_scales(sizes, made, np.array([1.0]), 0.9, np.arange(3), out, status)
+    assert np.full(4, np.finfo(float).tiny).prod(where=[True, False, False, False], initial=0.5) > 0.0
+
+
+def test_kernels_hold_no_lock():
+    for kernel in (
+        dynamics._solve_points,
+        dynamics._descend_points,
+        dynamics._follow,
+        time_scales._scales_of_points,
+    ):
+        assert kernel.targetoptions["nogil"]
+
+
+def test_arguments_are_checked_on_compilation():
+    @njit
+    def wrong(x):
+        return routines.ddot(1.5, x, 1, x, 1)
+
+    with pytest.raises(TypingError, match="ddot needs arguments"):
+        wrong(np.ones(3))
+
+
+PROBE = """
+import numpy as np
+from fastlin.kernels import Record, Sizes, padded
+from fastlin.kernels.blas import dynamics
+sizes = Sizes(3, 2, 3)
+records = np.linspace(0.1, 1.0, Record(sizes).length)[None]
+out, status = np.empty((7, padded(1), 5)), np.empty(padded(1), np.uint8)
+times = np.array([0.0, 0.1, 0.2, 9.0, np.inf])
+dynamics.closed_form(sizes, records, np.array([2.0]), times, np.arange(7), out, status)
+print(out[:, 0].tobytes().hex(), sum(dynamics._solve_points.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.processes
+def test_compiled_code_finds_the_routines_in_another_process():
+    """Libraries are loaded elsewhere in each process, so compiled code must not hold their addresses."""
+    found = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        found.append(done.stdout.split())
+    (first, _), (second, hits), third = found
+    assert first == second and hits == "1" and third == [second, hits]

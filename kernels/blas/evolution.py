@@ -6,9 +6,9 @@ then the upper ones that LAPACK factors into. `q` and `k` are arrays (H, N), a c
 
 import numpy as np
 
-from fastlin.kernels.blas.matrices import divide, gram_of_columns
-from fastlin.kernels.blas.routines import dgemv_t, dgeqrf, dger, dpotrf, dtpqrt
-from fastlin.kernels.blas.workspace import BLOCK, Evolving, Shape
+from fastlin.kernels.blas.matrices import divide, gram_of_columns, triangularise
+from fastlin.kernels.blas.routines import dgemv_t, dgeqrf, dger, dpotrf
+from fastlin.kernels.blas.workspace import Evolving, Shape
 from fastlin.kernels.echelon import MAX_ANGLE
 from fastlin.kernels.eigenbasis import EPSILON, ROUNDING
 from fastlin.kernels.jit import Array, jit
@@ -198,10 +198,9 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
             value = k[i] * scale
             qr_rows[i] = ws.root[i] * value
             k_t[i] = ws.shrink[i] * value
-    block = min(BLOCK, count)
-    error = dtpqrt(n, count, 0, block, triangle, count, ws.qr_rows, n, ws.reflections, block, ws.scratch)
+    sound = triangularise(count, n, triangle, ws.qr_rows, ws.reflections, ws.scratch)
     divide(count, n, triangle, ws.k_t)
-    return error == 0
+    return sound
 
 
 @jit

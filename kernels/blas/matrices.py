@@ -4,11 +4,27 @@ Measured with OpenBLAS 0.3.30 on a Xeon with AVX-512. A product of general matri
 small ones there (75 GFLOPS at 64 columns), a product of a matrix with itself and a triangular solve have not.
 """
 
-from fastlin.kernels.blas.routines import ddot, dgemm_nn, dgemm_nt, dgemm_tn, dsyrk_n, dsyrk_t, dtrsm_right
+import numpy as np
+
+from fastlin.kernels.blas.routines import (
+    ddot,
+    dgemm_nn,
+    dgemm_nt,
+    dgemm_tn,
+    dgemv_t,
+    dger,
+    dsyrk_n,
+    dsyrk_t,
+    dtpqrt,
+    dtrsm_right,
+)
+from fastlin.kernels.blas.workspace import BLOCK
 from fastlin.kernels.jit import Array, jit
 
 # Columns that `divide` solves for together. At (84, 64) a solve takes 17 us so, and 22 in one call.
 _SOLVED_TOGETHER = 16
+# Columns up to which reflections one by one are faster than blocks of them: at (64, 32), 9 us to 14.
+_REFLECTED_ALONE = 40
 # Sizes of a Gram matrix from which its triangle alone is faster than all of it.
 _TRIANGLE_OF_COLUMNS = 40
 _TRIANGLE_OF_ROWS = 80
@@ -24,6 +40,33 @@ def divide(columns: int, n: int, triangle: Array, k: Array) -> None:
         if first > 0:
             dgemm_nn(n, count, first, -1.0, k, n, above, columns, 1.0, part, n)
         dtrsm_right(n, count, 1.0, above[first:], columns, part, n)
+
+
+@jit
+def triangularise(
+    columns: int, n: int, triangle: Array, below: Array, reflections: Array, scratch: Array
+) -> bool:
+    """Turn a diagonal matrix >= 0 (H, H) into the triangle R of [diagonal; below] = Q R; return False if bad.
+
+    `below` (N, H) is spent. reflections (BLOCK H,) and scratch (N + BLOCK H,) are room.
+    """
+    if columns > _REFLECTED_ALONE:
+        block = min(BLOCK, columns)
+        return dtpqrt(n, columns, 0, block, triangle, columns, below, n, reflections, block, scratch) == 0
+    flat, sound = below.ravel(), True
+    for j in range(columns):
+        column, scale = flat[j * n :], triangle[j * (columns + 1)]
+        norm = np.sqrt(scale * scale + ddot(n, column, 1, column, 1))
+        top, left = scale + norm, columns - 1 - j  # scale >= 0, so adding the norm to it does not cancel
+        triangle[j * (columns + 1)] = -norm
+        sound &= norm > 0.0
+        if left > 0:
+            rest = flat[(j + 1) * n :]
+            dgemv_t(n, left, 1.0 / (norm * top), rest, n, column, 1, 0.0, scratch, 1)
+            dger(n, left, -1.0, column, 1, scratch, 1, rest, n)
+            for h in range(left):
+                triangle[(j + 1 + h) * columns + j] = -scratch[h] * top
+    return sound
 
 
 @jit

@@ -44,7 +44,10 @@ class Start(NamedTuple):
 
 @jit
 def _asks_for(rows: Integers, row: int) -> bool:
-    return np.any(rows == row)
+    found = False
+    for other in rows:
+        found |= other == row
+    return found
 
 
 @jit

@@ -4,7 +4,8 @@ Numba knows a part of LAPACK only, and its wrappers allocate and raise. The rout
 Fortran has them, on arrays that the caller owns: no allocation, no exception, no lock of Python. Matrices are
 stored column by column; a C-ordered array (columns, rows) is one of them.
 
-Compiled code calls a *symbol*, and each process that imports this module tells LLVM the symbol's address. An address within compiled code would be wrong in the next process that loads the code from the cache.
+Compiled code calls a *symbol*, and each process that imports this module tells LLVM the symbol's address. An
+address within compiled code would be wrong in the next process that loads the code from the cache.
 """
 
 from __future__ import annotations

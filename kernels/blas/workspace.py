@@ -1,8 +1,8 @@
 """The memory that one network at a time is worked on in, and its sizes as numbers.
 
 All sizes are known only when the code runs, so that one compilation serves every network. A matrix of H
-columns stands in an array (H, rows): each column is contiguous, as BLAS wants it. N and H are the rows and the
-columns of Q that matter, H <= `width`.
+columns stands in an array (H, rows): each column is contiguous, as BLAS wants it. N and H are the rows and
+the columns of Q that matter, H <= `width`.
 """
 
 from typing import NamedTuple
@@ -12,8 +12,8 @@ import numpy as np
 from fastlin.kernels.jit import Array, Integers
 from fastlin.kernels.sizes import Sizes
 
-# Columns that dtpqrt works on together; 8 to 32 take the same time within a fifth.
-BLOCK = 16
+# Columns that dtpqrt works on together: 44 us for 8 at (84, 64), 48 for 16, 58 for 32.
+BLOCK = 8
 # Columns that LAPACK works on together where it has the room; OpenBLAS's choices are no larger.
 _LAPACK_BLOCK = 64
 # Rows of a layer whose Gram matrix may be formed, over its columns; see `observables`.
@@ -150,5 +150,11 @@ def observing(sizes: Sizes) -> Observing:
 
 def doubles(sizes: Sizes) -> int:
     """Return how many numbers of 8 bytes the dynamics of one network need."""
-    given = sum(array.size for array in (*evolving(sizes), *observing(sizes)))
-    return int(given + 2 * sizes.n * sizes.width)
+    n, m, width, rows = sizes.n, sizes.m, sizes.width, (sizes.rows_i, sizes.rows_o)
+    small, large = sorted(rows)
+    evolved = 8 * n + 2 * m + 4 * n * width + width * width + (6 + BLOCK) * width
+    evolved += _LAPACK_BLOCK * (n + width)
+    grams = 2 * sum(max(width, min(count, TALLEST * width)) ** 2 for count in rows)
+    observed = grams + 2 * width * width + small * large + n * width + 19 * small + width
+    observed += _LAPACK_BLOCK * (large + small + width)
+    return evolved + observed + 4 * n * width  # the last: starts, and the states of gradient descent
