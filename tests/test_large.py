@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
-from numba.core.errors import TypingError
 from scipy.linalg import block_diag
 
 from fastlin.kernels import closed_form as lanes_closed_form
@@ -368,7 +367,7 @@ def test_arguments_are_checked_on_compilation():
     def wrong(x):
         return routines.ddot(1.5, x, 1, x, 1)
 
-    with pytest.raises(TypingError, match="ddot needs arguments"):
+    with pytest.raises(TypeError, match="ddot needs arguments"):
         wrong(np.ones(3))
 
 

@@ -55,16 +55,20 @@ def measure_widths(
         say(f"widths of {family}")
         cases = {width: Case(shape_of(family, width), 1, np.linspace(-9.0, 9.0, lams)) for width in widths}
         figures[family] = {}
-        for method, prepare, units in (
-            ("gradient_descent", lambda case: case.gradient_descent(_RATE, _STEPS), _STEPS),
-            ("grid", lambda case: case.closed_form(_GRID), _GRID.size),
-            ("late", lambda case: case.closed_form(_LATE), _LATE.size),
-        ):
-            runs = {str(width): _run(prepare(case), case.points * units) for width, case in cases.items()}
+        for method, units in (("gradient_descent", _STEPS), ("grid", _GRID.size), ("late", _LATE.size)):
+            runs = {
+                str(width): _run(_work(case, method), case.points * units) for width, case in cases.items()
+            }
             seconds = alternate(runs, rounds)
             work = {str(width): operations(case.architecture)[method] for width, case in cases.items()}
             figures[family][method] = _rows(seconds, work)
     return figures
+
+
+def _work(case: Case, method: str) -> Callable[[], Array]:
+    if method == "gradient_descent":
+        return case.gradient_descent(_RATE, _STEPS)
+    return case.closed_form(_GRID if method == "grid" else _LATE)
 
 
 def _run(work: Callable[[], Array], units: int) -> Run:

@@ -274,13 +274,6 @@ def _descend_point(
 
 
 @jit
-def _transpose(matrix: Array, out: Array) -> None:
-    for i in range(len(matrix)):
-        for h in range(matrix.shape[1]):
-            out[h, i] = matrix[i, h]
-
-
-@jit
 def _descend_points(
     shape: Shape,
     records: Array,

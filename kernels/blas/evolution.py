@@ -90,7 +90,8 @@ def _transpose(k: Array, transposed: Array) -> None:
 def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
     """Write K in lower echelon form, less columns that become 0; return how many are left. See `echelon`."""
     columns, n = k.shape
-    count, rows = min(columns, n), ws.transposed
+    count: int = min(columns, n)
+    rows = ws.transposed
     _write_noise(shape, k, ws.noise)
     _transpose(k, rows)
     clear = dgeqrf(columns, n, rows, columns, ws.tau, ws.scratch, ws.scratch.size) == 0
@@ -177,7 +178,9 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
             ws.shrink[i] = 0.0 if limit else np.exp(t * ws.w[i])
     growing = n - shape.m if ws.w[shape.m] > 0.0 and n > 2 * shape.m else shape.m
     if ws.w[shape.m - 1] == 0.0:
-        growing = np.sum(ws.w[: shape.m] > 0.0)
+        growing = 0
+        while ws.w[growing] > 0.0:
+            growing += 1
     triangle = ws.triangle[: count * count]
     triangle[:] = 0.0
     for h in range(count):
@@ -227,7 +230,7 @@ def march(shape: Shape, count: int, ws: Evolving) -> bool:
     gram_of_columns(count, n, ws.qr_rows, n, triangle)
     for h in range(count):
         triangle[h * count + h] += 1.0
-    error = dpotrf(count, triangle, count)
+    error: int = dpotrf(count, triangle, count)
     divide(count, n, triangle, ws.k_t)
     return error == 0
 

@@ -52,7 +52,8 @@ def triangularise(
     """
     if columns > _REFLECTED_ALONE:
         block = min(BLOCK, columns)
-        return dtpqrt(n, columns, 0, block, triangle, columns, below, n, reflections, block, scratch) == 0
+        error: int = dtpqrt(n, columns, 0, block, triangle, columns, below, n, reflections, block, scratch)
+        return error == 0
     flat, sound = below.ravel(), True
     for j in range(columns):
         column, scale = flat[j * n :], triangle[j * (columns + 1)]
@@ -96,7 +97,7 @@ def has_whole_gram(size: int, by_columns: bool) -> bool:
 @jit
 def symmetric_product(size: int, whole: bool, one: Array, other: Array) -> float:
     """Return <A, B> of two symmetric matrices; they are whole, or upper triangles with zeros below."""
-    product = ddot(size * size, one, 1, other, 1)
+    product: float = ddot(size * size, one, 1, other, 1)
     if whole:
         return product
     diagonal = 0.0

@@ -116,7 +116,7 @@ def _norm(shape: Shape, plan: Plan, trace_i: float, trace_o: float, view: Observ
     """Return the norm of the NTK."""
     square_i = symmetric_product(plan.size_i, plan.whole_i, view.gram_i, view.gram_i)
     square_o = symmetric_product(plan.size_o, plan.whole_o, view.gram_o, view.gram_o)
-    return np.sqrt(shape.n_o * square_i + shape.n_i * square_o + 2.0 * trace_i * trace_o)
+    return float(np.sqrt(shape.n_o * square_i + shape.n_i * square_o + 2.0 * trace_i * trace_o))
 
 
 @jit
@@ -125,7 +125,7 @@ def _drift(columns: int, whole: bool, view: Observing) -> float:
     for index in range(columns * columns):
         now = view.gram_o[index] - view.gram_i[index]
         view.drift[index] = now - (view.start_o[index] - view.start_i[index])
-    return np.sqrt(symmetric_product(columns, whole, view.drift, view.drift))
+    return float(np.sqrt(symmetric_product(columns, whole, view.drift, view.drift)))
 
 
 @jit
@@ -159,7 +159,8 @@ def _loss(shape: Shape, plan: Plan, s: Array, q: Array, view: Observing) -> floa
     dgemm_nt(rows_o, rows_i, plan.columns, 1.0, q[:, rows_i:], shape.n, q, shape.n, 0.0, product, rows_o)
     for a in range(shape.m):
         product[a * (rows_o + 1)] -= s[a]
-    return plan.floor + 0.5 * ddot(rows_o * rows_i, product, 1, product, 1)
+    square = float(ddot(rows_o * rows_i, product, 1, product, 1))
+    return plan.floor + 0.5 * square
 
 
 @jit
@@ -179,7 +180,7 @@ def _kernel_product(
     if size != columns:
         return symmetric_product(size, whole, gram, start)
     dgemm_tn(columns, columns, rows, 1.0, x, n, y, n, 0.0, cross, columns)
-    return ddot(columns * columns, cross, 1, cross, 1)
+    return float(ddot(columns * columns, cross, 1, cross, 1))
 
 
 @jit
@@ -255,7 +256,7 @@ def _effective_rank(shape: Shape, columns: int, q: Array, view: Observing) -> fl
     for value in view.values[:count]:
         if value > 1e-300 * total:
             entropy -= value / total * np.log(value / total)
-    return np.exp(entropy)
+    return float(np.exp(entropy))
 
 
 @jit

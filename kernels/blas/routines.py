@@ -105,8 +105,7 @@ def _has_control_word() -> bool:
     return bool(binding.get_process_triple().startswith("x86_64"))
 
 
-@intrinsic
-def flush_denormals(_typing: Any) -> Any:
+def _flush(_typing: Any) -> Any:
     """Have numbers below 2^-1022 count as 0 in this thread from here on; return how it was before.
 
     x86 takes 100 cycles for an operation on one of these. `restore_denormals` must follow on every way out.
@@ -126,8 +125,7 @@ def flush_denormals(_typing: Any) -> Any:
     return types.uint32(), write
 
 
-@intrinsic
-def restore_denormals(_typing: Any, before: Any) -> Any:
+def _restore(_typing: Any, before: Any) -> Any:
     """Put back what `flush_denormals` returned."""
 
     def write(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
@@ -136,3 +134,7 @@ def restore_denormals(_typing: Any, before: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uint32), write
+
+
+flush_denormals: Any = intrinsic(_flush)
+restore_denormals: Any = intrinsic(_restore)

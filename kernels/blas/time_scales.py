@@ -62,7 +62,7 @@ def _loss(
 ) -> float:
     out = np.empty((1, 1))
     observe(shape, observed, start, rows, s, q0, q, out, 0, view)
-    return out[0, 0]
+    return float(out[0, 0])
 
 
 @jit

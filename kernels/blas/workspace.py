@@ -152,7 +152,7 @@ def doubles(sizes: Sizes) -> int:
     """Return how many numbers of 8 bytes the dynamics of one network need."""
     n, m, width, rows = sizes.n, sizes.m, sizes.width, (sizes.rows_i, sizes.rows_o)
     small, large = sorted(rows)
-    evolved = 8 * n + 2 * m + 4 * n * width + width * width + (6 + BLOCK) * width
+    evolved = 8 * n + 2 * m + 4 * n * width + width * width + (5 + BLOCK) * width
     evolved += _LAPACK_BLOCK * (n + width)
     grams = 2 * sum(max(width, min(count, TALLEST * width)) ** 2 for count in rows)
     observed = grams + 2 * width * width + small * large + n * width + 19 * small + width
