@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def draw(figures: dict[str, Any], path: Path) -> None:
             work = np.array([row["flops"] for row in rows.values()])
             ax.loglog(widths, times, "o-", color=f"C{colour}", label=names[method])
             ax.loglog(widths, times[0] * work / work[0], ":", color=f"C{colour}")
-        ax.set_xticks(widths, [str(width) for width in widths], minor=False)
+        near = [before * 1.1 > width for before, width in pairwise([0, *widths])]  # no room for their labels
+        ax.set_xticks(widths, ["" if skip else str(width) for skip, width in zip(near, widths, strict=True)])
         ax.minorticks_off()
         ax.set(title=family, xlabel="hidden width w")
     axes[0].set_ylabel("us per network (dotted: like its operations)")
