@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from fastlin.kernels import dispatch
 from fastlin.kernels.batch import empty_batch
 from fastlin.kernels.compiler.jit import Call
 from fastlin.kernels.sizes import Record, Sizes
-from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
+from fastlin.kernels.vector import problems
 
 STEPS = ("set_up", "closed_form", "gradient_descent", "time_scales")
 
@@ -49,8 +50,19 @@ class Kernel:
     specialise: bool = False
 
     @property
+    def tier(self) -> str:
+        """Which code runs it: "vector", "blas", or "numpy", which needs no compilation."""
+        if self.step == "set_up":
+            return "vector" if self.sizes.fits_setup else "numpy"
+        descends = self.step == "gradient_descent"
+        fits = self.sizes.fits_lanes_to_descend if descends else self.sizes.fits_lanes
+        return "vector" if fits else "blas"
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """What distinguishes it from kernels that are compiled to other code."""
+        if self.tier != "vector":
+            return (self.step, self.tier)
         if self.specialise:
             return (self.step, self.sizes, self.detail)
         width = self.sizes.width if self.sizes.unrolled and self.step != "set_up" else 0
@@ -66,13 +78,16 @@ class Kernel:
         times = {"gradient_descent": np.zeros(1, dtype=np.int64), "time_scales": np.empty(0)}
         batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(self.detail))
         if self.step == "closed_form":
-            return closed_form.prepare(sizes, self.detail, batch, special)
-        prepare = {"gradient_descent": gradient_descent.prepare, "time_scales": time_scales.prepare}
-        return prepare[self.step](sizes, self.detail, batch, 0.5, special)
+            return dispatch.prepare_closed_form(sizes, self.detail, batch, specialise=special)
+        if self.step == "gradient_descent":
+            return dispatch.prepare_gradient_descent(sizes, self.detail, batch, 0.5, specialise=special)
+        return dispatch.prepare_time_scales(sizes, self.detail, batch, 0.5, specialise=special)
 
     @property
     def seconds(self) -> float:
         """Estimated time of its compilation on one core; see the module `COSTS` were measured by."""
+        if self.tier == "blas":
+            return BLAS_COSTS[self.step]
         first, each = COSTS[self.step]
         width = self.sizes.width if self.sizes.unrolled else 4
         return first + each * width
@@ -87,11 +102,12 @@ COSTS = {
     "gradient_descent": (0.3, 0.06),
     "time_scales": (0.7, 0.25),
 }
+BLAS_COSTS = {"closed_form": 6.0, "gradient_descent": 2.5, "time_scales": 5.0}  # for all sizes
 
 
 def distinct(kernels: Iterable[Kernel]) -> list[Kernel]:
     """Return one kernel of each key: those that take longest to compile come first."""
-    found = {kernel.key: kernel for kernel in kernels}
+    found = {kernel.key: kernel for kernel in kernels if kernel.tier != "numpy"}
     return sorted(found.values(), key=lambda kernel: -kernel.seconds)
 
 

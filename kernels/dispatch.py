@@ -5,9 +5,11 @@ Every function checks the room that compiled code writes to, and chooses the tie
 
 import numpy as np
 
-from fastlin.kernels import large, large_problems, large_time_scales
 from fastlin.kernels.batch import Batch, padded
-from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.kernels.blas import dynamics as blas_dynamics
+from fastlin.kernels.blas import problems as blas_problems
+from fastlin.kernels.blas import time_scales as blas_time_scales
+from fastlin.kernels.compiler.jit import Array, Call, Integers
 from fastlin.kernels.draws import Factors
 from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.vector import closed_form as vector_closed_form
@@ -17,8 +19,10 @@ from fastlin.kernels.vector import time_scales as vector_time_scales
 from fastlin.kernels.vector.closed_form import Paths, empty_paths
 
 
-def closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, specialise: bool = False) -> None:
-    """Evaluate the exact solution for a batch.
+def prepare_closed_form(
+    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, specialise: bool = False
+) -> Call:
+    """Return the call that evaluates the exact solution for a batch.
 
     Parameters
     ----------
@@ -32,52 +36,63 @@ def closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, special
     """
     _check_room(batch)
     if sizes.fits_lanes:
-        vector_closed_form.prepare(sizes, outputs, batch, specialise)()
-    else:
-        large.closed_form(sizes, batch.records, batch.lam, batch.times, _codes(outputs), *batch[3:])
+        return vector_closed_form.prepare(sizes, outputs, batch, specialise)
+    return blas_dynamics.prepare_closed_form(sizes, outputs, batch)
+
+
+def prepare_gradient_descent(
+    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, learning_rate: float, *, specialise: bool = False
+) -> Call:
+    """Return the call that runs gradient descent for a batch.
+
+    As `prepare_closed_form`; ``batch.times`` are the steps (int64, ascending) at which a run is recorded.
+    Outputs are NaN from the first recorded step at which a run has diverged.
+    """
+    _check_room(batch)
+    rate = float(learning_rate)
+    if sizes.fits_lanes_to_descend:
+        return vector_gradient_descent.prepare(sizes, outputs, batch, rate, specialise)
+    return blas_dynamics.prepare_gradient_descent(sizes, outputs, batch, rate)
+
+
+def prepare_time_scales(
+    sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float, *, specialise: bool = False
+) -> Call:
+    """Return the call that finds time scales of the exact flow for a batch.
+
+    As `prepare_closed_form`; scales are codes of `Scale`, fraction in (0, 1) is that of the fall of the loss,
+    and ``batch.outputs`` (R, padded(S L), 1) has no times.
+    """
+    _check_room(batch)
+    if sizes.fits_lanes:
+        return vector_time_scales.prepare(sizes, scales, batch, float(fraction), specialise)
+    return blas_time_scales.prepare(sizes, scales, batch, float(fraction))
+
+
+def closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, specialise: bool = False) -> None:
+    """Evaluate the exact solution for a batch; see `prepare_closed_form`."""
+    prepare_closed_form(sizes, outputs, batch, specialise=specialise)()
 
 
 def gradient_descent(
     sizes: Sizes, outputs: tuple[int, ...], batch: Batch, learning_rate: float, *, specialise: bool = False
 ) -> None:
-    """Run gradient descent for a batch.
-
-    As `closed_form`; ``batch.times`` are the steps (int64, ascending) at which a run is recorded. Outputs are
-    NaN from the first recorded step at which a run has diverged.
-    """
-    _check_room(batch)
-    rate = float(learning_rate)
-    if sizes.fits_lanes:
-        vector_gradient_descent.prepare(sizes, outputs, batch, rate, specialise)()
-    else:
-        records, lam, steps, out, status = batch
-        large.gradient_descent(sizes, records, lam, rate, steps, _codes(outputs), out, status)
+    """Run gradient descent for a batch; see `prepare_gradient_descent`."""
+    prepare_gradient_descent(sizes, outputs, batch, learning_rate, specialise=specialise)()
 
 
 def time_scales(
     sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float, *, specialise: bool = False
 ) -> None:
-    """Find time scales of the exact flow for a batch.
-
-    As `closed_form`; scales are codes of `Scale`, fraction in (0, 1) is that of the fall of the loss, and
-    ``batch.outputs`` (R, padded(S L), 1) has no times.
-    """
-    _check_room(batch)
-    if sizes.fits_lanes:
-        vector_time_scales.prepare(sizes, scales, batch, fraction, specialise)()
-    else:
-        out = batch.outputs[..., 0]
-        large_time_scales.time_scales(
-            sizes, batch.records, batch.lam, fraction, _codes(scales), out, batch.status
-        )
+    """Find time scales of the exact flow for a batch; see `prepare_time_scales`."""
+    prepare_time_scales(sizes, scales, batch, fraction, specialise=specialise)()
 
 
 def network_time_scales(
     sizes: UnreducedSizes, lam: float, s: Array, q0: Array, fraction: float, scales: Integers
 ) -> list[float]:
     """Return time scales of one network: q0 (n, width) in the SVD basis of its target, s (m,)."""
-    start = large.Start(sizes, lam, s, 0.0, q0)
-    return large_time_scales.scales_of(start, fraction, scales)
+    return blas_time_scales.scales_of(sizes, lam, s, q0, fraction, scales)
 
 
 def draw_records(
@@ -97,7 +112,7 @@ def draw_records(
     problem = (sizes, seeds, n_samples, target_scale, init_kind, init_scale)
     if sizes.fits_setup:
         return problems.draw_records(*problem, specialise)
-    return large_problems.draw_records(*problem)
+    return blas_problems.draw_records(*problem)
 
 
 def factorise(product: Array, n_h: int) -> Factors:
@@ -106,7 +121,7 @@ def factorise(product: Array, n_h: int) -> Factors:
     They are the very ones that `draw_records` takes, also where any completion of a basis would do.
     """
     fits = Sizes(product.shape[1], n_h, product.shape[0]).fits_setup
-    return (problems.factorise if fits else large_problems.factorise)(product, n_h)
+    return (problems.factorise if fits else blas_problems.factorise)(product, n_h)
 
 
 def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Paths:
@@ -123,14 +138,10 @@ def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array)
             for x in paths:  # the last network fills the vector up
                 x[group, ..., lane] = x[group, ..., lane - 1]
             continue
-        found = large.follow(sizes, *here, times)
+        found = blas_dynamics.follow(sizes, *here, times)
         for x, value in zip(paths, found, strict=True):
             x[group, ..., lane] = value
     return paths
-
-
-def _codes(outputs: tuple[int, ...]) -> Integers:
-    return np.array(outputs, dtype=np.int64)
 
 
 def _check_room(batch: Batch) -> None:

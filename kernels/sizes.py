@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from fastlin.kernels.codes import Output, Scale
 
 WIDEST_UNROLLED = 8  # hidden columns of a row that fit the registers
-WIDEST_LANES = 32
 
 
 def least(one: int, other: int) -> int:
@@ -187,13 +186,26 @@ class Sizes:
 
     @cached_property
     def fits_lanes(self) -> bool:
-        """Whether eight networks at a time are worked on, side by side. Larger ones go by BLAS one at a time.
+        """Whether the closed form takes eight networks at a time; larger ones go by BLAS, one at a time.
 
-        Measured: at (60, 30, 60) lanes are 2.6 times faster than BLAS for the closed form and 1.7 times for
-        gradient descent, at (100, 40, 100) they are even, and at (784, 64, 10), when eight networks no
-        longer fit the cache, BLAS is 1.6 and 15 times faster.
+        Measured, in us per time of a grid and per late time, lanes and BLAS: (20, 20, 20) 8.1 and 13.3, 11.3
+        and 22.0; (28, 28, 28) 24.7 and 24.8, 31.4 and 40.9; (32, 32, 32) 36.9 and 30.0, 48.8 and 47.4;
+        (100, 20, 100) 46 and 38, 62 and 70; (250, 8, 250) 42 and 27, 55 and 54.
         """
-        fits: bool = (self.width <= WIDEST_LANES) & (self.n * self.width <= 4096)
+        fits: bool = (self.width <= 28) & (self.rows_i * self.rows_o * self.width <= 200_000)
+        return fits
+
+    @cached_property
+    def fits_lanes_to_descend(self) -> bool:
+        """Whether gradient descent takes eight networks at a time.
+
+        Its products are all large, so that BLAS catches up sooner, but not where a row fits the registers.
+        Measured, in us per step: (9, 9, 9) 0.25 and 0.62; (16, 16, 16) 1.09 and 1.19; (20, 20, 20) 2.29 and
+        2.21; (32, 32, 32) 11.4 and 4.8; (100, 12, 100) 3.7 and 4.4; (100, 16, 100) 8.5 and 7.1;
+        (300, 8, 300) 3.5 and 7.3; (500, 4, 500) 3.0 and 14.
+        """
+        size = self.n * self.width
+        fits: bool = (self.unrolled & (size <= 8192)) | ((self.width <= 20) & (size <= 2560))
         return fits
 
     @cached_property

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastlin.errors import InputError
 from fastlin.kernels import Record
 from fastlin.kernels.batch import VECTORS
+from fastlin.kernels.blas.workspace import doubles as doubles_of_one
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.vector.problems import SetUp
 from fastlin.kernels.vector.state import Dynamics
@@ -172,11 +173,9 @@ class Plan:
         draws = WIDTH * (sizes.n_i * sizes.n_o + sizes.n_h * (sizes.n_i + sizes.n_o))
         records = Record(sizes).length * seeds
         setup = np.where(sizes.fits_setup, SetUp.doubles(sizes), 8 * sizes.wide * (sizes.m + sizes.k_wide))
-        dynamics = np.where(
-            sizes.fits_lanes,
-            VECTORS * Dynamics.doubles(sizes),
-            8 * sizes.n * sizes.width + sizes.rows_o * sizes.rows_i,
-        )
+        lanes = sizes.fits_lanes | sizes.fits_lanes_to_descend
+        one = ~(sizes.fits_lanes & sizes.fits_lanes_to_descend)
+        dynamics = np.maximum(lanes * VECTORS * Dynamics.doubles(sizes), one * doubles_of_one(sizes))
         return 8 * int((draws + records + setup + dynamics).max())
 
     def check_resources(self, place: Place, at_once: int | None, memory: int, done: int = 0) -> None:

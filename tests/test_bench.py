@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.bench import measure, report, rivals
+from fastlin.bench import measure, report, rivals, widths
 from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.timing import Run, alternate
@@ -81,6 +81,10 @@ def figures():
         large=((40, 34, 40),),
         each_small=tiny,
         each_large=tiny,
+        families=("w-w-w", "6-w-4"),
+        widths=(2, 3),
+        width_lams=2,
+        width_rounds=1,
         preset_seeds=(1, 2),
         preset_rounds=1,
     )
@@ -104,6 +108,14 @@ def test_figures(figures):
     for row in solution.values():
         assert min(row[key] for key in ("ns_per_point", "ns_late", "ns_inf", "vs_numpy_single")) > 0
     assert all(row["us"] > 0 for row in figures["setup"].values())
+    assert list(figures["widths"]) == ["w-w-w", "6-w-4"]
+    for methods in figures["widths"].values():
+        assert list(methods) == ["gradient_descent", "grid", "late"]
+        for rows in methods.values():
+            first, second = rows["2"], rows["3"]
+            assert first["step"] is None
+            grown = (second["us"] / first["us"]) / (second["flops"] / first["flops"])
+            assert second["step"] == pytest.approx(grown)
     sweep = figures["sweep"]
     assert sweep["configurations"] == 4 * 2 * 180
     assert sweep["configurations_per_second"] == sweep["configurations"] / sweep["seconds"]
@@ -123,7 +135,19 @@ def test_the_table_takes_its_place(figures, tmp_path):
     assert text.endswith(f"{report.END}\nafter\n")
     assert "old" not in text
     assert text.count("| 40-34-40") == 3
+    assert text.count("| 6-w-4") == 3
     assert "1,440 configurations" in text
     page.write_text("no place")
     with pytest.raises(fl.InputError, match="has no place for the table"):
         report.update(page, figures)
+
+
+def test_operations_are_those_of_a_step():
+    sizes = Sizes(60, 30, 60)
+    assert widths.operations(sizes)["gradient_descent"] == pytest.approx(flops_per_step(sizes), rel=0.02)
+    assert widths.shape_of("100-w-7", 9) == (100, 9, 7)
+
+
+def test_widths_are_drawn(figures, tmp_path):
+    widths.draw(figures["widths"], tmp_path / "widths.png")
+    assert (tmp_path / "widths.png").stat().st_size > 10_000

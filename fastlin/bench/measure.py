@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.machine import describe
 from fastlin.bench.sweep import measure_sweep
-from fastlin.bench.timing import Run, Say, alternate
+from fastlin.bench.timing import Run, Say, alternate, repeat, repeats
+from fastlin.bench.widths import FAMILIES, WIDTHS, measure_widths
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.peak import FLOPS_PER_ROUND, multiply_add
 from fastlin.sweeps.engines import local_threads
@@ -30,7 +30,6 @@ RATE = 0.002  # of gradient descent, for which every architecture below converge
 DT, TIMES = 0.05, 101  # a uniform grid of short steps: those of the rivals lose digits in long ones
 LATE, LATEST = 90.0, 1e6
 PEAK_ROUNDS = 4_000_000  # 10 ms
-LEAST_SECONDS = 0.07
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,10 @@ class Program:
     each_large: Extent = Extent(
         seeds=4, lams=16, steps=100, problems=16, stack=4, alone=1, rival_steps=50, rounds=3
     )
+    families: Sequence[str] = FAMILIES
+    widths: Sequence[int] = WIDTHS
+    width_lams: int = 16
+    width_rounds: int = 5
     preset: str = "phase-10m"
     preset_seeds: Sequence[int] = (139, 1389, 13889)
     preset_rounds: int = 3
@@ -85,8 +88,11 @@ def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any
                 say(f"{kind} {name}")
                 peak, rows[kind][name] = run()
                 peaks.append(peak)
+        widths = measure_widths(
+            program.families, program.widths, program.width_lams, program.width_rounds, say
+        )
     sweep = measure_sweep(program.preset, program.preset_seeds, program.preset_rounds, say)
-    return {"machine": describe(), "fma_gflops": median(peaks), **rows, "sweep": sweep}
+    return {"machine": describe(), "fma_gflops": median(peaks), **rows, "widths": widths, "sweep": sweep}
 
 
 class _Architecture:
@@ -111,7 +117,7 @@ class _Architecture:
         )
         peak = 1e-9 / seconds["peak"]
         sizes = self._case.architecture.sizes
-        flops = flops_per_step(sizes) if sizes.fits_lanes else None
+        flops = flops_per_step(sizes) if sizes.fits_lanes_to_descend else None
         return peak, {
             "ns_per_step": 1e9 * seconds["one"],
             "flops_per_step": flops,
@@ -161,9 +167,9 @@ class _Architecture:
         """Return seconds per unit of one network: ours on one core and on all, and of rivals."""
         extent, cores, stack = self._extent, self._cores, self._stack
         prepared = [prepare() for _ in range(cores)]
-        repeats = _repeats(prepared[0])
-        ours = [partial(_repeat, run, repeats) for run in prepared]
-        units *= self._case.points * repeats
+        times = repeats(prepared[0])
+        ours = [partial(repeat, run, times) for run in prepared]
+        units *= self._case.points * times
         with ThreadPoolExecutor(cores) as pool:
             runs = {
                 "peak": _peak(),
@@ -192,17 +198,6 @@ class _Architecture:
             "vs_jax": ratio("jax", "all"),
             "cores_over_one": ratio("one", "all"),
         }
-
-
-def _repeats(run: Callable[[], object]) -> int:
-    """Return how often to run, so that waking a thread up, which takes a millisecond, does not count."""
-    seconds = alternate({"one": Run(run, 1.0)}, rounds=1)["one"]
-    return math.ceil(LEAST_SECONDS / seconds)
-
-
-def _repeat(run: Callable[[], object], times: int) -> None:
-    for _ in range(times):
-        run()
 
 
 def _peak() -> Run:

@@ -40,6 +40,8 @@ def table(figures: dict[str, Any]) -> str:
             {name: [_number(row["us"])] for name, row in figures["setup"].items()},
         ),
         "",
+        *_widths(figures["widths"]),
+        "",
         f"`fastlin run {sweep['preset']}`: {sweep['configurations']:,} configurations in "
         f"{sweep['seconds']:.1f} s, {sweep['start_up_seconds']:.1f} s of it start-up, with "
         f"{sweep['peak_rss_mb']:.0f} MB of memory; from the first block to the last, cores spend "
@@ -55,6 +57,23 @@ _RATIOS = {
     "JAX": "vs_jax",
     "all cores": "cores_over_one",
 }
+
+
+def _widths(figures: dict[str, Any]) -> list[str]:
+    """Return us per width, each with its step beyond the operations since the width before."""
+
+    def cell(row: dict[str, Any]) -> str:
+        step = "" if row["step"] is None else f" ({row['step']:.2f}x)"
+        return f"{_number(row['us'])}{step}"
+
+    lines = {
+        f"{family} {method.replace('_', ' ')}": {width: cell(row) for width, row in rows.items()}
+        for family, methods in figures.items()
+        for method, rows in methods.items()
+    }
+    widths = list(next(iter(lines.values())))
+    rows = {name: list(cells.values()) for name, cells in lines.items()}
+    return _rows(["us at hidden width w (step beyond its operations)", *widths], rows)
 
 
 def _rows(head: list[str], rows: dict[str, list[str]]) -> list[str]:

@@ -1,11 +1,14 @@
 """Times that can be compared: all runs in turn, round after round, and the medians."""
 
+import math
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
 Say = Callable[[str], None]
+
+LEAST_SECONDS = 0.07
 
 
 class Run(NamedTuple):
@@ -24,3 +27,15 @@ def alternate(runs: dict[str, Run], rounds: int) -> dict[str, float]:
             run.work()
             times[name].append((perf_counter() - start) / run.units)
     return {name: median(values[1:]) for name, values in times.items()}
+
+
+def repeats(work: Callable[[], object]) -> int:
+    """Return how often to run, so that waking a thread up, which takes a millisecond, does not count."""
+    seconds = alternate({"one": Run(work, 1.0)}, rounds=1)["one"]
+    return math.ceil(LEAST_SECONDS / seconds)
+
+
+def repeat(work: Callable[[], object], times: int) -> None:
+    """Run so many times."""
+    for _ in range(times):
+        work()

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastlin.kernels.codes import Output
-from fastlin.kernels.compiler.arithmetic import fma, select, sqrt
+from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exp, log
 from fastlin.kernels.compiler.protocols import Array, Code, Number, Operand, Variable, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.vector.jacobi import column_norms, orthogonalise
 from fastlin.kernels.vector.state import Dynamics
+
+
+_SMALL, _RAISED = 1e-100, 2.0**500  # entries of a product that are raised, and by how much
 
 
 class Layer:
@@ -173,6 +176,7 @@ def _balance_drift(code: Code, ws: Dynamics) -> None:
 def _effective_rank(code: Code, ws: Dynamics) -> None:
     """exp of the entropy of the normalised singular values of W2 W1 (Roy & Vetterli 2007); 0 if all are 0."""
     sizes, product = code.sizes, ws.product
+    largest = code.variable(0.0)
     for o in code.loop(0, sizes.rows_o):
         for i in code.loop(0, sizes.rows_i):
             entry = code.variable(0.0)
@@ -180,6 +184,13 @@ def _effective_rank(code: Code, ws: Dynamics) -> None:
                 entry.value = fma(ws.q[sizes.rows_i + o, h], ws.q[i, h], entry.value)
             flag = sizes.more_rows_o
             product[code.choose(flag, o, i), code.choose(flag, i, o)] = entry.value
+            size = absolute(entry.value)
+            largest.value = select(size > largest.value, size, largest.value)
+    # The rank does not depend on the scale, and squares of what decays towards 0 would vanish.
+    scale = select(largest.value < _SMALL, _RAISED, 1.0)
+    for row in code.loop(0, sizes.large):
+        for column in code.loop(0, sizes.small):
+            product[row, column] = scale * product[row, column]
     orthogonalise(code, product)
     column_norms(code, product, ws.values)
     total, entropy = code.variable(0.0), code.variable(0.0)

@@ -1,0 +1,340 @@
+"""Closed form and gradient descent of large networks: all points (seed, lam) of a block in one call.
+
+Points are worked on one after the other, without the lock of Python, so threads share a sweep's blocks. A
+routine of LAPACK that reports an error makes its own point NaN and FAILED, and no other.
+"""
+
+import numpy as np
+
+from fastlin.kernels.batch import Batch
+from fastlin.kernels.blas.evolution import begin, jump, march, prepare_march, rotate_back
+from fastlin.kernels.blas.matrices import is_finite
+from fastlin.kernels.blas.observables import first_view, observe, plan
+from fastlin.kernels.blas.routines import (
+    ddot,
+    dgemm_nn,
+    dgemm_nt,
+    dgemm_tn,
+    flush_denormals,
+    restore_denormals,
+)
+from fastlin.kernels.blas.workspace import Evolving, Observing, Shape, evolving, observing, shape_of
+from fastlin.kernels.codes import Status
+from fastlin.kernels.compiler.jit import Array, Call, Codes, Integers, jit
+from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.tolerances import BLOW_UP
+from fastlin.kernels.vector.closed_form import Way, ways
+
+
+@jit
+def _write_column(q: Array, count: int, first: int, rows: int, scale: float, vectors: Array, at: int) -> bool:
+    """Write scale * (one column of vectors (rows, any)) to rows of a column of q; return whether it is 0."""
+    nothing = True
+    for i in range(rows):
+        value = scale * vectors[i, at]
+        q[count, first + i] = value
+        nothing &= value == 0.0
+    return nothing
+
+
+@jit
+def write_start(shape: Shape, record: Array, lam: float, q: Array) -> int:
+    """Write Q(0) (H, N) of a record (`Record`) without the columns that are 0; return H, at least 1."""
+    m, k, k_i, k_o, rows_i, rows_o = shape.m, shape.k, shape.k_i, shape.k_o, shape.rows_i, shape.rows_o
+    first = m + k + 1
+    v = record[first : first + rows_i * k_i].reshape(rows_i, k_i)
+    u = record[first + rows_i * k_i : first + rows_i * k_i + rows_o * k_o].reshape(rows_o, k_o)
+    count = 0
+    for h in range(shape.width):
+        p = record[m + h] if h < k else 0.0
+        # Algorithm 1; see `balanced_scales`.
+        larger = np.sqrt(0.5 * np.hypot(lam, 2.0 * p) + 0.5 * abs(lam))
+        smaller = p / larger if larger > 0.0 else p
+        s1, s2 = (smaller, larger) if lam >= 0.0 else (larger, smaller)
+        q[count] = 0.0
+        nothing = True
+        if h < k_i:
+            nothing &= _write_column(q, count, 0, rows_i, s1, v, h)
+        if h < k_o:
+            nothing &= _write_column(q, count, rows_i, rows_o, s2, u, h)
+        if not nothing:
+            count += 1
+    return max(count, 1)
+
+
+@jit
+def _solve_point(
+    shape: Shape,
+    s: Array,
+    floor: float,
+    lam: float,
+    times: Array,
+    way: Integers,
+    dt: float,
+    rows: Integers,
+    q0: Array,
+    q: Array,
+    ws: Evolving,
+    view: Observing,
+    out: Array,
+) -> bool:
+    """Write the rows of one start q0 (H, N) at all times to out (R, T); return whether all are finite."""
+    observed = plan(shape, len(q0), s, floor, rows, False)
+    start = first_view(shape, observed, q0, view)
+    count = begin(shape, lam, s, q0, ws)
+    short = prepare_march(shape, dt, ws)
+    q[:] = 0.0  # columns that the echelon form has no use for stay so
+    steady, sound = is_finite(q0) and is_finite(s), True
+    mode = flush_denormals()  # what the flow forgets decays to 0
+    for index in range(times.size):
+        if steady:
+            if way[index] == Way.MARCH and short:
+                steady = march(shape, count, ws)
+            else:
+                steady = jump(shape, count, times[index], ws)
+        if steady:
+            rotate_back(shape, ws.k_t[:count], q, ws)
+            sound &= observe(shape, observed, start, rows, s, q0, q, out, index, view)
+        else:
+            out[:, index] = np.nan
+    restore_denormals(mode)
+    return steady and sound
+
+
+@jit
+def _solve_points(
+    shape: Shape,
+    records: Array,
+    lams: Array,
+    times: Array,
+    way: Integers,
+    dt: float,
+    rows: Integers,
+    starts: Array,
+    ws: Evolving,
+    view: Observing,
+    out: Array,
+    status: Codes,
+) -> None:
+    point = 0
+    for seed in range(len(records)):
+        record = records[seed]
+        s, floor = record[: shape.m], record[shape.m + shape.k]
+        for lam in lams:
+            count = write_start(shape, record, lam, starts[0])
+            q0, q = starts[0, :count], starts[1, :count]
+            sound = _solve_point(shape, s, floor, lam, times, way, dt, rows, q0, q, ws, view, out[:, point])
+            status[point] = Status.OK if sound else Status.FAILED
+            point += 1
+
+
+def prepare_closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch) -> Call:
+    """Return the call that solves all points; see `dispatch.closed_form`.
+
+    Points that only fill a vector up are not written.
+    """
+    return Call(
+        _solve_points,
+        (
+            shape_of(sizes),
+            np.ascontiguousarray(batch.records),
+            batch.lam,
+            batch.times,
+            *ways(batch.times),
+            np.array(outputs, dtype=np.int64),
+            np.empty((2, sizes.width, sizes.n)),
+            evolving(sizes),
+            observing(sizes),
+            batch.outputs,
+            batch.status,
+        ),
+    )
+
+
+@jit
+def _follow(
+    shape: Shape,
+    lam: float,
+    s: Array,
+    q0: Array,
+    times: Array,
+    q: Array,
+    ws: Evolving,
+    path: Array,
+    rate: Array,
+    excess: Array,
+) -> bool:
+    count, steady = begin(shape, lam, s, q0, ws), True
+    for c in range(count):
+        h = count - 1 - c
+        rate[h], excess[h] = ws.column_rate[c], ws.column_excess[c]
+    for index in range(times.size):
+        steady &= jump(shape, count, times[index], ws)
+        rotate_back(shape, ws.k_t[:count], q, ws)
+        for c in range(count):
+            for i in range(shape.n):
+                path[index, i, count - 1 - c] = q[c, i] if steady else np.nan
+    return steady
+
+
+def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple[Array, ...]:
+    """Return the parts of `Paths` of one given start q0 (N, H): Q(t) (T, N, H), and so on."""
+    n, columns = q0.shape
+    ws, path = evolving(sizes), np.zeros((times.size, n, columns))
+    rate, excess = np.zeros(columns), np.zeros(columns)
+    start, q = np.ascontiguousarray(q0.T), np.empty((columns, n))
+    _follow(shape_of(sizes), float(lam), np.ascontiguousarray(s), start, times, q, ws, path, rate, excess)
+    return path, rate, excess, ws.w, ws.excess_rate
+
+
+@jit
+def _walk(
+    shape: Shape, s: Array, rate: float, steps: int, by_gram: bool, old: Array, new: Array, view: Observing
+) -> None:
+    """Step Q^T (N, H) in place; `new` is room for as much.
+
+    A row of Q is contiguous here, as a Gram matrix of columns is faster then (8 us at (84, 64), and 11).
+    """
+    columns = old.shape[1]
+    m, rows_i, rows_o = shape.m, shape.rows_i, shape.rows_o
+    gram = view.drift
+    mode = flush_denormals()  # weights that the task has no use for decay to 0
+    for _ in range(steps):
+        x, y, new_x, new_y = old[:rows_i], old[rows_i:], new[:rows_i], new[rows_i:]
+        if by_gram:  # W1 += eta (W2^T S - W2^T W2 W1), W2 += eta (S W1^T - W2 W1 W1^T)
+            for a in range(m):
+                pull = rate * s[a]
+                for h in range(columns):
+                    new_x[a, h] = x[a, h] + pull * y[a, h]
+                    new_y[a, h] = y[a, h] + pull * x[a, h]
+            new_x[m:] = x[m:]
+            new_y[m:] = y[m:]
+            dgemm_nt(columns, columns, rows_o, rate, y, columns, y, columns, 0.0, gram, columns)
+            dgemm_nn(columns, rows_i, columns, -1.0, gram, columns, x, columns, 1.0, new_x, columns)
+            dgemm_nt(columns, columns, rows_i, rate, x, columns, x, columns, 0.0, gram, columns)
+            dgemm_nn(columns, rows_o, columns, -1.0, gram, columns, y, columns, 1.0, new_y, columns)
+        else:  # W1 += eta W2^T E, W2 += eta E W1^T, with -eta E
+            new[:, :] = old
+            error = view.product
+            dgemm_tn(rows_o, rows_i, columns, rate, y, columns, x, columns, 0.0, error, rows_o)
+            for a in range(m):
+                error[a * (rows_o + 1)] -= rate * s[a]
+            dgemm_nn(columns, rows_i, rows_o, -1.0, y, columns, error, rows_o, 1.0, new_x, columns)
+            dgemm_nt(columns, rows_o, rows_i, -1.0, x, columns, error, rows_o, 1.0, new_y, columns)
+        old, new = new, old
+    restore_denormals(mode)
+    if steps % 2:
+        new[:, :] = old
+
+
+@jit
+def prefers_gram(shape: Shape, columns: int) -> bool:
+    """Return whether a step takes fewer operations by Gram matrices: 4 N H^2 against 6 N_i N_o H."""
+    return 2 * shape.n * columns < 3 * shape.rows_i * shape.rows_o
+
+
+@jit
+def _transpose(matrix: Array, out: Array) -> None:
+    for i in range(len(matrix)):
+        for h in range(matrix.shape[1]):
+            out[h, i] = matrix[i, h]
+
+
+@jit
+def _descend_point(
+    shape: Shape,
+    s: Array,
+    floor: float,
+    rate: float,
+    strides: Integers,
+    by_gram: bool,
+    rows: Integers,
+    q0: Array,
+    q: Array,
+    room: Array,
+    view: Observing,
+    out: Array,
+) -> int:
+    """Write the rows of one start q0 (H, N) after each of `strides` more steps to out (R, T)."""
+    observed = plan(shape, len(q0), s, floor, rows, True)
+    start = first_view(shape, observed, q0, view)
+    size = q.size
+    bound = BLOW_UP * (ddot(size, q0, 1, q0, 1) + np.sum(s))
+    columns, n = q0.shape
+    state = room[:size].reshape(n, columns)
+    other = room[size : 2 * size].reshape(n, columns)
+    _transpose(q0, state)
+    sound = True
+    for index in range(strides.size):
+        _walk(shape, s, rate, strides[index], by_gram, state, other, view)
+        _transpose(state, q)
+        if not ddot(size, q, 1, q, 1) <= bound:
+            out[:, index:] = np.nan
+            return Status.DIVERGED
+        sound &= observe(shape, observed, start, rows, s, q0, q, out, index, view)
+    return Status.OK if sound else Status.FAILED
+
+
+@jit
+def _descend_points(
+    shape: Shape,
+    records: Array,
+    lams: Array,
+    rate: float,
+    strides: Integers,
+    form: int,
+    rows: Integers,
+    starts: Array,
+    room: Array,
+    view: Observing,
+    out: Array,
+    status: Codes,
+) -> None:
+    point = 0
+    for seed in range(len(records)):
+        record = records[seed]
+        s, floor = record[: shape.m], record[shape.m + shape.k]
+        for lam in lams:
+            count = write_start(shape, record, lam, starts[0])
+            by_gram = form == 1 if form >= 0 else prefers_gram(shape, count)
+            status[point] = _descend_point(
+                shape,
+                s,
+                floor,
+                rate,
+                strides,
+                by_gram,
+                rows,
+                starts[0, :count],
+                starts[1, :count],
+                room,
+                view,
+                out[:, point],
+            )
+            point += 1
+
+
+def prepare_gradient_descent(
+    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, learning_rate: float, by_gram: bool | None = None
+) -> Call:
+    """Return the call that runs all points; see `dispatch.gradient_descent`.
+
+    by_gram: whether steps go by Gram matrices; None for the form that takes fewer operations.
+    """
+    return Call(
+        _descend_points,
+        (
+            shape_of(sizes),
+            np.ascontiguousarray(batch.records),
+            batch.lam,
+            learning_rate,
+            np.diff(batch.times, prepend=0),
+            -1 if by_gram is None else int(by_gram),
+            np.array(outputs, dtype=np.int64),
+            np.empty((2, sizes.width, sizes.n)),
+            np.empty(2 * sizes.width * sizes.n),
+            observing(sizes),
+            batch.outputs,
+            batch.status,
+        ),
+    )

@@ -1,0 +1,160 @@
+"""The memory that one network at a time is worked on in, and its sizes as numbers.
+
+All sizes are known only when the code runs, so that one compilation serves every network. A matrix of H
+columns stands in an array (H, rows): each column is contiguous, as BLAS wants it. N and H are the rows and
+the columns of Q that matter, H <= `width`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.kernels.sizes import Sizes, greatest, least
+
+# Columns that dtpqrt works on together: 44 us for 8 at (84, 64), 48 for 16, 58 for 32.
+BLOCK = 8
+# Columns that LAPACK works on together where it has the room; OpenBLAS's choices are no larger.
+_LAPACK_BLOCK = 64
+# Rows of a layer whose Gram matrix may be formed, over its columns; see `observables`.
+TALLEST = 3
+
+
+class Shape(NamedTuple):
+    """The sizes of a network; see `Sizes`."""
+
+    n_i: int
+    n_h: int
+    n_o: int
+    m: int
+    k: int
+    k_i: int
+    k_o: int
+    rows_i: int
+    rows_o: int
+    n: int
+    width: int
+
+
+def shape_of(sizes: Sizes) -> Shape:
+    """Return the sizes as numbers."""
+    return Shape(*(getattr(sizes, name) for name in Shape._fields))
+
+
+class Evolving(NamedTuple):
+    """What the exact solution is evolved in."""
+
+    w: Array  # (N,) eigenvalues of F, falling
+    excess_rate: Array  # (N,) how far those that grow are above abs(lam) / 2
+    cosine: Array  # (m,) of the angle of the eigenvector of +r
+    sine: Array  # (m,)
+    row_error: Array  # (N,) rounding errors of the rows of K
+    k: Array  # (width, N) K(0) in echelon form, slowest direction first
+    column_rate: Array  # (width,) the eigenvalue that each column grows by
+    column_excess: Array  # (width,) its excess rate
+    k_t: Array  # (width, N) K(t)
+    qr_rows: Array  # (width, N) sqrt(phi) K D, which is factored below D
+    triangle: Array  # (width^2,) the factor of A
+    transposed: Array  # (N width,) K^T
+    pivots: Integers  # (width,) rows that the columns begin at
+    angle: Array  # (width,) uncertainty of the columns
+    root: Array  # (N,) sqrt(phi) of a jump
+    shrink: Array  # (N,) exp(min(w, 0) t)
+    step_root: Array  # (N,) sqrt(phi) of a step of the march
+    step_power: Array  # (N,) exp(w dt)
+    tau: Array  # (N + width,) scales of reflections
+    reflections: Array  # (BLOCK width,) triangles of blocks of reflections
+    scratch: Array  # for LAPACK
+
+
+class Observing(NamedTuple):
+    """What a network is observed in; Gram matrices by their upper triangles, with zeros below."""
+
+    gram_i: Array  # of W1^T: of its rows or its columns, as `Plan` says
+    gram_o: Array  # of W2
+    start_i: Array  # those of the start
+    start_o: Array
+    drift: Array  # (width^2,) D, or what it has changed by
+    cross: Array  # (width^2,)
+    product: Array  # (rows_i rows_o,) W2 W1 by columns
+    first: Array  # (rows_i width,)
+    second: Array  # (rows_o width,)
+    values: Array  # (min(rows_i, rows_o),) singular values
+    tau: Array  # (width,)
+    scratch: Array  # for LAPACK
+    integers: Integers  # for LAPACK
+
+
+def evolving(sizes: Sizes) -> Evolving:
+    """Return room to evolve one network in."""
+    n, m, width = sizes.n, sizes.m, sizes.width
+
+    def rows() -> Array:
+        return np.empty(n)
+
+    def columns() -> Array:
+        return np.empty(width)
+
+    def matrix() -> Array:
+        return np.empty((width, n))
+
+    return Evolving(
+        w=rows(),
+        excess_rate=rows(),
+        cosine=np.empty(m),
+        sine=np.empty(m),
+        row_error=rows(),
+        k=matrix(),
+        column_rate=columns(),
+        column_excess=columns(),
+        k_t=matrix(),
+        qr_rows=matrix(),
+        triangle=np.empty(width * width),
+        transposed=np.empty(n * width),
+        pivots=np.empty(width, np.int64),
+        angle=columns(),
+        root=rows(),
+        shrink=rows(),
+        step_root=rows(),
+        step_power=rows(),
+        tau=np.empty(n + width),
+        reflections=np.empty(BLOCK * width),
+        scratch=np.empty(_LAPACK_BLOCK * (n + width)),
+    )
+
+
+def observing(sizes: Sizes) -> Observing:
+    """Return room to observe one network in."""
+    rows_i, rows_o, width = sizes.rows_i, sizes.rows_o, sizes.width
+    small, large = sorted((rows_i, rows_o))
+
+    def gram(rows: int) -> Array:
+        return np.empty(max(width, min(rows, TALLEST * width)) ** 2)
+
+    return Observing(
+        gram_i=gram(rows_i),
+        gram_o=gram(rows_o),
+        start_i=gram(rows_i),
+        start_o=gram(rows_o),
+        drift=np.empty(width * width),
+        cross=np.empty(width * width),
+        product=np.empty(rows_i * rows_o),
+        first=np.empty(rows_i * width),
+        second=np.empty(rows_o * width),
+        values=np.empty(small),
+        tau=np.empty(width),
+        scratch=np.empty(10 * small + _LAPACK_BLOCK * (large + small + width)),
+        integers=np.empty(8 * small, np.int64),
+    )
+
+
+def doubles(sizes: Sizes) -> int:
+    """Return how many numbers of 8 bytes the dynamics of one network need."""
+    n, m, width, rows = sizes.n, sizes.m, sizes.width, (sizes.rows_i, sizes.rows_o)
+    small, large = least(*rows), greatest(*rows)
+    evolved = 8 * n + 2 * m + 4 * n * width + width * width + (5 + BLOCK) * width
+    evolved += _LAPACK_BLOCK * (n + width)
+    grams = 2 * sum(greatest(width, least(count, TALLEST * width)) ** 2 for count in rows)
+    observed = grams + 2 * width * width + small * large + n * width + 19 * small + width
+    observed += _LAPACK_BLOCK * (large + small + width)
+    return evolved + observed + 4 * n * width  # the last: starts, and the states of gradient descent
