@@ -17,7 +17,6 @@ from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.vector.jacobi import column_norms, orthogonalise
 from fastlin.kernels.vector.state import Dynamics
 
-
 _SMALL, _RAISED = 1e-100, 2.0**500  # entries of a product that are raised, and by how much
 
 
