@@ -193,8 +193,6 @@ def test_the_time_of_a_block_apart_is_shared_by_the_cost_of_its_groups(monkeypat
     assert found["6-6-6"] == max(found.values()) > 1.02 * found["1-1-1"]
 
 
-# The rule of the cut.
-
 sizes_of_axes = st.fixed_dictionaries(
     {
         "sizes": st.tuples(*[st.integers(1, 4)] * 3),
@@ -312,10 +310,10 @@ def test_files_on_disk_are_those_of_the_plan(tmp_path, client, monkeypatch):
 
 def test_large_sweeps_keep_their_blocks():
     with cutting.by_the_rule():
-        shapes = {name: Plan.of(Spec.load(name)).layout.block_shape for name in ("phase-10m", "rich-lazy")}
+        shapes = {name: Plan.of(Spec.load(name)).layout.block_shape for name in ("phase-10m", "phase-1g")}
     assert shapes == {
         "phase-10m": BlockShape(seeds=2777, lams=180, times=2),
-        "rich-lazy": BlockShape(seeds=178, lams=181, times=31),
+        "phase-1g": BlockShape(seeds=152_699, lams=180, times=2),
     }
 
 
