@@ -158,7 +158,10 @@ def read_attributes(place: Place) -> tuple[dict[str, Any], bytes]:
     if not place.exists():
         raise InputError(f"there is no store at {place.text}")
     if attributes is not None:
-        raise InputError(f"{place.text} is of format {attributes.get('format')}, this fastlin reads {FORMAT}")
+        raise InputError(
+            f"{place.text} is a store of format {attributes.get('format')}, this fastlin reads {FORMAT}; "
+            "run its spec again into another store"
+        )
     copy = place.read(ROOT_COPY)
     if read_root(copy) is not None:
         raise InputError(f"{place.text}: {ROOT} is damaged; fastlin repair {place.text} mends it")

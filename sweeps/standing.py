@@ -9,7 +9,7 @@ from typing import Any
 
 from fastlin.sweeps import lease, places
 from fastlin.sweeps.store import Store
-from fastlin.sweeps.tally import bad_points, rate, tally
+from fastlin.sweeps.tally import bad_points, speed, tally
 
 LISTED = 10_000  # points that diverged or failed
 
@@ -26,9 +26,9 @@ def standing(path: str | Path) -> dict[str, Any]:
     -------
     dict
         Numbers of points and blocks by what became of them; ``blocks_per_second`` by the time stamps of
-        the last minute's marks, and ``seconds_left`` by that (None where there is no telling);
-        ``holders``, who writes the store now; ``bad``, the first 10 000 points that diverged or failed, with
-        what `rebuild` takes.
+        the last minute's marks, and ``seconds_left`` by the estimated cost of these blocks and of what is
+        pending (None where there is no telling); ``holders``, who writes the store now; ``bad``, the first
+        10 000 points that diverged or failed, with what `rebuild` takes.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def standing(path: str | Path) -> dict[str, Any]:
     counts = tally(store)
     done = int(counts.complete.sum())
     live = [holder for holder in lease.holders(store.place) if holder.alive]
-    speed = rate(store)
+    pace, left = speed(store), float(counts.pending_seconds.sum())
     return {
         "store": str(path),
         "name": store.attributes["title"],
@@ -50,8 +50,8 @@ def standing(path: str | Path) -> dict[str, Any]:
         "pending": counts.pending,
         "blocks": counts.blocks,
         "complete_blocks": done,
-        "blocks_per_second": speed,
-        "seconds_left": (counts.blocks - done) / speed if speed and done < counts.blocks else None,
+        "blocks_per_second": pace and pace.blocks,
+        "seconds_left": left / pace.work if pace and left else None,
         "holders": [{**asdict(holder), "text": str(holder)} for holder in live],
         "bad": list(islice(bad_points(store), LISTED)) if counts.bad.any() else [],
         "versions": store.attributes["versions"],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from fastlin.kernels import Status
 from fastlin.sweeps import costs
 from fastlin.sweeps.folding import numbers_folded
+from fastlin.sweeps.layout import SEPARATOR, STATUS
+from fastlin.sweeps.plan import Plan
 from fastlin.sweeps.store import Store
 
 BAD = (Status.DIVERGED, Status.FAILED)
@@ -112,11 +116,27 @@ def bad_points(store: Store) -> Iterator[dict[str, Any]]:
             yield {**point, "status": Status(code).name.lower()}
 
 
-def rate(store: Store) -> float | None:
-    """Return blocks per second by the time stamps of the latest marks; None where there are too few."""
-    stamps = np.sort([entry.modified for entry in store.mark_entries()])
-    if stamps.size < 2:
+class Speed(NamedTuple):
+    """How fast the latest blocks were done."""
+
+    blocks: float  # per second
+    work: float  # estimated seconds of work per second
+
+
+def speed(store: Store) -> Speed | None:
+    """Return the speed by the time stamps of the latest marks; None where there are too few."""
+    entries = sorted(store.mark_entries(), key=lambda entry: entry.modified)
+    if len(entries) < 2:
         return None
-    recent = stamps[np.searchsorted(stamps, stamps[-1] - RECENT) :]
-    span = float(recent[-1] - recent[0])
-    return (recent.size - 1) / span if span > 0 else None
+    first = bisect_left(entries, entries[-1].modified - RECENT, key=lambda entry: entry.modified)
+    recent = entries[first:]
+    span = recent[-1].modified - recent[0].modified
+    if span <= 0:
+        return None
+    seconds, prefix = Plan(store.layout).seconds_of_blocks, store.layout.status.key(STATUS, ())
+    work = 0.0
+    for entry in recent[1:]:
+        with suppress(ValueError, IndexError):  # a file that is no mark of a block
+            index = tuple(map(int, entry.key.removeprefix(prefix).split(SEPARATOR)[1:]))
+            work += float(seconds[index])
+    return Speed((len(recent) - 1) / span, work / span)

@@ -11,7 +11,7 @@ import fastlin as fl
 from fastlin.sweeps import chunks, documents, places, versions
 from fastlin.sweeps.store import Store
 from fastlin.sweeps.verifying import repair, verify
-from tests import sweeping
+from tests import cutting, sweeping
 from tests.commands import SMALL, ended, smaller_blocks
 from tests.sweeping import content
 
@@ -29,15 +29,45 @@ def pretend(path, **changes):
     documents.install(place, {documents.ROOT_COPY: sealed, documents.ROOT: sealed})
 
 
-def alter(path, name, index):
-    """Change the last bit of a stored number, and its checksum with it."""
+def alter(path, name, index, group=(0, 0)):
+    """Change the last bit of the first number of a group of a block, and its checksum with it."""
     store = Store.open(places.of(path))
     form = store.layout.values[name]
     key = form.key(name, index)
     values = chunks.decode(form, index, store.place.read(key)).copy()
-    flat = values.reshape(-1)
+    flat = values[group].reshape(-1)
     flat[0] = np.nextafter(flat[0], np.inf) if values.dtype.kind == "f" else flat[0] + 1
     store.place.write(key, *chunks.encode(form, values))
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_stores_of_other_formats_are_refused_by_name(swept, tmp_path, number):
+    path = tmp_path / "old.zarr"
+    shutil.copytree(swept, path)
+    root = json.loads((path / documents.ROOT).read_bytes())
+    root["attributes"]["format"] = number
+    sealed = documents._sealed(root)
+    documents.install(places.of(path), {documents.ROOT_COPY: sealed, documents.ROOT: sealed})
+    before = content(path)
+    for action in (verify, repair, fl.open_sweep, lambda path: fl.run_sweep(sweeping.spec(), path)):
+        with pytest.raises(fl.InputError, match=f"is a store of format {number}, this fastlin reads 3; run"):
+            action(path)
+    assert content(path) == before
+
+
+@pytest.mark.parametrize("place", [(0, 0), (2, 1)])
+@pytest.mark.parametrize("output", [sweeping.spec()["output"], REDUCED], ids=["points", "reduced"])
+def test_groups_of_a_joined_block_are_tried_each(tmp_path, place, output):
+    spec, path = sweeping.spec(output=output), tmp_path / "joined.zarr"
+    with cutting.into(architectures=3, init_scales=2, seeds=6):
+        assert fl.run_sweep(spec, path).blocks == 1
+    pretend(path, numpy="0.0.1")
+    assert fl.run_sweep(spec, path, allow_version=True).computed_blocks == 0
+    pretend(path, numpy="0.0.1")
+    name = "partials" if output is REDUCED else "loss"
+    rank = len(Store.open(places.of(path)).layout.values[name].shape)
+    alter(path, name, (0,) * rank, place)
+    refused(path, "the numbers of block 0 come out otherwise", spec, allow_version=True)
 
 
 @pytest.fixture
