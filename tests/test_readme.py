@@ -15,7 +15,7 @@ import pytest
 
 import fastlin as fl
 from tests import slurm
-from tests.faults import until
+from tests.faults import PATIENCE, until
 from tests.readme import README, blocks, present_table, section, table
 from tests.sweeping import content
 
@@ -52,7 +52,9 @@ def shell(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
     def run(line):
-        done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -119,10 +121,13 @@ def test_a_dask_cluster_by_its_file(shell, tmp_path, whole):
     text = section("Where it runs")
     scheduler, worker = (re.search(rf"`(dask {name} [^`]*)`", text)[1] for name in ("scheduler", "worker"))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    file = tmp_path / "scheduler.json"
     with ExitStack() as stack:
-        for line, more in ((scheduler, "--host 127.0.0.1 --no-dashboard"), (worker, "--no-dashboard")):
+        # The scheduler takes a port that is free, because others may test on the same machine.
+        local = "--host 127.0.0.1 --port 0 --no-dashboard"
+        for line, more in ((scheduler, local), (worker, "--no-dashboard")):
             stack.enter_context(_ended([*shlex.split(line), *more.split()], quiet))
-            until(lambda: (tmp_path / "scheduler.json").exists())
+            until(lambda: file.exists() and file.stat().st_size > 0)
         shell(command("a Dask cluster"))
     assert stored(tmp_path) == whole
 
@@ -136,7 +141,7 @@ def _ended(line, options):
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def test_slurm(shell, tmp_path, whole, conf):
@@ -147,5 +152,5 @@ def test_slurm(shell, tmp_path, whole, conf):
 
 def test_a_job_array(shell, tmp_path, whole, conf):
     shell(command("a SLURM job array"))
-    until(lambda: not slurm.jobs(conf), 120)
+    until(lambda: not slurm.jobs(conf))
     assert stored(tmp_path) == whole
