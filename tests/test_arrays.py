@@ -4,11 +4,15 @@ import json
 import shlex
 import signal
 
+import pytest
+
 import fastlin as fl
 from tests import faults, slurm
 from tests.faults import PATIENCE, until
 from tests.planting import Gate
 from tests.sweeping import content, marks
+
+pytestmark = pytest.mark.slow
 
 COMMAND = shlex.join(faults.COMMAND)
 

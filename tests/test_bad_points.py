@@ -87,6 +87,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @trials(1, 5)
 def test_one_point_in_a_hundred_is_bad_and_the_others_finish(wild, tmp_path, trials):
     source, whole, diverged = wild
@@ -146,6 +147,7 @@ def test_points_that_raise_in_threads(wild, tmp_path, monkeypatch):
     assert content(path) == content(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sleep", pytest.param("spin", marks=pytest.mark.campaign)])
 def test_sigterm_while_a_block_hangs_leaves_no_process(wild, tmp_path, kind):
     """Also not the one in which the block is computed apart."""

@@ -41,6 +41,7 @@ def test_numpy_computes_the_same(case):
         agree(rivals.numpy_closed_form(alone, DT, TIMES), solved[point])
 
 
+@pytest.mark.slow
 def test_jax_computes_the_same():
     pytest.importorskip("jax")
     with rivals.Jax(2) as jax:

@@ -424,6 +424,7 @@ def test_slurm_computes_and_leaves_nothing(conf, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_jobs_that_end_early_are_submitted_again(conf, tmp_path, monkeypatch):
     monkeypatch.setattr(clients, "REFILL_SECONDS", 0.5)
     log = tmp_path / "job.log"
@@ -455,6 +456,7 @@ def test_what_sbatch_refuses_is_told_in_one_line(conf, capfd, changes, reason):
     assert not slurm.jobs(conf)
 
 
+@pytest.mark.slow
 def test_abandoned_jobs_are_cancelled(conf, tmp_path):
     with abandoning(tmp_path, f"Slurm(1, **{SMALL})", "client.submit(abs, -1).result()") as process:
         (name,) = slurm.jobs(conf)
@@ -464,6 +466,7 @@ def test_abandoned_jobs_are_cancelled(conf, tmp_path):
         assert slurm.state(conf, name) == "CANCELLED"  # it would have ended by itself, too, but later
 
 
+@pytest.mark.slow
 def test_jobs_of_a_killed_process_end(conf, tmp_path):
     with abandoning(tmp_path, f"Slurm(1, **{SMALL})", "client.submit(abs, -1).result()") as process:
         process.kill()

@@ -33,6 +33,7 @@ def long(tmp_path_factory):
     return folder / "long.toml", content(folder / "whole.zarr")
 
 
+@pytest.mark.slow
 @trials(5, 100)
 def test_killed_workers_are_replaced(long, tmp_path, trials):
     """Some kills in the life of each sweep: the first while it starts or runs, the next when it goes on."""
@@ -57,6 +58,7 @@ def test_killed_workers_are_replaced(long, tmp_path, trials):
             break
 
 
+@pytest.mark.slow
 @trials(5, 50)
 def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
     """A store is killed time and again until it is complete: marks stay as they are."""

@@ -84,6 +84,7 @@ def test_a_reader_sees_pending_or_final_values(tmp_path, trials):
         assert fl.open_sweep(path).load().identical(final)
 
 
+@pytest.mark.slow
 @trials(1, 10)
 def test_a_worker_that_wakes_up_after_all_is_done(tmp_path, trials):
     """Its coordinator is dead, and another run has done its block; then it goes on with what it was at."""

@@ -158,6 +158,7 @@ def test_an_unwritable_cache_is_no_obstacle(tmp_path):
     assert done.stdout.split()[1] == "0"
 
 
+@pytest.mark.slow
 def test_compiled_and_cached_code_give_the_same_bits(tmp_path):
     """A store must not depend on whether the process that wrote it had to compile."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}

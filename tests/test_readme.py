@@ -92,6 +92,7 @@ def test_the_table_is_that_of_the_registry():
     assert present_table() == table()
 
 
+@pytest.mark.slow
 def test_the_commands_for_figures(shell, tmp_path):
     for line in blocks("console")[1].splitlines():
         shell(line.removeprefix("$ ").partition("#")[0])
@@ -111,12 +112,14 @@ def test_the_spec_and_the_commands_of_a_sweep(shell, tmp_path, whole):
     assert fl.Spec.from_dict(tomllib.loads(reduced)).reduce.quantiles == (0.1, 0.5, 0.9)
 
 
+@pytest.mark.slow
 def test_a_laptop_and_a_large_node(shell, tmp_path, whole):
     for line in (command("a laptop"), f"rm -r mine.zarr && {command('one big node')}"):
         shell(line)
         assert stored(tmp_path) == whole
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_by_its_file(shell, tmp_path, whole):
     text = section("Where it runs")
     scheduler, worker = (re.search(rf"`(dask {name} [^`]*)`", text)[1] for name in ("scheduler", "worker"))
@@ -144,12 +147,14 @@ def _ended(line, options):
         process.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_slurm(shell, tmp_path, whole, conf):
     shell(command("SLURM"))
     assert stored(tmp_path) == whole
     until(lambda: not slurm.jobs(conf))
 
 
+@pytest.mark.slow
 def test_a_job_array(shell, tmp_path, whole, conf):
     shell(command("a SLURM job array"))
     until(lambda: not slurm.jobs(conf))

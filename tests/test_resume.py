@@ -86,7 +86,7 @@ def test_sigkill_and_run_again(tmp_path):
     assert content(path) == content(whole)
 
 
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)])
 def test_interrupt_says_how_to_go_on(tmp_path, options):
     """Ctrl-C reaches the whole process group, as on a terminal, and twice, as from the impatient."""
     source, path = tmp_path / "short.toml", tmp_path / "stopped.zarr"

@@ -284,6 +284,7 @@ def test_slices_make_and_fill_one_store(server, source, prefix, tmp_path, trials
         assert objects(server, here) == expected
 
 
+@pytest.mark.slow
 def test_worker_processes(server, source, prefix, tmp_path):
     arguments = ["run", source(), "--store", address(prefix), "--json", "--workers", "2"]
     with started(*arguments, **server.environment) as process:
