@@ -243,8 +243,11 @@ class _IgnoreInterrupts(WorkerPlugin):
 
 def _kill_workers(cluster: LocalCluster) -> None:
     for nanny in list(cluster.workers.values()):
+        pid = nanny.pid
+        if pid is None:  # its process has ended and is being started again; psutil would take this one
+            continue
         with suppress(psutil.Error):
-            worker = psutil.Process(nanny.pid)
+            worker = psutil.Process(pid)
             for process in [*worker.children(recursive=True), worker]:  # it may compute a block apart
                 with suppress(psutil.Error):
                     process.kill()

@@ -2,9 +2,10 @@
 
 import json
 import shutil
-import time
 from contextlib import contextmanager
 from importlib.util import find_spec
+
+from tests.faults import until
 
 PROGRAMS = ("chromium", "chromedriver")
 OPTIONS = (
@@ -18,7 +19,6 @@ OPTIONS = (
     "--hide-scrollbars",
 )
 LOGS = {"browser": "ALL", "performance": "ALL"}
-PATIENCE = 10.0  # seconds
 
 # The relative luminance of a colour, and the colour behind an element (WCAG 2).
 COLOURS = """
@@ -131,10 +131,7 @@ class Page:
         return [params["request"]["url"] for params in sent]
 
     def wait(self, condition):
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end, "nothing happened"
-            time.sleep(0.02)
+        until(condition)
 
     def pictures(self):
         script = "return [...document.querySelectorAll('#planes canvas, #lines')].map((c) => c.toDataURL())"

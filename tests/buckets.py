@@ -1,11 +1,14 @@
 """A real S3 server in a process of its own, on loopback."""
 
+import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -19,14 +22,11 @@ KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
 class Server:
-    """One server; it can be ended and started again, empty."""
+    """A server at a port of this machine, of a process if there is one."""
 
-    def __init__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self._process = None
+    def __init__(self, port, process=None):
+        self.address = f"http://127.0.0.1:{port}"
+        self._process = process
 
     @property
     def environment(self):
@@ -34,18 +34,9 @@ class Server:
         region = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), REGION)
         return {**KEYS, **region, "AWS_ENDPOINT_URL": self.address, "AWS_ALLOW_HTTP": "true"}
 
-    def start(self):
-        """Start it, with one bucket, and wait until it answers."""
-        program = [
-            str(Path(sys.executable).with_name("moto_server")),
-            "-H",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-        ]
-        nowhere = subprocess.DEVNULL
-        self._process = subprocess.Popen(program, stdout=nowhere, stderr=nowhere)
-        until(self._answers, 30)
+    def make_bucket(self):
+        """Wait until it answers, and make one bucket."""
+        until(self._answers)
         urlopen(Request(f"{self.address}/{BUCKET}", method="PUT")).close()
 
     def _answers(self):
@@ -102,10 +93,28 @@ class Server:
 
 @contextmanager
 def serving():
-    """Run a server."""
-    server = Server()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.end()
+    """Run a server, at a port that is free when it takes it."""
+    program = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", "0"]
+    with TemporaryFile() as log:
+        process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            server = Server(until(lambda: _port(log)), process)
+            server.make_bucket()
+            yield server
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _port(log):
+    """Return the port that a server says it is at, once it does."""
+    said = re.search(rb"Running on http://127\.0\.0\.1:(\d+)", os.pread(log.fileno(), 2**16, 0))
+    return said and int(said[1])
+
+
+@contextmanager
+def absent():
+    """Yield a server that is not there, at a port that nobody else can take."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield Server(taken.getsockname()[1])

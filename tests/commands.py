@@ -21,8 +21,8 @@ from fastlin import cli
 from fastlin.sweeps import block, lease, places
 from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.plan import Plan
-from tests import cutting
-from tests.faults import until
+from tests import cutting, gate
+from tests.faults import PATIENCE, until
 
 SMALL = """
 name = "small"
@@ -88,10 +88,10 @@ class Command:
         self._process.kill()
         self._process.join()
 
-    def end(self, seconds=60.0):
+    def end(self):
         """Wait for the end, and return it."""
-        self._process.join(seconds)
-        assert not self.running, f"not ended within {seconds} s"
+        self._process.join(PATIENCE)
+        assert not self.running, f"not ended within {PATIENCE:g} s"
         out, err = (Path(self._folder, name).read_text() for name in ("out", "err"))
         return Ended(self._process.exitcode, out, err)
 
@@ -155,7 +155,7 @@ def _serve(folder, arguments, patches, environment, together):
     for patch in patches:
         patch()
     sys.argv = ["fastlin", *arguments]
-    together.wait(60)
+    together.wait(PATIENCE)
     cli.main()
 
 
@@ -164,15 +164,9 @@ def smaller_blocks(seeds=2, **sizes):
     Plan.of = lambda spec: Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds, **sizes)))
 
 
-def slower(seconds=0.1):
-    """Let each block take its time."""
-    real = block.compute
-
-    def compute(given):
-        time.sleep(seconds)
-        return real(given)
-
-    block.compute = compute
+def held(folder):
+    """Hold the blocks at the gate in a folder, see `tests.planting.Gate`."""
+    gate.hold(block, folder)
 
 
 def shared_lease():
@@ -185,9 +179,33 @@ def faster_beat():
     lease.BEAT = 0.05
 
 
+def noted_beats(file):
+    """Look at the lease all the time, and leave a byte in a file after each look."""
+    faster_beat()
+    real = lease.Lease._change
+
+    def change(held, action):
+        done = real(held, action)
+        with open(file, "ab") as notes:
+            notes.write(b".")
+        return done
+
+    lease.Lease._change = change
+
+
 def impatient(seconds):
     """Take for dead who is silent for so long."""
     lease.SILENCE = seconds
+
+
+def at_time(now):
+    """Let the clock of the lease stand still."""
+    lease.time = SimpleNamespace(**{**vars(time), "time": lambda: now})
+
+
+def two_tries():
+    """Try a request to a bucket again just once."""
+    importlib.import_module("fastlin.sweeps.bucket").RETRIES = 1
 
 
 def stopping(at):

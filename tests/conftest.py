@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import distributed
 import matplotlib
 import pytest
 from hypothesis import settings
@@ -31,6 +32,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "daemons" in item.fixturenames:
             item.add_marker("processes")
+
+
+@pytest.fixture(autouse=True)
+def no_client_is_left():
+    """Check that a test leaves no default client, which would compute all that later tests ask Dask for."""
+    yield
+    with pytest.raises(ValueError, match="No client"):
+        distributed.default_client()
 
 
 @pytest.fixture(scope="session")

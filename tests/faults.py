@@ -25,6 +25,8 @@ from tests import cutting
 from tests.sweeping import content, marks
 
 COMMAND = [sys.executable, "-m", "tests.launched"]
+# Seconds after which a test counts as hung. It measures nothing: no result depends on how busy a machine is.
+PATIENCE = 300.0
 # Blocks of some 0.1 s, and enough of them that a kill finds most of them undone.
 LONG = """
 name = "long"
@@ -40,16 +42,17 @@ method = "gradient_descent"
 learning_rate = 0.01
 times = [0.0, 40.0]
 """
+SHORT = LONG.replace("40.0]", "4.0]").replace('"long"', '"short"')  # of which a block takes no time
 
 
-def until(condition, seconds=60.0):
+def until(condition):
     """Wait until something holds, and return it."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if found := condition():
             return found
         time.sleep(0.002)
-    raise AssertionError(f"not within {seconds} s")
+    raise AssertionError(f"not within {PATIENCE:g} s")
 
 
 @contextmanager

@@ -47,6 +47,7 @@ def execute(source):
             notebook,
             km=manager,
             timeout=SECONDS,
+            startup_timeout=SECONDS,
             record_timing=False,
             coalesce_streams=True,
             resources={"metadata": {"path": folder}},

@@ -1,13 +1,15 @@
 """A SLURM of one node for tests: real daemons on free ports, all their files in one folder."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 
 import psutil
+
+from tests.faults import until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue", "sinfo")
 
@@ -52,27 +54,23 @@ def missing():
 def running(folder):
     """Start the daemons, and stop them at the end; yields the path for SLURM_CONF."""
     conf = folder / "slurm.conf"
-    with socket.socket() as one, socket.socket() as other:
-        for free in (one, other):
-            free.bind(("127.0.0.1", 0))
-        controller, node = one.getsockname()[1], other.getsockname()[1]
     for name in ("state", "spool"):
         (folder / name).mkdir()
-    conf.write_text(
-        CONFIGURATION.format(
-            folder=folder,
-            controller=controller,
-            node=node,
-            cores=len(os.sched_getaffinity(0)),
-            memory=psutil.virtual_memory().total // 2**21,
-        )
-    )
     key = folder / "munge.key"
     key.write_bytes(os.urandom(64))
     key.chmod(0o600)
     files = [f"--{name}-file={folder / name}" for name in ("pid", "log", "seed")]
     munged = ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", f"--key-file={key}"]
     with ExitStack() as stack:
+        conf.write_text(
+            CONFIGURATION.format(
+                folder=folder,
+                controller=stack.enter_context(_kept_port()),
+                node=stack.enter_context(_kept_port()),
+                cores=len(os.sched_getaffinity(0)),
+                memory=psutil.virtual_memory().total // 2**21,
+            )
+        )
         for command in (
             [*munged, *files],
             ["slurmctld", "-D", "-f", str(conf)],
@@ -84,6 +82,18 @@ def running(folder):
 
 
 @contextmanager
+def _kept_port():
+    """Yield a port that is free, and keep it so for a daemon: Linux gives it to nobody who asks for any.
+
+    A daemon may listen at it all the same, because SLURM asks to reuse addresses, as is asked for here.
+    """
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("", 0))
+        yield kept.getsockname()[1]
+
+
+@contextmanager
 def _daemon(command):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -91,17 +101,17 @@ def _daemon(command):
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _wait_for_node(conf):
-    deadline = time.monotonic() + 30
-    while "idle" not in ask(conf, "sinfo", "-h", "-o", "%T"):
-        assert time.monotonic() < deadline, (conf.parent / "slurmctld.log").read_text()
-        time.sleep(0.2)
+    try:
+        until(lambda: "idle" in ask(conf, "sinfo", "-h", "-o", "%T"))
+    except AssertionError:
+        raise AssertionError((conf.parent / "slurmctld.log").read_text()) from None
 
 
 def ask(conf, *command):
@@ -113,3 +123,9 @@ def ask(conf, *command):
 def jobs(conf):
     """Return the names of jobs that are neither done nor cancelled."""
     return ask(conf, "squeue", "-h", "-o", "%j").split()
+
+
+def state(conf, name):
+    """Return what became of the job of that name."""
+    (line,) = [line for line in ask(conf, "scontrol", "-o", "show", "jobs").splitlines() if name in line]
+    return re.search(r"JobState=(\w+)", line)[1]

@@ -1,4 +1,4 @@
-"""Makes points go wrong; copied beside a `points.json` that says which, and imported from there alone."""
+"""Makes points go wrong; a copy beside a `points.json` says which, see `tests.planting`."""
 
 import collections
 import itertools
@@ -20,7 +20,7 @@ def wrong(kind, where):
         collections.deque(itertools.repeat(None), maxlen=0)  # in C, and never lets go of the lock
 
 
-def spoil(module):
+def plant(module):
     """Put what makes points go wrong in the place of `compute`."""
     compute = module.compute
     listed = json.loads(Path(__file__).with_name("points.json").read_text())

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from fastlin.sweeps.work import Order, run_block
-
 
 def spec(**changes):
     """Return the content of a small spec; `changes` replace whole sections."""
@@ -60,12 +58,3 @@ def chunks(path):
 def marks(path):
     """Return the commit marks of a store (chunks of status) and when each was written."""
     return {file: file.stat().st_mtime_ns for file in Path(path, "status").glob("c.*")}
-
-
-CALLS: list[tuple[int, ...]] = []
-
-
-def counted(order: Order, index: tuple[int, ...]):
-    """Do what run_block does, and count; importable, so that workers in threads find it."""
-    CALLS.append(index)
-    return run_block(order, index)

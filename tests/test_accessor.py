@@ -214,6 +214,7 @@ print(json.dumps([size, peak() - before, float(means.loss.mean()), float(rich), 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_a_store_five_times_the_memory_is_analysed_lazily(tmp_path):
     """What all of it takes stays under a fifth of the store, beyond what the same takes of a small one."""

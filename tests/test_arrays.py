@@ -4,10 +4,15 @@ import json
 import shlex
 import signal
 
+import pytest
+
 import fastlin as fl
 from tests import faults, slurm
-from tests.faults import until
+from tests.faults import PATIENCE, until
+from tests.planting import Gate
 from tests.sweeping import content, marks
+
+pytestmark = pytest.mark.slow
 
 COMMAND = shlex.join(faults.COMMAND)
 
@@ -15,23 +20,24 @@ COMMAND = shlex.join(faults.COMMAND)
 def sweep(folder):
     """Return a spec as a file, and the files of its store."""
     source = folder / "s.toml"
-    source.write_text(faults.LONG.replace("num = 40", "num = 8"))
+    source.write_text(faults.SHORT.replace("num = 40", "num = 8"))
     fl.run_sweep(source, folder / "whole.zarr")
     return source, content(folder / "whole.zarr")
 
 
-def on_slurm(source, path):
+def on_slurm(source, path, gate):
     where = ["--slurm", "--workers", 2, "--interface", "lo", "--memory", "500MB"]
-    return faults.started("run", source, "--store", path, "--json", *where)
+    return faults.started("run", source, "--store", path, "--json", *where, **gate.environment)
 
 
 def test_jobs_are_workers_and_are_gone_in_the_end(conf, tmp_path):
     source, expected = sweep(tmp_path)
-    path = tmp_path / "s.zarr"
-    with on_slurm(source, path) as process:
+    path, gate = tmp_path / "s.zarr", Gate(tmp_path / "gate", 1)
+    with on_slurm(source, path, gate) as process:
         until(lambda: marks(path) or process.poll() is not None)
         assert len(slurm.jobs(conf)) == 2
-        out, err = process.communicate(timeout=100)
+        gate.open()
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert json.loads(out)["computed_blocks"] == 16
     assert content(path) == expected
@@ -41,16 +47,15 @@ def test_jobs_are_workers_and_are_gone_in_the_end(conf, tmp_path):
 def test_sigterm_takes_the_jobs_along_and_the_store_is_gone_on_with(conf, tmp_path):
     source, expected = sweep(tmp_path)
     path = tmp_path / "s.zarr"
-    with on_slurm(source, path) as process:
-        until(lambda: marks(path))
+    with on_slurm(source, path, Gate(tmp_path / "gate", 5)) as process:
+        until(lambda: len(marks(path)) == 5)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM
     assert "run the same command again to go on" in err
     until(lambda: not slurm.jobs(conf))
-    begun = marks(path)
-    assert len(begun) < 16
-    assert fl.run_sweep(source, path).computed_blocks == 16 - len(begun)
+    assert len(marks(path)) == 5
+    assert fl.run_sweep(source, path).computed_blocks == 11
     assert content(path) == expected
 
 
@@ -69,7 +74,7 @@ def test_a_job_array_fills_one_store(conf, tmp_path):
         line,
     )
     assert said.startswith("Submitted batch job")
-    until(lambda: not slurm.jobs(conf), 100)
+    until(lambda: not slurm.jobs(conf))
     reports = [json.loads((tmp_path / f"{task}.out").read_text()) for task in (1, 2, 3)]
     assert sorted(report["computed_blocks"] for report in reports) == [5, 5, 6]
     assert content(path) == expected

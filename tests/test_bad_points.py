@@ -14,7 +14,8 @@ import fastlin as fl
 from fastlin.sweeps import block
 from tests import faults
 from tests.campaign import trials
-from tests.faults import until
+from tests.faults import PATIENCE, until
+from tests.planting import planted
 from tests.sweeping import content
 
 pytestmark = pytest.mark.processes
@@ -34,31 +35,6 @@ learning_rate = 0.08
 times = [0.0, 10.0]
 """
 SPEC = fl.Spec.from_dict(tomllib.loads(WILD))
-# Python runs this file at the start of every process: of the command, its workers, and theirs.
-SITE = """
-import importlib.util
-import sys
-
-
-class Spoiling:
-    def find_spec(self, name, path=None, target=None):
-        if name == "fastlin.sweeps.block":
-            sys.meta_path.remove(self)
-            spec = importlib.util.find_spec(name)
-            execute = spec.loader.exec_module
-
-            def exec_module(module):
-                execute(module)
-                from spoiled import spoil
-
-                spoil(module)
-
-            spec.loader.exec_module = exec_module
-            return spec
-
-
-sys.meta_path.insert(0, Spoiling())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +50,7 @@ def wild(tmp_path_factory):
 def bad_points(path):
     """Return the points that diverged or failed, as `fastlin status` lists them: (n_i, scale, seed, lam)."""
     with faults.started("status", path, "--json") as process:
-        listed = json.loads(process.communicate(timeout=60)[0])["bad"]
+        listed = json.loads(process.communicate(timeout=PATIENCE)[0])["bad"]
     assert process.returncode == (1 if listed else 0)
     found = {}
     for point in listed:
@@ -101,11 +77,8 @@ def choose(chance, kinds, taken):
 
 def spoiling(folder, points):
     """Return the changes of the environment that make points go wrong."""
-    (folder / "sitecustomize.py").write_text(SITE)
-    source = Path(__file__).with_name("spoiled.py").read_text()
-    (folder / "spoiled.py").write_text(source)
     (folder / "points.json").write_text(json.dumps([[*point, kind] for point, kind in points.items()]))
-    return {"PYTHONPATH": str(folder)}
+    return planted(folder, Path(__file__).with_name("spoiled.py"))
 
 
 KINDS = {
@@ -114,6 +87,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @trials(1, 5)
 def test_one_point_in_a_hundred_is_bad_and_the_others_finish(wild, tmp_path, trials):
     source, whole, diverged = wild
@@ -125,7 +99,7 @@ def test_one_point_in_a_hundred_is_bad_and_the_others_finish(wild, tmp_path, tri
         folder.mkdir()
         command = ["run", source, "--store", path, "--workers", 2, "--json"]
         with faults.started(*command, "--timeout", 2, **spoiling(folder, points)) as process:
-            output, errors = process.communicate(timeout=600)
+            output, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1, errors
         report = json.loads(output)
         assert (report["diverged"], report["failed"], report["pending"]) == (22, 78, 0), errors
@@ -163,7 +137,7 @@ def test_points_that_raise_in_threads(wild, tmp_path, monkeypatch):
     path, folder = tmp_path / "s.zarr", tmp_path / "site"
     folder.mkdir()
     with faults.started("run", source, "--store", path, "--json", **spoiling(folder, points)) as process:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, errors
     assert json.loads(output)["failed"] == 78
     assert "failed: ZeroDivisionError: spoiled at " in errors
@@ -173,6 +147,7 @@ def test_points_that_raise_in_threads(wild, tmp_path, monkeypatch):
     assert content(path) == content(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sleep", pytest.param("spin", marks=pytest.mark.campaign)])
 def test_sigterm_while_a_block_hangs_leaves_no_process(wild, tmp_path, kind):
     """Also not the one in which the block is computed apart."""
@@ -184,10 +159,10 @@ def test_sigterm_while_a_block_hangs_leaves_no_process(wild, tmp_path, kind):
         apart = until(lambda: computing_apart(process))
         family = faults.family(process)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert apart in family
-    until(lambda: not faults.alive(family), 5)
+    until(lambda: not faults.alive(family))
 
 
 @pytest.mark.campaign
@@ -200,7 +175,7 @@ def test_a_process_that_hangs_ends_though_its_parent_was_killed(wild, tmp_path, 
     with faults.started(*command, **spoiled) as process:
         apart = until(lambda: computing_apart(process))
         (process if victim == "coordinator" else apart.parent()).kill()
-        until(lambda: not faults.alive([apart]), 30)
+        until(lambda: not faults.alive([apart]))
 
 
 def computing_apart(process):

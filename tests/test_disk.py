@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 import shutil
+import threading
 
 import pytest
 from distributed import Client, LocalCluster
@@ -15,16 +16,29 @@ from tests.campaign import trials
 from tests.sweeping import content, marks
 from tests.test_kills import REDUCED, tiny
 
+THREADS = 2
 ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
 
 
 @pytest.fixture(scope="module")
 def client():
     with (
-        LocalCluster(processes=False, threads_per_worker=2, dashboard_address=None) as cluster,
+        LocalCluster(processes=False, threads_per_worker=THREADS, dashboard_address=None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+MEETING = threading.Barrier(THREADS)
+
+
+def meet(_):
+    MEETING.wait(faults.PATIENCE)
+
+
+def wait_for_threads(client):
+    """Wait until no thread is at a block: where one fails, a run ends, and others may still be written."""
+    client.gather(client.map(meet, range(THREADS), pure=False))
 
 
 class Failing:
@@ -92,7 +106,10 @@ def test_any_call_of_a_run_may_fail(client, tmp_path, trials, kind, code):
     spec = tiny() | {"output": {"observables": ["loss"]}}
 
     def action():
-        fl.run_sweep(spec, path, client, durable=kind == "fsync")
+        try:
+            fl.run_sweep(spec, path, client, durable=kind == "fsync")
+        finally:
+            wait_for_threads(client)
 
     quick = {"write": 1.0, "mkdir": 1.0, "rename": 0.5, "open": 0.2, "fsync": 0.2}[kind]
     share = 1.0 if trials == 0 else quick if code == "ENOSPC" else 0.05
@@ -146,7 +163,7 @@ def test_the_command_says_it_in_a_line_and_goes_on_later(tmp_path, options):
     source.write_text(BIG)
     fl.run_sweep(source, whole)
     with faults.started("run", source, "--store", path, *options, limit=100_000) as process:
-        errors = process.communicate(timeout=60)[1].splitlines()
+        errors = process.communicate(timeout=faults.PATIENCE)[1].splitlines()
     assert process.returncode == 1
     said = [line for line in errors if "loading kernels" not in line]
     assert len(said) == 1, errors

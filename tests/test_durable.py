@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import fastlin as fl
+from tests.faults import PATIENCE
 
 SPEC = """
 name = "tiny"
@@ -28,7 +29,7 @@ def traced(tmp_path, text, *options):
     (tmp_path / "s.toml").write_text(text)
     command = [sys.executable, "-m", "fastlin", "run", "s.toml", "--store", "s.zarr", *options]
     calls = ["strace", "-f", "-y", "-e", "trace=rename,fsync,fdatasync,mkdir", "-o", "trace"]
-    subprocess.run([*calls, *command], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    subprocess.run([*calls, *command], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
     found = []
     for line in (tmp_path / "trace").read_text().splitlines():
         if match := re.search(r"\b(fsync|fdatasync)\(\d+<(.*?)>", line):

@@ -56,6 +56,7 @@ def test_every_source_is_tested_and_rendered():
     assert sorted(path.stem for path in notebooks.FOLDER.glob("*.ipynb")) == NAMES
 
 
+@pytest.mark.slow
 def test_it_says_nothing_on_standard_error(fresh):
     assert outputs(fresh)
     assert {output.output_type for output in outputs(fresh)} <= {"stream", "display_data", "execute_result"}
@@ -76,6 +77,7 @@ def said(notebook):
     return [(kind, text) for kind, text in without_pictures(notebook) if "xarray." not in text[:20]]
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_a_run_now(committed, fresh):
     """Where they differ for a good reason, `python -m tests.notebooks` renders them anew."""
     assert said(committed) == said(fresh)

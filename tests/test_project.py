@@ -137,7 +137,8 @@ def test_compiled_code_is_cached_and_never_stale(tmp_path):
 
 def test_processes_that_start_at_once_compile_once(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", PROBE]
+    patient = "from fastlin.kernels import jit\njit.LONGEST_WAIT = 300.0\n"  # a machine may be busy
+    command = [sys.executable, "-c", patient + PROBE]
     started = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(6)
@@ -157,6 +158,7 @@ def test_an_unwritable_cache_is_no_obstacle(tmp_path):
     assert done.stdout.split()[1] == "0"
 
 
+@pytest.mark.slow
 def test_compiled_and_cached_code_give_the_same_bits(tmp_path):
     """A store must not depend on whether the process that wrote it had to compile."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}

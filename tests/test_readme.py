@@ -15,7 +15,7 @@ import pytest
 
 import fastlin as fl
 from tests import slurm
-from tests.faults import until
+from tests.faults import PATIENCE, until
 from tests.readme import README, blocks, present_table, section, table
 from tests.sweeping import content
 
@@ -52,7 +52,9 @@ def shell(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
     def run(line):
-        done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -90,6 +92,7 @@ def test_the_table_is_that_of_the_registry():
     assert present_table() == table()
 
 
+@pytest.mark.slow
 def test_the_commands_for_figures(shell, tmp_path):
     for line in blocks("console")[1].splitlines():
         shell(line.removeprefix("$ ").partition("#")[0])
@@ -109,20 +112,25 @@ def test_the_spec_and_the_commands_of_a_sweep(shell, tmp_path, whole):
     assert fl.Spec.from_dict(tomllib.loads(reduced)).reduce.quantiles == (0.1, 0.5, 0.9)
 
 
+@pytest.mark.slow
 def test_a_laptop_and_a_large_node(shell, tmp_path, whole):
     for line in (command("a laptop"), f"rm -r mine.zarr && {command('one big node')}"):
         shell(line)
         assert stored(tmp_path) == whole
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_by_its_file(shell, tmp_path, whole):
     text = section("Where it runs")
     scheduler, worker = (re.search(rf"`(dask {name} [^`]*)`", text)[1] for name in ("scheduler", "worker"))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    file = tmp_path / "scheduler.json"
     with ExitStack() as stack:
-        for line, more in ((scheduler, "--host 127.0.0.1 --no-dashboard"), (worker, "--no-dashboard")):
+        # The scheduler takes a port that is free, because others may test on the same machine.
+        local = "--host 127.0.0.1 --port 0 --no-dashboard"
+        for line, more in ((scheduler, local), (worker, "--no-dashboard")):
             stack.enter_context(_ended([*shlex.split(line), *more.split()], quiet))
-            until(lambda: (tmp_path / "scheduler.json").exists())
+            until(lambda: file.exists() and file.stat().st_size > 0)
         shell(command("a Dask cluster"))
     assert stored(tmp_path) == whole
 
@@ -136,16 +144,18 @@ def _ended(line, options):
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_slurm(shell, tmp_path, whole, conf):
     shell(command("SLURM"))
     assert stored(tmp_path) == whole
     until(lambda: not slurm.jobs(conf))
 
 
+@pytest.mark.slow
 def test_a_job_array(shell, tmp_path, whole, conf):
     shell(command("a SLURM job array"))
-    until(lambda: not slurm.jobs(conf), 120)
+    until(lambda: not slurm.jobs(conf))
     assert stored(tmp_path) == whole

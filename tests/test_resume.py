@@ -18,6 +18,8 @@ from fastlin.sweeps import costs, places, plan, running, tally, work
 from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store, is_new
 from tests import faults, sweeping
+from tests.faults import PATIENCE, until
+from tests.planting import Gate
 from tests.sweeping import content, marks
 
 
@@ -28,10 +30,15 @@ def test_only_blocks_without_their_mark_are_computed(swept, tmp_path, monkeypatc
     (path / "status" / "c.1.0.0.0").unlink()
     (path / "status" / "c.2.1.0.0").unlink()
     (path / "loss" / "c.2.1.0.0.0").unlink()
-    monkeypatch.setattr(work, "run_block", sweeping.counted)
-    sweeping.CALLS.clear()
+    run_block, calls = work.run_block, []
+
+    def counted(order, index):
+        calls.append(index)
+        return run_block(order, index)
+
+    monkeypatch.setattr(work, "run_block", counted)
     report = fl.run_sweep(sweeping.spec(), path)
-    assert sorted(sweeping.CALLS) == [(1, 0, 0, 0), (2, 1, 0, 0)]
+    assert sorted(calls) == [(1, 0, 0, 0), (2, 1, 0, 0)]
     assert report.computed_blocks == 2
     assert content(path) == content(swept)
     assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
@@ -50,52 +57,48 @@ def test_blocks_without_a_mark_that_can_be_read_are_pending(tmp_path, monkeypatc
     assert np.flatnonzero(~found.complete).tolist() == [0, 7, 9]
 
 
-LONG = faults.LONG.replace("num = 40", "num = 12")  # 24 blocks
+SHORT = faults.SHORT.replace("num = 40", "num = 12")  # 24 blocks
 
 
 def test_sigkill_and_run_again(tmp_path):
     """The store equals an undisturbed one, and no finished block is computed twice."""
-    source, path, whole = tmp_path / "long.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
-    source.write_text(LONG)
-    command = [*faults.COMMAND, "run", str(source), "--store", str(path)]
-    finished = {}
+    source, path, whole = tmp_path / "short.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
+    source.write_text(SHORT)
+    command = ["run", source, "--store", path]
+    gate, finished = Gate(tmp_path / "gate", 0), {}
     for wanted in (3, 9):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while len(marks(path)) < wanted and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        gate.let(wanted - len(finished))
+        with faults.started(*command, **gate.environment) as process:
+            until(lambda wanted=wanted: len(marks(path)) == wanted)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
         now = marks(path)
-        assert wanted <= len(now) < 24
+        assert len(now) == wanted
         assert finished.items() <= now.items()  # marks of finished blocks were not written again
         finished = now
-    last = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    report = json.loads(last.stdout)
+    with faults.started(*command, "--json") as process:
+        out, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
     # Zarr opens a chunk's mark whole or not at all, so those that were there are those not computed.
-    assert report["computed_blocks"] == 24 - len(finished)
+    assert json.loads(out)["computed_blocks"] == 24 - len(finished)
     assert finished.items() <= marks(path).items()
     fl.run_sweep(source, whole)
     assert content(path) == content(whole)
 
 
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)])
 def test_interrupt_says_how_to_go_on(tmp_path, options):
     """Ctrl-C reaches the whole process group, as on a terminal, and twice, as from the impatient."""
-    source, path = tmp_path / "long.toml", tmp_path / "stopped.zarr"
-    source.write_text(LONG)
-    command = [*faults.COMMAND, "run", str(source), "--store", str(path), *options]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not marks(path) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    for _ in range(2):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.1)
-    errors = process.communicate(timeout=60)[1]
+    source, path = tmp_path / "short.toml", tmp_path / "stopped.zarr"
+    source.write_text(SHORT)
+    gate = Gate(tmp_path / "gate", 1)
+    with faults.started("run", source, "--store", path, *options, **gate.environment) as process:
+        until(lambda: marks(path))
+        for _ in range(2):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.1)
+        errors = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
     assert "run the same command again to go on" in errors
     assert "Traceback" not in errors
@@ -218,7 +221,7 @@ def test_a_script_without_main_guard_is_told(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import fastlin as fl\nfl.run_sweep('bottleneck-width', 's.zarr', workers=1)\n")
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=100
+        [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE
     )
     assert done.returncode == 1
     assert 'put the call under: if __name__ == "__main__":' in done.stderr

@@ -17,7 +17,8 @@ from fastlin.sweeps.verifying import repair, verify
 from tests import commands
 from tests.campaign import trials
 from tests.commands import BLOCKS, SMALL, ended
-from tests.faults import started, until
+from tests.faults import PATIENCE, started, until
+from tests.planting import Gate
 from tests.sweeping import content
 
 pytest.importorskip("obstore", reason="no obstore: it is in fastlin[s3]")
@@ -148,13 +149,12 @@ def test_a_killed_run_is_gone_on_with(server, source, prefix, tmp_path, trials):
     for trial in range(trials):
         here, wanted = f"{prefix}/{trial}", chance.randrange(1, BLOCKS - 2)
         arguments = ["run", source(), "--store", address(here)]
-        patches = [commands.smaller_blocks, commands.slower]
+        patches = [commands.smaller_blocks, Gate(tmp_path / f"gate-{trial}", wanted).patch]
         with commands.command(*arguments, patches=patches, environment=server.environment) as killed:
-            until(lambda here=here, wanted=wanted: len(server.marks(here)) >= wanted)
+            until(lambda here=here, wanted=wanted: len(server.marks(here)) == wanted)
             killed.kill()
-        left = len(server.marks(here))
         last = run(server, source(), here)
-        assert (last.code, last.report["computed_blocks"]) == (0, BLOCKS - left)
+        assert (last.code, last.report["computed_blocks"]) == (0, BLOCKS - wanted)
         assert objects(server, here) == expected
 
 
@@ -251,19 +251,20 @@ def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, 
 
 
 @trials(2, 40)
-def test_of_two_at_the_same_moment_one_is_refused_or_does_the_same(server, source, prefix, tmp_path, trials):
+def test_of_two_at_the_same_moment_one_is_refused(server, source, prefix, tmp_path, trials):
+    """No block is computed before one of them has ended, so the other one cannot have been done by then."""
     expected = in_folder(tmp_path, source())
     for trial in range(trials):
-        here = f"{prefix}/{trial}"
+        here, gate = f"{prefix}/{trial}", Gate(tmp_path / f"gate-{trial}", 0)
         both = [["run", source(), "--store", address(here), "--json"]] * 2
-        patches = [commands.smaller_blocks, commands.slower]
+        patches = [commands.smaller_blocks, gate.patch]
         with commands.commands(*both, patches=patches, environment=server.environment) as two:
+            until(lambda two=two: not all(command.running for command in two))
+            gate.open()
             ends = [command.end() for command in two]
-        assert min(end.code for end in ends) == 0, [end.err for end in ends]
-        for other, end in zip(reversed(two), ends, strict=True):
-            if end.code:
-                assert end.code == 1
-                assert f"{address(here)} is being written by process {other.pid} on" in end.line
+        assert sorted(end.code for end in ends) == [0, 1], [end.err for end in ends]
+        ((other, end),) = [(other, end) for other, end in zip(reversed(two), ends, strict=True) if end.code]
+        assert f"{address(here)} is being written by process {other.pid} on" in end.line
         assert objects(server, here) == expected
 
 
@@ -283,10 +284,11 @@ def test_slices_make_and_fill_one_store(server, source, prefix, tmp_path, trials
         assert objects(server, here) == expected
 
 
+@pytest.mark.slow
 def test_worker_processes(server, source, prefix, tmp_path):
     arguments = ["run", source(), "--store", address(prefix), "--json", "--workers", "2"]
     with started(*arguments, **server.environment) as process:
-        _, err = process.communicate(timeout=100)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     fl.run_sweep(source(), tmp_path / "f.zarr")
     here = {key: data for key, data in content(tmp_path / "f.zarr").items() if key not in PASSING}
@@ -322,8 +324,8 @@ def test_keys_that_are_refused(source):
 
 
 def test_a_server_that_is_not_there(source):
-    absent = buckets.Server()
-    done = run(absent, source(), "s.zarr")
+    with buckets.absent() as absent:
+        done = run(absent, source(), "s.zarr")
     check_one_line(done, 1, address("s.zarr"), f"error sending request at {absent.address}")
 
 
@@ -333,15 +335,17 @@ def test_a_server_that_is_not_there(source):
     ids=["threads", "processes"],
 )
 def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
+    """It is tried again as often as is said, and then the run stops."""
+    gate = Gate(tmp_path / "gate", 1)
     with buckets.serving() as lost:
         arguments = ["run", source(), "--store", address("s.zarr"), *options]
-        patches = [commands.smaller_blocks, commands.slower]
-        with commands.command(*arguments, patches=patches, environment=lost.environment) as writer:
+        patches = [commands.smaller_blocks, gate.patch, commands.two_tries]
+        environment = lost.environment | gate.environment
+        with commands.command(*arguments, patches=patches, environment=environment) as writer:
             until(lambda: lost.marks("s.zarr"))
             lost.end()
-            begun = time.monotonic()
+            gate.open()
             done = writer.end()
-        assert time.monotonic() - begun < 40
         check_one_line(
             done, 1, f"writing to {address('s.zarr')} failed", "run the same command again to go on"
         )
@@ -349,12 +353,13 @@ def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
 
 def test_a_server_that_is_away_for_a_moment_is_waited_for(server, source, prefix, tmp_path):
     """It answers nothing for a second, and nobody notices."""
-    expected = in_folder(tmp_path, source())
+    expected, gate = in_folder(tmp_path, source()), Gate(tmp_path / "gate", 1)
     arguments = ["run", source(), "--store", address(prefix)]
-    patches = [commands.smaller_blocks, commands.slower]
+    patches = [commands.smaller_blocks, gate.patch]
     with commands.command(*arguments, patches=patches, environment=server.environment) as writer:
         until(lambda: server.marks(prefix))
         with server.stopped():
+            gate.open()
             time.sleep(1.0)
         assert writer.end().code == 0
     assert objects(server, prefix) == expected

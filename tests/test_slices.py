@@ -11,6 +11,7 @@ from tests import commands
 from tests.campaign import trials
 from tests.commands import BLOCKS, SMALL, ended
 from tests.faults import until
+from tests.planting import Gate
 from tests.sweeping import content, marks
 
 pytestmark = pytest.mark.processes
@@ -103,12 +104,12 @@ def test_a_killed_slice_is_run_again(known, tmp_path, trials):
     chance = random.Random(4)
     for trial in range(trials):
         path, wanted = tmp_path / f"{trial}.zarr", chance.randrange(1, 8)
-        three = slices(source(SMALL), path, 3)
-        patches = [commands.smaller_blocks, commands.slower]
-        with commands.commands(*three, patches=patches) as started:
+        three, gate = slices(source(SMALL), path, 3), Gate(tmp_path / f"gate-{trial}", wanted)
+        with commands.commands(*three, patches=[commands.smaller_blocks, gate.patch]) as started:
             victim = chance.choice(started)
-            until(lambda path=path, wanted=wanted: len(marks(path)) >= wanted)
+            until(lambda path=path, wanted=wanted: len(marks(path)) == wanted)
             victim.kill()
+            gate.open()
             others = [command.end() for command in started if command is not victim]
         assert [other.code for other in others] == [0, 0], [other.err for other in others]
         again = ended(*three[started.index(victim)])
@@ -129,16 +130,16 @@ def test_a_killed_slice_is_run_again(known, tmp_path, trials):
 )
 def test_what_may_be_written_at_the_same_time(known, tmp_path, first, second, refused):
     source, _ = known
-    path = tmp_path / "s.zarr"
+    path, gate = tmp_path / "s.zarr", Gate(tmp_path / "gate", 1)
     arguments = [
         ["run", source(SMALL), "--store", path, "--json", *(["--slice", part] if part else [])]
         for part in (first, second)
     ]
-    patches = [commands.smaller_blocks, partial(commands.slower, 0.5)]
-    with commands.command(*arguments[0], patches=patches) as running:
+    with commands.command(*arguments[0], patches=[commands.smaller_blocks, gate.patch]) as running:
         until(lambda: marks(path))
         running.send(signal.SIGSTOP)
         end = ended(*arguments[1])
+        gate.open()
         running.send(signal.SIGCONT)
         assert running.end().code == 0
     if refused:
