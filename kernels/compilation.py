@@ -22,9 +22,10 @@ import numpy as np
 from fastlin.kernels import dispatch
 from fastlin.kernels.batch import empty_batch
 from fastlin.kernels.compiler.jit import Call
-from fastlin.kernels.sizes import Record, Sizes
+from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
 from fastlin.kernels.vector import problems
 
+HELPER_SECONDS = 1.5  # for a process to start and import what it compiles
 STEPS = ("set_up", "closed_form", "gradient_descent", "time_scales")
 
 
@@ -105,6 +106,26 @@ COSTS = {
 BLAS_COSTS = {"closed_form": 6.0, "gradient_descent": 2.5, "time_scales": 5.0}  # for all sizes
 
 
+# Share of its time that a kernel for one architecture saves, unrolled or not (`fastlin bench`, "forms"):
+# LLVM then knows the lengths of the loops over rows.
+GAINS = {"unrolled": 0.04, "rolled": 0.2}
+# How much more than its own compilation a special kernel must save: estimates may be off by a factor of two.
+MARGIN = 2.0
+
+
+def pays(step: str, sizes: Sizes, seconds: Any) -> Any:
+    """Return whether so many seconds of work on an architecture pay for a kernel of its own.
+
+    Both may be arrays, of many architectures (`SizesOfMany`). Only time depends on the form, never a bit.
+    """
+    descends = step == "gradient_descent"
+    fits = sizes.fits_lanes_to_descend if descends else sizes.fits_lanes
+    gain = np.where(sizes.unrolled, GAINS["unrolled"], GAINS["rolled"])
+    first, each = COSTS[step]
+    cost = first + each * np.minimum(sizes.width, WIDEST_UNROLLED)
+    return fits & (gain * seconds > MARGIN * cost)
+
+
 def distinct(kernels: Iterable[Kernel]) -> list[Kernel]:
     """Return one kernel of each key: those that take longest to compile come first."""
     found = {kernel.key: kernel for kernel in kernels if kernel.tier != "numpy"}
@@ -117,7 +138,9 @@ def missing(kernels: Iterable[Kernel]) -> list[Kernel]:
 
 
 def compile_all(
-    kernels: Iterable[Kernel], processes: int, show: Callable[[int, int], None] = lambda done, total: None
+    kernels: Iterable[Kernel],
+    processes: int,
+    show: Callable[[int, int, float], None] = lambda done, total, left: None,
 ) -> int:
     """Compile the kernels that are missing, in this process and in others; return how many they are.
 
@@ -127,7 +150,8 @@ def compile_all(
     processes : int
         How many compile at the same time, this one included.
     show : callable
-        Called with the numbers of kernels that are compiled and that there are, at first with 0.
+        Called with the numbers of kernels that are compiled, at first 0, and that were missing, and with an
+        estimate of the seconds left.
     """
     todo: SimpleQueue[Kernel] = SimpleQueue()
     wanted = missing(kernels)
@@ -135,19 +159,24 @@ def compile_all(
         todo.put(kernel)
     if not wanted:
         return 0
-    lock, done = Lock(), 0
-    show(0, len(wanted))
+    lock, left = Lock(), list(wanted)
+    processes = min(processes, len(wanted))
+
+    def say() -> None:
+        show(len(wanted) - len(left), len(wanted), seconds_to_compile(left, processes))
 
     def work(compile_one: Callable[[Kernel], None]) -> None:
-        nonlocal done
         with suppress(Empty, OSError, EOFError):
             while True:
-                compile_one(todo.get_nowait())
+                kernel = todo.get_nowait()
+                compile_one(kernel)
                 with lock:
-                    done += 1
-                    show(done, len(wanted))
+                    left.remove(kernel)
+                    say()
 
-    with _helpers(min(processes, len(wanted)) - 1) as helpers:
+    say()
+
+    with _helpers(processes - 1) as helpers:
         threads = [Thread(target=work, args=(helper,), daemon=True) for helper in helpers]
         for thread in threads:
             thread.start()
@@ -155,6 +184,15 @@ def compile_all(
         for thread in threads:
             thread.join()
     return len(wanted)
+
+
+def seconds_to_compile(kernels: list[Kernel], processes: int) -> float:
+    """Estimate the time to compile distinct kernels with so many processes."""
+    if not kernels:
+        return 0.0
+    seconds = [kernel.seconds for kernel in kernels]
+    shared = (sum(seconds) + HELPER_SECONDS * (processes - 1)) / processes
+    return min(sum(seconds), max(shared, *seconds))
 
 
 @contextmanager

@@ -5,16 +5,16 @@ unit of computing. A block is the groups that are stored in one chunk of every a
 writing and of resume.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin import kernels
 from fastlin.architecture import Architecture
-from fastlin.kernels import Status, dispatch, empty_batch
+from fastlin.kernels import Status, dispatch, draw_records, empty_batch
+from fastlin.kernels.compilation import Kernel
 from fastlin.observables import REGISTRY
 
 Array = NDArray[np.float64]
@@ -39,11 +39,35 @@ class Group:
     observables: tuple[str, ...]
     fraction: float
     dtype: str
+    specialise: bool = False  # whether kernels are used that are compiled for this architecture alone
 
     @property
     def points(self) -> int:
         """Number of points."""
         return self.seeds.size * self.lams.size
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Codes of the numbers over time."""
+        names = [name for name in self.observables if REGISTRY[name].scale is None]
+        return tuple(int(output) for name in names for output in REGISTRY[name].outputs)
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Codes of the time scales."""
+        found = (REGISTRY[name].scale for name in self.observables)
+        return tuple(int(scale) for scale in found if scale is not None)
+
+    @property
+    def kernels(self) -> Iterator[Kernel]:
+        """The kernels that the group needs."""
+        sizes, special = self.architecture.sizes, self.specialise
+        yield Kernel("set_up", sizes, self.init_kind, special)
+        if self.outputs:
+            step = "closed_form" if self.method == "exact" else "gradient_descent"
+            yield Kernel(step, sizes, self.outputs, special)
+        if self.scales:
+            yield Kernel("time_scales", sizes, self.scales, special)
 
 
 class PlacedGroup(NamedTuple):
@@ -79,14 +103,8 @@ def compute(group: Group) -> Result:
     """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
     # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
     seeds, lams = np.array(group.seeds), np.array(group.lams)
-    records = kernels.draw_records(
-        group.architecture.sizes,
-        seeds,
-        group.n_samples,
-        group.target_scale,
-        group.init_kind,
-        group.init_scale,
-    )
+    problem = (group.n_samples, group.target_scale, group.init_kind, group.init_scale)
+    records = draw_records(group.architecture.sizes, seeds, *problem, specialise=group.specialise)
     values, status = _over_time(group, records, lams)
     scales, health = _time_scales(group, records, lams)
     grid = (seeds.size, lams.size)
@@ -97,7 +115,7 @@ def compute(group: Group) -> Result:
 def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
     """Return what is observed along trajectories, (P, T) or (P, T, rows), and status (P,)."""
     names = [name for name in group.observables if REGISTRY[name].scale is None]
-    codes = tuple(int(output) for name in names for output in REGISTRY[name].outputs)
+    codes, sizes, special = group.outputs, group.architecture.sizes, group.specialise
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
@@ -105,10 +123,10 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
     times = group.times[order]
     if group.method == "exact":
         batch = empty_batch(records, lams, times, len(codes))
-        dispatch.closed_form(group.architecture.sizes, codes, batch)
+        dispatch.closed_form(sizes, codes, batch, specialise=special)
     else:
         batch = empty_batch(records, lams, recorded_steps(times, group.learning_rate), len(codes))
-        dispatch.gradient_descent(group.architecture.sizes, codes, batch, group.learning_rate)
+        dispatch.gradient_descent(sizes, codes, batch, group.learning_rate, specialise=special)
     out, status = batch.outputs[:, :points], batch.status[:points]
     if (np.diff(order) < 0).any():
         out = out[..., np.argsort(order)]
@@ -126,9 +144,9 @@ def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, F
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
-    codes = tuple(int(scale) for name in names if (scale := REGISTRY[name].scale) is not None)
-    batch = empty_batch(records, lams, np.empty(0), len(codes))
-    dispatch.time_scales(group.architecture.sizes, codes, batch, group.fraction)
+    batch = empty_batch(records, lams, np.empty(0), len(group.scales))
+    sizes, special = group.architecture.sizes, group.specialise
+    dispatch.time_scales(sizes, group.scales, batch, group.fraction, specialise=special)
     out, status = batch.outputs[:, :points, 0], batch.status[:points]
     with np.errstate(over="ignore"):
         found = out.astype(group.dtype)

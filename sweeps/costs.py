@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.architecture import Architecture
+from fastlin.kernels.compilation import pays
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
 from fastlin.observables import REGISTRY
@@ -75,3 +77,16 @@ def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray
     seconds = point_seconds(layout)[layout.status.region(index)[:-2]]
     seeds = layout.block_seeds(index).size if layout.spec.reduce else 1
     return float((seconds * points.sum(axis=(-2, -1))).sum()) * seeds
+
+
+@lru_cache(maxsize=4)
+def specialised(layout: StoreLayout) -> frozenset[tuple[Architecture, str]]:
+    """Return the pairs (architecture, method) whose work in the whole sweep pays for kernels of their own."""
+    spec, sizes = layout.spec, sizes_of_all(layout.spec)
+    seconds = seed_seconds(spec).sum(axis=-1) * spec.seeds.size * spec.init_scales.size
+    found: set[tuple[Architecture, str]] = set()
+    for at, method in enumerate(spec.methods):
+        step = "closed_form" if method == "exact" else "gradient_descent"
+        chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
+        found |= {(spec.architectures[index], method) for index in chosen}
+    return frozenset(found)

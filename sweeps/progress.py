@@ -80,6 +80,9 @@ class Silent:
     def note(self, text: str) -> None:
         """Say one line."""
 
+    def compiling(self, done: int, total: int, left: float) -> None:
+        """Say how many kernels are compiled that were missing, and how many seconds the others will take."""
+
     def begin(self, total: int, done: int, work: Work) -> None:
         """Say how many points there are, how many were there already, and how much work there is."""
 
@@ -92,11 +95,20 @@ class Plain(Silent):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._last = monotonic()
 
     def note(self, text: str) -> None:
         """Say one line."""
         with suppress(OSError):  # nobody reads it any more: no reason to stop computing
             print(text, file=self._stream, flush=True)
+
+    def compiling(self, done: int, total: int, left: float) -> None:
+        """Say where the compilation is at its start, now and then, and at its end."""
+        now = monotonic()
+        if 0 < done < total and now - self._last < PLAIN_INTERVAL:
+            return
+        self._last = now
+        self.note(_compiling(done, total, left))
 
     def begin(self, total: int, done: int, work: Work) -> None:
         """Remember where the run starts."""
@@ -145,8 +157,17 @@ class Live(Silent):
         """Say one line above the bar."""
         self._console.print(text, highlight=False)
 
+    def compiling(self, done: int, total: int, left: float) -> None:
+        """Show the compilation as a bar of its own, which goes when all is compiled."""
+        if done == 0:
+            self._compilation = self._bar.add_task("", total=total, count="", rate="", left="")
+        count = _compiling(done, total, left)
+        self._bar.update(self._compilation, completed=done, count=count)
+        if done == total:
+            self._bar.remove_task(self._compilation)
+
     def begin(self, total: int, done: int, work: Work) -> None:
-        """Show the bar, with what was there already."""
+        """Show the bar, with the points that were there already."""
         self._pace = Pace(total, done, work)
         self._task = self._bar.add_task("", total=1.0, **self._fields)
 
@@ -165,6 +186,13 @@ class Live(Silent):
             "rate": f"{pace.rate:,.0f} points/s" if pace.rate else "",
             "left": "" if left is None else str(timedelta(seconds=round(left or pace.elapsed))),
         }
+
+
+def _compiling(done: int, total: int, left: float) -> str:
+    if done == total:
+        return f"compiled {total} kernels"
+    rest = f"about {left:.0f} s" if left >= 1 else "a moment"
+    return f"compiling {done + 1} of {total} kernels, {rest}; they are kept for later runs"
 
 
 def on_stderr() -> Silent:

@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
-from fastlin.sweeps import block as blocks
+from fastlin.kernels.compilation import Kernel, compile_all, distinct
 from fastlin.sweeps import growth, lease, places, store, versions
 from fastlin.sweeps.choices import Choices, Slice
 from fastlin.sweeps.clients import check_versions, connect
+from fastlin.sweeps.costs import specialised
 from fastlin.sweeps.driving import Task, results
-from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once
+from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.folding import finish
-from fastlin.sweeps.isolation import unsuspected
 from fastlin.sweeps.layout import StoreLayout
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.plan import Plan
@@ -209,10 +209,9 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
         todo = _wanted(before, choices)
         done = Done()
         if todo.size or spec.reduce:
-            show.note("loading kernels (compiled on first use: some seconds, once per machine and version)")
             # The limit of this process, which may be somebody's notebook, is given back at the end.
             with show, threadpool_limits(limits=1, user_api="blas"):
-                _warm(opened.layout, todo)
+                _compile(opened.layout, todo, show)
                 with _client(where) as client:
                     if not client.nthreads():
                         show.note("waiting for workers")
@@ -305,14 +304,20 @@ def _wanted(before: Tally, choices: Choices) -> NDArray[np.int64]:
     return numbers
 
 
-def _warm(layout: StoreLayout, todo: NDArray[np.int64]) -> None:
-    """Compile what the sweep needs on one point, once, before several workers would."""
-    seen = set()
-    for (_, method), group in layout.kernels_of(todo).items():
-        if method not in seen:
-            seen.add(method)
-            with suppress(Exception):  # workers find out which points it is that fail
-                blocks.compute(unsuspected(group))
+def kernels_needed(layout: StoreLayout, numbers: NDArray[np.int64]) -> list[Kernel]:
+    """Return the kernels that some blocks need, each once."""
+    special = specialised(layout)
+    groups = (
+        replace(group, specialise=pair in special) for pair, group in layout.kernels_of(numbers).items()
+    )
+    return distinct(kernel for group in groups for kernel in group.kernels)
+
+
+def _compile(layout: StoreLayout, todo: NDArray[np.int64], show: Silent) -> None:
+    """Compile the kernels that the sweep lacks, on all cores, before its workers would."""
+    kernels = kernels_needed(layout, todo)
+    with suppress(Exception):  # workers find out which points it is that fail
+        compile_all(kernels, local_threads(), show.compiling)
 
 
 @contextmanager
@@ -339,7 +344,7 @@ def _compute(
     kernels = layout.block_shape.architectures * layout.block_shape.methods
     estimate = PATIENCE * plan.block_seconds + COMPILE_SECONDS * kernels
     seconds = choices.timeout or max(LEAST_PATIENCE, estimate)
-    order = Order(opened.place, seconds, choices.retry_failed)
+    order = Order(opened.place, seconds, choices.retry_failed, specialised=specialised(layout))
     together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), len(todo) // FEWEST_TASKS))
     tasks = (
         Task(run_blocks, order, [layout.index(number) for number in todo[first : first + together]])

@@ -6,7 +6,7 @@ import faulthandler
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from time import perf_counter, thread_time
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from distributed import get_worker
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.sweeps import block as blocks
 from fastlin.sweeps import store
@@ -45,12 +46,20 @@ class Order:
         Whether points that diverged or failed are wanted too.
     apart : bool
         Whether the block has taken a process with it, and is now computed apart.
+    specialised : frozenset of (Architecture, method)
+        Those whose work pays for kernels of their own; see `costs.specialised`.
     """
 
     place: Place
     seconds: float
     retry: bool = False
     apart: bool = False
+    specialised: frozenset[tuple[Architecture, str]] = frozenset()
+
+    def prepared(self, group: Group) -> Group:
+        """Return a group with the kernels chosen that compute it."""
+        special = (group.architecture, group.method) in self.specialised
+        return replace(group, specialise=True) if special else group
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,8 @@ def _computed(
     whole = _unset(layout, wanted.shape) if len(block) > 1 else None
     reasons: list[tuple[dict[str, Any], str]] = []
     with _computing(order) as computing:
-        for place, group in block:
+        for place, plain in block:
+            group = order.prepared(plain)
             mine = wanted[place]
             if not mine.any():
                 continue
