@@ -7,23 +7,26 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from heapq import heapreplace
 from typing import Any
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from fastlin.kernels.compilation import Kernel, compile_all, missing, seconds_to_compile
 from fastlin.sweeps import places
 from fastlin.sweeps.block import Group, compute
-from fastlin.sweeps.costs import seed_seconds
+from fastlin.sweeps.costs import kernels_needed, seed_seconds, specialised
 from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.folding import folded
 from fastlin.sweeps.plan import Plan, readable_size
 from fastlin.sweeps.spec import Spec
 
-SAMPLES = 6  # architectures that are measured, for each method; the others by their operations
-SAMPLE_SECONDS = 0.3  # that each should take
+SAMPLES = 6  # architectures that are measured, for each method; the others by their estimates
+SAMPLE_SECONDS = 0.15  # that each should take
 BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
 # Seconds to start and end a client, with threads and with processes, and memory of a worker process.
 CLIENT_SECONDS = {Threads: 0.4, Processes: 2.5}
@@ -44,14 +47,19 @@ def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[s
     Returns
     -------
     dict
-        ``seconds`` of the whole command, with kernels compiled already, and ``memory_bytes`` of all its
-        processes on this machine; ``bytes`` and ``files`` of the store.
+        ``seconds`` of the whole command, of which ``compile_seconds`` are for the ``kernels_to_compile`` of
+        the ``kernels`` that it needs; ``memory_bytes`` of all its processes on this machine; ``bytes`` and
+        ``files`` of the store.
     """
     base_bytes = psutil.Process().memory_info().rss
-    plan, layout = Plan.of(spec), Plan.of(spec).layout
+    plan, layout = (planned := Plan.of(spec)), planned.layout
     engine: Engine = Threads() if workers is None else Processes(workers)
     cores = local_threads() if workers is None else workers
-    work = _work_seconds(plan, min(cores, local_threads())) + layout.block_count * BLOCK_OVERHEAD
+    needed = kernels_needed(layout, np.arange(layout.block_count))
+    speed = measure(plan, needed, min(cores, local_threads()))
+    lacking = missing(needed)
+    compile_seconds = speed.compile * seconds_to_compile(lacking, local_threads())
+    work = speed.of_blocks(plan) + BLOCK_OVERHEAD
     at_once = min(blocks_at_once(engine) or cores, layout.block_count)
     processes = 0 if workers is None else workers
     return {
@@ -66,25 +74,81 @@ def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[s
         "files": plan.files,
         "memory_bytes": base_bytes + processes * PROCESS_BYTES + plan.block_memory * at_once,
         "workers": cores,
-        "seconds": start_up + CLIENT_SECONDS[type(engine)] + work / min(cores, layout.block_count),
+        "kernels": len(needed),
+        "kernels_to_compile": len(lacking),
+        "compile_seconds": compile_seconds,
+        "seconds": start_up + CLIENT_SECONDS[type(engine)] + compile_seconds + _makespan(work, cores),
         "spec": spec.to_dict(),
     }
 
 
-def _work_seconds(plan: Plan, cores: int) -> float:
-    """Return the time of all blocks, summed over cores that all are busy."""
-    spec = plan.spec
-    modelled, total = seed_seconds(spec), 0.0
-    count = len(spec.architectures)
-    chosen = np.linspace(0, count - 1, min(SAMPLES, count)).astype(int)
+def _makespan(seconds: NDArray[np.float64], cores: int) -> float:
+    """Return when the last of some blocks is done, each of which goes to the first core that is free."""
+    free = [0.0] * min(cores, seconds.size)
+    for each in seconds.ravel():
+        heapreplace(free, free[0] + float(each))
+    return max(free)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How much longer this machine takes than estimated: for groups, by method and by their estimate."""
+
+    estimates: list[NDArray[np.float64]]  # for each method, seconds of the samples, ascending
+    factors: list[NDArray[np.float64]]  # and how many times longer they took
+    compile: float  # the same for compilation
+
+    def of_blocks(self, plan: Plan) -> NDArray[np.float64]:
+        """Return the seconds of every block."""
+        return plan.scaled_seconds(
+            lambda method, seconds: np.interp(
+                np.log(seconds), np.log(self.estimates[method]), self.factors[method]
+            )
+        )
+
+
+def measure(plan: Plan, needed: list[Kernel], cores: int) -> Speed:
+    """Measure a sample of groups whose kernels are compiled; where none are, those of the fastest group are.
+
+    A plan takes seconds, so it leaves all further compilation to the run.
+    """
+    spec, modelled = plan.spec, seed_seconds(plan.spec)
+    ready = {kernel.key for kernel in needed} - {kernel.key for kernel in missing(needed)}
+    estimates, factors, compile_factor = [], [], 1.0
     with threadpool_limits(limits=1, user_api="blas"):
         for at, method in enumerate(spec.methods):
-            seconds = modelled[:, at, 0]
-            measured = [_measure(plan, method, int(index), float(seconds[index]), cores) for index in chosen]
-            factors = np.full(count, np.median(measured / seconds[chosen]))
-            factors[chosen] = measured / seconds[chosen]
-            total += float((factors[:, None] * modelled[:, at]).sum())
-    return total * spec.init_scales.size * spec.seeds.size
+            order = np.argsort(modelled[:, at, 0], kind="stable")
+            usable = [
+                int(index)
+                for index in order
+                if all(kernel.key in ready for kernel in _group(plan, method, int(index)).kernels)
+            ]
+            if not usable:
+                first = int(order[0])
+                kernels = missing(_group(plan, method, first).kernels)
+                start = time.perf_counter()
+                compile_all(kernels, 1)
+                compile_factor = (time.perf_counter() - start) / seconds_to_compile(kernels, 1)
+                ready |= {kernel.key for kernel in kernels}
+                usable = [first]
+            chosen = np.unique(np.linspace(0, len(usable) - 1, SAMPLES).astype(int))
+            seconds = modelled[[usable[index] for index in chosen], at, 0]
+            took = [
+                _measure(plan, method, usable[index], float(estimate), cores)
+                for index, estimate in zip(chosen, seconds, strict=True)
+            ]
+            estimates.append(seconds)
+            factors.append(np.array(took) / seconds)
+    return Speed(estimates, factors, compile_factor)
+
+
+def _group(plan: Plan, method: str, architecture: int) -> Group:
+    """Return a group of an architecture and a method, at the first place on the other axes."""
+    at = {"architecture": architecture, "method": plan.spec.methods.index(method)}
+    position = [at.get(name, 0) for name in plan.layout.dims]
+    index, within = zip(*map(divmod, position, plan.layout.status.chunk), strict=True)
+    special = (plan.spec.architectures[architecture], method) in specialised(plan.layout)
+    return replace(plan.layout.group(index, within[:-2]), specialise=special)
 
 
 def _measure(plan: Plan, method: str, architecture: int, modelled: float, cores: int) -> float:
@@ -97,14 +161,11 @@ def _measure(plan: Plan, method: str, architecture: int, modelled: float, cores:
         if modelled < SAMPLE_SECONDS
         else spec.lams[: max(1, int(spec.lams.size * SAMPLE_SECONDS / modelled))]
     )
-    at = {"architecture": architecture, "method": spec.methods.index(method)}
-    position = [at.get(name, 0) for name in plan.layout.dims]
-    index, within = zip(*map(divmod, position, plan.layout.status.chunk), strict=True)
-    group = plan.layout.group(index, within[:-2])
+    group = _group(plan, method, architecture)
     group = replace(group, seeds=group.seeds[:seeds], lams=lams)
     with tempfile.TemporaryDirectory(prefix="fastlin-plan-") as folder:
         place = places.of(folder)
-        _unit(plan, replace(group, seeds=group.seeds[:1]), place)(0)  # compiles, if need be
+        _unit(plan, replace(group, seeds=group.seeds[:1]), place)(0)  # loads the kernels
         unit = _unit(plan, group, place)
         start = time.perf_counter()
         with ThreadPoolExecutor(cores) as pool:
@@ -136,5 +197,13 @@ def in_words(content: dict[str, Any]) -> str:
         f"blocks: {content['blocks']:,} of {groups}{content['seeds_per_block']} seeds\n"
         f"store: {readable_size(content['bytes'])} in {content['files']:,} files\n"
         f"memory: {readable_size(content['memory_bytes'])} with {content['workers']} cores\n"
+        f"kernels: {content['kernels']}, of which {_compilation(content)}\n"
         f"time: about {content['seconds']:.2g} s on {content['workers']} cores like these"
     )
+
+
+def _compilation(content: dict[str, Any]) -> str:
+    count = content["kernels_to_compile"]
+    if not count:
+        return "all are compiled"
+    return f"{count} are still to be compiled, in about {content['compile_seconds']:.2g} s of the time below"

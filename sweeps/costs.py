@@ -1,20 +1,19 @@
 """How long points take, from the estimates that stand beside the kernels.
 
-The shape of blocks, the plan and the time left follow from it. The nanoseconds are those of one core of an
-AVX-512 server at 4 GHz (`fastlin bench`), within a factor of two from 2 to 32 units a layer; elsewhere they
-tell the order of magnitude. They depend on constants only, never on the machine, because every machine must
-cut a sweep into the same blocks.
+The shape of blocks, the plan and the time left follow from it. The estimates depend on constants only, never on
+the machine, because every machine must cut a sweep into the same blocks.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
-from fastlin.kernels.compilation import pays
+from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
 from fastlin.observables import REGISTRY
@@ -90,3 +89,12 @@ def specialised(layout: StoreLayout) -> frozenset[tuple[Architecture, str]]:
         chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
         found |= {(spec.architectures[index], method) for index in chosen}
     return frozenset(found)
+
+
+def kernels_needed(layout: StoreLayout, numbers: NDArray[np.int64]) -> list[Kernel]:
+    """Return the kernels that some blocks need, each once."""
+    special = specialised(layout)
+    groups = (
+        replace(group, specialise=pair in special) for pair, group in layout.kernels_of(numbers).items()
+    )
+    return distinct(kernel for group in groups for kernel in group.kernels)

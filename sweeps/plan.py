@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +126,24 @@ class Plan:
     @cached_property
     def seconds_of_blocks(self) -> NDArray[np.float64]:
         """Estimated time of every block, in the shape of the grid."""
-        layout, groups = self.layout, point_seconds(self.layout)
+        return self._of_blocks(point_seconds(self.layout))
+
+    def scaled_seconds(self, factor: Callable[[int, NDArray[np.float64]], Any]) -> NDArray[np.float64]:
+        """Return the time of every block, where groups take longer than estimated by a factor.
+
+        `factor` is a function of the index of a method, and of the estimates for one seed.
+        """
+        layout, spec = self.layout, self.layout.spec
+        points = point_seconds(layout).copy()
+        axis = [*layout.dims].index("method") if spec.method_axis else None
+        for method in range(len(spec.methods)):
+            part = (slice(None),) * axis + (method,) if axis is not None else ...
+            points[part] *= factor(method, points[part] * spec.lams.size)
+        return self._of_blocks(points)
+
+    def _of_blocks(self, groups: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum seconds of a point of each group over the points of every block."""
+        layout = self.layout
         *steps, _, lams = layout.status.chunk
         for axis, step in enumerate(steps):
             groups = np.add.reduceat(groups, np.arange(0, groups.shape[axis], step), axis)

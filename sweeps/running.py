@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
-from fastlin.kernels.compilation import Kernel, compile_all, distinct
+from fastlin.kernels.compilation import compile_all
 from fastlin.sweeps import growth, lease, places, store, versions
 from fastlin.sweeps.choices import Choices, Slice
 from fastlin.sweeps.clients import check_versions, connect
-from fastlin.sweeps.costs import specialised
+from fastlin.sweeps.costs import kernels_needed, specialised
 from fastlin.sweeps.driving import Task, results
 from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.folding import finish
@@ -302,15 +302,6 @@ def _wanted(before: Tally, choices: Choices) -> NDArray[np.int64]:
     if choices.only is not None:
         numbers = numbers[np.isin(numbers, list(choices.only))]
     return numbers
-
-
-def kernels_needed(layout: StoreLayout, numbers: NDArray[np.int64]) -> list[Kernel]:
-    """Return the kernels that some blocks need, each once."""
-    special = specialised(layout)
-    groups = (
-        replace(group, specialise=pair in special) for pair, group in layout.kernels_of(numbers).items()
-    )
-    return distinct(kernel for group in groups for kernel in group.kernels)
 
 
 def _compile(layout: StoreLayout, todo: NDArray[np.int64], show: Silent) -> None:

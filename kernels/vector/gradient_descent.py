@@ -143,6 +143,8 @@ def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, rate: float, s
 
 
 def nanoseconds(sizes: Sizes, steps: float, records: int) -> Any:
-    """Estimate the time of one network, recorded so often, on one core with AVX-512 at 4 GHz."""
+    """Estimate the time of one network, recorded so often, on one core; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
-    return 10.0 + (0.2 + 0.035 * steps) * gram + (0.05 * gram + 0.016 * product) * records
+    narrow = 0.5 + 0.08 * sizes.n + 0.044 * gram
+    step = np.where(sizes.unrolled, narrow, 8.0 + 0.65 * sizes.n * sizes.width + 0.065 * gram)
+    return steps * step + records * (10.0 + 0.6 * sizes.n + 0.4 * gram + 0.085 * product)

@@ -365,8 +365,9 @@ def draw_records(*problem: Any) -> Doubles:
 
 
 def nanoseconds(sizes: Sizes) -> Any:
-    """Estimate the time of the set-up of one problem, on one core with AVX-512 at 4 GHz."""
-    return 400.0 + 2.0 * sizes.m**2 * sizes.wide + 10.0 * sizes.n_h * sizes.units
+    """Estimate the time of the set-up of one problem on one core; see `closed_form.nanoseconds`."""
+    draws = 3.4 * sizes.n_h * sizes.units + 5.9 * sizes.n_i * sizes.n_o
+    return 150.0 + draws + 2.6 * sizes.m * sizes.wide * (sizes.m + sizes.k_wide)
 
 
 @traced()

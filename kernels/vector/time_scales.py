@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastlin.kernels.batch import Batch
 from fastlin.kernels.codes import Output, Scale, Status
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
@@ -34,7 +36,7 @@ from fastlin.kernels.compiler.workspace import Field, part
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import AT_REST, CLOSED, LONGEST_SEARCH, TIE
 from fastlin.kernels.vector.balance import balanced_start, read_task
-from fastlin.kernels.vector.closed_form import begin, jump_nanoseconds
+from fastlin.kernels.vector.closed_form import begin
 from fastlin.kernels.vector.evolution import jump_to_time, limit
 from fastlin.kernels.vector.forms import Form, form
 from fastlin.kernels.vector.observables import loss
@@ -254,5 +256,7 @@ def prepare(sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float
 
 
 def nanoseconds(sizes: Sizes) -> Any:
-    """Estimate the time of the search for the time of convergence: some 15 evaluations of the loss."""
-    return 15.0 * (jump_nanoseconds(sizes) + 0.016 * sizes.rows_i * sizes.rows_o * sizes.width)
+    """Estimate the time of the search for the time of convergence; see `closed_form.nanoseconds`."""
+    gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
+    narrow = 150.0 + 22.0 * sizes.n + 7.0 * sizes.n * sizes.width + 1.5 * gram + 1.3 * product
+    return np.where(sizes.unrolled, narrow, 200.0 + 3.7 * gram + 2.4 * product)
