@@ -1,7 +1,7 @@
 """How long points take, from the estimates that stand beside the kernels.
 
-The shape of blocks, the plan and the time left follow from it. The estimates depend on constants only, never on
-the machine, because every machine must cut a sweep into the same blocks.
+The shape of blocks, the plan and the time left follow from it. The estimates depend on constants only, never
+on the machine, because every machine must cut a sweep into the same blocks.
 """
 
 from __future__ import annotations

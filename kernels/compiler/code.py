@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from llvmlite.binding import get_process_triple
 from numba.core import cgutils
 
 from fastlin.kernels.compiler.memory import LaneVariable, Memory, Numbers, Registers
@@ -170,7 +169,7 @@ class VectorCode:
         x86 takes 100 cycles for an operation on one of these, so what decays towards 0 would become fifty
         times slower once it is there. Other machines are as fast on them, and are left as they are.
         """
-        if not get_process_triple().startswith("x86_64"):
+        if not str(self.builder.module.triple).startswith("x86_64"):
             yield
             return
         builder, byte = self.builder, ir.IntType(8).as_pointer()
