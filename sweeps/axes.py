@@ -1,6 +1,7 @@
 """Axes of a sweep: lists and ranges of values, read from a spec and written back in one form."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
@@ -109,7 +110,7 @@ def architectures(name: str, value: Any) -> tuple[Architecture, ...]:
         except InputError as error:
             raise InputError(f"{name}[{index}]: {error}") from None
     if len(set(found)) < len(found):
-        twice = next(entry for entry in found if found.count(entry) > 1)
+        twice = max(Counter(found).items(), key=lambda item: item[1])[0]
         raise InputError(f"{name} holds {twice} more than once")
     return tuple(found)
 

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 import fastlin as fl
-from tests import slurm
+from tests import cutting, slurm
 from tests.faults import PATIENCE, until
 from tests.readme import README, blocks, present_table, section, table
 from tests.sweeping import content
@@ -41,7 +41,8 @@ def whole(tmp_path_factory):
     """The store of the README's spec."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "mine.toml").write_text(spec())
-    fl.run_sweep(folder / "mine.toml", folder / "mine.zarr")
+    with cutting.by_the_rule():
+        fl.run_sweep(folder / "mine.toml", folder / "mine.zarr")
     return content(folder / "mine.zarr")
 
 

@@ -53,7 +53,7 @@ def traced(*, sized: bool = True, **layouts: str) -> Callable[[Callable[..., Non
 
         chosen = declare if sized else declare_unsized
         chosen.__name__, chosen.__doc__ = function.__name__, function.__doc__
-        made = intrinsic(chosen)
+        made: Any = intrinsic(chosen)
         made.body = function  # for other processors than this one, see tests/test_targets.py
         return made
 

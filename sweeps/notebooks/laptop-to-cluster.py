@@ -42,7 +42,7 @@ name = "scales"
 [axes]
 architecture = [[4, 2, 4], [4, 4, 4]]
 init_scale = [0.1, 0.3, 1.0, 3.0]
-seed = { start = 0, num = 100 }
+seed = { start = 0, num = 2000 }
 lam = { start = -9.0, stop = 9.0, num = 37 }
 [task]
 n_samples = 10
@@ -58,8 +58,8 @@ _ = Path("scales.toml").write_text(text)
 # !fastlin plan scales.toml | head -3
 
 # %% [markdown]
-# A *block* is some seeds of one architecture at one scale, with all $\lambda$ and times. It is the unit of
-# work, of writing and of going on.
+# A *block* is the unit of work, of writing and of going on. It holds some groups of seeds, here two. Each is
+# of one architecture at one scale, with all $\lambda$ and times.
 #
 # ## On a laptop
 #
@@ -149,7 +149,9 @@ print("the same bytes:", fingerprint("cluster.zarr") == laptop)
 # its seed and its sizes, never of its place on the grid.
 
 # %%
-larger = text.replace("num = 100", "num = 200").replace("[0.1, 0.3, 1.0, 3.0]", "[0.1, 0.3, 1.0, 3.0, 10.0]")
+larger = text.replace("num = 2000", "num = 4000").replace(
+    "[0.1, 0.3, 1.0, 3.0]", "[0.1, 0.3, 1.0, 3.0, 10.0]"
+)
 _ = Path("larger.toml").write_text(larger)
 before = fl.open_sweep("laptop.zarr").load()
 report = fl.run_sweep("larger.toml", "laptop.zarr")
