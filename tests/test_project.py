@@ -88,8 +88,8 @@ def test_registry_is_complete():
         assert entry.unit
         assert entry.equation
         assert entry.doc
-    rows = [row for name in SWEEPABLE for row in REGISTRY[name].rows]
-    assert sorted(rows) == sorted(set(rows)) == sorted(type(rows[0]))
+    outputs = [output for name in SWEEPABLE for output in REGISTRY[name].outputs]
+    assert sorted(outputs) == sorted(set(outputs)) == sorted(type(outputs[0]))
 
 
 def test_unknown_attribute():
