@@ -25,6 +25,7 @@ from fastlin.kernels.compiler.values import (
     LaneMask,
 )
 
+BLOCK = 4  # columns at a time, where a row does not fit the registers
 FLUSH = 0x8040  # of the control word of x86: flush to zero, denormals are zeros
 _LANE_NUMBER = ir.IntType(32)
 
@@ -116,6 +117,17 @@ class VectorCode:
         """Return a range over hidden directions: unrolled where a row fits the registers."""
         known = not isinstance(first, Index) and not isinstance(last, Index)
         return range(first, last) if self.sizes.unrolled and known else self.loop(first, last)
+
+    def blocks(self, first: Any, last: Any) -> Iterator[list[Any]]:
+        """Write loops over hidden directions, some at a time, whose sums do not wait for each other."""
+        if self.sizes.unrolled and not isinstance(first, Index) and not isinstance(last, Index):
+            yield from ([column] for column in range(first, last))
+            return
+        whole = (last - first) // BLOCK
+        for number in self.loop(0, whole):
+            yield [number * BLOCK + first + place for place in range(BLOCK)]
+        for column in self.loop(whole * BLOCK + first, last):
+            yield [column]
 
     @contextmanager
     def when(self, mask: Any) -> Iterator[None]:

@@ -68,6 +68,10 @@ class Plain:
 
     columns = loop
 
+    def blocks(self, first: Any, last: Any) -> list[list[int]]:
+        """Return the hidden directions one by one."""
+        return [[column] for column in range(first, last)]
+
     def real(self, number: Any) -> float:
         """Return a whole number as a real one."""
         return float(number)

@@ -86,6 +86,9 @@ class Code(Protocol):
     def columns(self, first: Whole, last: Whole, /) -> Iterable[Any]:
         """Return a loop over hidden directions: unrolled where a row fits the registers."""
 
+    def blocks(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
+        """Return a loop over hidden directions, some at a time where they are not unrolled."""
+
     def when(self, mask: Mask, /) -> AbstractContextManager[None]:
         """Skip the body where no network needs it. What the body writes must be masked all the same."""
 

@@ -131,6 +131,9 @@ class Index:
     def __mul__(self, other: Any) -> Index:
         return Index(self.code, self.code.builder.mul(self.ir, self.code.integer(other)))
 
+    def __floordiv__(self, other: Any) -> Index:
+        return Index(self.code, self.code.builder.udiv(self.ir, self.code.integer(other)))
+
     def __mod__(self, other: Any) -> Index:
         return Index(self.code, self.code.builder.urem(self.ir, self.code.integer(other)))
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exp, exponentials
-from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Operand, Whole
+from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Operand, Variable, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.tolerances import TIE
 from fastlin.kernels.vector.state import Dynamics
@@ -128,13 +128,16 @@ def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
     for back in code.columns(0, sizes.width):
         j = sizes.width - 1 - back
         square = code.variable(0.0)
-        for h in code.columns(0, j):
-            dots[h] = 0.0
-        for i in code.loop(0, sizes.n):
-            head = ws.qr_rows[i, j]
-            square.value = fma(head, head, square.value)
+        if sizes.unrolled:
             for h in code.columns(0, j):
-                dots[h] = fma(head, ws.qr_rows[i, h], dots[h])
+                dots[h] = 0.0
+            for i in code.loop(0, sizes.n):
+                head = ws.qr_rows[i, j]
+                square.value = fma(head, head, square.value)
+                for h in code.columns(0, j):
+                    dots[h] = fma(head, ws.qr_rows[i, h], dots[h])
+        else:
+            _dot_columns(code, ws.qr_rows, j, square, dots)
         # scale >= 0, so adding the norm to it does not cancel.
         norm = sqrt(fma(scale[j], scale[j], square.value))
         top = scale[j] + norm
@@ -149,6 +152,20 @@ def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
             for h in code.columns(0, j):
                 ws.qr_rows[i, h] = fma(-dots[h], head, ws.qr_rows[i, h])
     return lower
+
+
+def _dot_columns(code: Code, rows: Array, j: Whole, square: Variable, dots: Array) -> None:
+    """Write the products of column j with itself and with those before it, some columns at a time."""
+    for i in code.loop(0, code.sizes.n):
+        square.value = fma(rows[i, j], rows[i, j], square.value)
+    for block in code.blocks(0, j):
+        sums = [code.variable(0.0) for _ in block]
+        for i in code.loop(0, code.sizes.n):
+            head = rows[i, j]
+            for h, each in zip(block, sums, strict=True):
+                each.value = fma(head, rows[i, h], each.value)
+        for h, each in zip(block, sums, strict=True):
+            dots[h] = each.value
 
 
 @part(reads="k_t cosine sine q", writes="k_t q")

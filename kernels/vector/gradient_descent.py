@@ -7,6 +7,8 @@ out of the step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.kernels.vector.balance import balanced_start, read_task
 from fastlin.kernels.vector.forms import Form, form
-from fastlin.kernels.vector.gram import gram
+from fastlin.kernels.vector.gram import gram, subtract_product
 from fastlin.kernels.vector.observables import Observer, observe_start
 from fastlin.kernels.vector.points import over_points
 from fastlin.kernels.vector.state import Dynamics
@@ -42,27 +44,31 @@ def step(code: Code, q: Array, s: Array) -> None:
     sizes = code.sizes
     inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
     first, second = code.local(sizes.width), code.local(sizes.width)
+
+    def put(row: Whole) -> Callable[[Whole, Number], None]:
+        def put_entry(h: Whole, value: Number) -> None:
+            q[row, h] = value
+
+        return put_entry
+
     for a in code.loop(0, sizes.m):
+        b = sizes.rows_i + a
         for h in code.columns(0, sizes.width):
-            first[h], second[h] = q[a, h], q[sizes.rows_i + a, h]
-        for h in code.columns(0, sizes.width):
-            q[a, h] = _shrunk(code, fma(s[a], second[h], first[h]), first, outputs, h)
-            q[sizes.rows_i + a, h] = _shrunk(code, fma(s[a], first[h], second[h]), second, inputs, h)
+            first[h], second[h] = q[a, h], q[b, h]
+        pull = s[a]
+        subtract_product(code, partial(_pulled, first, second, pull), first, outputs, put(a))
+        subtract_product(code, partial(_pulled, second, first, pull), second, inputs, put(b))
     for last, shift, other in ((sizes.rows_i, 0, outputs), (sizes.rows_o, sizes.rows_i, inputs)):
         for a in code.loop(sizes.m, last):
             for h in code.columns(0, sizes.width):
                 first[h] = q[shift + a, h]
-            for h in code.columns(0, sizes.width):
-                q[shift + a, h] = _shrunk(code, first[h], first, other, h)
+            subtract_product(code, first.__getitem__, first, other, put(shift + a))
 
 
-def _shrunk(code: Code, value: Number, row: Array, matrix: Array, h: Whole) -> Number:
-    """Return value - (row matrix)[h]."""
-    rest = code.variable(value)
-    for g in code.columns(0, code.sizes.width):
-        rest.value = fma(-row[g], matrix[g, h], rest.value)
-    shrunk: Number = rest.value
-    return shrunk
+def _pulled(mine: Array, other: Array, pull: Number, h: Whole) -> Number:
+    """Return an entry of one layer that the target pulls along the other one."""
+    moved: Number = fma(pull, other[h], mine[h])
+    return moved
 
 
 @part(reads="state scaled", writes="state")
@@ -146,5 +152,5 @@ def nanoseconds(sizes: Sizes, steps: float, records: int) -> Any:
     """Estimate the time of one network, recorded so often, on one core; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 0.5 + 0.08 * sizes.n + 0.044 * gram
-    step = np.where(sizes.unrolled, narrow, 8.0 + 0.65 * sizes.n * sizes.width + 0.065 * gram)
+    step = np.where(sizes.unrolled, narrow, 8.0 + 0.08 * gram)
     return steps * step + records * (10.0 + 0.6 * sizes.n + 0.4 * gram + 0.085 * product)

@@ -8,13 +8,15 @@ diagonal, for which ``D^1/2 A D^1/2 = D + V^T V = M^T D' M`` with M of unit diag
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exponentials
 from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.tolerances import LONGEST_STEP
 from fastlin.kernels.vector.evolution import solve_row
-from fastlin.kernels.vector.gram import gram
+from fastlin.kernels.vector.gram import add_products, gram
 from fastlin.kernels.vector.state import Dynamics
 
 # D grows by at most exp(LONGEST_STEP) a step, and is brought back to 1 from here.
@@ -64,9 +66,12 @@ def march(code: Code, ws: Dynamics) -> None:
     lower, total = code.local(sizes.width, sizes.width), code.local(sizes.width, sizes.width)
     scale = code.local(sizes.width)
     _eliminate(code, ws, lower, scale)
-    for h in code.columns(0, sizes.width):
-        for g in code.columns(0, h + 1):
-            total[h, g] = 0.0
+    # Where a row fits the registers, its products are added as it appears.
+    at_once = sizes.unrolled
+    if at_once:
+        for h in code.columns(0, sizes.width):
+            for g in code.columns(0, h + 1):
+                total[h, g] = 0.0
     plus, minus = code.local(sizes.width), code.local(sizes.width)
 
     def move(i: Whole, out: Array) -> None:
@@ -74,8 +79,9 @@ def march(code: Code, ws: Dynamics) -> None:
         solve_row(code, lambda h: power * ws.state[i, h], lower, out)
         for h in code.columns(0, sizes.width):
             ws.state[i, h] = out[h]
-            for g in code.columns(0, h + 1):
-                total[h, g] = fma(out[h], out[g], total[h, g])
+            if at_once:
+                for g in code.columns(0, h + 1):
+                    total[h, g] = fma(out[h], out[g], total[h, g])
 
     for a in code.loop(0, sizes.m):
         b = sizes.n - 1 - a
@@ -89,9 +95,20 @@ def march(code: Code, ws: Dynamics) -> None:
         move(a, plus)
         for h in code.columns(0, sizes.width):
             ws.q[a + sizes.outside_shift, h] = ws.to_cosine[a] * (scale[h] * plus[h])
+    if not at_once:
+        add_products(code, total, ws.state, ws.state, lambda: _in_order(code), lower=True)
     for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
             ws.gram[h, g] = total[h, g]
+
+
+def _in_order(code: Code) -> Iterator[Whole]:
+    """Loop over the rows in the order in which a step goes through them."""
+    sizes = code.sizes
+    for a in code.loop(0, sizes.m):
+        yield a
+        yield sizes.n - 1 - a
+    yield from code.loop(sizes.m, sizes.n - sizes.m)
 
 
 @part(reads="gram pivots", writes="pivots")

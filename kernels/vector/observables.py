@@ -14,6 +14,7 @@ from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exp, log
 from fastlin.kernels.compiler.protocols import Array, Code, Number, Operand, Variable, Whole
 from fastlin.kernels.compiler.workspace import part
+from fastlin.kernels.vector.gram import add_products
 from fastlin.kernels.vector.jacobi import column_norms, orthogonalise
 from fastlin.kernels.vector.state import Dynamics
 
@@ -26,16 +27,13 @@ class Layer:
     def __init__(self, code: Code, q: Array, rows: tuple[Whole, Whole], other: Array | None = None) -> None:
         width = code.sizes.width
         gram, cross = code.local(width, width), code.local(width, width)
-        for h in code.columns(0, width):
-            for g in code.columns(0, width):
-                gram[h, g], cross[h, g] = 0.0, 0.0
-        for i in code.loop(*rows):
+        add_products(code, gram, q, q, lambda: code.loop(*rows), lower=True)
+        if other is not None:
+            add_products(code, cross, q, other, lambda: code.loop(*rows))
+        else:
             for h in code.columns(0, width):
-                for g in code.columns(0, h + 1):
-                    gram[h, g] = fma(q[i, h], q[i, g], gram[h, g])
-                if other is not None:
-                    for g in code.columns(0, width):
-                        cross[h, g] = fma(q[i, h], other[i, g], cross[h, g])
+                for g in code.columns(0, width):
+                    cross[h, g] = 0.0
         trace, square, product = (code.variable(0.0) for _ in range(3))
         for h in code.columns(0, width):
             trace.value = trace.value + gram[h, h]
