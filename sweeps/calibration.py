@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from fastlin.kernels.compilation import Kernel, compile_all, missing, seconds_to_compile
 from fastlin.sweeps import places
 from fastlin.sweeps.block import Group, compute
-from fastlin.sweeps.costs import kernels_needed, seed_seconds, specialised
+from fastlin.sweeps.costs import GROUP_SECONDS, kernels_needed, seed_seconds, specialised
 from fastlin.sweeps.engines import Engine, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.folding import folded
 from fastlin.sweeps.plan import Plan, readable_size
@@ -29,7 +29,7 @@ SAMPLES = 6  # architectures that are measured, for each method; the others by t
 SAMPLE_SECONDS = 0.15  # that each should take
 BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
 # Seconds to start and end a client, with threads and with processes, and memory of a worker process.
-CLIENT_SECONDS = {Threads: 0.4, Processes: 2.5}
+CLIENT_SECONDS = {Threads: 0.3, Processes: 2.8}
 PROCESS_BYTES = 230_000_000
 
 
@@ -108,7 +108,7 @@ class Speed:
 
 
 def measure(plan: Plan, needed: list[Kernel], cores: int) -> Speed:
-    """Measure a sample of groups whose kernels are compiled; where none are, those of the fastest group are.
+    """Measure a sample of groups whose kernels are compiled; where none are, those of one group are.
 
     A plan takes seconds, so it leaves all further compilation to the run.
     """
@@ -124,7 +124,9 @@ def measure(plan: Plan, needed: list[Kernel], cores: int) -> Speed:
                 if all(kernel.key in ready for kernel in _group(plan, method, int(index)).kernels)
             ]
             if not usable:
-                first = int(order[0])
+                # That in the middle of the work tells most, and a single wide kernel serves most work.
+                share = np.cumsum(modelled[order, at, 0])
+                first = int(order[np.searchsorted(share, 0.5 * share[-1])])
                 kernels = missing(_group(plan, method, first).kernels)
                 start = time.perf_counter()
                 compile_all(kernels, 1)
@@ -167,23 +169,36 @@ def _measure(plan: Plan, method: str, architecture: int, modelled: float, cores:
         place = places.of(folder)
         _unit(plan, replace(group, seeds=group.seeds[:1]), place)(0)  # loads the kernels
         unit = _unit(plan, group, place)
+        unit(0)
+        # Short groups are repeated, so that waking a thread up, which takes a millisecond, does not count.
+        modelled_group = modelled * group.seeds.size * lams.size / spec.lams.size
+        repeats = max(1, int(SAMPLE_SECONDS / (modelled_group + GROUP_SECONDS)))
+
+        def work(thread: int) -> None:
+            for _ in range(repeats):
+                unit(thread)
+
         start = time.perf_counter()
         with ThreadPoolExecutor(cores) as pool:
-            list(pool.map(unit, range(1, cores + 1)))
-        seconds = time.perf_counter() - start
-    return seconds / group.seeds.size * spec.lams.size / lams.size
+            list(pool.map(work, range(1, cores + 1)))
+        seconds = (time.perf_counter() - start) / repeats
+    return (seconds - GROUP_SECONDS) / group.seeds.size * spec.lams.size / lams.size
 
 
 def _unit(plan: Plan, group: Group, place: places.Place) -> Callable[[int], None]:
-    """Return what computes and writes a group, as a worker does."""
-    reduce = plan.spec.reduce
+    """Return what computes and writes a group, as a worker does.
+
+    Joined groups are written together, which takes next to nothing for each.
+    """
+    reduce, alone = plan.spec.reduce, math.prod(plan.layout.status.chunk[:-2]) == 1
 
     def run(number: int) -> None:
         if reduce:
             folded(group, reduce, compute)
             return
         for name, values in compute(group).values.items():
-            place.write(f"{name}/{number}", np.ascontiguousarray(values))
+            if alone:
+                place.write(f"{name}/{number}", np.ascontiguousarray(values))
 
     return run
 

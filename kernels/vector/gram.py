@@ -1,7 +1,7 @@
 """Sums of products of columns: Gram matrices, and products of a row with a matrix.
 
-Where a row fits the registers, rows are the outer loop and all sums are in registers. In wider networks the sums
-of some columns at a time are in registers, and rows are the inner loop. Each sum has the same order in both.
+Where a row fits the registers, rows are the outer loop and all sums are in registers. In wider networks the
+sums of some columns at a time are, and rows are the inner loop. Each sum has the same order in both.
 """
 
 from __future__ import annotations
