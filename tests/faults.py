@@ -27,6 +27,8 @@ from tests.sweeping import content, marks
 COMMAND = [sys.executable, "-m", "tests.launched"]
 # Seconds after which a test counts as hung. It measures nothing: no result depends on how busy a machine is.
 PATIENCE = 300.0
+# Of servers of Dask, which take port 8787 even where there is to be no dashboard, and warn where it is taken.
+FREE_PORT = "127.0.0.1:0"
 # Blocks of some 0.1 s, and enough of them that a kill finds most of them undone.
 LONG = """
 name = "long"

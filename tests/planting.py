@@ -12,6 +12,8 @@ SITE = """
 import importlib.util
 import sys
 
+from planted import plant  # now, because a spawned process takes over the path of its parent later
+
 
 class Planting:
     def find_spec(self, name, path=None, target=None):
@@ -22,8 +24,6 @@ class Planting:
 
             def exec_module(module):
                 execute(module)
-                from planted import plant
-
                 plant(module)
 
             spec.loader.exec_module = exec_module

@@ -99,6 +99,7 @@ def figures():
     return result
 
 
+@pytest.mark.slow
 def test_figures(figures):
     assert json.loads(json.dumps(figures)) == figures
     descent, solution = figures["gradient_descent"], figures["closed_form"]
@@ -130,6 +131,7 @@ def test_figures(figures):
     assert list(sweep["scaling"]) == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_the_table_takes_its_place(figures, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")

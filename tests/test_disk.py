@@ -13,6 +13,7 @@ from distributed import Client, LocalCluster
 import fastlin as fl
 from tests import faults
 from tests.campaign import trials
+from tests.faults import FREE_PORT
 from tests.sweeping import content, marks
 from tests.test_kills import REDUCED, tiny
 
@@ -23,7 +24,7 @@ ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
 @pytest.fixture(scope="module")
 def client():
     with (
-        LocalCluster(processes=False, threads_per_worker=THREADS, dashboard_address=None) as cluster,
+        LocalCluster(processes=False, threads_per_worker=THREADS, dashboard_address=FREE_PORT) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client

@@ -15,7 +15,7 @@ from fastlin.sweeps.plan import Plan
 from tests import commands, faults, sweeping
 from tests.campaign import trials
 from tests.commands import SMALL
-from tests.faults import until
+from tests.faults import FREE_PORT, until
 from tests.planting import Gate
 from tests.sweeping import content, marks
 
@@ -35,10 +35,10 @@ def test_workers_order_and_blocks_change_no_number(swept, tmp_path, monkeypatch,
         return np.array(chance.sample(numbers, len(numbers)), dtype=np.int64)
 
     monkeypatch.setattr(running, "_wanted", shuffled)
-    local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": FREE_PORT}
     processes = trials > 1  # which take seconds to start
     with (
-        LocalCluster(processes=processes, **local, worker_dashboard_address="127.0.0.1:0") as cluster,
+        LocalCluster(processes=processes, **local, worker_dashboard_address=FREE_PORT) as cluster,
         Client(cluster) as client,
     ):
         for trial in range(trials):

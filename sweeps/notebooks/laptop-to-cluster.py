@@ -130,7 +130,7 @@ print("the same bytes:", fingerprint("array.zarr") == laptop)
 
 # %%
 with (
-    LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+    LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
     Client(cluster) as client,
 ):
     report = fl.run_sweep("scales.toml", "cluster.zarr", client=client)
