@@ -2,12 +2,13 @@
 
 import json
 import time
+import tomllib
 
 import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.bench import measure, report, rivals, timing, widths
+from fastlin.bench import architectures, measure, plans, report, rivals, timing, widths
 from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.timing import Run, alternate
@@ -79,6 +80,7 @@ def test_runs_take_turns():
 def figures():
     tiny = measure.Extent(seeds=2, lams=4, steps=3, problems=3, stack=4, alone=2, rival_steps=2, rounds=5)
     program = measure.Program(
+        sections=("kernels", "widths", "forms", "sweep"),
         small=((4, 2, 4),),
         large=((40, 34, 40),),
         each_small=tiny,
@@ -87,6 +89,9 @@ def figures():
         widths=(2, 3),
         width_lams=2,
         width_rounds=1,
+        form_shapes=((4, 2, 4), (9, 9, 9)),
+        form_lams=1,
+        form_rounds=1,
         preset_seeds=(1, 2),
         preset_rounds=1,
     )
@@ -122,6 +127,10 @@ def test_figures(figures):
             assert first["step"] is None
             grown = (second["us"] / first["us"]) / (second["flops"] / first["flops"])
             assert second["step"] == pytest.approx(grown)
+    for steps in figures["forms"].values():
+        assert list(steps) == ["gradient_descent", "march", "jump", "set_up"]
+        for row in steps.values():
+            assert row["ratio"] == pytest.approx(row["run_time"] / row["specialised"])
     sweep = figures["sweep"]
     assert sweep["configurations"] == 4 * 2 * 180
     assert sweep["configurations_per_second"] == sweep["configurations"] / sweep["seconds"]
@@ -142,11 +151,72 @@ def test_the_table_takes_its_place(figures, tmp_path):
     assert text.endswith(f"{report.END}\nafter\n")
     assert "old" not in text
     assert text.count("| 40-34-40") == 3
+    assert text.count("| 9-9-9") == 1
     assert text.count("| 6-w-4") == 3
     assert "1,440 configurations" in text
     page.write_text("no place")
     with pytest.raises(fl.InputError, match="has no place for the table"):
         report.update(page, figures)
+
+
+@pytest.fixture(scope="module")
+def commands():
+    """Figures of all sections that run commands, with sweeps of three architectures."""
+    text = architectures.spec([2, 3, 4], [2], [3], seeds=2, lams=3)
+    program = measure.Program(
+        sections=("compilation", "architectures", "plan"),
+        kernels=(("set_up", (4, 2, 4)), ("gradient_descent", (4, 1, 4))),
+        sweeps={"three": text},
+        first_rounds=1,
+        planned={"three": text},
+    )
+    return measure.measure(program, (), lambda text: None)
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_commands_are_measured(commands):
+    assert json.loads(json.dumps(commands)) == commands
+    assert list(commands) == ["machine", "compilation", "architectures", "first_calls", "plan"]
+    assert list(commands["compilation"]) == ["set_up all", "gradient_descent 1"]
+    for row in commands["compilation"].values():
+        assert row["ratio"] == pytest.approx(row["seconds"] / row["estimate"])
+        assert row["seconds"] > 0.1
+    cold, warm = (commands["architectures"]["three"][state] for state in ("cold", "warm"))
+    assert cold["points"] == warm["points"] == 3 * 2 * 3
+    assert cold["files"] == warm["files"] > 5
+    assert cold["sweep_seconds"] < cold["run_seconds"] < cold["seconds"]
+    assert min(commands["first_calls"].values()) > 0
+    labels = [(row["sweep"], row["state"]) for row in commands["plan"]]
+    assert labels == [(name, state) for name in ("three", "three --workers 2") for state in ("cold", "warm")]
+    table = report.table(commands)
+    assert "| gradient descent 1 " in table
+    assert "| three: 18 points " in table
+    assert "| three --workers 2, cold " in table
+
+
+@pytest.mark.parametrize("text", [*architectures.SWEEPS.values(), *plans.PLANNED.values()])
+def test_sweeps_of_the_benchmark_are_valid(text):
+    assert fl.Spec.from_dict(tomllib.loads(text)).points > 1000
+
+
+def test_ten_sweeps_are_planned():
+    assert len(plans.PLANNED) == 10
+    assert fl.Spec.from_dict(tomllib.loads(architectures.LARGE["27,000 architectures"])).points == 2_700_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "form"], "did you mean 'forms'"),
+        (["--only", "forms", "--update", "page.md"], "--update writes the whole table"),
+        (["--only", "forms", "--plot", "widths.png"], "--plot draws the section widths"),
+    ],
+)
+def test_sections_that_do_not_fit_are_refused(command_line, arguments, message):
+    code, _, err = command_line("bench", *arguments)
+    assert code == 2
+    assert message in err
 
 
 def test_operations_are_those_of_a_step():

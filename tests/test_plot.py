@@ -190,6 +190,20 @@ def test_a_sweep_is_drawn_over_the_sizes_of_its_architectures(dataset):
     assert all(tick == int(tick) for tick in turned.get_xticks())
 
 
+def test_a_sweep_is_drawn_over_two_sizes(dataset):
+    figure = fl.plot.sweep(dataset, "loss", "n_i", "n_h")
+    late = dataset.loss.mean("seed").isel(init_scale=1, lam=2, time=-1)
+    grid = figure.axes[0].collections[0].get_array()
+    columns, rows = (sorted(set(dataset[name].values.tolist())) for name in ("n_i", "n_h"))
+    assert grid.shape == (len(rows), len(columns))
+    assert np.ma.count(grid) == late.sizes["architecture"]  # no colour where no architecture has both sizes
+    for value, n_i, n_h in zip(late.values, late.n_i.values, late.n_h.values, strict=True):
+        assert grid[rows.index(n_h), columns.index(n_i)] == pytest.approx(value)
+    twice = dataset.loss.isel(architecture=[0, 1, 1], init_scale=0, lam=0, time=0)
+    with pytest.raises(fl.InputError, match=r"n_i is .* and n_h is .* for more than one architecture"):
+        fl.plot.phase_diagram(twice, "n_i", "n_h")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

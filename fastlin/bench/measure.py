@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fastlin.bench import rivals
+from fastlin.bench import architectures, compilation, forms, plans, rivals
 from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.machine import describe
@@ -26,6 +26,8 @@ from fastlin.sweeps.engines import local_threads
 Shape = tuple[int, int, int]
 
 RIVALS = ("numpy", "jax")
+SECTIONS = ("kernels", "widths", "forms", "compilation", "architectures", "sweep", "plan")
+USUAL = SECTIONS[:-1]  # a plan is compared with runs only where that is asked for: it takes many minutes
 RATE = 0.002  # of gradient descent, for which every architecture below converges
 DT, TIMES = 0.05, 101  # a uniform grid of short steps: those of the rivals lose digits in long ones
 LATE, LATEST = 90.0, 1e6
@@ -48,8 +50,9 @@ class Extent:
 
 @dataclass(frozen=True)
 class Program:
-    """All that is measured."""
+    """All that is measured, and the sections of it that are."""
 
+    sections: Sequence[str] = USUAL
     small: Sequence[Shape] = ((2, 2, 4), (4, 2, 4), (6, 2, 6), (4, 4, 4), (8, 4, 8), (16, 4, 16))
     large: Sequence[Shape] = ((100, 10, 100), (784, 64, 10))
     each_small: Extent = Extent()
@@ -60,6 +63,13 @@ class Program:
     widths: Sequence[int] = WIDTHS
     width_lams: int = 16
     width_rounds: int = 5
+    form_shapes: Sequence[Shape] = forms.SHAPES
+    form_lams: int = 32
+    form_rounds: int = 9
+    kernels: Sequence[tuple[str, Shape]] = compilation.KERNELS
+    sweeps: dict[str, str] = field(default_factory=lambda: architectures.SWEEPS)
+    first_rounds: int = 5
+    planned: dict[str, str] = field(default_factory=lambda: plans.PLANNED)
     preset: str = "phase-10m"
     preset_seeds: Sequence[int] = (139, 1389, 13889)
     preset_rounds: int = 3
@@ -67,16 +77,43 @@ class Program:
 
 def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any]:
     """Measure a program against "numpy", "jax" or both; times are medians of rounds in turn."""
+    sections: dict[str, Callable[[], dict[str, Any]]] = {
+        "kernels": lambda: _kernels(program, against, say),
+        "widths": lambda: {
+            "widths": measure_widths(
+                program.families, program.widths, program.width_lams, program.width_rounds, say
+            )
+        },
+        "forms": lambda: {
+            "forms": forms.measure_forms(program.form_shapes, program.form_lams, program.form_rounds, say)
+        },
+        "compilation": lambda: {"compilation": compilation.measure_compilation(program.kernels, say)},
+        "architectures": lambda: {
+            "architectures": architectures.measure_architectures(program.sweeps, say),
+            "first_calls": architectures.measure_first_calls(program.first_rounds, say),
+        },
+        "sweep": lambda: {
+            "sweep": measure_sweep(program.preset, program.preset_seeds, program.preset_rounds, say)
+        },
+        "plan": lambda: {"plan": plans.measure_plans(program.planned, say)},
+    }
+    figures = {"machine": describe()}
+    for name in SECTIONS:
+        if name in program.sections:
+            with threadpool_limits(limits=1, user_api="blas"):  # a core is compared with a core
+                figures |= sections[name]()
+    return figures
+
+
+def _kernels(program: Program, against: Sequence[str], say: Say) -> dict[str, Any]:
+    """Return the peak of a core, and the rows of each architecture."""
     rows: dict[str, dict[str, Any]] = {"gradient_descent": {}, "closed_form": {}, "setup": {}}
     peaks = []
     sizes = [(shape, program.each_small, tuple(against)) for shape in program.small]
     # XLA would take minutes to compile loops over large matrices no better than NumPy's.
     sizes += [(shape, program.each_large, tuple({*against} - {"jax"})) for shape in program.large]
     cores = local_threads()
-    with (
-        threadpool_limits(limits=1, user_api="blas"),  # a core is compared with a core
-        rivals.Jax(cores) as jax,
-    ):
+    with rivals.Jax(cores) as jax:
         for shape, extent, opponents in sizes:
             name = "-".join(map(str, shape))
             bench = _Architecture(shape, extent, opponents, cores, jax)
@@ -88,11 +125,7 @@ def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any
                 say(f"{kind} {name}")
                 peak, rows[kind][name] = run()
                 peaks.append(peak)
-        widths = measure_widths(
-            program.families, program.widths, program.width_lams, program.width_rounds, say
-        )
-    sweep = measure_sweep(program.preset, program.preset_seeds, program.preset_rounds, say)
-    return {"machine": describe(), "fma_gflops": median(peaks), **rows, "widths": widths, "sweep": sweep}
+    return {"fma_gflops": median(peaks), **rows}
 
 
 class _Architecture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +13,36 @@ START, END = "<!-- bench -->", "<!-- /bench -->"
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Return the figures of `measure` as Markdown."""
-    machine, sweep = figures["machine"], figures["sweep"]
+    """Return the figures of `measure` as Markdown, of the sections that were measured."""
+    machine = figures["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    lines = [
-        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {packages}. "
-        f"One core does {figures['fma_gflops']:.0f} GFLOPS of fused multiply-adds in float64.",
-        "",
-        *_rows(
-            ["gradient descent", "ns per step", "of the peak", *_RATIOS],
-            {
-                name: [_number(row["ns_per_step"]), _percent(row["peak_fraction"]), *_ratios(row)]
-                for name, row in figures["gradient_descent"].items()
-            },
-        ),
-        "",
-        *_rows(
-            ["closed form", "ns per time of a grid", "one late time", "t = inf", *_RATIOS],
-            {
-                name: [*(_number(row[key]) for key in ("ns_per_point", "ns_late", "ns_inf")), *_ratios(row)]
-                for name, row in figures["closed_form"].items()
-            },
-        ),
-        "",
-        *_rows(
-            ["set-up", "us per seed"],
-            {name: [_number(row["us"])] for name, row in figures["setup"].items()},
-        ),
-        "",
-        *_widths(figures["widths"]),
-        "",
-        f"`fastlin run {sweep['preset']}`: {sweep['configurations']:,} configurations in "
-        f"{sweep['seconds']:.1f} s, {sweep['start_up_seconds']:.1f} s of it start-up, with "
-        f"{sweep['peak_rss_mb']:.0f} MB of memory; from the first block to the last, cores spend "
-        f"{sweep['kernel_fraction']:.0%} of their time in kernels.",
-    ]
+    lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {packages}."]
+    if "fma_gflops" in figures:
+        lines[0] += f" One core does {figures['fma_gflops']:.0f} GFLOPS of fused multiply-adds in float64."
+    for section, write in _SECTIONS.items():
+        if section in figures:
+            lines += ["", *write(figures[section])]
     return "\n".join(lines)
+
+
+def _gradient_descent(figures: dict[str, Any]) -> list[str]:
+    rows = {
+        name: [_number(row["ns_per_step"]), _percent(row["peak_fraction"]), *_ratios(row)]
+        for name, row in figures.items()
+    }
+    return _rows(["gradient descent", "ns per step", "of the peak", *_RATIOS], rows)
+
+
+def _closed_form(figures: dict[str, Any]) -> list[str]:
+    rows = {
+        name: [*(_number(row[key]) for key in ("ns_per_point", "ns_late", "ns_inf")), *_ratios(row)]
+        for name, row in figures.items()
+    }
+    return _rows(["closed form", "ns per time of a grid", "one late time", "t = inf", *_RATIOS], rows)
+
+
+def _setup(figures: dict[str, Any]) -> list[str]:
+    return _rows(["set-up", "us per seed"], {name: [_number(row["us"])] for name, row in figures.items()})
 
 
 # Keys of ratios and what the table calls them.
@@ -74,6 +69,77 @@ def _widths(figures: dict[str, Any]) -> list[str]:
     widths = list(next(iter(lines.values())))
     rows = {name: list(cells.values()) for name, cells in lines.items()}
     return _rows(["us at hidden width w (step beyond its operations)", *widths], rows)
+
+
+def _forms(figures: dict[str, Any]) -> list[str]:
+    def cell(step: dict[str, float]) -> str:
+        return f"{_number(step['run_time'])} ({step['ratio']:.2f}x)"
+
+    rows = {name: [cell(step) for step in steps.values()] for name, steps in figures.items()}
+    head = ["ns for all sizes of a width (over one architecture's own)", "step of gradient descent"]
+    return _rows([*head, "time of a grid", "one late time", "set-up of a seed"], rows)
+
+
+def _compilation(figures: dict[str, Any]) -> list[str]:
+    rows = {
+        name.replace("_", " "): [_number(row["seconds"]), _number(row["estimate"])]
+        for name, row in figures.items()
+    }
+    return _rows(["compilation, by hidden width", "processor seconds", "estimate"], rows)
+
+
+def _architectures(figures: dict[str, Any]) -> list[str]:
+    rows = {}
+    for name, states in figures.items():
+        cold, warm = states["cold"], states["warm"]
+        seconds = [f"{cold[key]:.1f}, {warm[key]:.1f}" for key in ("seconds", "run_seconds")]
+        peak = max(cold["peak_rss_mb"], warm["peak_rss_mb"])
+        rows[f"{name}: {cold['points']:,} points"] = [*seconds, f"{peak:.0f}", f"{cold['files']:,}"]
+    head = ["`fastlin run`, seconds with an empty and a filled cache", "command", "without start-up"]
+    return _rows([*head, "MB of memory", "files"], rows)
+
+
+def _first_calls(figures: dict[str, float]) -> list[str]:
+    return [
+        f"A first `fl.exact` is done {figures['start_seconds']:.2f} s after the import if its kernels are in "
+        "the cache. A new architecture of a hidden width that was used before takes "
+        f"{figures['new_shape_ms']:.1f} ms."
+    ]
+
+
+def _sweep(sweep: dict[str, Any]) -> list[str]:
+    return [
+        f"`fastlin run {sweep['preset']}`: {sweep['configurations']:,} configurations in "
+        f"{sweep['seconds']:.1f} s, {sweep['start_up_seconds']:.1f} s of it start-up, with "
+        f"{sweep['peak_rss_mb']:.0f} MB of memory; from the first block to the last, cores spend "
+        f"{sweep['kernel_fraction']:.0%} of their time in kernels."
+    ]
+
+
+def _plan(rows: list[dict[str, Any]]) -> list[str]:
+    cells = {
+        f"{row['sweep']}, {row['state']}": [
+            *(_number(row[key]) for key in ("planned_seconds", "seconds")),
+            f"{row['ratio']:.2f}x",
+        ]
+        for row in rows
+    }
+    return _rows(["sweep", "planned seconds", "seconds", "planned over taken"], cells)
+
+
+# Keys of figures and the lines of each.
+_SECTIONS: dict[str, Callable[[Any], list[str]]] = {
+    "gradient_descent": _gradient_descent,
+    "closed_form": _closed_form,
+    "setup": _setup,
+    "widths": _widths,
+    "forms": _forms,
+    "compilation": _compilation,
+    "architectures": _architectures,
+    "first_calls": _first_calls,
+    "sweep": _sweep,
+    "plan": _plan,
+}
 
 
 def _rows(head: list[str], rows: dict[str, list[str]]) -> list[str]:

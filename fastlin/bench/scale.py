@@ -1,7 +1,7 @@
-"""How the cost of a sweep grows with its blocks, and how right its plan is.
+"""How the cost of a sweep grows with its blocks.
 
-``python -m fastlin.bench.scale`` prints both tables; some minutes. The blocks of the first do nothing: all
-that is measured is what it takes to hand them out, write them, and find them again.
+``python -m fastlin.bench.scale`` prints the table; some minutes. Its blocks do nothing: all that is measured
+is what it takes to hand them out, write them, and find them again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -24,8 +23,6 @@ from fastlin.sweeps.block import Group, Result
 from fastlin.sweeps.standing import standing
 
 COUNTS = (1_000, 10_000, 100_000)
-ROUNDS = 3
-PLANNED = ("rich-lazy", "bottleneck-width", "scale-balance", "gradient-descent-check", "phase-10m")
 
 
 def nothing(group: Group) -> Result:
@@ -74,33 +71,6 @@ def grown() -> list[dict[str, Any]]:
     return rows
 
 
-def planned() -> list[dict[str, Any]]:
-    """Return what presets take beside what `fastlin plan` says they do: medians over rounds, in turn."""
-    rows = []
-    for preset in PLANNED:
-        for options in ([], ["--workers", "2"]):
-            rounds = [_once(preset, options) for _ in range(ROUNDS)]
-            seconds, plan = (median(part) for part in zip(*rounds, strict=True))
-            label = " ".join([preset, *options])
-            rows.append(
-                {"sweep": label, "planned s": plan, "took s": seconds, "planned / took": plan / seconds}
-            )
-    return rows
-
-
-def _once(preset: str, options: list[str]) -> tuple[float, float]:
-    """Return the seconds of a run, and those that were planned just before it."""
-    command = [sys.executable, "-m", "fastlin"]
-    plan = subprocess.run(
-        [*command, "plan", preset, "--json", *options], capture_output=True, text=True, check=True
-    )
-    with tempfile.TemporaryDirectory(prefix="fastlin-scale-") as folder:
-        start = perf_counter()
-        store = ["--store", str(Path(folder, "s.zarr"))]
-        subprocess.run([*command, "run", preset, *store, *options], capture_output=True, check=True)
-        return perf_counter() - start, json.loads(plan.stdout)["seconds"]
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Return rows as a table in Markdown."""
     lines = [list(rows[0]), ["-"] * len(rows[0])]
@@ -109,4 +79,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(grown()), table(planned()), sep="\n\n")
+    print(table(grown()))

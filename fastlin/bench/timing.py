@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import NamedTuple
@@ -39,3 +40,9 @@ def repeat(work: Callable[[], object], times: int) -> None:
     """Run so many times."""
     for _ in range(times):
         work()
+
+
+def lengthened(work: Callable[[], object], units: float) -> Run:
+    """Return a run of some work, repeated until waking a thread up does not count."""
+    times = repeats(work)
+    return Run(partial(repeat, work, times), units * times)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastlin.bench.case import Case
-from fastlin.bench.timing import Run, Say, alternate, repeat, repeats
+from fastlin.bench.timing import Say, alternate, lengthened
 from fastlin.kernels import Sizes
 from fastlin.kernels.compiler.jit import Array
 
@@ -58,7 +57,8 @@ def measure_widths(
         figures[family] = {}
         for method, units in (("gradient_descent", _STEPS), ("grid", _GRID.size), ("late", _LATE.size)):
             runs = {
-                str(width): _run(_work(case, method), case.points * units) for width, case in cases.items()
+                str(width): lengthened(_work(case, method), case.points * units)
+                for width, case in cases.items()
             }
             seconds = alternate(runs, rounds)
             work = {str(width): operations(case.architecture.sizes)[method] for width, case in cases.items()}
@@ -70,11 +70,6 @@ def _work(case: Case, method: str) -> Callable[[], Array]:
     if method == "gradient_descent":
         return case.gradient_descent(_RATE, _STEPS)
     return case.closed_form(_GRID if method == "grid" else _LATE)
-
-
-def _run(work: Callable[[], Array], units: int) -> Run:
-    times = repeats(work)
-    return Run(partial(repeat, work, times), units * times)
 
 
 def _rows(seconds: dict[str, float], work: dict[str, float]) -> dict[str, dict[str, float | None]]:

@@ -14,6 +14,19 @@ def bench(
         str,
         typer.Option(metavar="NAMES", help="What to compare with, by commas; JAX only if it is installed."),
     ] = "numpy,jax",
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECTIONS",
+            help="Sections, by commas: kernels, widths, forms, compilation, architectures, sweep, plan; "
+            "by default all but plan.",
+        ),
+    ] = None,
+    large: Annotated[bool, typer.Option("--large", help="Also run a sweep of 27,000 architectures.")] = False,
+    plans: Annotated[
+        bool,
+        typer.Option("--plans", help="Also compare ten plans with their runs, for a quarter of an hour."),
+    ] = False,
     update: Annotated[
         Path | None,
         typer.Option("--update", metavar="FILE", help="Write the table to its place in this file, too."),
@@ -26,15 +39,22 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure this machine: its peak, the kernels, their rivals, a sweep of ten million; some minutes."""
+    """Measure this machine: its peak, the kernels, their rivals, compilation, whole sweeps; some minutes."""
     from importlib.util import find_spec
 
     from fastlin.bench import report, widths
-    from fastlin.bench.measure import RIVALS, Program, measure
-    from fastlin.errors import choice
+    from fastlin.bench.architectures import LARGE, SWEEPS
+    from fastlin.bench.measure import RIVALS, SECTIONS, USUAL, Program, measure
+    from fastlin.errors import InputError, choice
     from fastlin.sweeps.pictures import check_file
 
-    rivals = [choice("--against", name.strip(), RIVALS) for name in against.split(",") if name.strip()]
+    rivals = [choice("--against", name, RIVALS) for name in _names(against)]
+    sections = list(USUAL) if only is None else [choice("--only", name, SECTIONS) for name in _names(only)]
+    sections += ["plan"] if plans else []
+    if update is not None and not {*USUAL} <= {*sections}:
+        raise InputError("--update writes the whole table; leave --only out")
+    if plot is not None and "widths" not in sections:
+        raise InputError("--plot draws the section widths, which --only leaves out")
     if update is not None:
         report.place(update)  # before minutes of work
     if plot is not None:
@@ -42,9 +62,15 @@ def bench(
     if "jax" in rivals and find_spec("jax") is None:
         print("fastlin: JAX is not installed and left out; it is in fastlin[bench]", file=sys.stderr)
         rivals.remove("jax")
-    figures = measure(Program(), rivals, lambda text: print(f"fastlin: {text}", file=sys.stderr, flush=True))
+    program = Program(sections=sections, sweeps=SWEEPS | LARGE if large else SWEEPS)
+    figures = measure(program, rivals, lambda text: print(f"fastlin: {text}", file=sys.stderr, flush=True))
     say(figures, report.table(figures), as_json)
     if update is not None:
         report.update(update, figures)
     if plot is not None:
         widths.draw(figures["widths"], plot)
+
+
+def _names(text: str) -> list[str]:
+    """Return the names in a text that commas divide."""
+    return [name.strip() for name in text.split(",") if name.strip()]

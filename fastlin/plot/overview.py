@@ -39,8 +39,8 @@ def sweep(
         Horizontal axis of all panels.
     y : str, optional
         Vertical axis of the phase diagrams; by default init_scale if it has several values, else time.
-        One of the sizes "n_i", "n_h", "n_o" and "bottleneck_ratio", as `x` or `y`, makes one diagram of all
-        architectures.
+        One of the sizes "n_i", "n_h", "n_o" and "bottleneck_ratio" as `x` or `y`, or one as each, makes
+        one diagram of all architectures.
 
     Returns
     -------

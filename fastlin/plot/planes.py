@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,10 +35,10 @@ def phase_diagram(
     da : xarray.DataArray
         An observable of a sweep; besides `x`, `y` and "seed" its dimensions have one value each.
     x, y : str
-        Dimensions; or, for "architecture", one of its sizes: "n_i", "n_h", "n_o", "bottleneck_ratio"
-        (N_h / min(N_i, N_o)), no two architectures with the same. An axis of positive, unevenly spaced
-        values is drawn on a logarithmic scale; t = 0 has no place on it and t = inf on none, so these are
-        left out.
+        Dimensions; or, for "architecture", one or two of its sizes: "n_i", "n_h", "n_o",
+        "bottleneck_ratio" (N_h / min(N_i, N_o)), no two architectures with the same. An axis of positive,
+        unevenly spaced values is drawn on a logarithmic scale; t = 0 has no place on it and t = inf on
+        none, so these are left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     contours : float or sequence of float, optional
@@ -58,12 +59,14 @@ def phase_diagram(
         If `x` or `y` is no dimension, they are the same, or another dimension has several values.
     """
     instance("da", da, xr.DataArray, seeds.OBSERVABLE)
-    if x == y or (x in SIZES and y in SIZES):
+    if x == y:
         raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
-    for name in (x, y):
-        if name in SIZES and name in da.coords and name not in da.dims:
-            da = along_size(da, name)
-    grid = seeds.mean_over(da, (x, y)).transpose(y, x)
+    sizes = [name for name in (x, y) if name in SIZES and name in da.coords and name not in da.dims]
+    if len(sizes) == 2:
+        grid = _over_two_sizes(da, x, y)
+    else:
+        grid = seeds.mean_over(along_size(da, sizes[0]) if sizes else da, (x, y))
+    grid = grid.transpose(y, x)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
         values = np.asarray(grid[name].values, dtype=float)
@@ -93,15 +96,27 @@ def along_size(da: xr.DataArray, name: str) -> xr.DataArray:
     InputError
         If there is one architecture, or two have the same.
     """
-    if "architecture" not in da.dims:
-        raise InputError(f"{name} is an axis where there are several architectures; here is one")
-    values = da[name].values
-    same = next((value for value in values.tolist() if (values == value).sum() > 1), None)
-    if same is not None:
-        raise InputError(
-            f"{name} is {same:g} for more than one architecture; select some with different values first"
-        )
+    _check_distinct(da, (name,))
     return da.swap_dims(architecture=name).sortby(name)
+
+
+def _over_two_sizes(da: xr.DataArray, x: str, y: str) -> xr.DataArray:
+    """Return the mean over seeds along two sizes of the architectures; NaN where no architecture has both."""
+    _check_distinct(da, (x, y))
+    means = seeds.mean_over(da, ("architecture",))
+    others = [name for name in means.coords if name not in ("architecture", x, y)]
+    return means.drop_vars(others).set_index(architecture=[x, y]).unstack("architecture")
+
+
+def _check_distinct(da: xr.DataArray, names: tuple[str, ...]) -> None:
+    """Raise where two architectures have the same sizes, or there is one architecture."""
+    if "architecture" not in da.dims:
+        raise InputError(f"{names[0]} is an axis where there are several architectures; here is one")
+    counts = Counter(zip(*(da[name].values.tolist() for name in names), strict=True))
+    same, count = counts.most_common(1)[0]
+    if count > 1:
+        values = " and ".join(f"{name} is {value:g}" for name, value in zip(names, same, strict=True))
+        raise InputError(f"{values} for more than one architecture; select some with different values first")
 
 
 def _contours(ax: Axes, grid: xr.DataArray, x: str, y: str, wanted: float | Sequence[float]) -> None:
