@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 import fastlin as fl
@@ -69,7 +70,7 @@ def stored(tmp_path):
 def test_every_block_is_run():
     """Commands to set up by .ci/run, all others below."""
     found = re.findall(r"^```(\w+)$", README.read_text(), re.MULTILINE)
-    assert {name: found.count(name) for name in found} == {"sh": 2, "python": 2, "toml": 1, "console": 2}
+    assert {name: found.count(name) for name in found} == {"sh": 2, "python": 3, "toml": 1, "console": 3}
     assert len(re.findall(r"^```$", README.read_text(), re.MULTILINE)) == len(found)
 
 
@@ -77,7 +78,7 @@ def test_the_python_of_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fl.run_sweep("rich-lazy", "rich-lazy.zarr")
     names = {}
-    first, second = blocks("python")
+    first, second, _ = blocks("python")
     exec(first, names)
     assert len(first.splitlines()) <= 12
     exec(second, names)
@@ -89,13 +90,25 @@ def test_the_python_of_the_readme(tmp_path, monkeypatch):
     assert point.loss.values.item() == pytest.approx(network.loss.item(), rel=1e-9)
 
 
+def test_the_picture_of_many_architectures(shell, tmp_path, monkeypatch):
+    for line in blocks("console")[1].splitlines():
+        shell(line.removeprefix("$ "))
+    drawn = tmp_path / "architectures.png"
+    by_command = drawn.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    exec(blocks("python")[2], {"fl": fl, "np": np})
+    plt.close("all")
+    assert min(len(by_command), len(drawn.read_bytes())) > 10_000
+    assert drawn.read_bytes() != by_command
+
+
 def test_the_table_is_that_of_the_registry():
     assert present_table() == table()
 
 
 @pytest.mark.slow
 def test_the_commands_for_figures(shell, tmp_path):
-    for line in blocks("console")[1].splitlines():
+    for line in blocks("console")[2].splitlines():
         shell(line.removeprefix("$ ").partition("#")[0])
     for name in ("fig1.png", "fig2.png", "sizes.png"):
         assert (tmp_path / name).stat().st_size > 50_000
