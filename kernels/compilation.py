@@ -103,7 +103,7 @@ COSTS = {
     "gradient_descent": (0.3, 0.06),
     "time_scales": (0.7, 0.25),
 }
-BLAS_COSTS = {"closed_form": 6.0, "gradient_descent": 2.5, "time_scales": 5.0}  # for all sizes
+BLAS_COSTS = {"closed_form": 20.0, "gradient_descent": 12.0, "time_scales": 12.0}  # for all sizes
 
 
 # Share of its time that a kernel for one architecture saves, unrolled or not (`fastlin bench`, "forms"):

@@ -225,6 +225,7 @@ def test_operations_are_those_of_a_step():
     assert widths.shape_of("100-w-7", 9) == (100, 9, 7)
 
 
+@pytest.mark.slow
 def test_widths_are_drawn(figures, tmp_path):
     widths.draw(figures["widths"], tmp_path / "widths.png")
     assert (tmp_path / "widths.png").stat().st_size > 10_000

@@ -44,7 +44,7 @@ def add_products(
         return
     for h in code.columns(0, width):
         for block in code.blocks(0, columns_of(h)):
-            sums = [code.variable(0.0) for _ in block]
+            sums = [code.variable(code.constant(0.0)) for _ in block]
             for i in rows():
                 head = x[i, h]
                 for g, each in zip(block, sums, strict=True):
