@@ -61,7 +61,7 @@ class Kernel:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What distinguishes it from kernels that are compiled to other code."""
+        """Identity of the compiled code: kernels of one key are the same code."""
         if self.tier != "vector":
             return (self.step, self.tier)
         if self.specialise:

@@ -225,7 +225,7 @@ class Sizes:
     twice = 2
 
 
-# What a table of sizes holds. Counts are at least 1; whole numbers may be 0.
+# Names of the numbers in a table of sizes. Counts are at least 1; whole numbers may be 0.
 COUNTS = ("n_i", "n_h", "n_o", "m", "k_i", "k_o", "k", "width", "rows_i", "rows_o", "n", "units", "wide",
           "k_wide", "large", "small", "kept", "reached")  # fmt: skip
 WHOLE = ("outside_shift", "slowest_dropped")

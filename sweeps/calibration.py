@@ -1,4 +1,4 @@
-"""What a sweep will take on this machine: its plan, with times from a short measurement of its kernels."""
+"""Projection of a sweep on this machine: its plan, with times from a short measurement of its kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep will take: its blocks, points, bytes, files and time, known before any work."""
+"""Resources of a sweep: its blocks, points, bytes, files and time, known before any work."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _longest_run(costs: NDArray[np.float64], axis: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep takes that is laid out in blocks."""
+    """Resources of a sweep that is laid out in blocks."""
 
     layout: StoreLayout
 

@@ -26,7 +26,7 @@ class Work(NamedTuple):
 
 
 class Pace:
-    """What is done, and how fast: the state of the progress of a run."""
+    """State of the progress of a run: the work that is done, and its pace."""
 
     def __init__(self, points: int, done: int, work: Work) -> None:
         self.points, self.done, self.work = points, done, work

@@ -71,7 +71,7 @@ def _solve_point(
     times: Array,
     way: Integers,
     dt: float,
-    rows: Integers,
+    outputs: Integers,
     q0: Array,
     q: Array,
     ws: Evolving,
@@ -79,7 +79,7 @@ def _solve_point(
     out: Array,
 ) -> bool:
     """Write the rows of one start q0 (H, N) at all times to out (R, T); return whether all are finite."""
-    observed = plan(shape, len(q0), s, floor, rows, False)
+    observed = plan(shape, len(q0), s, floor, outputs, False)
     start = first_view(shape, observed, q0, view)
     count = begin(shape, lam, s, q0, ws)
     short = prepare_march(shape, dt, ws)
@@ -94,7 +94,7 @@ def _solve_point(
                 steady = jump(shape, count, times[index], ws)
         if steady:
             rotate_back(shape, ws.k_t[:count], q, ws)
-            sound &= observe(shape, observed, start, rows, s, q0, q, out, index, view)
+            sound &= observe(shape, observed, start, outputs, s, q0, q, out, index, view)
         else:
             out[:, index] = np.nan
     restore_denormals(mode)
@@ -109,7 +109,7 @@ def _solve_points(
     times: Array,
     way: Integers,
     dt: float,
-    rows: Integers,
+    outputs: Integers,
     starts: Array,
     ws: Evolving,
     view: Observing,
@@ -123,7 +123,9 @@ def _solve_points(
         for lam in lams:
             count = write_start(shape, record, lam, starts[0])
             q0, q = starts[0, :count], starts[1, :count]
-            sound = _solve_point(shape, s, floor, lam, times, way, dt, rows, q0, q, ws, view, out[:, point])
+            sound = _solve_point(
+                shape, s, floor, lam, times, way, dt, outputs, q0, q, ws, view, out[:, point]
+            )
             status[point] = Status.OK if sound else Status.FAILED
             point += 1
 
@@ -248,7 +250,7 @@ def _descend_point(
     rate: float,
     strides: Integers,
     by_gram: bool,
-    rows: Integers,
+    outputs: Integers,
     q0: Array,
     q: Array,
     room: Array,
@@ -256,7 +258,7 @@ def _descend_point(
     out: Array,
 ) -> int:
     """Write the rows of one start q0 (H, N) after each of `strides` more steps to out (R, T)."""
-    observed = plan(shape, len(q0), s, floor, rows, True)
+    observed = plan(shape, len(q0), s, floor, outputs, True)
     start = first_view(shape, observed, q0, view)
     size = q.size
     bound = BLOW_UP * (ddot(size, q0, 1, q0, 1) + np.sum(s))
@@ -271,7 +273,7 @@ def _descend_point(
         if not ddot(size, q, 1, q, 1) <= bound:
             out[:, index:] = np.nan
             return Status.DIVERGED
-        sound &= observe(shape, observed, start, rows, s, q0, q, out, index, view)
+        sound &= observe(shape, observed, start, outputs, s, q0, q, out, index, view)
     return Status.OK if sound else Status.FAILED
 
 
@@ -283,7 +285,7 @@ def _descend_points(
     rate: float,
     strides: Integers,
     form: int,
-    rows: Integers,
+    outputs: Integers,
     starts: Array,
     room: Array,
     view: Observing,
@@ -304,7 +306,7 @@ def _descend_points(
                 rate,
                 strides,
                 by_gram,
-                rows,
+                outputs,
                 starts[0, :count],
                 starts[1, :count],
                 room,

@@ -1,4 +1,4 @@
-"""The rows of `Output` of one network, from its factor Q in the SVD basis of the task; see `observables`.
+"""The outputs of one network, from its factor Q in the SVD basis of the task; see `observables`.
 
 Norms and kernels need traces of products of Gram matrices. |X^T X| = |X X^T|, so the smaller one is formed:
 of the rows of a layer or of its columns.
@@ -19,7 +19,7 @@ _CANCELLING = 1e-2
 
 
 class Plan(NamedTuple):
-    """What the rows that are asked for need of a network of so many columns."""
+    """The work that the outputs asked for take, of a network of so many columns."""
 
     columns: int
     target: float  # |S|^2
@@ -35,7 +35,7 @@ class Plan(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What the kernel of a network is compared with."""
+    """The norms of the start, which the kernel of a network is compared with."""
 
     trace_i: float
     trace_o: float
@@ -43,21 +43,21 @@ class Start(NamedTuple):
 
 
 @jit
-def _asks_for(rows: Integers, row: int) -> bool:
+def _asks_for(outputs: Integers, row: int) -> bool:
     found = False
-    for other in rows:
+    for other in outputs:
         found |= other == row
     return found
 
 
 @jit
-def plan(shape: Shape, columns: int, s: Array, floor: float, rows: Integers, drifts: bool) -> Plan:
-    """Choose the least work for the rows that are asked for."""
+def plan(shape: Shape, columns: int, s: Array, floor: float, outputs: Integers, drifts: bool) -> Plan:
+    """Choose the least work for the outputs that are asked for."""
     rows_i, rows_o = shape.rows_i, shape.rows_o
-    distance = _asks_for(rows, Output.KERNEL_DISTANCE)
-    drift = drifts and _asks_for(rows, Output.BALANCE_DRIFT)
-    loss = _asks_for(rows, Output.LOSS)
-    grams = distance or drift or _asks_for(rows, Output.NTK_NORM)
+    distance = _asks_for(outputs, Output.KERNEL_DISTANCE)
+    drift = drifts and _asks_for(outputs, Output.BALANCE_DRIFT)
+    loss = _asks_for(outputs, Output.LOSS)
+    grams = distance or drift or _asks_for(outputs, Output.NTK_NORM)
     # By columns the product with the start's kernel is a matrix of its own, of twice the operations.
     tallest = TALLEST * columns if distance else columns
     by_rows_i, by_rows_o = not drift and rows_i < tallest, not drift and rows_o < tallest
@@ -264,7 +264,7 @@ def observe(
     shape: Shape,
     plan: Plan,
     start: Start,
-    rows: Integers,
+    outputs: Integers,
     s: Array,
     q0: Array,
     q: Array,
@@ -278,8 +278,8 @@ def observe(
         out[:, index] = np.nan
         return False
     finite = True
-    for place in range(rows.size):
-        row, value = rows[place], 0.0
+    for place in range(outputs.size):
+        row, value = outputs[place], 0.0
         if row == Output.LOSS:
             value = _loss(shape, plan, s, q, view)
         elif row == Output.KERNEL_DISTANCE:

@@ -57,10 +57,17 @@ def _escape(shape: Shape, count: int, ws: Evolving) -> float:
 
 @jit
 def _loss(
-    shape: Shape, observed: Plan, start: Start, rows: Integers, s: Array, q0: Array, q: Array, view: Observing
+    shape: Shape,
+    observed: Plan,
+    start: Start,
+    outputs: Integers,
+    s: Array,
+    q0: Array,
+    q: Array,
+    view: Observing,
 ) -> float:
     out = np.empty((1, 1))
-    observe(shape, observed, start, rows, s, q0, q, out, 0, view)
+    observe(shape, observed, start, outputs, s, q0, q, out, 0, view)
     return float(out[0, 0])
 
 
@@ -72,7 +79,7 @@ def _excess(
     goal: float,
     observed: Plan,
     start: Start,
-    rows: Integers,
+    outputs: Integers,
     s: Array,
     q0: Array,
     q: Array,
@@ -83,7 +90,7 @@ def _excess(
     if not jump(shape, count, t, ws):
         return np.nan
     rotate_back(shape, ws.k_t[:count], q, ws)
-    return _loss(shape, observed, start, rows, s, q0, q, view) - goal
+    return _loss(shape, observed, start, outputs, s, q0, q, view) - goal
 
 
 @jit
@@ -94,7 +101,7 @@ def _convergence(
     q0: Array,
     q: Array,
     fraction: float,
-    rows: Integers,
+    outputs: Integers,
     ws: Evolving,
     view: Observing,
 ) -> float:
@@ -105,19 +112,19 @@ def _convergence(
         if a >= min(shape.n_h, shape.m):
             least += s[a] * s[a]
     # The loss is taken from the least that can be reached, which does not cancel with the floor.
-    observed = plan(shape, len(q0), s, -0.5 * least, rows, False)
+    observed = plan(shape, len(q0), s, -0.5 * least, outputs, False)
     start = first_view(shape, observed, q0, view)
-    first = _loss(shape, observed, start, rows, s, q0, q0, view)
+    first = _loss(shape, observed, start, outputs, s, q0, q0, view)
     goal = (1.0 - fraction) * first
     if first <= AT_REST * (first + total) or first <= goal:
         return 0.0
     q[:, :] = 0.0
-    if not _excess(shape, count, np.inf, goal, observed, start, rows, s, q0, q, ws, view) < 0.0:
+    if not _excess(shape, count, np.inf, goal, observed, start, outputs, s, q0, q, ws, view) < 0.0:
         return np.inf
     early, late = 0.0, 0.25 / (ws.w[0] if ws.w[0] != 0.0 else 1.0)
     at_early, at_late = first - goal, np.nan
     for _ in range(LONGEST_SEARCH):
-        at_late = _excess(shape, count, late, goal, observed, start, rows, s, q0, q, ws, view)
+        at_late = _excess(shape, count, late, goal, observed, start, outputs, s, q0, q, ws, view)
         if at_late <= 0.0:
             break
         early, at_early, late = late, at_late, 4.0 * late
@@ -156,7 +163,7 @@ def _convergence(
             best += step
         else:
             best += least_step if half > 0.0 else -least_step
-        at_best = _excess(shape, count, best, goal, observed, start, rows, s, q0, q, ws, view)
+        at_best = _excess(shape, count, best, goal, observed, start, outputs, s, q0, q, ws, view)
         if np.isnan(at_best):
             return np.nan
     return best
@@ -171,7 +178,7 @@ def _scales_of(
     q: Array,
     fraction: float,
     which: Integers,
-    rows: Integers,
+    outputs: Integers,
     ws: Evolving,
     view: Observing,
     out: Array,
@@ -189,7 +196,7 @@ def _scales_of(
             value = _escape(shape, count, ws)
         elif which[index] == Scale.CONVERGENCE:
             mode = flush_denormals()
-            value = _convergence(shape, count, s, q0, q, fraction, rows, ws, view)
+            value = _convergence(shape, count, s, q0, q, fraction, outputs, ws, view)
             restore_denormals(mode)
         out[index] = value
         sound &= not np.isnan(value)
@@ -203,7 +210,7 @@ def _scales_of_points(
     lams: Array,
     fraction: float,
     which: Integers,
-    rows: Integers,
+    outputs: Integers,
     starts: Array,
     ws: Evolving,
     view: Observing,
@@ -216,7 +223,7 @@ def _scales_of_points(
         for lam in lams:
             count = write_start(shape, record, lam, starts[0])
             q0, q, s = starts[0, :count], starts[1, :count], record[: shape.m]
-            sound = _scales_of(shape, lam, s, q0, q, fraction, which, rows, ws, view, out[:, point])
+            sound = _scales_of(shape, lam, s, q0, q, fraction, which, outputs, ws, view, out[:, point])
             status[point] = Status.OK if sound else Status.FAILED
             point += 1
 

@@ -42,7 +42,7 @@ def shape_of(sizes: Sizes) -> Shape:
 
 
 class Evolving(NamedTuple):
-    """What the exact solution is evolved in."""
+    """The arrays that the exact solution is evolved in."""
 
     w: Array  # (N,) eigenvalues of F, falling
     excess_rate: Array  # (N,) how far those that grow are above abs(lam) / 2
@@ -68,7 +68,7 @@ class Evolving(NamedTuple):
 
 
 class Observing(NamedTuple):
-    """What a network is observed in; Gram matrices by their upper triangles, with zeros below."""
+    """The arrays that a network is observed in; Gram matrices by their upper triangles, with zeros below."""
 
     gram_i: Array  # of W1^T: of its rows or its columns, as `Plan` says
     gram_o: Array  # of W2

@@ -40,7 +40,7 @@ def _not_unrolled(module: ir.Module) -> Any:
 class VectorCode:
     """Writes a traced function as vector code. `protocols.Code` says what its methods mean.
 
-    `sizes` is a `Sizes`, whose attributes are Python numbers, or a `LoadedSizes`, whose attributes are loaded
+    `sizes` is a `Sizes`, whose attributes are Python numbers, or a `Loaded`, whose attributes are loaded
     when the code runs.
     """
 

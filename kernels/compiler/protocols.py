@@ -1,4 +1,4 @@
-"""What a traced function may use, whether it is written down as vector code or run on NumPy arrays.
+"""The interface that traced functions use, written down as vector code or run on NumPy arrays.
 
 `Number` is one number of each network: a `Lane` of vector code, or an array (WIDTH,) of NumPy. `Whole` is a
 whole number that is known on compilation (int) or when the code runs (`Index`).
@@ -118,7 +118,7 @@ class Code(Protocol):
 
 @dataclass(frozen=True)
 class Access:
-    """What a part declares to do with an array of a workspace; see `workspace.part`."""
+    """The access that a part declares to an array of a workspace; see `workspace.part`."""
 
     name: str = ""
     reads: bool = True

@@ -1,4 +1,4 @@
-"""What kernels are compiled for, as Numba types: values that are part of the type, and tables of numbers."""
+"""Numba types of the sizes that kernels are compiled for: values in the type, and tables of numbers."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Dynamics(Workspace):
     # Gradient descent
     scaled = Field("m")  # singular values times the learning rate
 
-    # What is observed, from `observables`
+    # Outputs, from `observables`
     outputs = Field("outputs")  # at a time
     recent = Field("outputs times_at_once")  # at the last times, which are written together
     nonfinite = Field()  # 0, or NaN from the first output on that is not finite
