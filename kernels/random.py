@@ -165,8 +165,8 @@ def write_squares(
 
     def add_last() -> None:
         odd, last = pairs % 2, uniforms.at(4 * WIDTH)
-        code.call(_fill, key, seeds, halved(code, first + pairs - odd), code.least(1, 1), uniforms)
-        code.call(_transform, uniforms, code.least(2, 2), last)
+        code.call(_fill, key, seeds, halved(code, first + pairs - odd), code.whole(1), uniforms)
+        code.call(_transform, uniforms, code.whole(2), last)
         number = last.vectors()[odd * 2]
         total.vectors()[0] = total.vectors()[0] + number * number
 

@@ -230,6 +230,10 @@ class VectorCode:
         inner.builder.ret_void()
         self.builder.call(function, arguments)
 
+    def whole(self, number: int) -> Index:
+        """Return a whole number in the form that functions of their own take."""
+        return Index(self, self.integer(number))
+
     def least(self, one: Any, other: Any) -> Index:
         """Return the smaller of two whole numbers."""
         one, other = self.integer(one), self.integer(other)

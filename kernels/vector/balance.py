@@ -6,7 +6,7 @@ from typing import Any
 
 from fastlin.kernels.compiler.arithmetic import absolute, select, sqrt
 from fastlin.kernels.compiler.elementary import hypotenuse
-from fastlin.kernels.compiler.protocols import Code, Operand, Row, Whole
+from fastlin.kernels.compiler.protocols import Code, Number, Operand, Row, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.sizes import Record
 from fastlin.kernels.vector.state import Dynamics
@@ -31,6 +31,14 @@ def read_task(code: Code, ws: Dynamics, record: Row) -> None:
     ws.floor[()] = record[at.floor]
     for a in code.loop(0, sizes.m):
         ws.s[a] = record[at.s + a]
+
+
+@part(writes="lam")
+def start_point(code: Code, ws: Dynamics, lam: Number, record: Row) -> None:
+    """Begin a point (seed, lam): its task and its balanced start."""
+    ws.lam[()] = lam
+    read_task(code, ws, record)
+    balanced_start(code, ws, record)
 
 
 @part(reads="lam", writes="q0")

@@ -22,7 +22,7 @@ from fastlin.kernels.compiler.values import WIDTH, Index, Lane
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.tolerances import EPSILON
-from fastlin.kernels.vector.balance import balanced_start, read_task
+from fastlin.kernels.vector.balance import start_point
 from fastlin.kernels.vector.echelon import echelon
 from fastlin.kernels.vector.eigenbasis import eigen_system, to_eigenbasis
 from fastlin.kernels.vector.evolution import jump_to_time, limit
@@ -88,13 +88,10 @@ def _advance(code: VectorCode, ws: Dynamics, index: Index, way: Numbers) -> None
     code.given(code.equal(way[index], Way.LIMIT), lambda: ws.call(code, limit))
 
 
-@part(writes="lam short nonfinite")
+@part(writes="short nonfinite")
 def _start(code: VectorCode, ws: Dynamics, points: Points, vector: Index, dt: Lane) -> None:
     """Bring a vector of points to their start."""
-    ws.lam[()] = points.lam(vector)
-    record = points.records(vector)
-    read_task(code, ws, record)
-    balanced_start(code, ws, record)
+    start_point(code, ws, points.lam(vector), points.records(vector))
     ws.call(code, begin)
     ws.call(code, observe_start)
     ws.short[()] = select(prepare_march(code, ws, dt), 1.0, 0.0)

@@ -27,7 +27,7 @@ from fastlin.kernels.compiler.values import Lane
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import BLOW_UP
-from fastlin.kernels.vector.balance import balanced_start, read_task
+from fastlin.kernels.vector.balance import start_point
 from fastlin.kernels.vector.forms import Form, form
 from fastlin.kernels.vector.gram import gram, subtract_product
 from fastlin.kernels.vector.observables import Observer, observe_start
@@ -113,10 +113,7 @@ def _descend(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: B
     observer = Observer(outputs, drifts=True)
     for points in over_points(code, batch, 1):
         ws = Dynamics.open(code, work)
-        ws.lam[()] = points.lam(0)
-        record = points.records(0)
-        read_task(code, ws, record)
-        balanced_start(code, ws, record)
+        start_point(code, ws, points.lam(0), points.records(0))
         ws.call(code, observe_start)
         bound = scale_down(code, ws, rate)
         target = points.outputs(0)

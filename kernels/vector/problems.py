@@ -297,7 +297,7 @@ def _set_up_records(code: VectorCode, kind: str, work: Numbers, setting: Setting
     )
     rounds = Index(code, code.builder.udiv((count + (WIDTH - 1)).ir, code.integer(WIDTH)))
     seeds, floors = setting.lanes, setting.floors
-    zero = code.least(0, 0)
+    zero = code.whole(0)
     for vector in code.loop(0, rounds):
         rows = [code.least(vector * WIDTH + lane, count - 1) for lane in range(WIDTH)]
         for lane, row in enumerate(rows):

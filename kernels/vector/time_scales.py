@@ -35,7 +35,7 @@ from fastlin.kernels.compiler.values import Lane
 from fastlin.kernels.compiler.workspace import Field, part
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import AT_REST, CLOSED, LONGEST_SEARCH, TIE
-from fastlin.kernels.vector.balance import balanced_start, read_task
+from fastlin.kernels.vector.balance import start_point
 from fastlin.kernels.vector.closed_form import begin
 from fastlin.kernels.vector.evolution import jump_to_time, limit
 from fastlin.kernels.vector.forms import Form, form
@@ -223,10 +223,7 @@ def _write_scales(
     """Write the time scales of all points, one vector at a time."""
     for points in over_points(code, batch, 1):
         ws = Search.open(code, work)
-        ws.lam[()] = points.lam(0)
-        record = points.records(0)
-        read_task(code, ws, record)
-        balanced_start(code, ws, record)
+        start_point(code, ws, points.lam(0), points.records(0))
         ws.call(code, begin)
         missing: Any = code.constant(0.0)
         if Scale.ROTATION in scales:
