@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, Integers, jit
 
 _LIMB = 32
@@ -151,13 +152,13 @@ def _merge(total: Integers, part: Integers) -> None:
         _carry(total[cell])
 
 
-@jit
+@callee
 def _widen(extremes: Array, least: float, greatest: float) -> None:
     extremes[_MINIMUM] = min(extremes[_MINIMUM], least)
     extremes[_MAXIMUM] = max(extremes[_MAXIMUM], greatest)
 
 
-@jit
+@callee
 def _add(limbs: NDArray[np.uint64], bits: np.uint64) -> None:
     """Add a number, given as its bits, and its square, and carry nothing."""
     exponent = (bits >> _FRACTION_BITS) & _EXPONENT
@@ -190,13 +191,13 @@ def _add(limbs: NDArray[np.uint64], bits: np.uint64) -> None:
     limbs[place + 4] += top
 
 
-@jit
+@callee
 def _shifted(word: np.uint64, shift: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Return the low and high word of word 2^shift, for shift < 64."""
     return word << shift, (word >> _ONE) >> (_TOP_BIT - shift)
 
 
-@jit
+@callee
 def _bin(edges: Array, value: float) -> int:
     """Return the last bin with its left edge at or below a value within the edges.
 
@@ -215,7 +216,7 @@ def _bin(edges: Array, value: float) -> int:
     return found
 
 
-@jit
+@callee
 def _carry(cell: Integers) -> None:
     """Bring both sums into their one form."""
     for first, last in ((_SUM, _SQUARES - 1), (_SQUARES, WORDS - 1)):

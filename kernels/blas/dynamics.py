@@ -8,7 +8,7 @@ import numpy as np
 
 from fastlin.kernels.batch import Batch
 from fastlin.kernels.blas.evolution import begin, jump, march, prepare_march, rotate_back
-from fastlin.kernels.blas.matrices import is_finite
+from fastlin.kernels.blas.matrices import copy, is_finite
 from fastlin.kernels.blas.observables import first_view, observe, plan
 from fastlin.kernels.blas.routines import (
     ddot,
@@ -20,13 +20,14 @@ from fastlin.kernels.blas.routines import (
 )
 from fastlin.kernels.blas.workspace import Evolving, Observing, Shape, evolving, observing, shape_of
 from fastlin.kernels.codes import Status
+from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, Call, Codes, Integers, jit
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.kernels.vector.closed_form import Way, ways
 
 
-@jit
+@callee
 def _write_column(q: Array, count: int, first: int, rows: int, scale: float, vectors: Array, at: int) -> bool:
     """Write scale * (one column of vectors (rows, any)) to rows of a column of q; return whether it is 0."""
     nothing = True
@@ -37,7 +38,7 @@ def _write_column(q: Array, count: int, first: int, rows: int, scale: float, vec
     return nothing
 
 
-@jit
+@callee
 def write_start(shape: Shape, record: Array, lam: float, q: Array) -> int:
     """Write Q(0) (H, N) of a record (`Record`) without the columns that are 0; return H, at least 1."""
     m, k, k_i, k_o, rows_i, rows_o = shape.m, shape.k, shape.k_i, shape.k_o, shape.rows_i, shape.rows_o
@@ -62,7 +63,7 @@ def write_start(shape: Shape, record: Array, lam: float, q: Array) -> int:
     return max(count, 1)
 
 
-@jit
+@callee
 def _solve_point(
     shape: Shape,
     s: Array,
@@ -189,7 +190,7 @@ def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple
     return path, rate, excess, ws.w, ws.excess_rate
 
 
-@jit
+@callee
 def _walk(
     shape: Shape, s: Array, rate: float, steps: int, by_gram: bool, old: Array, new: Array, view: Observing
 ) -> None:
@@ -197,7 +198,7 @@ def _walk(
 
     A row of Q is contiguous here, as a Gram matrix of columns is faster then (8 us at (84, 64), and 11).
     """
-    columns = old.shape[1]
+    columns, size = old.shape[1], old.size
     m, rows_i, rows_o = shape.m, shape.rows_i, shape.rows_o
     gram = view.drift
     mode = flush_denormals()  # weights that the task has no use for decay to 0
@@ -209,14 +210,16 @@ def _walk(
                 for h in range(columns):
                     new_x[a, h] = x[a, h] + pull * y[a, h]
                     new_y[a, h] = y[a, h] + pull * x[a, h]
-            new_x[m:] = x[m:]
-            new_y[m:] = y[m:]
+            for a in range(m, rows_i):
+                copy(columns, x[a], new_x[a])
+            for a in range(m, rows_o):
+                copy(columns, y[a], new_y[a])
             dgemm_nt(columns, columns, rows_o, rate, y, columns, y, columns, 0.0, gram, columns)
             dgemm_nn(columns, rows_i, columns, -1.0, gram, columns, x, columns, 1.0, new_x, columns)
             dgemm_nt(columns, columns, rows_i, rate, x, columns, x, columns, 0.0, gram, columns)
             dgemm_nn(columns, rows_o, columns, -1.0, gram, columns, y, columns, 1.0, new_y, columns)
         else:  # W1 += eta W2^T E, W2 += eta E W1^T, with -eta E
-            new[:, :] = old
+            copy(size, old.ravel(), new.ravel())
             error = view.product
             dgemm_tn(rows_o, rows_i, columns, rate, y, columns, x, columns, 0.0, error, rows_o)
             for a in range(m):
@@ -226,23 +229,23 @@ def _walk(
         old, new = new, old
     restore_denormals(mode)
     if steps % 2:
-        new[:, :] = old
+        copy(size, old.ravel(), new.ravel())
 
 
-@jit
+@callee
 def prefers_gram(shape: Shape, columns: int) -> bool:
     """Return whether a step takes fewer operations by Gram matrices: 4 N H^2 against 6 N_i N_o H."""
     return 2 * shape.n * columns < 3 * shape.rows_i * shape.rows_o
 
 
-@jit
+@callee
 def _transpose(matrix: Array, out: Array) -> None:
     for i in range(len(matrix)):
         for h in range(matrix.shape[1]):
             out[h, i] = matrix[i, h]
 
 
-@jit
+@callee
 def _descend_point(
     shape: Shape,
     s: Array,

@@ -9,11 +9,12 @@ import numpy as np
 from fastlin.kernels.blas.matrices import divide, gram_of_columns, triangularise
 from fastlin.kernels.blas.routines import dgemv_t, dgeqrf, dger, dpotrf
 from fastlin.kernels.blas.workspace import Evolving, Shape
-from fastlin.kernels.compiler.jit import Array, jit
+from fastlin.kernels.compiler.callee import callee
+from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.tolerances import LONGEST_STEP, MAX_ANGLE, ROUNDING, TIE
 
 
-@jit
+@callee
 def _write_eigen_system(shape: Shape, lam: float, s: Array, ws: Evolving) -> None:
     """Write the eigenvalues of F and the angles of its eigenvectors; see `eigenbasis`."""
     half, n, m = 0.5 * lam, shape.n, shape.m
@@ -31,13 +32,13 @@ def _write_eigen_system(shape: Shape, lam: float, s: Array, ws: Evolving) -> Non
         ws.excess_rate[n - 1 - a] = 0.0
 
 
-@jit
+@callee
 def _first_beyond(shape: Shape) -> int:
     """Return the row of Q of the first eigen-direction outside the planes."""
     return shape.m + (0 if shape.n_i > shape.n_o else shape.rows_i)
 
 
-@jit
+@callee
 def _rotate_into(shape: Shape, q: Array, k: Array, ws: Evolving) -> None:
     """Write K = P^T Q."""
     m, n, rows_i, beyond = shape.m, shape.n, shape.rows_i, _first_beyond(shape)
@@ -49,7 +50,7 @@ def _rotate_into(shape: Shape, q: Array, k: Array, ws: Evolving) -> None:
             k[h, m + a] = q[h, beyond + a]
 
 
-@jit
+@callee
 def rotate_back(shape: Shape, k: Array, q: Array, ws: Evolving) -> None:
     """Write Q = P K."""
     m, n, rows_i, beyond = shape.m, shape.n, shape.rows_i, _first_beyond(shape)
@@ -61,7 +62,7 @@ def rotate_back(shape: Shape, k: Array, q: Array, ws: Evolving) -> None:
             q[h, beyond + a] = k[h, m + a]
 
 
-@jit
+@callee
 def _write_row_error(shape: Shape, k: Array, row_error: Array) -> None:
     """Write the rounding errors of the rows of K: those of the planes that were rotated."""
     n = shape.n
@@ -76,7 +77,7 @@ def _write_row_error(shape: Shape, k: Array, row_error: Array) -> None:
         row_error[i] = ROUNDING * np.sqrt(row_error[i])
 
 
-@jit
+@callee
 def _transpose(k: Array, transposed: Array) -> None:
     columns, n = k.shape
     for h in range(columns):
@@ -84,7 +85,7 @@ def _transpose(k: Array, transposed: Array) -> None:
             transposed[i * columns + h] = k[h, i]
 
 
-@jit
+@callee
 def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
     """Write K in lower echelon form, less columns that become 0; return how many are left. See `echelon`."""
     columns, n = k.shape
@@ -113,7 +114,7 @@ def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
     return count
 
 
-@jit
+@callee
 def _echelon_by_rows(columns: int, n: int, rows: Array, ws: Evolving) -> int:
     """Do the same for any K, given by its rows: rows that are noise beyond the columns so far take none."""
     h = 0
@@ -146,7 +147,7 @@ def _echelon_by_rows(columns: int, n: int, rows: Array, ws: Evolving) -> int:
     return max(h, 1)
 
 
-@jit
+@callee
 def begin(shape: Shape, lam: float, s: Array, q: Array, ws: Evolving) -> int:
     """Bring a start q (H, N) to K in echelon form; return its columns."""
     _write_eigen_system(shape, lam, s, ws)
@@ -155,7 +156,7 @@ def begin(shape: Shape, lam: float, s: Array, q: Array, ws: Evolving) -> int:
     return _echelon(shape, k, ws)
 
 
-@jit
+@callee
 def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
     """Write K(t) from the start, by a QR decomposition of [D; sqrt(phi) K D]; return False where it fails."""
     n, limit = shape.n, np.isinf(t)
@@ -204,7 +205,7 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
     return sound
 
 
-@jit
+@callee
 def prepare_march(shape: Shape, dt: float, ws: Evolving) -> bool:
     """Write what all steps of a grid share; return whether the step is short enough for Cholesky."""
     if not 2.0 * ws.w[0] * dt <= LONGEST_STEP:
@@ -216,7 +217,7 @@ def prepare_march(shape: Shape, dt: float, ws: Evolving) -> bool:
     return True
 
 
-@jit
+@callee
 def march(shape: Shape, count: int, ws: Evolving) -> bool:
     """Take K(t) one step on, by a Cholesky decomposition; return False where it fails."""
     n, triangle = shape.n, ws.triangle[: count * count]
@@ -233,7 +234,7 @@ def march(shape: Shape, count: int, ws: Evolving) -> bool:
     return error == 0
 
 
-@jit
+@callee
 def squared_rows(count: int, rows: int, k: Array, out: Array) -> None:
     """Write the squared norms of the first rows of K."""
     out[:rows] = 0.0

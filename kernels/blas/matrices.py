@@ -19,7 +19,8 @@ from fastlin.kernels.blas.routines import (
     dtrsm_right,
 )
 from fastlin.kernels.blas.workspace import BLOCK
-from fastlin.kernels.compiler.jit import Array, jit
+from fastlin.kernels.compiler.callee import callee
+from fastlin.kernels.compiler.jit import Array
 
 # Columns that `divide` solves for together. At (84, 64) a solve takes 17 us so, and 22 in one call.
 _SOLVED_TOGETHER = 16
@@ -30,7 +31,14 @@ _TRIANGLE_OF_COLUMNS = 40
 _TRIANGLE_OF_ROWS = 80
 
 
-@jit
+@callee
+def copy(count: int, source: Array, target: Array) -> None:
+    """Copy numbers; an assignment of slices is compiled with strings for its errors, which takes seconds."""
+    for index in range(count):
+        target[index] = source[index]
+
+
+@callee
 def divide(columns: int, n: int, triangle: Array, k: Array) -> None:
     """Turn K (N, H) into K R^-1, R an upper triangle (H, H)."""
     flat = k.ravel()
@@ -42,7 +50,7 @@ def divide(columns: int, n: int, triangle: Array, k: Array) -> None:
         dtrsm_right(n, count, 1.0, above[first:], columns, part, n)
 
 
-@jit
+@callee
 def triangularise(
     columns: int, n: int, triangle: Array, below: Array, reflections: Array, scratch: Array
 ) -> bool:
@@ -70,7 +78,7 @@ def triangularise(
     return sound
 
 
-@jit
+@callee
 def gram_of_columns(columns: int, rows: int, x: Array, n: int, out: Array) -> None:
     """Write X^T X (H, H) of X (rows, H) with leading dimension n, at least its upper triangle."""
     if columns < _TRIANGLE_OF_COLUMNS:
@@ -79,7 +87,7 @@ def gram_of_columns(columns: int, rows: int, x: Array, n: int, out: Array) -> No
         dsyrk_t(columns, rows, 1.0, x, n, 0.0, out, columns)
 
 
-@jit
+@callee
 def gram_of_rows(columns: int, rows: int, x: Array, n: int, out: Array) -> None:
     """Write X X^T (rows, rows) of X (rows, H) with leading dimension n, at least its upper triangle."""
     if rows < _TRIANGLE_OF_ROWS:
@@ -88,13 +96,13 @@ def gram_of_rows(columns: int, rows: int, x: Array, n: int, out: Array) -> None:
         dsyrk_n(rows, columns, 1.0, x, n, 0.0, out, rows)
 
 
-@jit
+@callee
 def has_whole_gram(size: int, by_columns: bool) -> bool:
     """Return whether `gram_of_columns` or `gram_of_rows` write both triangles."""
     return size < (_TRIANGLE_OF_COLUMNS if by_columns else _TRIANGLE_OF_ROWS)
 
 
-@jit
+@callee
 def symmetric_product(size: int, whole: bool, one: Array, other: Array) -> float:
     """Return <A, B> of two symmetric matrices; they are whole, or upper triangles with zeros below."""
     product: float = ddot(size * size, one, 1, other, 1)
@@ -106,7 +114,7 @@ def symmetric_product(size: int, whole: bool, one: Array, other: Array) -> float
     return 2.0 * product - diagonal
 
 
-@jit
+@callee
 def is_finite(values: Array) -> bool:
     """Return whether all of a contiguous array is finite."""
     total = 0.0

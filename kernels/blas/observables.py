@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastlin.kernels.blas.matrices import gram_of_columns, gram_of_rows, has_whole_gram, symmetric_product
+from fastlin.kernels.blas.matrices import copy, gram_of_columns, gram_of_rows, has_whole_gram, symmetric_product
 from fastlin.kernels.blas.routines import ddot, dgemm_nt, dgemm_tn, dgeqrf, dgesdd_n
 from fastlin.kernels.blas.workspace import TALLEST, Observing, Shape
 from fastlin.kernels.codes import Output
-from fastlin.kernels.compiler.jit import Array, Integers, jit
+from fastlin.kernels.compiler.callee import callee
+from fastlin.kernels.compiler.jit import Array, Integers
 
 # Least |S - W2 W1|^2 / (|S|^2 + |W2 W1|^2) that is taken from Gram matrices: two digits are lost there.
 _CANCELLING = 1e-2
@@ -42,7 +43,7 @@ class Start(NamedTuple):
     norm: float
 
 
-@jit
+@callee
 def _asks_for(outputs: Integers, row: int) -> bool:
     found = False
     for other in outputs:
@@ -50,7 +51,7 @@ def _asks_for(outputs: Integers, row: int) -> bool:
     return found
 
 
-@jit
+@callee
 def plan(shape: Shape, columns: int, s: Array, floor: float, outputs: Integers, drifts: bool) -> Plan:
     """Choose the least work for the outputs that are asked for."""
     rows_i, rows_o = shape.rows_i, shape.rows_o
@@ -79,7 +80,7 @@ def plan(shape: Shape, columns: int, s: Array, floor: float, outputs: Integers, 
     )
 
 
-@jit
+@callee
 def _write_gram(size: int, rows: int, columns: int, x: Array, n: int, out: Array) -> None:
     if size == columns:
         gram_of_columns(columns, rows, x, n, out)
@@ -87,7 +88,7 @@ def _write_gram(size: int, rows: int, columns: int, x: Array, n: int, out: Array
         gram_of_rows(columns, rows, x, n, out)
 
 
-@jit
+@callee
 def _trace(size: int, gram: Array) -> float:
     total = 0.0
     for h in range(size):
@@ -95,7 +96,7 @@ def _trace(size: int, gram: Array) -> float:
     return total
 
 
-@jit
+@callee
 def _see(shape: Shape, plan: Plan, q: Array, view: Observing) -> tuple[float, float]:
     """Write the Gram matrices of both layers; return their traces, |W1|^2 and |W2|^2."""
     n, rows_i, rows_o, columns = shape.n, shape.rows_i, shape.rows_o, plan.columns
@@ -111,7 +112,7 @@ def _see(shape: Shape, plan: Plan, q: Array, view: Observing) -> tuple[float, fl
     return trace_i, trace_o
 
 
-@jit
+@callee
 def _norm(shape: Shape, plan: Plan, trace_i: float, trace_o: float, view: Observing) -> float:
     """Return the norm of the NTK."""
     square_i = symmetric_product(plan.size_i, plan.whole_i, view.gram_i, view.gram_i)
@@ -119,7 +120,7 @@ def _norm(shape: Shape, plan: Plan, trace_i: float, trace_o: float, view: Observ
     return float(np.sqrt(shape.n_o * square_i + shape.n_i * square_o + 2.0 * trace_i * trace_o))
 
 
-@jit
+@callee
 def _drift(columns: int, whole: bool, view: Observing) -> float:
     """Return |D(t) - D(0)|, D = W2^T W2 - W1 W1^T."""
     for index in range(columns * columns):
@@ -128,7 +129,7 @@ def _drift(columns: int, whole: bool, view: Observing) -> float:
     return float(np.sqrt(symmetric_product(columns, whole, view.drift, view.drift)))
 
 
-@jit
+@callee
 def first_view(shape: Shape, plan: Plan, q: Array, view: Observing) -> Start:
     """Keep what is compared with, of the start q (H, N)."""
     for gram in (view.gram_i, view.gram_o):
@@ -137,12 +138,12 @@ def first_view(shape: Shape, plan: Plan, q: Array, view: Observing) -> Start:
     norm = 0.0
     if plan.grams:
         norm = _norm(shape, plan, trace_i, trace_o, view)
-        view.start_i[: plan.size_i**2] = view.gram_i[: plan.size_i**2]
-        view.start_o[: plan.size_o**2] = view.gram_o[: plan.size_o**2]
+        copy(plan.size_i**2, view.gram_i, view.start_i)
+        copy(plan.size_o**2, view.gram_o, view.start_o)
     return Start(trace_i, trace_o, norm)
 
 
-@jit
+@callee
 def _loss(shape: Shape, plan: Plan, s: Array, q: Array, view: Observing) -> float:
     """floor + |S - W2 W1|^2 / 2; from Gram matrices, in O(m H + H^2), where that does not cancel."""
     rows_i, rows_o, square = shape.rows_i, shape.rows_o, 0.0
@@ -163,7 +164,7 @@ def _loss(shape: Shape, plan: Plan, s: Array, q: Array, view: Observing) -> floa
     return plan.floor + 0.5 * square
 
 
-@jit
+@callee
 def _kernel_product(
     columns: int,
     n: int,
@@ -183,7 +184,7 @@ def _kernel_product(
     return float(ddot(columns * columns, cross, 1, cross, 1))
 
 
-@jit
+@callee
 def _kernel_distance(
     shape: Shape,
     plan: Plan,
@@ -208,11 +209,11 @@ def _kernel_distance(
     return 0.0 if cosine > 1.0 else 1.0 - cosine
 
 
-@jit
+@callee
 def _triangle_of(columns: int, n: int, rows: int, q: Array, out: Array, view: Observing) -> int:
     """Write a layer, or the triangle of its QR decomposition where it is tall; return its rows, -1 if bad."""
     for h in range(columns):
-        out[h * rows : (h + 1) * rows] = q[h, :rows]
+        copy(rows, q[h], out[h * rows :])
     if rows <= columns:
         return rows
     if dgeqrf(rows, columns, out, rows, view.tau, view.scratch, view.scratch.size) != 0:
@@ -223,7 +224,7 @@ def _triangle_of(columns: int, n: int, rows: int, q: Array, out: Array, view: Ob
     return columns
 
 
-@jit
+@callee
 def _effective_rank(shape: Shape, columns: int, q: Array, view: Observing) -> float:
     """By the small triangles of both layers where these are tall: W2 W1 has their singular values."""
     first = _triangle_of(columns, shape.n, shape.rows_i, q, view.first, view)
@@ -259,7 +260,7 @@ def _effective_rank(shape: Shape, columns: int, q: Array, view: Observing) -> fl
     return float(np.exp(entropy))
 
 
-@jit
+@callee
 def observe(
     shape: Shape,
     plan: Plan,

@@ -10,6 +10,7 @@ from fastlin.kernels.blas.observables import Plan, Start, first_view, observe, p
 from fastlin.kernels.blas.routines import flush_denormals, restore_denormals
 from fastlin.kernels.blas.workspace import Evolving, Observing, Shape, evolving, observing, shape_of
 from fastlin.kernels.codes import Output, Scale, Status
+from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, Call, Codes, Integers, jit
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import AT_REST, CLOSED, LONGEST_SEARCH, TIE
@@ -19,7 +20,7 @@ _TINY = float(np.finfo(float).tiny)
 _LOSS = np.array([Output.LOSS], dtype=np.int64)
 
 
-@jit
+@callee
 def _rotation(shape: Shape, lam: float, s: Array) -> float:
     """Return 1 / the least difference of an eigenvalue that is kept and one that is dropped, or 0.
 
@@ -43,7 +44,7 @@ def _rotation(shape: Shape, lam: float, s: Array) -> float:
     return 1.0 / least if least < np.inf else 0.0
 
 
-@jit
+@callee
 def _escape(shape: Shape, count: int, ws: Evolving) -> float:
     """Return the first of log(2 w / x - 1) / (2 w), x the squared norm of a mode."""
     size, first = ws.root[: shape.m], np.inf
@@ -55,7 +56,7 @@ def _escape(shape: Shape, count: int, ws: Evolving) -> float:
     return first
 
 
-@jit
+@callee
 def _loss(
     shape: Shape,
     observed: Plan,
@@ -71,7 +72,7 @@ def _loss(
     return float(out[0, 0])
 
 
-@jit
+@callee
 def _excess(
     shape: Shape,
     count: int,
@@ -93,7 +94,7 @@ def _excess(
     return _loss(shape, observed, start, outputs, s, q0, q, view) - goal
 
 
-@jit
+@callee
 def _convergence(
     shape: Shape,
     count: int,
@@ -169,7 +170,7 @@ def _convergence(
     return best
 
 
-@jit
+@callee
 def _scales_of(
     shape: Shape,
     lam: float,
@@ -228,10 +229,27 @@ def _scales_of_points(
             point += 1
 
 
+@jit
+def _scales_of_one(
+    shape: Shape,
+    lam: float,
+    s: Array,
+    q0: Array,
+    q: Array,
+    fraction: float,
+    which: Integers,
+    outputs: Integers,
+    ws: Evolving,
+    view: Observing,
+    out: Array,
+) -> None:
+    _scales_of(shape, lam, s, q0, q, fraction, which, outputs, ws, view, out)
+
+
 def scales_of(sizes: Sizes, lam: float, s: Array, q0: Array, fraction: float, which: Integers) -> list[float]:
     """Return the time scales of `Scale` of one network with a given start q0 (N, H)."""
     start, scales = np.ascontiguousarray(q0.T), np.empty((len(which), 1))
-    _scales_of(
+    _scales_of_one(
         shape_of(sizes),
         float(lam),
         np.ascontiguousarray(s),

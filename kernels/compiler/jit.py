@@ -28,7 +28,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # drivers turn into a status. No fastmath, not even contract: whether a*b+c becomes an FMA would depend on
 # what is inlined where, and code loaded from the cache would differ in the last bit from code just
 # compiled (seen: 4e-14 in the loss). test_compiled_and_cached_code_give_the_same_bits would break.
-_FLAGS: dict[str, Any] = {
+FLAGS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
     "boundscheck": False,
@@ -129,7 +129,7 @@ class _FunctionCache(caching.FunctionCache):
 
 def jit(function: Function) -> Function:
     """Compile `function` for nopython use, with the project's flags and its cache."""
-    dispatcher = numba.njit(**_FLAGS)(function)
+    dispatcher = numba.njit(**FLAGS)(function)
     # Numba raises where no folder is writable: that costs compile time, not the run.
     with suppress(RuntimeError):
         dispatcher._cache = _FunctionCache(function)
