@@ -180,13 +180,23 @@ def test_factors_are_those_of_a_product(shape):
         assert np.allclose((u[:, : p.size] * p) @ v[:, : p.size].T, product, atol=1e-13)
 
 
+@njit
+def write_start(shape, made, lam, start):
+    return dynamics.write_start(shape, made, lam, start)
+
+
+def test_python_cannot_call_a_part_of_a_kernel():
+    with pytest.raises(TypeError, match="prefers_gram is for compiled code alone"):
+        dynamics.prefers_gram(shape_of(Sizes(2, 2, 2)), 2)
+
+
 def assert_reference(sizes, seed, lam):
     """Compare all rows with those of the plain formulas, along a grid and at a late time."""
     made, times = record(sizes, seed), np.array([0.0, 0.02, 0.04, 0.06, 5.0])
     out, status = run(blas_closed_form, sizes, made[None], np.array([lam]), times)
     assert status.tolist() == [[Status.OK]]
     start = np.zeros((sizes.width, sizes.n))
-    count = dynamics.write_start(shape_of(sizes), made, lam, start)
+    count = write_start(shape_of(sizes), made, lam, start)
     w1, w2 = start[:count, : sizes.rows_i], start[:count, sizes.rows_i :].T
     target = np.zeros((sizes.rows_o, sizes.rows_i))
     np.fill_diagonal(target, made[: sizes.m])
@@ -248,7 +258,7 @@ def test_descent_beyond_lanes_is_that_of_numpy(shape, by_gram):
     )
     assert status.tolist() == [[Status.OK]]
     start = np.zeros((sizes.width, sizes.n))
-    count = dynamics.write_start(shape_of(sizes), made, lam, start)
+    count = write_start(shape_of(sizes), made, lam, start)
     q = start[:count].T.copy()
     x, y = q[: sizes.rows_i], q[sizes.rows_i :]
     target = np.zeros((sizes.rows_o, sizes.rows_i))

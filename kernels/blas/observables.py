@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastlin.kernels.blas.matrices import copy, gram_of_columns, gram_of_rows, has_whole_gram, symmetric_product
+from fastlin.kernels.blas.matrices import (
+    copy,
+    gram_of_columns,
+    gram_of_rows,
+    has_whole_gram,
+    symmetric_product,
+)
 from fastlin.kernels.blas.routines import ddot, dgemm_nt, dgemm_tn, dgeqrf, dgesdd_n
 from fastlin.kernels.blas.workspace import TALLEST, Observing, Shape
 from fastlin.kernels.codes import Output
