@@ -1,9 +1,12 @@
-"""How often the faults are tried: a few times with all tests, many times by `pytest -m campaign`."""
+"""How often a test is repeated: a few times with all tests, many times by `pytest -m campaign`."""
 
 import pytest
 
 
-def trials(quick, full):
-    """Run a test once with `trials` few, and in the campaign once with many."""
-    campaign = pytest.param(full, id=f"{full}-trials", marks=pytest.mark.campaign)
-    return pytest.mark.parametrize("trials", [pytest.param(quick, id=f"{quick}-trials"), campaign])
+def trials(quick, full, slow=None):
+    """Run a test once with `trials` few, in the campaign once with many, and as a slow test with `slow`."""
+    numbers = {quick: (), full: pytest.mark.campaign}
+    if slow is not None:
+        numbers[slow] = pytest.mark.slow
+    given = [pytest.param(number, id=f"{number}-trials", marks=marks) for number, marks in numbers.items()]
+    return pytest.mark.parametrize("trials", given)

@@ -60,6 +60,7 @@ def test_missing_kernels_are_compiled_once_by_all_processes_together(processes, 
     assert probe() == (0, 0, 0, 0, "[]")
 
 
+@pytest.mark.slow  # the same of one kernel is in test_project.py
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
     (tmp_path / "file").write_text("no folder")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "below")}

@@ -90,6 +90,7 @@ def test_the_python_of_the_readme(tmp_path, monkeypatch):
     assert point.loss.values.item() == pytest.approx(network.loss.item(), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_picture_of_many_architectures(shell, tmp_path, monkeypatch):
     for line in blocks("console")[1].splitlines():
         shell(line.removeprefix("$ "))

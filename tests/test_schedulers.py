@@ -96,7 +96,7 @@ def test_a_scheduler_without_workers_and_workers_of_another_build(tmp_path):
     """Workers that are there are found at once, and those that join later by their first block."""
     copy = tmp_path / "other"
     shutil.copytree(ROOT / "fastlin", copy / "fastlin")
-    with (copy / "fastlin" / "kernels" / "jit.py").open("a") as source:
+    with (copy / "fastlin" / "kernels" / "compiler" / "jit.py").open("a") as source:
         source.write("# changed\n")
     with dask_scheduler(tmp_path) as address, connect(Scheduler(address)) as client:
         clients.check_versions(client)
@@ -148,6 +148,7 @@ def certificates(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_tls(certificates, tmp_path, monkeypatch):
     ca, cert, key = (certificates / name for name in ("ca.pem", "ca-node.pem", "ca-node.key"))
     other = {
