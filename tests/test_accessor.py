@@ -16,11 +16,8 @@ from fastlin.sweeps.accessor import _first_passage
 from tests import sweeping
 
 TIMES = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, float("inf")]
-SCALES = [
-    "convergence_time",
-    "rotation_time",
-    "escape_time",
-]  # those of other tests, whose kernels serve here
+# All three, as in other tests: one kernel serves them.
+SCALES = ["convergence_time", "rotation_time", "escape_time"]
 
 
 @pytest.fixture(scope="module")
