@@ -1,5 +1,7 @@
 """How often a test is repeated: a few times with all tests, many times by `pytest -m campaign`."""
 
+import itertools
+
 import pytest
 
 
@@ -10,3 +12,26 @@ def trials(quick, full, slow=None):
         numbers[slow] = pytest.mark.slow
     given = [pytest.param(number, id=f"{number}-trials", marks=marks) for number, marks in numbers.items()]
     return pytest.mark.parametrize("trials", given)
+
+
+def combinations(quick, **values):
+    """Run a test with all combinations of values, which have names; those not in `quick` as slow tests.
+
+    Parameters
+    ----------
+    quick : iterable of tuple of str
+        Names, one of each argument.
+    **values : dict
+        Values of each argument by name.
+    """
+    quick = set(quick)
+    assert quick <= set(itertools.product(*values.values()))
+    given = [
+        pytest.param(
+            *(of[name] for of, name in zip(values.values(), names, strict=True)),
+            id="-".join(names),
+            marks=() if names in quick else pytest.mark.slow,
+        )
+        for names in itertools.product(*values.values())
+    ]
+    return pytest.mark.parametrize(tuple(values), given)

@@ -245,6 +245,7 @@ def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, nam
     assert b"<dc:date>" not in one.read_bytes()
 
 
+@pytest.mark.slow
 def test_files_of_all_formats(first, second, monkeypatch, tmp_path):
     monkeypatch.setattr(fig1, "figure", lambda: first)
     monkeypatch.setattr(fig2, "figure", lambda _: second)
