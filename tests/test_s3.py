@@ -245,6 +245,7 @@ def test_status_reading_and_plot(server, source, prefix, tmp_path):
     assert said.startswith(f"{path}: small, 120 of 120 points done")
 
 
+@pytest.mark.slow
 def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, prefix, tmp_path):
     assert run(server, source(), prefix).code == 0
     here = partial(os.chdir, tmp_path)
