@@ -106,16 +106,16 @@ CASES = {
 
 
 def cases(shapes, *quick):
-    """Test all growths under all shapes of blocks in the campaign, and those named also as slow tests.
+    """Test all growths under all shapes of blocks in the campaign, the `quick` ones also as slow tests.
 
-    Of these, each shape takes turns with the others in the tests that always run, and "several" has all.
+    In the tests that always run the shapes take turns: each of the quick growths has one of them.
     """
     given = []
     for name, (shape, sizes) in itertools.product(CASES, shapes.items()):
         marks = pytest.mark.campaign
         if name in quick:
             turn = list(shapes)[quick.index(name) % len(shapes)]
-            marks = () if name == "several" or shape == turn else pytest.mark.slow
+            marks = () if shape == turn else pytest.mark.slow
         given.append(pytest.param(CASES[name], sizes, id=f"{name}-{shape}", marks=marks))
     return pytest.mark.parametrize(("names", "sizes"), given)
 
