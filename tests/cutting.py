@@ -6,8 +6,6 @@ keep each group in blocks of its own, so that there are several. Tests of joined
 
 from unittest import mock
 
-import pytest
-
 from fastlin.sweeps import plan
 from fastlin.sweeps.layout import BlockShape, StoreLayout
 from fastlin.sweeps.plan import Plan
@@ -41,4 +39,3 @@ def into(**sizes):
 # Of each group in blocks of its own, and of blocks that hold several groups; both with two seeds.
 APART = {"seeds": 2}
 JOINED = {"architectures": 2, "init_scales": 2, "methods": 2, "learning_rates": 2, "seeds": 2}
-both = pytest.mark.parametrize("sizes", [APART, JOINED], ids=["apart", "joined"])

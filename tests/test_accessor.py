@@ -16,6 +16,8 @@ from fastlin.sweeps.accessor import _first_passage
 from tests import sweeping
 
 TIMES = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, float("inf")]
+# All three, as in other tests: one kernel serves them.
+SCALES = ["convergence_time", "rotation_time", "escape_time"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def stored(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory):
     path = tmp_path_factory.mktemp("accessor") / "exact.zarr"
-    output = {"observables": ["loss", "kernel_distance", "convergence_time"], "fraction": 0.9}
+    output = {"observables": ["loss", "kernel_distance", *SCALES], "fraction": 0.9}
     fl.run_sweep(sweeping.spec(dynamics={"times": TIMES}, output=output), path)
     return fl.open_sweep(path)
 
@@ -100,7 +102,7 @@ def test_means_are_over_ok_points_with_their_errors(stored):
 
 def test_means_of_a_reduced_store_are_its_own(tmp_path):
     axes = sweeping.spec()["axes"] | {"seed": {"start": 0, "num": 30}}
-    observables = ["loss", "kernel_distance", "weight_norms", "convergence_time"]
+    observables = [*sweeping.spec()["output"]["observables"], *SCALES]
     fl.run_sweep(sweeping.spec(axes=axes, output={"observables": observables}), tmp_path / "all.zarr")
     reduce = {"statistics": ["mean", "std"]}
     output = {"observables": observables, "reduce": reduce}

@@ -20,7 +20,13 @@ RATE, STEPS, DT, TIMES = 0.002, 40, 0.05, 21
 LAMS = np.array([-3.0, 0.5, 2.0])
 
 
-@pytest.fixture(params=CLASSES.values(), ids=CLASSES)
+# Each architecture takes three kernels of its own, as in the benchmark.
+QUICK = ("square", "narrow unequal bottleneck", "wide, unequal", "between, more inputs")
+MARKS = {name: () if name in QUICK else pytest.mark.slow for name in CLASSES}
+MARKED = [pytest.param(shape, id=name, marks=MARKS[name]) for name, shape in CLASSES.items()]
+
+
+@pytest.fixture(params=MARKED)
 def case(request):
     return Case(request.param, seeds=2, lams=LAMS)
 

@@ -166,7 +166,7 @@ def assert_first_order(errors):
     assert abs(large / middle - 2) < 0.35
 
 
-@pytest.mark.parametrize("preset", ["figure-2b", "figure-2c"])
+@pytest.mark.parametrize("preset", ["figure-2b", pytest.param("figure-2c", marks=pytest.mark.slow)])
 def test_gradient_descent_is_off_by_the_order_of_the_learning_rate_in_figure_2(run, preset):
     rates = {"learning_rate": [0.009, 0.0045, 0.00225], "times": [9.0, 90.0]}
     difference = gap(run(preset, rates, lam={"start": -9.0, "stop": 9.0, "num": 7}))

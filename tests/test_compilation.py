@@ -43,7 +43,7 @@ print(before, count, len(missing(kernels)), misses, seen)
 """
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_missing_kernels_are_compiled_once_by_all_processes_together(processes, tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
 
@@ -60,6 +60,7 @@ def test_missing_kernels_are_compiled_once_by_all_processes_together(processes, 
     assert probe() == (0, 0, 0, 0, "[]")
 
 
+@pytest.mark.slow  # the same of one kernel is in test_project.py
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
     (tmp_path / "file").write_text("no folder")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "below")}

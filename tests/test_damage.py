@@ -97,7 +97,7 @@ def block_of(key, path):
     return None
 
 
-@trials(10, 100)
+@trials(5, 100, slow=10)
 def test_every_damage_is_found_and_mended(store, tmp_path, trials):
     chance, whole = random.Random(10), content(store)
     keys = sorted(whole.keys() - set(UNSEALED))

@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 
 import fastlin as fl
 from tests import faults
-from tests.campaign import trials
+from tests.campaign import combinations, trials
 from tests.faults import FREE_PORT
 from tests.sweeping import content, marks
 from tests.test_kills import REDUCED, tiny
@@ -99,9 +99,15 @@ def check_every(action, path, tmp_path, kind, code, chance, share):
     assert said or kind == "unlink"  # what cannot be removed now will be by the next run
 
 
+KINDS = ("open", "write", "rename", "mkdir", "fsync")
+
+
 @trials(1, 0)
-@pytest.mark.parametrize("kind", ["open", "write", "rename", "mkdir", "fsync"])
-@pytest.mark.parametrize("code", [*ERRORS])
+@combinations(
+    [*itertools.product(KINDS, ["ENOSPC"]), ("write", "EIO"), ("mkdir", "EACCES")],
+    kind=dict(zip(KINDS, KINDS, strict=True)),
+    code=ERRORS,
+)
 def test_any_call_of_a_run_may_fail(client, tmp_path, trials, kind, code):
     path = tmp_path / "s.zarr"
     spec = tiny() | {"output": {"observables": ["loss"]}}
@@ -113,8 +119,8 @@ def test_any_call_of_a_run_may_fail(client, tmp_path, trials, kind, code):
             wait_for_threads(client)
 
     quick = {"write": 1.0, "mkdir": 1.0, "rename": 0.5, "open": 0.2, "fsync": 0.2}[kind]
-    share = 1.0 if trials == 0 else quick if code == "ENOSPC" else 0.05
-    check_every(action, path, tmp_path, kind, ERRORS[code], random.Random(6), share)
+    share = 1.0 if trials == 0 else quick if code == errno.ENOSPC else 0.05
+    check_every(action, path, tmp_path, kind, code, random.Random(6), share)
 
 
 @trials(1, 0)

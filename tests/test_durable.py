@@ -40,7 +40,7 @@ def traced(tmp_path, text, *options):
 
 
 @needs_strace
-@pytest.mark.parametrize("way", ["option", "spec"])
+@pytest.mark.parametrize("way", ["option", pytest.param("spec", marks=pytest.mark.slow)])
 def test_a_durable_store_syncs_files_before_and_folders_after_each_rename(tmp_path, way):
     text = SPEC + ("[output]\ndurable = true\n" if way == "spec" else "")
     calls = traced(tmp_path, text, *(["--durable"] if way == "option" else []))

@@ -234,7 +234,7 @@ def test_one_to_six_architectures_fit(measured, count):
     assert all(left.x1 < right.x0 for left, right in pairwise(titles))
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
+@pytest.mark.parametrize("name", [pytest.param("fig1", marks=pytest.mark.slow), "fig2"])
 def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, name):
     monkeypatch.setattr(fig2, "measure", lambda _: measured)
     one, other = (tmp_path / file for file in ("a.svg", "b.svg"))
@@ -245,6 +245,7 @@ def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, nam
     assert b"<dc:date>" not in one.read_bytes()
 
 
+@pytest.mark.slow
 def test_files_of_all_formats(first, second, monkeypatch, tmp_path):
     monkeypatch.setattr(fig1, "figure", lambda: first)
     monkeypatch.setattr(fig2, "figure", lambda _: second)

@@ -32,7 +32,7 @@ def results(shape, kind, specialise):
     return found
 
 
-@trials(quick=2, full=300)
+@trials(quick=1, slow=4, full=300)
 def test_both_forms_give_the_same_bits(trials):
     rng = np.random.default_rng(12)
     for trial in range(trials):

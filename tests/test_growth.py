@@ -105,12 +105,19 @@ CASES = {
 }
 
 
-def cases(*quick):
-    """Test all growths, but always just some."""
-    marks = {name: () if name in quick else pytest.mark.campaign for name in CASES}
-    return pytest.mark.parametrize(
-        "names", [pytest.param(names, id=name, marks=marks[name]) for name, names in CASES.items()]
-    )
+def cases(shapes, *quick):
+    """Test all growths under all shapes of blocks in the campaign, the `quick` ones also as slow tests.
+
+    In the tests that always run the shapes take turns: each of the quick growths has one of them.
+    """
+    given = []
+    for name, (shape, sizes) in itertools.product(CASES, shapes.items()):
+        marks = pytest.mark.campaign
+        if name in quick:
+            turn = list(shapes)[quick.index(name) % len(shapes)]
+            marks = () if shape == turn else pytest.mark.slow
+        given.append(pytest.param(CASES[name], sizes, id=f"{name}-{shape}", marks=marks))
+    return pytest.mark.parametrize(("names", "sizes"), given)
 
 
 SHAPES = {
@@ -119,18 +126,16 @@ SHAPES = {
     # With room for values that the axes are yet to gain.
     "roomy": dict.fromkeys(("architectures", "init_scales", "methods", "learning_rates", "seeds"), 3),
 }
-shapes = pytest.mark.parametrize("sizes", SHAPES.values(), ids=SHAPES)
+APART_OR_JOINED = {name: SHAPES[name] for name in ("apart", "joined")}
 
 
-@shapes
-@cases(*MORE, "several")
+@cases(SHAPES, *MORE, "several")
 def test_an_axis_grows(client, tmp_path, names, sizes):
     with cutting.into(**sizes):
         check_grown(client, tmp_path, [BASE, more(BASE, names)])
 
 
-@shapes
-@cases("architecture", "seed", "lam", "time", "several")
+@cases(SHAPES, "architecture", "seed", "lam", "time", "several")
 def test_an_axis_grows_under_statistics(client, tmp_path, names, sizes):
     with cutting.into(**sizes):
         check_grown(client, tmp_path, [BASE, more(BASE, names)], REDUCE)
@@ -165,8 +170,7 @@ def at_each_write(monkeypatch, look, every):
     monkeypatch.setattr(places.Folder, "write", write)
 
 
-@cutting.both
-@cases("seed", "architecture", "time", "several")
+@cases(APART_OR_JOINED, "seed", "architecture", "time", "several")
 def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatch, names, sizes):
     """Between any two writes: a dataset of before, and one that is opened then."""
     path = tmp_path / "s.zarr"

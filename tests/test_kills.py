@@ -143,7 +143,7 @@ def chosen(total, trials, seed):
     return range(total) if trials == 0 else faults.spread(total, trials, random.Random(seed))
 
 
-@trials(8, 0)
+@trials(4, 0, slow=8)
 @pytest.mark.parametrize("kind", ["points", "joined points", "reduced", "joined reduced", "durable"])
 def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
     spec = tiny() | ({"output": REDUCED} if "reduced" in kind else {})
@@ -166,7 +166,7 @@ GROWTHS = {
 }
 
 
-@trials(4, 0)
+@trials(2, 0, slow=4)
 @pytest.mark.parametrize("joined", [1, 3])
 @pytest.mark.parametrize("growth", [*GROWTHS])
 def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth, joined):

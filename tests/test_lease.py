@@ -60,7 +60,7 @@ def gate(tmp_path):
     return Gate(tmp_path / "gate", 1)
 
 
-@trials(8, 100)
+@trials(3, 100, slow=8)
 def test_of_two_at_the_same_moment_one_is_refused(whole, tmp_path, trials):
     """No block is computed before one of them has ended, so the other one cannot have been done by then."""
     source, expected = whole

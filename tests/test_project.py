@@ -135,19 +135,20 @@ def test_compiled_code_is_cached_and_never_stale(tmp_path):
     assert np.isfinite(first)
 
 
-def test_processes_that_start_at_once_compile_once(tmp_path):
+@pytest.mark.parametrize("count", [3, pytest.param(6, marks=pytest.mark.slow)])
+def test_processes_that_start_at_once_compile_once(tmp_path, count):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     patient = "from fastlin.kernels.compiler import jit\njit.COMPILE_WAIT = 300.0\n"  # a machine may be busy
     command = [sys.executable, "-c", patient + PROBE]
     started = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(6)
+        for _ in range(count)
     ]
     ended = [process.communicate() for process in started]
     assert all(process.returncode == 0 for process in started), ended
     values, hits = zip(*(out.split() for out, _ in ended), strict=True)
     assert len(set(values)) == 1
-    assert sorted(hits) == ["0", "1", "1", "1", "1", "1"]
+    assert sorted(hits) == ["0"] + ["1"] * (count - 1)
 
 
 def test_an_unwritable_cache_is_no_obstacle(tmp_path):

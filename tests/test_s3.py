@@ -58,8 +58,8 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def prefix(request):
-    return f"{abs(hash(request.node.name))}/s.zarr"
+def prefix(tmp_path):
+    return f"{tmp_path.name}/s.zarr"
 
 
 def address(prefix):
@@ -83,7 +83,10 @@ def objects(server, prefix):
     return {key: data for key, data in server.content(prefix).items() if key not in PASSING}
 
 
-@pytest.mark.parametrize("text", [SMALL, SMALL + REDUCED], ids=["points", "reduced"])
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param(SMALL, id="points", marks=pytest.mark.slow), pytest.param(SMALL + REDUCED, id="reduced")],
+)
 def test_objects_are_the_files_of_a_folder(server, source, prefix, tmp_path, text):
     done = run(server, source(text), prefix)
     assert done.code == 0, done.err
@@ -162,7 +165,7 @@ def test_a_killed_run_is_gone_on_with(server, source, prefix, tmp_path, trials):
     "texts",
     [
         pytest.param((SMALL, LARGER), id="points"),
-        pytest.param((SMALL, LATER), id="times"),
+        pytest.param((SMALL, LATER), id="times", marks=pytest.mark.slow),
         pytest.param((SMALL + REDUCED, LARGER + REDUCED), id="reduced", marks=pytest.mark.campaign),
     ],
 )
@@ -242,6 +245,7 @@ def test_status_reading_and_plot(server, source, prefix, tmp_path):
     assert said.startswith(f"{path}: small, 120 of 120 points done")
 
 
+@pytest.mark.slow
 def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, prefix, tmp_path):
     assert run(server, source(), prefix).code == 0
     here = partial(os.chdir, tmp_path)
@@ -250,7 +254,7 @@ def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, 
     assert (tmp_path / "s.png").stat().st_size > 1000
 
 
-@trials(2, 40)
+@trials(1, 40, slow=3)
 def test_of_two_at_the_same_moment_one_is_refused(server, source, prefix, tmp_path, trials):
     """No block is computed before one of them has ended, so the other one cannot have been done by then."""
     expected = in_folder(tmp_path, source())
@@ -268,6 +272,7 @@ def test_of_two_at_the_same_moment_one_is_refused(server, source, prefix, tmp_pa
         assert objects(server, here) == expected
 
 
+@pytest.mark.slow
 @trials(1, 15)
 def test_slices_make_and_fill_one_store(server, source, prefix, tmp_path, trials):
     expected = in_folder(tmp_path, source())

@@ -3,12 +3,13 @@
 import random
 import shutil
 import signal
+import zlib
 from functools import partial
 
 import pytest
 
 from tests import commands
-from tests.campaign import trials
+from tests.campaign import combinations, trials
 from tests.commands import BLOCKS, SMALL, ended
 from tests.faults import until
 from tests.planting import Gate
@@ -27,7 +28,7 @@ def known(tmp_path_factory):
     folder = tmp_path_factory.mktemp("known")
 
     def source(text):
-        file = folder / f"{abs(hash(text))}.toml"
+        file = folder / f"{zlib.crc32(text.encode())}.toml"
         file.write_text(text)
         return file
 
@@ -49,7 +50,8 @@ def slices(source, path, count):
 
 
 JOINED = partial(commands.smaller_blocks, 4, architectures=2, init_scales=2)
-cuts = pytest.mark.parametrize("cut", [commands.smaller_blocks, JOINED], ids=["apart", "joined"])
+CUTS = {"apart": commands.smaller_blocks, "joined": JOINED}
+OUTPUTS = {"points": "", "reduced": REDUCED}
 
 
 def run_slices(source, path, count, cut):
@@ -62,8 +64,7 @@ def run_slices(source, path, count, cut):
 
 
 @trials(2, 20)
-@cuts
-@pytest.mark.parametrize("more", ["", REDUCED], ids=["points", "reduced"])
+@combinations([("points", "apart"), ("reduced", "joined")], more=OUTPUTS, cut=CUTS)
 def test_slices_at_the_same_time_make_and_fill_one_store(known, tmp_path, trials, more, cut):
     source, contents = known
     expected = contents(SMALL + more, patches=[cut])
@@ -168,9 +169,12 @@ def test_slices_of_different_specs_at_the_same_moment(known, tmp_path):
 
 
 @trials(1, 15)
-@cuts
-@pytest.mark.parametrize("larger", [LARGER, LATER], ids=["points", "times"])
-@pytest.mark.parametrize("more", ["", REDUCED], ids=["points", "reduced"])
+@combinations(
+    [("points", "points", "joined"), ("points", "times", "apart"), ("reduced", "points", "apart")],
+    more=OUTPUTS,
+    larger={"points": LARGER, "times": LATER},
+    cut=CUTS,
+)
 def test_slices_of_one_larger_spec_let_a_store_grow_together(known, tmp_path, trials, larger, more, cut):
     source, contents = known
     expected = contents(SMALL + more, larger + more, patches=[cut])

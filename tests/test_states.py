@@ -276,7 +276,7 @@ def some(chance: random.Random, values, kept=()):
     return chosen or [chance.choice(values)]
 
 
-@trials(quick=12, full=1000)
+@trials(quick=6, slow=12, full=1000)
 def test_any_history_of_a_store(client, reference, trials):
     Sweep.client, Sweep.reference = client, reference
     run_machine(
