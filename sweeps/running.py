@@ -219,8 +219,10 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
                     work = dict(zip(todo.tolist(), seconds[todo].tolist(), strict=True))
                     counted = before.ok if choices.retry_failed else before.done
                     plan = Plan(opened.layout)
-                    total = float(plan.seconds_of_blocks.sum())
-                    show.begin(before.points, counted, Work(total, float(seconds.sum()), sum(work.values())))
+                    total, missing = float(plan.seconds_of_blocks.sum()), float(seconds.sum())
+                    threads = max(1, sum(client.nthreads().values()))
+                    parts = Work(total, missing, sum(work.values()), len(work), threads)
+                    show.begin(before.points, counted, parts)
                     _compute(client, opened, work, choices, held, show, done)
         with places.stopping(place):
             after = tally(opened)
@@ -274,11 +276,14 @@ def _check_spec(opened: Store, spec: Spec) -> None:
 
 
 def _prepared(spec: Spec, place: Place, choices: Choices) -> Store:
-    """Make, mend or grow the store, which nobody else may do now, and return it."""
+    """Make, mend or grow the store, which nobody else may do now, and return it.
+
+    It stays open for the blocks that threads of this process compute: a large spec takes a while to read.
+    """
     with places.stopping(place):
         if store.is_new(place):
             store.create(place, Plan.of(spec).layout)
-        opened = Store.open(place)
+        opened = store.reopen(place)
         store.settle(opened)
         made_with = versions.check(opened, choices.allow_version)
         _check_spec(opened, spec)
@@ -287,7 +292,7 @@ def _prepared(spec: Spec, place: Place, choices: Choices) -> Store:
             layout = StoreLayout((*layout.specs, spec), layout.block_shape)
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
-            opened = Store.open(place)
+            opened = store.reopen(place)
     return opened
 
 
@@ -344,7 +349,7 @@ def _compute(
     started = perf_counter()
     for receipt in itertools.chain.from_iterable(results(client, tasks, opened.place, held)):
         done.add(receipt)
-        show.advance(receipt.points, work[layout.number(receipt.index)])
+        show.advance(receipt.points, work[layout.number(receipt.index)], receipt.seconds)
         for point, why in receipt.reasons:
             show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
     if layout.spec.reduce:
