@@ -157,8 +157,11 @@ class TestCommands:
         check_run(source, tmp_path, [CUTS[cut], partial(compiled, form)], options)
         assert digests(tmp_path / "s.zarr") == expected[cut]
 
-    @forms
-    @workers
+    @pytest.mark.parametrize(
+        ("form", "options"),
+        [("for all sizes", []), ("for each architecture", ["--workers", "2"])],
+        ids=["threads", "processes"],
+    )
     def test_cold(self, source, expected, tmp_path, monkeypatch, form, options):
         """The kernels are compiled by the run, and by the processes that help it."""
         cold(monkeypatch, tmp_path / "cache")
@@ -188,7 +191,7 @@ class TestCommands:
 
     @cuts
     def test_resumed_after_a_kill_with_the_other_form(self, source, expected, tmp_path, cut):
-        path, gate = tmp_path / "s.zarr", Gate(tmp_path / "gate", 11)
+        path, gate = tmp_path / "s.zarr", Gate(tmp_path / "gate", 61)
         patches = [CUTS[cut], partial(compiled, "for each architecture"), gate.patch]
         with commands.command("run", source, "--store", path, patches=patches) as killed:
             until(lambda: sweeping.marks(path))
