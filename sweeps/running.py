@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
-from fastlin.kernels.compilation import compile_all
+from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
 from fastlin.sweeps import growth, lease, places, store, versions
 from fastlin.sweeps.choices import Choices, Slice
 from fastlin.sweeps.clients import check_versions, connect
@@ -40,8 +40,8 @@ TASK_SECONDS, MOST_TOGETHER = 0.1, 16
 FEWEST_TASKS = 64  # so that all workers have some
 # How much longer than estimated a block may take before it counts as hung, and the least that it may.
 PATIENCE, LEAST_PATIENCE = 20.0, 120.0
-# And how much longer for each architecture and method in it, whose kernel may have to be compiled first.
-COMPILE_SECONDS = 10.0
+# And how much longer than estimated the compilation of the kernels that it may have to wait for.
+COMPILE_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
         if todo.size or spec.reduce:
             # The limit of this process, which may be somebody's notebook, is given back at the end.
             with show, threadpool_limits(limits=1, user_api="blas"):
-                _compile(opened.layout, todo, show)
+                lacking = _compile(opened.layout, todo, where, show)
                 with _client(where) as client:
                     if not client.nthreads():
                         show.note("waiting for workers")
@@ -223,7 +223,8 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
                     threads = max(1, sum(client.nthreads().values()))
                     parts = Work(total, missing, sum(work.values()), len(work), threads)
                     show.begin(before.points, counted, parts)
-                    _compute(client, opened, work, choices, held, show, done)
+                    limit = choices.timeout or hang_seconds(plan, lacking)
+                    _compute(client, opened, work, limit, choices.retry_failed, held, show, done)
         with places.stopping(place):
             after = tally(opened)
     return Report(
@@ -309,11 +310,30 @@ def _wanted(before: Tally, choices: Choices) -> NDArray[np.int64]:
     return numbers
 
 
-def _compile(layout: StoreLayout, todo: NDArray[np.int64], show: Silent) -> None:
-    """Compile the kernels that the sweep lacks, on all cores, before its workers would."""
-    kernels = kernels_needed(layout, todo)
+def _compile(
+    layout: StoreLayout, todo: NDArray[np.int64], where: Client | Engine, show: Silent
+) -> list[Kernel]:
+    """Compile the kernels that the sweep lacks, on all cores, before its workers would.
+
+    Returns those that a worker may have to wait for: workers elsewhere may have none of what is here.
+    """
+    needed = kernels_needed(layout, todo)
     with suppress(Exception):  # workers find out which points it is that fail
-        compile_all(kernels, local_threads(), show.compiling)
+        lacking = missing(needed)
+        compile_all(lacking, local_threads(), show.compiling)
+        return lacking if isinstance(where, Threads | Processes) else needed
+    return needed
+
+
+def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
+    """Return how long a block may take before it counts as hung.
+
+    `lacking` are the kernels that may have to be compiled first, the slowest first. A block waits for as many
+    as its architectures have at most.
+    """
+    most = len(STEPS) * plan.layout.block_shape.architectures
+    compilation = COMPILE_PATIENCE * seconds_to_compile(lacking[:most], 1)
+    return max(LEAST_PATIENCE, PATIENCE * plan.block_seconds + compilation)
 
 
 @contextmanager
@@ -327,20 +347,18 @@ def _compute(
     client: Client,
     opened: Store,
     work: dict[int, float],
-    choices: Choices,
+    limit: float,
+    retry: bool,
     held: lease.Lease,
     show: Silent,
     done: Done,
 ) -> None:
     """Compute blocks, and statistics over them where the spec asks for these.
 
-    `work` holds the estimated seconds of each, by its number.
+    `work` holds the estimated seconds of each, by its number; one that takes longer than `limit` has hung.
     """
     layout, plan, todo = opened.layout, Plan(opened.layout), list(work)
-    kernels = layout.block_shape.architectures * layout.block_shape.methods
-    estimate = PATIENCE * plan.block_seconds + COMPILE_SECONDS * kernels
-    seconds = choices.timeout or max(LEAST_PATIENCE, estimate)
-    order = Order(opened.place, seconds, choices.retry_failed, specialised=specialised(layout))
+    order = Order(opened.place, limit, retry, specialised=specialised(layout))
     together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), len(todo) // FEWEST_TASKS))
     tasks = (
         Task(run_blocks, order, [layout.index(number) for number in todo[first : first + together]])

@@ -3,15 +3,71 @@
 import errno
 import threading
 import time
+from unittest import mock
 
+import numpy as np
 import pytest
+from distributed import Client
 
 import fastlin as fl
-from fastlin.sweeps import block, lease, places, work
+from fastlin.kernels import Sizes
+from fastlin.kernels.compilation import Kernel
+from fastlin.sweeps import block, lease, places, running, work
+from fastlin.sweeps.costs import kernels_needed
+from fastlin.sweeps.engines import Processes, Threads
+from fastlin.sweeps.plan import Plan
+from fastlin.sweeps.progress import Silent
+from fastlin.sweeps.running import hang_seconds
+from fastlin.sweeps.spec import Spec
 from fastlin.sweeps.store import Store
-from tests import gate, sweeping
+from tests import cutting, gate, sweeping
 from tests.faults import until
 from tests.planting import Gate
+
+GRID = {"n_i": {"start": 1, "num": 10}, "n_h": {"start": 1, "num": 10}, "n_o": {"start": 1, "num": 10}}
+
+
+@pytest.fixture(scope="module")
+def many():
+    """A plan of 1,000 architectures, of which a block holds dozens, and the kernels that they need."""
+    axes = {
+        "architecture": GRID,
+        "seed": {"start": 0, "num": 5},
+        "lam": {"start": -9.0, "stop": 9.0, "num": 20},
+    }
+    spec = Spec.from_dict(sweeping.spec(axes=axes, task={"n_samples": 30}))
+    with cutting.by_the_rule():
+        plan = Plan.of(spec)
+    assert plan.layout.block_shape.architectures > 20
+    return plan, kernels_needed(plan.layout, np.arange(plan.layout.block_count))
+
+
+def test_a_block_of_many_architectures_waits_for_the_few_kernels_that_serve_them(many):
+    plan, kernels = many
+    compilation = sum(kernel.seconds for kernel in kernels)
+    blocks = 20 * plan.block_seconds
+    assert len(kernels) < 14
+    assert hang_seconds(plan, kernels) == pytest.approx(blocks + 5 * compilation)
+    assert hang_seconds(plan, kernels) < 600
+    assert hang_seconds(plan, []) == max(120.0, blocks)
+
+
+def test_a_block_of_one_architecture_waits_for_no_kernel_of_another():
+    spec = Spec.from_dict(sweeping.spec())
+    plan, kernels = Plan.of(spec), [Kernel("set_up", Sizes(n, 2, 3), "gaussian", True) for n in range(1, 100)]
+    assert hang_seconds(plan, kernels) == hang_seconds(plan, kernels[:4])
+
+
+@pytest.mark.parametrize(
+    ("where", "known"), [(Threads(), True), (Processes(2), True), (mock.Mock(Client), False)]
+)
+def test_workers_elsewhere_may_lack_what_is_compiled_here(many, monkeypatch, where, known):
+    """In threads, and processes of this machine, a block waits for what was lacking; elsewhere for all."""
+    plan, kernels = many
+    monkeypatch.setattr(running, "missing", lambda needed: needed[:1])
+    monkeypatch.setattr(running, "compile_all", lambda *_: None)
+    found = running._compile(plan.layout, np.arange(plan.layout.block_count), where, Silent())
+    assert [kernel.key for kernel in found] == [kernel.key for kernel in (kernels[:1] if known else kernels)]
 
 
 def failing_once(monkeypatch, others):
