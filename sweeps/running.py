@@ -143,8 +143,8 @@ def run_sweep(
         not.
     timeout : float, optional
         Seconds after which a block, with all its architectures, counts as hung, and is computed in parts
-        until the points that hang are known. It takes worker processes. By default 20 times the estimate
-        and the time to compile its kernels, two minutes at least.
+        until the points that hang are known. It takes worker processes. By default 20 times the estimate,
+        and five times that of compiling its kernels, two minutes at least.
     progress : optional
         One of `fastlin.sweeps.progress`; silent by default.
 
