@@ -215,6 +215,8 @@ class Lease:
         """Give a sign of life now and then, until the end."""
 
         def show(there: list[Holder]) -> list[Holder]:
+            if self._ended.is_set():  # since the lease was read, and it must not be entered again
+                return there
             here = any(other.id == self.holder.id for other in there)
             # A lease that was damaged, or of somebody who came and went, is entered again.
             self._lost = not here and any(other.excludes(self.holder) for other in self._live_others(there))
