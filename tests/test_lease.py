@@ -262,8 +262,8 @@ def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_
 
     def swap(place, key, old, new):
         if threading.current_thread().name == "lease" and not left.is_set():
-            held.release()
             left.set()
+            held.release()
         return real(place, key, old, new)
 
     monkeypatch.setattr(lease, "BEAT", 0.01)
