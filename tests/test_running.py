@@ -72,13 +72,17 @@ def test_workers_elsewhere_may_lack_what_is_compiled_here(many, monkeypatch, whe
     assert [kernel.key for kernel in found] == [kernel.key for kernel in (kernels[:1] if known else kernels)]
 
 
-def failing_once(monkeypatch, others):
-    """Make the first write of a block fail; `others` is called instead of each later one. Return an event."""
+def failing_once(monkeypatch, others, ready=lambda: True):
+    """Make the first write of a block fail, as soon as a test is ready; `others` is called for later ones.
+
+    Return an event that says it has failed.
+    """
     failed, real = threading.Event(), Store.write_block
 
     def write(store, *given):
         if not failed.is_set():
             failed.set()
+            until(ready)
             raise OSError(errno.ENOSPC, "no space left on device")
         others(store, lambda: real(store, *given))
 
@@ -101,7 +105,7 @@ def test_blocks_that_a_failed_run_still_computes_are_not_written(tmp_path, clien
         patch.setattr(block, "compute", block.compute)
         gate.hold(block, tmp_path / "gate")
         patch.setattr(work, "run_block", noted)
-        failing_once(patch, lambda _store, write: write())
+        failing_once(patch, lambda _store, write: write(), ready=lambda: len(at_work) > 1)
         with pytest.raises(fl.StoppedError, match="no space left"):
             fl.run_sweep(sweeping.spec(), path, client)
         assert at_work
