@@ -56,8 +56,7 @@ def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[s
     engine: Engine = Threads() if workers is None else Processes(workers)
     cores = local_threads() if workers is None else workers
     needed = kernels_needed(layout, np.arange(layout.block_count))
-    speed = measure(plan, needed, min(cores, local_threads()))
-    lacking = missing(needed)
+    speed, lacking = measure(plan, missing(needed), min(cores, local_threads()))
     compile_seconds = speed.compile * seconds_to_compile(lacking, local_threads())
     work = speed.of_blocks(plan) + BLOCK_OVERHEAD
     at_once = min(blocks_at_once(engine) or cores, layout.block_count)
@@ -107,13 +106,14 @@ class Speed:
         )
 
 
-def measure(plan: Plan, needed: list[Kernel], cores: int) -> Speed:
+def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[Kernel]]:
     """Measure a sample of groups whose kernels are compiled; where none are, those of one group are.
 
-    A plan takes seconds, so it leaves all further compilation to the run.
+    A plan takes seconds, so it leaves all further compilation to the run. Returns also which of the `lacking`
+    kernels that is.
     """
     spec, modelled = plan.spec, seed_seconds(plan.spec)
-    ready = {kernel.key for kernel in needed} - {kernel.key for kernel in missing(needed)}
+    left = {kernel.key: kernel for kernel in lacking}
     estimates, factors, compile_factor = [], [], 1.0
     with threadpool_limits(limits=1, user_api="blas"):
         for at, method in enumerate(spec.methods):
@@ -121,17 +121,17 @@ def measure(plan: Plan, needed: list[Kernel], cores: int) -> Speed:
             usable = [
                 int(index)
                 for index in order
-                if all(kernel.key in ready for kernel in _group(plan, method, int(index)).kernels)
+                if not any(kernel.key in left for kernel in _group(plan, method, int(index)).kernels)
             ]
             if not usable:
                 # That in the middle of the work tells most, and a single wide kernel serves most work.
                 share = np.cumsum(modelled[order, at, 0])
                 first = int(order[np.searchsorted(share, 0.5 * share[-1])])
-                kernels = missing(_group(plan, method, first).kernels)
+                wanted = {kernel.key for kernel in _group(plan, method, first).kernels}
+                kernels = [left.pop(key) for key in wanted & left.keys()]
                 start = time.perf_counter()
                 compile_all(kernels, 1)
                 compile_factor = (time.perf_counter() - start) / seconds_to_compile(kernels, 1)
-                ready |= {kernel.key for kernel in kernels}
                 usable = [first]
             chosen = np.unique(np.linspace(0, len(usable) - 1, SAMPLES).astype(int))
             seconds = modelled[[usable[index] for index in chosen], at, 0]
@@ -141,7 +141,7 @@ def measure(plan: Plan, needed: list[Kernel], cores: int) -> Speed:
             ]
             estimates.append(seconds)
             factors.append(np.array(took) / seconds)
-    return Speed(estimates, factors, compile_factor)
+    return Speed(estimates, factors, compile_factor), list(left.values())
 
 
 def _group(plan: Plan, method: str, architecture: int) -> Group:
@@ -182,7 +182,8 @@ def _measure(plan: Plan, method: str, architecture: int, modelled: float, cores:
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(work, range(1, cores + 1)))
         seconds = (time.perf_counter() - start) / repeats
-    return (seconds - GROUP_SECONDS) / group.seeds.size * spec.lams.size / lams.size
+    # Tiny groups take less than all calls are estimated to take.
+    return max(0.0, seconds - GROUP_SECONDS) / group.seeds.size * spec.lams.size / lams.size
 
 
 def _unit(plan: Plan, group: Group, place: places.Place) -> Callable[[int], None]:

@@ -19,6 +19,7 @@ from fastlin.observables import REGISTRY
 from fastlin.sweeps.block import Group, Result
 from fastlin.sweeps.isolation import Compute, Outcome, evaluate
 from fastlin.sweeps.layout import COUNT, PARTIALS, folded_together
+from fastlin.sweeps.lease import writing
 from fastlin.sweeps.places import Place
 from fastlin.sweeps.reduction import Reduction
 from fastlin.sweeps.store import Codes, Store, Values, reopen
@@ -101,7 +102,9 @@ def finish(place: Place, cell: tuple[int, ...]) -> bool:
         for name, part in _writable(store.read_values(index)).items():
             fold.merge(total[name], part)
     cells = {name: np.squeeze(part, axis=len(cell) - 1) for name, part in total.items()}
-    store.write_statistics(cell, _statistics(store, cells))
+    statistics = _statistics(store, cells)
+    with writing(place):
+        store.write_statistics(cell, statistics)
     # What was written over newer statistics, by a process that had slept, is made anew.
     return True if store.current else finish(place, cell)
 

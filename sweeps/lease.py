@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -140,6 +141,34 @@ def held(place: Place, holder: Holder) -> Iterator[Lease]:
 
 _HELD: set[Lease] = set()
 _ENDED: set[str] = set()  # holders that were of this process, though a disk may be too full to say so
+# Ids of holders of this process that let nobody write any more, and how many threads write for each.
+_ENDING: set[str] = set()
+_WRITING: Counter[str] = Counter()
+_WRITTEN = threading.Condition()
+
+
+@contextmanager
+def writing(place: Place) -> Iterator[None]:
+    """Write for a run: its lease is not given back meanwhile, where the run is one of this process.
+
+    A run that fails does not end the threads that compute its other blocks, and Dask waits for them for some
+    seconds at most. They stop here.
+
+    Raises
+    ------
+    StoppedError
+        If the run has ended.
+    """
+    with _WRITTEN:
+        if place.writer in _ENDING:
+            raise StoppedError(f"the run that was to write to {place.text} has ended")
+        _WRITING[place.writer] += 1
+    try:
+        yield
+    finally:
+        with _WRITTEN:
+            _WRITING[place.writer] -= 1
+            _WRITTEN.notify_all()
 
 
 def abandon() -> None:
@@ -186,6 +215,8 @@ class Lease:
         """Give a sign of life now and then, until the end."""
 
         def show(there: list[Holder]) -> list[Holder]:
+            if self._ended.is_set():  # since the lease was read, and it must not be entered again
+                return there
             here = any(other.id == self.holder.id for other in there)
             # A lease that was damaged, or of somebody who came and went, is entered again.
             self._lost = not here and any(other.excludes(self.holder) for other in self._live_others(there))
@@ -213,9 +244,17 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Leave; who comes next need not wait. Nothing is lost where it fails."""
+        """Leave, when no thread of this process writes; who comes next need not wait.
+
+        Nothing is lost where it fails.
+        """
         self._ended.set()
         _HELD.discard(self)
+        with _WRITTEN:
+            _ENDING.add(self.holder.id)
+            # A disk that hangs for longer than this has let the lease expire, too.
+            _WRITTEN.wait_for(lambda: not _WRITING[self.holder.id], timeout=SILENCE)
+            del _WRITING[self.holder.id]
         _ENDED.add(self.holder.id)
         with suppress(OSError):
             self._change(self._others)

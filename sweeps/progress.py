@@ -18,31 +18,45 @@ PLAIN_INTERVAL = 10.0  # seconds between lines where no terminal redraws
 
 
 class Work(NamedTuple):
-    """Estimated seconds of one core: of the whole sweep, of what it lacks, and of what this run computes."""
+    """Estimated seconds of one core: of the whole sweep, of what it lacks, and of what this run computes.
+
+    This run computes some `blocks` on the `threads` that its workers have at its start.
+    """
 
     total: float
     missing: float
     run: float
+    blocks: int
+    threads: int
 
 
 class Pace:
-    """State of the progress of a run: the work that is done, and its pace."""
+    """State of the progress of a run: the work that is done, and its pace.
+
+    The time left counts from the start of the first block, so that it has nothing of the time that workers
+    take to start. It counts what is done of blocks that are not finished, by the time that threads have
+    spent on them: a run may be half done when its first blocks are.
+    """
 
     def __init__(self, points: int, done: int, work: Work) -> None:
         self.points, self.done, self.work = points, done, work
-        self._start = monotonic()
-        self._new, self._seconds = 0, 0.0
+        self._begun = monotonic()
+        self._first: float | None = None  # when the first block was begun
+        self._new, self._seconds, self._took = 0, 0.0, 0.0
 
-    def advance(self, points: int, seconds: float) -> None:
-        """Count a block: points that are done, and the estimated seconds of its work."""
+    def advance(self, points: int, seconds: float, took: float) -> None:
+        """Count a block: points that are done, the estimated seconds of its work, and those that it took."""
+        if self._first is None:
+            self._first = max(self._begun, monotonic() - took)
         self._new += points
         self.done += points
         self._seconds += seconds
+        self._took += took
 
     @property
     def elapsed(self) -> float:
         """Seconds since the run began."""
-        return max(monotonic() - self._start, 1e-9)
+        return max(monotonic() - self._begun, 1e-9)
 
     @property
     def rate(self) -> float:
@@ -57,9 +71,28 @@ class Pace:
     @property
     def left(self) -> float | None:
         """Seconds that this run will take yet, by its pace so far; None before its first block."""
-        if not self._seconds:
+        if self._first is None or not self._seconds:
             return None
-        return self.elapsed * max(0.0, self.work.run - self._seconds) / self._seconds
+        elapsed, rest = monotonic() - self._first, max(0.0, self.work.run - self._seconds)
+        in_flight = min(self._in_flight(elapsed), rest / 2)  # of the last blocks more is not known
+        # While the last blocks end one after the other, half of the threads have none.
+        idle = min(rest, self._block * (self.work.threads - 1) / 2)
+        return elapsed * (rest - in_flight + idle) / (self._seconds + in_flight)
+
+    @property
+    def _block(self) -> float:
+        """Estimated seconds of a block, on average."""
+        return self.work.run / max(1, self.work.blocks)
+
+    def _in_flight(self, elapsed: float) -> float:
+        """Estimate the work that is done of blocks which are not finished, `elapsed` after the first began.
+
+        The time that threads did not spend on finished blocks they spent on these, or waited. So it is one
+        block for each thread at most.
+        """
+        spent = max(0.0, self.work.threads * elapsed - self._took)
+        most = self.work.threads * self._block
+        return min(spent * self._seconds / self._took, most) if self._took else 0.0
 
 
 class Silent:
@@ -86,8 +119,8 @@ class Silent:
     def begin(self, total: int, done: int, work: Work) -> None:
         """Say how many points there are, how many were there already, and how much work there is."""
 
-    def advance(self, points: int, seconds: float) -> None:
-        """Count a block: points that are done, and the estimated seconds of its work."""
+    def advance(self, points: int, seconds: float, took: float) -> None:
+        """Count a block: points that are done, the estimated seconds of its work, and those that it took."""
 
 
 class Plain(Silent):
@@ -114,10 +147,10 @@ class Plain(Silent):
         """Remember where the run starts."""
         self._pace, self._last = Pace(total, done, work), monotonic()
 
-    def advance(self, points: int, seconds: float) -> None:
+    def advance(self, points: int, seconds: float, took: float) -> None:
         """Count, and say where we are now and then, and at the end."""
         pace, now = self._pace, monotonic()
-        pace.advance(points, seconds)
+        pace.advance(points, seconds, took)
         if now - self._last < PLAIN_INTERVAL and pace.done < pace.points:
             return
         self._last = now
@@ -171,9 +204,9 @@ class Live(Silent):
         self._pace = Pace(total, done, work)
         self._task = self._bar.add_task("", total=1.0, **self._fields)
 
-    def advance(self, points: int, seconds: float) -> None:
+    def advance(self, points: int, seconds: float, took: float) -> None:
         """Move the bar."""
-        self._pace.advance(points, seconds)
+        self._pace.advance(points, seconds, took)
         self._bar.update(self._task, **self._fields)
 
     @property

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
-from fastlin.kernels.compilation import compile_all
+from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
 from fastlin.sweeps import growth, lease, places, store, versions
 from fastlin.sweeps.choices import Choices, Slice
 from fastlin.sweeps.clients import check_versions, connect
@@ -40,8 +40,8 @@ TASK_SECONDS, MOST_TOGETHER = 0.1, 16
 FEWEST_TASKS = 64  # so that all workers have some
 # How much longer than estimated a block may take before it counts as hung, and the least that it may.
 PATIENCE, LEAST_PATIENCE = 20.0, 120.0
-# And how much longer for each architecture and method in it, whose kernel may have to be compiled first.
-COMPILE_SECONDS = 10.0
+# And how much longer than estimated the compilation of the kernels that it may have to wait for.
+COMPILE_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def run_sweep(
         not.
     timeout : float, optional
         Seconds after which a block, with all its architectures, counts as hung, and is computed in parts
-        until the points that hang are known. It takes worker processes. By default 20 times the estimate
-        and the time to compile its kernels, two minutes at least.
+        until the points that hang are known. It takes worker processes. By default 20 times the estimate,
+        and five times that of compiling its kernels, two minutes at least.
     progress : optional
         One of `fastlin.sweeps.progress`; silent by default.
 
@@ -211,7 +211,7 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
         if todo.size or spec.reduce:
             # The limit of this process, which may be somebody's notebook, is given back at the end.
             with show, threadpool_limits(limits=1, user_api="blas"):
-                _compile(opened.layout, todo, show)
+                lacking = _compile(opened.layout, todo, where, show)
                 with _client(where) as client:
                     if not client.nthreads():
                         show.note("waiting for workers")
@@ -219,9 +219,12 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
                     work = dict(zip(todo.tolist(), seconds[todo].tolist(), strict=True))
                     counted = before.ok if choices.retry_failed else before.done
                     plan = Plan(opened.layout)
-                    total = float(plan.seconds_of_blocks.sum())
-                    show.begin(before.points, counted, Work(total, float(seconds.sum()), sum(work.values())))
-                    _compute(client, opened, work, choices, held, show, done)
+                    total, missing = float(plan.seconds_of_blocks.sum()), float(seconds.sum())
+                    threads = max(1, sum(client.nthreads().values()))
+                    parts = Work(total, missing, sum(work.values()), len(work), threads)
+                    show.begin(before.points, counted, parts)
+                    limit = choices.timeout or hang_seconds(plan, lacking)
+                    _compute(client, opened, work, limit, choices.retry_failed, held, show, done)
         with places.stopping(place):
             after = tally(opened)
     return Report(
@@ -274,11 +277,14 @@ def _check_spec(opened: Store, spec: Spec) -> None:
 
 
 def _prepared(spec: Spec, place: Place, choices: Choices) -> Store:
-    """Make, mend or grow the store, which nobody else may do now, and return it."""
+    """Make, mend or grow the store, which nobody else may do now, and return it.
+
+    It stays open for the blocks that threads of this process compute: a large spec takes a while to read.
+    """
     with places.stopping(place):
         if store.is_new(place):
             store.create(place, Plan.of(spec).layout)
-        opened = Store.open(place)
+        opened = store.reopen(place)
         store.settle(opened)
         made_with = versions.check(opened, choices.allow_version)
         _check_spec(opened, spec)
@@ -287,7 +293,7 @@ def _prepared(spec: Spec, place: Place, choices: Choices) -> Store:
             layout = StoreLayout((*layout.specs, spec), layout.block_shape)
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
-            opened = Store.open(place)
+            opened = store.reopen(place)
     return opened
 
 
@@ -304,11 +310,30 @@ def _wanted(before: Tally, choices: Choices) -> NDArray[np.int64]:
     return numbers
 
 
-def _compile(layout: StoreLayout, todo: NDArray[np.int64], show: Silent) -> None:
-    """Compile the kernels that the sweep lacks, on all cores, before its workers would."""
-    kernels = kernels_needed(layout, todo)
+def _compile(
+    layout: StoreLayout, todo: NDArray[np.int64], where: Client | Engine, show: Silent
+) -> list[Kernel]:
+    """Compile the kernels that the sweep lacks, on all cores, before its workers would.
+
+    Returns those that a worker may have to wait for: workers elsewhere may have none of what is here.
+    """
+    needed = kernels_needed(layout, todo)
     with suppress(Exception):  # workers find out which points it is that fail
-        compile_all(kernels, local_threads(), show.compiling)
+        lacking = missing(needed)
+        compile_all(lacking, local_threads(), show.compiling)
+        return lacking if isinstance(where, Threads | Processes) else needed
+    return needed
+
+
+def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
+    """Return how long a block may take before it counts as hung.
+
+    `lacking` are the kernels that may have to be compiled first, the slowest first. A block waits for as many
+    as its architectures have at most.
+    """
+    most = len(STEPS) * plan.layout.block_shape.architectures
+    compilation = COMPILE_PATIENCE * seconds_to_compile(lacking[:most], 1)
+    return max(LEAST_PATIENCE, PATIENCE * plan.block_seconds + compilation)
 
 
 @contextmanager
@@ -322,20 +347,18 @@ def _compute(
     client: Client,
     opened: Store,
     work: dict[int, float],
-    choices: Choices,
+    limit: float,
+    retry: bool,
     held: lease.Lease,
     show: Silent,
     done: Done,
 ) -> None:
     """Compute blocks, and statistics over them where the spec asks for these.
 
-    `work` holds the estimated seconds of each, by its number.
+    `work` holds the estimated seconds of each, by its number; one that takes longer than `limit` has hung.
     """
     layout, plan, todo = opened.layout, Plan(opened.layout), list(work)
-    kernels = layout.block_shape.architectures * layout.block_shape.methods
-    estimate = PATIENCE * plan.block_seconds + COMPILE_SECONDS * kernels
-    seconds = choices.timeout or max(LEAST_PATIENCE, estimate)
-    order = Order(opened.place, seconds, choices.retry_failed, specialised=specialised(layout))
+    order = Order(opened.place, limit, retry, specialised=specialised(layout))
     together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), len(todo) // FEWEST_TASKS))
     tasks = (
         Task(run_blocks, order, [layout.index(number) for number in todo[first : first + together]])
@@ -344,7 +367,7 @@ def _compute(
     started = perf_counter()
     for receipt in itertools.chain.from_iterable(results(client, tasks, opened.place, held)):
         done.add(receipt)
-        show.advance(receipt.points, work[layout.number(receipt.index)])
+        show.advance(receipt.points, work[layout.number(receipt.index)], receipt.seconds)
         for point, why in receipt.reasons:
             show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
     if layout.spec.reduce:

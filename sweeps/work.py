@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.sweeps import block as blocks
-from fastlin.sweeps import store
+from fastlin.sweeps import lease, store
 from fastlin.sweeps.block import Group, Result
 from fastlin.sweeps.costs import point_seconds
 from fastlin.sweeps.folding import fold_group
@@ -107,7 +107,8 @@ def run_block(order: Order, index: tuple[int, ...]) -> Receipt:
         values = {name: np.where(_spread(wanted, part), part, there[name]) for name, part in values.items()}
         status = np.where(wanted, status, before)
     kernel_seconds = thread_time() - worked
-    opened.write_block(index, values, status)
+    with lease.writing(order.place):
+        opened.write_block(index, values, status)
     points = int(wanted.sum()) * (opened.layout.block_seeds(index).size if opened.layout.spec.reduce else 1)
     return Receipt(index, points, kernel_seconds, perf_counter() - start, outcome.reasons)
 

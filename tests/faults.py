@@ -124,7 +124,7 @@ def in_turn():
                 raise
             yield result
 
-    client = nullcontext(mock.Mock())
+    client = nullcontext(mock.Mock(nthreads=lambda: {"here": 1}))
     return mock.patch.multiple(running, _client=lambda _where: client, results=results)
 
 

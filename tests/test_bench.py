@@ -206,6 +206,21 @@ def test_sweeps_of_the_benchmark_are_valid(text):
     assert fl.Spec.from_dict(tomllib.loads(text)).points > 1000
 
 
+def test_a_table_says_how_many_plans_are_right():
+    seconds = {"a": (6.9, 10.0), "b": (13.0, 10.0), "c": (7.0, 10.0), "d": (13.1, 10.0)}
+    rows = [
+        {"sweep": name, "state": "cold", "planned_seconds": said, "seconds": took, "ratio": said / took}
+        for name, (said, took) in seconds.items()
+    ]
+    text = report.table(
+        {"machine": {"processor": "x", "cores": 2, "system": "y", "versions": {}}, "plan": rows}
+    )
+    assert "| a, cold | 6.90            | 10.0    | 0.69x              |" in text
+    assert text.endswith(
+        "2 of 4 plans are right within 30 %; all are between 0.69x and 1.31x of what runs take."
+    )
+
+
 def test_ten_sweeps_are_planned():
     assert len(plans.PLANNED) == 10
     assert fl.Spec.from_dict(tomllib.loads(architectures.LARGE["27,000 architectures"])).points == 2_700_000

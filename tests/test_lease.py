@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 
@@ -253,6 +254,26 @@ def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, g
         gate.open()
         assert run.end().code == 0
     assert content(path) == expected
+
+
+def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_path, monkeypatch):
+    """The lease is given back between the look of a sign of life and its write."""
+    real, left = places.Folder.swap, threading.Event()
+
+    def swap(place, key, old, new):
+        if threading.current_thread().name == "lease" and not left.is_set():
+            left.set()
+            held.release()
+        return real(place, key, old, new)
+
+    monkeypatch.setattr(lease, "BEAT", 0.01)
+    monkeypatch.setattr(places.Folder, "swap", swap)
+    place = places.of(tmp_path / "s.zarr")
+    before = threading.active_count()
+    with lease.held(place, lease.new_holder("0" * 64)) as held:
+        assert left.wait(30.0)
+        until(lambda: threading.active_count() == before)
+        assert lease.holders(place) == []
 
 
 def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):

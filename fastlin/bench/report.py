@@ -124,7 +124,14 @@ def _plan(rows: list[dict[str, Any]]) -> list[str]:
         ]
         for row in rows
     }
-    return _rows(["sweep", "planned seconds", "seconds", "planned over taken"], cells)
+    ratios = [row["ratio"] for row in rows]
+    right = sum(0.7 <= ratio <= 1.3 for ratio in ratios)
+    return [
+        *_rows(["sweep", "planned seconds", "seconds", "planned over taken"], cells),
+        "",
+        f"{right} of {len(rows)} plans are right within 30 %; all are between {min(ratios):.2f}x and "
+        f"{max(ratios):.2f}x of what runs take.",
+    ]
 
 
 # Keys of figures and the lines of each.

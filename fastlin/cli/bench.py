@@ -22,7 +22,7 @@ def bench(
             "by default all but plan.",
         ),
     ] = None,
-    large: Annotated[bool, typer.Option("--large", help="Also run a sweep of 27,000 architectures.")] = False,
+    large: Annotated[bool, typer.Option("--large", help="Also run, and plan, 27,000 architectures.")] = False,
     plans: Annotated[
         bool,
         typer.Option("--plans", help="Also compare ten plans with their runs, for a quarter of an hour."),
@@ -45,6 +45,7 @@ def bench(
     from fastlin.bench import report, widths
     from fastlin.bench.architectures import LARGE, SWEEPS
     from fastlin.bench.measure import RIVALS, SECTIONS, USUAL, Program, measure
+    from fastlin.bench.plans import PLANNED
     from fastlin.errors import InputError, choice
     from fastlin.sweeps.pictures import check_file
 
@@ -62,7 +63,8 @@ def bench(
     if "jax" in rivals and find_spec("jax") is None:
         print("fastlin: JAX is not installed and left out; it is in fastlin[bench]", file=sys.stderr)
         rivals.remove("jax")
-    program = Program(sections=sections, sweeps=SWEEPS | LARGE if large else SWEEPS)
+    more = LARGE if large else {}
+    program = Program(sections=sections, sweeps=SWEEPS | more, planned=PLANNED | more)
     figures = measure(program, rivals, lambda text: print(f"fastlin: {text}", file=sys.stderr, flush=True))
     say(figures, report.table(figures), as_json)
     if update is not None:
