@@ -96,6 +96,9 @@ class VectorCode:
 
     def loop(self, first: Any, last: Any) -> Iterator[Index]:
         """Write a loop over first..last-1 around the body of the `for` that takes this."""
+        return self._loop(first, last, 1)
+
+    def _loop(self, first: Any, last: Any, stride: int) -> Iterator[Index]:
         builder = self.builder
         start, end = self.integer(first), self.integer(last)
         before = builder.basic_block
@@ -105,7 +108,7 @@ class VectorCode:
         counter = builder.phi(INTEGER)
         counter.add_incoming(start, before)
         yield Index(self, counter)
-        following = builder.add(counter, ir.Constant(INTEGER, 1))
+        following = builder.add(counter, ir.Constant(INTEGER, stride))
         counter.add_incoming(following, builder.basic_block)
         back = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
         if isinstance(self.sizes, Loaded):
@@ -118,16 +121,47 @@ class VectorCode:
         known = not isinstance(first, Index) and not isinstance(last, Index)
         return range(first, last) if self.sizes.unrolled and known else self.loop(first, last)
 
-    def blocks(self, first: Any, last: Any) -> Iterator[list[Any]]:
-        """Write loops over hidden directions, some at a time, whose sums do not wait for each other."""
-        if self.sizes.unrolled and not isinstance(first, Index) and not isinstance(last, Index):
-            yield from ([column] for column in range(first, last))
+    def blocks(self, last: Any) -> Iterator[list[Any]]:
+        """Write loops over hidden directions, four at a time and then three, whose sums do not wait.
+
+        Every width from 6 on is a sum of fours and threes, so that no direction is left for a slow loop of
+        its own: 9 = 3 + 3 + 3, 10 = 4 + 3 + 3, 11 = 4 + 4 + 3.
+        """
+        if self.sizes.unrolled:
+            yield from ([column] for column in range(last))
             return
-        whole = (last - first) // BLOCK
-        for number in self.loop(0, whole):
-            yield [number * BLOCK + first + place for place in range(BLOCK)]
-        for column in self.loop(whole * BLOCK + first, last):
-            yield [column]
+        width = self.sizes.width
+        fours = width - (0 - width) % BLOCK * (BLOCK - 1)
+        yield from self._some(0, self.least(last, fours), BLOCK)
+        yield from self._some(fours, last, BLOCK - 1)
+
+    def rows(self, first: Any, last: Any) -> Iterator[list[Any]]:
+        """Write loops over rows, some at a time whose sums do not wait: fours and threes, if so many fit."""
+        if self.sizes.unrolled:
+            yield from ([row] for row in self.loop(first, last))
+            return
+        count = last - first
+        threes = (0 - count) % BLOCK * (BLOCK - 1)
+        whole = self.integer(count - count % BLOCK)
+        fits = self.builder.icmp_signed("<=", self.integer(threes), self.integer(count))
+        fours = Index(self, self.builder.select(fits, self.integer(count - threes), whole)) + first
+        end = Index(self, self.builder.select(fits, self.integer(count), whole)) + first
+        yield from self._some(first, fours, BLOCK)
+        yield from self._some(fours, end, BLOCK - 1)
+        yield from self._some(end, last, 1)
+
+    def pairs(self, first: Any, last: Any) -> Iterator[list[Any]]:
+        """Write loops over rows, two at a time and then the one that is left."""
+        if self.sizes.unrolled:
+            yield from ([row] for row in self.loop(first, last))
+            return
+        even = last - (last - first) % 2
+        yield from self._some(first, even, 2)
+        yield from self._some(even, last, 1)
+
+    def _some(self, first: Any, last: Any, count: int) -> Iterator[list[Any]]:
+        for number in self._loop(first, last, count):
+            yield [number + place for place in range(count)]
 
     @contextmanager
     def when(self, mask: Any) -> Iterator[None]:

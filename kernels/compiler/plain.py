@@ -68,9 +68,15 @@ class Plain:
 
     columns = loop
 
-    def blocks(self, first: Any, last: Any) -> list[list[int]]:
+    def blocks(self, last: Any) -> list[list[int]]:
         """Return the hidden directions one by one."""
-        return [[column] for column in range(first, last)]
+        return self.rows(0, last)
+
+    def rows(self, first: Any, last: Any) -> list[list[int]]:
+        """Return the rows one by one."""
+        return [[row] for row in range(first, last)]
+
+    pairs = rows
 
     def real(self, number: Any) -> float:
         """Return a whole number as a real one."""

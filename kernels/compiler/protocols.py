@@ -86,8 +86,17 @@ class Code(Protocol):
     def columns(self, first: Whole, last: Whole, /) -> Iterable[Any]:
         """Return a loop over hidden directions: unrolled where a row fits the registers."""
 
-    def blocks(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
-        """Return a loop over hidden directions, some at a time where they are not unrolled."""
+    def blocks(self, last: Whole, /) -> Iterable[list[Any]]:
+        """Return a loop over hidden directions, some at a time where they are not unrolled.
+
+        They are those before `last`. The last block may go on beyond it, but not beyond the width.
+        """
+
+    def rows(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
+        """Return a loop over rows first..last-1, some at a time where columns are not unrolled."""
+
+    def pairs(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
+        """Return a loop over rows first..last-1, two at a time where columns are not unrolled."""
 
     def when(self, mask: Mask, /) -> AbstractContextManager[None]:
         """Skip the body where no network needs it. What the body writes must be masked all the same."""

@@ -158,7 +158,7 @@ def _dot_columns(code: Code, rows: Array, j: Whole, square: Variable, dots: Arra
     """Write the products of column j with itself and with those before it, some columns at a time."""
     for i in code.loop(0, code.sizes.n):
         square.value = fma(rows[i, j], rows[i, j], square.value)
-    for block in code.blocks(0, j):
+    for block in code.blocks(j):
         sums = [code.variable(0.0) for _ in block]
         for i in code.loop(0, code.sizes.n):
             head = rows[i, j]

@@ -96,7 +96,7 @@ def march(code: Code, ws: Dynamics) -> None:
         for h in code.columns(0, sizes.width):
             ws.q[a + sizes.outside_shift, h] = ws.to_cosine[a] * (scale[h] * plus[h])
     if not at_once:
-        add_products(code, total, ws.state, ws.state, lambda: _in_order(code), lower=True)
+        add_products(code, total, ws.state, ws.state, lambda: _in_order(code), symmetric=True)
     for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
             ws.gram[h, g] = total[h, g]

@@ -27,7 +27,7 @@ class Layer:
     def __init__(self, code: Code, q: Array, rows: tuple[Whole, Whole], other: Array | None = None) -> None:
         width = code.sizes.width
         gram, cross = code.local(width, width), code.local(width, width)
-        add_products(code, gram, q, q, lambda: code.loop(*rows), lower=True)
+        add_products(code, gram, q, q, lambda: code.loop(*rows), symmetric=True)
         if other is not None:
             add_products(code, cross, q, other, lambda: code.loop(*rows))
         else:
@@ -131,19 +131,22 @@ def loss(code: Code, ws: Dynamics) -> None:
     sizes, q = code.sizes, ws.q
     before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself
 
-    def entries(total: Variable, o: Whole, inputs: Iterable[Any], target: Operand) -> None:
-        for i in inputs:
-            error = code.variable(target)
+    def entries(total: Variable, o: Whole, inputs: Iterable[list[Any]], target: Operand) -> None:
+        for some in inputs:
+            errors = [code.variable(target) for _ in some]
             for h in code.columns(0, sizes.width):
-                error.value = fma(-q[sizes.rows_i + o, h], q[i, h], error.value)
-            total.value = fma(error.value, error.value, total.value)
+                head = -q[sizes.rows_i + o, h]
+                for i, error in zip(some, errors, strict=True):
+                    error.value = fma(head, q[i, h], error.value)
+            for error in errors:
+                total.value = fma(error.value, error.value, total.value)
 
     for o in code.loop(0, sizes.m):
-        entries(before, o, code.loop(0, o), 0.0)
-        entries(at, o, [o], ws.s[o])
-        entries(after, o, code.loop(o + 1, sizes.rows_i), 0.0)
+        entries(before, o, code.rows(0, o), 0.0)
+        entries(at, o, [[o]], ws.s[o])
+        entries(after, o, code.rows(o + 1, sizes.rows_i), 0.0)
     for o in code.loop(sizes.m, sizes.rows_o):
-        entries(before, o, code.loop(0, sizes.rows_i), 0.0)
+        entries(before, o, code.rows(0, sizes.rows_i), 0.0)
     ws.outputs[Output.LOSS] = fma(before.value + at.value + after.value, 0.5, ws.floor[()])
 
 
@@ -159,13 +162,15 @@ def _balance_drift(code: Code, ws: Dynamics) -> None:
     sizes, q, q0 = code.sizes, ws.q, ws.q0
     total = code.variable(0.0)
     for h in code.columns(0, sizes.width):
-        for g in code.columns(0, sizes.width):
-            drift = code.variable(0.0)
+        for block in code.blocks(sizes.width):
+            drifts = [code.variable(0.0) for _ in block]
             for first, last, sign in ((0, sizes.rows_i, -1.0), (sizes.rows_i, sizes.n, 1.0)):
                 for i in code.loop(first, last):
-                    change = fma(q[i, h], q[i, g], -(q0[i, h] * q0[i, g]))
-                    drift.value = fma(change, sign, drift.value)
-            total.value = fma(drift.value, drift.value, total.value)
+                    for g, drift in zip(block, drifts, strict=True):
+                        change = fma(q[i, h], q[i, g], -(q0[i, h] * q0[i, g]))
+                        drift.value = fma(change, sign, drift.value)
+            for drift in drifts:
+                total.value = fma(drift.value, drift.value, total.value)
     ws.outputs[Output.BALANCE_DRIFT] = sqrt(total.value)
 
 
@@ -175,14 +180,17 @@ def _effective_rank(code: Code, ws: Dynamics) -> None:
     sizes, product = code.sizes, ws.product
     largest = code.variable(0.0)
     for o in code.loop(0, sizes.rows_o):
-        for i in code.loop(0, sizes.rows_i):
-            entry = code.variable(0.0)
+        for some in code.rows(0, sizes.rows_i):
+            entries = [code.variable(0.0) for _ in some]
             for h in code.columns(0, sizes.width):
-                entry.value = fma(ws.q[sizes.rows_i + o, h], ws.q[i, h], entry.value)
-            flag = sizes.more_rows_o
-            product[code.choose(flag, o, i), code.choose(flag, i, o)] = entry.value
-            size = absolute(entry.value)
-            largest.value = select(size > largest.value, size, largest.value)
+                head = ws.q[sizes.rows_i + o, h]
+                for i, entry in zip(some, entries, strict=True):
+                    entry.value = fma(head, ws.q[i, h], entry.value)
+            for i, entry in zip(some, entries, strict=True):
+                flag = sizes.more_rows_o
+                product[code.choose(flag, o, i), code.choose(flag, i, o)] = entry.value
+                size = absolute(entry.value)
+                largest.value = select(size > largest.value, size, largest.value)
     # The rank does not depend on the scale, and squares of what decays towards 0 would vanish.
     scale = select(largest.value < _SMALL, _RAISED, 1.0)
     for row in code.loop(0, sizes.large):
