@@ -220,14 +220,24 @@ def solve_row(code: Code, row: Callable[[Whole], Number], lower: Array, out: Arr
         out[h] = rest.value
 
 
-def solve_rows(code: Code, rows: Array, lower: Array) -> None:
-    """Do the same for all rows (n, width) in place, some at a time, as each sum of a row waits for the last."""
+def solve_rows(code: Code, rows: Array, lower: Array, factors: Array | None = None) -> None:
+    """Do the same for all rows (n, width) in place, each times a factor.
+
+    Some rows go together, as each sum of a row waits for the one before.
+    """
     width = code.sizes.width
     for some in code.rows(0, code.sizes.n):
-        latest = [code.variable(rows[i, width - 1]) for i in some]
+        scale = [1.0 if factors is None else factors[i] for i in some]
+
+        def start(h: Whole) -> list[Any]:
+            return [code.variable(rows[i, h] if factors is None else f * rows[i, h]) for i, f in zip(some, scale, strict=True)]
+
+        latest = start(width - 1)
+        for i, before in zip(some, latest, strict=True):
+            rows[i, width - 1] = before.value
         for back in code.columns(1, width):
             h = width - 1 - back
-            rest = [code.variable(rows[i, h]) for i in some]
+            rest = start(h)
             entry = lower[h + 1, h]
             for before, each in zip(latest, rest, strict=True):
                 each.value = fma(-before.value, entry, each.value)

@@ -102,11 +102,7 @@ def _march_by_columns(code: Code, ws: Dynamics, scale: Array) -> None:
     """Go one step on where a row does not fit the registers: all rows, then their products."""
     sizes = code.sizes
     _eliminate(code, ws, ws.gram, scale)
-    for i in code.loop(0, sizes.n):
-        power = ws.power[i]
-        for h in code.columns(0, sizes.width):
-            ws.state[i, h] = power * ws.state[i, h]
-    solve_rows(code, ws.state, ws.gram)
+    solve_rows(code, ws.state, ws.gram, ws.power)
     for a in code.loop(0, sizes.m):
         _write_plane(
             code, ws, a, scale, lambda h, a=a: ws.state[a, h], lambda h, a=a: ws.state[sizes.n - 1 - a, h]
