@@ -150,15 +150,6 @@ class VectorCode:
         yield from self._some(fours, end, BLOCK - 1)
         yield from self._some(end, last, 1)
 
-    def pairs(self, first: Any, last: Any) -> Iterator[list[Any]]:
-        """Write loops over rows, two at a time and then the one that is left."""
-        if self.sizes.unrolled:
-            yield from ([row] for row in self.loop(first, last))
-            return
-        even = last - (last - first) % 2
-        yield from self._some(first, even, 2)
-        yield from self._some(even, last, 1)
-
     def _some(self, first: Any, last: Any, count: int) -> Iterator[list[Any]]:
         for number in self._loop(first, last, count):
             yield [number + place for place in range(count)]
@@ -203,6 +194,12 @@ class VectorCode:
             return index == number
         return Flag(self, self.builder.icmp_signed("==", self.integer(index), self.integer(number)))
 
+    def below(self, index: Any, number: Any) -> Any:
+        """Return whether a whole number is less than another one."""
+        if not isinstance(index, Index) and not isinstance(number, Index):
+            return index < number
+        return Flag(self, self.builder.icmp_signed("<", self.integer(index), self.integer(number)))
+
     def mask(self, flag: Any) -> LaneMask:
         """Return a condition that is the same for all lanes."""
         bit = flag.ir if isinstance(flag, Flag) else ir.Constant(BIT, int(flag))
@@ -235,24 +232,37 @@ class VectorCode:
 
     # Functions
 
-    def call(self, part: Callable[..., None], *given: Numbers | Index) -> None:
+    def call(self, part: Callable[..., None], *given: Numbers | Index, name: Any = None) -> None:
         """Write ``part(code, *given)`` as a function of its own, and a call of it.
 
         Within one large function LLVM would load ahead of a loop what the loop needs, and spill it at once.
         The stack of a part is aligned: a vector across two cache lines takes twice as long.
+        Parts of one `name`, which is the part itself if none is given, are written once.
         """
         module = self.builder.module
         loaded = isinstance(self.sizes, Loaded)
         arguments = [value.ir if isinstance(value, Index) else value.pointer for value in given]
         if loaded:
             arguments.append(self.sizes.pointer)
-        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        kinds = tuple(argument.type for argument in arguments)
+        written: dict[Any, ir.Function] = module.__dict__.setdefault("fastlin_parts", {})
+        key = (name or part, self.sizes.kind if loaded else self.sizes, kinds)
+        if key not in written:
+            written[key] = self._part(part, given, kinds)
+        self.builder.call(written[key], arguments)
+
+    def _part(
+        self, part: Callable[..., None], given: tuple[Numbers | Index, ...], kinds: tuple[Any, ...]
+    ) -> ir.Function:
+        module = self.builder.module
+        kind = ir.FunctionType(ir.VoidType(), kinds)
         function = ir.Function(module, kind, module.get_unique_name("part"))
         function.linkage = "internal"
         function.attributes.add("noinline")
         function.attributes.alignstack = 8 * WIDTH
         inner = VectorCode(self.context, ir.IRBuilder(function.append_basic_block("entry")))
         values = list(function.args)
+        loaded = isinstance(self.sizes, Loaded)
         inner.sizes = Loaded(inner, values.pop(), self.sizes.kind, at_head=True) if loaded else self.sizes
         part(
             inner,
@@ -262,7 +272,30 @@ class VectorCode:
             ),
         )
         inner.builder.ret_void()
-        self.builder.call(function, arguments)
+        return function
+
+    def apart(self, part: Callable[..., None], *given: Any) -> None:
+        """Write ``part(code, *given)`` as a function of its own, once, and a call of it.
+
+        Arrays have one dimension, or rows of all columns; all else is whole numbers.
+        """
+
+        def inside(inner: VectorCode, *values: Any) -> None:
+            part(
+                inner,
+                *(
+                    Memory(inner, value.pointer, (0, *[inner.sizes.width] * (len(theirs.shape) - 1)))
+                    if isinstance(theirs, Memory)
+                    else value
+                    for theirs, value in zip(given, values, strict=True)
+                ),
+            )
+
+        values = [
+            Numbers(self, value.start) if isinstance(value, Memory) else Index(self, self.integer(value))
+            for value in given
+        ]
+        self.call(inside, *values, name=part)
 
     def whole(self, number: int) -> Index:
         """Return a whole number in the form that functions of their own take."""

@@ -76,8 +76,6 @@ class Plain:
         """Return the rows one by one."""
         return [[row] for row in range(first, last)]
 
-    pairs = rows
-
     def real(self, number: Any) -> float:
         """Return a whole number as a real one."""
         return float(number)
@@ -108,6 +106,14 @@ class Plain:
     def equal(self, index: Any, number: Any) -> bool:
         """Return whether two whole numbers are equal."""
         return bool(index == number)
+
+    def below(self, index: Any, number: Any) -> bool:
+        """Return whether a whole number is less than another one."""
+        return bool(index < number)
+
+    def apart(self, part: Callable[..., None], *given: Any) -> None:
+        """Run the part."""
+        part(self, *given)
 
     def mask(self, flag: Any) -> Any:
         """Return a condition that is the same for all networks."""

@@ -95,9 +95,6 @@ class Code(Protocol):
     def rows(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
         """Return a loop over rows first..last-1, some at a time where columns are not unrolled."""
 
-    def pairs(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
-        """Return a loop over rows first..last-1, two at a time where columns are not unrolled."""
-
     def when(self, mask: Mask, /) -> AbstractContextManager[None]:
         """Skip the body where no network needs it. What the body writes must be masked all the same."""
 
@@ -111,6 +108,15 @@ class Code(Protocol):
 
     def equal(self, index: Whole, number: Whole, /) -> Condition:
         """Return whether two whole numbers are equal."""
+
+    def below(self, index: Whole, number: Whole, /) -> Condition:
+        """Return whether a whole number is less than another one."""
+
+    def apart(self, part: Callable[..., None], /, *given: Array | Whole) -> None:
+        """Do ``part(code, *given)``, which is compiled once however often it occurs.
+
+        Arrays have one dimension, or rows of all columns.
+        """
 
     def mask(self, flag: Condition, /) -> Mask:
         """Return a condition for each network that is the same for all."""

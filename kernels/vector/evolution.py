@@ -127,7 +127,15 @@ def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
     lower, dots = code.local(sizes.width, sizes.width), code.local(sizes.width)
     for back in code.columns(0, sizes.width):
         j = sizes.width - 1 - back
-        _dot_columns(code, ws.qr_rows, j, dots)
+        if sizes.unrolled:
+            for h in code.columns(0, j + 1):
+                dots[h] = 0.0
+            for i in code.loop(0, sizes.n):
+                head = ws.qr_rows[i, j]
+                for h in code.columns(0, j + 1):
+                    dots[h] = fma(head, ws.qr_rows[i, h], dots[h])
+        else:
+            code.apart(_dot_columns, dots, ws.qr_rows, j)
         # scale >= 0, so adding the norm to it does not cancel.
         norm = sqrt(fma(scale[j], scale[j], dots[j]))
         top = scale[j] + norm
@@ -137,20 +145,18 @@ def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
         for h in code.columns(0, j):
             dots[h] = dots[h] * factor
             lower[j, h] = dots[h] * (top * inverse)
-        _subtract_column(code, ws.qr_rows, j, dots)
+        if sizes.unrolled:
+            for i in code.loop(0, sizes.n):
+                head = ws.qr_rows[i, j]
+                for h in code.columns(0, j):
+                    ws.qr_rows[i, h] = fma(-dots[h], head, ws.qr_rows[i, h])
+        else:
+            code.apart(_subtract_column, ws.qr_rows, j, dots)
     return lower
 
 
-def _dot_columns(code: Code, rows: Array, j: Whole, dots: Array) -> None:
+def _dot_columns(code: Code, dots: Array, rows: Array, j: Whole) -> None:
     """Write the products of column j with those before it and with itself."""
-    if code.sizes.unrolled:
-        for h in code.columns(0, j + 1):
-            dots[h] = 0.0
-        for i in code.loop(0, code.sizes.n):
-            head = rows[i, j]
-            for h in code.columns(0, j + 1):
-                dots[h] = fma(head, rows[i, h], dots[h])
-        return
     for block in code.blocks(j + 1):
         sums = [code.variable(0.0) for _ in block]
         for i in code.loop(0, code.sizes.n):
@@ -163,12 +169,6 @@ def _dot_columns(code: Code, rows: Array, j: Whole, dots: Array) -> None:
 
 def _subtract_column(code: Code, rows: Array, j: Whole, multiples: Array) -> None:
     """Subtract multiples of column j from those before it. Blocks may spoil columns from j on: they are spent."""
-    if code.sizes.unrolled:
-        for i in code.loop(0, code.sizes.n):
-            head = rows[i, j]
-            for h in code.columns(0, j):
-                rows[i, h] = fma(-multiples[h], head, rows[i, h])
-        return
     for block in code.blocks(j):
         heads = [-multiples[h] for h in block]
         for i in code.loop(0, code.sizes.n):
@@ -183,7 +183,7 @@ def divide(code: Code, ws: Dynamics, lower: Array, where: Mask | None) -> None:
     sizes = code.sizes
     plus, minus = code.local(sizes.width), code.local(sizes.width)
     if not sizes.unrolled:
-        solve_rows(code, ws.k_t, lower)
+        code.apart(solve_rows, ws.k_t, lower)
 
     def solve(i: Whole, out: Array) -> None:
         if sizes.unrolled:
@@ -220,24 +220,14 @@ def solve_row(code: Code, row: Callable[[Whole], Number], lower: Array, out: Arr
         out[h] = rest.value
 
 
-def solve_rows(code: Code, rows: Array, lower: Array, factors: Array | None = None) -> None:
-    """Do the same for all rows (n, width) in place, each times a factor.
-
-    Some rows go together, as each sum of a row waits for the one before.
-    """
+def solve_rows(code: Code, rows: Array, lower: Array) -> None:
+    """Do the same for all rows (n, width) in place, some together, as each sum of a row waits for the last."""
     width = code.sizes.width
     for some in code.rows(0, code.sizes.n):
-        scale = [1.0 if factors is None else factors[i] for i in some]
-
-        def start(h: Whole) -> list[Any]:
-            return [code.variable(rows[i, h] if factors is None else f * rows[i, h]) for i, f in zip(some, scale, strict=True)]
-
-        latest = start(width - 1)
-        for i, before in zip(some, latest, strict=True):
-            rows[i, width - 1] = before.value
+        latest = [code.variable(rows[i, width - 1]) for i in some]
         for back in code.columns(1, width):
             h = width - 1 - back
-            rest = start(h)
+            rest = [code.variable(rows[i, h]) for i in some]
             entry = lower[h + 1, h]
             for before, each in zip(latest, rest, strict=True):
                 each.value = fma(-before.value, entry, each.value)

@@ -29,7 +29,7 @@ from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.kernels.vector.balance import start_point
 from fastlin.kernels.vector.forms import Form, form
-from fastlin.kernels.vector.gram import copy_rows, gram, subtract_product
+from fastlin.kernels.vector.gram import gram, subtract_product, subtract_products
 from fastlin.kernels.vector.observables import Observer, observe_start
 from fastlin.kernels.vector.points import over_points
 from fastlin.kernels.vector.state import Dynamics
@@ -43,45 +43,66 @@ def step(code: Code, q: Array, s: Array) -> None:
     """
     sizes = code.sizes
     inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
+    first, second = code.local(sizes.width), code.local(sizes.width)
 
-    def put(rows: list[Whole]) -> Callable[[int, Whole, Number], None]:
-        def put_entry(r: int, h: Whole, value: Number) -> None:
-            q[rows[r], h] = value
+    def put(row: Whole) -> Callable[[Whole, Number], None]:
+        def put_entry(h: Whole, value: Number) -> None:
+            q[row, h] = value
 
         return put_entry
 
-    for rows_i in code.pairs(0, sizes.m):
-        rows_o = [sizes.rows_i + a for a in rows_i]
-        first, second = copy_rows(code, q, rows_i), copy_rows(code, q, rows_o)
-        pulls = [s[a] for a in rows_i]
-        subtract_product(code, partial(_pulled, first, second, pulls), first, outputs, put(rows_i))
-        subtract_product(code, partial(_pulled, second, first, pulls), second, inputs, put(rows_o))
-    for begin, end, other in (
-        (sizes.m, sizes.rows_i, outputs),
-        (sizes.rows_i + sizes.m, sizes.n, inputs),
-    ):
-        for rows in code.pairs(begin, end):
-            alone = copy_rows(code, q, rows)
-            subtract_product(code, partial(_entry, alone), alone, other, put(rows))
+    for a in code.loop(0, sizes.m):
+        b = sizes.rows_i + a
+        for h in code.columns(0, sizes.width):
+            first[h], second[h] = q[a, h], q[b, h]
+        pull = s[a]
+        subtract_product(code, partial(_pulled, first, second, pull), first, outputs, put(a))
+        subtract_product(code, partial(_pulled, second, first, pull), second, inputs, put(b))
+    for last, shift, other in ((sizes.rows_i, 0, outputs), (sizes.rows_o, sizes.rows_i, inputs)):
+        for a in code.loop(sizes.m, last):
+            for h in code.columns(0, sizes.width):
+                first[h] = q[shift + a, h]
+            subtract_product(code, first.__getitem__, first, other, put(shift + a))
 
 
-def _pulled(mine: list[Array], others: list[Array], pulls: list[Number], r: int, h: Whole) -> Number:
+def _pulled(mine: Array, other: Array, pull: Number, h: Whole) -> Number:
     """Return an entry of one layer that the target pulls along the other one."""
-    moved: Number = fma(pulls[r], others[r][h], mine[r][h])
+    moved: Number = fma(pull, other[h], mine[h])
     return moved
 
 
-def _entry(rows: list[Array], r: int, h: Whole) -> Number:
-    entry: Number = rows[r][h]
-    return entry
+def _step_by_columns(code: Code, new: Array, q: Array, s: Array) -> None:
+    """Write Q after a step to `new`. All rows go through the same loops, where one does not fit the registers."""
+    sizes = code.sizes
+    inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
+    for a in code.loop(0, sizes.m):
+        b = sizes.rows_i + a
+        pull = s[a]
+        for h in code.columns(0, sizes.width):
+            x, y = q[a, h], q[b, h]
+            new[a, h], new[b, h] = fma(pull, y, x), fma(pull, x, y)
+    for first, last in ((sizes.m, sizes.rows_i), (sizes.rows_i + sizes.m, sizes.n)):
+        for i in code.loop(first, last):
+            for h in code.columns(0, sizes.width):
+                new[i, h] = q[i, h]
+    code.apart(subtract_products, new, q, outputs, 0, sizes.rows_i)
+    code.apart(subtract_products, new, q, inputs, sizes.rows_i, sizes.n)
 
 
-@part(reads="state scaled", writes="state")
+@part(reads="state q scaled", writes="state q")
 def walk(code: Code, ws: Dynamics, steps: Whole) -> None:
-    """Do so many steps."""
+    """Do so many steps. `q` is spent."""
     with code.flushing():  # weights that the task has no use for decay to 0
-        for _ in code.loop(0, steps):
-            step(code, ws.state, ws.scaled)
+        if code.sizes.unrolled:
+            for _ in code.loop(0, steps):
+                step(code, ws.state, ws.scaled)
+            return
+        for _ in code.loop(0, steps // 2):
+            code.apart(_step_by_columns, ws.q, ws.state, ws.scaled)
+            code.apart(_step_by_columns, ws.state, ws.q, ws.scaled)
+        for _ in code.loop(0, steps % 2):
+            code.apart(_step_by_columns, ws.q, ws.state, ws.scaled)
+            ws.state.fill(ws.q)
 
 
 @part(reads="s q0 start", writes="scaled state")

@@ -1,7 +1,7 @@
-"""Sums of products of columns: Gram matrices, and products of a row with a matrix.
+"""Sums of products of columns: Gram matrices, and products of rows with a matrix.
 
 Where a row fits the registers, rows are the outer loop and all sums are in registers. In wider networks the
-sums of some columns at a time are, and rows are the inner loop. Each sum has the same order in both.
+sums of a block of columns are, and rows are the inner loop. Each sum has the same order in both.
 """
 
 from __future__ import annotations
@@ -17,81 +17,99 @@ def gram(code: Code, q: Array, first: Whole, last: Whole) -> Array:
     """Return the Gram matrix X^T X (width, width) of the rows first..last-1 of q."""
     width = code.sizes.width
     total = code.local(width, width)
-    add_products(code, total, q, q, lambda: code.loop(first, last), symmetric=True)
+    add_products(code, total, q, q, first, last, symmetric=True)
     return total
 
 
 def add_products(
-    code: Code,
-    total: Array,
-    x: Array,
-    y: Array,
-    rows: Callable[[], Iterable[Any]],
-    *,
-    symmetric: bool = False,
+    code: Code, total: Array, x: Array, y: Array, first: Whole, last: Whole, *, symmetric: bool = False
 ) -> None:
-    """Write X^T Y to `total`, summed over `rows` in their order. It is `symmetric` where Y is X."""
+    """Write X^T Y, summed over the rows first..last-1 in turn, to `total`. It is `symmetric` where Y is X."""
     width = code.sizes.width
+    if not code.sizes.unrolled:
+        code.apart(_add_products_by_blocks, total, x, y, first, last, 0, int(symmetric))
+        return
 
     def columns_of(h: Whole) -> Whole:
         return h + 1 if symmetric else width
 
-    if code.sizes.unrolled:
+    for h in code.columns(0, width):
+        for g in code.columns(0, columns_of(h)):
+            total[h, g] = code.constant(0.0)
+    for i in code.loop(first, last):
         for h in code.columns(0, width):
             for g in code.columns(0, columns_of(h)):
-                total[h, g] = code.constant(0.0)
-        for i in rows():
-            for h in code.columns(0, width):
-                for g in code.columns(0, columns_of(h)):
-                    total[h, g] = fma(x[i, h], y[i, g], total[h, g])
-        if symmetric:
-            for h in code.columns(0, width):
-                for g in code.columns(0, h):
-                    total[g, h] = total[h, g]
-        return
-    for across in code.blocks(width):
-        for along in code.blocks(columns_of(across[-1])):
-            sums = [[code.variable(code.constant(0.0)) for _ in along] for _ in across]
-            for i in rows():
+                total[h, g] = fma(x[i, h], y[i, g], total[h, g])
+    if symmetric:
+        for h in code.columns(0, width):
+            for g in code.columns(0, h):
+                total[g, h] = total[h, g]
+
+
+def gram_by_planes(code: Code, total: Array, x: Array) -> None:
+    """Write X^T X of all rows to `total`, in the order in which a step of the march goes through them.
+
+    These are both rows of each plane, a and n-1-a, and then those outside the planes. Columns must not be
+    unrolled.
+    """
+    code.apart(_add_products_by_blocks, total, x, x, 0, code.sizes.n, code.sizes.m, 1)
+
+
+def _add_products_by_blocks(
+    code: Code, total: Array, x: Array, y: Array, first: Whole, last: Whole, planes: Whole, symmetric: Whole
+) -> None:
+    sizes = code.sizes
+    mirrored = code.equal(symmetric, 1)
+    for across in code.blocks(sizes.width):
+        for along in code.blocks(code.choose(mirrored, across[-1] + 1, sizes.width)):
+            sums = [[code.variable(0.0) for _ in along] for _ in across]
+            for number in code.loop(first, last):
+                in_plane = code.choose(code.equal(number % 2, 0), number // 2, sizes.n - 1 - number // 2)
+                i = code.choose(code.below(number, 2 * planes), in_plane, number - planes)
                 heads = [x[i, h] for h in across]
                 for place, g in enumerate(along):
                     entry = y[i, g]
                     for head, row in zip(heads, sums, strict=True):
                         row[place].value = fma(head, entry, row[place].value)
-            for h, row in zip(across, sums, strict=True):
-                for g, each in zip(along, row, strict=True):
-                    total[h, g] = each.value
-                    if symmetric:
-                        total[g, h] = each.value
+            found = [(h, g, each.value) for h, row in zip(across, sums, strict=True)
+                     for g, each in zip(along, row, strict=True)]  # fmt: skip
+            for h, g, value in found:
+                total[h, g] = value
+
+            def mirror(found: list[Any] = found) -> None:
+                for h, g, value in found:
+                    total[g, h] = value
+
+            code.given(mirrored, mirror)
 
 
 def subtract_product(
     code: Code,
-    start: Callable[[int, Whole], Number],
-    rows: list[Array],
+    start: Callable[[Whole], Number],
+    row: Array,
     matrix: Array,
-    put: Callable[[int, Whole, Number], None],
+    put: Callable[[Whole, Number], None],
 ) -> None:
-    """Put start(r, h) - (row matrix)[h] for every column h of each of some rows, whose number is r."""
+    """Put start(h) - (row matrix)[h] for every column h."""
     width = code.sizes.width
-    for block in code.blocks(width):
-        rest = [[code.variable(start(r, h)) for h in block] for r in range(len(rows))]
+    for h in code.columns(0, width):
+        rest = code.variable(start(h))
         for g in code.columns(0, width):
-            heads = [-row[g] for row in rows]
-            for place, h in enumerate(block):
-                entry = matrix[g, h]
-                for head, sums in zip(heads, rest, strict=True):
-                    sums[place].value = fma(head, entry, sums[place].value)
-        for r, sums in enumerate(rest):
-            for h, each in zip(block, sums, strict=True):
-                put(r, h, each.value)
+            rest.value = fma(-row[g], matrix[g, h], rest.value)
+        put(h, rest.value)
 
 
-def copy_rows(code: Code, x: Array, rows: list[Whole]) -> list[Array]:
-    """Return copies of some rows of x (n, width)."""
-    copies = [code.local(code.sizes.width) for _ in rows]
-    for block in code.blocks(code.sizes.width):
-        for row, copy in zip(rows, copies, strict=True):
-            for h in block:
-                copy[h] = x[row, h]
-    return copies
+def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whole, last: Whole) -> None:
+    """Subtract X matrix from Y, in the rows first..last-1: some rows and a block of columns at a time."""
+    for some in code.rows(first, last):
+        for block in code.blocks(code.sizes.width):
+            rest = [[code.variable(y[i, h]) for h in block] for i in some]
+            for g in code.columns(0, code.sizes.width):
+                heads = [-x[i, g] for i in some]
+                for place, h in enumerate(block):
+                    entry = matrix[g, h]
+                    for head, sums in zip(heads, rest, strict=True):
+                        sums[place].value = fma(head, entry, sums[place].value)
+            for i, sums in zip(some, rest, strict=True):
+                for h, each in zip(block, sums, strict=True):
+                    y[i, h] = each.value

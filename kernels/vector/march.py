@@ -8,7 +8,7 @@ diagonal, for which ``D^1/2 A D^1/2 = D + V^T V = M^T D' M`` with M of unit diag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exponentials
@@ -16,7 +16,7 @@ from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.tolerances import LONGEST_STEP
 from fastlin.kernels.vector.evolution import solve_row, solve_rows
-from fastlin.kernels.vector.gram import add_products, gram
+from fastlin.kernels.vector.gram import gram, gram_by_planes
 from fastlin.kernels.vector.state import Dynamics
 
 # D grows by at most exp(LONGEST_STEP) a step, and is brought back to 1 from here.
@@ -102,14 +102,18 @@ def _march_by_columns(code: Code, ws: Dynamics, scale: Array) -> None:
     """Go one step on where a row does not fit the registers: all rows, then their products."""
     sizes = code.sizes
     _eliminate(code, ws, ws.gram, scale)
-    solve_rows(code, ws.state, ws.gram, ws.power)
+    for i in code.loop(0, sizes.n):
+        power = ws.power[i]
+        for h in code.columns(0, sizes.width):
+            ws.state[i, h] = power * ws.state[i, h]
+    code.apart(solve_rows, ws.state, ws.gram)
     for a in code.loop(0, sizes.m):
         _write_plane(
             code, ws, a, scale, lambda h, a=a: ws.state[a, h], lambda h, a=a: ws.state[sizes.n - 1 - a, h]
         )
     for a in code.loop(sizes.m, sizes.n - sizes.m):
         _write_outside(code, ws, a, scale, lambda h, a=a: ws.state[a, h])
-    add_products(code, ws.gram, ws.state, ws.state, lambda: _in_order(code), symmetric=True)
+    gram_by_planes(code, ws.gram, ws.state)
 
 
 @part(reads="to_cosine to_sine", writes="q")
@@ -137,15 +141,6 @@ def _write_outside(
     """Write the row of Q of an eigen-direction outside the planes."""
     for h in code.columns(0, code.sizes.width):
         ws.q[a + code.sizes.outside_shift, h] = ws.to_cosine[a] * (scale[h] * row(h))
-
-
-def _in_order(code: Code) -> Iterator[Whole]:
-    """Loop over the rows in the order in which a step goes through them."""
-    sizes = code.sizes
-    for a in code.loop(0, sizes.m):
-        yield a
-        yield sizes.n - 1 - a
-    yield from code.loop(sizes.m, sizes.n - sizes.m)
 
 
 @part(reads="pivots", writes="pivots")

@@ -27,9 +27,9 @@ class Layer:
     def __init__(self, code: Code, q: Array, rows: tuple[Whole, Whole], other: Array | None = None) -> None:
         width = code.sizes.width
         gram, cross = code.local(width, width), code.local(width, width)
-        add_products(code, gram, q, q, lambda: code.loop(*rows), symmetric=True)
+        add_products(code, gram, q, q, *rows, symmetric=True)
         if other is not None:
-            add_products(code, cross, q, other, lambda: code.loop(*rows))
+            add_products(code, cross, q, other, *rows)
         else:
             for h in code.columns(0, width):
                 for g in code.columns(0, width):
