@@ -7,7 +7,7 @@ out of the step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,8 @@ from fastlin.kernels.vector.gram import gram, subtract_product, subtract_product
 from fastlin.kernels.vector.observables import Observer, observe_start
 from fastlin.kernels.vector.points import over_points
 from fastlin.kernels.vector.state import Dynamics
+
+_TOGETHER = 4  # rows of a wide network that are updated together
 
 
 def step(code: Code, q: Array, s: Array) -> None:
@@ -71,38 +73,44 @@ def _pulled(mine: Array, other: Array, pull: Number, h: Whole) -> Number:
     return moved
 
 
-def _step_by_columns(code: Code, new: Array, q: Array, s: Array) -> None:
-    """Write Q after a step to `new`. All rows go through the same loops, where one does not fit the registers."""
+def _step_by_columns(code: Code, q: Array, s: Array) -> None:
+    """Do the same where a row does not fit the registers: some rows at a time."""
     sizes = code.sizes
     inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
-    for a in code.loop(0, sizes.m):
-        b = sizes.rows_i + a
-        pull = s[a]
-        for h in code.columns(0, sizes.width):
-            x, y = q[a, h], q[b, h]
-            new[a, h], new[b, h] = fma(pull, y, x), fma(pull, x, y)
-    for first, last in ((sizes.m, sizes.rows_i), (sizes.rows_i + sizes.m, sizes.n)):
-        for i in code.loop(first, last):
+    old, old_o = code.local(_TOGETHER, sizes.width), code.local(_TOGETHER, sizes.width)
+    for first, count in _groups(code, 0, sizes.m):
+        for r in code.loop(0, count):
+            a, b = first + r, sizes.rows_i + first + r
+            pull = s[a]
             for h in code.columns(0, sizes.width):
-                new[i, h] = q[i, h]
-    code.apart(subtract_products, new, q, outputs, 0, sizes.rows_i)
-    code.apart(subtract_products, new, q, inputs, sizes.rows_i, sizes.n)
+                x, y = q[a, h], q[b, h]
+                old[r, h], old_o[r, h] = x, y
+                q[a, h], q[b, h] = fma(pull, y, x), fma(pull, x, y)
+        code.apart(subtract_products, q, old, outputs, first, count)
+        code.apart(subtract_products, q, old_o, inputs, sizes.rows_i + first, count)
+    for begin, end, other in ((sizes.m, sizes.rows_i, outputs), (sizes.rows_i + sizes.m, sizes.n, inputs)):
+        for first, count in _groups(code, begin, end):
+            for r in code.loop(0, count):
+                for h in code.columns(0, sizes.width):
+                    old[r, h] = q[first + r, h]
+            code.apart(subtract_products, q, old, other, first, count)
 
 
-@part(reads="state q scaled", writes="state q")
+def _groups(code: Code, first: Whole, last: Whole) -> Iterator[tuple[Whole, Whole]]:
+    """Loop over groups of rows: the first one of each, and how many they are."""
+    for number in code.loop(0, (last - first + (_TOGETHER - 1)) // _TOGETHER):
+        begin = first + number * _TOGETHER
+        whole = code.below(begin + _TOGETHER, last)
+        yield begin, code.choose(whole, _TOGETHER, last - begin)
+
+
+@part(reads="state scaled", writes="state")
 def walk(code: Code, ws: Dynamics, steps: Whole) -> None:
-    """Do so many steps. `q` is spent."""
+    """Do so many steps."""
+    advance = step if code.sizes.unrolled else _step_by_columns
     with code.flushing():  # weights that the task has no use for decay to 0
-        if code.sizes.unrolled:
-            for _ in code.loop(0, steps):
-                step(code, ws.state, ws.scaled)
-            return
-        for _ in code.loop(0, steps // 2):
-            code.apart(_step_by_columns, ws.q, ws.state, ws.scaled)
-            code.apart(_step_by_columns, ws.state, ws.q, ws.scaled)
-        for _ in code.loop(0, steps % 2):
-            code.apart(_step_by_columns, ws.q, ws.state, ws.scaled)
-            ws.state.fill(ws.q)
+        for _ in code.loop(0, steps):
+            advance(code, ws.state, ws.scaled)
 
 
 @part(reads="s q0 start", writes="scaled state")

@@ -99,11 +99,11 @@ def subtract_product(
         put(h, rest.value)
 
 
-def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whole, last: Whole) -> None:
-    """Subtract X matrix from Y, in the rows first..last-1: some rows and a block of columns at a time."""
-    for some in code.rows(first, last):
+def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whole, count: Whole) -> None:
+    """Subtract X matrix from the rows of Y from `first` on: some rows and a block of columns at a time."""
+    for some in code.rows(0, count):
         for block in code.blocks(code.sizes.width):
-            rest = [[code.variable(y[i, h]) for h in block] for i in some]
+            rest = [[code.variable(y[first + i, h]) for h in block] for i in some]
             for g in code.columns(0, code.sizes.width):
                 heads = [-x[i, g] for i in some]
                 for place, h in enumerate(block):
@@ -112,4 +112,4 @@ def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whol
                         sums[place].value = fma(head, entry, sums[place].value)
             for i, sums in zip(some, rest, strict=True):
                 for h, each in zip(block, sums, strict=True):
-                    y[i, h] = each.value
+                    y[first + i, h] = each.value

@@ -131,23 +131,49 @@ def loss(code: Code, ws: Dynamics) -> None:
     sizes, q = code.sizes, ws.q
     before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself
 
-    def entries(total: Variable, o: Whole, inputs: Iterable[list[Any]], target: Operand) -> None:
-        for some in inputs:
-            errors = [code.variable(target) for _ in some]
+    def entries(total: Variable, o: Whole, inputs: Iterable[Any], target: Operand) -> None:
+        for i in inputs:
+            error = code.variable(target)
             for h in code.columns(0, sizes.width):
-                head = -q[sizes.rows_i + o, h]
-                for i, error in zip(some, errors, strict=True):
-                    error.value = fma(head, q[i, h], error.value)
-            for error in errors:
-                total.value = fma(error.value, error.value, total.value)
+                error.value = fma(-q[sizes.rows_i + o, h], q[i, h], error.value)
+            total.value = fma(error.value, error.value, total.value)
 
-    for o in code.loop(0, sizes.m):
-        entries(before, o, code.rows(0, o), 0.0)
-        entries(at, o, [[o]], ws.s[o])
-        entries(after, o, code.rows(o + 1, sizes.rows_i), 0.0)
-    for o in code.loop(sizes.m, sizes.rows_o):
-        entries(before, o, code.rows(0, sizes.rows_i), 0.0)
+    def add(total: Variable, errors: Array, first: Whole, last: Whole) -> None:
+        for i in code.loop(first, last):
+            total.value = fma(errors[i], errors[i], total.value)
+
+    if sizes.unrolled:
+        for o in code.loop(0, sizes.m):
+            entries(before, o, code.loop(0, o), 0.0)
+            entries(at, o, [o], ws.s[o])
+            entries(after, o, code.loop(o + 1, sizes.rows_i), 0.0)
+        for o in code.loop(sizes.m, sizes.rows_o):
+            entries(before, o, code.loop(0, sizes.rows_i), 0.0)
+    else:
+        errors = code.local(sizes.rows_i)
+        for o in code.loop(0, sizes.rows_o):
+            _write_errors(code, ws, o, errors)
+            inside = code.below(o, sizes.rows_i)  # and then o < m
+            end = code.choose(inside, o, sizes.rows_i)
+            add(before, errors, 0, end)
+            add(at, errors, o, code.choose(inside, o + 1, o))
+            add(after, errors, o + 1, sizes.rows_i)
     ws.outputs[Output.LOSS] = fma(before.value + at.value + after.value, 0.5, ws.floor[()])
+
+
+@part(reads="q s")
+def _write_errors(code: Code, ws: Dynamics, o: Whole, errors: Array) -> None:
+    """Write row o of Sigma - W2 W1 to `errors`: some of it at a time, so that no sum waits for itself."""
+    sizes, q = code.sizes, ws.q
+    target = ws.s[code.choose(code.below(o, sizes.m), o, 0)]
+    for some in code.rows(0, sizes.rows_i):
+        sums = [code.variable(code.choose(code.equal(i, o), target, 0.0)) for i in some]
+        for h in code.columns(0, sizes.width):
+            head = -q[sizes.rows_i + o, h]
+            for i, each in zip(some, sums, strict=True):
+                each.value = fma(head, q[i, h], each.value)
+        for i, each in zip(some, sums, strict=True):
+            errors[i] = each.value
 
 
 @part(writes="outputs")
