@@ -98,10 +98,11 @@ def _step_by_columns(code: Code, q: Array, s: Array) -> None:
 
 def _groups(code: Code, first: Whole, last: Whole) -> Iterator[tuple[Whole, Whole]]:
     """Loop over groups of rows: the first one of each, and how many they are."""
-    for number in code.loop(0, (last - first + (_TOGETHER - 1)) // _TOGETHER):
-        begin = first + number * _TOGETHER
-        whole = code.below(begin + _TOGETHER, last)
-        yield begin, code.choose(whole, _TOGETHER, last - begin)
+    count = last - first
+    groups = (count + (_TOGETHER - 1)) // _TOGETHER
+    for number in code.loop(0, groups):
+        begin, end = number * count // groups, (number + 1) * count // groups
+        yield first + begin, end - begin
 
 
 @part(reads="state scaled", writes="state")
