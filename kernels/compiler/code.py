@@ -46,6 +46,9 @@ class VectorCode:
 
     def __init__(self, context: Any, builder: ir.IRBuilder, sizes: Any = None) -> None:
         self.context, self.builder, self.sizes = context, builder, sizes
+        # AVX-512 has 32 registers of a lane each. Others have 16 of half a lane, or 32 of a quarter of one:
+        # with AVX2 a step of gradient descent of (12, 12, 12) would take 0.63 us instead of 0.46.
+        self.tiles = context is not None and "+avx512f" in context.codegen().magic_tuple()[2]
 
     # Values
 
@@ -245,9 +248,10 @@ class VectorCode:
         if loaded:
             arguments.append(self.sizes.pointer)
         kinds = tuple(argument.type for argument in arguments)
-        written: dict[Any, ir.Function] = module.__dict__.setdefault("fastlin_parts", {})
+        written: dict[Any, ir.Function] = getattr(module, "fastlin_parts", {})
         key = (name or part, self.sizes.kind if loaded else self.sizes, kinds)
         if key not in written:
+            module.fastlin_parts = written
             written[key] = self._part(part, given, kinds)
         self.builder.call(written[key], arguments)
 

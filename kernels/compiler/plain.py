@@ -56,7 +56,7 @@ class Plain:
     """
 
     def __init__(self, make: Callable[[float], Any], sizes: Any = None) -> None:
-        self._make, self.sizes = make, sizes
+        self._make, self.sizes, self.tiles = make, sizes, True
 
     def constant(self, value: float) -> Any:
         """Return a number."""

@@ -73,6 +73,7 @@ class Code(Protocol):
     """Where a traced function writes: constants, loops, branches and room for numbers."""
 
     sizes: Any  # each attribute is a `Whole` or a `Condition`; see `fastlin.kernels.sizes`
+    tiles: bool  # whether the registers hold the sums of a block of columns for some rows at a time
 
     def constant(self, value: float, /) -> Number:
         """Return a number for all networks."""

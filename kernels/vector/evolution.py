@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exp, exponentials
-from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Operand, Variable, Whole
+from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Operand, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.tolerances import TIE
 from fastlin.kernels.vector.state import Dynamics
@@ -168,7 +168,10 @@ def _dot_columns(code: Code, dots: Array, rows: Array, j: Whole) -> None:
 
 
 def _subtract_column(code: Code, rows: Array, j: Whole, multiples: Array) -> None:
-    """Subtract multiples of column j from those before it. Blocks may spoil columns from j on: they are spent."""
+    """Subtract multiples of column j from those before it.
+
+    The last block may write to columns from j on. They are spent.
+    """
     for block in code.blocks(j):
         heads = [-multiples[h] for h in block]
         for i in code.loop(0, code.sizes.n):
@@ -221,7 +224,7 @@ def solve_row(code: Code, row: Callable[[Whole], Number], lower: Array, out: Arr
 
 
 def solve_rows(code: Code, rows: Array, lower: Array) -> None:
-    """Do the same for all rows (n, width) in place, some together, as each sum of a row waits for the last."""
+    """Do the same for all rows (n, width) in place: some together, as a sum waits for the last."""
     width = code.sizes.width
     for some in code.rows(0, code.sizes.n):
         latest = [code.variable(rows[i, width - 1]) for i in some]

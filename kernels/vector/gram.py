@@ -6,7 +6,7 @@ sums of a block of columns are, and rows are the inner loop. Each sum has the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastlin.kernels.compiler.arithmetic import fma
@@ -60,7 +60,7 @@ def _add_products_by_blocks(
 ) -> None:
     sizes = code.sizes
     mirrored = code.equal(symmetric, 1)
-    for across in code.blocks(sizes.width):
+    for across in code.blocks(sizes.width) if code.tiles else _one_by_one(code.columns(0, sizes.width)):
         for along in code.blocks(code.choose(mirrored, across[-1] + 1, sizes.width)):
             sums = [[code.variable(0.0) for _ in along] for _ in across]
             for number in code.loop(first, last):
@@ -83,6 +83,11 @@ def _add_products_by_blocks(
             code.given(mirrored, mirror)
 
 
+def _one_by_one(numbers: Iterable[Any]) -> Iterator[list[Any]]:
+    for number in numbers:
+        yield [number]
+
+
 def subtract_product(
     code: Code,
     start: Callable[[Whole], Number],
@@ -101,7 +106,7 @@ def subtract_product(
 
 def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whole, count: Whole) -> None:
     """Subtract X matrix from the rows of Y from `first` on: some rows and a block of columns at a time."""
-    for some in code.rows(0, count):
+    for some in code.rows(0, count) if code.tiles else _one_by_one(code.loop(0, count)):
         for block in code.blocks(code.sizes.width):
             rest = [[code.variable(y[first + i, h]) for h in block] for i in some]
             for g in code.columns(0, code.sizes.width):

@@ -9,6 +9,7 @@ diagonal, for which ``D^1/2 A D^1/2 = D + V^T V = M^T D' M`` with M of unit diag
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exponentials
@@ -59,7 +60,7 @@ def enter(code: Code, ws: Dynamics) -> None:
             ws.gram[h, g] = total[h, g]
 
 
-@part(reads="power state to_cosine to_sine", writes="state q gram")
+@part(reads="power state gram", writes="state gram")
 def march(code: Code, ws: Dynamics) -> None:
     """Go one step on and write Q(t) = P K(t) to q."""
     sizes = code.sizes
@@ -109,11 +110,16 @@ def _march_by_columns(code: Code, ws: Dynamics, scale: Array) -> None:
     code.apart(solve_rows, ws.state, ws.gram)
     for a in code.loop(0, sizes.m):
         _write_plane(
-            code, ws, a, scale, lambda h, a=a: ws.state[a, h], lambda h, a=a: ws.state[sizes.n - 1 - a, h]
+            code, ws, a, scale, partial(_entry, ws.state, a), partial(_entry, ws.state, sizes.n - 1 - a)
         )
     for a in code.loop(sizes.m, sizes.n - sizes.m):
-        _write_outside(code, ws, a, scale, lambda h, a=a: ws.state[a, h])
+        _write_outside(code, ws, a, scale, partial(_entry, ws.state, a))
     gram_by_planes(code, ws.gram, ws.state)
+
+
+def _entry(rows: Array, i: Whole, h: Whole) -> Number:
+    entry: Number = rows[i, h]
+    return entry
 
 
 @part(reads="to_cosine to_sine", writes="q")
@@ -135,9 +141,7 @@ def _write_plane(
 
 
 @part(reads="to_cosine", writes="q")
-def _write_outside(
-    code: Code, ws: Dynamics, a: Whole, scale: Array, row: Callable[[Whole], Number]
-) -> None:
+def _write_outside(code: Code, ws: Dynamics, a: Whole, scale: Array, row: Callable[[Whole], Number]) -> None:
     """Write the row of Q of an eigen-direction outside the planes."""
     for h in code.columns(0, code.sizes.width):
         ws.q[a + code.sizes.outside_shift, h] = ws.to_cosine[a] * (scale[h] * row(h))
