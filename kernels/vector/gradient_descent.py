@@ -44,6 +44,9 @@ def step(code: Code, q: Array, s: Array) -> None:
     singular direction are updated together, as each needs the other's old values.
     """
     sizes = code.sizes
+    if not sizes.unrolled:
+        _step_by_columns(code, q, s)
+        return
     inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
     first, second = code.local(sizes.width), code.local(sizes.width)
 
@@ -108,10 +111,9 @@ def _groups(code: Code, first: Whole, last: Whole) -> Iterator[tuple[Whole, Whol
 @part(reads="state scaled", writes="state")
 def walk(code: Code, ws: Dynamics, steps: Whole) -> None:
     """Do so many steps."""
-    advance = step if code.sizes.unrolled else _step_by_columns
     with code.flushing():  # weights that the task has no use for decay to 0
         for _ in code.loop(0, steps):
-            advance(code, ws.state, ws.scaled)
+            step(code, ws.state, ws.scaled)
 
 
 @part(reads="s q0 start", writes="scaled state")

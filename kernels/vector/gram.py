@@ -52,7 +52,9 @@ def gram_by_planes(code: Code, total: Array, x: Array) -> None:
     These are both rows of each plane, a and n-1-a, and then those outside the planes. Columns must not be
     unrolled.
     """
-    code.apart(_add_products_by_blocks, total, x, x, 0, code.sizes.n, code.sizes.m, 1)
+    code.apart(
+        _add_products_by_blocks, total, x, x, code.sizes.m, code.sizes.n - code.sizes.m, code.sizes.m, 1
+    )
 
 
 def _add_products_by_blocks(
@@ -63,9 +65,7 @@ def _add_products_by_blocks(
     for across in code.blocks(sizes.width) if code.tiles else _one_by_one(code.columns(0, sizes.width)):
         for along in code.blocks(code.choose(mirrored, across[-1] + 1, sizes.width)):
             sums = [[code.variable(0.0) for _ in along] for _ in across]
-            for number in code.loop(first, last):
-                in_plane = code.choose(code.equal(number % 2, 0), number // 2, sizes.n - 1 - number // 2)
-                i = code.choose(code.below(number, 2 * planes), in_plane, number - planes)
+            for i in _in_order(code, first, last, planes):
                 heads = [x[i, h] for h in across]
                 for place, g in enumerate(along):
                     entry = y[i, g]
@@ -81,6 +81,14 @@ def _add_products_by_blocks(
                     total[g, h] = value
 
             code.given(mirrored, mirror)
+
+
+def _in_order(code: Code, first: Whole, last: Whole, planes: Whole) -> Iterator[Whole]:
+    """Loop over both rows of so many planes, and then over rows first..last-1."""
+    for a in code.loop(0, planes):
+        yield a
+        yield code.sizes.n - 1 - a
+    yield from code.loop(first, last)
 
 
 def _one_by_one(numbers: Iterable[Any]) -> Iterator[list[Any]]:

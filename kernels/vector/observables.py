@@ -206,17 +206,14 @@ def _effective_rank(code: Code, ws: Dynamics) -> None:
     sizes, product = code.sizes, ws.product
     largest = code.variable(0.0)
     for o in code.loop(0, sizes.rows_o):
-        for some in code.rows(0, sizes.rows_i):
-            entries = [code.variable(0.0) for _ in some]
+        for i in code.loop(0, sizes.rows_i):
+            entry = code.variable(0.0)
             for h in code.columns(0, sizes.width):
-                head = ws.q[sizes.rows_i + o, h]
-                for i, entry in zip(some, entries, strict=True):
-                    entry.value = fma(head, ws.q[i, h], entry.value)
-            for i, entry in zip(some, entries, strict=True):
-                flag = sizes.more_rows_o
-                product[code.choose(flag, o, i), code.choose(flag, i, o)] = entry.value
-                size = absolute(entry.value)
-                largest.value = select(size > largest.value, size, largest.value)
+                entry.value = fma(ws.q[sizes.rows_i + o, h], ws.q[i, h], entry.value)
+            flag = sizes.more_rows_o
+            product[code.choose(flag, o, i), code.choose(flag, i, o)] = entry.value
+            size = absolute(entry.value)
+            largest.value = select(size > largest.value, size, largest.value)
     # The rank does not depend on the scale, and squares of what decays towards 0 would vanish.
     scale = select(largest.value < _SMALL, _RAISED, 1.0)
     for row in code.loop(0, sizes.large):
