@@ -186,5 +186,5 @@ def nanoseconds(sizes: Sizes, steps: float, records: int) -> Any:
     """Estimate the time of one network, recorded so often, on one core; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 0.5 + 0.08 * sizes.n + 0.044 * gram
-    step = np.where(sizes.unrolled, narrow, 8.0 + 0.08 * gram)
+    step = np.where(sizes.unrolled, narrow, 0.061 * gram)
     return steps * step + records * (10.0 + 0.6 * sizes.n + 0.4 * gram + 0.085 * product)
