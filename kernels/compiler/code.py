@@ -139,7 +139,7 @@ class VectorCode:
         yield from self._some(fours, last, BLOCK - 1)
 
     def rows(self, first: Any, last: Any) -> Iterator[list[Any]]:
-        """Write loops over rows, first <= last, by fours and threes if that comes out, else the rest by ones."""
+        """Write loops over rows, first <= last: fours and threes if that comes out, else fours and ones."""
         if self.sizes.unrolled:
             yield from ([row] for row in self.loop(first, last))
             return

@@ -64,7 +64,7 @@ def _add_products_by_blocks(
     mirrored = code.equal(symmetric, 1)
     for across in code.blocks(sizes.width) if code.tiles else _one_by_one(code.columns(0, sizes.width)):
         for along in code.blocks(code.choose(mirrored, across[-1] + 1, sizes.width)):
-            sums = [[code.variable(0.0) for _ in along] for _ in across]
+            sums = [[code.variable(code.constant(0.0)) for _ in along] for _ in across]
             for i in _in_order(code, first, last, planes):
                 heads = [x[i, h] for h in across]
                 for place, g in enumerate(along):
