@@ -106,9 +106,9 @@ COSTS = {
 BLAS_COSTS = {"closed_form": 20.0, "gradient_descent": 12.0, "time_scales": 12.0}  # for all sizes
 
 
-# Share of its time that a kernel for one architecture saves, unrolled or not (`fastlin bench`, "forms"):
-# LLVM then knows the lengths of the loops over rows.
-GAINS = {"unrolled": 0.04, "rolled": 0.2}
+# Share of its time that a kernel for one architecture saves (`fastlin bench`, "forms"): LLVM then knows the
+# lengths of loops.
+GAIN = 0.04
 # How much more than its own compilation a special kernel must save: estimates may be off by a factor of two.
 MARGIN = 2.0
 
@@ -120,10 +120,9 @@ def pays(step: str, sizes: Sizes, seconds: Any) -> Any:
     """
     descends = step == "gradient_descent"
     fits = sizes.fits_lanes_to_descend if descends else sizes.fits_lanes
-    gain = np.where(sizes.unrolled, GAINS["unrolled"], GAINS["rolled"])
     first, each = COSTS[step]
     cost = first + each * np.minimum(sizes.width, WIDEST_UNROLLED)
-    return fits & (gain * seconds > MARGIN * cost)
+    return fits & (GAIN * seconds > MARGIN * cost)
 
 
 def distinct(kernels: Iterable[Kernel]) -> list[Kernel]:

@@ -16,7 +16,9 @@ from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.random import Stream, philox, standard_normals, stream_key
+from fastlin.kernels.vector.forms import form
 from fastlin.kernels.vector.gradient_descent import step
+from fastlin.kernels.vector.state import Dynamics
 from tests.networks import CLASSES
 
 ANY = Sizes(1, 1, 1)
@@ -40,6 +42,37 @@ def test_a_step_is_the_same_on_arrays_and_on_lanes(shape):
     step(Plain(float, sizes), on_arrays, s)
     compiled_step(CompileTime(sizes), on_lanes, s)
     assert np.abs(on_arrays - on_lanes).max() <= 4e-16 * sizes.n
+
+
+@traced(columns="width width", rows="width width")
+def traced_blocks(code, columns, rows):
+    for last in code.loop(1, code.sizes.width + 1):
+        for block in code.blocks(last):
+            for h in block:
+                columns[last - 1, h] = columns[last - 1, h] + 1.0
+        for some in code.rows(1, last):
+            for i in some:
+                rows[last - 1, i] = rows[last - 1, i] + 1.0
+
+
+@jit
+def compiled_blocks(sizes, columns, rows):
+    traced_blocks(sizes, columns, rows)
+
+
+def test_blocks_hold_each_column_and_each_row_once():
+    for width in (*range(9, 21), 40):
+        sizes = Sizes(width, width, width)
+        for chosen in (form(sizes, Dynamics), CompileTime(sizes))[: 2 if width == 9 else 1]:
+            columns, rows = np.zeros((2, width, width, WIDTH))
+            compiled_blocks(chosen, columns, rows)
+            until, each = np.arange(1, width + 1)[:, None], np.arange(width)
+            assert (rows[..., 0] == ((each >= 1) & (each < until))).all()
+            asked = each < until
+            assert (columns[..., 0][asked] == 1.0).all()
+            # The last block may go on, by two columns or three.
+            beyond = columns[..., 0] * ~asked
+            assert beyond.max() <= 1.0 and beyond.sum(axis=1).max() <= 3.0
 
 
 def compiled(function, outputs):

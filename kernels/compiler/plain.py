@@ -56,7 +56,7 @@ class Plain:
     """
 
     def __init__(self, make: Callable[[float], Any], sizes: Any = None) -> None:
-        self._make, self.sizes = make, sizes
+        self._make, self.sizes, self.tiles = make, sizes, True
 
     def constant(self, value: float) -> Any:
         """Return a number."""
@@ -68,9 +68,13 @@ class Plain:
 
     columns = loop
 
-    def blocks(self, first: Any, last: Any) -> list[list[int]]:
+    def blocks(self, last: Any) -> list[list[int]]:
         """Return the hidden directions one by one."""
-        return [[column] for column in range(first, last)]
+        return self.rows(0, last)
+
+    def rows(self, first: Any, last: Any) -> list[list[int]]:
+        """Return the rows one by one."""
+        return [[row] for row in range(first, last)]
 
     def real(self, number: Any) -> float:
         """Return a whole number as a real one."""
@@ -102,6 +106,14 @@ class Plain:
     def equal(self, index: Any, number: Any) -> bool:
         """Return whether two whole numbers are equal."""
         return bool(index == number)
+
+    def below(self, index: Any, number: Any) -> bool:
+        """Return whether a whole number is less than another one."""
+        return bool(index < number)
+
+    def apart(self, part: Callable[..., None], *given: Any) -> None:
+        """Run the part."""
+        part(self, *given)
 
     def mask(self, flag: Any) -> Any:
         """Return a condition that is the same for all networks."""

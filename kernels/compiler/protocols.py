@@ -73,6 +73,7 @@ class Code(Protocol):
     """Where a traced function writes: constants, loops, branches and room for numbers."""
 
     sizes: Any  # each attribute is a `Whole` or a `Condition`; see `fastlin.kernels.sizes`
+    tiles: bool  # whether the registers hold the sums of a block of columns for some rows at a time
 
     def constant(self, value: float, /) -> Number:
         """Return a number for all networks."""
@@ -86,8 +87,14 @@ class Code(Protocol):
     def columns(self, first: Whole, last: Whole, /) -> Iterable[Any]:
         """Return a loop over hidden directions: unrolled where a row fits the registers."""
 
-    def blocks(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
-        """Return a loop over hidden directions, some at a time where they are not unrolled."""
+    def blocks(self, last: Whole, /) -> Iterable[list[Any]]:
+        """Return a loop over hidden directions, some at a time where they are not unrolled.
+
+        They are those before `last`. The last block may go on beyond it, but not beyond the width.
+        """
+
+    def rows(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
+        """Return a loop over rows first..last-1, some at a time where columns are not unrolled."""
 
     def when(self, mask: Mask, /) -> AbstractContextManager[None]:
         """Skip the body where no network needs it. What the body writes must be masked all the same."""
@@ -102,6 +109,15 @@ class Code(Protocol):
 
     def equal(self, index: Whole, number: Whole, /) -> Condition:
         """Return whether two whole numbers are equal."""
+
+    def below(self, index: Whole, number: Whole, /) -> Condition:
+        """Return whether a whole number is less than another one."""
+
+    def apart(self, part: Callable[..., None], /, *given: Array | Whole) -> None:
+        """Do ``part(code, *given)``, which is compiled once however often it occurs.
+
+        Arrays have one dimension, or rows of all columns.
+        """
 
     def mask(self, flag: Condition, /) -> Mask:
         """Return a condition for each network that is the same for all."""

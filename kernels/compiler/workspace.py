@@ -91,7 +91,7 @@ class Workspace:
         def inside(inner: VectorCode, memory: Numbers, *numbers: Any) -> None:
             part(inner, type(self).open(inner, memory, at_head=True), *numbers)
 
-        code.call(inside, self._memory, *indices)
+        code.call(inside, self._memory, *indices, name=(type(self), part))
 
     # Layout
 

@@ -182,7 +182,7 @@ def nanoseconds(sizes: Sizes, times: Array) -> Any:
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     start = np.where(sizes.unrolled, 0.3 * gram, 12.0 * sizes.n + 0.22 * gram)
     narrow = 5.5 + 0.7 * sizes.n + 0.18 * gram + 0.034 * product
-    step = np.where(sizes.unrolled, narrow, 40.0 + 0.235 * gram + 0.055 * product)
+    step = np.where(sizes.unrolled, narrow, 84.0 + 0.104 * gram + 0.069 * product)
     return start + (times.size - marched) * jump_nanoseconds(sizes) + marched * step
 
 
@@ -190,7 +190,7 @@ def jump_nanoseconds(sizes: Sizes) -> Any:
     """Estimate the time of one jump of one network, with loss and kernel distance."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 11.0 + 1.6 * sizes.n + 0.83 * sizes.n * sizes.width + 0.19 * gram + 0.031 * product
-    return np.where(sizes.unrolled, narrow, 60.0 + 0.28 * gram + 0.06 * product)
+    return np.where(sizes.unrolled, narrow, 98.0 + 0.165 * gram + 0.109 * product)
 
 
 class Paths(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exp, exponentials
-from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Operand, Variable, Whole
+from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Operand, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.tolerances import TIE
 from fastlin.kernels.vector.state import Dynamics
@@ -127,19 +127,17 @@ def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
     lower, dots = code.local(sizes.width, sizes.width), code.local(sizes.width)
     for back in code.columns(0, sizes.width):
         j = sizes.width - 1 - back
-        square = code.variable(0.0)
         if sizes.unrolled:
-            for h in code.columns(0, j):
+            for h in code.columns(0, j + 1):
                 dots[h] = 0.0
             for i in code.loop(0, sizes.n):
                 head = ws.qr_rows[i, j]
-                square.value = fma(head, head, square.value)
-                for h in code.columns(0, j):
+                for h in code.columns(0, j + 1):
                     dots[h] = fma(head, ws.qr_rows[i, h], dots[h])
         else:
-            _dot_columns(code, ws.qr_rows, j, square, dots)
+            code.apart(_dot_columns, dots, ws.qr_rows, j)
         # scale >= 0, so adding the norm to it does not cancel.
-        norm = sqrt(fma(scale[j], scale[j], square.value))
+        norm = sqrt(fma(scale[j], scale[j], dots[j]))
         top = scale[j] + norm
         inverse = 1.0 / norm
         factor = inverse / top
@@ -147,18 +145,19 @@ def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
         for h in code.columns(0, j):
             dots[h] = dots[h] * factor
             lower[j, h] = dots[h] * (top * inverse)
-        for i in code.loop(0, sizes.n):
-            head = ws.qr_rows[i, j]
-            for h in code.columns(0, j):
-                ws.qr_rows[i, h] = fma(-dots[h], head, ws.qr_rows[i, h])
+        if sizes.unrolled:
+            for i in code.loop(0, sizes.n):
+                head = ws.qr_rows[i, j]
+                for h in code.columns(0, j):
+                    ws.qr_rows[i, h] = fma(-dots[h], head, ws.qr_rows[i, h])
+        else:
+            code.apart(_subtract_column, ws.qr_rows, j, dots)
     return lower
 
 
-def _dot_columns(code: Code, rows: Array, j: Whole, square: Variable, dots: Array) -> None:
-    """Write the products of column j with itself and with those before it, some columns at a time."""
-    for i in code.loop(0, code.sizes.n):
-        square.value = fma(rows[i, j], rows[i, j], square.value)
-    for block in code.blocks(0, j):
+def _dot_columns(code: Code, dots: Array, rows: Array, j: Whole) -> None:
+    """Write the products of column j with those before it and with itself."""
+    for block in code.blocks(j + 1):
         sums = [code.variable(0.0) for _ in block]
         for i in code.loop(0, code.sizes.n):
             head = rows[i, j]
@@ -168,16 +167,32 @@ def _dot_columns(code: Code, rows: Array, j: Whole, square: Variable, dots: Arra
             dots[h] = each.value
 
 
+def _subtract_column(code: Code, rows: Array, j: Whole, multiples: Array) -> None:
+    """Subtract multiples of column j from those before it.
+
+    The last block may write to columns from j on. They are spent.
+    """
+    for block in code.blocks(j):
+        heads = [-multiples[h] for h in block]
+        for i in code.loop(0, code.sizes.n):
+            entry = rows[i, j]
+            for h, head in zip(block, heads, strict=True):
+                rows[i, h] = fma(head, entry, rows[i, h])
+
+
 @part(reads="k_t cosine sine q", writes="k_t q")
 def divide(code: Code, ws: Dynamics, lower: Array, where: Mask | None) -> None:
     """Turn k_t into K(t) = k_t L^-1 and write Q(t) = P K(t) to q: in all lanes, or some."""
     sizes = code.sizes
     plus, minus = code.local(sizes.width), code.local(sizes.width)
+    if not sizes.unrolled:
+        code.apart(solve_rows, ws.k_t, lower)
 
     def solve(i: Whole, out: Array) -> None:
-        solve_row(code, lambda h: ws.k_t[i, h], lower, out)
+        if sizes.unrolled:
+            solve_row(code, lambda h: ws.k_t[i, h], lower, out)
         for h in code.columns(0, sizes.width):
-            out[h] = out[h] * lower[h, h]
+            out[h] = (out[h] if sizes.unrolled else ws.k_t[i, h]) * lower[h, h]
             ws.k_t[i, h] = out[h]
 
     def put(i: Whole, h: Whole, value: Number) -> None:
@@ -206,3 +221,23 @@ def solve_row(code: Code, row: Callable[[Whole], Number], lower: Array, out: Arr
         for j in code.columns(h + 1, width):
             rest.value = fma(-out[j], lower[j, h], rest.value)
         out[h] = rest.value
+
+
+def solve_rows(code: Code, rows: Array, lower: Array) -> None:
+    """Do the same for all rows (n, width) in place: some together, as a sum waits for the last."""
+    width = code.sizes.width
+    for some in code.rows(0, code.sizes.n):
+        latest = [code.variable(rows[i, width - 1]) for i in some]
+        for back in code.columns(1, width):
+            h = width - 1 - back
+            rest = [code.variable(rows[i, h]) for i in some]
+            entry = lower[h + 1, h]
+            for before, each in zip(latest, rest, strict=True):
+                each.value = fma(-before.value, entry, each.value)
+            for j in code.columns(h + 2, width):
+                entry = lower[j, h]
+                for i, each in zip(some, rest, strict=True):
+                    each.value = fma(-rows[i, j], entry, each.value)
+            for i, before, each in zip(some, latest, rest, strict=True):
+                rows[i, h] = each.value
+                before.value = each.value

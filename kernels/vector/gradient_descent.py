@@ -7,7 +7,7 @@ out of the step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -29,10 +29,12 @@ from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.kernels.vector.balance import start_point
 from fastlin.kernels.vector.forms import Form, form
-from fastlin.kernels.vector.gram import gram, subtract_product
+from fastlin.kernels.vector.gram import gram, subtract_product, subtract_products
 from fastlin.kernels.vector.observables import Observer, observe_start
 from fastlin.kernels.vector.points import over_points
 from fastlin.kernels.vector.state import Dynamics
+
+_TOGETHER = 4  # rows of a wide network that are updated together
 
 
 def step(code: Code, q: Array, s: Array) -> None:
@@ -42,6 +44,9 @@ def step(code: Code, q: Array, s: Array) -> None:
     singular direction are updated together, as each needs the other's old values.
     """
     sizes = code.sizes
+    if not sizes.unrolled:
+        _step_by_columns(code, q, s)
+        return
     inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
     first, second = code.local(sizes.width), code.local(sizes.width)
 
@@ -69,6 +74,38 @@ def _pulled(mine: Array, other: Array, pull: Number, h: Whole) -> Number:
     """Return an entry of one layer that the target pulls along the other one."""
     moved: Number = fma(pull, other[h], mine[h])
     return moved
+
+
+def _step_by_columns(code: Code, q: Array, s: Array) -> None:
+    """Do the same where a row does not fit the registers: some rows at a time."""
+    sizes = code.sizes
+    inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
+    old, old_o = code.local(_TOGETHER, sizes.width), code.local(_TOGETHER, sizes.width)
+    for first, count in _groups(code, 0, sizes.m):
+        for r in code.loop(0, count):
+            a, b = first + r, sizes.rows_i + first + r
+            pull = s[a]
+            for h in code.columns(0, sizes.width):
+                x, y = q[a, h], q[b, h]
+                old[r, h], old_o[r, h] = x, y
+                q[a, h], q[b, h] = fma(pull, y, x), fma(pull, x, y)
+        code.apart(subtract_products, q, old, outputs, first, count)
+        code.apart(subtract_products, q, old_o, inputs, sizes.rows_i + first, count)
+    for begin, end, other in ((sizes.m, sizes.rows_i, outputs), (sizes.rows_i + sizes.m, sizes.n, inputs)):
+        for first, count in _groups(code, begin, end):
+            for r in code.loop(0, count):
+                for h in code.columns(0, sizes.width):
+                    old[r, h] = q[first + r, h]
+            code.apart(subtract_products, q, old, other, first, count)
+
+
+def _groups(code: Code, first: Whole, last: Whole) -> Iterator[tuple[Whole, Whole]]:
+    """Loop over groups of rows: the first one of each, and how many they are."""
+    count = last - first
+    groups = (count + (_TOGETHER - 1)) // _TOGETHER
+    for number in code.loop(0, groups):
+        begin, end = number * count // groups, (number + 1) * count // groups
+        yield first + begin, end - begin
 
 
 @part(reads="state scaled", writes="state")
@@ -149,5 +186,5 @@ def nanoseconds(sizes: Sizes, steps: float, records: int) -> Any:
     """Estimate the time of one network, recorded so often, on one core; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 0.5 + 0.08 * sizes.n + 0.044 * gram
-    step = np.where(sizes.unrolled, narrow, 8.0 + 0.08 * gram)
+    step = np.where(sizes.unrolled, narrow, 0.061 * gram)
     return steps * step + records * (10.0 + 0.6 * sizes.n + 0.4 * gram + 0.085 * product)

@@ -1,12 +1,12 @@
-"""Sums of products of columns: Gram matrices, and products of a row with a matrix.
+"""Sums of products of columns: Gram matrices, and products of rows with a matrix.
 
 Where a row fits the registers, rows are the outer loop and all sums are in registers. In wider networks the
-sums of some columns at a time are, and rows are the inner loop. Each sum has the same order in both.
+sums of a block of columns are, and rows are the inner loop. Each sum has the same order in both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastlin.kernels.compiler.arithmetic import fma
@@ -17,40 +17,83 @@ def gram(code: Code, q: Array, first: Whole, last: Whole) -> Array:
     """Return the Gram matrix X^T X (width, width) of the rows first..last-1 of q."""
     width = code.sizes.width
     total = code.local(width, width)
-    add_products(code, total, q, q, lambda: code.loop(first, last), lower=True)
-    for h in code.columns(0, width):
-        for g in code.columns(0, h):
-            total[g, h] = total[h, g]
+    add_products(code, total, q, q, first, last, symmetric=True)
     return total
 
 
 def add_products(
-    code: Code, total: Array, x: Array, y: Array, rows: Callable[[], Iterable[Any]], *, lower: bool = False
+    code: Code, total: Array, x: Array, y: Array, first: Whole, last: Whole, *, symmetric: bool = False
 ) -> None:
-    """Write X^T Y to `total`, summed over `rows` in their order, or only its lower triangle."""
+    """Write X^T Y, summed over the rows first..last-1 in turn, to `total`. It is `symmetric` where Y is X."""
     width = code.sizes.width
+    if not code.sizes.unrolled:
+        code.apart(_add_products_by_blocks, total, x, y, first, last, 0, int(symmetric))
+        return
 
     def columns_of(h: Whole) -> Whole:
-        return h + 1 if lower else width
+        return h + 1 if symmetric else width
 
-    if code.sizes.unrolled:
+    for h in code.columns(0, width):
+        for g in code.columns(0, columns_of(h)):
+            total[h, g] = code.constant(0.0)
+    for i in code.loop(first, last):
         for h in code.columns(0, width):
             for g in code.columns(0, columns_of(h)):
-                total[h, g] = code.constant(0.0)
-        for i in rows():
-            for h in code.columns(0, width):
-                for g in code.columns(0, columns_of(h)):
-                    total[h, g] = fma(x[i, h], y[i, g], total[h, g])
-        return
-    for h in code.columns(0, width):
-        for block in code.blocks(0, columns_of(h)):
-            sums = [code.variable(code.constant(0.0)) for _ in block]
-            for i in rows():
-                head = x[i, h]
-                for g, each in zip(block, sums, strict=True):
-                    each.value = fma(head, y[i, g], each.value)
-            for g, each in zip(block, sums, strict=True):
-                total[h, g] = each.value
+                total[h, g] = fma(x[i, h], y[i, g], total[h, g])
+    if symmetric:
+        for h in code.columns(0, width):
+            for g in code.columns(0, h):
+                total[g, h] = total[h, g]
+
+
+def gram_by_planes(code: Code, total: Array, x: Array) -> None:
+    """Write X^T X of all rows to `total`, in the order in which a step of the march goes through them.
+
+    These are both rows of each plane, a and n-1-a, and then those outside the planes. Columns must not be
+    unrolled.
+    """
+    code.apart(
+        _add_products_by_blocks, total, x, x, code.sizes.m, code.sizes.n - code.sizes.m, code.sizes.m, 1
+    )
+
+
+def _add_products_by_blocks(
+    code: Code, total: Array, x: Array, y: Array, first: Whole, last: Whole, planes: Whole, symmetric: Whole
+) -> None:
+    sizes = code.sizes
+    mirrored = code.equal(symmetric, 1)
+    for across in code.blocks(sizes.width) if code.tiles else _one_by_one(code.columns(0, sizes.width)):
+        for along in code.blocks(code.choose(mirrored, across[-1] + 1, sizes.width)):
+            sums = [[code.variable(code.constant(0.0)) for _ in along] for _ in across]
+            for i in _in_order(code, first, last, planes):
+                heads = [x[i, h] for h in across]
+                for place, g in enumerate(along):
+                    entry = y[i, g]
+                    for head, row in zip(heads, sums, strict=True):
+                        row[place].value = fma(head, entry, row[place].value)
+            found = [(h, g, each.value) for h, row in zip(across, sums, strict=True)
+                     for g, each in zip(along, row, strict=True)]  # fmt: skip
+            for h, g, value in found:
+                total[h, g] = value
+
+            def mirror(found: list[Any] = found) -> None:
+                for h, g, value in found:
+                    total[g, h] = value
+
+            code.given(mirrored, mirror)
+
+
+def _in_order(code: Code, first: Whole, last: Whole, planes: Whole) -> Iterator[Whole]:
+    """Loop over both rows of so many planes, and then over rows first..last-1."""
+    for a in code.loop(0, planes):
+        yield a
+        yield code.sizes.n - 1 - a
+    yield from code.loop(first, last)
+
+
+def _one_by_one(numbers: Iterable[Any]) -> Iterator[list[Any]]:
+    for number in numbers:
+        yield [number]
 
 
 def subtract_product(
@@ -62,11 +105,24 @@ def subtract_product(
 ) -> None:
     """Put start(h) - (row matrix)[h] for every column h."""
     width = code.sizes.width
-    for block in code.blocks(0, width):
-        rest = [code.variable(start(h)) for h in block]
+    for h in code.columns(0, width):
+        rest = code.variable(start(h))
         for g in code.columns(0, width):
-            head = -row[g]
-            for h, each in zip(block, rest, strict=True):
-                each.value = fma(head, matrix[g, h], each.value)
-        for h, each in zip(block, rest, strict=True):
-            put(h, each.value)
+            rest.value = fma(-row[g], matrix[g, h], rest.value)
+        put(h, rest.value)
+
+
+def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whole, count: Whole) -> None:
+    """Subtract X matrix from the rows of Y from `first` on: some rows and a block of columns at a time."""
+    for some in code.rows(0, count) if code.tiles else _one_by_one(code.loop(0, count)):
+        for block in code.blocks(code.sizes.width):
+            rest = [[code.variable(y[first + i, h]) for h in block] for i in some]
+            for g in code.columns(0, code.sizes.width):
+                heads = [-x[i, g] for i in some]
+                for place, h in enumerate(block):
+                    entry = matrix[g, h]
+                    for head, sums in zip(heads, rest, strict=True):
+                        sums[place].value = fma(head, entry, sums[place].value)
+            for i, sums in zip(some, rest, strict=True):
+                for h, each in zip(block, sums, strict=True):
+                    y[first + i, h] = each.value

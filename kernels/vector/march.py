@@ -8,15 +8,16 @@ diagonal, for which ``D^1/2 A D^1/2 = D + V^T V = M^T D' M`` with M of unit diag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exponentials
 from fastlin.kernels.compiler.protocols import Array, Code, Mask, Number, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.tolerances import LONGEST_STEP
-from fastlin.kernels.vector.evolution import solve_row
-from fastlin.kernels.vector.gram import add_products, gram
+from fastlin.kernels.vector.evolution import solve_row, solve_rows
+from fastlin.kernels.vector.gram import gram, gram_by_planes
 from fastlin.kernels.vector.state import Dynamics
 
 # D grows by at most exp(LONGEST_STEP) a step, and is brought back to 1 from here.
@@ -59,19 +60,22 @@ def enter(code: Code, ws: Dynamics) -> None:
             ws.gram[h, g] = total[h, g]
 
 
-@part(reads="power state to_cosine to_sine", writes="state q gram")
+@part(reads="power state gram", writes="state gram")
 def march(code: Code, ws: Dynamics) -> None:
     """Go one step on and write Q(t) = P K(t) to q."""
     sizes = code.sizes
-    lower, total = code.local(sizes.width, sizes.width), code.local(sizes.width, sizes.width)
     scale = code.local(sizes.width)
+    if not sizes.unrolled:
+        _march_by_columns(code, ws, scale)
+        return
+    lower, total = code.local(sizes.width, sizes.width), code.local(sizes.width, sizes.width)
+    for h in code.columns(0, sizes.width):
+        for g in code.columns(0, h + 1):
+            lower[h, g] = ws.gram[h, g]
     _eliminate(code, ws, lower, scale)
-    # Where a row fits the registers, its products are added as it appears.
-    at_once = sizes.unrolled
-    if at_once:
-        for h in code.columns(0, sizes.width):
-            for g in code.columns(0, h + 1):
-                total[h, g] = 0.0
+    for h in code.columns(0, sizes.width):
+        for g in code.columns(0, h + 1):
+            total[h, g] = 0.0
     plus, minus = code.local(sizes.width), code.local(sizes.width)
 
     def move(i: Whole, out: Array) -> None:
@@ -79,46 +83,78 @@ def march(code: Code, ws: Dynamics) -> None:
         solve_row(code, lambda h: power * ws.state[i, h], lower, out)
         for h in code.columns(0, sizes.width):
             ws.state[i, h] = out[h]
-            if at_once:
-                for g in code.columns(0, h + 1):
-                    total[h, g] = fma(out[h], out[g], total[h, g])
+            for g in code.columns(0, h + 1):
+                total[h, g] = fma(out[h], out[g], total[h, g])
 
     for a in code.loop(0, sizes.m):
-        b = sizes.n - 1 - a
         move(a, plus)
-        move(b, minus)
-        for h in code.columns(0, sizes.width):
-            x, y = scale[h] * plus[h], scale[h] * minus[h]
-            ws.q[a, h] = fma(ws.to_cosine[a], x, -(ws.to_sine[b] * y))
-            ws.q[sizes.rows_i + a, h] = fma(ws.to_sine[a], x, ws.to_cosine[b] * y)
+        move(sizes.n - 1 - a, minus)
+        _write_plane(code, ws, a, scale, plus.__getitem__, minus.__getitem__)
     for a in code.loop(sizes.m, sizes.n - sizes.m):
         move(a, plus)
-        for h in code.columns(0, sizes.width):
-            ws.q[a + sizes.outside_shift, h] = ws.to_cosine[a] * (scale[h] * plus[h])
-    if not at_once:
-        add_products(code, total, ws.state, ws.state, lambda: _in_order(code), lower=True)
+        _write_outside(code, ws, a, scale, plus.__getitem__)
     for h in code.columns(0, sizes.width):
         for g in code.columns(0, h + 1):
             ws.gram[h, g] = total[h, g]
 
 
-def _in_order(code: Code) -> Iterator[Whole]:
-    """Loop over the rows in the order in which a step goes through them."""
+@part(reads="power state gram", writes="state gram")
+def _march_by_columns(code: Code, ws: Dynamics, scale: Array) -> None:
+    """Go one step on where a row does not fit the registers: all rows, then their products."""
     sizes = code.sizes
+    _eliminate(code, ws, ws.gram, scale)
+    for i in code.loop(0, sizes.n):
+        power = ws.power[i]
+        for h in code.columns(0, sizes.width):
+            ws.state[i, h] = power * ws.state[i, h]
+    code.apart(solve_rows, ws.state, ws.gram)
     for a in code.loop(0, sizes.m):
-        yield a
-        yield sizes.n - 1 - a
-    yield from code.loop(sizes.m, sizes.n - sizes.m)
+        _write_plane(
+            code, ws, a, scale, partial(_entry, ws.state, a), partial(_entry, ws.state, sizes.n - 1 - a)
+        )
+    for a in code.loop(sizes.m, sizes.n - sizes.m):
+        _write_outside(code, ws, a, scale, partial(_entry, ws.state, a))
+    gram_by_planes(code, ws.gram, ws.state)
 
 
-@part(reads="gram pivots", writes="pivots")
+def _entry(rows: Array, i: Whole, h: Whole) -> Number:
+    entry: Number = rows[i, h]
+    return entry
+
+
+@part(reads="to_cosine to_sine", writes="q")
+def _write_plane(
+    code: Code,
+    ws: Dynamics,
+    a: Whole,
+    scale: Array,
+    plus: Callable[[Whole], Number],
+    minus: Callable[[Whole], Number],
+) -> None:
+    """Write the two rows of Q that turn in the plane of mode a, from its growing and its shrinking row."""
+    sizes = code.sizes
+    b = sizes.n - 1 - a
+    for h in code.columns(0, sizes.width):
+        x, y = scale[h] * plus(h), scale[h] * minus(h)
+        ws.q[a, h] = fma(ws.to_cosine[a], x, -(ws.to_sine[b] * y))
+        ws.q[sizes.rows_i + a, h] = fma(ws.to_sine[a], x, ws.to_cosine[b] * y)
+
+
+@part(reads="to_cosine", writes="q")
+def _write_outside(code: Code, ws: Dynamics, a: Whole, scale: Array, row: Callable[[Whole], Number]) -> None:
+    """Write the row of Q of an eigen-direction outside the planes."""
+    for h in code.columns(0, code.sizes.width):
+        ws.q[a + code.sizes.outside_shift, h] = ws.to_cosine[a] * (scale[h] * row(h))
+
+
+@part(reads="pivots", writes="pivots")
 def _eliminate(code: Code, ws: Dynamics, lower: Array, scale: Array) -> None:
-    """Factor D + V^T V: M to lower, D' to pivots and its inverse roots to scale."""
+    """Factor D + V^T V, given V^T V in lower: M to lower, D' to pivots and its inverse roots to scale.
+
+    Blocks may spoil entries above the diagonal of lower, which nobody reads.
+    """
     sizes = code.sizes
     multiples = code.local(sizes.width)
-    for h in code.columns(0, sizes.width):
-        for g in code.columns(0, h + 1):
-            lower[h, g] = ws.gram[h, g]
     for back in code.columns(0, sizes.width):
         j = sizes.width - 1 - back
         pivot = lower[j, j] + ws.pivots[j]
@@ -127,8 +163,9 @@ def _eliminate(code: Code, ws: Dynamics, lower: Array, scale: Array) -> None:
         inverse = 1.0 / pivot
         for h in code.columns(0, j):
             multiples[h] = lower[j, h] * inverse
-            for g in code.columns(0, h + 1):
-                lower[h, g] = fma(-multiples[h], lower[j, g], lower[h, g])
+            for block in code.blocks(h + 1):
+                for g in block:
+                    lower[h, g] = fma(-multiples[h], lower[j, g], lower[h, g])
         for h in code.columns(0, j):
             lower[j, h] = multiples[h]
 

@@ -27,9 +27,9 @@ class Layer:
     def __init__(self, code: Code, q: Array, rows: tuple[Whole, Whole], other: Array | None = None) -> None:
         width = code.sizes.width
         gram, cross = code.local(width, width), code.local(width, width)
-        add_products(code, gram, q, q, lambda: code.loop(*rows), lower=True)
+        add_products(code, gram, q, q, *rows, symmetric=True)
         if other is not None:
-            add_products(code, cross, q, other, lambda: code.loop(*rows))
+            add_products(code, cross, q, other, *rows)
         else:
             for h in code.columns(0, width):
                 for g in code.columns(0, width):
@@ -138,13 +138,42 @@ def loss(code: Code, ws: Dynamics) -> None:
                 error.value = fma(-q[sizes.rows_i + o, h], q[i, h], error.value)
             total.value = fma(error.value, error.value, total.value)
 
-    for o in code.loop(0, sizes.m):
-        entries(before, o, code.loop(0, o), 0.0)
-        entries(at, o, [o], ws.s[o])
-        entries(after, o, code.loop(o + 1, sizes.rows_i), 0.0)
-    for o in code.loop(sizes.m, sizes.rows_o):
-        entries(before, o, code.loop(0, sizes.rows_i), 0.0)
+    def add(total: Variable, errors: Array, first: Whole, last: Whole) -> None:
+        for i in code.loop(first, last):
+            total.value = fma(errors[i], errors[i], total.value)
+
+    if sizes.unrolled:
+        for o in code.loop(0, sizes.m):
+            entries(before, o, code.loop(0, o), 0.0)
+            entries(at, o, [o], ws.s[o])
+            entries(after, o, code.loop(o + 1, sizes.rows_i), 0.0)
+        for o in code.loop(sizes.m, sizes.rows_o):
+            entries(before, o, code.loop(0, sizes.rows_i), 0.0)
+    else:
+        errors = code.local(sizes.rows_i)
+        for o in code.loop(0, sizes.rows_o):
+            _write_errors(code, ws, o, errors)
+            inside = code.below(o, sizes.rows_i)  # and then o < m
+            end = code.choose(inside, o, sizes.rows_i)
+            add(before, errors, 0, end)
+            add(at, errors, o, code.choose(inside, o + 1, o))
+            add(after, errors, o + 1, sizes.rows_i)
     ws.outputs[Output.LOSS] = fma(before.value + at.value + after.value, 0.5, ws.floor[()])
+
+
+@part(reads="q s")
+def _write_errors(code: Code, ws: Dynamics, o: Whole, errors: Array) -> None:
+    """Write row o of Sigma - W2 W1 to `errors`: some of it at a time, so that no sum waits for itself."""
+    sizes, q = code.sizes, ws.q
+    target = ws.s[code.choose(code.below(o, sizes.m), o, 0)]
+    for some in code.rows(0, sizes.rows_i):
+        sums = [code.variable(code.choose(code.equal(i, o), target, 0.0)) for i in some]
+        for h in code.columns(0, sizes.width):
+            head = -q[sizes.rows_i + o, h]
+            for i, each in zip(some, sums, strict=True):
+                each.value = fma(head, q[i, h], each.value)
+        for i, each in zip(some, sums, strict=True):
+            errors[i] = each.value
 
 
 @part(writes="outputs")
@@ -159,13 +188,15 @@ def _balance_drift(code: Code, ws: Dynamics) -> None:
     sizes, q, q0 = code.sizes, ws.q, ws.q0
     total = code.variable(0.0)
     for h in code.columns(0, sizes.width):
-        for g in code.columns(0, sizes.width):
-            drift = code.variable(0.0)
+        for block in code.blocks(sizes.width):
+            drifts = [code.variable(0.0) for _ in block]
             for first, last, sign in ((0, sizes.rows_i, -1.0), (sizes.rows_i, sizes.n, 1.0)):
                 for i in code.loop(first, last):
-                    change = fma(q[i, h], q[i, g], -(q0[i, h] * q0[i, g]))
-                    drift.value = fma(change, sign, drift.value)
-            total.value = fma(drift.value, drift.value, total.value)
+                    for g, drift in zip(block, drifts, strict=True):
+                        change = fma(q[i, h], q[i, g], -(q0[i, h] * q0[i, g]))
+                        drift.value = fma(change, sign, drift.value)
+            for drift in drifts:
+                total.value = fma(drift.value, drift.value, total.value)
     ws.outputs[Output.BALANCE_DRIFT] = sqrt(total.value)
 
 

@@ -256,4 +256,4 @@ def nanoseconds(sizes: Sizes) -> Any:
     """Estimate the time of the search for the time of convergence; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 150.0 + 22.0 * sizes.n + 7.0 * sizes.n * sizes.width + 1.5 * gram + 1.3 * product
-    return np.where(sizes.unrolled, narrow, 200.0 + 2.9 * gram + 1.9 * product)
+    return np.where(sizes.unrolled, narrow, 1000.0 + 2.3 * gram + 2.1 * product)
