@@ -98,12 +98,12 @@ class Kernel:
 # Intel Xeon with AVX-512 for loss and kernel distance (`fastlin bench`, section "compilation"); a kernel for
 # all wide networks takes about as long as one of width 4.
 COSTS = {
-    "set_up": (1.1, 0.0),
+    "set_up": (0.8, 0.0),
     "closed_form": (0.4, 0.19),
     "gradient_descent": (0.3, 0.06),
-    "time_scales": (0.7, 0.25),
+    "time_scales": (0.4, 0.1),
 }
-BLAS_COSTS = {"closed_form": 20.0, "gradient_descent": 12.0, "time_scales": 12.0}  # for all sizes
+BLAS_COSTS = {"closed_form": 10.0, "gradient_descent": 6.0, "time_scales": 11.0}  # for all sizes
 
 
 # Share of its time that a kernel for one architecture saves (`fastlin bench`, "forms"): LLVM then knows the

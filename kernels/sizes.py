@@ -188,24 +188,23 @@ class Sizes:
     def fits_lanes(self) -> bool:
         """Whether the closed form takes eight networks at a time; larger ones go by BLAS, one at a time.
 
-        Measured, in us per time of a grid and per late time, lanes and BLAS: (20, 20, 20) 8.1 and 13.3, 11.3
-        and 22.0; (28, 28, 28) 24.7 and 24.8, 31.4 and 40.9; (32, 32, 32) 36.9 and 30.0, 48.8 and 47.4;
-        (100, 20, 100) 46 and 38, 62 and 70; (250, 8, 250) 42 and 27, 55 and 54.
+        Measured, in us per time of a grid and per late time, lanes and BLAS: (20, 20, 20) 5.2 and 11.8, 7.8
+        and 18.1; (28, 28, 28) 14.1 and 22.7, 25.9 and 35.9; (32, 32, 32) 23.8 and 25.5, 48.0 and 39.7;
+        (40, 40, 40) 43 and 47, 77 and 68; (80, 12, 80) 25 and 23, 28 and 29; (100, 12, 100) 29 and 18, 39
+        and 35; (250, 8, 250) 73 and 24, 86 and 50.
         """
-        fits: bool = (self.width <= 28) & (self.rows_i * self.rows_o * self.width <= 200_000)
+        fits: bool = (self.width <= 32) & (self.rows_i * self.rows_o * self.width <= 80_000)
         return fits
 
     @cached_property
     def fits_lanes_to_descend(self) -> bool:
         """Whether gradient descent takes eight networks at a time.
 
-        Its products are all large, so that BLAS catches up sooner, but not where a row fits the registers.
-        Measured, in us per step: (9, 9, 9) 0.25 and 0.62; (16, 16, 16) 1.09 and 1.19; (20, 20, 20) 2.29 and
-        2.21; (32, 32, 32) 11.4 and 4.8; (100, 12, 100) 3.7 and 4.4; (100, 16, 100) 8.5 and 7.1;
-        (300, 8, 300) 3.5 and 7.3; (500, 4, 500) 3.0 and 14.
+        Measured, in us per step, lanes and BLAS: (9, 9, 9) 0.1 and 0.6; (20, 20, 20) 1.0 and 2.0;
+        (32, 32, 32) 4.3 and 4.1; (100, 16, 100) 3.5 and 4.5; (100, 32, 100) 13.7 and 14.2; (250, 12, 250) 6.4
+        and 12.2; (300, 16, 300) 12.6 and 14.1; (500, 4, 500) 3.0 and 14.
         """
-        size = self.n * self.width
-        fits: bool = (self.unrolled & (size <= 8192)) | ((self.width <= 20) & (size <= 2560))
+        fits: bool = (self.width <= 32) & (self.n * self.width <= 8192)
         return fits
 
     @cached_property
