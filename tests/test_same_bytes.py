@@ -83,7 +83,9 @@ def forms_of(spec):
     return {kernel.specialise for kernel in needed if kernel.tier == "vector"}
 
 
-@pytest.mark.parametrize("sizes", [cutting.APART, cutting.JOINED], ids=["apart", "joined"])
+@pytest.mark.parametrize(
+    "sizes", [pytest.param(cutting.APART, marks=pytest.mark.slow), cutting.JOINED], ids=["apart", "joined"]
+)
 def test_forms_slices_and_resumes_leave_the_same_files(tmp_path, client, sizes):
     """In threads of one process, with the kernels that other tests use and a wide one."""
     axes = sweeping.spec()["axes"] | {"architecture": [[4, 2, 2], [9, 9, 10]], "seed": {"start": 3, "num": 7}}
