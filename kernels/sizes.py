@@ -189,11 +189,12 @@ class Sizes:
         """Whether the closed form takes eight networks at a time; larger ones go by BLAS, one at a time.
 
         Measured, in us per time of a grid and per late time, lanes and BLAS: (20, 20, 20) 5.2 and 11.8, 7.8
-        and 18.1; (28, 28, 28) 14.1 and 22.7, 25.9 and 35.9; (32, 32, 32) 23.8 and 25.5, 48.0 and 39.7;
-        (40, 40, 40) 43 and 47, 77 and 68; (80, 12, 80) 25 and 23, 28 and 29; (100, 12, 100) 29 and 18, 39
-        and 35; (250, 8, 250) 73 and 24, 86 and 50.
+        and 18.1; (28, 28, 28) 14.1 and 22.7, 25.9 and 35.9; (40, 40, 40) 43 and 47, 77 and 68; (48, 48, 48)
+        80 and 69, 152 and 101; (80, 12, 80) 25 and 23, 28 and 29; (100, 12, 100) 29 and 18, 39 and 35;
+        (250, 8, 250) 73 and 24, 86 and 50. A start costs more by BLAS: with one late time (100, 10, 100)
+        takes 23 and 77.
         """
-        fits: bool = (self.width <= 32) & (self.rows_i * self.rows_o * self.width <= 80_000)
+        fits: bool = (self.width <= 40) & (self.rows_i * self.rows_o * self.width <= 100_000)
         return fits
 
     @cached_property
@@ -201,10 +202,10 @@ class Sizes:
         """Whether gradient descent takes eight networks at a time.
 
         Measured, in us per step, lanes and BLAS: (9, 9, 9) 0.1 and 0.6; (20, 20, 20) 1.0 and 2.0;
-        (32, 32, 32) 4.3 and 4.1; (100, 16, 100) 3.5 and 4.5; (100, 32, 100) 13.7 and 14.2; (250, 12, 250) 6.4
-        and 12.2; (300, 16, 300) 12.6 and 14.1; (500, 4, 500) 3.0 and 14.
+        (40, 40, 40) 7.2 and 9.1; (48, 48, 48) 13.0 and 13.3; (100, 16, 100) 3.5 and 4.5; (100, 32, 100) 13.7
+        and 14.2; (250, 12, 250) 6.4 and 12.2; (300, 16, 300) 12.6 and 14.1; (500, 4, 500) 3.0 and 14.
         """
-        fits: bool = (self.width <= 32) & (self.n * self.width <= 8192)
+        fits: bool = (self.width <= 40) & (self.n * self.width <= 8192)
         return fits
 
     @cached_property
