@@ -94,7 +94,7 @@ def test_both_methods_store_those_of_the_exact_flow(stored, tmp_path):
 
 @pytest.mark.parametrize("method", ["exact", "gradient_descent"])
 def test_networks_too_large_for_lanes(method, tmp_path):
-    axes = {"architecture": [40, 36, 40], "seed": [3], "init_scale": [0.1], "lam": [-1.0, 0.0, 0.5]}
+    axes = {"architecture": [44, 42, 44], "seed": [3], "init_scale": [0.1], "lam": [-1.0, 0.0, 0.5]}
     dynamics = {"method": method, "times": [0.0, 0.9]} | (
         {"learning_rate": 0.009} if method == "gradient_descent" else {}
     )
