@@ -206,7 +206,8 @@ class TestCommands:
 
     def test_large_networks_cold_and_warm(self, tmp_path, monkeypatch):
         """They go through BLAS, whose code is compiled once for all sizes."""
-        file, stores = write(tmp_path, [[44, 42, 43], [50, 41, 45], [4, 2, 5]]), []
+        file, stores = write(tmp_path, [[44, 42, 43], [48, 41, 45], [4, 2, 5]]), []
+        file.write_text(file.read_text().replace("[0.009, 0.02]", "[0.002, 0.004]"))  # at 0.02 some diverge
         cold(monkeypatch, tmp_path / "cache")
         for options in ([], ["--workers", "2"], []):
             folder = tmp_path / str(len(stores))
