@@ -219,9 +219,9 @@ def run(spec: Spec, path: str | Path, where: Client | Engine, choices: Choices, 
                     work = dict(zip(todo.tolist(), seconds[todo].tolist(), strict=True))
                     counted = before.ok if choices.retry_failed else before.done
                     plan = Plan(opened.layout)
-                    total, missing = float(plan.seconds_of_blocks.sum()), float(seconds.sum())
+                    total, lacked = float(plan.seconds_of_blocks.sum()), float(seconds.sum())
                     threads = max(1, sum(client.nthreads().values()))
-                    parts = Work(total, missing, sum(work.values()), len(work), threads)
+                    parts = Work(total, lacked, sum(work.values()), len(work), threads)
                     show.begin(before.points, counted, parts)
                     limit = choices.timeout or hang_seconds(plan, lacking)
                     _compute(client, opened, work, limit, choices.retry_failed, held, show, done)

@@ -1,4 +1,4 @@
-"""What tests of engines share: something to compute, and messages of one line."""
+"""Helpers of the tests of engines: a function to compute elsewhere, and a check of messages."""
 
 import fastlin as fl
 

@@ -31,7 +31,8 @@ from tests.planting import Gate
 # How much more than its compilation a kernel for one architecture must save, so that none does, or all do.
 FORMS = {"for all sizes": math.inf, "for each architecture": 0.0}
 
-# Of one hidden column, of unrolled widths, and wide; with fewer and with more hidden units than modes.
+# The first has one hidden column, the next three have unrolled widths, and the last two are wide. Some have
+# fewer hidden units than modes, some have more.
 SHAPES = [[3, 1, 2], [4, 2, 5], [3, 6, 4], [8, 8, 8], [9, 12, 10], [12, 30, 4]]
 
 
@@ -132,7 +133,7 @@ def write(folder, shapes):
 
 @pytest.fixture(scope="module")
 def expected(source, tmp_path_factory):
-    """What a run in threads leaves, with kernels for all sizes: the files of each cut."""
+    """The digests of each cut, from a run in threads with kernels for all sizes."""
     folder = tmp_path_factory.mktemp("expected")
     for name, cut in CUTS.items():
         done = commands.ended(
@@ -205,7 +206,7 @@ class TestCommands:
         assert digests(path) == expected[cut]
 
     def test_large_networks_cold_and_warm(self, tmp_path, monkeypatch):
-        """They go through BLAS, whose code is compiled once for all sizes."""
+        """Two of the networks go through BLAS. One kernel serves both."""
         file, stores = write(tmp_path, [[44, 42, 43], [48, 41, 45], [4, 2, 5]]), []
         file.write_text(file.read_text().replace("[0.009, 0.02]", "[0.002, 0.004]"))  # at 0.02 some diverge
         cold(monkeypatch, tmp_path / "cache")

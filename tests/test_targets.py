@@ -165,7 +165,7 @@ def called(text):
     return {name for name in (*direct, *by_address) if not name.startswith(("part", "LBB", "BB"))}
 
 
-# Those that differ most from this machine's own, each with one of the forms; the others take a minute.
+# These targets differ most from this machine. Each has one form here; all others are slow tests of a minute.
 QUICK = {"x86-64 without AVX": "wide", "aarch64 Apple": "width 3"}
 MARKED = [
     pytest.param(

@@ -1,5 +1,7 @@
 """Time scales of one large network at a time, as `time_scales` has them for vectors of eight."""
 
+from typing import Any
+
 import numpy as np
 
 from fastlin.kernels.batch import Batch
@@ -230,20 +232,8 @@ def _scales_of_points(
 
 
 @jit
-def _scales_of_one(
-    shape: Shape,
-    lam: float,
-    s: Array,
-    q0: Array,
-    q: Array,
-    fraction: float,
-    which: Integers,
-    outputs: Integers,
-    ws: Evolving,
-    view: Observing,
-    out: Array,
-) -> None:
-    _scales_of(shape, lam, s, q0, q, fraction, which, outputs, ws, view, out)
+def _scales_of_one(*arguments: Any) -> None:
+    _scales_of(*arguments)
 
 
 def scales_of(sizes: Sizes, lam: float, s: Array, q0: Array, fraction: float, which: Integers) -> list[float]:

@@ -40,8 +40,8 @@ def _not_unrolled(module: ir.Module) -> Any:
 class VectorCode:
     """Writes a traced function as vector code. `protocols.Code` says what its methods mean.
 
-    `sizes` is a `Sizes`, whose attributes are Python numbers, or a `Loaded`, whose attributes are loaded
-    when the code runs.
+    `sizes` is a `Sizes` or a `Loaded`. The attributes of a `Sizes` are Python numbers. Those of a
+    `Loaded` are loaded when the code runs.
     """
 
     def __init__(self, context: Any, builder: ir.IRBuilder, sizes: Any = None) -> None:
