@@ -137,32 +137,32 @@ def missing(kernels: Iterable[Kernel]) -> list[Kernel]:
 
 
 def compile_all(
-    kernels: Iterable[Kernel],
+    lacking: list[Kernel],
     processes: int,
     show: Callable[[int, int, float], None] = lambda done, total, left: None,
 ) -> int:
-    """Compile the kernels that are missing, in this process and in others; return how many they are.
+    """Compile kernels in this process and in others; return how many they are.
 
     Parameters
     ----------
-    kernels : iterable of Kernel
+    lacking : list of Kernel
+        As `missing` returns them: the slowest first.
     processes : int
         How many compile at the same time, this one included.
     show : callable
-        Called with the numbers of kernels that are compiled, at first 0, and that were missing, and with an
+        Called with the numbers of kernels that are compiled, at first 0, and that were lacking, and with an
         estimate of the seconds left.
     """
-    todo: SimpleQueue[Kernel] = SimpleQueue()
-    wanted = missing(kernels)
-    for kernel in wanted:
-        todo.put(kernel)
-    if not wanted:
+    if not lacking:
         return 0
-    lock, left = Lock(), list(wanted)
-    processes = min(processes, len(wanted))
+    todo: SimpleQueue[Kernel] = SimpleQueue()
+    for kernel in lacking:
+        todo.put(kernel)
+    lock, left = Lock(), list(lacking)
+    processes = min(processes, len(lacking))
 
     def say() -> None:
-        show(len(wanted) - len(left), len(wanted), seconds_to_compile(left, processes))
+        show(len(lacking) - len(left), len(lacking), seconds_to_compile(left, processes))
 
     def work(compile_one: Callable[[Kernel], None]) -> None:
         with suppress(Empty, OSError, EOFError):
@@ -182,7 +182,7 @@ def compile_all(
         work(lambda kernel: kernel.call().compile())
         for thread in threads:
             thread.join()
-    return len(wanted)
+    return len(lacking)
 
 
 def seconds_to_compile(kernels: list[Kernel], processes: int) -> float:

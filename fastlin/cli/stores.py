@@ -18,15 +18,14 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Tell what a sweep would take: points, blocks, bytes, files, memory, time. Touches nothing."""
-    from time import time
-
-    from psutil import Process
+    from time import process_time
 
     from fastlin.sweeps.calibration import in_words, projection
     from fastlin.sweeps.spec import Spec
 
-    # This command has imported by now what `run` imports, too.
-    content = projection(Spec.load(spec), workers, start_up=time() - Process().create_time())
+    # This command has imported by now what `run` imports, too, and has done nothing else. The time at which a
+    # process began is not used: Linux knows it in whole seconds only (the btime of /proc/stat).
+    content = projection(Spec.load(spec), workers, start_up=process_time())
     say(content, in_words(content), as_json)
 
 

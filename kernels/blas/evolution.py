@@ -200,7 +200,7 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
             value = k[i] * scale
             qr_rows[i] = ws.root[i] * value
             k_t[i] = ws.shrink[i] * value
-    sound = triangularise(count, n, triangle, ws.qr_rows, ws.reflections, ws.scratch)
+    sound = triangularise(count, n, triangle, ws.qr_rows, ws.scratch)
     divide(count, n, triangle, ws.k_t)
     return sound
 

@@ -84,7 +84,6 @@ dsyrk_t = _routine("blas", "dsyrk", "UT", "iidaidai")  # C = alpha A^T A + beta 
 dtrsm_right = _routine("blas", "dtrsm", "RUNN", "iidaiai")  # B = alpha B R^-1, R upper triangular
 dpotrf = _routine("lapack", "dpotrf", "U", "iaix")  # A = R^T R, by its upper triangle
 dgeqrf = _routine("lapack", "dgeqrf", "", "iiaiaaix")  # A = Q R
-dtpqrt = _routine("lapack", "dtpqrt", "", "iiiiaiaiaiax")  # [A; B] = Q R, A upper triangular
 dgesdd_n = _routine("lapack", "dgesdd", "N", "iiaiaaiaiaiax")  # the singular values of A
 
 

@@ -12,8 +12,6 @@ import numpy as np
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.sizes import Sizes, greatest, least
 
-# Columns that dtpqrt works on together: 44 us for 8 at (84, 64), 48 for 16, 58 for 32.
-BLOCK = 8
 # Columns that LAPACK works on together where it has the room; OpenBLAS's choices are no larger.
 _LAPACK_BLOCK = 64
 # Rows of a layer whose Gram matrix may be formed, over its columns; see `observables`.
@@ -63,8 +61,7 @@ class Evolving(NamedTuple):
     step_root: Array  # (N,) sqrt(phi) of a step of the march
     step_power: Array  # (N,) exp(w dt)
     tau: Array  # (N + width,) scales of reflections
-    reflections: Array  # (BLOCK width,) triangles of blocks of reflections
-    scratch: Array  # for LAPACK
+    scratch: Array  # for LAPACK and `triangularise`
 
 
 class Observing(NamedTuple):
@@ -118,7 +115,6 @@ def evolving(sizes: Sizes) -> Evolving:
         step_root=rows(),
         step_power=rows(),
         tau=np.empty(n + width),
-        reflections=np.empty(BLOCK * width),
         scratch=np.empty(_LAPACK_BLOCK * (n + width)),
     )
 
@@ -152,7 +148,7 @@ def doubles(sizes: Sizes) -> int:
     """Return how many numbers of 8 bytes the dynamics of one network need."""
     n, m, width, rows = sizes.n, sizes.m, sizes.width, (sizes.rows_i, sizes.rows_o)
     small, large = least(*rows), greatest(*rows)
-    evolved = 8 * n + 2 * m + 4 * n * width + width * width + (5 + BLOCK) * width
+    evolved = 8 * n + 2 * m + 4 * n * width + width * width + 5 * width
     evolved += _LAPACK_BLOCK * (n + width)
     grams = 2 * sum(greatest(width, least(count, TALLEST * width)) ** 2 for count in rows)
     observed = grams + 2 * width * width + small * large + n * width + 19 * small + width

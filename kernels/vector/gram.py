@@ -62,7 +62,7 @@ def _add_products_by_blocks(
 ) -> None:
     sizes = code.sizes
     mirrored = code.equal(symmetric, 1)
-    for across in code.blocks(sizes.width) if code.tiles else _one_by_one(code.columns(0, sizes.width)):
+    for across in _together(code, code.blocks(sizes.width), code.columns(0, sizes.width)):
         for along in code.blocks(code.choose(mirrored, across[-1] + 1, sizes.width)):
             sums = [[code.variable(code.constant(0.0)) for _ in along] for _ in across]
             for i in _in_order(code, first, last, planes):
@@ -91,9 +91,9 @@ def _in_order(code: Code, first: Whole, last: Whole, planes: Whole) -> Iterator[
     yield from code.loop(first, last)
 
 
-def _one_by_one(numbers: Iterable[Any]) -> Iterator[list[Any]]:
-    for number in numbers:
-        yield [number]
+def _together(code: Code, some: Iterable[list[Any]], each: Iterable[Any]) -> Iterator[list[Any]]:
+    """Loop over some numbers at a time if the registers hold all their sums, else over each alone."""
+    yield from some if code.tiles else ([number] for number in each)
 
 
 def subtract_product(
@@ -114,7 +114,7 @@ def subtract_product(
 
 def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whole, count: Whole) -> None:
     """Subtract X matrix from the rows of Y from `first` on: some rows and a block of columns at a time."""
-    for some in code.rows(0, count) if code.tiles else _one_by_one(code.loop(0, count)):
+    for some in _together(code, code.rows(0, count), code.loop(0, count)):
         for block in code.blocks(code.sizes.width):
             rest = [[code.variable(y[first + i, h]) for h in block] for i in some]
             for g in code.columns(0, code.sizes.width):
