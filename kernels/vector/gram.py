@@ -6,7 +6,7 @@ sums of a block of columns are, and rows are the inner loop. Each sum has the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from fastlin.kernels.compiler.arithmetic import fma
@@ -17,33 +17,41 @@ def gram(code: Code, q: Array, first: Whole, last: Whole) -> Array:
     """Return the Gram matrix X^T X (width, width) of the rows first..last-1 of q."""
     width = code.sizes.width
     total = code.local(width, width)
-    add_products(code, total, q, q, first, last, symmetric=True)
+    add_products(code, first, last, [(total, q, q)])
     return total
 
 
 def add_products(
-    code: Code, total: Array, x: Array, y: Array, first: Whole, last: Whole, *, symmetric: bool = False
+    code: Code, first: Whole, last: Whole, products: Sequence[tuple[Array, Array, Array]]
 ) -> None:
-    """Write X^T Y, summed over the rows first..last-1 in turn, to `total`. It is `symmetric` where Y is X."""
+    """For each (total, X, Y), write X^T Y, summed over the rows first..last-1 in turn, to `total`.
+
+    Y may be X. Where a row fits the registers, one loop over the rows serves all products: two loops for a
+    kernel distance make a step of the march of 16-4-16 8 % slower.
+    """
     width = code.sizes.width
     if not code.sizes.unrolled:
-        code.apart(_add_products_by_blocks, total, x, y, first, last, 0, int(symmetric))
+        for total, x, y in products:
+            code.apart(_add_products_by_blocks, total, x, y, first, last, 0, int(x is y))
         return
 
-    def columns_of(h: Whole) -> Whole:
-        return h + 1 if symmetric else width
+    def places(symmetric: bool) -> Iterator[tuple[Whole, Whole]]:
+        for h in code.columns(0, width):
+            for g in code.columns(0, h + 1 if symmetric else width):
+                yield h, g
 
-    for h in code.columns(0, width):
-        for g in code.columns(0, columns_of(h)):
+    for total, x, y in products:
+        for h, g in places(x is y):
             total[h, g] = code.constant(0.0)
     for i in code.loop(first, last):
-        for h in code.columns(0, width):
-            for g in code.columns(0, columns_of(h)):
+        for total, x, y in products:
+            for h, g in places(x is y):
                 total[h, g] = fma(x[i, h], y[i, g], total[h, g])
-    if symmetric:
-        for h in code.columns(0, width):
-            for g in code.columns(0, h):
-                total[g, h] = total[h, g]
+    for total, x, y in products:
+        if x is y:
+            for h in code.columns(0, width):
+                for g in code.columns(0, h):
+                    total[g, h] = total[h, g]
 
 
 def gram_by_planes(code: Code, total: Array, x: Array) -> None:

@@ -27,10 +27,11 @@ class Layer:
     def __init__(self, code: Code, q: Array, rows: tuple[Whole, Whole], other: Array | None = None) -> None:
         width = code.sizes.width
         gram, cross = code.local(width, width), code.local(width, width)
-        add_products(code, gram, q, q, *rows, symmetric=True)
+        products = [(gram, q, q)]
         if other is not None:
-            add_products(code, cross, q, other, *rows)
-        else:
+            products.append((cross, q, other))
+        add_products(code, *rows, products)
+        if other is None:
             for h in code.columns(0, width):
                 for g in code.columns(0, width):
                     cross[h, g] = 0.0
