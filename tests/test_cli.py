@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from time import process_time
 
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps import work
+from fastlin.sweeps import calibration, work
 
 SMALL = """
 name = "small"
@@ -105,6 +106,19 @@ def test_plan_touches_nothing(run, tmp_path):
     content = json.loads(out)
     assert (content["points"], content["workers"]) == (72400, 8)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_start_up_that_a_plan_adds_is_the_time_of_its_process_so_far(run, monkeypatch):
+    """The time at which a process began is known in whole seconds only, and may be in the future."""
+    begun, added = process_time(), []
+
+    def projection(_spec, _workers, start_up):
+        added.append(start_up)
+        raise fl.InputError("nothing more is needed")
+
+    monkeypatch.setattr(calibration, "projection", projection)
+    assert run("plan", "small.toml")[0] == 2
+    assert begun <= added[0] <= process_time()
 
 
 def test_presets(run):
