@@ -16,6 +16,7 @@ from fastlin.kernels import Batch
 from fastlin.kernels.batch import padded
 from fastlin.kernels.blas import dynamics, routines, time_scales
 from fastlin.kernels.blas import problems as blas_problems
+from fastlin.kernels.blas.matrices import BLOCK, triangularise
 from fastlin.kernels.blas.workspace import doubles, evolving, observing, shape_of
 from fastlin.kernels.codes import Output, Status
 from fastlin.kernels.sizes import Record, Sizes, UnreducedSizes
@@ -246,6 +247,34 @@ def test_any_size_is_the_reference(sizes, seed, lam):
 def test_large_sizes_are_the_reference(shape, lam):
     """Triangles of Gram matrices and blocks of reflections, which small networks do without."""
     assert_reference(Sizes(*shape), 5, lam)
+
+
+@njit
+def run_triangularise(columns, n, triangle, below, scratch):
+    return triangularise(columns, n, triangle, below, scratch)
+
+
+@given(
+    sizes=st.builds(Sizes, st.integers(1, 14), st.integers(1, 20), st.integers(1, 14)),
+    seed=st.integers(0, 10**6),
+)
+def test_a_triangle_is_that_of_a_qr_decomposition(sizes, seed):
+    """It stays within its room, which every network has."""
+    rng, columns = np.random.default_rng(seed), sizes.width
+    diagonal, below = rng.uniform(0.0, 1.0, columns), rng.normal(size=(columns, sizes.n))
+    gram = np.diag(diagonal**2) + below @ below.T
+    scratch, room = evolving(sizes).scratch, 2 * BLOCK * (1 + BLOCK + columns)
+    assert room <= scratch.size
+    scratch[:], triangle = np.nan, np.diag(diagonal).ravel()
+    assert run_triangularise(columns, sizes.n, triangle, below, scratch)
+    assert np.isnan(scratch[room:]).all()
+    upper = np.tril(triangle.reshape(columns, columns))  # a column of R is a row here
+    np.testing.assert_allclose(upper @ upper.T, gram, rtol=0, atol=1e-13 * gram.max())
+
+
+def test_a_column_of_zeros_is_said():
+    triangle, below = np.diag([1.0, 0.0, 1.0]).ravel(), np.zeros((3, 4))
+    assert not run_triangularise(3, 4, triangle, below, np.empty(2 * BLOCK * (1 + BLOCK + 3)))
 
 
 @pytest.mark.parametrize("shape", [(50, 41, 45), (12, 60, 90), (100, 3, 90)], ids=str)

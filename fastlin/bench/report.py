@@ -103,8 +103,7 @@ def _first_calls(figures: dict[str, float]) -> list[str]:
     return [
         f"A first `fl.exact` is done {figures['start_seconds']:.2f} s after all imports, with its task and "
         "network drawn, if its kernels are in the cache. A new architecture of a hidden width that was used "
-        "before takes "
-        f"{figures['new_shape_ms']:.1f} ms."
+        f"before takes {figures['new_shape_ms']:.1f} ms."
     ]
 
 
