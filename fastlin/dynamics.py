@@ -56,7 +56,7 @@ def exact(
     -------
     xarray.Dataset
         One variable per observable, dimension "time" first (a time scale has none): ``ds[name].attrs``
-        holds its equation and unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam, method and
+        holds its equation and unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam, solver and
         version.
 
     Raises
@@ -105,7 +105,7 @@ def exact(
     warn_of_saddles(moments, path)
     qqt = path.q @ np.swapaxes(path.q, -1, -2)
     trajectory = Trajectory(qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size))
-    dataset = _dataset(trajectory, moments, wanted, net, {"method": "exact"})
+    dataset = _dataset(trajectory, moments, wanted, net, {"solver": "exact"})
     return dataset.assign(_time_scales(task, net, wanted, part))
 
 
@@ -178,7 +178,7 @@ def gradient_descent(
     drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
     qqt = q @ np.swapaxes(q, -1, -2)
     trajectory = Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift)
-    attributes = {"method": "gradient_descent", "learning_rate": rate}
+    attributes = {"solver": "gradient_descent", "learning_rate": rate}
     return _dataset(trajectory, times, wanted, net, attributes)
 
 

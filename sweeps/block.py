@@ -1,6 +1,6 @@
 """Groups and blocks.
 
-A group is some seeds and lam of one architecture, init_scale, method and learning rate, at all times: the
+A group is some seeds and lam of one architecture, init_scale, solver and learning rate, at all times: the
 unit of computing. A block is the groups that are stored in one chunk of every array: the unit of work, of
 writing and of resume.
 """
@@ -24,11 +24,11 @@ Codes = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """All that is needed to compute points (seed, lam) of one architecture, init_scale, method and rate."""
+    """All that is needed to compute points (seed, lam) of one architecture, init_scale, solver and rate."""
 
     architecture: Architecture
     init_scale: float
-    method: str
+    solver: str
     learning_rate: float
     seeds: NDArray[np.int64]
     lams: NDArray[np.float64]
@@ -64,7 +64,7 @@ class Group:
         sizes, special = self.architecture.sizes, self.specialise
         yield Kernel("set_up", sizes, self.init_kind, special)
         if self.outputs:
-            step = "closed_form" if self.method == "exact" else "gradient_descent"
+            step = "closed_form" if self.solver == "exact" else "gradient_descent"
             yield Kernel(step, sizes, self.outputs, special)
         if self.scales:
             yield Kernel("time_scales", sizes, self.scales, special)
@@ -121,7 +121,7 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
         return {}, np.full(points, Status.OK, dtype=np.uint8)
     order = np.argsort(group.times)  # a time axis that has grown is not stored in order
     times = group.times[order]
-    if group.method == "exact":
+    if group.solver == "exact":
         batch = empty_batch(records, lams, times, len(codes))
         dispatch.closed_form(sizes, codes, batch, specialise=special)
     else:

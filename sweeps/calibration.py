@@ -25,7 +25,7 @@ from fastlin.sweeps.folding import folded
 from fastlin.sweeps.plan import Plan, readable_size
 from fastlin.sweeps.spec import Spec
 
-SAMPLES = 6  # architectures that are measured, for each method; the others by their estimates
+SAMPLES = 6  # architectures that are measured, for each solver; the others by their estimates
 SAMPLE_SECONDS = 0.15  # that each should take
 BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
 # Seconds to start and end a client, with threads and with processes, and memory of a worker process.
@@ -91,17 +91,17 @@ def _makespan(seconds: NDArray[np.float64], cores: int) -> float:
 
 @dataclass(frozen=True)
 class Speed:
-    """How much longer this machine takes than estimated: for groups, by method and by their estimate."""
+    """How much longer this machine takes than estimated: for groups, by solver and by their estimate."""
 
-    estimates: list[NDArray[np.float64]]  # for each method, seconds of the samples, ascending
+    estimates: list[NDArray[np.float64]]  # for each solver, seconds of the samples, ascending
     factors: list[NDArray[np.float64]]  # and how many times longer they took
     compile: float  # the same for compilation
 
     def of_blocks(self, plan: Plan) -> NDArray[np.float64]:
         """Return the seconds of every block."""
         return plan.scaled_seconds(
-            lambda method, seconds: np.interp(
-                np.log(seconds), np.log(self.estimates[method]), self.factors[method]
+            lambda solver, seconds: np.interp(
+                np.log(seconds), np.log(self.estimates[solver]), self.factors[solver]
             )
         )
 
@@ -116,18 +116,18 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
     left = {kernel.key: kernel for kernel in lacking}
     estimates, factors, compile_factor = [], [], 1.0
     with threadpool_limits(limits=1, user_api="blas"):
-        for at, method in enumerate(spec.methods):
+        for at, solver in enumerate(spec.solvers):
             order = np.argsort(modelled[:, at, 0], kind="stable")
             usable = [
                 int(index)
                 for index in order
-                if not any(kernel.key in left for kernel in _group(plan, method, int(index)).kernels)
+                if not any(kernel.key in left for kernel in _group(plan, solver, int(index)).kernels)
             ]
             if not usable:
                 # That in the middle of the work tells most, and a single wide kernel serves most work.
                 share = np.cumsum(modelled[order, at, 0])
                 first = int(order[np.searchsorted(share, 0.5 * share[-1])])
-                wanted = {kernel.key for kernel in _group(plan, method, first).kernels}
+                wanted = {kernel.key for kernel in _group(plan, solver, first).kernels}
                 kernels = [left.pop(key) for key in wanted & left.keys()]
                 start = time.perf_counter()
                 compile_all(kernels, 1)
@@ -136,7 +136,7 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
             chosen = np.unique(np.linspace(0, len(usable) - 1, SAMPLES).astype(int))
             seconds = modelled[[usable[index] for index in chosen], at, 0]
             took = [
-                _measure(plan, method, usable[index], float(estimate), cores)
+                _measure(plan, solver, usable[index], float(estimate), cores)
                 for index, estimate in zip(chosen, seconds, strict=True)
             ]
             estimates.append(seconds)
@@ -144,16 +144,16 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
     return Speed(estimates, factors, compile_factor), list(left.values())
 
 
-def _group(plan: Plan, method: str, architecture: int) -> Group:
-    """Return a group of an architecture and a method, at the first place on the other axes."""
-    at = {"architecture": architecture, "method": plan.spec.methods.index(method)}
+def _group(plan: Plan, solver: str, architecture: int) -> Group:
+    """Return a group of an architecture and a solver, at the first place on the other axes."""
+    at = {"architecture": architecture, "solver": plan.spec.solvers.index(solver)}
     position = [at.get(name, 0) for name in plan.layout.dims]
     index, within = zip(*map(divmod, position, plan.layout.status.chunk), strict=True)
-    special = (plan.spec.architectures[architecture], method) in specialised(plan.layout)
+    special = (plan.spec.architectures[architecture], solver) in specialised(plan.layout)
     return replace(plan.layout.group(index, within[:-2]), specialise=special)
 
 
-def _measure(plan: Plan, method: str, architecture: int, modelled: float, cores: int) -> float:
+def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores: int) -> float:
     """Return the seconds that a core takes for all lam of one seed, as groups of this plan are computed."""
     spec = plan.spec
     seeds = max(1, min(int(SAMPLE_SECONDS / modelled), plan.layout.block_shape.seeds))
@@ -163,7 +163,7 @@ def _measure(plan: Plan, method: str, architecture: int, modelled: float, cores:
         if modelled < SAMPLE_SECONDS
         else spec.lams[: max(1, int(spec.lams.size * SAMPLE_SECONDS / modelled))]
     )
-    group = _group(plan, method, architecture)
+    group = _group(plan, solver, architecture)
     group = replace(group, seeds=group.seeds[:seeds], lams=lams)
     with tempfile.TemporaryDirectory(prefix="fastlin-plan-") as folder:
         place = places.of(folder)

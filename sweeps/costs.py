@@ -38,7 +38,7 @@ def bytes_per_seed(spec: Spec) -> int:
 
 
 def seed_seconds(spec: Spec) -> NDArray[np.float64]:
-    """Estimate the time of all lam of one seed, (architectures, methods, learning rates).
+    """Estimate the time of all lam of one seed, (architectures, solvers, learning rates).
 
     Without learning rates the last dimension has one place.
     """
@@ -46,10 +46,10 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
     values = bytes_per_seed(spec)
     writing = 1e9 * FOLD_SECONDS * values / 8 if spec.reduce else 2.0 * values
     rates = spec.learning_rates if spec.learning_rates.size else np.array([np.nan])
-    found = np.empty((len(spec.architectures), len(spec.methods), rates.size))
-    for at, method in enumerate(spec.methods):
+    found = np.empty((len(spec.architectures), len(spec.solvers), rates.size))
+    for at, solver in enumerate(spec.solvers):
         for place, rate in enumerate(rates):
-            if method == "exact":
+            if solver == "exact":
                 each = closed_form.nanoseconds(sizes, np.sort(spec.times))
             else:
                 steps = float(spec.times.max() / rate)
@@ -80,14 +80,14 @@ def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray
 
 @lru_cache(maxsize=4)
 def specialised(layout: StoreLayout) -> frozenset[tuple[Architecture, str]]:
-    """Return the pairs (architecture, method) whose work in the whole sweep pays for kernels of their own."""
+    """Return the pairs (architecture, solver) whose work in the whole sweep pays for kernels of their own."""
     spec, sizes = layout.spec, sizes_of_all(layout.spec)
     seconds = seed_seconds(spec).sum(axis=-1) * spec.seeds.size * spec.init_scales.size
     found: set[tuple[Architecture, str]] = set()
-    for at, method in enumerate(spec.methods):
-        step = "closed_form" if method == "exact" else "gradient_descent"
+    for at, solver in enumerate(spec.solvers):
+        step = "closed_form" if solver == "exact" else "gradient_descent"
         chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
-        found |= {(spec.architectures[index], method) for index in chosen}
+        found |= {(spec.architectures[index], solver) for index in chosen}
     return frozenset(found)
 
 

@@ -34,7 +34,7 @@ from fastlin.sweeps.spec import Spec
 
 ROOT = "zarr.json"
 ROOT_COPY = f"{SCRATCH}/zarr.json"
-FORMAT = 3  # of stores; raised when an older fastlin could not read them
+FORMAT = 4  # of stores; raised when an older fastlin could not read them
 SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
 
 KEYS = DefaultChunkKeyEncoding(separator=SEPARATOR)

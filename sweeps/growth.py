@@ -18,7 +18,7 @@ from fastlin.sweeps.spec import Spec, differences, essential
 AXES = {
     "architectures": "architecture",
     "init_scales": "init_scale",
-    "methods": "method",
+    "solvers": "solver",
     "learning_rates": "learning_rate",
     "seeds": "seed",
     "lams": "lam",
@@ -27,7 +27,7 @@ AXES = {
 # Where they stand in a resolved spec, if not under [axes] by that name.
 _ENTRIES = {
     "times": ("dynamics", "times"),
-    "methods": ("dynamics", "method"),
+    "solvers": ("dynamics", "solver"),
     "learning_rates": ("dynamics", "learning_rate"),
 }
 
@@ -64,11 +64,11 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
 
 def _extends(name: str, old: Spec, new: Spec) -> bool:
     """Tell whether an axis holds all its old values; a single value that is no axis stays as it is."""
-    if name == "methods" and old.method_axis != new.method_axis:
+    if name == "solvers" and old.solver_axis != new.solver_axis:
         return False
     if name == "learning_rates" and old.learning_rate_axis != new.learning_rate_axis:
         return False
-    single = (name == "methods" and not old.method_axis) or (
+    single = (name == "solvers" and not old.solver_axis) or (
         name == "learning_rates" and not old.learning_rate_axis and old.learning_rates.size > 0
     )
     before, after = getattr(old, name), getattr(new, name)

@@ -154,7 +154,7 @@ class Apart:
         if self._process is None:
             self._process = _started()
             self._loaded.clear()
-        if (kernel := (group.architecture, group.method)) not in self._loaded:
+        if (kernel := (group.architecture, group.solver)) not in self._loaded:
             self._ask(unsuspected(group), START_SECONDS)
             self._loaded.add(kernel)
         answer = self._ask(group, allowed)

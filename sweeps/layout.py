@@ -1,6 +1,6 @@
 """The geometry of a store: its arrays, their dimensions and chunks, and what each block covers.
 
-A block is one chunk of every array. Chunks span several architectures, init_scales, methods and learning
+A block is one chunk of every array. Chunks span several architectures, init_scales, solvers and learning
 rates where one alone is too small to be worth a file. A chunk at the end of an axis is filled up with the
 fill value, so that points that the axis gains later, inside a chunk that exists, read as pending.
 
@@ -47,10 +47,7 @@ AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "n_h": {"long_name": "number of hidden units", "units": "1"},
     "n_o": {"long_name": "number of outputs", "units": "1"},
     "init_scale": {"long_name": "scale of the weights before balancing", "units": "1"},
-    "method": {
-        "long_name": "closed form (exact) or gradient descent",
-        "comment": 'select with .sel({"method": "exact"}): .sel(method=...) is an argument of xarray',
-    },
+    "solver": {"long_name": "closed form (exact) or gradient descent"},
     "learning_rate": {"long_name": "learning rate of gradient descent", "units": "1"},
     "seed": {"long_name": "seed of task and initialisation"},
     "seed_block": {"long_name": "first of the seeds, in the order stored, that are folded together"},
@@ -71,7 +68,7 @@ class BlockShape(NamedTuple):
 
     architectures: int = 1
     init_scales: int = 1
-    methods: int = 1
+    solvers: int = 1
     learning_rates: int = 1
     seeds: int = 1
     lams: int = 1
@@ -214,7 +211,7 @@ class StoreLayout:
         return Group(
             architecture=spec.architectures[at["architecture"]],
             init_scale=float(spec.init_scales[at["init_scale"]]),
-            method=spec.methods[at.get("method", 0)],
+            solver=spec.solvers[at.get("solver", 0)],
             learning_rate=float(rates[at.get("learning_rate", 0)]) if rates.size else math.nan,
             seeds=seeds,
             lams=lams,
@@ -228,14 +225,14 @@ class StoreLayout:
         )
 
     def kernels_of(self, numbers: NDArray[np.int64]) -> dict[tuple[Architecture, str], Group]:
-        """Return the pairs (architecture, method) that some blocks need, each with a group that has it."""
+        """Return the pairs (architecture, solver) that some blocks need, each with a group that has it."""
         found: dict[tuple[Architecture, str], Group] = {}
-        matters = [axis for axis, name in enumerate(self.dims) if name in ("architecture", "method")]
+        matters = [axis for axis, name in enumerate(self.dims) if name in ("architecture", "solver")]
         chunks = np.stack(np.unravel_index(numbers, self.grid))[matters]
         _, firsts = np.unique(chunks, axis=1, return_index=True)
         for number in numbers[np.sort(firsts)]:
             for _, group in self.block(self.index(int(number))):
-                found.setdefault((group.architecture, group.method), group)
+                found.setdefault((group.architecture, group.solver), group)
         return found
 
     @cached_property
@@ -327,8 +324,8 @@ class StoreLayout:
         found: dict[str, Any] = {"architecture": np.arange(len(shapes))}
         found |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
         found["init_scale"] = spec.init_scales
-        if spec.method_axis:
-            found["method"] = np.array(spec.methods)
+        if spec.solver_axis:
+            found["solver"] = np.array(spec.solvers)
         if spec.learning_rate_axis:
             found["learning_rate"] = spec.learning_rates
         found["seed"] = spec.seeds
@@ -354,8 +351,8 @@ class StoreLayout:
             "lam": float(group.lams[column]),
             "init_scale": group.init_scale,
         }
-        if self.spec.method_axis:
-            point["method"] = group.method
+        if self.spec.solver_axis:
+            point["solver"] = group.solver
         if self.spec.learning_rate_axis:
             point["learning_rate"] = group.learning_rate
         return point

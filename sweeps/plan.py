@@ -42,7 +42,7 @@ WORKING_COPIES = 3
 def block_shape(spec: Spec) -> BlockShape:
     """Cut a spec into blocks: seeds first, and where all of a group fit into a block, groups are joined.
 
-    Learning rates are joined first, then methods, init_scales and architectures, each as soon as all values
+    Learning rates are joined first, then solvers, init_scales and architectures, each as soon as all values
     of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
     The shape depends on the spec alone, never on the machine.
     """
@@ -72,7 +72,7 @@ def block_shape(spec: Spec) -> BlockShape:
 def _joinable(spec: Spec) -> dict[str, int]:
     """Return the sizes of the axes whose groups may be joined, by the fields of a block's shape."""
     rates = spec.learning_rates.size if spec.learning_rate_axis else 1
-    sizes = (len(spec.architectures), spec.init_scales.size, len(spec.methods), rates)
+    sizes = (len(spec.architectures), spec.init_scales.size, len(spec.solvers), rates)
     return dict(zip(BlockShape._fields, sizes, strict=False))
 
 
@@ -131,14 +131,14 @@ class Plan:
     def scaled_seconds(self, factor: Callable[[int, NDArray[np.float64]], Any]) -> NDArray[np.float64]:
         """Return the time of every block, where groups take longer than estimated by a factor.
 
-        `factor` is a function of the index of a method, and of the estimates for one seed.
+        `factor` is a function of the index of a solver, and of the estimates for one seed.
         """
         layout, spec = self.layout, self.layout.spec
         points = point_seconds(layout).copy()
-        axis = [*layout.dims].index("method") if spec.method_axis else None
-        for method in range(len(spec.methods)):
-            part = (slice(None),) * axis + (method,) if axis is not None else ...
-            points[part] *= factor(method, points[part] * spec.lams.size)
+        axis = [*layout.dims].index("solver") if spec.solver_axis else None
+        for solver in range(len(spec.solvers)):
+            part = (slice(None),) * axis + (solver,) if axis is not None else ...
+            points[part] *= factor(solver, points[part] * spec.lams.size)
         return self._of_blocks(points)
 
     def _of_blocks(self, groups: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     -------
     xarray.Dataset
         Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus
-        "method" and "learning_rate" where the spec has them as axes. Axes of numbers are sorted; the
+        "solver" and "learning_rate" where the spec has them as axes. Axes of numbers are sorted; the
         coordinate `status` is decoded to "pending", "ok", "diverged", "failed", and "architecture" has
         the coordinates architecture_name, n_i, n_h, n_o and bottleneck_ratio. The spec is in the
         attributes. ``.fastlin`` selects, averages, classifies and draws

@@ -19,7 +19,7 @@ from fastlin.sweeps import axes, presets
 from fastlin.sweeps.reduction import Reduction
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
 
-METHODS = ("exact", "gradient_descent")
+SOLVERS = ("exact", "gradient_descent")
 MAX_STEPS = 10**12
 CONVERGENCE = "convergence_time"
 T = TypeVar("T")
@@ -30,7 +30,7 @@ KEYS = {
     "axes": ("architecture", "init_scale", "seed", "lam"),
     "task": ("kind", "n_samples", "target_scale"),
     "init": ("kind",),
-    "dynamics": ("method", "times", "learning_rate"),
+    "dynamics": ("solver", "times", "learning_rate"),
     "output": ("observables", "fraction", "dtype", "durable", "reduce"),
 }
 # What does not change a number in a store, and so is not part of a spec's identity.
@@ -53,9 +53,9 @@ class Spec:
     n_samples: int
     target_scale: float
     init_kind: str
-    methods: tuple[str, ...]
+    solvers: tuple[str, ...]
     learning_rates: NDArray[np.float64]  # empty where no gradient descent is run
-    method_axis: bool
+    solver_axis: bool
     learning_rate_axis: bool
     observables: tuple[str, ...]
     fraction: float  # of the achievable loss drop, for convergence_time
@@ -111,7 +111,7 @@ class Spec:
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
         dynamics: dict[str, Any] = {
-            "method": list(self.methods) if self.method_axis else self.methods[0],
+            "solver": list(self.solvers) if self.solver_axis else self.solvers[0],
             "times": axes.compact(self.times),
         }
         if self.learning_rates.size:
@@ -151,8 +151,8 @@ class Spec:
     def point_dims(self) -> dict[str, int]:
         """Dimensions of the grid of points (that of `status`) and their sizes, in order."""
         sizes = {"architecture": len(self.architectures), "init_scale": self.init_scales.size}
-        if self.method_axis:
-            sizes["method"] = len(self.methods)
+        if self.solver_axis:
+            sizes["solver"] = len(self.solvers)
         if self.learning_rate_axis:
             sizes["learning_rate"] = self.learning_rates.size
         return {**sizes, "seed": self.seeds.size, "lam": self.lams.size}
@@ -243,8 +243,8 @@ class _Reader:
             self.faults.append(f"name is {shown(name)}; a text is needed")
         scale: dict[str, Any] = {"low": MIN_SCALE, "high": MAX_SCALE}
         self.take("task", "kind", lambda n, v: choice(n, v, ["random_regression"]), "random_regression")
-        methods = self.take("dynamics", "method", lambda n, v: axes.texts(n, v, METHODS), "exact")
-        rates = self._learning_rates(methods)
+        solvers = self.take("dynamics", "solver", lambda n, v: axes.texts(n, v, SOLVERS), "exact")
+        rates = self._learning_rates(solvers)
         given = self._section("dynamics")
         fields: dict[str, Any] = {
             "architectures": self.take("axes", "architecture", axes.architectures),
@@ -255,7 +255,7 @@ class _Reader:
             "n_samples": self.take("task", "n_samples", lambda n, v: whole(n, v, 1, MAX_SAMPLES)),
             "target_scale": self.take("task", "target_scale", lambda n, v: real(n, v, **scale), 1.0),
             "init_kind": self.take("init", "kind", lambda n, v: choice(n, v, list(INIT_POWER)), "gaussian"),
-            "methods": methods,
+            "solvers": solvers,
             "learning_rates": rates,
             "observables": self.take(
                 "output",
@@ -276,7 +276,7 @@ class _Reader:
             return None
         spec = Spec(
             name=name,
-            method_axis=isinstance(given.get("method"), list),
+            solver_axis=isinstance(given.get("solver"), list),
             learning_rate_axis=isinstance(given.get("learning_rate"), list | dict) and rates.size > 0,
             reduce=reduction,
             **fields,
@@ -284,21 +284,21 @@ class _Reader:
         self._check_together(spec)
         return spec
 
-    def _learning_rates(self, methods: tuple[str, ...] | None) -> NDArray[np.float64]:
+    def _learning_rates(self, solvers: tuple[str, ...] | None) -> NDArray[np.float64]:
         """Read the learning rates; without gradient descent a single one is allowed, and unused."""
         none = np.empty(0)
         given = self._section("dynamics").get("learning_rate")
-        if given is None and "gradient_descent" not in (methods or ()):
+        if given is None and "gradient_descent" not in (solvers or ()):
             return none
         rates = self.take("dynamics", "learning_rate", lambda n, v: axes.reals(n, v, 0.0, above=True))
         if rates is None:
             return none
-        if "gradient_descent" in (methods or ()):
+        if "gradient_descent" in (solvers or ()):
             return rates
         if isinstance(given, list | dict):
             self.faults.append(
                 "dynamics.learning_rate is an axis, but the closed form has none; "
-                'add "gradient_descent" to dynamics.method, or give one number'
+                'add "gradient_descent" to dynamics.solver, or give one number'
             )
         return none
 
@@ -312,7 +312,7 @@ class _Reader:
                     f"task.n_samples is {spec.n_samples}; whitening the N_i = {architecture.n_i} inputs "
                     f"of axes.architecture[{index}] needs at least {architecture.n_i}"
                 )
-        if "gradient_descent" in spec.methods and spec.learning_rates.size:
+        if "gradient_descent" in spec.solvers and spec.learning_rates.size:
             if np.isinf(spec.times[-1]):
                 self.faults.append(
                     "dynamics.times holds inf; gradient descent needs finite times, only exact has the limit"

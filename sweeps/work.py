@@ -46,7 +46,7 @@ class Order:
         Whether points that diverged or failed are wanted too.
     apart : bool
         Whether the block has taken a process with it, and is now computed apart.
-    specialised : frozenset of (Architecture, method)
+    specialised : frozenset of (Architecture, solver)
         Those whose work pays for kernels of their own; see `costs.specialised`.
     """
 
@@ -58,7 +58,7 @@ class Order:
 
     def prepared(self, group: Group) -> Group:
         """Return a group with the kernels chosen that compute it."""
-        special = (group.architecture, group.method) in self.specialised
+        special = (group.architecture, group.solver) in self.specialised
         return replace(group, specialise=True) if special else group
 
 

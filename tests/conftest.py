@@ -102,10 +102,10 @@ def partial(tmp_path_factory, client):
 
 @pytest.fixture(scope="session")
 def diverging(tmp_path_factory, client):
-    """Both methods at several rates, where some points of gradient descent diverge, with one weight scale."""
+    """Both solvers at several rates, where some points of gradient descent diverge, with one weight scale."""
     axes = sweeping.spec()["axes"] | {"lam": {"start": -200.0, "stop": 200.0, "num": 9}, "init_scale": 1.0}
     dynamics = {
-        "method": ["exact", "gradient_descent"],
+        "solver": ["exact", "gradient_descent"],
         "learning_rate": [0.005, 0.02],
         "times": [0.0, 0.4, 4.0],
     }

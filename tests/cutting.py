@@ -38,4 +38,4 @@ def into(**sizes):
 
 # Of each group in blocks of its own, and of blocks that hold several groups; both with two seeds.
 APART = {"seeds": 2}
-JOINED = {"architectures": 2, "init_scales": 2, "methods": 2, "learning_rates": 2, "seeds": 2}
+JOINED = {"architectures": 2, "init_scales": 2, "solvers": 2, "learning_rates": 2, "seeds": 2}

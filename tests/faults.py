@@ -40,7 +40,7 @@ lam = { start = -3.0, stop = 3.0, num = 33 }
 [task]
 n_samples = 10
 [dynamics]
-method = "gradient_descent"
+solver = "gradient_descent"
 learning_rate = 0.01
 times = [0.0, 40.0]
 """

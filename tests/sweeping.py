@@ -21,7 +21,7 @@ def spec(**changes):
 
 
 MARKUP = '</script><script>alert(1)</script> <b>"x"</b> & co'
-BOTH = {"method": ["exact", "gradient_descent"], "learning_rate": 0.009, "times": [0.0, 0.9, 9.0]}
+BOTH = {"solver": ["exact", "gradient_descent"], "learning_rate": 0.009, "times": [0.0, 0.9, 9.0]}
 
 
 def content(path):
@@ -41,7 +41,7 @@ def chunks(path):
         "n_h",
         "n_o",
         "init_scale",
-        "method",
+        "solver",
         "learning_rate",
         "seed",
         "lam",

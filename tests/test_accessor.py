@@ -22,9 +22,9 @@ SCALES = ["convergence_time", "rotation_time", "escape_time"]
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """A store of both methods, some points of which diverge."""
+    """A store of both solvers, some points of which diverge."""
     path = tmp_path_factory.mktemp("accessor") / "both.zarr"
-    dynamics = {"method": ["exact", "gradient_descent"], "learning_rate": 0.2, "times": [0.0, 1.0, 8.0]}
+    dynamics = {"solver": ["exact", "gradient_descent"], "learning_rate": 0.2, "times": [0.0, 1.0, 8.0]}
     axes = sweeping.spec()["axes"] | {"lam": [-4.0, 0.5, 30.0]}
     fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), path)
     return fl.open_sweep(path)
@@ -40,10 +40,10 @@ def exact(tmp_path_factory):
 
 def test_selection_by_values(stored):
     part = stored.fastlin.select(
-        architecture="2-3-4", method="exact", lam=slice(-5, 1), seed=[4, 1], init_scale=0.5, time=8
+        architecture="2-3-4", solver="exact", lam=slice(-5, 1), seed=[4, 1], init_scale=0.5, time=8
     )
     expected = stored.isel(architecture=2, init_scale=0, time=2, lam=[0, 1], seed=[4, 1]).sel(
-        {"method": "exact"}
+        {"solver": "exact"}
     )
     xr.testing.assert_identical(part.load(), expected.load())
     for same in ((2, 3, 4), fl.Architecture(2, 3, 4), 2):
@@ -71,8 +71,8 @@ def test_selection_by_values(stored):
         ({"lam": 0.4}, r"lam = 0.4 is not on the axis of the sweep; nearest: -4.0, 0.5, 30.0"),
         ({"lam": slice(1, 2)}, "lam has no value from 1 to 2; it has -4.0 to 30.0"),
         ({"time": float("inf")}, "time = inf is not on the axis"),
-        ({"method": "gd"}, "method is 'gd'; allowed: exact, gradient_descent"),
-        ({"method": slice("a", "b")}, "a range is slice"),
+        ({"solver": "gd"}, "solver is 'gd'; allowed: exact, gradient_descent"),
+        ({"solver": slice("a", "b")}, "a range is slice"),
         ({"architecture": "2-2-2"}, "architecture is '2-2-2'; did you mean '4-2-2'"),
         ({"n_h": 7}, "no architecture has n_h = 7; there are 2, 3, 4"),
         ({"seed": True}, "a whole number is needed"),

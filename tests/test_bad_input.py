@@ -23,7 +23,7 @@ def folder(tmp_path_factory, client):
     """Stores by name: of points, with points that diverge, reduced, of one seed, with markup in its name."""
     path = tmp_path_factory.mktemp("bad")
     plain = sweeping.spec(axes=AXES, dynamics={"times": TIMES})
-    rough = {"method": "gradient_descent", "learning_rate": 0.2, "times": [0.0, 1.0, 4.0]}
+    rough = {"solver": "gradient_descent", "learning_rate": 0.2, "times": [0.0, 1.0, 4.0]}
     specs = {
         "plain": plain,
         "diverging": sweeping.spec(axes=AXES | {"lam": [-4.0, 0.5, 30.0]}, dynamics=rough),

@@ -30,7 +30,7 @@ lam = { start = -20.0, stop = 20.0, num = 25 }
 [task]
 n_samples = 10
 [dynamics]
-method = "gradient_descent"
+solver = "gradient_descent"
 learning_rate = 0.08
 times = [0.0, 10.0]
 """

@@ -27,9 +27,9 @@ SPEC = sweeping.spec(dynamics=DYNAMICS)
 SIZES = {
     "architectures": {"architectures": 2},
     "init_scales": {"init_scales": 2},
-    "methods": {"methods": 2},
+    "solvers": {"solvers": 2},
     "learning rates": {"learning_rates": 2},
-    "all": {"architectures": 3, "init_scales": 2, "methods": 2, "learning_rates": 2, "seeds": 6},
+    "all": {"architectures": 3, "init_scales": 2, "solvers": 2, "learning_rates": 2, "seeds": 6},
     "more than there are": dict.fromkeys(BlockShape._fields[:5], 9),
 }
 
@@ -105,7 +105,7 @@ def test_a_bad_point_is_contained_in_its_group_and_computed_again_alone(apart, c
     real, calls, path = block.compute, [], tmp_path / "s.zarr"
 
     def bad(group):
-        spoiled = (str(group.architecture), group.init_scale, group.method) == ("3-4-3", 1.0, "exact")
+        spoiled = (str(group.architecture), group.init_scale, group.solver) == ("3-4-3", 1.0, "exact")
         if spoiled and group.learning_rate == 0.02 and 2 in group.seeds and 2.0 in group.lams:
             raise ValueError("no")
         calls.append(group)
@@ -217,7 +217,7 @@ def test_the_rule_of_the_cut(axes, constants):
     dynamics = {"times": [0.0, 1.0, 5.0]}
     if axes["rates"]:
         rates = [0.01, 0.02, 0.04][: axes["rates"]]
-        dynamics |= {"method": ["exact", "gradient_descent"], "learning_rate": rates}
+        dynamics |= {"solver": ["exact", "gradient_descent"], "learning_rate": rates}
     spec = grid(axes["sizes"], axes["seeds"], axes["lams"], dynamics=dynamics).to_dict()
     spec["axes"]["init_scale"] = np.linspace(0.5, 1.5, axes["init_scales"])
     if axes["reduce"]:
@@ -240,7 +240,7 @@ def check_cover(spec, layout):
         assert layout.number(index) == number
         for place, group in layout.block(index):
             assert layout.group(index, place).architecture == group.architecture
-            key = (group.architecture, group.init_scale, group.method)
+            key = (group.architecture, group.init_scale, group.solver)
             rate = (group.learning_rate,) if spec.learning_rate_axis else ()
             points = [(*key, *rate, *point) for point in itertools.product(group.seeds, group.lams)]
             assert not seen.intersection(points)
@@ -317,7 +317,7 @@ def test_large_sweeps_keep_their_blocks():
 
 
 def test_costly_architectures_are_not_joined_with_others():
-    slow = {"method": "gradient_descent", "learning_rate": 1e-3, "times": [0.0, 90.0]}
+    slow = {"solver": "gradient_descent", "learning_rate": 1e-3, "times": [0.0, 90.0]}
     with cutting.by_the_rule():
         made = Plan.of(grid((20, 20, 1), 10, 10, dynamics=slow))
     assert made.block_seconds <= 5.0

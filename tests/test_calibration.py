@@ -25,7 +25,7 @@ def planned(monkeypatch):
         monkeypatch.setattr(calibration, "missing", missing)
         monkeypatch.setattr(calibration, "compile_all", lambda kernels, _processes: compiled.extend(kernels))
         monkeypatch.setattr(
-            calibration, "_measure", lambda _plan, _method, _shape, modelled, _cores: modelled
+            calibration, "_measure", lambda _plan, _solver, _shape, modelled, _cores: modelled
         )
         axes = sweeping.spec()["axes"] | {"architecture": architectures}
         spec = Spec.from_dict(sweeping.spec(axes=axes, task={"n_samples": 300}))

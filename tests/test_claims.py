@@ -42,7 +42,7 @@ def means(da):
 
 def gap(dataset):
     """Return gradient descent less closed form."""
-    return abs(dataset.sel({"method": "gradient_descent"}) - dataset.sel({"method": "exact"}))
+    return abs(dataset.sel(solver="gradient_descent") - dataset.sel(solver="exact"))
 
 
 def test_the_loss_of_a_bottleneck_ends_at_the_best_map_of_its_rank(run):
@@ -207,13 +207,13 @@ def test_closed_form_and_gradient_descent_part_only_at_saddles(run):
     at_zero = late.isel(architecture=square).sel(lam=0.0)
     floor = [fl.random_regression(fl.Architecture(4, 4, 4), 10, 3**0.5, s).loss_floor for s in range(200)]
     excess = at_zero.loss - np.array(floor)
-    saddle = excess.sel({"method": "exact"}).values > 1e-9
+    saddle = excess.sel(solver="exact").values > 1e-9
     assert abs(saddle.mean() - 0.5) < ERRORS * 0.5 / 200**0.5
     here = apart[square].sel(lam=0.0).values
     assert here[~saddle].max() < 0.001
     apart[square].loc[{"lam": 0.0}] = 0.0
     assert apart.max() < 0.001
-    left = excess.sel({"method": "gradient_descent"}) < 0.5 * excess.sel({"method": "exact"})
+    left = excess.sel(solver="gradient_descent") < 0.5 * excess.sel(solver="exact")
     assert left.values[saddle].mean() > 0.9
     s = at_zero.kernel_distance.mean("seed")
-    assert s.sel({"method": "exact"}) - s.sel({"method": "gradient_descent"}) > 0.005
+    assert s.sel(solver="exact") - s.sel(solver="gradient_descent") > 0.005

@@ -122,7 +122,7 @@ def test_figure_2_has_its_presets(measured):
     sizes = {panel: dict(da.sizes) for panel, da in measured.items()}
     assert [sizes[panel]["lam"] for panel in "BCD"] == [11, 21, 181]
     assert all(size["architecture"] == 4 for size in sizes.values())
-    assert "method" not in sizes["D"]
+    assert "solver" not in sizes["D"]
     for name in ("figure-2b", "figure-2c", "figure-2d"):
         spec = fl.Spec.load(name)
         assert (spec.seeds.size, spec.n_samples, spec.init_kind) == (200, 10, "random_regression")
@@ -136,7 +136,7 @@ def test_figure_2_has_its_presets(measured):
 def test_figure_2_draws_lines_dots_and_bands(measured, second, panel, place):
     ax, late = second.subfigs[1].axes[place], measured[panel].isel(time=-1)
     for index in range(4):
-        gd, exact = (late[index].sel({"method": name}) for name in ("gradient_descent", "exact"))
+        gd, exact = (late[index].sel(solver=name) for name in ("gradient_descent", "exact"))
         line, dots = ax.lines[2 * index : 2 * index + 2]
         assert np.array_equal(drawn(line), [gd.lam, gd.mean("seed")])
         assert np.array_equal(drawn(dots), [exact.lam, exact.mean("seed")])

@@ -25,7 +25,7 @@ BASE = {
     "init_scale": [0.5, 1.5],
     "seed": [1, 3, 4],
     "lam": [-4.0, 0.0, 4.0],
-    "method": ["gradient_descent"],
+    "solver": ["gradient_descent"],
     "learning_rate": [0.01],
     "time": [0.0, 0.9, 5.0],
 }
@@ -34,7 +34,7 @@ MORE = {
     "init_scale": [1.0, 2.0],
     "seed": [0, 2, 9],
     "lam": [-6.0, -1.0, 6.0],
-    "method": ["exact"],
+    "solver": ["exact"],
     "learning_rate": [0.005, 0.02],
     "time": [0.3, 2.2, 8.0],
 }
@@ -46,8 +46,8 @@ REDUCE = {
 
 def spec(values, output=None):
     """Return a spec with these values on its axes."""
-    given = {name: entry for name, entry in values.items() if name not in ("method", "learning_rate", "time")}
-    dynamics = {name: values[name] for name in ("method", "learning_rate")} | {"times": values["time"]}
+    given = {name: entry for name, entry in values.items() if name not in ("solver", "learning_rate", "time")}
+    dynamics = {name: values[name] for name in ("solver", "learning_rate")} | {"times": values["time"]}
     return sweeping.spec(
         name="grown", axes=given, dynamics=dynamics, **({"output": output} if output else {})
     )
@@ -59,7 +59,7 @@ def more(values, names):
     for name, which in names.items():
         added = [MORE[name][number] for number in which if MORE[name][number] not in values[name]]
         both = [*added, *values[name]]
-        found[name] = both if name in ("architecture", "method") else sorted(both)
+        found[name] = both if name in ("architecture", "solver") else sorted(both)
     return found
 
 
@@ -124,7 +124,7 @@ SHAPES = {
     "apart": cutting.APART,
     "joined": cutting.JOINED,
     # With room for values that the axes are yet to gain.
-    "roomy": dict.fromkeys(("architectures", "init_scales", "methods", "learning_rates", "seeds"), 3),
+    "roomy": dict.fromkeys(("architectures", "init_scales", "solvers", "learning_rates", "seeds"), 3),
 }
 APART_OR_JOINED = {name: SHAPES[name] for name in ("apart", "joined")}
 
@@ -227,8 +227,8 @@ def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path, joi
         ({"axes": {"architecture": [[4, 2, 2]]}}, "axes.architecture: the store has"),
         ({"axes": {"init_scale": [1.5]}}, "axes.init_scale: the store has"),
         ({"dynamics": {"times": [0.0, 0.9]}}, "dynamics.times: the store has"),
-        ({"dynamics": {"method": ["exact"], "learning_rate": 0.01}}, "dynamics.method: the store has"),
-        ({"dynamics": {"method": "gradient_descent"}}, "dynamics.method: the store has"),
+        ({"dynamics": {"solver": ["exact"], "learning_rate": 0.01}}, "dynamics.solver: the store has"),
+        ({"dynamics": {"solver": "gradient_descent"}}, "dynamics.solver: the store has"),
         ({"dynamics": {"learning_rate": 0.01}}, "dynamics.learning_rate: the store has"),
         ({"dynamics": {"learning_rate": [0.02]}}, "dynamics.learning_rate: the store has"),
         ({"task": {"n_samples": 9}}, "task.n_samples: the store has 8, the spec 9"),

@@ -146,7 +146,7 @@ def test_points_are_counted_with_their_seeds(tmp_path):
 def test_points_that_diverge_are_left_out(tmp_path, monkeypatch):
     cut_into(monkeypatch, 2)
     axes = {"architecture": [4, 2, 4], "seed": {"start": 0, "num": 5}, "lam": [0.0, 400.0]}
-    dynamics = {"method": "gradient_descent", "learning_rate": 0.01, "times": [0.0, 5.0]}
+    dynamics = {"solver": "gradient_descent", "learning_rate": 0.01, "times": [0.0, 5.0]}
     output = {"observables": ["loss"], "reduce": {}}
     spec = sweeping.spec(axes=axes, dynamics=dynamics, output=output)
     report = fl.run_sweep(spec, tmp_path / "wild.zarr")

@@ -167,7 +167,7 @@ def table(page, heading):
 @pytest.mark.parametrize("reduce", [None, {"over": "seed"}])
 def test_points_are_counted_by_architecture(tmp_path, client, reduce):
     axes = AXES | {"architecture": [[4, 2, 4], [2, 2, 2]], "lam": [0.0, 400.0], "init_scale": 1.0}
-    dynamics = {"method": ["exact", "gradient_descent"], "learning_rate": 0.01, "times": [0.0, 5.0]}
+    dynamics = {"solver": ["exact", "gradient_descent"], "learning_rate": 0.01, "times": [0.0, 5.0]}
     output = {"observables": ["loss"], **({"reduce": reduce} if reduce else {})}
     fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics, output=output), tmp_path / "s.zarr", client)
     counts = standing(tmp_path / "s.zarr")

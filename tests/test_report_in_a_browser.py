@@ -116,7 +116,7 @@ def test_a_cell_that_is_pointed_at_shows_the_numbers_of_the_store(view, swept, w
 
 def test_a_profile_that_is_pointed_at_shows_all_architectures(view, diverging):
     page, dataset = view("times"), fl.open_sweep(diverging).load()
-    page.choose("method", "gradient descent")
+    page.choose("solver", "gradient descent")
     page.press("input[name=learning_rate]", "right")
     page.wait(lambda: "η = 0.02" in page.text("#profile-title"))
     head, *rows = page.point("#lines", 0, 0.02, 0.5)
@@ -127,7 +127,7 @@ def test_a_profile_that_is_pointed_at_shows_all_architectures(view, diverging):
         "t/τ": 4,
     }
     points = dataset.kernel_distance.sel(
-        {"method": "gradient_descent", "learning_rate": 0.02, "lam": -200.0, "time": 4.0}
+        {"solver": "gradient_descent", "learning_rate": 0.02, "lam": -200.0, "time": 4.0}
     )
     for row, shape in zip(rows, range(3), strict=True):
         one = points.isel(architecture=shape, init_scale=0)

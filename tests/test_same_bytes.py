@@ -37,7 +37,7 @@ SHAPES = [[3, 1, 2], [4, 2, 5], [3, 6, 4], [8, 8, 8], [9, 12, 10], [12, 30, 4]]
 
 
 def lines(shapes):
-    """Return a spec as TOML: both methods, two rates, and all that a sweep can store."""
+    """Return a spec as TOML: both solvers, two rates, and all that a sweep can store."""
     return f"""
 name = "same"
 [axes]
@@ -49,7 +49,7 @@ lam = {{ start = -4.0, stop = 4.0, num = 4 }}
 n_samples = 48
 target_scale = 1.5
 [dynamics]
-method = ["exact", "gradient_descent"]
+solver = ["exact", "gradient_descent"]
 learning_rate = [0.009, 0.02]
 times = [0.0, 0.5, 1.0, 1.5, 2.0, 9.0]
 [output]

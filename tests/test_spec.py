@@ -86,9 +86,9 @@ def changed(path, value):
         ("task.target_scale", -1.0, "task.target_scale is -1; it must be at least"),
         ("task.kind", "parity", "task.kind is 'parity'; allowed: random_regression"),
         ("init.kind", "gausian", "init.kind is 'gausian'; did you mean 'gaussian'?"),
-        ("dynamics.method", "exakt", "dynamics.method is 'exakt'; did you mean 'exact'?"),
-        ("dynamics.method", [], "dynamics.method is empty"),
-        ("dynamics.method", ["exact", "exact"], "dynamics.method holds 'exact' more than once"),
+        ("dynamics.solver", "exakt", "dynamics.solver is 'exakt'; did you mean 'exact'?"),
+        ("dynamics.solver", [], "dynamics.solver is empty"),
+        ("dynamics.solver", ["exact", "exact"], "dynamics.solver holds 'exact' more than once"),
         ("dynamics.times", [-1.0], "dynamics.times[0] is -1; it must be at least 0"),
         ("dynamics.times", [NAN], "dynamics.times[0] is nan"),
         ("dynamics.times", {"start": 0, "stop": INF, "num": 3}, "dynamics.times.stop is inf"),
@@ -119,7 +119,7 @@ def test_faults_are_named(path, value, message):
     ],
 )
 def test_faults_of_gradient_descent(changes, message):
-    content = changed("dynamics.method", "gradient_descent")
+    content = changed("dynamics.solver", "gradient_descent")
     content["dynamics"] |= changes
     content["dynamics"] = {key: value for key, value in content["dynamics"].items() if value is not None}
     with pytest.raises(fl.InputError) as caught:
@@ -174,7 +174,7 @@ def test_presets_are_those_of_the_paper():
     width = fl.Spec.load("bottleneck-width")
     assert [str(a) for a in width.architectures] == ["3-2-3", "4-2-4", "5-2-5", "6-2-6"]
     assert width.lams.size == 21
-    assert fl.Spec.load("gradient-descent-check").method_axis
+    assert fl.Spec.load("gradient-descent-check").solver_axis
     assert fl.Spec.load("scale-balance").init_scales.size > 10
 
 
@@ -232,7 +232,7 @@ def test_blocks_are_cut_to_their_size_and_time():
     plan = Plan.of(fl.Spec.from_dict(content))
     block = plan.bytes / plan.layout.block_count
     assert 2e6 < block < 64e6
-    slow = content | {"dynamics": {"method": "gradient_descent", "learning_rate": 1e-6, "times": [90.0]}}
+    slow = content | {"dynamics": {"solver": "gradient_descent", "learning_rate": 1e-6, "times": [90.0]}}
     assert Plan.of(fl.Spec.from_dict(slow)).layout.block_shape.seeds == 1
 
 

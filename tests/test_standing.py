@@ -69,7 +69,7 @@ def test_a_live_store_says_who_writes_it(tmp_path, client, monkeypatch):
 
 def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, client):
     axes = {"architecture": [[4, 2, 4], [2, 2, 2]], "seed": [3, 5], "lam": [0.0, 400.0], "init_scale": 1.0}
-    dynamics = {"method": ["exact", "gradient_descent"], "learning_rate": [0.01], "times": [0.0, 5.0]}
+    dynamics = {"solver": ["exact", "gradient_descent"], "learning_rate": [0.01], "times": [0.0, 5.0]}
     path = tmp_path / "wild.zarr"
     fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), path, client)
     content = standing(path)
@@ -78,7 +78,7 @@ def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, clien
     )
     dataset = fl.open_sweep(path)
     for point in content["bad"]:
-        assert (point["status"], point["method"], point["learning_rate"]) == (
+        assert (point["status"], point["solver"], point["learning_rate"]) == (
             "diverged",
             "gradient_descent",
             0.01,
@@ -126,7 +126,7 @@ def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
 
 def test_more_workers_take_less_time_and_more_memory(monkeypatch):
     """By the model; whether the seconds are right is for the benchmark to say."""
-    monkeypatch.setattr(calibration, "_measure", lambda _plan, _method, _shape, modelled, _cores: modelled)
+    monkeypatch.setattr(calibration, "_measure", lambda _plan, _solver, _shape, modelled, _cores: modelled)
     spec = fl.Spec.from_dict(
         sweeping.spec(axes={**sweeping.spec()["axes"], "seed": {"start": 0, "num": 10**7}})
     )

@@ -35,7 +35,7 @@ def test_gradient_descent_stepped_with_plain_numpy_gives_the_stored_numbers(tmp_
     path = tmp_path / "gd.zarr"
     fl.run_sweep(sweeping.spec(dynamics=BOTH), path)
     dataset = fl.open_sweep(path).load()
-    gd = dataset.sel({"method": "gradient_descent"})
+    gd = dataset.sel(solver="gradient_descent")
     for index, seed, lam in [(0, 4, -4.0), (1, 0, 0.0), (2, 5, 4.0)]:
         task, net = fl.rebuild(dataset, architecture=index, seed=seed, lam=lam, init_scale=1.0)
         for t in (0.9, 9.0):
@@ -45,7 +45,7 @@ def test_gradient_descent_stepped_with_plain_numpy_gives_the_stored_numbers(tmp_
             assert float(here.loss) == pytest.approx(expected, abs=1e-10)
             norms = [np.linalg.norm(w1), np.linalg.norm(w2)]
             assert np.abs(here.weight_norms.values - norms).max() < 1e-10
-    gap = abs(gd.kernel_distance - dataset.kernel_distance.sel({"method": "exact"}))
+    gap = abs(gd.kernel_distance - dataset.kernel_distance.sel(solver="exact"))
     assert 0 < float(gap.max()) < 0.05
 
 
@@ -70,10 +70,10 @@ def test_blocks_workers_and_order_change_no_bit(swept, tmp_path, monkeypatch, se
     assert one.identical(other)
 
 
-def test_differences_of_methods_just_work(tmp_path):
+def test_differences_of_solvers_just_work(tmp_path):
     fl.run_sweep(sweeping.spec(dynamics=BOTH), tmp_path / "both.zarr")
     dataset = fl.open_sweep(tmp_path / "both.zarr")
-    gap = dataset.sel({"method": "exact"}) - dataset.sel({"method": "gradient_descent"})
+    gap = dataset.sel(solver="exact") - dataset.sel(solver="gradient_descent")
     assert 0 < float(abs(gap.loss).max()) < 1
     assert dataset.sel(lam=2.0).sizes["seed"] == 6
 
@@ -145,20 +145,20 @@ def test_init_kinds_and_learning_rate_axis(tmp_path):
         path = tmp_path / f"{kind}.zarr"
         fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics, init={"kind": kind}), path)
         dataset = fl.open_sweep(path).load()
-        assert dataset.loss.dims[:4] == ("architecture", "init_scale", "method", "learning_rate")
+        assert dataset.loss.dims[:4] == ("architecture", "init_scale", "solver", "learning_rate")
         task, net = fl.rebuild(dataset, architecture=1, seed=2, lam=2.0)
         here = dataset.sel({"architecture": 1, "seed": 2, "lam": 2.0, "time": 2.0}).squeeze()
         exact = fl.exact(task, net, [2.0], ["loss"]).loss[0]
-        assert np.abs(here.loss.sel({"method": "exact"}) - exact).max() < 1e-10
+        assert np.abs(here.loss.sel(solver="exact") - exact).max() < 1e-10
         for rate in (0.01, 0.02):
             gd = fl.gradient_descent(task, net, rate, round(2 / rate), round(2 / rate), ["loss"]).loss[-1]
-            stored = here.loss.sel({"method": "gradient_descent", "learning_rate": rate})
+            stored = here.loss.sel({"solver": "gradient_descent", "learning_rate": rate})
             assert float(stored) == pytest.approx(float(gd), abs=1e-10)
 
 
 def test_diverging_points_are_coded_and_the_others_finish(tmp_path):
     axes = {"architecture": [4, 2, 4], "seed": [0, 1], "lam": [0.0, 400.0]}
-    dynamics = {"method": "gradient_descent", "learning_rate": 0.01, "times": [0.0, 5.0]}
+    dynamics = {"solver": "gradient_descent", "learning_rate": 0.01, "times": [0.0, 5.0]}
     report = fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), tmp_path / "wild.zarr")
     assert (report.ok, report.diverged, report.failed, report.pending) == (2, 2, 0, 0)
     dataset = fl.open_sweep(tmp_path / "wild.zarr").load()

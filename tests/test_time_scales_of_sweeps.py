@@ -1,4 +1,4 @@
-"""Time scales in a sweep: every store holds those that `fl.exact` gives, whatever its method and its form."""
+"""Time scales in a sweep: every store holds those that `fl.exact` gives, whatever its solver and its form."""
 
 import numpy as np
 import pytest
@@ -82,30 +82,30 @@ def test_float32_rounds_them(stored, tmp_path):
         assert (coarse[name] == stored[name].astype(np.float32)).all()
 
 
-def test_both_methods_store_those_of_the_exact_flow(stored, tmp_path):
+def test_both_solvers_store_those_of_the_exact_flow(stored, tmp_path):
     dynamics = sweeping.BOTH | {"learning_rate": [0.009, 0.018]}
     both = run(tmp_path / "s.zarr", spec(dynamics=dynamics))
-    descent = run(tmp_path / "gd.zarr", spec(dynamics=sweeping.BOTH | {"method": "gradient_descent"}))
+    descent = run(tmp_path / "gd.zarr", spec(dynamics=sweeping.BOTH | {"solver": "gradient_descent"}))
     for name in SCALES:
-        assert both[name].dims == ("architecture", "init_scale", "method", "learning_rate", "seed", "lam")
+        assert both[name].dims == ("architecture", "init_scale", "solver", "learning_rate", "seed", "lam")
         assert (both[name] == stored[name]).all()
         assert descent[name].equals(stored[name])
 
 
-@pytest.mark.parametrize("method", ["exact", "gradient_descent"])
-def test_networks_too_large_for_lanes(method, tmp_path):
+@pytest.mark.parametrize("solver", ["exact", "gradient_descent"])
+def test_networks_too_large_for_lanes(solver, tmp_path):
     axes = {"architecture": [44, 42, 44], "seed": [3], "init_scale": [0.1], "lam": [-1.0, 0.0, 0.5]}
-    dynamics = {"method": method, "times": [0.0, 0.9]} | (
-        {"learning_rate": 0.009} if method == "gradient_descent" else {}
+    dynamics = {"solver": solver, "times": [0.0, 0.9]} | (
+        {"learning_rate": 0.009} if solver == "gradient_descent" else {}
     )
     task = {"n_samples": 60, "target_scale": 3.0}
     dataset = run(tmp_path / "s.zarr", spec(axes=axes, dynamics=dynamics, task=task))
     assert_rebuilt(dataset, 1e-10)
 
 
-@pytest.mark.parametrize("method", ["exact", "gradient_descent"])
-def test_reduced_sweeps_hold_statistics_of_them(stored, tmp_path, method):
-    dynamics = sweeping.BOTH | {"method": method}
+@pytest.mark.parametrize("solver", ["exact", "gradient_descent"])
+def test_reduced_sweeps_hold_statistics_of_them(stored, tmp_path, solver):
+    dynamics = sweeping.BOTH | {"solver": solver}
     reduced = run(tmp_path / "r.zarr", spec(OUTPUT | {"reduce": {}}, dynamics=dynamics))
     for name in SCALES:
         assert reduced[name].dims == ("architecture", "init_scale", "lam", "statistic")

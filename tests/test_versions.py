@@ -133,7 +133,7 @@ def test_a_store_of_other_numbers_is_refused(part, index):
 
 def test_blocks_with_points_that_diverged_are_tried_too(tmp_path):
     axes = {"architecture": [4, 2, 4], "seed": {"start": 0, "num": 5}, "lam": [0.0, 400.0]}
-    dynamics = {"method": "gradient_descent", "learning_rate": 0.01, "times": [0.0, 5.0]}
+    dynamics = {"solver": "gradient_descent", "learning_rate": 0.01, "times": [0.0, 5.0]}
     spec, path = sweeping.spec(axes=axes, dynamics=dynamics), tmp_path / "wild.zarr"
     assert fl.run_sweep(spec, path).diverged == 5
     pretend(path, numpy="0.0.1")

@@ -8,7 +8,7 @@ from tests import sweeping
 
 
 def layout() -> StoreLayout:
-    """Return one of blocks of every method."""
+    """Return one of blocks of every solver."""
     axes = {"architecture": [2, 1, 2], "seed": 0, "lam": 0.0}
     return Plan.of(Spec.from_dict(sweeping.spec(axes=axes, dynamics=sweeping.BOTH))).layout
 

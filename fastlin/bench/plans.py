@@ -37,7 +37,7 @@ observables = ["loss", "kernel_distance"]
 
 
 _GRID = f"times = {[float(t) for t in range(101)]}"
-_DESCENT = 'method = "gradient_descent"\nlearning_rate = 0.002\ntimes = [0.0, 1.0, 5.0]'
+_DESCENT = 'solver = "gradient_descent"\nlearning_rate = 0.002\ntimes = [0.0, 1.0, 5.0]'
 
 PLANNED = (
     SWEEPS

@@ -140,7 +140,7 @@ def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray, *, bands
         parts[0] += f", mean over {count:,} seeds" + (" (bands: one standard deviation)" if bands else "")
     if da.name == "kernel_distance":
         parts.append(f"lines: lazy below {THRESHOLD[0]:g} (dashed), rich from {THRESHOLD[1]:g} (solid)")
-    for name in ("method", "init_scale", "learning_rate", "lam", "time"):
+    for name in ("solver", "init_scale", "learning_rate", "lam", "time"):
         if name in da.coords and da[name].ndim == 0 and dataset.sizes.get(name, 1) > 1:
             value = da[name].item()
             shown = value if isinstance(value, str) else f"${style.number(value)}$"
@@ -152,7 +152,7 @@ def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray, *, bands
 
 def _where(da: xr.DataArray, x: str) -> str:
     """Say at which values of time and scale a profile was taken."""
-    parts = [str(da["method"].values).replace("_", " ")] if "method" in da.coords else []
+    parts = [str(da["solver"].values).replace("_", " ")] if "solver" in da.coords else []
     for name, symbol in (("time", r"t/\tau"), ("lam", r"\lambda"), ("init_scale", r"\sigma")):
         if name != x and name in da.coords and da[name].ndim == 0:
             value = float(da[name])

@@ -42,7 +42,7 @@ def measure(architectures: Sequence[Architecture] | None = None) -> dict[str, xr
     Returns
     -------
     dict of str to xarray.DataArray
-        By panel; dimensions architecture, seed, lam and time, and method in B and C.
+        By panel; dimensions architecture, seed, lam and time, and solver in B and C.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def _compare(ax: Axes, letter: str, da: xr.DataArray, colours: Sequence[str]) ->
     """Draw gradient descent and closed form at the last time."""
     late = da.isel(time=-1)
     for (shape, one), colour in zip(_each(late), colours, strict=False):
-        gd, exact = (one.sel({"method": name}) for name in ("gradient_descent", "exact"))
+        gd, exact = (one.sel(solver=name) for name in ("gradient_descent", "exact"))
         profile(gd, "lam", ax, color=colour, label=f"{shape.family} {shape}")
         (dots,) = ax.plot(exact.lam, exact.mean("seed"), "k.")
     dots.set_label("closed form")

@@ -24,7 +24,7 @@ MOST_BYTES = 8_000_000  # of all numbers in a page
 MOST_PANELS = 40
 MOST_BANDS = 8  # more hide each other
 BYTES_PER_VALUE = 4 * 4 / 3  # a float32 in base64
-DIMENSIONS = ("architecture", "method", "learning_rate", "init_scale", "lam", "time")
+DIMENSIONS = ("architecture", "solver", "learning_rate", "init_scale", "lam", "time")
 # Axes of the diagrams, the first that can be drawn.
 HORIZONTAL = ("lam", "init_scale", "learning_rate", "time")
 VERTICAL = ("init_scale", "time", "learning_rate")

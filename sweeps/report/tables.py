@@ -20,7 +20,7 @@ COLUMNS = (Status.OK, Status.DIVERGED, Status.FAILED, Status.PENDING)
 AXES = {
     "architecture": "architectures",
     "init_scale": "weight scales",
-    "method": "methods",
+    "solver": "solvers",
     "learning_rate": "learning rates",
     "seed": "seeds",
     "lam": "λ",
@@ -70,11 +70,11 @@ def lead(spec: Spec) -> str:
     """Return what the sweep is in one sentence, as HTML."""
     axes = [f"{size:,} {AXES[name]}" for name, size in spec.point_dims.items() if size > 1]
     product = f" ({' &times; '.join(axes)})" if len(axes) > 1 else ""
-    methods = {"exact": "by the closed form", "gradient_descent": "by gradient descent"}
+    solvers = {"exact": "by the closed form", "gradient_descent": "by gradient descent"}
     times = f"{spec.times.size:,} times" if spec.times.size > 1 else "one time"
     return (
         f"Learning dynamics of two-layer linear networks y = W₂W₁x: {spec.points:,} configurations{product}, "
-        f"each at {times}, {' and '.join(methods[name] for name in spec.methods)}."
+        f"each at {times}, {' and '.join(solvers[name] for name in spec.solvers)}."
     )
 
 
