@@ -17,7 +17,8 @@ from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
 from fastlin.observables import REGISTRY
-from fastlin.sweeps.spec.spec import CONVERGENCE, Spec
+from fastlin.sweeps.spec.entries import CONVERGENCE
+from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.layout import StoreLayout
 
 FOLD_SECONDS = 8e-9  # a value that is folded takes so much longer

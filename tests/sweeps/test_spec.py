@@ -68,7 +68,7 @@ def changed(path, value):
         ("axes.lam", {"start": -1, "stop": 1, "num": 3, "spacing": "log"}, "spacing needs it above 0"),
         ("axes.lam", {"start": -1, "stop": 1, "num": 3, "spacing": "lin"}, "did you mean 'linear'"),
         ("axes.lam", {"start": 1.0, "stop": 1.0000000000000002, "num": 5}, "are not all distinct"),
-        ("axes.lam", {"start": -1e308, "stop": 1e308, "num": 3}, "are not all distinct"),
+        ("axes.lam", {"start": -1e308, "stop": 1e308, "num": 4}, "are not all distinct"),
         ("axes.lam", [10**400], "axes.lam[0] is a whole number of 1329 bits; it does not fit"),
         ("axes.lam", ["x" * 10000], "(10002 characters); a number is needed"),
         (
