@@ -1,4 +1,4 @@
-"""The README and the reference of specs, of which `python -m tests.readme` writes anew what follows from tables."""
+"""The README and the reference of specs. `python -m tests.readme` writes their tables anew."""
 
 import re
 from pathlib import Path

@@ -62,7 +62,7 @@ def _check_steps(times: NDArray[np.float64], rate: float, faults: Faults) -> Non
     """Note times that are too many steps, or that share a step with another time, at one learning rate."""
     with np.errstate(over="ignore"):
         steps = np.rint(times / rate)
-    where = ("dynamics.learning_rate", f" {rate:g}")
+    where = ("dynamics.learning_rate ", f"{rate:g}")
     if steps[-1] > MAX_STEPS:
         faults.add(
             f"dynamics.times ends after {steps[-1]:.0e} steps of learning_rate {rate:g}; "

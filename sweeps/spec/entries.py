@@ -66,7 +66,7 @@ ENTRIES = (
         "architectures",
         axes.architectures,
         _triples,
-        "architectures, see below",
+        "architecture, product or list",
         "Numbers of input, hidden and output units.",
         dimension="architecture",
     ),

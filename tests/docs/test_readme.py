@@ -17,7 +17,7 @@ import pytest
 import fastlin as fl
 from tests import cutting, slurm
 from tests.fault_injection import PATIENCE, until
-from tests.readme import README, REFERENCE, blocks, reference, present_table, section, table
+from tests.readme import README, REFERENCE, blocks, present_table, reference, section, table
 from tests.sweeping import content
 
 pytestmark = pytest.mark.skipif(
