@@ -290,7 +290,7 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
-    for part in (None, fl.sweeps.choices.Slice(1, 2)):
+    for part in (None, Slice(1, 2)):
         mine = lease.new_holder("0" * 64, part)
         with lease.held(place, mine) as held:
             held.prepared()
