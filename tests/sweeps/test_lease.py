@@ -21,6 +21,7 @@ from fastlin.sweeps.run import worker
 from fastlin.sweeps.store import folder, lease, store
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
+from fastlin.sweeps.store.slice import Slice
 from tests import commands, sweeping
 from tests.campaign import trials
 from tests.commands import BLOCKS, SMALL, ended
