@@ -154,10 +154,10 @@ def texts(name: str, value: Any, allowed: Sequence[str]) -> tuple[str, ...]:
     items = value if isinstance(value, list) else [value]
     if not items:
         raise InputError(f"{name} is empty; {suggest('', allowed)}")
-    found = tuple(check_choice(name, item, allowed) for item in items)
-    if len(set(found)) < len(found):
-        raise InputError(f"{name} holds {max(found, key=found.count)!r} more than once")
-    return found
+    names = tuple(check_choice(name, item, allowed) for item in items)
+    if len(set(names)) < len(names):
+        raise InputError(f"{name} holds {max(names, key=names.count)!r} more than once; list each name once")
+    return names
 
 
 def compact(values: NDArray[Any]) -> Any:

@@ -1,7 +1,7 @@
-"""Growing a sweep: which specs extend which, and where the new values of an axis are stored.
+"""Growth of a sweep: which spec extends which, and in which order the values of an axis are stored.
 
-A store never moves a number. Values that an axis gains are stored behind those it had, so readers of the old
-store stay right; `open_sweep` puts every axis in the order of its spec.
+A store never moves a number. Values that an axis gains are stored behind the old ones, so that a reader who
+opened the store before still reads the right numbers. `open_sweep` puts every axis in the order of its spec.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ AXES = {entry.field: entry.dimension for entry in _AXES}
 
 
 def arranged(specs: Sequence[Spec]) -> Spec:
-    """Return the last of some specs, each an extension of the one before, with axes in the order stored."""
+    """Return the last of some specs, each of which extends the one before, with its axes in stored order."""
     first, last = specs[0], specs[-1]
     fields = {name: _joined([getattr(spec, name) for spec in specs]) for name in AXES}
     return first if first is last else replace(last, **fields)
 
 
 def _joined(values: list[Any]) -> Any:
-    """Return the first values and, behind them, those that each of the others adds."""
+    """Return the first values, followed by those that each later part adds."""
     if isinstance(values[0], tuple):
         return tuple(dict.fromkeys(entry for part in values for entry in part))
     joined = values[0]
@@ -39,7 +39,10 @@ def _joined(values: list[Any]) -> Any:
 
 
 def obstacles(old: Spec, new: Spec) -> list[str]:
-    """Return why `new` does not extend `old`: a line per difference that is no added value of an axis."""
+    """Return one line for each difference that keeps `new` from extending `old`.
+
+    Values that an axis gains are no such difference.
+    """
     if old.hash == new.hash:
         return []
     before, after = essential(old.to_dict()), essential(new.to_dict())

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
-from fastlin.validation import check_choice, check_float, check_int, suggest
+from fastlin.validation import check_choice, check_float, check_int, shown_int, suggest
 
 MAX_LENGTH = 10**7  # of one axis. Its values are held in memory, several times over.
 FORM = "a range is start with two of stop, num and step"
@@ -31,64 +31,72 @@ def check_keys(name: str, value: Mapping[str, Any], required: tuple[str, ...], *
 def integers(name: str, value: Mapping[str, Any], low: int, high: int) -> NDArray[np.int64]:
     """Return the whole numbers of a range in [low, high]. The step is 1 by default."""
     check_keys(name, value, ("start",), "stop", "num", "step")
-    if "step" not in value and not ("stop" in value and "num" in value):
-        value = {**value, "step": 1}
-    _check_form(name, value)
+    _check_form(name, value, default_step=True)
     first = check_int(f"{name}.start", value["start"], low, high)
+    step = check_int(f"{name}.step", value.get("step", 1), 1, high)
     if "stop" not in value:
-        step = check_int(f"{name}.step", value["step"], 1, high)
-        count = check_int(f"{name}.num", value["num"], 1, MAX_LENGTH)
+        count = _length(name, value)
         check_int(f"{name}, its last value", first + step * (count - 1), low, high)
-        return first + step * np.arange(count, dtype=np.int64)
-    last = check_int(f"{name}.stop", value["stop"], low, high)
-    if "num" not in value:
-        step = check_int(f"{name}.step", value["step"], 1, high)
-        return first + step * np.arange(_count(name, first, last, step), dtype=np.int64)
-    count = check_int(f"{name}.num", value["num"], 1, MAX_LENGTH)
+    else:
+        last = check_int(f"{name}.stop", value["stop"], low, high)
+        if "num" in value:
+            count = _length(name, value)
+            step = _whole_step(name, first, last, count)
+        else:
+            count = _count(name, first, last, step)
+    return first + step * np.arange(count, dtype=np.int64)
+
+
+def _whole_step(name: str, first: int, last: int, count: int) -> int:
     _check_ends(name, first, last, count)
     if count > 1 and (last - first) % (count - 1):
         raise InputError(
             f"{name} runs from {first} to {last} in {count} values, which are not all whole numbers; "
             f"num - 1 must divide {last - first}"
         )
-    return first + (last - first) // max(1, count - 1) * np.arange(count, dtype=np.int64)
+    return (last - first) // max(1, count - 1)
 
 
 def reals(
     name: str, value: Mapping[str, Any], low: float, high: float, *, above: bool
 ) -> NDArray[np.float64]:
     """Return the numbers of a range in [low, high], or (low, high] with `above`."""
+
+    def number(where: str, item: Any) -> float:
+        return check_float(f"{name}{where}", item, low, high, above=above)
+
     check_keys(name, value, ("start",), "stop", "num", "step", "spacing")
-    _check_form(name, value)
+    _check_form(name, value, default_step=False)
     log = check_choice(f"{name}.spacing", value.get("spacing", "linear"), ["linear", "log"]) == "log"
     if log and "step" in value:
         raise InputError(f"{name} has a step and logarithmic spacing; that needs start, stop and num")
-    first = check_float(f"{name}.start", value["start"], low, high, above=above)
-    if "step" not in value:
-        last = check_float(f"{name}.stop", value["stop"], low, high, above=above)
-        count = check_int(f"{name}.num", value["num"], 1, MAX_LENGTH)
+    first = number(".start", value["start"])
+    if "step" in value:
+        step = _decimal(check_float(f"{name}.step", value["step"], 0.0, above=True))
+        if "stop" in value:
+            count = _count(name, _decimal(first), _decimal(number(".stop", value["stop"])), step)
+        else:
+            count = _length(name, value)
+        last = number(", its last value", _nearest(_decimal(first) + step * (count - 1)))
+        values = _grid(_decimal(first), step, count)
+    else:
+        count, last = _length(name, value), number(".stop", value["stop"])
         _check_ends(name, first, last, count)
         values = _logarithmic(name, first, last, count) if log else _linear(first, last, count)
-    else:
-        start, step = _decimal(first), _decimal(check_float(f"{name}.step", value["step"], 0.0, above=True))
-        if "stop" in value:
-            last = check_float(f"{name}.stop", value["stop"], low, high, above=above)
-            count = _count(name, start, _decimal(last), step)
-        else:
-            count = check_int(f"{name}.num", value["num"], 1, MAX_LENGTH)
-        last = _nearest(start + step * (count - 1))
-        check_float(f"{name}, its last value", last, low, high, above=above)
-        values = _grid(start, step, count)
     if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
         raise InputError(
-            f"{name} runs from {first:g} to {last:g}, where {values.size} values are not all distinct numbers"
+            f"{name} runs from {first:g} to {last:g}, where {count} values are not all distinct numbers"
         )
     return values
 
 
-def _check_form(name: str, value: Mapping[str, Any]) -> None:
+def _length(name: str, value: Mapping[str, Any]) -> int:
+    return check_int(f"{name}.num", value["num"], 1, MAX_LENGTH)
+
+
+def _check_form(name: str, value: Mapping[str, Any], *, default_step: bool) -> None:
     given = [key for key in ("start", "stop", "num", "step") if key in value]
-    if len(given) != 3:
+    if len(given) + (default_step and len(given) == 2 and "step" not in given) != 3:
         raise InputError(f"{name} has {', '.join(given)}; {FORM}")
 
 
@@ -106,10 +114,9 @@ def _count(name: str, first: int | Fraction, last: int | Fraction, step: int | F
         raise InputError(f"{name} runs from {float(first):g} to {float(last):g}; start <= stop is needed")
     count = int((last - first) // step) + 1
     if count > MAX_LENGTH:
-        shown = str(count) if count < 10**20 else f"a number of {count.bit_length()} bits"
         raise InputError(
-            f"{name} runs from {float(first):g} to {float(last):g} by {float(step):g}, which makes {shown} "
-            f"values; at most {MAX_LENGTH} are allowed"
+            f"{name} runs from {float(first):g} to {float(last):g} by {float(step):g}, which makes "
+            f"{shown_int(count)} values; at most {MAX_LENGTH} are allowed"
         )
     return count
 

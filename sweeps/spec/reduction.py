@@ -16,8 +16,8 @@ from fastlin.sweeps.spec.faults import Faults
 from fastlin.validation import shown
 
 STATISTICS = {"mean": fold.mean, "std": fold.std, "min": fold.minimum, "max": fold.maximum}
-# Quantiles are read off bins of a 64th of an octave, from 2^-40, below which a value counts as 0, to 2^16,
-# beyond which it counts as infinite: exact to merge, and off by at most 1/128 of the value.
+# Quantiles are read off counts in bins of a 64th of an octave. Counts merge exactly, and a quantile is off by
+# at most 1/128 of its value. A value below 2^-40 counts as 0, and one above 2^16 as infinite.
 _PARTS, _LOWEST, _HIGHEST = 64, -40, 16
 _MANTISSAS = 1.0 + np.arange(_PARTS) / _PARTS
 QUANTILE_EDGES = np.concatenate(
@@ -93,17 +93,17 @@ class Reduction:
 
 
 def _quantiles(cells: NDArray[np.int64], wanted: tuple[float, ...]) -> list[NDArray[np.float64]]:
-    """Return the smallest value that at least a share q of all does not exceed, by its bin."""
+    """Return, for each share q, the middle of the bin that holds the smallest value >= a share q of all."""
     if not wanted:
         return []
     ranks = fold.histogram(cells).cumsum(axis=-1)
     total = ranks[..., -1]
-    found = []
+    quantiles = []
     for q in wanted:
         needed = np.maximum(1, np.ceil(q * total)).astype(np.int64)
         place = np.argmax(ranks >= needed[..., None], axis=-1)
-        found.append(np.where(total > 0, _MIDDLES[place], np.nan))
-    return found
+        quantiles.append(np.where(total > 0, _MIDDLES[place], np.nan))
+    return quantiles
 
 
 def _shares(name: str, value: Any) -> tuple[float, ...]:

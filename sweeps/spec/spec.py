@@ -1,4 +1,4 @@
-"""The spec of a sweep: read from TOML, validated in full before anything is computed."""
+"""The spec of a sweep. It is read from TOML and checked in full before anything is computed."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Spec:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the resolved spec without what is incidental, by which a store knows its own."""
+        """SHA-256 of the resolved spec without its incidental keys. A store knows its spec by it."""
         text = json.dumps(essential(self.to_dict()), sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -161,7 +161,7 @@ class Spec:
 
     @property
     def points(self) -> int:
-        """Number of configurations, each solved at all times."""
+        """Number of points: networks, each of which is solved at all times."""
         total = 1
         for size in self.point_dims.values():
             total *= size
@@ -197,7 +197,7 @@ def essential(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return one line per key in which two resolved specs, or parts of such, differ."""
+    """Return one line for each key in which two resolved specs differ. `prefix` names their section."""
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
