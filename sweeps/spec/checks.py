@@ -9,51 +9,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
+from fastlin.kinds import Choice
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.faults import Faults
+from fastlin.task import TaskKind
 
 MAX_STEPS = 10**12
-
-
-def has_learning_rate(solver: str) -> bool:
-    """Tell whether a solver takes a learning rate."""
-    return solver == "gradient_descent"
 
 
 def settle_learning_rates(fields: dict[str, Any], faults: Faults) -> None:
     """Note learning rates that are missing or have no use, and drop a single one that has none."""
     if "solvers" not in fields or "learning_rates" not in fields:
         return
-    used, given = any(map(has_learning_rate, fields["solvers"])), fields["learning_rates"].size > 0
+    solvers = fields["solvers"]
+    used, given = any(SOLVERS[name].learning_rate for name in solvers), fields["learning_rates"].size > 0
     if used and not given:
         faults.add("dynamics.learning_rate is missing")
     elif fields["learning_rate_axis"] and not used:
+        rated = " or ".join(repr(solver.name) for solver in SOLVERS.values() if solver.learning_rate)
         faults.add(
-            "dynamics.learning_rate is an axis, but the closed form has none; "
-            'add "gradient_descent" to dynamics.solver, or give one number'
+            f"dynamics.learning_rate is an axis, but {' and '.join(solvers)} has none; "
+            f"add {rated} to dynamics.solver, or give one number"
         )
     elif not used:
         fields["learning_rates"] = np.empty(0)
 
 
-def check_samples(n_samples: int, architectures: Sequence[Architecture], faults: Faults) -> None:
-    """Note architectures with more inputs than samples, which cannot be whitened."""
-    found = [(index, shape.n_i) for index, shape in enumerate(architectures) if shape.n_i > n_samples]
-    # The first one is shown in full, so it is one with the most inputs.
-    for index, n_i in sorted(found, key=lambda pair: -pair[1]):
-        faults.add(
-            f"task.n_samples is {n_samples}; whitening the N_i = {n_i} inputs of "
-            f"axes.architecture[{index}] needs at least {n_i}",
-            "task.n_samples",
-            "axes.architecture",
-            f"[{index}]",
-        )
+def check_task(task: Choice[TaskKind], architectures: Sequence[Architecture], faults: Faults) -> None:
+    """Note architectures for which no task can be drawn."""
+    law = task.kind.law(**task.values)
+    # The first fault is shown in full, so that it is one with the most inputs.
+    for index, shape in sorted(enumerate(architectures), key=lambda item: -item[1].n_i):
+        if obstacle := task.kind.obstacle(law, shape.n_i):
+            where = f"axes.architecture[{index}]"
+            faults.add(f"{where} is {shape}; {obstacle}", "task", "axes.architecture", f"[{index}]")
+
+
+def check_finite(solvers: Sequence[str], times: NDArray[np.float64], faults: Faults) -> bool:
+    """Note an infinite time of a solver that has finite ones only, and return whether there is none."""
+    finite = [SOLVERS[name].label for name in solvers if SOLVERS[name].finite_times]
+    if finite and np.isinf(times[-1]):
+        faults.add(f"dynamics.times holds inf; {finite[0]} needs finite times, only exact has the limit")
+        return False
+    return True
 
 
 def check_steps(times: NDArray[np.float64], rates: NDArray[np.float64], faults: Faults) -> None:
-    """Note times that gradient descent cannot record."""
-    if np.isinf(times[-1]):
-        faults.add("dynamics.times holds inf; gradient descent needs finite times, only exact has the limit")
-        return
+    """Note times that cannot be recorded at the steps of some learning rates."""
     for rate in rates.tolist():
         _check_steps(times, rate, faults)
 

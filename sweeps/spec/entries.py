@@ -9,17 +9,16 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.kernels import INIT_POWER
 from fastlin.kernels.random import MAX_SEED
-from fastlin.observables import FRACTION, SWEEPABLE, share
+from fastlin.network import INIT_KINDS
+from fastlin.observables import FRACTION, check_fraction, sweepable
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec import axes
-from fastlin.sweeps.spec.entry import Entry, name_entry, names_entry, same
+from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, names_entry, same
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
-from fastlin.validation import check_bool, check_float, check_int, shown
+from fastlin.task import MAX_SCALE, MIN_SCALE, TASK_KINDS
+from fastlin.validation import check_bool, shown
 
-SOLVERS = ("exact", "gradient_descent")
-TASK_KINDS = ("random_regression",)
 DTYPES = ("float64", "float32")
 CONVERGENCE: Final = "convergence_time"
 
@@ -32,10 +31,6 @@ def _name(name: str, value: Any) -> str:
     except UnicodeEncodeError:  # half a surrogate pair, which TOML cannot hold
         raise InputError(f"{name} is {shown(value)}; a text of Unicode characters is needed") from None
     return value
-
-
-def _scale(name: str, value: Any) -> float:
-    return check_float(name, value, MIN_SCALE, MAX_SCALE)
 
 
 def _scales(name: str, value: Any) -> NDArray[np.float64]:
@@ -52,10 +47,6 @@ def _learning_rates(name: str, value: Any) -> NDArray[np.float64]:
 
 def _triples(architectures: tuple[Architecture, ...]) -> list[list[int]]:
     return [[shape.n_i, shape.n_h, shape.n_o] for shape in architectures]
-
-
-def _samples(name: str, value: Any) -> int:
-    return check_int(name, value, 1, MAX_SAMPLES)
 
 
 ENTRIES = (
@@ -101,41 +92,11 @@ ENTRIES = (
         "Relative scale of the layers, `W2^T W2 - W1 W1^T = lam I`.",
         dimension="lam",
     ),
-    name_entry(
-        "task", "kind", "task_kind", lambda: TASK_KINDS, "Kind of the task.", default="random_regression"
-    ),
-    Entry(
-        "task",
-        "n_samples",
-        "n_samples",
-        _samples,
-        same,
-        f"whole number from 1 to {MAX_SAMPLES}",
-        "Number of samples P. It is at least N_i, so that the inputs can be whitened.",
-    ),
-    Entry(
-        "task",
-        "target_scale",
-        "target_scale",
-        _scale,
-        same,
-        f"number from {MIN_SCALE:g} to {MAX_SCALE:g}",
-        "Scale of the targets. Y has the standard deviation target_scale / sqrt(N_o).",
-        1.0,
-    ),
-    name_entry(
-        "init",
-        "kind",
-        "init_kind",
-        lambda: tuple(INIT_POWER),
-        "Distribution of the raw weights.",
-        default="gaussian",
-    ),
     names_entry(
         "dynamics",
         "solver",
         "solvers",
-        lambda: SOLVERS,
+        lambda: tuple(SOLVERS),
         "How the dynamics are solved. A list makes a dimension of the store.",
         default="exact",
         dimension="solver",
@@ -169,7 +130,7 @@ ENTRIES = (
         "output",
         "observables",
         "observables",
-        lambda: SWEEPABLE,
+        sweepable,
         "Observables that are stored.",
         default=["loss", "kernel_distance"],
     ),
@@ -177,7 +138,7 @@ ENTRIES = (
         "output",
         "fraction",
         "fraction",
-        share,
+        check_fraction,
         same,
         "number between 0 and 1",
         f"Fraction of the achievable loss drop whose time `{CONVERGENCE}` is.",
@@ -208,9 +169,17 @@ ENTRIES = (
         written=lambda spec: spec.reduce is not None,
     ),
 )
-SECTIONS = tuple(dict.fromkeys(entry.section for entry in ENTRIES if entry.section))
+# Sections that name a kind and hold its parameters.
+KIND_SECTIONS: dict[str, KindSection] = {
+    entry.section: entry
+    for entry in (
+        KindSection("task", "task", TASK_KINDS, "Kind of the task.", "random_regression"),
+        KindSection("init", "init", INIT_KINDS, "Kind of the start.", "gaussian"),
+    )
+}
+SECTIONS = ("axes", "task", "init", "dynamics", "output")
 
 
 def entries_of(section: str) -> tuple[Entry, ...]:
-    """Return the entries of one section."""
+    """Return the entries of a section that names no kind."""
     return tuple(entry for entry in ENTRIES if entry.section == section)

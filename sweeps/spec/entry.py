@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastlin.errors import InputError
+from fastlin.kinds import Choice, Kind, Parameter
 from fastlin.sweeps.spec.axes import texts
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.validation import check_choice, suggest
@@ -95,6 +96,57 @@ def names_entry(
         return texts(name, value, choices())
 
     return Entry(section, key, field, read, list, "name or list of names", doc, choices=choices, **more)
+
+
+@dataclass(frozen=True)
+class KindSection:
+    """A section that names a kind of a registry, and holds the parameters of that kind.
+
+    Attributes
+    ----------
+    section, field : str
+        The section, and the attribute that holds the `Choice`.
+    kinds : mapping of str to Kind
+        The registry.
+    doc : str
+        What the kind means, for the reference page.
+    default : str
+        The kind of a section that names none.
+    """
+
+    section: str
+    field: str
+    kinds: Mapping[str, Kind]
+    doc: str
+    default: str
+
+    @property
+    def entry(self) -> Entry:
+        """The entry that names the kind."""
+        return name_entry(
+            self.section, "kind", "kind", lambda: tuple(self.kinds), self.doc, default=self.default
+        )
+
+    def parameters(self, kind: str) -> tuple[Entry, ...]:
+        """Return the entries of the parameters of one kind."""
+        return tuple(_parameter(self.section, *item) for item in self.kinds[kind].parameters.items())
+
+    def read(self, table: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+        """Return the attribute, or nothing if there is a fault. An unknown kind is the only fault then."""
+        kind = self.default if table.get("kind") is None else table["kind"]
+        if not isinstance(kind, str) or kind not in self.kinds:
+            return read_table([self.entry], {"kind": kind}, faults)
+        parameters = self.parameters(kind)
+        values = read_table([self.entry, *parameters], table, faults)
+        if len(values) <= len(parameters):
+            return {}
+        del values["kind"]
+        return {self.field: Choice(self.kinds[kind], values)}
+
+
+def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
+    default = REQUIRED if parameter.default is None else parameter.default
+    return Entry(section, key, key, parameter.read, same, "number", parameter.doc, default)
 
 
 def read_table(

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastlin.errors import InputError
 from fastlin.sweeps.spec import checks
-from fastlin.sweeps.spec.entries import CONVERGENCE, ENTRIES, SECTIONS, entries_of
+from fastlin.sweeps.spec.entries import CONVERGENCE, ENTRIES, KIND_SECTIONS, SECTIONS, entries_of
 from fastlin.sweeps.spec.entry import read_table
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.validation import shown
@@ -30,9 +30,13 @@ def read_spec(content: Any) -> dict[str, Any]:
     fields = read_table(entries_of(""), content, faults, SECTIONS)
     tables = {section: _table(section, content, faults) for section in SECTIONS}
     for section, table in tables.items():
-        fields |= read_table(entries_of(section), table, faults)
+        if section in KIND_SECTIONS:
+            fields |= KIND_SECTIONS[section].read(table, faults)
+        else:
+            fields |= read_table(entries_of(section), table, faults)
     checks.settle_learning_rates(fields, faults)
-    if all(entry.field in fields for entry in ENTRIES):
+    expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
+    if expected <= fields.keys():
         _check_together(tables, fields, faults)
     faults.check()
     return fields
@@ -59,6 +63,6 @@ def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults
     """Note faults between entries that are right by themselves."""
     if "fraction" in tables["output"] and CONVERGENCE not in fields["observables"]:
         faults.add(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
-    checks.check_samples(fields["n_samples"], fields["architectures"], faults)
-    if any(map(checks.has_learning_rate, fields["solvers"])):
+    checks.check_task(fields["task"], fields["architectures"], faults)
+    if checks.check_finite(fields["solvers"], fields["times"], faults):
         checks.check_steps(fields["times"], fields["learning_rates"], faults)

@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec import reduction
-from fastlin.sweeps.spec.entries import SECTIONS, entries_of
-from fastlin.sweeps.spec.entry import REQUIRED, Entry
+from fastlin.sweeps.spec.entries import KIND_SECTIONS, SECTIONS, entries_of
+from fastlin.sweeps.spec.entry import REQUIRED, Entry, KindSection
 
 _INTRODUCTION = """\
 # The spec of a sweep
@@ -50,11 +51,29 @@ keeps their order.
 
 def reference() -> str:
     """Return the reference page as Markdown."""
-    tables = [("", "Top level"), *((name, f"`[{name}]`") for name in SECTIONS)]
-    parts = [f"## {title}\n\n{_table(entries_of(name))}" for name, title in tables]
-    reduce = f"## `[output.reduce]`\n\n{_table(reduction.ENTRIES)}"
     introduction = _INTRODUCTION + _markdown(("form", "values"), _FORMS) + _IDENTITY
-    return "\n".join([introduction, *parts, reduce])
+    parts = [f"## Top level\n\n{_table(entries_of(''))}"]
+    for name in SECTIONS:
+        section = KIND_SECTIONS.get(name)
+        parts.append(f"## `[{name}]`\n\n{_kinds(section) if section else _table(entries_of(name))}")
+        if name == "dynamics":
+            solvers = [(f"`{solver.name}`", solver.doc) for solver in SOLVERS.values()]
+            parts.append(_markdown(("solver", "meaning"), solvers))
+    parts.append(f"## `[output.reduce]`\n\n{_table(reduction.ENTRIES)}")
+    return "\n".join([introduction, *parts])
+
+
+def _kinds(section: KindSection) -> str:
+    """Return the key that names the kind, all kinds, and the parameters of those that have any."""
+    parts = [_table([section.entry]), _markdown(("kind", "meaning"), _meanings(section))]
+    for kind in section.kinds:
+        if parameters := section.parameters(kind):
+            parts.append(f"Parameters of `{kind}`:\n\n{_table(parameters)}")
+    return "\n".join(parts)
+
+
+def _meanings(section: KindSection) -> list[tuple[str, ...]]:
+    return [(f"`{name}`", kind.doc) for name, kind in section.kinds.items()]
 
 
 def _table(entries: Sequence[Entry]) -> str:

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
+from fastlin.kernels import Problem
+from fastlin.kinds import Choice
+from fastlin.network import InitKind
 from fastlin.sweeps import presets
-from fastlin.sweeps.spec.entries import SECTIONS, entries_of
+from fastlin.sweeps.spec.entries import KIND_SECTIONS, SECTIONS, entries_of
 from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
+from fastlin.task import TaskKind
 from fastlin.validation import suggest
 
 # Keys that change no number of a store. They are no part of a spec's identity.
@@ -49,14 +53,10 @@ class Spec:
         Relative scales of the layers, in the unit of squared weights.
     times : ndarray of float64, (times,)
         Times in units of tau. The last one may be infinite.
-    task_kind : str
-        Kind of the task.
-    n_samples : int
-        Number of samples of the task.
-    target_scale : float
-        Scale of the targets, whose standard deviation is target_scale / sqrt(N_o).
-    init_kind : str
-        Distribution of the raw weights.
+    task : Choice of TaskKind
+        Kind of the task and its parameters.
+    init : Choice of InitKind
+        Kind of the start and its parameters.
     solvers : tuple of str
         Names of the solvers, in the order of the spec.
     learning_rates : ndarray of float64, (rates,)
@@ -83,10 +83,8 @@ class Spec:
     seeds: NDArray[np.int64]
     lams: NDArray[np.float64]
     times: NDArray[np.float64]
-    task_kind: str
-    n_samples: int
-    target_scale: float
-    init_kind: str
+    task: Choice[TaskKind]
+    init: Choice[InitKind]
     solvers: tuple[str, ...]
     learning_rates: NDArray[np.float64]
     solver_axis: bool
@@ -134,8 +132,13 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
-        tables = {section: write_table(entries_of(section), self) for section in SECTIONS}
-        return {**write_table(entries_of(""), self), **tables}
+        return {**write_table(entries_of(""), self), **{name: self._table(name) for name in SECTIONS}}
+
+    def _table(self, section: str) -> dict[str, Any]:
+        if section in KIND_SECTIONS:
+            choice: Choice[Any] = getattr(self, KIND_SECTIONS[section].field)
+            return choice.to_dict()
+        return write_table(entries_of(section), self)
 
     def to_toml(self) -> str:
         """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec."""
@@ -148,6 +151,12 @@ class Spec:
         """SHA-256 of the resolved spec without its incidental keys. A store knows its spec by it."""
         text = json.dumps(essential(self.to_dict()), sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def problem(self, init_scale: float) -> Problem:
+        """Return the laws of tasks and starts at one of the init_scales."""
+        n_samples = self.task.values.get("n_samples")
+        start = self.init.kind.law(n_samples, **self.init.values)
+        return Problem(self.task.kind.law(**self.task.values), start, init_scale)
 
     @property
     def point_dims(self) -> dict[str, int]:

@@ -90,7 +90,7 @@ def changed(path, value):
         ("axes.seed", {"start": 0, "num": 10**12}, "axes.seed.num is 1000000000000; allowed is 1 to"),
         ("axes.init_scale", [0.0], "axes.init_scale[0] is 0; it must be at least"),
         ("axes.init_scale", [-1.0], "axes.init_scale[0] is -1; it must be at least"),
-        ("task.n_samples", 3, "whitening the N_i = 4 inputs of axes.architecture[0] needs at least 4"),
+        ("task.n_samples", 3, "axes.architecture[0] is 4-2-4; whitening N_i = 4 inputs needs at least 4"),
         ("task.n_samples", "ten", "task.n_samples is 'ten'; a whole number is needed"),
         ("task.target_scale", -1.0, "task.target_scale is -1; it must be at least"),
         ("task.kind", "parity", "task.kind is 'parity'; allowed: random_regression"),
@@ -101,7 +101,11 @@ def changed(path, value):
         ("dynamics.times", [-1.0], "dynamics.times[0] is -1; it must be at least 0"),
         ("dynamics.times", [NAN], "dynamics.times[0] is nan"),
         ("dynamics.times", {"start": 0, "stop": INF, "num": 3}, "dynamics.times.stop is inf"),
-        ("dynamics.learning_rate", [0.1, 0.2], "dynamics.learning_rate is an axis, but the closed form"),
+        (
+            "dynamics.learning_rate",
+            [0.1, 0.2],
+            "dynamics.learning_rate is an axis, but exact has none; add 'gradient_descent' to",
+        ),
         ("output.observables", ["los"], "output.observables is 'los'; did you mean 'loss'?"),
         ("output.observables", ["qqt"], "output.observables is 'qqt'; allowed: loss"),
         ("output.observables", [], "output.observables is empty"),
@@ -146,17 +150,25 @@ def test_one_mistake_in_many_places_is_one_line():
     content = changed("axes.architecture", [[9, 2, n_o] for n_o in range(1, 701)])
     (line,) = lines_of(content)
     assert line == (
-        "task.n_samples is 8; whitening the N_i = 9 inputs of axes.architecture[0] needs at least 9 "
+        "axes.architecture[0] is 9-2-1; whitening N_i = 9 inputs needs at least 9 samples "
         "(the same at axes.architecture[1], [2], [3] and 696 more)"
     )
     content["axes"]["architecture"][5] = [30, 2, 4]
     (line,) = lines_of(content)
-    assert "the N_i = 30 inputs of axes.architecture[5] needs at least 30 (the same at" in line
+    assert line.startswith(
+        "axes.architecture[5] is 30-2-4; whitening N_i = 30 inputs needs at least 30 samples ("
+    )
     rates = changed("dynamics.solver", "gradient_descent")
     rates["dynamics"]["learning_rate"] = {"start": 3.0, "step": 1.0, "num": 50}
     (line,) = lines_of(rates)
     assert line.startswith("dynamics.times: 1 is no step of its own at learning_rate 3; ")
     assert line.endswith("(the same at dynamics.learning_rate 4, 5, 6 and 46 more)")
+
+
+def test_an_unknown_kind_is_one_fault():
+    """Its parameters are unknown then, and no other faults."""
+    content = changed("task", {"kind": "parity", "n_samples": 8, "bits": 3})
+    assert lines_of(content) == ["task.kind is 'parity'; allowed: random_regression"]
 
 
 def test_mistakes_in_a_list_are_one_line_for_each_kind():
@@ -212,8 +224,8 @@ def test_presets_are_valid_and_survive_json(name):
 def test_presets_are_those_of_the_paper():
     spec = fl.Spec.load("rich-lazy")
     assert [str(a) for a in spec.architectures] == ["4-2-2", "4-4-4", "2-2-4", "4-2-4"]
-    assert (spec.lams.size, spec.seeds.size, spec.n_samples) == (181, 100, 10)
-    assert spec.target_scale == 3**0.5
+    assert (spec.lams.size, spec.seeds.size) == (181, 100)
+    assert spec.task.values == {"n_samples": 10, "target_scale": 3**0.5}
     width = fl.Spec.load("bottleneck-width")
     assert [str(a) for a in width.architectures] == ["3-2-3", "4-2-4", "5-2-5", "6-2-6"]
     assert width.lams.size == 21
