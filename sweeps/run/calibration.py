@@ -113,7 +113,7 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
     """Measure a sample of the groups whose kernels are compiled.
 
     If no group has its kernels, those of one group are compiled first. A plan takes seconds, and it leaves
-    all further compilation to the run. Returns the ratios, and the `lacking` kernels that are not compiled yet.
+    all further compilation to the run. Returns the ratios, and the `lacking` kernels that are left to it.
     """
     spec, modelled = plan.spec, seed_seconds(plan.spec)
     left = {kernel.key: kernel for kernel in lacking}

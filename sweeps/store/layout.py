@@ -137,7 +137,7 @@ class StoreLayout:
 
     @cached_property
     def _seed_blocks(self) -> list[slice]:
-        """Slices of seeds that are reduced together. New seeds start new blocks: no block is written twice."""
+        """Slices of seeds that are reduced together. New seeds start new blocks: none is written twice."""
         blocks, first = [], 0
         for count in range(1, len(self.specs) + 1):
             last = arranged(self.specs[:count]).seeds.size
