@@ -23,7 +23,7 @@ from fastlin.task import Task
 from fastlin.validation import check_float, check_instance, check_int, check_times
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
-SURELY_FITS = 1e9  # bytes; only beyond it is the memory of the machine looked up
+SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up, which takes an import
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
 
