@@ -85,7 +85,7 @@ def daemons(tmp_path_factory):
 @pytest.fixture
 def conf(daemons, monkeypatch):
     """The configuration of a SLURM that runs, for this process and those it starts."""
-    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin[hpc]")
+    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin's extra hpc")
     monkeypatch.setenv("SLURM_CONF", str(daemons))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # jobs find the modules of the tests
     return daemons

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastlin.cli.common import FAILED, Json, SpecArgument, say
+from fastlin.cli.common import FAILED, Json, Quiet, SpecArgument, read_path, say
 
 if TYPE_CHECKING:
     from fastlin.sweeps.run.executors import Executor
@@ -36,13 +36,16 @@ def run(
     ] = None,
     tls_ca: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Certificate authority for tls://.", rich_help_panel=WHERE),
+        typer.Option(
+            metavar="FILE", parser=read_path, help="Certificate authority for tls://.", rich_help_panel=WHERE
+        ),
     ] = None,
     tls_cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Certificate for tls://.", rich_help_panel=WHERE)
+        Path | None,
+        typer.Option(metavar="FILE", parser=read_path, help="Certificate for tls://.", rich_help_panel=WHERE),
     ] = None,
     tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its key.", rich_help_panel=WHERE)
+        Path | None, typer.Option(metavar="FILE", parser=read_path, help="Its key.", rich_help_panel=WHERE)
     ] = None,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Submit --workers jobs to SLURM.", rich_help_panel=WHERE)
@@ -90,12 +93,16 @@ def run(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw the phase diagram when all is done."),
+        typer.Option(
+            "--plot", metavar="FILE", parser=read_path, help="Draw the phase diagram when all is done."
+        ),
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a sweep into a store, go on with one that was interrupted, or let one grow."""
-    from fastlin.sweeps.run.progress import on_stderr
+    from fastlin.formatting import format_duration
+    from fastlin.sweeps.run.progress import NoProgress, on_stderr
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
 
@@ -114,7 +121,7 @@ def run(
     }
     tls = {"tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
     executor = _engine(workers, scheduler, tls, slurm, jobs)
-    progress = on_stderr()
+    progress = NoProgress() if quiet else on_stderr()
     stop_at_once(progress)
     report = run_sweep(
         loaded,
@@ -132,14 +139,14 @@ def run(
     text = (
         f"{store}: {report.ok:,} of {report.points:,} points ok, {report.diverged:,} diverged, "
         f"{report.failed:,} failed; {report.computed_blocks:,} of {report.blocks:,} blocks computed "
-        f"in {report.seconds:.1f} s"
+        f"in {format_duration(report.seconds)}"
     )
     if bad:
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
-    say(asdict(report), text, as_json)
+    say(asdict(report), text, as_json, quiet)
     if plot is not None and report.ok and not report.pending:
         picture.draw(store, plot, None, "lam", None)
-        if not as_json:
+        if not as_json and not quiet:
             print(f"picture: {plot}")
     if bad:
         raise typer.Exit(FAILED)

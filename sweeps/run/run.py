@@ -177,11 +177,8 @@ def run_sweep(
     options = RunOptions(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
-    if isinstance(spec, str | Path):
-        spec = Spec.load(spec)
-    elif not isinstance(spec, Spec):
-        spec = Spec.from_dict(spec)
-    return run(spec, path, chosen_executor(client, executor, workers), options, progress or NoProgress())
+    where = chosen_executor(client, executor, workers)
+    return run(Spec.read(spec), path, where, options, progress or NoProgress())
 
 
 def chosen_executor(

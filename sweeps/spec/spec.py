@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -66,15 +67,28 @@ class Spec:
     reduce: Reduction | None
 
     @classmethod
+    def read(cls, source: "Spec | Mapping[str, Any] | str | Path") -> "Spec":
+        """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
+
+        Raises
+        ------
+        InputError
+            If it is not a valid spec.
+        """
+        if isinstance(source, str | Path):
+            return cls.load(source)
+        return source if isinstance(source, Spec) else cls.from_dict(source)
+
+    @classmethod
     def load(cls, source: str | Path) -> "Spec":
-        """Read a TOML file, or a preset by its name.
+        """Read a TOML file, or a preset by its name. A leading ~ of a path is the home folder.
 
         Raises
         ------
         InputError
             If there is no such file or preset, it is not TOML, or not a valid spec: one line per fault.
         """
-        path = Path(source)
+        path = Path(os.path.expanduser(source))
         if str(source) in presets.names():
             text = presets.text(str(source))
         else:
