@@ -21,9 +21,9 @@ from uuid import uuid4
 import dask
 import psutil
 from distributed import Client, LocalCluster, Security, Status, Worker, WorkerPlugin, get_worker, rpc
-from distributed.comm.addressing import parse_address, parse_host_port  # see dispatch
-from distributed.deploy.spec import ProcessInterface  # see dispatch
-from distributed.versions import VersionMismatchWarning  # there is no other name of this warning
+from distributed.comm.addressing import parse_address, parse_host_port  # private: as in `dispatch`
+from distributed.deploy.spec import ProcessInterface  # private: as in `dispatch`
+from distributed.versions import VersionMismatchWarning  # private: it has no public name
 from tornado.ioloop import PeriodicCallback
 
 import fastlin

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from distributed import Client, Future, KilledWorker
-from distributed.comm.core import CommClosedError  # distributed.comm has it too, but not for mypy
+from distributed.comm.core import CommClosedError  # private: public names are hidden from mypy
 
 from fastlin.errors import StoppedError
 from fastlin.sweeps.run.cluster import build, on_same_build

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from distributed import Client
-from distributed.system import MEMORY_LIMIT
+from distributed.system import MEMORY_LIMIT  # private: psutil does not know limits of containers
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
