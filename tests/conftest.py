@@ -20,6 +20,7 @@ from fastlin.sweeps.spec.spec import Spec
 from tests import cutting, slurm, sweeping
 
 matplotlib.use("Agg")
+LONG = ("slow", "campaign")  # markers
 
 # Examples are the same on every machine, and a first call may compile.
 settings.register_profile("fastlin", deadline=None, derandomize=True, max_examples=60, print_blob=True)
@@ -30,11 +31,15 @@ run.compile_all = lambda kernels, _, show: compile_all(kernels, 1, show)
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
-def pytest_collection_modifyitems(items):
-    """Mark what takes a SLURM, which is processes."""
+def pytest_collection_modifyitems(config, items):
+    """Mark what takes a SLURM, which is processes; leave out what takes long, unless -m names its marker."""
     for item in items:
         if "daemons" in item.fixturenames:
             item.add_marker("processes")
+    if not any(name in config.option.markexpr for name in LONG):
+        long = [item for item in items if any(item.get_closest_marker(name) for name in LONG)]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
 
 
 @pytest.fixture(autouse=True)
