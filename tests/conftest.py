@@ -37,9 +37,9 @@ def pytest_collection_modifyitems(config, items):
         if "daemons" in item.fixturenames:
             item.add_marker("processes")
     if not any(name in config.option.markexpr for name in LONG):
-        long = [item for item in items if any(item.get_closest_marker(name) for name in LONG)]
+        long = {item for item in items if any(item.get_closest_marker(name) for name in LONG)}
         items[:] = [item for item in items if item not in long]
-        config.hook.pytest_deselected(items=long)
+        config.hook.pytest_deselected(items=list(long))
 
 
 @pytest.fixture(autouse=True)
