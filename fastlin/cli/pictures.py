@@ -1,4 +1,4 @@
-"""Verbs that draw: a store, a figure of the paper, a page to mail."""
+"""Commands that draw: plot, figure and report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ def plot(
         ),
     ] = None,
     observable: Annotated[
-        str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")
+        str | None, typer.Option(help="The observable; by default the kernel distance, if it is stored.")
     ] = None,
     x: Annotated[
         str, typer.Option("--x", help="Horizontal axis; also n_i, n_h, n_o, bottleneck_ratio.")
@@ -90,7 +90,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a page about a store that needs no network: what it is, how it stands, what it shows."""
+    """Write one page of HTML about a store: its spec, its status and its phase diagrams. It needs no network."""
     from fastlin.sweeps import report as pages
     from fastlin.sweeps.read import picture
 
