@@ -22,7 +22,7 @@ _LATE = np.array([90.0])
 
 
 def measure_forms(shapes: Sequence[Shape], lams: int, rounds: int, say: Say) -> dict[str, Any]:
-    """Return the ns of each step of each architecture in both forms, and their ratio, run-time over specialised.
+    """Return the ns of each step of each architecture in both forms, and run-time over specialised.
 
     The steps are one of gradient descent, a time of a uniform grid, one late time, and the set-up of a seed.
     """

@@ -50,7 +50,7 @@ PLANNED = (
 
 
 def measure_plans(sweeps: dict[str, str], say: Say) -> list[dict[str, Any]]:
-    """Return the planned and the measured seconds of specs by name: with threads and processes, cold and warm."""
+    """Return the planned and the measured seconds of specs: with threads and processes, cold and warm."""
     rows = []
     for name, text in sweeps.items():
         for options in ((), ("--workers", "2")):

@@ -1,7 +1,7 @@
 """The rivals: the same results as they are computed in NumPy and in JAX.
 
-The formulas are written once, for one network and for a stack of networks. NumPy runs them on one network at a
-time, or on stacks: `numpy.matmul` and LAPACK go through the matrices of a stack. JAX compiles them under
+The formulas are written once, for one network and for a stack of networks. NumPy runs them on one network at
+a time, or on stacks: `numpy.matmul` and LAPACK go through the matrices of a stack. JAX compiles them under
 `vmap` and `lax.scan`, in float64.
 """
 
@@ -112,8 +112,8 @@ def numpy_closed_form(net: Networks, dt: float, count: int) -> Array:
 class Jax:
     """`numpy_descent` and `numpy_closed_form` of a stack in JAX, on all cores.
 
-    Each core has a process of its own and a share of the stack. XLA runs most of a loop over small matrices on
-    one core, and its LAPACK calls from two threads block each other for ever.
+    Each core has a process of its own and a share of the stack. XLA runs most of a loop over small matrices
+    on one core, and its LAPACK calls from two threads block each other for ever.
     """
 
     def __init__(self, cores: int) -> None:

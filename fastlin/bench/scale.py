@@ -1,7 +1,7 @@
 """The cost of a sweep against its number of blocks.
 
-``python -m fastlin.bench.scale`` prints the table, in some minutes. The blocks compute nothing, so that only the
-cost to dispatch them, to write them and to find them again is measured.
+``python -m fastlin.bench.scale`` prints the table, in some minutes. The blocks compute nothing, so that only
+the cost to dispatch them, to write them and to find them again is measured.
 """
 
 from __future__ import annotations

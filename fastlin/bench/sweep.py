@@ -19,8 +19,8 @@ from fastlin.sweeps.run.executors import local_threads
 def measure_sweep(preset: str, seeds: Sequence[int], rounds: int, say: Say) -> dict[str, Any]:
     """Run a preset with several numbers of seeds in turn, and return medians for the largest number.
 
-    ``scaling`` is the time of a seed between the first block and the last, for each number of seeds, over that
-    for the first number.
+    ``scaling`` is the time of a seed between the first block and the last, for each number of seeds, over
+    that for the first number.
     """
     runs: dict[int, list[Outcome]] = {count: [] for count in seeds}
     with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as folder:

@@ -90,7 +90,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write one page of HTML about a store: its spec, its status and its phase diagrams. It needs no network."""
+    """Write one page of HTML about a store, with its spec, status and phase diagrams. It needs no network."""
     from fastlin.sweeps import report as pages
     from fastlin.sweeps.read import picture
 
