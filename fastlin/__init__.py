@@ -13,7 +13,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.dynamics import exact, gradient_descent
     from fastlin.errors import InputError, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
-    from fastlin.observables import REGISTRY as OBSERVABLES
+    from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
     from fastlin.sweeps.read.open import open_sweep, rebuild
     from fastlin.sweeps.run.projection import plan
@@ -27,7 +27,7 @@ _HOMES = {
     "Architecture": "architecture",
     "InputError": "errors",
     "Network": "network",
-    "OBSERVABLES": "observables:REGISTRY",
+    "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",

@@ -169,7 +169,7 @@ def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projectio
 
 
 def _makespan(seconds: NDArray[np.float64], cores: int) -> float:
-    """Return when the last of some blocks is done, each of which goes to the first core that is free."""
+    """Return the time at which the last block is done. Each block goes to the first core that is free."""
     free = [0.0] * min(cores, seconds.size)
     for each in seconds.ravel():
         heapreplace(free, free[0] + float(each))
