@@ -1,22 +1,19 @@
-"""`fastlin run`: where a sweep runs is chosen by options, and Ctrl-C ends it at once."""
+"""The command `fastlin run`."""
 
-import os
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastlin.cli.common import FAILED, Json, SpecArgument, say
+from fastlin.cli.common import Json, SpecArgument, say
+from fastlin.cli.exit_codes import ExitCode
+from fastlin.cli.signals import stop_at_once
 
 if TYPE_CHECKING:
     from fastlin.sweeps.run.executors import Executor
-    from fastlin.sweeps.run.progress import NoProgress
 
 WHERE = "Dask and SLURM"
-STOPPED = "stopped; what is complete stays, run the same command again to go on"
 
 
 def run(
@@ -94,10 +91,12 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep into a store, go on with one that was interrupted, or let one grow."""
+    """Run a sweep into a store, continue one that was interrupted, or let one grow."""
+    from fastlin.sweeps.run.options import RunOptions
     from fastlin.sweeps.run.progress import on_stderr
-    from fastlin.sweeps.run.run import run_sweep
+    from fastlin.sweeps.run.run import run as run_sweep
     from fastlin.sweeps.spec.spec import Spec
+    from fastlin.sweeps.store.slice import Slice
 
     loaded = Spec.load(spec)
     if plot is not None:
@@ -113,27 +112,14 @@ def run(
         "interface": interface,
     }
     tls = {"tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
-    executor = _engine(workers, scheduler, tls, slurm, jobs)
+    executor = _executor(workers, scheduler, tls, slurm, jobs)
+    part = None if slice is None else Slice.read(slice)
+    choices = RunOptions(resume, retry_failed, allow_version, durable, part, timeout)
     progress = on_stderr()
     stop_at_once(progress)
-    report = run_sweep(
-        loaded,
-        store,
-        executor=executor,
-        resume=resume,
-        retry_failed=retry_failed,
-        allow_version=allow_version,
-        durable=durable,
-        slice=slice,
-        timeout=timeout,
-        progress=progress,
-    )
+    report = run_sweep(loaded, store, executor, choices, progress)
     bad = report.diverged + report.failed
-    text = (
-        f"{store}: {report.ok:,} of {report.points:,} points ok, {report.diverged:,} diverged, "
-        f"{report.failed:,} failed; {report.computed_blocks:,} of {report.blocks:,} blocks computed "
-        f"in {report.seconds:.1f} s"
-    )
+    text = report.summary
     if bad:
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
     say(asdict(report), text, as_json)
@@ -142,18 +128,18 @@ def run(
         if not as_json:
             print(f"picture: {plot}")
     if bad:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
-def _engine(
+def _executor(
     workers: int | None, scheduler: str | None, tls: dict[str, Any], slurm: bool, jobs: dict[str, Any]
 ) -> "Executor":
-    """Return where to run, by the options that say so."""
+    """Return where to run, as the options say."""
     from fastlin.errors import InputError
     from fastlin.sweeps.run.executors import Processes, Scheduler, Slurm, Threads
 
     if slurm and scheduler is not None:
-        raise InputError("--slurm and --scheduler each say where to run; one is needed")
+        raise InputError("--slurm and --scheduler each say where to run; give one of them")
     if scheduler is None and (given := [name for name, value in tls.items() if value]):
         raise InputError(f"--{given[0].replace('_', '-')} is for --scheduler")
     if not slurm and (given := [name for name, value in jobs.items() if value]):
@@ -167,19 +153,3 @@ def _engine(
             raise InputError("--slurm needs --workers N, the number of jobs")
         return Slurm(workers, **{name: value for name, value in jobs.items() if value})
     return Threads() if workers is None else Processes(workers)
-
-
-def stop_at_once(progress: "NoProgress") -> None:
-    """Make Ctrl-C and SIGTERM end the process at once: a store is safe, and a block may take long."""
-    from fastlin.sweeps.run import cluster
-    from fastlin.sweeps.store import lease
-
-    def stop(number: int, _frame: object) -> None:
-        progress.__exit__(None, None, None)
-        lease.abandon()
-        cluster.abandon()
-        print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
-        os._exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import FAILED, Json, SpecArgument, StoreArgument, say
-from fastlin.cli.run import stop_at_once
+from fastlin.cli.common import Json, SpecArgument, StoreArgument, say
+from fastlin.cli.exit_codes import ExitCode
+from fastlin.cli.signals import stop_at_once
 
 WATCH_SECONDS = 2.0
 
@@ -51,7 +52,7 @@ def status(
         sys.stdout.flush()
         sleep(WATCH_SECONDS)
     if content["diverged"] + content["failed"]:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def verify(path: StoreArgument, as_json: Json = False) -> None:
@@ -67,7 +68,7 @@ def verify(path: StoreArgument, as_json: Json = False) -> None:
         as_json,
     )
     if damaged:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def repair(
