@@ -41,8 +41,8 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line, and print errors as one line instead of a traceback."""
-    # Imports make a million objects that stay. Searching them for garbage repeatedly, and once more at the end,
-    # takes 0.7 s of the 2 s of a command.
+    # Imports make a million objects that stay. Searching them for garbage repeatedly, and once more at the
+    # end, takes 0.7 s of the 2 s of a command.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     os.environ["MPLBACKEND"] = "Agg"  # pictures are files, so no window system is needed

@@ -92,7 +92,7 @@ def abandon() -> None:
 
 
 def build() -> str:
-    """Return the build of fastlin that this process runs: its version, and the hash of its kernels' sources."""
+    """Return the build of fastlin in this process: its version, and the hash of its kernels' sources."""
     return f"fastlin {fastlin.__version__}, kernels {SOURCE_HASH}"
 
 
@@ -192,8 +192,8 @@ def _processes(executor: Processes) -> Iterator[Client]:
     local["plugins"] = [_IgnoreInterrupts()]
     pins = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in PINNED.items()}
     with _environment_kept(), ExitStack() as stack:
-        # A process that abandons its workers leaves semaphores to Python's resource tracker. Its warning about
-        # them is of no use to anybody.
+        # A process that abandons its workers leaves semaphores to Python's resource tracker. Its warning
+        # about them is of no use.
         given = [os.environ["PYTHONWARNINGS"]] if "PYTHONWARNINGS" in os.environ else []
         os.environ["PYTHONWARNINGS"] = ",".join([*given, "ignore:resource_tracker:UserWarning"])
         check_machine(executor.workers)
@@ -310,15 +310,13 @@ def _slurm(executor: Slurm) -> Iterator[Client]:
 
 
 def _slurm_cluster(executor: Slurm, name: str, refusals: list[str]) -> Any:
-    slurm: Any = import_module(
-        "dask_jobqueue.slurm"
-    )  # importing it sets the configuration that is read below
+    slurm: Any = import_module("dask_jobqueue.slurm")  # it sets the configuration that is read below
 
     def configured(key: str) -> Any:
         return dask.config.get(f"jobqueue.slurm.{key}")
 
-    # The output of jobs is dropped: it would be a file for each in the folder of submission, and other folders
-    # may not exist on a node.
+    # The output of jobs is dropped. It would be a file for each job in the folder of submission, and other
+    # folders may not exist on a node.
     dropped = [] if configured("log-directory") else ["--output=/dev/null"]
     try:
         return slurm.SLURMCluster(

@@ -92,10 +92,10 @@ def evaluate(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outco
 
 
 def _checked(compute: Compute) -> Compute:
-    """Return a function that computes parts of a group, and raises a StoppedError if no network can be computed.
+    """Return `compute` with a check of the environment, which raises a StoppedError.
 
-    It looks when the first part fails, before it cuts that part into points: an error of the environment may
-    take a second for each point.
+    The check is made when the first part fails, before that is cut into points, because an error of the
+    environment may take a second for each point.
     """
     proven = False
 
@@ -145,7 +145,7 @@ def _parts_of(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Iter
 
 
 def rectangles(wanted: NDArray[np.bool_]) -> Iterator[tuple[Rows, Rows]]:
-    """Cut points (S, L) into products of rows and columns: rows that want the same columns are one product."""
+    """Cut points (S, L) into products of rows and columns, one for all rows that want the same columns."""
     if wanted.all():
         yield np.arange(wanted.shape[0]), np.arange(wanted.shape[1])
         return

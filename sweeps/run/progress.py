@@ -1,7 +1,7 @@
 """Progress of a run: a live bar on a terminal or in a notebook, lines of text elsewhere.
 
-The share that is done and the time left are computed from the estimated time of blocks, because points differ:
-the last architectures of a grid may take a hundred times as long as the first. Counts are of points.
+The share that is done and the time left are computed from the estimated time of blocks, because points
+differ: the last architectures of a grid may take a hundred times as long as the first. Counts are of points.
 """
 
 from __future__ import annotations

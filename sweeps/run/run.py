@@ -1,4 +1,4 @@
-"""Run a sweep: a Dask client computes its blocks, a bounded number at a time, and workers write their chunks."""
+"""Run a sweep: the workers of a Dask client compute its blocks and write their chunks."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def run_sweep(
     timeout: float | None = None,
     progress: bool | Progress = False,
 ) -> Report:
-    """Run a sweep into a Zarr store. A store that was interrupted is continued, and one of fewer values grows.
+    """Run a sweep into a Zarr store, continue one that was interrupted, or let one grow.
 
     Parameters
     ----------
@@ -323,7 +323,7 @@ def _check_spec(opened: Store, spec: Spec) -> None:
 def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
     """Create, repair or grow the store, and return it. The lease keeps others from doing so at the same time.
 
-    It stays open for the blocks that threads of this process compute, because a large spec takes long to read.
+    It stays open for the blocks that threads of this process compute, because reading a large spec takes long.
     """
     with stopping(location):
         if store.is_new(location):
@@ -372,8 +372,8 @@ def _compile(
 def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
     """Return how long a block may take before it counts as hung.
 
-    `lacking` are the kernels that may have to be compiled first, in the order of decreasing time. A block waits
-    for no more kernels than its architectures have.
+    `lacking` are the kernels that may have to be compiled first, in the order of decreasing time. A block
+    waits for no more kernels than its architectures have.
     """
     most = len(STEPS) * plan.layout.block_shape.architectures
     compilation = COMPILE_PATIENCE * seconds_to_compile(lacking[:most], 1)

@@ -61,7 +61,7 @@ def check_process(where: Client | Executor) -> None:
         )
     if isinstance(where, Processes) and multiprocessing.current_process().daemon:
         raise InputError(
-            "worker processes cannot be started from a daemonic process, as those of multiprocessing.Pool are; "
+            "a daemonic process, such as those of multiprocessing.Pool, cannot start worker processes; "
             "leave workers= out for threads, or use concurrent.futures.ProcessPoolExecutor"
         )
     if isinstance(where, Client) and where.asynchronous:
@@ -86,8 +86,8 @@ def _check_open_files(workers: int) -> None:
     needed = psutil.Process().num_fds() + FILES + FILES_OF_WORKER * workers
     if limit != resource.RLIM_INFINITY and needed > limit:
         raise StoppedError(
-            f"{workers} worker processes take about {needed} open files, and {limit} are allowed (ulimit -n); "
-            "raise the limit, use fewer workers, or threads"
+            f"{workers} worker processes take about {needed} open files, and {limit} are allowed; "
+            "raise the limit (ulimit -n), use fewer workers, or threads"
         )
 
 
