@@ -323,7 +323,8 @@ def _check_spec(opened: Store, spec: Spec) -> None:
 def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
     """Create, repair or grow the store, and return it. The lease keeps others from doing so at the same time.
 
-    It stays open for the blocks that threads of this process compute, because reading a large spec takes long.
+    It stays open for the blocks that threads of this process compute,
+    because a large spec takes long to read.
     """
     with stopping(location):
         if store.is_new(location):
