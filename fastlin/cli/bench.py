@@ -1,4 +1,4 @@
-"""`fastlin bench`: measures this machine."""
+"""The command `fastlin bench`."""
 
 import sys
 from pathlib import Path

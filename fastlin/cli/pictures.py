@@ -1,4 +1,4 @@
-"""Verbs that draw: a store, a figure of the paper, a page to mail."""
+"""Commands that draw: `plot`, `figure` and `report`."""
 
 from pathlib import Path
 from typing import Annotated

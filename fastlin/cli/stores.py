@@ -1,4 +1,4 @@
-"""Verbs about specs and stores: what they take, how they stand, whether they are whole."""
+"""Commands about specs and stores: `plan`, `status`, `verify`, `repair` and `presets`."""
 
 import sys
 from dataclasses import asdict
@@ -18,7 +18,7 @@ def plan(
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Cores to plan for.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what a sweep would take: points, blocks, bytes, files, memory, time. Touches nothing."""
+    """Estimate the points, blocks, bytes, files, memory and time of a sweep, without running it."""
     from time import process_time
 
     from fastlin.sweeps.run.calibration import in_words, projection
@@ -37,15 +37,17 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell how a sweep stands by its store, complete or still running; exit code 1 if points failed."""
+    """Show how much of a sweep is done, also while it runs; exit code 1 if points diverged or failed."""
     from time import sleep
+
+    from rich.console import Console
 
     from fastlin.sweeps.store.status import in_words, standing
 
     while True:
         content = standing(path)
-        if watch and not as_json and sys.stdout.isatty():
-            print("\x1b[2J\x1b[H", end="")  # an empty screen
+        if watch and not as_json:
+            Console().clear()  # nothing but on a terminal
         say(content, in_words(content), as_json)
         if not watch or not content["pending"]:
             break
@@ -56,7 +58,7 @@ def status(
 
 
 def verify(path: StoreArgument, as_json: Json = False) -> None:
-    """Read every byte of a store and tell what is damaged; exit code 1 if anything is."""
+    """Read every byte of a store and list the damage; exit code 1 if there is any."""
     from fastlin.sweeps.store.verify import verify as find
 
     damaged = find(path)
@@ -76,7 +78,7 @@ def repair(
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Use N processes.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Mend a store: compute the blocks that are damaged again, and no others."""
+    """Repair a store: compute the blocks that are damaged again, and no others."""
     from fastlin.sweeps.run.progress import on_stderr
     from fastlin.sweeps.run.repair import repair as mend
 
