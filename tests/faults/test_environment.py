@@ -1,5 +1,6 @@
 """Errors of the environment, such as a broken library: a run stops, and no point is marked as failed."""
 
+import selectors
 import sys
 from dataclasses import replace
 
@@ -117,8 +118,7 @@ def test_a_process_that_cannot_start_is_one(group, monkeypatch):
 @pytest.mark.processes
 def test_a_process_computes_hangs_and_dies(group, monkeypatch):
     """Without waiting for a pipe, which Windows cannot do."""
-    monkeypatch.setitem(sys.modules, "selectors", None)
-    monkeypatch.setitem(sys.modules, "select", None)
+    monkeypatch.setattr(selectors, "DefaultSelector", None)
     apart = Apart(60.0)
     compute = apart.of(group, 1.0)
     expected = block.compute(group)

@@ -126,7 +126,8 @@ def test_a_run_shows_a_bar_on_a_terminal_and_in_a_notebook_and_lines_elsewhere(m
     assert shown(False, True, False) is Plain  # where Rich would only warn
 
 
-def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, capsys, caplog):
+def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, capsys, caplog, clock):
+    """At a clock that stands still: both tell rates."""
     with caplog.at_level(logging.INFO, logger="fastlin"):
         report = fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client, progress=True)
     printed = capsys.readouterr()
