@@ -1,12 +1,14 @@
-"""The README: its parts, and its tables of the code, which `python -m tests.readme` writes again."""
+"""The README and the reference of specs. `python -m tests.readme` writes their tables anew."""
 
 import re
 from pathlib import Path
 
 from fastlin.cli import exit_codes
 from fastlin.observables import REGISTRY
+from fastlin.sweeps.spec.reference import reference
 
 README = Path(__file__).parents[1] / "README.md"
+REFERENCE = README.parent / "fastlin" / "docs" / "spec.md"
 
 
 def section(title: str) -> str:
@@ -51,3 +53,4 @@ if __name__ == "__main__":
     for name, table in TABLES.items():
         start, _ = ends(name)
         README.write_text(README.read_text().replace(start + present(name), start + table()))
+    REFERENCE.write_text(reference(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The command line: one function for each command, which calls the library. Errors are one line each."""
+"""The command line: commands over the library, and one line for each error."""
 
 import atexit
 import gc
@@ -16,7 +16,11 @@ from fastlin.cli.run import run
 from fastlin.cli.stores import plan, presets, repair, status, verify
 
 VERBS = (run, plan, status, verify, repair, plot, report, figure, presets, bench)
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 for verb in VERBS:
     app.command()(verb)
 
@@ -33,24 +37,24 @@ def _print_version(wanted: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Exact learning dynamics of two-layer linear networks, swept into Zarr stores."""
 
 
 def main() -> NoReturn:
-    """Run the command line, and print errors as one line instead of a traceback."""
-    # Imports make a million objects that stay. Searching them for garbage repeatedly, and once more at the
-    # end, takes 0.7 s of the 2 s of a command.
+    """Run the command line. An error is printed as a line, never as a traceback."""
+    # Imports make a million objects that stay. Searching them for garbage during the run and at the end
+    # takes 0.7 s of the 2 s of a command.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-    os.environ["MPLBACKEND"] = "Agg"  # pictures are files, so no window system is needed
+    os.environ["MPLBACKEND"] = "Agg"  # pictures go to files, so no window system is needed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # for terminals that lack a letter
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter
     try:
-        code = app(standalone_mode=False) or ExitCode.DONE
+        code = app(prog_name="fastlin", standalone_mode=False) or ExitCode.DONE
     except typer.Exit as stop:
         code = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -63,7 +67,7 @@ def main() -> NoReturn:
 
 
 def _explain(error: Exception) -> NoReturn:
-    """Print an error in one line, and exit with its code."""
+    """Print an error as a line, and exit with the code for it."""
     from fastlin.errors import InputError, StoppedError
 
     if isinstance(error, InputError):
@@ -74,7 +78,7 @@ def _explain(error: Exception) -> NoReturn:
         lines = error.format_message().splitlines()
         _fail(lines[0] if lines else "a command is missing", ExitCode.USAGE)
     if isinstance(error, MemoryError):
-        _fail("there is not enough memory for that", ExitCode.FAILED)
+        _fail("there is not enough memory", ExitCode.FAILED)
     if (cause := _system_error(error)) is not None:
         _fail(f"{cause.filename or ''}: {cause.strerror or cause}".lstrip(": "), ExitCode.FAILED)
     _fail(f"internal error, please report it: {type(error).__name__}: {error}", ExitCode.FAILED)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from datetime import timedelta
 from importlib.util import find_spec
 from time import monotonic
 from types import TracebackType
@@ -20,6 +19,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from fastlin.errors import InputError
+from fastlin.formatting import format_duration
 from fastlin.validation import shown
 
 PLAIN_INTERVAL = 10.0  # seconds between lines where no terminal redraws
@@ -192,7 +192,7 @@ class Plain(NoProgress):
         if now - self._last < PLAIN_INTERVAL and pace.done < pace.points:
             return
         self._last = now
-        left = "" if pace.left is None else f", {pace.left:.0f} s left"
+        left = "" if pace.left is None else f", {format_duration(pace.left)} left"
         self._say(f"{pace.done:,} of {pace.points:,} points, {pace.rate:,.0f} points/s{left}")
 
 
@@ -303,14 +303,21 @@ class Live(NoProgress):
             "completed": pace.share,
             "count": f"{pace.done:,} of {pace.points:,} points",
             "rate": f"{pace.rate:,.0f} points/s" if pace.rate else "",
-            "left": "" if left is None else str(timedelta(seconds=round(left or pace.elapsed))),
+            "left": _left(left, pace.elapsed),
         }
+
+
+def _left(left: float | None, elapsed: float) -> str:
+    """Return the time that is left, or at the end that which the run took."""
+    if left is None:
+        return ""
+    return f"{format_duration(left)} left" if left else f"in {format_duration(elapsed)}"
 
 
 def _compiling(done: int, total: int, left: float) -> str:
     if done == total:
         return f"compiled {total} kernels"
-    rest = f"about {left:.0f} s" if left >= 1 else "a moment"
+    rest = f"about {format_duration(left)}" if left >= 1 else "a moment"
     return f"compiling {done + 1} of {total} kernels, {rest}; they are kept for later runs"
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from distributed import Client
-from distributed.system import MEMORY_LIMIT
+from distributed.system import MEMORY_LIMIT  # private: psutil does not know limits of containers
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
+from fastlin.formatting import format_duration
 from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
 from fastlin.sweeps.run import compatibility
 from fastlin.sweeps.run.cluster import check_versions, connect
@@ -93,7 +94,7 @@ class Report:
         return (
             f"{self.store}: {self.ok:,} of {self.points:,} points ok, {self.diverged:,} diverged, "
             f"{self.failed:,} failed; {self.computed_blocks:,} of {self.blocks:,} blocks computed "
-            f"in {self.seconds:.1f} s"
+            f"in {format_duration(self.seconds)}"
         )
 
 
@@ -216,11 +217,8 @@ def run_sweep(
     options = RunOptions(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
-    if isinstance(spec, str | Path):
-        spec = Spec.load(spec)
-    elif not isinstance(spec, Spec):
-        spec = Spec.from_dict(spec)
-    return run(spec, path, chosen_executor(client, executor, workers), options, as_progress(progress))
+    where = chosen_executor(client, executor, workers)
+    return run(Spec.read(spec), path, where, options, as_progress(progress))
 
 
 def chosen_executor(
