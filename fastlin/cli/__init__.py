@@ -1,4 +1,4 @@
-"""The command line: commands over the library, one line for each error, exit codes 0, 1 and 2."""
+"""The command line: commands over the library, and one line for each error."""
 
 import atexit
 import gc
@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fastlin.cli.bench import bench
-from fastlin.cli.common import FAILED, INTERRUPTED, USAGE
+from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.pictures import figure, plot, report
 from fastlin.cli.run import run
 from fastlin.cli.stores import plan, presets, repair, status, verify
@@ -40,10 +40,7 @@ def options(
         typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Exact learning dynamics of two-layer linear networks, swept into Zarr stores.
-
-    Exit codes: 0 done; 1 points that diverged or failed, or a write that failed; 2 bad usage.
-    """
+    """Exact learning dynamics of two-layer linear networks, swept into Zarr stores."""
 
 
 def main() -> NoReturn:
@@ -57,15 +54,15 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter
     try:
-        code = app(prog_name="fastlin", standalone_mode=False) or 0
+        code = app(prog_name="fastlin", standalone_mode=False) or ExitCode.DONE
     except typer.Exit as stop:
         code = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+        code = ExitCode.INTERRUPTED
     except Exception as error:
         _explain(error)
-    if code == INTERRUPTED:
-        _fail("stopped", INTERRUPTED)
+    if code == ExitCode.INTERRUPTED:
+        _fail("stopped", ExitCode.INTERRUPTED)
     sys.exit(code)
 
 
@@ -74,20 +71,28 @@ def _explain(error: Exception) -> NoReturn:
     from fastlin.errors import InputError, StoppedError
 
     if isinstance(error, InputError):
-        _fail(str(error), USAGE)
+        _fail(str(error), ExitCode.USAGE)
     if isinstance(error, StoppedError):
-        _fail(str(error), FAILED)
-    if hasattr(error, "format_message"):  # click's own: a missing argument, an unknown option
+        _fail(str(error), ExitCode.FAILED)
+    if hasattr(error, "format_message"):  # of click: a missing argument, an unknown option
         lines = error.format_message().splitlines()
-        _fail(lines[0] if lines else "a command is missing", USAGE)
+        _fail(lines[0] if lines else "a command is missing", ExitCode.USAGE)
     if isinstance(error, MemoryError):
-        _fail("there is not enough memory", FAILED)
-    if isinstance(error, OSError):
-        _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), FAILED)
-    _fail(f"internal error, please report it: {type(error).__name__}: {error}", FAILED)
+        _fail("there is not enough memory", ExitCode.FAILED)
+    if (cause := _system_error(error)) is not None:
+        _fail(f"{cause.filename or ''}: {cause.strerror or cause}".lstrip(": "), ExitCode.FAILED)
+    _fail(f"internal error, please report it: {type(error).__name__}: {error}", ExitCode.FAILED)
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def _system_error(error: BaseException) -> OSError | None:
+    """Return the error of the system that an error is, or that it was raised from."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    return cause
+
+
+def _fail(message: str, code: ExitCode) -> NoReturn:
     for line in message.splitlines():
         print(line if line.startswith(" ") else f"fastlin: {line}", file=sys.stderr)
     sys.exit(code)

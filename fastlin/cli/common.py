@@ -1,4 +1,4 @@
-"""Shared parts of the commands: exit codes, arguments, and output."""
+"""Shared parts of the commands: arguments and output."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from fastlin.formatting import compact_json
-
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def read_path(text: str) -> Path:

@@ -1,22 +1,19 @@
-"""`fastlin run`. Options choose where a sweep runs, and Ctrl-C ends it at once."""
+"""`fastlin run`. Options choose where a sweep runs."""
 
-import os
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastlin.cli.common import FAILED, Json, Quiet, SpecArgument, read_path, say
+from fastlin.cli.common import Json, Quiet, SpecArgument, read_path, say
+from fastlin.cli.exit_codes import ExitCode
+from fastlin.cli.signals import stop_at_once
 
 if TYPE_CHECKING:
     from fastlin.sweeps.run.executors import Executor
-    from fastlin.sweeps.run.progress import NoProgress
 
 WHERE = "Dask and SLURM"
-STOPPED = "stopped; what is complete stays, run the same command again to go on"
 
 
 def run(
@@ -117,10 +114,11 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a sweep into a store, continue one that was interrupted, or add values to its axes."""
-    from fastlin.formatting import format_duration
+    from fastlin.sweeps.run.options import RunOptions
     from fastlin.sweeps.run.progress import NoProgress, on_stderr
-    from fastlin.sweeps.run.run import run_sweep
+    from fastlin.sweeps.run.run import run as run_sweep
     from fastlin.sweeps.spec.spec import Spec
+    from fastlin.sweeps.store.slice import Slice
 
     loaded = Spec.load(spec)
     if plot is not None:
@@ -137,26 +135,13 @@ def run(
     }
     tls = {"tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
     executor = _executor(workers, scheduler, tls, slurm, jobs)
+    part = None if slice is None else Slice.read(slice)
+    choices = RunOptions(resume, retry_failed, allow_version, durable, part, timeout)
     progress = NoProgress() if quiet else on_stderr()
     stop_at_once(progress)
-    report = run_sweep(
-        loaded,
-        store,
-        executor=executor,
-        resume=resume,
-        retry_failed=retry_failed,
-        allow_version=allow_version,
-        durable=durable,
-        slice=slice,
-        timeout=timeout,
-        progress=progress,
-    )
+    report = run_sweep(loaded, store, executor, choices, progress)
     bad = report.diverged + report.failed
-    text = (
-        f"{store}: {report.ok:,} of {report.points:,} points ok, {report.diverged:,} diverged, "
-        f"{report.failed:,} failed; {report.computed_blocks:,} of {report.blocks:,} blocks computed "
-        f"in {format_duration(report.seconds)}"
-    )
+    text = report.summary
     if bad:
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
     say(asdict(report), text, as_json, quiet)
@@ -165,7 +150,7 @@ def run(
         if not as_json and not quiet:
             print(f"picture: {plot}")
     if bad:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _executor(
@@ -190,19 +175,3 @@ def _executor(
             raise InputError("--slurm needs --workers N, the number of jobs")
         return Slurm(workers, **{name: value for name, value in jobs.items() if value})
     return Threads() if workers is None else Processes(workers)
-
-
-def stop_at_once(progress: "NoProgress") -> None:
-    """Make Ctrl-C and SIGTERM end the process at once. A store stays whole, and a block may take long."""
-    from fastlin.sweeps.run import cluster
-    from fastlin.sweeps.store import lease
-
-    def stop(number: int, _frame: object) -> None:
-        progress.__exit__(None, None, None)
-        lease.abandon()
-        cluster.abandon()
-        print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
-        os._exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import FAILED, Json, Quiet, SpecArgument, StoreArgument, say
-from fastlin.cli.run import stop_at_once
+from fastlin.cli.common import Json, Quiet, SpecArgument, StoreArgument, say
+from fastlin.cli.exit_codes import ExitCode
+from fastlin.cli.signals import stop_at_once
 
 WATCH_SECONDS = 2.0
 
@@ -40,19 +41,21 @@ def status(
     """Show the progress of a sweep, complete or running; exit code 1 if points diverged or failed."""
     from time import sleep
 
+    from rich.console import Console
+
     from fastlin.sweeps.store.status import in_words, standing
 
     while True:
         content = standing(path)
-        if watch and not as_json and not quiet and sys.stdout.isatty():
-            print("\x1b[2J\x1b[H", end="")  # clears the screen
+        if watch and not as_json and not quiet:
+            Console().clear()  # does nothing unless on a terminal
         say(content, in_words(content), as_json, quiet)
         if not watch or not content["pending"]:
             break
         sys.stdout.flush()
         sleep(WATCH_SECONDS)
     if content["diverged"] + content["failed"]:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def verify(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -69,7 +72,7 @@ def verify(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) -> 
         quiet,
     )
     if damaged:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def repair(

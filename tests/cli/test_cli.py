@@ -1,6 +1,8 @@
 """The command line: what it prints, its exit codes, and that nobody sees a traceback."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from time import process_time
@@ -9,7 +11,8 @@ import pytest
 
 import fastlin as fl
 from fastlin import cli
-from fastlin.sweeps.run import projection, worker
+from fastlin.cli import exit_codes
+from fastlin.sweeps.run import cluster, projection, worker
 from fastlin.sweeps.run.executors import Scheduler
 
 SMALL = """
@@ -287,6 +290,25 @@ def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
     assert code == 1
     assert "please report it: ZeroDivisionError: impossible" in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EACCES])
+def test_errors_of_the_system_are_no_internal_errors(run, monkeypatch, number):
+    """Also where Dask wraps them."""
+
+    def fails(**_given):
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            raise RuntimeError("Cluster failed to start") from error
+
+    monkeypatch.setattr(cluster, "LocalCluster", fails)
+    code, _, err = run("run", "small.toml", "--store", "s.zarr")
+    assert (code, err.splitlines()[-1]) == (1, f"fastlin: {os.strerror(number)}")
+
+
+def test_every_exit_code_has_a_meaning():
+    assert set(exit_codes.MEANINGS) == set(exit_codes.ExitCode)
 
 
 def test_help_loads_nothing_heavy():
