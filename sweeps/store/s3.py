@@ -19,7 +19,7 @@ from obstore.store import S3Store
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import ObjectStore
 
-from fastlin.sweeps.store.location import Entry, Location
+from fastlin.sweeps.store.location import Entry, Identity, Location
 
 READERS = 32  # requests to a bucket at a time
 # Some seconds of a server that is away are waited for, and then a run stops.
@@ -48,6 +48,10 @@ class S3Prefix(Location):
     def folder(self) -> None:
         """None: it is not on this machine."""
         return
+
+    def identity(self) -> Identity:
+        """Return the address: there are no inode numbers."""
+        return Identity(f"s3://{self.bucket}/{self.prefix}", 0)
 
     def exists(self) -> bool:
         """Tell whether there is any object below the prefix."""
