@@ -152,7 +152,7 @@ class System:
         return function(*arguments)
 
 
-STEPS = ("open", "write", "rename", "mkdir", "fsync", "unlink")
+STEPS = ("open", "write", "replace", "mkdir", "fsync", "unlink")
 
 
 def changes_something(name, arguments):

@@ -26,7 +26,7 @@ from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.progress import NoProgress, Work
-from fastlin.sweeps.run.reduce import finish
+from fastlin.sweeps.run.reduce import finish, is_finished
 from fastlin.sweeps.run.worker import BlockReport, BlockRequest, run_blocks
 from fastlin.sweeps.spec import extension
 from fastlin.sweeps.spec.spec import Spec
@@ -207,9 +207,11 @@ def run(
     location = locate(path, durable=options.durable or spec.durable, writer=holder.id)
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     with stopping(location):
-        _check_before(spec, location, at_once, options)
-    with lease.held(location, holder) as held:
-        opened = _prepared(spec, location, options)
+        before_lease = _check_before(spec, location, at_once, options)
+        if before_lease is not None and _is_done(before_lease, spec, options):
+            return _report(path, start, count_points(before_lease), Done())
+    with lease.acquired(location, holder, show.note) as held:
+        opened = _prepared(spec, held.location, options)
         with stopping(location):
             held.prepared()
             before = count_points(opened)
@@ -235,6 +237,11 @@ def run(
                     _compute(client, opened, work, limit, options.retry_failed, held, show, done)
         with stopping(location):
             after = count_points(opened)
+            opened.check_current()
+    return _report(path, start, after, done)
+
+
+def _report(path: str | Path, start: float, after: PointCounts, done: Done) -> Report:
     return Report(
         store=str(path),
         points=after.points,
@@ -261,14 +268,33 @@ def _check_main_guard() -> None:
         )
 
 
-def _check_before(spec: Spec, location: Location, at_once: int | None, options: RunOptions) -> None:
-    """Raise before anything is written, be it a lease, if the store cannot be made or gone on with."""
+def _check_before(spec: Spec, location: Location, at_once: int | None, options: RunOptions) -> Store | None:
+    """Return the store, or None if it is to be made.
+
+    Raises before anything is written, also before the lease is, if the store cannot be made or continued.
+    """
     if store.is_new(location):
         _check_resources(Plan.of(spec).layout, location, at_once)
-    elif not options.resume:
+        return None
+    if not options.resume:
         raise InputError(f"{location.text} is there already; remove it, choose another, or allow --resume")
-    else:
-        _check_spec(Store.open(location), spec)
+    opened = Store.open(location)
+    _check_spec(opened, spec)
+    return opened
+
+
+def _is_done(opened: Store, spec: Spec, options: RunOptions) -> bool:
+    """Return whether this run has nothing to write. It takes no lease then, so the store may be read-only."""
+    layout = opened.layout
+    if spec.hash != layout.spec.hash or store.stale_metadata(opened):
+        return False
+    mine = set(_chosen(np.arange(layout.block_count), options).tolist())
+    for number, (_, status) in enumerate(opened.commit_markers()):
+        if number in mine and store.is_missing(status, options.retry_failed).any():
+            return False
+    if compatibility.check(opened, options.allow_version) != opened.made_with:
+        return False
+    return not spec.reduce or all(is_finished(opened, cell) for cell in layout.cells)
 
 
 def _check_resources(layout: StoreLayout, location: Location, at_once: int | None, done: int = 0) -> None:
@@ -307,10 +333,11 @@ def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
 
 def _wanted(before: PointCounts, options: RunOptions) -> NDArray[np.int64]:
     """Return the numbers of the blocks that this run is to compute."""
-    wanted = ~before.complete
-    if options.retry_failed:
-        wanted |= before.bad
-    numbers = np.flatnonzero(wanted)
+    return _chosen(np.flatnonzero(before.missing(options.retry_failed)), options)
+
+
+def _chosen(numbers: NDArray[np.int64], options: RunOptions) -> NDArray[np.int64]:
+    """Return those of some blocks that belong to the slice of this run, or that it is restricted to."""
     if options.slice is not None:
         numbers = numbers[numbers % options.slice.of == options.slice.number - 1]
     if options.only is not None:

@@ -146,7 +146,8 @@ class LocalFolder(Location):
             except FileNotFoundError:
                 if not os.path.isdir(self.root):
                     raise
-                return False  # the file system has no real locks, and another swap has removed the temporary file
+                # The file system has no real locks, and another swap has removed the temporary file.
+                return False
             return True
 
     @contextmanager

@@ -1,8 +1,8 @@
-"""The lease of a store: one run writes at a time, or the slices of a job array, each with blocks of its own.
+"""The lease of a store: one run writes at a time, or several slices, each of which has blocks of its own.
 
-The lease is one small JSON document in the store, which is replaced by compare-and-swap. Results do not depend
-on it, because a block has the same bytes whoever writes it. The lease keeps people from doing work twice, and
-from growing a store under a run.
+The lease is one small JSON document in the store, which is replaced by compare-and-swap. Results do not
+depend on it, because a block has the same bytes whoever writes it. The lease keeps people from doing work
+twice, and from growing a store under a run.
 
 A holder in the same system counts as dead when its process has ended. A holder elsewhere counts as dead when
 its entry in the lease has not changed for `EXPIRY_SECONDS` of this process's own clock. No two clocks are
@@ -38,6 +38,7 @@ PREPARING_SECONDS = 0.05  # between looks at a slice that prepares the store
 WATCH_SECONDS = 1.0  # between looks at a holder in another system
 QUIET_SECONDS = 2.0  # of waiting before it is announced
 WHOLE = "all blocks"
+LARGEST_PROCESS = 2**32  # numbers of processes are below, on Windows, too
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError)
 KINDS = {"str": str, "int": int, "float": int | float, "bool": bool}
 
@@ -70,7 +71,7 @@ class LeaseHolder:
         for field in fields(cls):
             if not isinstance(getattr(holder, field.name), KINDS[str(field.type)]):
                 raise TypeError(field.name)
-        if holder.process <= 0:
+        if not 0 < holder.process < LARGEST_PROCESS:
             raise ValueError(holder.process)
         _ = str(holder), holder.ended
         return holder
@@ -126,9 +127,12 @@ def holders(location: Location) -> list[LeaseHolder]:
 
 
 def document(location: Location, entries: list[LeaseHolder]) -> bytes:
-    """Return the lease of a location with some holders, as it is stored."""
-    content = {**location.identity()._asdict(), "holders": [asdict(holder) for holder in entries]}
-    return json.dumps(content, indent=1).encode()
+    """Return the lease of a location with some holders, as it is stored.
+
+    Without holders it does not tell the location, so that a store at rest names no folder.
+    """
+    identity = location.identity()._asdict() if entries else {}
+    return json.dumps({**identity, "holders": [asdict(holder) for holder in entries]}, indent=1).encode()
 
 
 def _holders(content: bytes | None, here: Identity) -> list[LeaseHolder]:
@@ -150,8 +154,8 @@ def _parsed(content: bytes | None) -> tuple[Identity, list[LeaseHolder]]:
 def acquired(location: Location, holder: LeaseHolder, note: Note) -> Iterator[Lease]:
     """Hold the lease of a store; that of a dead holder is taken over.
 
-    A holder in another system is watched until it has shown a heartbeat, or none for `EXPIRY_SECONDS`. A slice
-    that prepares the store is waited for. `note` says a line about each such wait.
+    A holder in another system is watched until it has shown a heartbeat, or none for `EXPIRY_SECONDS`.
+    A slice that prepares the store is waited for. `note` says a line about each such wait.
 
     Raises
     ------
@@ -277,7 +281,7 @@ class Lease:
             self.location.clean({other.id for other in entries})
 
     def _check_admitted(self, other: LeaseHolder, late: bool) -> None:
-        """Raise if another holder is known to be alive and excludes this one, or has prepared for too long."""
+        """Raise if another holder is alive and excludes this one, or prepares the store for too long."""
         alive = other.ended is False or self._watch.has_beaten(other)
         if alive and (other.excludes(self.holder) or (other.preparing and late)):
             raise StoppedError(

@@ -1,7 +1,8 @@
-"""The location of a store: the operations that both kinds have. `folder` and `s3` are the kinds, `locate` chooses.
+"""The location of a store: the operations that all kinds of it have.
 
-A key is a path below the location, with `/` between its parts. Writes are atomic: a write replaces the whole
-content of a key or nothing of it, whenever and however the writer dies.
+`folder` and `s3` are the kinds, and `locate` chooses. A key is a path below the location, with `/` between
+its parts. Writes are atomic: a write replaces the whole content of a key or nothing of it, whenever and
+however the writer dies.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from fastlin.errors import StoppedError
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
-# Holds the lease, temporary files and a copy of the root document. It lies below the folder of an array, because
-# neither zarr nor xarray look there.
+# Holds the lease, temporary files and a copy of the root document. It lies below the folder of an array,
+# because neither zarr nor xarray look there.
 SCRATCH = "status/lease"
 
 PARTIAL = ".partial"  # end of the names of temporary files
@@ -28,8 +29,9 @@ PARTIAL = ".partial"  # end of the names of temporary files
 class Identity(NamedTuple):
     """What tells a location from a copy of it.
 
-    The path may differ between machines that share a folder, the inode number of the folder does not. Some file
-    systems in user space (FUSE) number their files anew, but their path stays. A copy differs in both.
+    The path may differ between machines that share a folder, but the inode number of the folder does not.
+    Some file systems in user space (FUSE) number their files anew, but their path stays. A copy differs in
+    both.
     """
 
     path: str
@@ -111,8 +113,9 @@ class Location(ABC):
     def identity(self) -> Identity:
         """Return what tells this location from a copy of it."""
 
+    @abstractmethod
     def make(self) -> None:
-        """Make the folder of the location where there is none. A bucket has no folders."""
+        """Make the folder of the location if there is none."""
 
     def clean(self, dead: set[str]) -> None:
         """Remove the temporary files of writers that are known to be dead.

@@ -1,7 +1,7 @@
 """Identify a process of this system, and tell whether it has ended.
 
-A number of a process means something on one running system only, and there in one PID namespace. Containers may
-share the name of their host, and even its kernel, and number their processes each for themselves.
+The number of a process is unique in one running system only, and there in one PID namespace. Two containers
+may share the name of their host and its kernel, and still number their processes each for themselves.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import uuid
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -21,9 +22,9 @@ CLOCK_TOLERANCE = 2.0  # seconds; two readings of one start differ by less where
 
 @cache
 def system_id() -> str:
-    """Return what names the running system and the PID namespace of this process.
+    """Return a name of the running system and the PID namespace of this process.
 
-    Processes can be looked up in the same system only. Where none of this can be told, the name is one of this
+    Processes can be looked up in the same system only. If the system has no such name, the name is of this
     process alone, so that every other process counts as one of another system.
     """
     if not LINUX:
@@ -39,8 +40,8 @@ def system_id() -> str:
 def start_of(process: int) -> float:
     """Return when a process started, so that a later one with its number is told apart.
 
-    On Linux these are clock ticks since the system started. psutil adds the time at which it started, in whole
-    seconds that change when the clock is set.
+    On Linux it is in clock ticks since the system was booted. psutil adds the time of the boot, which is
+    known in whole seconds only and changes when the clock is set.
 
     Raises
     ------
@@ -67,10 +68,8 @@ def has_ended(process: int, started: float) -> bool | None:
 
 
 def _has_ended_on_linux(process: int, started: float) -> bool:
-    try:
-        os.kill(process, 0)  # which finds processes, too, that /proc hides (its option hidepid)
-    except PermissionError:
-        pass  # a process of another user
+    with suppress(PermissionError):  # a process of another user
+        os.kill(process, 0)  # which also finds a process that /proc hides (its mount option hidepid)
     status = _linux_status(process)
     return float(status[19]) != started or status[0] in (b"Z", b"X")
 

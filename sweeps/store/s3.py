@@ -49,6 +49,9 @@ class S3Prefix(Location):
         """None: it is not on this machine."""
         return
 
+    def make(self) -> None:
+        """Do nothing: a bucket has no folders."""
+
     def identity(self) -> Identity:
         """Return the address: there are no inode numbers."""
         return Identity(f"s3://{self.bucket}/{self.prefix}", 0)

@@ -39,7 +39,7 @@ def standing(path: str | Path) -> dict[str, Any]:
     store = Store.open(locate(path))
     counts = count_points(store)
     done = int(counts.complete.sum())
-    live = [holder for holder in lease.holders(store.location) if holder.alive]
+    live = [holder for holder in lease.holders(store.location) if not holder.ended]
     pace, left = speed(store), float(counts.pending_seconds.sum())
     return {
         "store": str(path),

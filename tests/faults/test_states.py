@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease, metadata, verify
+from fastlin.sweeps.store import metadata, verify
 from fastlin.sweeps.store.counts import count_points
 from fastlin.sweeps.store.layout import STATUS
 from fastlin.sweeps.store.locate import locate
@@ -192,10 +191,7 @@ class Sweep(RuleBasedStateMachine):
         # The threads of a client of its own have ended with it, as those of a process that is killed.
         with dying(number), suppress(KilledError), connect(Threads()) as client:
             self.run(client=client)
-        place = locate(self.path)
-        dead = replace(lease.new_holder(self.spec.hash), process=2**22 + 1)
         if self.there:
-            place.write(lease.KEY, lease.document([dead]))
             self.computed_again()
 
     @rule(chance=CHANCES, finish=st.booleans())
