@@ -21,8 +21,8 @@ from fastlin.sweeps.run import block
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.store import folder, lease
 from fastlin.sweeps.store.layout import StoreLayout
-from tests import cutting, gate
-from tests.fault_injection import PATIENCE, until
+from tests import cutting, fault_injection, gate
+from tests.fault_injection import PATIENCE, System, until
 
 SMALL = """
 name = "small"
@@ -196,6 +196,11 @@ def noted_beats(file):
 def impatient(seconds):
     """Take for dead who is silent for so long, and look at it all the time."""
     lease.EXPIRY_SECONDS, lease.WATCH_SECONDS = seconds, 0.01
+
+
+def read_only():
+    """Let the file system of the stores be read-only."""
+    folder.os = System(fault_injection.read_only)
 
 
 def two_tries():

@@ -1,4 +1,4 @@
-"""How a sweep is cut into blocks: a function of the spec alone, so that every machine cuts alike."""
+"""Cut a sweep into blocks, by its spec alone, so that every machine makes the same blocks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.costs import GROUP_SECONDS, bytes_per_seed, seed_seconds
 from fastlin.sweeps.store.layout import BlockShape, StoreLayout
 
-# A block should hold enough that files are few and their overhead small (at 4 MB it takes as long as the
-# kernels of phase-10m), and take seconds at most, so that little is lost and all cores have work.
+# A block should hold so much that files are few and their overhead is small: at 4 MB the overhead of
+# phase-10m was as long as its kernels. A block should take seconds at most, so that a kill loses little and
+# all cores have work.
 BLOCK_BYTES = 16_000_000
 BLOCK_SECONDS = 5.0
-# Groups are joined into one block until there would be fewer blocks than this, so that slices and the cores
-# of a cluster have some each. Of more arrays than three there may be fewer blocks, for as few files.
+# Groups are joined into one block until there would be fewer blocks than this, so that all slices and all
+# cores of a cluster have some. With more than three arrays there are fewer blocks, so that the files are as few.
 LEAST_BLOCKS = 48
-# Estimated time below which a block is not worth its files and its way through Dask, however few there are.
+# Estimated time below which groups are joined in any case, because files and Dask would take longer.
 LEAST_SECONDS = 0.05
 
 
 def choose_block_shape(spec: Spec) -> BlockShape:
-    """Cut a spec into blocks: seeds first, and where all of a group fit into a block, groups are joined.
+    """Return the shape of the blocks of a spec.
 
-    Learning rates are joined first, then solvers, init_scales and architectures, each as soon as all values
-    of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
+    The seeds of a group are cut first. If all of them fit into a block, groups are joined into one. Learning
+    rates are joined first, then solvers, init_scales and architectures, each as soon as all values of the axis
+    before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
     The shape depends on the spec alone, never on the machine.
     """
     seconds = seed_seconds(spec)
@@ -60,9 +62,9 @@ def _joinable(spec: Spec) -> dict[str, int]:
 
 
 def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:
-    """Return how many of the values of an axis are to be joined.
+    """Return how many values of an axis are to be joined into a block.
 
-    As many as leave so many blocks along the axis, and more where these would take too little time.
+    They leave `least` blocks along the axis, or fewer if such blocks would take too little time.
     """
     leave = size if least == 1 else (size - 1) // (least - 1)
     return min(size, max(leave, math.ceil(LEAST_SECONDS / float(costs.mean()))))
@@ -71,7 +73,7 @@ def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:
 def _longest_run(costs: NDArray[np.float64], axis: int, size: int) -> int:
     """Return how many values of an axis can be joined anywhere along it within the time of a block.
 
-    Of an axis on which the time does not depend, the costs have one place.
+    If the time does not depend on the axis, the costs have one place along it.
     """
     if costs.shape[axis] < size:
         return int(min(size, BLOCK_SECONDS / costs.max()))

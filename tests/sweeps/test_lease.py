@@ -255,6 +255,18 @@ def test_on_this_host_the_process_decides():
         until(lambda: dead.ended)  # a zombie: nobody has asked for its exit code yet
 
 
+def test_where_there_is_no_proc_psutil_decides(monkeypatch):
+    monkeypatch.setattr(process, "LINUX", False)
+    mine = holder(system=process.system_id())
+    assert process.system_id.__wrapped__() == process.system_id.__wrapped__()
+    assert mine.ended is False
+    assert dataclasses.replace(mine, started=mine.started - 60).ended is True
+    assert dataclasses.replace(mine, process=commands.NO_PROCESS).ended is True
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        dead = holder(process=child.pid, started=process.start_of(child.pid))
+        until(lambda: dead.ended)
+
+
 def test_a_clock_that_is_set_changes_no_process(monkeypatch):
     """psutil adds the time of the boot to the start of a process, which moves with the clock."""
     mine, real = holder(), psutil.Process.create_time
