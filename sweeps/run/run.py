@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -209,6 +209,7 @@ def run(
     with stopping(location):
         before_lease = _check_before(spec, location, at_once, options)
         if before_lease is not None and _is_done(before_lease, spec, options):
+            lease.Lease(replace(location, opened=True), holder, show.note).tidy()
             return _report(path, start, count_points(before_lease), Done())
     with lease.acquired(location, holder, show.note) as held:
         opened = _prepared(spec, held.location, options)

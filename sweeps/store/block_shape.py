@@ -17,7 +17,7 @@ from fastlin.sweeps.store.layout import BlockShape, StoreLayout
 BLOCK_BYTES = 16_000_000
 BLOCK_SECONDS = 5.0
 # Groups are joined into one block until there would be fewer blocks than this, so that all slices and all
-# cores of a cluster have some. With more than three arrays there are fewer blocks, so that the files are as few.
+# cores of a cluster have some. With more than three arrays there are fewer blocks, for as few files.
 LEAST_BLOCKS = 48
 # Estimated time below which groups are joined in any case, because files and Dask would take longer.
 LEAST_SECONDS = 0.05
@@ -27,8 +27,8 @@ def choose_block_shape(spec: Spec) -> BlockShape:
     """Return the shape of the blocks of a spec.
 
     The seeds of a group are cut first. If all of them fit into a block, groups are joined into one. Learning
-    rates are joined first, then solvers, init_scales and architectures, each as soon as all values of the axis
-    before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
+    rates are joined first, then solvers, init_scales and architectures, each as soon as all values of the
+    axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
     The shape depends on the spec alone, never on the machine.
     """
     seconds = seed_seconds(spec)

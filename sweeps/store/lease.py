@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastlin.errors import StoppedError
-from fastlin.sweeps.store.location import SCRATCH, Identity, Location, stopping
+from fastlin.sweeps.store.location import SCRATCH, Identity, Location, stopping, writer_of
 from fastlin.sweeps.store.process import has_ended, start_of, system_id
 from fastlin.sweeps.store.slice import Slice
 
@@ -222,25 +222,23 @@ def abandon() -> None:
 
 
 class _Watch:
-    """The heartbeats of other holders, by the monotonic clock of this process."""
+    """When values have changed, by the monotonic clock of this process."""
 
     def __init__(self) -> None:
-        self._first: dict[str, int] = {}
-        self._last: dict[str, tuple[int, float]] = {}
+        self._first: dict[str, Any] = {}
+        self._last: dict[str, tuple[Any, float]] = {}
 
-    def see(self, holder: LeaseHolder) -> None:
-        """Note the entry of a holder as it is in the lease now."""
-        self._first.setdefault(holder.id, holder.heartbeats)
-        if self._last.get(holder.id, (None,))[0] != holder.heartbeats:
-            self._last[holder.id] = holder.heartbeats, time.monotonic()
+    def see(self, key: str, value: Any) -> float:
+        """Note a value as it is now; return for how many seconds it has not changed, at least."""
+        now = time.monotonic()
+        self._first.setdefault(key, value)
+        if key not in self._last or self._last[key][0] != value:
+            self._last[key] = value, now
+        return now - self._last[key][1]
 
-    def silence(self, holder: LeaseHolder) -> float:
-        """Return for how many seconds a holder has shown no heartbeat, at least."""
-        return time.monotonic() - self._last[holder.id][1]
-
-    def has_beaten(self, holder: LeaseHolder) -> bool:
-        """Return whether a holder has shown a heartbeat since it was first seen."""
-        return self._last[holder.id][0] != self._first[holder.id]
+    def has_changed(self, key: str) -> bool:
+        """Return whether a value has changed since it was first seen."""
+        return bool(self._last[key][0] != self._first[key])
 
 
 class Lease:
@@ -282,7 +280,7 @@ class Lease:
 
     def _check_admitted(self, other: LeaseHolder, late: bool) -> None:
         """Raise if another holder is alive and excludes this one, or prepares the store for too long."""
-        alive = other.ended is False or self._watch.has_beaten(other)
+        alive = other.ended is False or self._watch.has_changed(other.id)
         if alive and (other.excludes(self.holder) or (other.preparing and late)):
             raise StoppedError(
                 f"{self.location.text} is being written by {other}; wait for it, or end it first"
@@ -291,7 +289,7 @@ class Lease:
     def _wait(self, others: list[LeaseHolder], announced: set[str]) -> None:
         """Wait before the next look at others; say so, once for each, where it takes long."""
         for other in others:
-            silence = self._watch.silence(other)
+            silence = self._silence(other)
             if other.ended is None and silence > QUIET_SECONDS and other.id not in announced:
                 announced.add(other.id)
                 self._note(
@@ -299,6 +297,20 @@ class Lease:
                     f"after {EXPIRY_SECONDS - silence:.0f} s more without a heartbeat"
                 )
         time.sleep(PREPARING_SECONDS if any(other.preparing for other in others) else WATCH_SECONDS)
+
+    def tidy(self) -> None:
+        """Remove dead holders and their temporary files without entering, if the location can be written."""
+
+        def remove(entries: list[LeaseHolder]) -> list[LeaseHolder]:
+            live = self._live_others(entries)
+            self._clean(entries, live)
+            return [*live]
+
+        with suppress(OSError):
+            content = self.location.read(KEY)
+            if content not in (None, document(self.location, [])) or any(self.location.temporary_files()):
+                self._clean_copy()
+                self._change(remove)
 
     def prepared(self) -> None:
         """Let other slices go on, because the store is made, repaired and grown."""
@@ -329,6 +341,7 @@ class Lease:
         while not self._released.wait(HEARTBEAT_SECONDS):
             with suppress(OSError):  # of a disk that is full now: the next heartbeat may be written
                 self._change(beat)
+                self._clean_orphans()
 
     def check(self) -> None:
         """Raise if another run has taken this lease over.
@@ -374,13 +387,28 @@ class Lease:
         return [other for other in self._others(entries) if not self._is_dead(other)]
 
     def _is_dead(self, other: LeaseHolder) -> bool:
-        self._watch.see(other)
-        ended = other.ended
-        return self._watch.silence(other) >= EXPIRY_SECONDS if ended is None else ended
+        silence, ended = self._silence(other), other.ended
+        return silence >= EXPIRY_SECONDS if ended is None else ended
+
+    def _silence(self, other: LeaseHolder) -> float:
+        """Return for how many seconds another holder has shown no heartbeat, at least."""
+        return self._watch.see(other.id, other.heartbeats)
 
     def _clean(self, others: list[LeaseHolder], live: list[LeaseHolder]) -> None:
         """Remove the temporary files of dead holders, while the lease still has their ids."""
         self.location.clean({other.id for other in others} - {other.id for other in live})
+
+    def _clean_orphans(self) -> None:
+        """Remove temporary files that have not changed for `EXPIRY_SECONDS`, of writers that are in no lease.
+
+        Worker processes leave them that were killed after their run had released the lease.
+        """
+        temporary = [*self.location.temporary_files()]
+        ids = {other.id for other in holders(self.location)}
+        for entry in temporary:
+            silence = self._watch.see(entry.key, (entry.size, entry.modified))
+            if silence >= EXPIRY_SECONDS and writer_of(entry) not in ids:
+                self.location.delete(entry.key)
 
     def _change(self, change: Callable[[list[LeaseHolder]], list[LeaseHolder]]) -> list[LeaseHolder]:
         """Change the list of holders as it is at that moment; return it."""

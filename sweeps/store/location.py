@@ -122,10 +122,19 @@ class Location(ABC):
 
         A writer that is not known at all may be alive: it writes before it is in the lease.
         """
-        for entry in self.entries(SCRATCH) if dead else ():
-            name = entry.key.rpartition("/")[2]
-            if name.endswith(PARTIAL) and name.partition(".")[0] in dead:
+        for entry in self.temporary_files() if dead else ():
+            if writer_of(entry) in dead:
                 self.delete(entry.key)
+
+    def temporary_files(self) -> Iterator[Entry]:
+        """Yield what is being written, or was left half-written. A bucket has no temporary files."""
+        found = self.entries(SCRATCH) if self.folder is not None else ()
+        return (entry for entry in found if entry.key.endswith(PARTIAL))
+
+
+def writer_of(entry: Entry) -> str:
+    """Return the id of the writer of a temporary file."""
+    return entry.key.rpartition("/")[2].partition(".")[0]
 
 
 @contextmanager

@@ -229,6 +229,7 @@ def test_temporary_files_of_the_dead_are_cleaned_and_those_of_the_living_stay(tm
             living.write_bytes(b"half")
             fl.run_sweep(spec, path, slice="2/2")
             assert fault_injection.scratch(path) == [living]
+            living.unlink()
         fl.run_sweep(spec, path)
         assert fault_injection.scratch(path) == []
         assert content(path) == content(tmp_path / "whole.zarr")

@@ -238,6 +238,47 @@ def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
         assert place.read(key) == b"half"
 
 
+def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for_long(tmp_path, monkeypatch):
+    """As of a worker process that was killed when its run had given its lease back."""
+    place, clock, mine = locate(tmp_path / "s.zarr"), Clock(), holder()
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "time", clock)
+    key, own = (f"{SCRATCH}/{writer}.1.partial" for writer in (holder().id, mine.id))
+    place.write(key, b"half")
+    with acquired(place, mine):
+
+        def beat_twice():
+            (now,) = lease.holders(place)
+            until(lambda: lease.holders(place)[0].heartbeats > now.heartbeats + 2)
+
+        place.write(own, b"half")
+        beat_twice()
+        clock.now = 119.0
+        beat_twice()
+        place.write(key, b"more than half")
+        beat_twice()
+        clock.now = 230.0
+        beat_twice()
+        assert place.read(key) is not None
+        clock.now = 250.0
+        until(lambda: place.read(key) is None)
+        beat_twice()
+        assert place.read(own) == b"half"
+
+
+def test_a_run_that_has_nothing_to_do_removes_what_a_dead_one_left(swept, tmp_path):
+    path = tmp_path / "s.zarr"
+    shutil.copytree(swept, path)
+    before, dead = content(path), holder(process=commands.NO_PROCESS)
+    entered(path, dead, alive := elsewhere())
+    for writer in (dead.id, alive.id, "swap"):
+        locate(path).write(f"{SCRATCH}/{writer}.1.partial", b"half")
+    assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
+    assert lease.holders(locate(path)) == [alive]
+    key = f"{SCRATCH}/{alive.id}.1.partial"
+    assert content(path) == before | {key: b"half", lease.KEY: lease.document(locate(path), [alive])}
+
+
 def test_what_died_under_the_lock_is_cleaned_by_the_next_who_has_it(tmp_path):
     place = locate(tmp_path / "s.zarr")
     place.write(f"{SCRATCH}/swap.1.partial", b"half")
