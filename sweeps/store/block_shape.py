@@ -1,4 +1,4 @@
-"""Cut a sweep into blocks, by its spec alone, so that every machine makes the same blocks."""
+"""The shape of blocks: a function of the spec alone, so that every machine cuts a sweep alike."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ LEAST_SECONDS = 0.05
 
 
 def choose_block_shape(spec: Spec) -> BlockShape:
-    """Return the shape of the blocks of a spec.
+    """Return the shape of the blocks of a spec. Groups are joined where all seeds of one fit into a block.
 
-    The seeds of a group are cut first. If all of them fit into a block, groups are joined into one. Learning
-    rates are joined first, then solvers, init_scales and architectures, each as soon as all values of the
-    axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
+    Learning rates are joined first, then solvers, init_scales and architectures, each as soon as all values
+    of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
     The shape depends on the spec alone, never on the machine.
     """
     seconds = seed_seconds(spec)
@@ -62,9 +61,9 @@ def _joinable(spec: Spec) -> dict[str, int]:
 
 
 def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:
-    """Return how many values of an axis are to be joined into a block.
+    """Return how many of the values of an axis are to be joined.
 
-    They leave `least` blocks along the axis, or fewer if such blocks would take too little time.
+    As many as leave so many blocks along the axis, and more where these would take too little time.
     """
     leave = size if least == 1 else (size - 1) // (least - 1)
     return min(size, max(leave, math.ceil(LEAST_SECONDS / float(costs.mean()))))
@@ -73,7 +72,7 @@ def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:
 def _longest_run(costs: NDArray[np.float64], axis: int, size: int) -> int:
     """Return how many values of an axis can be joined anywhere along it within the time of a block.
 
-    If the time does not depend on the axis, the costs have one place along it.
+    Of an axis on which the time does not depend, the costs have one place.
     """
     if costs.shape[axis] < size:
         return int(min(size, BLOCK_SECONDS / costs.max()))
