@@ -27,8 +27,9 @@ KINDS = {"points": tiny(), "reduced": tiny() | {"output": REDUCED}}
 def complete(request, tmp_path):
     """A spec, and its complete store."""
     path = tmp_path / "s.zarr"
-    fl.run_sweep(KINDS[request.param], path)
-    return KINDS[request.param], path
+    with fault_injection.in_turn():
+        fl.run_sweep(KINDS[request.param], path)
+        yield KINDS[request.param], path
 
 
 def test_a_complete_store_may_be_read_only(complete):
@@ -138,7 +139,8 @@ def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(here)
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(home))
-    fl.run_sweep(tiny(), "~/s.zarr")
+    with fault_injection.in_turn():
+        fl.run_sweep(tiny(), "~/s.zarr")
     assert list(here.iterdir()) == []
     assert (home / "s.zarr" / "zarr.json").exists()
     assert fl.open_sweep("~/s.zarr").sizes["seed"] == 3
@@ -158,7 +160,8 @@ RESERVED = {
 def test_names_of_files_suit_every_file_system(tmp_path, kind):
     """Also those that do not tell a from A, and that reserve names and characters."""
     spec = KINDS.get(kind, sweeping.spec(dynamics=sweeping.BOTH))
-    fl.run_sweep(spec, tmp_path / "s.zarr")
+    with fault_injection.in_turn():
+        fl.run_sweep(spec, tmp_path / "s.zarr")
     for part in {part for key in content(tmp_path / "s.zarr") for part in re.split(r"[/\\]", key)}:
         assert re.fullmatch(r"[a-z0-9_.]*[a-z0-9_]", part), part
         assert part.partition(".")[0] not in RESERVED

@@ -228,6 +228,18 @@ def test_a_dead_slice_elsewhere_does_not_hold_up_others_and_goes_in_time(tmp_pat
         until(lambda: {other.id for other in lease.holders(place)} == {mine.id})
 
 
+def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
+    source, expected = whole
+    path = tmp_path / "s.zarr"
+    entered(path, elsewhere())
+    patches = [commands.smaller_blocks, partial(commands.impatient, lease.QUIET_SECONDS + 0.5)]
+    done = ended(*arguments(source, path), patches=patches)
+    assert done.code == 0, done.err
+    assert f"waiting for process 7 on {OTHER} (all blocks) since 20" in done.err
+    assert "without a heartbeat" in done.err
+    assert content(path) == expected
+
+
 def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
     """It writes a temporary file before it is in the lease: its entry."""
     place = locate(tmp_path / "s.zarr")
