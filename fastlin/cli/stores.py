@@ -59,19 +59,12 @@ def status(
 
 
 def verify(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Read every byte of a store and list the damage; exit code 1 if there is any."""
-    from fastlin.sweeps.store.verify import verify as find
+    """Read every byte of a store; exit code 1 if a file is damaged or points are not computed yet."""
+    from fastlin.sweeps.store.verify import in_words, inspect
 
-    damaged = find(path)
-    lines = [f"{entry.key}: {entry.what}" for entry in damaged]
-    end = f"{len(damaged)} damaged; fastlin repair {path} mends them" if damaged else "no damage"
-    say(
-        {"store": path, "damaged": [asdict(entry) for entry in damaged]},
-        "\n".join([*lines, f"{path}: {end}"]),
-        as_json,
-        quiet,
-    )
-    if damaged:
+    found = inspect(path)
+    say({"store": path, **asdict(found)}, in_words(path, found), as_json, quiet)
+    if found.damaged or found.missing_blocks:
         raise typer.Exit(ExitCode.FAILED)
 
 

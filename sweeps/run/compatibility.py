@@ -12,7 +12,7 @@ from fastlin.kernels import Status
 from fastlin.sweeps.run.block import compute
 from fastlin.sweeps.run.reduce import fold_group
 from fastlin.sweeps.store import versions
-from fastlin.sweeps.store.store import Codes, Store, Values
+from fastlin.sweeps.store.store import Codes, Store, Values, is_missing
 
 HARMLESS = ("python", "zarr")  # numbers do not depend on their versions
 SAMPLES = 20  # number of groups that are computed again to compare, spread over the blocks
@@ -78,7 +78,7 @@ def _compare(store: Store, what: str, lines: list[str]) -> None:
 
 def _complete_groups(status: Codes) -> list[tuple[int, ...]]:
     """Return the places of the groups of a block that have a value at every point."""
-    lacks = np.isin(status, (Status.PENDING, Status.FAILED)).any(axis=(-2, -1))
+    lacks = (is_missing(status) | (status == Status.FAILED)).any(axis=(-2, -1))
     return [tuple(place) for place in np.argwhere(~lacks).tolist()]
 
 

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,7 +27,7 @@ from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.progress import Plain, Progress, Together, Work, as_progress
-from fastlin.sweeps.run.reduce import finish
+from fastlin.sweeps.run.reduce import finish, is_finished
 from fastlin.sweeps.run.startup import check_process
 from fastlin.sweeps.run.worker import BlockReport, BlockRequest, run_blocks
 from fastlin.sweeps.spec import extension
@@ -240,13 +240,17 @@ def run(
     """Run a sweep; see `run_sweep`."""
     start = perf_counter()
     check_process(where)
+    show = Together(progress, Plain(_log.info))
     holder = lease.new_holder(spec.hash, options.slice)
     location = locate(path, durable=options.durable or spec.durable, writer=holder.id)
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     with stopping(location):
-        _check_before(spec, location, at_once, options)
-    with lease.held(location, holder) as held:
-        opened = _prepared(spec, location, options)
+        before_lease = _check_before(spec, location, at_once, options)
+        if before_lease is not None and _is_done(before_lease, spec, options):
+            lease.Lease(replace(location, opened=True), holder, show.note).tidy()
+            return _report(path, count_points(before_lease), Done(), start)
+    with lease.acquired(location, holder, show.note) as held:
+        opened = _prepared(spec, held.location, options)
         with stopping(location):
             held.prepared()
             before = count_points(opened)
@@ -255,7 +259,7 @@ def run(
         done = Done()
         if todo.size or spec.reduce:
             # The limit of threads is given back at the end: this process may be a notebook.
-            with Together(progress, Plain(_log.info)) as show, threadpool_limits(limits=1, user_api="blas"):
+            with show, threadpool_limits(limits=1, user_api="blas"):
                 lacking = _compile(opened.layout, todo, where, show)
                 with _client(where) as client:
                     if not client.nthreads():
@@ -272,13 +276,13 @@ def run(
                     _compute(client, job, show, done)
         with stopping(location):
             after = count_points(opened)
-    report = _report(path, after, done, perf_counter() - start)
-    _log.info(report.summary)
-    return report
+            opened.check_current()
+    return _report(path, after, done, start)
 
 
-def _report(path: str | Path, after: PointCounts, done: Done, seconds: float) -> Report:
-    return Report(
+def _report(path: str | Path, after: PointCounts, done: Done, start: float) -> Report:
+    """Return the report of a run that began at `start`, and log its summary."""
+    report = Report(
         store=str(path),
         points=after.points,
         ok=after.ok,
@@ -288,21 +292,42 @@ def _report(path: str | Path, after: PointCounts, done: Done, seconds: float) ->
         blocks=after.blocks,
         computed_blocks=done.blocks,
         computed_points=done.points,
-        seconds=seconds,
+        seconds=perf_counter() - start,
         sweep_seconds=done.sweep_seconds,
         worker_seconds=done.worker_seconds,
         kernel_seconds=done.kernel_seconds,
     )
+    _log.info(report.summary)
+    return report
 
 
-def _check_before(spec: Spec, location: Location, at_once: int | None, options: RunOptions) -> None:
-    """Raise if the store cannot be made or continued, before anything is written, even a lease."""
+def _check_before(spec: Spec, location: Location, at_once: int | None, options: RunOptions) -> Store | None:
+    """Return the store, or None if it is to be made.
+
+    Raises before anything is written, also before the lease is, if the store cannot be made or continued.
+    """
     if store.is_new(location):
         _check_resources(Plan.of(spec).layout, location, at_once)
-    elif not options.resume:
+        return None
+    if not options.resume:
         raise InputError(f"{location.text} exists already; remove it, choose another, or allow --resume")
-    else:
-        _check_spec(Store.open(location), spec)
+    opened = Store.open(location)
+    _check_spec(opened, spec)
+    return opened
+
+
+def _is_done(opened: Store, spec: Spec, options: RunOptions) -> bool:
+    """Return whether this run has nothing to write. It takes no lease then, so the store may be read-only."""
+    layout = opened.layout
+    if spec.hash != layout.spec.hash or store.stale_metadata(opened):
+        return False
+    mine = set(_chosen(np.arange(layout.block_count), options).tolist())
+    for number, (_, status) in enumerate(opened.commit_markers()):
+        if number in mine and store.is_missing(status, options.retry_failed).any():
+            return False
+    if compatibility.check(opened, options.allow_version) != opened.made_with:
+        return False
+    return not spec.reduce or all(is_finished(opened, cell) for cell in layout.cells)
 
 
 def _check_resources(layout: StoreLayout, location: Location, at_once: int | None, done: int = 0) -> None:
@@ -342,10 +367,11 @@ def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
 
 def _wanted(before: PointCounts, options: RunOptions) -> NDArray[np.int64]:
     """Return the numbers of the blocks that this run is to compute."""
-    wanted = ~before.complete
-    if options.retry_failed:
-        wanted |= before.bad
-    numbers = np.flatnonzero(wanted)
+    return _chosen(np.flatnonzero(before.missing(options.retry_failed)), options)
+
+
+def _chosen(numbers: NDArray[np.int64], options: RunOptions) -> NDArray[np.int64]:
+    """Return those of some blocks that belong to the slice of this run, or that it is restricted to."""
     if options.slice is not None:
         numbers = numbers[numbers % options.slice.of == options.slice.number - 1]
     if options.only is not None:

@@ -25,7 +25,6 @@ from fastlin.sweeps.run.reduce import fold_group
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.store import lease, store
 from fastlin.sweeps.store.costs import point_seconds
-from fastlin.sweeps.store.counts import BAD
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location
 
@@ -92,7 +91,7 @@ def run_block(request: BlockRequest, index: tuple[int, ...]) -> BlockReport:
     _one_blas_thread()
     opened = store.reopen(request.location)
     before = opened.read_status(index)
-    wanted = np.isin(before, (Status.PENDING, *BAD) if request.retry else Status.PENDING)
+    wanted = store.is_missing(before, request.retry)
     if not wanted.any():
         return BlockReport(index, 0, 0.0, perf_counter() - start)
     there = None

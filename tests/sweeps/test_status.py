@@ -142,7 +142,7 @@ def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)
     dead = dataclasses.replace(lease.new_holder(""), process=2**22 + 1)
-    locate(path).write(lease.KEY, lease.document([dead]))
+    locate(path).write(lease.KEY, lease.document(locate(path), [dead]))
     assert standing(path)["holders"] == []
 
 
