@@ -6,6 +6,8 @@ Names are loaded on first use, so that ``import fastlin`` and ``fastlin --help``
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastlin import registration
+
 if TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from fastlin.network import Network, balanced_init
     from fastlin.observables import REGISTRY as OBSERVABLES
     from fastlin.solve import solve_qqt
-    from fastlin.sweeps.read.open import open_sweep, rebuild
+    from fastlin.sweeps.read.open import open_sweep
+    from fastlin.sweeps.read.rebuild import rebuild
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task, random_regression
@@ -34,7 +37,7 @@ _HOMES = {
     "open_sweep": "sweeps.read.open",
     "plot": "plot:",
     "random_regression": "task",
-    "rebuild": "sweeps.read.open",
+    "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",
     "solve_qqt": "solve",
 }
@@ -58,6 +61,9 @@ __all__ = [
     "run_sweep",
     "solve_qqt",
 ]
+
+
+registration.register()
 
 
 def __getattr__(name: str) -> Any:

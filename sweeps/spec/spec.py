@@ -67,13 +67,15 @@ class Spec:
 
     @classmethod
     def load(cls, source: str | Path) -> "Spec":
-        """Read a TOML file, or a preset by its name.
+        """Read a TOML file, a preset by its name, or the JSON text that stores keep.
 
         Raises
         ------
         InputError
             If there is no such file or preset, it is not TOML, or not a valid spec: one line per fault.
         """
+        if isinstance(source, str) and source.lstrip().startswith("{"):
+            return cls.from_json(source)
         path = Path(source)
         if str(source) in presets.names():
             text = presets.text(str(source))
@@ -109,6 +111,25 @@ class Spec:
         if reader.faults or spec is None:
             raise InputError("\n".join(reader.faults))
         return spec
+
+    @classmethod
+    def from_json(cls, text: str) -> "Spec":
+        """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
+
+        Raises
+        ------
+        InputError
+            If it is not JSON, or not a valid spec.
+        """
+        try:
+            content = json.loads(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
+        return cls.from_dict(content)
+
+    def to_json(self) -> str:
+        """Return the resolved spec as JSON text."""
+        return json.dumps(self.to_dict(), allow_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
