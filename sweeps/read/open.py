@@ -23,8 +23,8 @@ from fastlin.sweeps.store.store import Store
 
 _NAMES = np.array([status.name.lower() for status in Status])
 # xarray cannot join arrays of variable-length texts where some are missing (pydata/xarray#10965), and Zarr's
-# format 3 has no fixed-length ones (pydata/xarray#10077). Hence the texts of `status`, which is lazy, have a
-# fixed length in memory and a variable one where it is saved.
+# format 3 has no fixed-length ones (pydata/xarray#10077), which the status is, and one architecture that was
+# selected. Hence texts have variable length where they are saved, and only there.
 _TEXT_ENCODING = {"dtype": np.dtypes.StringDType()} if hasattr(np.dtypes, "StringDType") else {}
 BOTTLENECK_ATTRIBUTES = {"long_name": "N_h / min(N_i, N_o); below 1 for a bottleneck", "units": "1"}
 KEPT_ATTRIBUTES = ("title", "spec", "spec_hash", "versions")
@@ -83,7 +83,9 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
     # How the store is cut and compressed is not how a copy of it must be.
     decoded = decoded.drop_encoding()
-    decoded["status"].encoding = dict(_TEXT_ENCODING)
+    for coordinate in decoded.coords.values():
+        if coordinate.dtype.kind in "UO":
+            coordinate.encoding = dict(_TEXT_ENCODING)
     return decoded
 
 
