@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
     from fastlin.dynamics import exact, gradient_descent
-    from fastlin.errors import InputError, SaddleWarning, StoppedError
+    from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
     from fastlin.observables import REGISTRY as OBSERVABLES
     from fastlin.solve import solve_qqt
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Architecture": "architecture",
+    "DamageWarning": "errors",
     "InputError": "errors",
     "Network": "network",
     "OBSERVABLES": "observables:REGISTRY",
@@ -45,6 +46,7 @@ _HOMES = {
 __all__ = [
     "OBSERVABLES",
     "Architecture",
+    "DamageWarning",
     "InputError",
     "Network",
     "SaddleWarning",

@@ -11,3 +11,7 @@ class StoppedError(RuntimeError):
 
 class SaddleWarning(UserWarning):
     """The flow from this start ends at a saddle: t = inf is not the global minimum of its rank."""
+
+
+class DamageWarning(UserWarning):
+    """Chunks of a store are lost: their points read as NaN, though their status says that they are done."""

@@ -42,7 +42,7 @@ def _accessor(dataset: Dataset) -> SweepAccessor:
 
 
 class _Finder(MetaPathFinder):
-    """Finds xarray as the other finders do, with a loader that registers the accessor afterwards."""
+    """Finds xarray as the finders behind it do, with a loader that registers the accessor afterwards."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -50,7 +50,7 @@ class _Finder(MetaPathFinder):
         """Return the spec of xarray, and of nothing else."""
         if fullname != "xarray":
             return None
-        others = (finder for finder in sys.meta_path if not isinstance(finder, _Finder))
+        others = sys.meta_path[sys.meta_path.index(self) + 1 :]
         found = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from fastlin.architecture import sizes_of
-from fastlin.errors import InputError
+from fastlin.errors import DamageWarning, InputError
 from fastlin.kernels import Status
 from fastlin.sweeps.read.rebuild import problem
 from fastlin.sweeps.spec.extension import AXES
@@ -20,6 +21,7 @@ from fastlin.sweeps.store.layout import PARTIALS, SCALE_PARTIALS, StoreLayout
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.metadata import ROOT
 from fastlin.sweeps.store.store import Store
+from fastlin.sweeps.store.verify import lost_chunks
 
 _NAMES = np.array([status.name.lower() for status in Status])
 # xarray cannot join arrays of variable-length texts where some are missing (pydata/xarray#10965), and Zarr's
@@ -54,10 +56,21 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     InputError
         If there is no store of a sweep, or it is damaged.
 
+    Warns
+    -----
+    DamageWarning
+        If chunks of values are lost.
+
     Notes
     -----
     While a sweep is running, load `status` first: what is "ok" then has its final values, everything else
     may be NaN still.
+
+    A chunk that is lost, as in a copy that was cut short, reads as NaN like every chunk that Zarr does not
+    find, and `status` does not know of it. A point that is "ok" has no NaN otherwise, apart from the kernel
+    distance of a network without weights. ``fastlin verify`` reads every byte and names what is lost or
+    damaged. This function looks only at the names of files in a folder: it does not notice lost chunks in a
+    bucket, or lost statistics of a reduced store.
 
     Examples
     --------
@@ -69,6 +82,13 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     """
     opened, dataset = _as_stored(path)
     layout = opened.layout
+    if lost := lost_chunks(opened):
+        warnings.warn(
+            f"{path}: chunks are lost ({len(lost):,}, {lost[0]} the first), whose points read as NaN; "
+            f"fastlin repair {path} computes them again",
+            DamageWarning,
+            stacklevel=2,
+        )
     dataset = dataset.drop_vars([PARTIALS, SCALE_PARTIALS], errors="ignore")
     if len(layout.specs) > 1:
         # Before there are Dask arrays, of which each axis in another order would multiply the tasks.
