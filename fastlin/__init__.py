@@ -6,7 +6,7 @@ Names are loaded on first use, so that ``import fastlin`` and ``fastlin --help``
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastlin import registration
+from fastlin.sweeps.read import registration
 
 if TYPE_CHECKING:
     from fastlin import plot

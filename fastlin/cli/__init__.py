@@ -5,6 +5,8 @@ import gc
 import io
 import os
 import sys
+import warnings
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -49,6 +51,7 @@ def main() -> NoReturn:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     os.environ["MPLBACKEND"] = "Agg"  # files are drawn, whatever window system the user prefers
+    warnings.formatwarning = _format_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
@@ -63,6 +66,20 @@ def main() -> NoReturn:
     if code == INTERRUPTED:
         _fail("stopped", INTERRUPTED)
     sys.exit(code)
+
+
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+    *,
+    usual: Callable[..., str] = warnings.formatwarning,
+) -> str:
+    """Return a warning of ours as one line, without a place in the code, and others as ever."""
+    ours = category.__module__ == "fastlin.errors"
+    return f"fastlin: {message}\n" if ours else usual(message, category, filename, lineno, line)
 
 
 def _explain(error: Exception) -> NoReturn:
