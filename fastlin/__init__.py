@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastlin.dynamics import exact, gradient_descent
     from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
-    from fastlin.observables import REGISTRY as OBSERVABLES
+    from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
@@ -27,7 +27,7 @@ _HOMES = {
     "DamageWarning": "errors",
     "InputError": "errors",
     "Network": "network",
-    "OBSERVABLES": "observables:REGISTRY",
+    "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",

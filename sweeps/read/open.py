@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import sizes_of
 from fastlin.errors import DamageWarning, InputError
 from fastlin.kernels import Status
-from fastlin.sweeps.read.rebuild import problem
+from fastlin.sweeps.read.rebuild import problem_coordinates
 from fastlin.sweeps.spec.extension import AXES
 from fastlin.sweeps.store.layout import PARTIALS, SCALE_PARTIALS, StoreLayout
 from fastlin.sweeps.store.locate import locate
@@ -98,7 +98,9 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         for name, (_, axis) in layout.axes.items()
         if axis.dtype.kind == "U"
     }
-    coordinates = texts | _sizes(dataset) | problem(layout.spec) | {"status": _decoded(dataset.status)}
+    coordinates = (
+        texts | _sizes(dataset) | problem_coordinates(layout.spec) | {"status": _decoded(dataset.status)}
+    )
     decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(coordinates)
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
     # How the store is cut and compressed is not how a copy of it must be.

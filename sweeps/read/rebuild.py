@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.network import Network, balanced_init
+from fastlin.network import Network, draw_network
 from fastlin.sweeps.read.selection import architecture_name, position
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.task import Task, random_regression
+from fastlin.task import Task
 from fastlin.validation import check_instance, shown
 
 
-def problem(spec: Spec) -> dict[str, Any]:
+def problem_coordinates(spec: Spec) -> dict[str, Any]:
     """Return the coordinates of one value that say what the spec has under [task] and [init].
 
     They tell joined stores apart: where the values differ, xarray keeps each with its part.
     """
-    content = spec.to_dict()
-    found = {"task_kind" if key == "kind" else key: value for key, value in content["task"].items()}
+    task = {"task_kind" if key == "kind" else key: value for key, value in spec.task.to_dict().items()}
+    init = {f"init_{key}": value for key, value in spec.init.to_dict().items()}
     return {
         name: ((), np.array(value, dtype=object) if isinstance(value, str) else value)
-        for name, value in (found | {"init_kind": content["init"]["kind"]}).items()
+        for name, value in (task | init).items()
     }
 
 
@@ -92,20 +92,12 @@ def rebuild(
         "init_scale": init_scale,
     }
     point = {name: _chosen(dataset, name, wanted[name], axis) for name, axis in axes.items()}
-    _check_of_spec(dataset, point, axes, problem(spec))
+    _check_of_spec(dataset, point, axes, problem_coordinates(spec))
     shape = Architecture.read(point["architecture"])
     number = int(point["seed"])
-    task = random_regression(shape, spec.n_samples, spec.target_scale, number)
-    net = balanced_init(
-        shape,
-        float(point["lam"]),
-        float(point["init_scale"]),
-        number,
-        spec.init_kind,
-        n_samples=spec.n_samples,
-        task=task,
-    )
-    return task, net
+    law = spec.problem(float(point["init_scale"]))
+    task = spec.task.kind.build(law.task, shape, number)
+    return task, draw_network(shape, float(point["lam"]), number, law, task)
 
 
 def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> Any:

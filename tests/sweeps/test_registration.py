@@ -23,7 +23,7 @@ ORDERS = {
     "looked for": "import fastlin, importlib.util as i; i.find_spec('xarray').loader.get_filename('xarray')",
     "fastlin only": "import fastlin; fastlin.exact",
     "fastlin twice": "import fastlin, sys; del sys.modules['fastlin']; import fastlin, xarray",
-    "all anew": "import fastlin, sys; del sys.modules['fastlin'], sys.modules['fastlin.sweeps.read.registration']; "
+    "all anew": "import fastlin, sys; [sys.modules.pop(n) for n in list(sys.modules) if 'fastlin' in n]; "
     "import fastlin",
 }
 
