@@ -1,6 +1,8 @@
 """Opening a store of which chunks are lost."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,3 +60,14 @@ def test_time_scales_and_statistics_are_read_without_a_warning(tmp_path):
     fl.open_sweep(tmp_path / "scales.zarr")
     fl.run_sweep(sweeping.spec(output=output | {"reduce": {}}), tmp_path / "reduced.zarr")
     fl.open_sweep(tmp_path / "reduced.zarr")
+
+
+@pytest.mark.processes
+def test_a_command_warns_in_one_line(copy, tmp_path):
+    lost = next((copy / "kernel_distance").glob("c.1.1.*"))
+    lost.unlink()
+    command = [sys.executable, "-m", "fastlin", "plot", copy, "--out", tmp_path / "picture.png"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"fastlin: {copy}: chunks are lost (1, kernel_distance/{lost.name} the first)")
