@@ -7,13 +7,13 @@ must not pay for that import, so the call is made when somebody imports xarray, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
     from xarray import Dataset
 
     from fastlin.sweeps.read.accessor import SweepAccessor
@@ -41,7 +41,8 @@ def _accessor(dataset: Dataset) -> SweepAccessor:
     return SweepAccessor(dataset)
 
 
-class _Finder(MetaPathFinder):
+# Both classes have no base, because importing `importlib.abc` takes as long as all of `import fastlin`.
+class _Finder:
     """Finds xarray as the finders behind it do, with a loader that registers the accessor afterwards."""
 
     def find_spec(
@@ -54,14 +55,14 @@ class _Finder(MetaPathFinder):
         found = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _Loader(Loader):
+class _Loader:
     """Loads a module by another loader, and registers the accessor then."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: Any) -> None:
         self._loader = loader
 
     def __getattr__(self, name: str) -> Any:
@@ -70,7 +71,8 @@ class _Loader(Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Create the module as the other loader does."""
-        return self._loader.create_module(spec)
+        created: ModuleType | None = self._loader.create_module(spec)
+        return created
 
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module as the other loader does, which is its loader from now on."""

@@ -124,7 +124,8 @@ def run_sweep(
     ----------
     spec : Spec, mapping, str or Path
         A spec, its content, a TOML file, the name of a preset, or the JSON text in the attribute `spec` of a
-        dataset. Where the store is there already it is its spec, or one with more values on any axes: only new points are computed then.
+        dataset. Where the store is there already it is its spec, or one with more values on any axes: only
+        new points are computed then.
     path : str or Path
         The store: a folder, or s3://bucket/path. Only points that are pending are computed.
     client : distributed.Client, optional
