@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 import fastlin as fl
+from fastlin.sweeps.run import repair
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Threads
 from fastlin.sweeps.run.options import RunOptions
@@ -222,7 +223,7 @@ class Sweep(RuleBasedStateMachine):
     def repair(self):
         self.make()
         before = verify.verify(self.path)
-        found, report = verify.repair(self.path, self.client)
+        found, report = repair.repair(self.path, self.client)
         assert found == before
         assert report.computed_blocks == len({entry.block for entry in found} - {None})
         assert verify.verify(self.path) == []
@@ -255,7 +256,7 @@ class Sweep(RuleBasedStateMachine):
 
     def check_the_end(self):
         if self.there and self.damaged:
-            verify.repair(self.path, self.client)
+            repair.repair(self.path, self.client)
         self.run()
         self.damaged = set()
         assert count_points(Store.open(locate(self.path))).complete.all()
