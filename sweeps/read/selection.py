@@ -27,11 +27,11 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
         If it is not there; the message has the nearest.
     """
     if axis.dtype.kind in "UOT":
-        names = [str(entry) for entry in axis.tolist()]
-        if not isinstance(value, str) or value not in names:
-            raise InputError(f"{name} is {shown(value)}; {suggest(value, names)}")
-        _check_once(name, value, names.count(value))
-        return names.index(value)
+        places = np.flatnonzero(axis == value) if isinstance(value, str) else np.empty(0, dtype=np.intp)
+        if not places.size:
+            raise InputError(f"{name} is {shown(value)}; {suggest(value, [str(entry) for entry in axis])}")
+        _check_once(name, value, places.size)
+        return int(places[0])
     wanted: float = (
         check_int(name, value, 0, MAX_SEED)
         if axis.dtype.kind in "iu"
