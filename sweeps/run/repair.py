@@ -1,4 +1,4 @@
-"""Mend a store: write its metadata again, and compute damaged blocks again."""
+"""Repair a store: write its metadata again, and compute damaged blocks again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from distributed import Client
 
 from fastlin.sweeps.run import compatibility
 from fastlin.sweeps.run.options import RunOptions
-from fastlin.sweeps.run.progress import NoProgress
+from fastlin.sweeps.run.progress import Progress, as_progress
 from fastlin.sweeps.run.run import Report, chosen_executor, run
 from fastlin.sweeps.store import lease, metadata, store
 from fastlin.sweeps.store.locate import locate
@@ -29,34 +29,34 @@ def repair(
     client: Client | None = None,
     *,
     workers: int | None = None,
-    progress: NoProgress | None = None,
+    progress: bool | Progress = False,
 ) -> tuple[list[Damage], Report]:
-    """Mend a store: write its documents anew, and compute the blocks again that are damaged, and no others.
+    """Repair a store: write its metadata again, and compute the blocks that are damaged again, and no others.
 
     Parameters
     ----------
     path : str or Path
-        The store. Nobody else may be writing it.
+        The store. No other run may be writing to it.
     client : distributed.Client, optional
-        Where to compute; by default threads of this process.
+        Dask client to compute on; by default threads of this process.
     workers : int, optional
-        Compute in so many processes.
-    progress : optional
-        One of `fastlin.sweeps.run.progress`; silent by default.
+        Number of worker processes, instead of threads.
+    progress : bool or Progress
+        As in `run_sweep`.
 
     Returns
     -------
     list of Damage
-        What was damaged.
+        The damage that was found.
     Report
-        What was computed, and what the store holds now.
+        Counts of the points and blocks that were computed, and of those that the store holds now.
 
     Raises
     ------
     InputError
         If there is no store, both copies of its root document are damaged, or other versions wrote it.
     StoppedError
-        If somebody writes it.
+        If another run writes to it.
     """
     location = locate(path)
     opened, found = open_damaged(location)
@@ -73,6 +73,5 @@ def repair(
         for number in broken:
             opened.withdraw(opened.layout.index(number))
     options = RunOptions(only=frozenset(broken))
-    return found, run(
-        opened.layout.spec, path, chosen_executor(client, None, workers), options, progress or NoProgress()
-    )
+    where = chosen_executor(client, None, workers)
+    return found, run(opened.layout.spec, path, where, options, as_progress(progress))
