@@ -161,8 +161,9 @@ def run_sweep(
     Parameters
     ----------
     spec : Spec, mapping, str or Path
-        A spec, its content, a TOML file, or the name of a preset. For a store that exists already it is
-        the spec of the store, or one with more values on any axes; only new points are computed then.
+        A spec, its content, a TOML file, the name of a preset, or the JSON text in the attribute `spec` of a
+        dataset. For a store that exists already it is the spec of the store, or one with more values on any
+        axes; only new points are computed then.
     path : str or Path
         The store: a folder, or s3://bucket/path. Only points that are pending are computed.
     client : distributed.Client, optional
