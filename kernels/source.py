@@ -1,8 +1,8 @@
 """Two hashes of the sources of kernels: of their bytes for compiled code, of their syntax for results.
 
-Compiled code is loaded only if it was made of the same bytes. A store records the hash of the syntax, because a
-comment, a docstring or the layout of a line changes no number. Every module of kernels counts: a list of those
-that can change a number would have to be kept right by hand.
+Compiled code is loaded only if it was made of the same bytes. A store records the hash of the syntax, because
+a comment, a docstring or the layout of a line changes no number. Every module of kernels counts, because a
+list of those that can change a number would have to be kept up to date by hand.
 """
 
 import ast
@@ -63,7 +63,7 @@ def _write(value: object, write: Callable[[str], None]) -> None:
                 _write(item, write)
         write("]")
     else:
-        write(f"{ascii(value)},")  # `repr` would follow Python's edition of Unicode
+        write(f"{value!a},")  # `repr` would follow Python's edition of Unicode
 
 
 def _stands_alone(item: object) -> bool:

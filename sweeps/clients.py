@@ -30,7 +30,7 @@ from tornado.ioloop import PeriodicCallback
 
 import fastlin
 from fastlin.errors import InputError, StoppedError, shown
-from fastlin.kernels.compiler.jit import SOURCE_HASH
+from fastlin.kernels.source import syntax_hash
 from fastlin.sweeps.engines import Engine, Processes, Scheduler, Slurm, Threads, blocks_at_once
 
 CONNECT_SECONDS = 30.0  # for a scheduler to answer
@@ -92,7 +92,7 @@ def abandon() -> None:
 
 def build() -> str:
     """Return which fastlin this process runs: its version, and the hash of its kernels' sources."""
-    return f"fastlin {fastlin.__version__}, kernels {SOURCE_HASH}"
+    return f"fastlin {fastlin.__version__}, kernels {syntax_hash()}"
 
 
 def check_versions(client: Client) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from fastlin.errors import InputError
 from fastlin.kernels import Status
-from fastlin.kernels.compiler.jit import SOURCE_HASH
 from fastlin.kernels.random import SEED_RULE
+from fastlin.kernels.source import syntax_hash
 from fastlin.sweeps.block import compute
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def here() -> dict[str, str]:
     """Return the versions of all that a number in a store depends on, and of what writes it."""
     return {
         **{name: version(name) for name in PACKAGES},
-        "kernels": SOURCE_HASH,
+        "kernels": syntax_hash(),
         "python": platform.python_version(),
         "seed_rule": SEED_RULE,
     }

@@ -73,6 +73,8 @@ def _explain(error: Exception) -> NoReturn:
         _fail(str(error), USAGE)
     if isinstance(error, StoppedError):
         _fail(str(error), FAILED)
+    if isinstance(error, ImportError) and error.name == "fastlin.kernels":  # it refuses this environment
+        _fail(str(error), USAGE)
     if hasattr(error, "format_message"):  # click's own: a missing argument, an unknown option
         lines = error.format_message().splitlines()
         _fail(lines[0] if lines else "a command is missing", USAGE)
