@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from fastlin.network import Network, balanced_init
     from fastlin.observables import REGISTRY as OBSERVABLES
     from fastlin.solve import solve_qqt
-    from fastlin.sweeps.reading import open_sweep, rebuild
-    from fastlin.sweeps.running import run_sweep
-    from fastlin.sweeps.spec import Spec
+    from fastlin.sweeps.read.open import open_sweep, rebuild
+    from fastlin.sweeps.run.run import run_sweep
+    from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task, random_regression
 
 _HOMES = {
@@ -25,17 +25,17 @@ _HOMES = {
     "Network": "network",
     "OBSERVABLES": "observables:REGISTRY",
     "SaddleWarning": "errors",
-    "Spec": "sweeps.spec",
+    "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
     "Task": "task",
     "balanced_init": "network",
     "exact": "dynamics",
     "gradient_descent": "dynamics",
-    "open_sweep": "sweeps.reading",
+    "open_sweep": "sweeps.read.open",
     "plot": "plot:",
     "random_regression": "task",
-    "rebuild": "sweeps.reading",
-    "run_sweep": "sweeps.running",
+    "rebuild": "sweeps.read.open",
+    "run_sweep": "sweeps.run.run",
     "solve_qqt": "solve",
 }
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from fastlin.errors import InputError, shown, whole
+from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SIZE
 from fastlin.kernels.sizes import Sizes
+from fastlin.validation import check_int, shown
 
 
 @dataclass(frozen=True, order=True)
@@ -31,7 +32,7 @@ class Architecture:
     def __post_init__(self) -> None:
         """Check the sizes."""
         for name in ("n_i", "n_h", "n_o"):
-            object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_SIZE))
+            object.__setattr__(self, name, check_int(name, getattr(self, name), 1, MAX_SIZE))
 
     @cached_property
     def sizes(self) -> Sizes:

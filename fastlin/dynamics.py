@@ -11,8 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from fastlin.errors import InputError, instance, real, whole
-from fastlin.errors import times as checked_times
+from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.kernels.weights import descend
@@ -20,6 +19,7 @@ from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
 from fastlin.observables import FRACTION, Observable, Trajectory, select, share
 from fastlin.solve import evolve, time_scales, warn_of_saddles
 from fastlin.task import Task
+from fastlin.validation import check_float, check_instance, check_int, check_times
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 SURELY_FITS = 1e9  # bytes; only beyond it is the memory of the machine looked up
@@ -97,7 +97,7 @@ def exact(
             f"|Q (D - lam I)| / |Q|^3 under {BALANCE_TOLERANCE:g}; use balanced_init(..., "
             "weights=(w1, w2)), or gradient_descent, which takes any weights"
         )
-    moments = checked_times(times)
+    moments = check_times(times)
     wanted = select(observables)
     part = share("fraction", fraction)
     _check_memory(wanted, moments.size, task)
@@ -159,9 +159,9 @@ def gradient_descent(
     True
     """
     _check_pair(task, net)
-    rate = real("learning_rate", learning_rate, 0.0, above=True)
-    count = whole("steps", steps, 1, MAX_STEPS)
-    stride = whole("every", every, 1, count)
+    rate = check_float("learning_rate", learning_rate, 0.0, above=True)
+    count = check_int("steps", steps, 1, MAX_STEPS)
+    stride = check_int("every", every, 1, count)
     wanted = select(observables)
     if scale := next((entry.name for entry in wanted if entry.scale is not None), None):
         raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
@@ -201,8 +201,8 @@ def _time_scales(
 
 
 def _check_pair(task: Task, net: Network) -> None:
-    instance("task", task, Task, "random_regression or Task(x, y)")
-    instance("net", net, Network, "balanced_init or Network(w1, w2)")
+    check_instance("task", task, Task, "random_regression or Task(x, y)")
+    check_instance("net", net, Network, "balanced_init or Network(w1, w2)")
     if (task.n_i, task.n_o) != (net.architecture.n_i, net.architecture.n_o):
         raise InputError(
             f"the task maps {task.n_i} inputs to {task.n_o} outputs, "

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, array, choice, instance, real, whole
+from fastlin.errors import InputError
 from fastlin.kernels import INIT_POWER, Factors, balanced_scales, factorise
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import draw_product
 from fastlin.kernels.random import MAX_SEED, Stream, generator
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE, Task
+from fastlin.validation import check_array, check_choice, check_float, check_instance, check_int
 
 Balance = Literal["strict", "support", "none"]
 
@@ -63,7 +64,7 @@ def checked_lam(w1: Array, w2: Array, lam: float | None) -> float:
     InputError
         If they are not: the message states the imbalance.
     """
-    value = support_lam(w1, w2) if lam is None else real("lam", lam)
+    value = support_lam(w1, w2) if lam is None else check_float("lam", lam)
     residual = imbalance(w1, w2, value)
     if not residual <= BALANCE_TOLERANCE:
         best = "" if lam is None else f", and lam = {support_lam(w1, w2):g} fits best"
@@ -104,7 +105,7 @@ class Network:
     """
 
     def __init__(self, w1: ArrayLike, w2: ArrayLike, lam: float | None = None) -> None:
-        self.w1, self.w2 = array("w1", w1, "(N_h, N_i)"), array("w2", w2, "(N_o, N_h)")
+        self.w1, self.w2 = check_array("w1", w1, "(N_h, N_i)"), check_array("w2", w2, "(N_o, N_h)")
         if self.w1.shape[0] != self.w2.shape[1]:
             raise InputError(
                 f"w1 {self.w1.shape} and w2 {self.w2.shape} disagree on N_h; "
@@ -189,11 +190,11 @@ def balanced_init(
     >>> bool(np.allclose(net.w2.T @ net.w2 - net.w1 @ net.w1.T, -np.eye(2)))
     True
     """
-    instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
-    lam = real("lam", lam)
-    scale = real("init_scale", init_scale, MIN_SCALE, MAX_SCALE)
-    seed = whole("seed", seed, 0, MAX_SEED)
-    choice("kind", kind, list(INIT_POWER))
+    check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
+    lam = check_float("lam", lam)
+    scale = check_float("init_scale", init_scale, MIN_SCALE, MAX_SCALE)
+    seed = check_int("seed", seed, 0, MAX_SEED)
+    check_choice("kind", kind, list(INIT_POWER))
     u, p, v = _factors(architecture, seed, kind, n_samples, task, weights)
     n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
     strengths = np.zeros(n_h)
@@ -229,13 +230,13 @@ def _factors(
     if kind == "aligned":
         if task is None:
             raise InputError('kind "aligned" needs the task to align with: task=...')
-        instance("task", task, Task, "random_regression or Task(x, y)")
+        check_instance("task", task, Task, "random_regression or Task(x, y)")
         if (task.n_i, task.n_o) != (n_i, n_o):
             raise InputError(f"the task maps {task.n_i} to {task.n_o}, the network is {architecture}")
         return factorise(task.sigma_yx, n_h)._replace(p=np.ones(architecture.sizes.k))
     if kind == "random_regression" and n_samples is None:
         raise InputError('kind "random_regression" needs the size of its task: n_samples=...')
-    samples = None if n_samples is None else whole("n_samples", n_samples, 1, MAX_SAMPLES)
+    samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
     return factorise(draw_product(kind, seed, architecture.sizes, samples), n_h)
 
 

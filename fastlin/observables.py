@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.errors import InputError, real, shown, suggest
+from fastlin.errors import InputError
 from fastlin.kernels import Output, Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.task import Task
+from fastlin.validation import check_float, shown, suggest
 
 
 @dataclass(frozen=True)
@@ -335,7 +336,7 @@ FRACTION = 0.99
 
 def share(name: str, value: Any) -> float:
     """Return `value` if it is between 0 and 1, both excluded: a fraction of the achievable loss drop."""
-    number = real(name, value, 0.0, above=True)
+    number = check_float(name, value, 0.0, above=True)
     if number >= 1.0:
         raise InputError(f"{name} is {number:g}; it must be below 1, which takes for ever")
     return number

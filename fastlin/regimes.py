@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from fastlin.errors import InputError, real, shown
+from fastlin.errors import InputError
+from fastlin.validation import check_float, shown
 
 NAMES = ("lazy", "intermediate", "rich")
 UNKNOWN = np.int8(-1)
@@ -53,7 +54,7 @@ def _pair(threshold: float | Sequence[float]) -> tuple[float, float]:
     values = [threshold] * 2 if np.ndim(threshold) == 0 else list(threshold)  # type: ignore[arg-type]
     if len(values) != 2:
         raise InputError(f"threshold is {shown(threshold)}; needed is a number or a pair of them")
-    low, high = (real("threshold", value, 0.0, 1.0) for value in values)
+    low, high = (check_float("threshold", value, 0.0, 1.0) for value in values)
     if low > high:
         raise InputError(f"threshold is {shown(threshold)}; the second must be at least the first")
     return low, high

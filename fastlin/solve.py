@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlin.errors import InputError, SaddleWarning, array
-from fastlin.errors import times as checked_times
+from fastlin.errors import InputError, SaddleWarning
 from fastlin.kernels import Scale, follow, network_time_scales, padded
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import UnreducedSizes
 from fastlin.network import checked_lam
+from fastlin.validation import check_array, check_times
 
 
 class Evolution(NamedTuple):
@@ -143,11 +143,11 @@ def solve_qqt(
     >>> solve_qqt([[2.0]], w, w, [0, np.inf], lam=0.0).round(2).tolist()
     [[[0.01, 0.01], [0.01, 0.01]], [[2.0, 2.0], [2.0, 2.0]]]
     """
-    target = array("sigma_yx", sigma_yx, "(..., N_o, N_i)")
-    first = array("w1", w1, "(..., N_h, N_i)")
-    second = array("w2", w2, "(..., N_o, N_h)")
+    target = check_array("sigma_yx", sigma_yx, "(..., N_o, N_i)")
+    first = check_array("w1", w1, "(..., N_h, N_i)")
+    second = check_array("w2", w2, "(..., N_o, N_h)")
     check_shapes(target, first, second)
-    moments = checked_times(times)
+    moments = check_times(times)
     batch = _batch(target, first, second)
     balance = _balances(first, second, batch, lam)
     path = evolve(target, first, second, balance, moments)
@@ -187,7 +187,7 @@ def _batch(*matrices: Array) -> tuple[int, ...]:
 
 def _balances(w1: Array, w2: Array, batch: tuple[int, ...], lam: ArrayLike | None) -> Array:
     """Return lam (...) of every pair of weights, checked against them."""
-    given = None if lam is None else array("lam", lam, "(...)")
+    given = None if lam is None else check_array("lam", lam, "(...)")
     if given is not None:
         try:
             batch = np.broadcast_shapes(batch, given.shape)

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, array, instance, real, whole
+from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import TargetDraws, draw_targets, target_floor, target_unit
 from fastlin.kernels.random import MAX_SEED, Stream, generator, shared
+from fastlin.validation import check_array, check_float, check_instance, check_int
 
 # Of the entries of X X^T / P - I: what a double-precision whitening leaves behind, with room.
 WHITE_TOLERANCE = 1e-9
@@ -50,8 +51,8 @@ class Task:
     """
 
     def __init__(self, x: ArrayLike, y: ArrayLike) -> None:
-        self.X = array("X", x, "(N_i, P)")
-        self.Y = array("Y", y, "(N_o, P)")
+        self.X = check_array("X", x, "(N_i, P)")
+        self.Y = check_array("Y", y, "(N_o, P)")
         if self.X.shape[1] != self.Y.shape[1]:
             raise InputError(
                 f"X has {self.X.shape[1]} samples and Y has {self.Y.shape[1]}; "
@@ -211,10 +212,10 @@ def random_regression(
     >>> bool(np.allclose(task.X @ task.X.T / 10, np.eye(4)))
     True
     """
-    instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
+    check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     n_i = architecture.n_i
-    samples = whole("n_samples", n_samples, 1, MAX_SAMPLES)
+    samples = check_int("n_samples", n_samples, 1, MAX_SAMPLES)
     if samples < n_i:
         raise InputError(f"n_samples is {samples}; whitening N_i = {n_i} inputs needs at least {n_i}")
-    scale = real("target_scale", target_scale, MIN_SCALE, MAX_SCALE)
-    return RandomRegression(architecture, samples, scale, whole("seed", seed, 0, MAX_SEED))
+    scale = check_float("target_scale", target_scale, MIN_SCALE, MAX_SCALE)
+    return RandomRegression(architecture, samples, scale, check_int("seed", seed, 0, MAX_SEED))

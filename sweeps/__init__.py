@@ -1,1 +1,1 @@
-"""Many networks: specs, plans, stores and the engine that runs them."""
+"""Many networks: specs, plans, stores and the executor that runs them."""

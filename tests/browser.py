@@ -5,7 +5,7 @@ import shutil
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from tests.faults import until
+from tests.fault_injection import until
 
 PROGRAMS = ("chromium", "chromedriver")
 OPTIONS = (

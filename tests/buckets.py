@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import obstore
 from obstore.store import S3Store
 
-from tests.faults import until
+from tests.fault_injection import until
 
 BUCKET, REGION = "sweeps", "us-east-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "secret"}

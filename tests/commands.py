@@ -18,11 +18,12 @@ from types import SimpleNamespace
 import psutil
 
 from fastlin import cli
-from fastlin.sweeps import block, lease, places
-from fastlin.sweeps.layout import StoreLayout
-from fastlin.sweeps.plan import Plan
+from fastlin.sweeps.run import block
+from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.store import lease, location
+from fastlin.sweeps.store.layout import StoreLayout
 from tests import cutting, gate
-from tests.faults import PATIENCE, until
+from tests.fault_injection import PATIENCE, until
 
 SMALL = """
 name = "small"
@@ -171,12 +172,12 @@ def held(folder):
 
 def shared_lease():
     """Let anybody write at the same time as others."""
-    lease.Holder.excludes = lambda _holder, _other: False
+    lease.LeaseHolder.excludes = lambda _holder, _other: False
 
 
 def faster_beat():
     """Look at the lease all the time."""
-    lease.BEAT = 0.05
+    lease.HEARTBEAT_SECONDS = 0.05
 
 
 def noted_beats(file):
@@ -195,7 +196,7 @@ def noted_beats(file):
 
 def impatient(seconds):
     """Take for dead who is silent for so long."""
-    lease.SILENCE = seconds
+    lease.EXPIRY_SECONDS = seconds
 
 
 def at_time(now):
@@ -205,7 +206,7 @@ def at_time(now):
 
 def two_tries():
     """Try a request to a bucket again just once."""
-    importlib.import_module("fastlin.sweeps.bucket").RETRIES = 1
+    importlib.import_module("fastlin.sweeps.store.s3").RETRIES = 1
 
 
 def stopping(at):
@@ -219,7 +220,7 @@ def stopping(at):
         os.kill(os.getpid(), signal.SIGSTOP)
         return done
 
-    places.os = SimpleNamespace(**{**vars(os), "write": write})
+    location.os = SimpleNamespace(**{**vars(os), "write": write})
 
 
 def stopping_in(module, name, at=1):

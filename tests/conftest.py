@@ -11,12 +11,12 @@ from hypothesis import settings
 import fastlin as fl
 from fastlin import cli
 from fastlin.kernels.compilation import compile_all
-from fastlin.sweeps import running
-from fastlin.sweeps.choices import Choices
-from fastlin.sweeps.clients import connect
-from fastlin.sweeps.engines import Threads
-from fastlin.sweeps.progress import Silent
-from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.run import run
+from fastlin.sweeps.run.cluster import connect
+from fastlin.sweeps.run.executors import Threads
+from fastlin.sweeps.run.options import RunOptions
+from fastlin.sweeps.run.progress import NoProgress
+from fastlin.sweeps.spec.spec import Spec
 from tests import cutting, slurm, sweeping
 
 matplotlib.use("Agg")
@@ -26,7 +26,7 @@ settings.register_profile("fastlin", deadline=None, derandomize=True, max_exampl
 settings.load_profile("fastlin")
 cutting.groups_apart()
 # The processes of pytest-xdist keep all cores busy, so that a helper costs its imports and saves nothing.
-running.compile_all = lambda kernels, _, show: compile_all(kernels, 1, show)
+run.compile_all = lambda kernels, _, show: compile_all(kernels, 1, show)
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
@@ -96,7 +96,7 @@ def partial(tmp_path_factory, client):
     """A sweep with a wild name, of which 2 of 6 blocks are done."""
     path = tmp_path_factory.mktemp("partial") / "s.zarr"
     spec = Spec.from_dict(sweeping.spec(name=sweeping.MARKUP))
-    running.run(spec, path, client, Choices(only=frozenset({0, 3})), Silent())
+    run.run(spec, path, client, RunOptions(only=frozenset({0, 3})), NoProgress())
     return path
 
 

@@ -1,26 +1,27 @@
 """Into which blocks tests cut their sweeps.
 
-By the rule of `fastlin.sweeps.plan` a sweep as small as those of tests is one block. Tests of other things
-keep each group in blocks of its own, so that there are several. Tests of joined groups say how many.
+By the rule of `fastlin.sweeps.store.block_shape` a sweep as small as those of tests is one block. Tests of
+other things keep each group in blocks of its own, so that there are several; tests of joined groups say
+how many.
 """
 
 from unittest import mock
 
-from fastlin.sweeps import plan
-from fastlin.sweeps.layout import BlockShape, StoreLayout
-from fastlin.sweeps.plan import Plan
+from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.store import block_shape
+from fastlin.sweeps.store.layout import BlockShape, StoreLayout
 
-LEAST_BLOCKS, LEAST_SECONDS = plan.LEAST_BLOCKS, plan.LEAST_SECONDS
+LEAST_BLOCKS, LEAST_SECONDS = block_shape.LEAST_BLOCKS, block_shape.LEAST_SECONDS
 
 
 def groups_apart():
     """Have no groups joined, in this process."""
-    plan.LEAST_BLOCKS, plan.LEAST_SECONDS = 10**9, 0.0
+    block_shape.LEAST_BLOCKS, block_shape.LEAST_SECONDS = 10**9, 0.0
 
 
 def by_the_rule():
     """Have groups joined as in use."""
-    return mock.patch.multiple(plan, LEAST_BLOCKS=LEAST_BLOCKS, LEAST_SECONDS=LEAST_SECONDS)
+    return mock.patch.multiple(block_shape, LEAST_BLOCKS=LEAST_BLOCKS, LEAST_SECONDS=LEAST_SECONDS)
 
 
 def shape_of(spec, **sizes):

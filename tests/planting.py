@@ -17,7 +17,7 @@ from planted import plant  # now, because a spawned process takes over the path 
 
 class Planting:
     def find_spec(self, name, path=None, target=None):
-        if name == "fastlin.sweeps.block":
+        if name == "fastlin.sweeps.run.block":
             sys.meta_path.remove(self)
             spec = importlib.util.find_spec(name)
             execute = spec.loader.exec_module
@@ -35,7 +35,7 @@ sys.meta_path.insert(0, Planting())
 
 
 def planted(folder, source):
-    """Return the changes of the environment that have `plant` of a source change `fastlin.sweeps.block`.
+    """Return the changes of the environment that have `plant` of a source change `fastlin.sweeps.run.block`.
 
     The source is copied to `folder`, so what it needs may lie beside it.
     """

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
-from tests.faults import until
+from tests.fault_injection import until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue", "sinfo")
 

@@ -1,9 +1,9 @@
 """What a server of forks imports before it forks, so that its children need not load compiled kernels."""
 
-from fastlin.sweeps.block import compute
-from fastlin.sweeps.layout import StoreLayout
-from fastlin.sweeps.plan import Plan
-from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.run.block import compute
+from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.layout import StoreLayout
 from tests import sweeping
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fastlin.sweeps.engines import local_threads
+from fastlin.sweeps.run.executors import local_threads
 
 PACKAGES = ("numba", "llvmlite", "numpy", "dask", "zarr", "jax")
 

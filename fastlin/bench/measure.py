@@ -21,7 +21,7 @@ from fastlin.bench.timing import Run, Say, alternate, repeat, repeats
 from fastlin.bench.widths import FAMILIES, WIDTHS, measure_widths
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.peak import FLOPS_PER_ROUND, multiply_add
-from fastlin.sweeps.engines import local_threads
+from fastlin.sweeps.run.executors import local_threads
 
 Shape = tuple[int, int, int]
 

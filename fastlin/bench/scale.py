@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.sweeps import block as blocks
-from fastlin.sweeps import plan, running
-from fastlin.sweeps.block import Group, Result
-from fastlin.sweeps.standing import standing
+from fastlin.sweeps.run import block as blocks
+from fastlin.sweeps.run import run
+from fastlin.sweeps.run.block import Result
+from fastlin.sweeps.spec.group import Group
+from fastlin.sweeps.store import block_shape
+from fastlin.sweeps.store.status import standing
 
 COUNTS = (1_000, 10_000, 100_000)
 
@@ -35,7 +37,7 @@ def nothing(group: Group) -> Result:
 def idle(count: int) -> None:
     """Run a sweep of `count` blocks that do nothing, and print what each part of it took, as JSON."""
     blocks.compute = nothing
-    plan.LEAST_BLOCKS, plan.LEAST_SECONDS = count, 0.0  # one group to a block
+    block_shape.LEAST_BLOCKS, block_shape.LEAST_SECONDS = count, 0.0  # one group to a block
     spec = {
         "axes": {
             "architecture": [2, 1, 2],
@@ -48,8 +50,8 @@ def idle(count: int) -> None:
     }
     with tempfile.TemporaryDirectory(prefix="fastlin-scale-") as folder:
         path = Path(folder, "s.zarr")
-        first = running.run_sweep(spec, path)
-        again = running.run_sweep(spec, path)
+        first = run.run_sweep(spec, path)
+        again = run.run_sweep(spec, path)
         start = perf_counter()
         standing(path)
         figures = {

@@ -13,7 +13,7 @@ from typing import Any
 from fastlin.bench.commands import Outcome, run_sweep
 from fastlin.bench.timing import Say
 from fastlin.sweeps import presets
-from fastlin.sweeps.engines import local_threads
+from fastlin.sweeps.run.executors import local_threads
 
 
 def measure_sweep(preset: str, seeds: Sequence[int], rounds: int, say: Say) -> dict[str, Any]:

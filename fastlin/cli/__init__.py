@@ -10,9 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from fastlin.cli.bench import bench
+from fastlin.cli.common import FAILED, INTERRUPTED, USAGE
 from fastlin.cli.pictures import figure, plot, report
 from fastlin.cli.run import run
-from fastlin.cli.shared import FAILED, INTERRUPTED, USAGE
 from fastlin.cli.stores import plan, presets, repair, status, verify
 
 VERBS = (run, plan, status, verify, repair, plot, report, figure, presets, bench)

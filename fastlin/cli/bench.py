@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.shared import Json, say
+from fastlin.cli.common import Json, say
 
 
 def bench(
@@ -46,11 +46,14 @@ def bench(
     from fastlin.bench.architectures import LARGE, SWEEPS
     from fastlin.bench.measure import RIVALS, SECTIONS, USUAL, Program, measure
     from fastlin.bench.plans import PLANNED
-    from fastlin.errors import InputError, choice
-    from fastlin.sweeps.pictures import check_file
+    from fastlin.errors import InputError
+    from fastlin.sweeps.read.picture import check_file
+    from fastlin.validation import check_choice
 
-    rivals = [choice("--against", name, RIVALS) for name in _names(against)]
-    sections = list(USUAL) if only is None else [choice("--only", name, SECTIONS) for name in _names(only)]
+    rivals = [check_choice("--against", name, RIVALS) for name in _names(against)]
+    sections = (
+        list(USUAL) if only is None else [check_choice("--only", name, SECTIONS) for name in _names(only)]
+    )
     sections += ["plan"] if plans else []
     if update is not None and not {*USUAL} <= {*sections}:
         raise InputError("--update writes the whole table; leave --only out")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.shared import Json, StoreArgument, say
+from fastlin.cli.common import Json, StoreArgument, say
 
 
 def plot(
@@ -28,11 +28,11 @@ def plot(
     as_json: Json = False,
 ) -> None:
     """Draw the phase diagram of a store."""
-    from fastlin.sweeps import pictures
+    from fastlin.sweeps.read import picture
 
-    target = out or pictures.beside(path, f"-{observable}.png" if observable else ".png")
-    pictures.check_file(target)
-    pictures.draw(path, target, observable, x, y)
+    target = out or picture.beside(path, f"-{observable}.png" if observable else ".png")
+    picture.check_file(target)
+    picture.draw(path, target, observable, x, y)
     say({"store": path, "picture": str(target)}, f"picture: {target}", as_json)
 
 
@@ -77,9 +77,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write a page about a store that needs no network: what it is, how it stands, what it shows."""
-    from fastlin.sweeps import pictures
     from fastlin.sweeps import report as pages
+    from fastlin.sweeps.read import picture
 
-    target = out or pictures.beside(path, ".html")
+    target = out or picture.beside(path, ".html")
     pages.write(path, target)
     say({"store": path, "report": str(target)}, f"report: {target}", as_json)

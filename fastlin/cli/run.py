@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastlin.cli.shared import FAILED, Json, SpecArgument, say
+from fastlin.cli.common import FAILED, Json, SpecArgument, say
 
 if TYPE_CHECKING:
-    from fastlin.sweeps.engines import Engine
-    from fastlin.sweeps.progress import Silent
+    from fastlin.sweeps.run.executors import Executor
+    from fastlin.sweeps.run.progress import NoProgress
 
 WHERE = "Dask and SLURM"
 STOPPED = "stopped; what is complete stays, run the same command again to go on"
@@ -95,16 +95,16 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a sweep into a store, go on with one that was interrupted, or let one grow."""
-    from fastlin.sweeps.progress import on_stderr
-    from fastlin.sweeps.running import run_sweep
-    from fastlin.sweeps.spec import Spec
+    from fastlin.sweeps.run.progress import on_stderr
+    from fastlin.sweeps.run.run import run_sweep
+    from fastlin.sweeps.spec.spec import Spec
 
     loaded = Spec.load(spec)
     if plot is not None:
-        from fastlin.sweeps import pictures
+        from fastlin.sweeps.read import picture
 
-        pictures.check_file(plot)
-        pictures.check_spec(loaded)
+        picture.check_file(plot)
+        picture.check_spec(loaded)
     jobs = {
         "partition": partition,
         "walltime": walltime,
@@ -113,13 +113,13 @@ def run(
         "interface": interface,
     }
     tls = {"tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
-    engine = _engine(workers, scheduler, tls, slurm, jobs)
+    executor = _engine(workers, scheduler, tls, slurm, jobs)
     progress = on_stderr()
     stop_at_once(progress)
     report = run_sweep(
         loaded,
         store,
-        engine=engine,
+        executor=executor,
         resume=resume,
         retry_failed=retry_failed,
         allow_version=allow_version,
@@ -138,7 +138,7 @@ def run(
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
     say(asdict(report), text, as_json)
     if plot is not None and report.ok and not report.pending:
-        pictures.draw(store, plot, None, "lam", None)
+        picture.draw(store, plot, None, "lam", None)
         if not as_json:
             print(f"picture: {plot}")
     if bad:
@@ -147,10 +147,10 @@ def run(
 
 def _engine(
     workers: int | None, scheduler: str | None, tls: dict[str, Any], slurm: bool, jobs: dict[str, Any]
-) -> "Engine":
+) -> "Executor":
     """Return where to run, by the options that say so."""
     from fastlin.errors import InputError
-    from fastlin.sweeps.engines import Processes, Scheduler, Slurm, Threads
+    from fastlin.sweeps.run.executors import Processes, Scheduler, Slurm, Threads
 
     if slurm and scheduler is not None:
         raise InputError("--slurm and --scheduler each say where to run; one is needed")
@@ -169,14 +169,15 @@ def _engine(
     return Threads() if workers is None else Processes(workers)
 
 
-def stop_at_once(progress: "Silent") -> None:
+def stop_at_once(progress: "NoProgress") -> None:
     """Make Ctrl-C and SIGTERM end the process at once: a store is safe, and a block may take long."""
-    from fastlin.sweeps import clients, lease
+    from fastlin.sweeps.run import cluster
+    from fastlin.sweeps.store import lease
 
     def stop(number: int, _frame: object) -> None:
         progress.__exit__(None, None, None)
         lease.abandon()
-        clients.abandon()
+        cluster.abandon()
         print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
         os._exit(128 + number)
 

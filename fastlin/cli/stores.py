@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fastlin.cli.common import FAILED, Json, SpecArgument, StoreArgument, say
 from fastlin.cli.run import stop_at_once
-from fastlin.cli.shared import FAILED, Json, SpecArgument, StoreArgument, say
 
 WATCH_SECONDS = 2.0
 
@@ -20,8 +20,8 @@ def plan(
     """Tell what a sweep would take: points, blocks, bytes, files, memory, time. Touches nothing."""
     from time import process_time
 
-    from fastlin.sweeps.calibration import in_words, projection
-    from fastlin.sweeps.spec import Spec
+    from fastlin.sweeps.run.calibration import in_words, projection
+    from fastlin.sweeps.spec.spec import Spec
 
     # This command has imported by now what `run` imports, too, and has done nothing else. The time at which a
     # process began is not used: Linux knows it in whole seconds only (the btime of /proc/stat).
@@ -39,7 +39,7 @@ def status(
     """Tell how a sweep stands by its store, complete or still running; exit code 1 if points failed."""
     from time import sleep
 
-    from fastlin.sweeps.standing import in_words, standing
+    from fastlin.sweeps.store.status import in_words, standing
 
     while True:
         content = standing(path)
@@ -56,7 +56,7 @@ def status(
 
 def verify(path: StoreArgument, as_json: Json = False) -> None:
     """Read every byte of a store and tell what is damaged; exit code 1 if anything is."""
-    from fastlin.sweeps.verifying import verify as find
+    from fastlin.sweeps.store.verify import verify as find
 
     damaged = find(path)
     lines = [f"{entry.key}: {entry.what}" for entry in damaged]
@@ -76,8 +76,8 @@ def repair(
     as_json: Json = False,
 ) -> None:
     """Mend a store: compute the blocks that are damaged again, and no others."""
-    from fastlin.sweeps.progress import on_stderr
-    from fastlin.sweeps.verifying import repair as mend
+    from fastlin.sweeps.run.progress import on_stderr
+    from fastlin.sweeps.run.repair import repair as mend
 
     progress = on_stderr()
     stop_at_once(progress)
@@ -97,12 +97,12 @@ def presets(
     as_json: Json = False,
 ) -> None:
     """List the presets, or print one, to start a spec of your own from."""
-    from fastlin.errors import choice
     from fastlin.sweeps import presets as shipped
-    from fastlin.sweeps.spec import Spec
+    from fastlin.sweeps.spec.spec import Spec
+    from fastlin.validation import check_choice
 
     if name is not None:
-        choice("preset", name, shipped.names())
+        check_choice("preset", name, shipped.names())
         say(Spec.load(name).to_dict(), shipped.text(name).rstrip(), as_json)
         return
     content = {name: shipped.summary(name) for name in shipped.names()}

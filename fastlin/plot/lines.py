@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import NDArray
 
-from fastlin import seeds
-from fastlin.errors import InputError, instance, suggest
+from fastlin import seed_statistics
+from fastlin.errors import InputError
 from fastlin.plot import style
+from fastlin.validation import check_instance, suggest
 
 MAX_LINES = 12  # beyond it no legend can be read
 _SIGNED = LinearSegmentedColormap.from_list("signed", [style.COLOURS[0], "0.5", style.COLOURS[1]])
@@ -44,8 +45,8 @@ def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: An
     InputError
         If `x` is no dimension, or another one has several values.
     """
-    mean = seeds.mean_over(da, (x,))
-    spread = seeds.deviation_over(da, (x,))
+    mean = seed_statistics.mean_over(da, (x,))
+    spread = seed_statistics.deviation_over(da, (x,))
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     log = style.logarithmic(mean[x].values)
     place = style.drawable(mean[x].values)
@@ -85,7 +86,7 @@ def trajectories(da: xr.DataArray, hue: str = "lam", ax: Axes | None = None, **l
     InputError
         If `hue` is no dimension or has more values, or another dimension has several.
     """
-    instance("da", da, xr.DataArray, seeds.OBSERVABLE)
+    check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
     if not da.sizes.get(hue, 1):
         raise InputError(f"{hue} has no values here; there is nothing to draw")
     if hue not in da.dims or hue in ("time", "seed"):

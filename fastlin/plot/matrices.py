@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from fastlin.errors import InputError, instance, whole
+from fastlin.errors import InputError
 from fastlin.plot import style
+from fastlin.validation import check_instance, check_int
 
 PANELS = 6  # small multiples that fit the width of a page
 MAX_SIDE = 2_000
@@ -86,7 +87,7 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
         If it is no matrix over time, or `frames` is not positive.
     """
     stack = _stack(da)
-    count = min(whole("frames", frames, 1, 10_000), stack.sizes["time"])
+    count = min(check_int("frames", frames, 1, 10_000), stack.sizes["time"])
     chosen = np.linspace(0, stack.sizes["time"] - 1, count).round().astype(int)
     times, shown = stack["time"].values[chosen], np.asarray(stack.isel(time=chosen).values)
     ax = plt.subplots(figsize=(4.0, 3.6), layout="constrained")[1] if ax is None else ax
@@ -106,7 +107,7 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
 
 def _stack(da: xr.DataArray) -> xr.DataArray:
     """Return matrices (time, rows, columns); of the NTK, each pair (output, sample) is one row."""
-    instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
+    check_instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
     rest = [str(name) for name in da.dims if name != "time"]
     if "time" not in da.dims or len(rest) not in (2, 4):
         dims = ", ".join(map(str, da.dims)) or "none"

@@ -10,14 +10,15 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from fastlin import seeds
+from fastlin import seed_statistics
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, suggest
+from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
 from fastlin.plot import style
 from fastlin.plot.lines import MAX_LINES, profile
 from fastlin.plot.planes import SIZES, phase_diagram
 from fastlin.regimes import THRESHOLD
+from fastlin.validation import suggest
 
 LETTERS = 13  # of a caption that fit an inch
 
@@ -98,7 +99,7 @@ def _over_sizes(da: xr.DataArray, x: str, y: str, contours: Sequence[float]) -> 
 
 def _by_architecture(da: xr.DataArray, x: str, y: str, contours: Sequence[float]) -> Figure:
     """Draw a phase diagram for each architecture, and all of them where `y` is usually looked at."""
-    means = seeds.mean(da)
+    means = seed_statistics.mean(da)
     means = means.where(np.isfinite(means))
     scale = {"vmin": float(means.min()), "vmax": float(means.max())}
     # One row is no diagram, a line shows it.

@@ -13,9 +13,10 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from fastlin import seeds
-from fastlin.errors import InputError, instance, real
+from fastlin import seed_statistics
+from fastlin.errors import InputError
 from fastlin.plot import style
+from fastlin.validation import check_float, check_instance
 
 SIZES = ("n_i", "n_h", "n_o", "bottleneck_ratio")
 
@@ -58,14 +59,14 @@ def phase_diagram(
     InputError
         If `x` or `y` is no dimension, they are the same, or another dimension has several values.
     """
-    instance("da", da, xr.DataArray, seeds.OBSERVABLE)
+    check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
     if x == y:
         raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
     sizes = [name for name in (x, y) if name in SIZES and name in da.coords and name not in da.dims]
     if len(sizes) == 2:
         grid = _over_two_sizes(da, x, y)
     else:
-        grid = seeds.mean_over(along_size(da, sizes[0]) if sizes else da, (x, y))
+        grid = seed_statistics.mean_over(along_size(da, sizes[0]) if sizes else da, (x, y))
     grid = grid.transpose(y, x)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
@@ -103,7 +104,7 @@ def along_size(da: xr.DataArray, name: str) -> xr.DataArray:
 def _over_two_sizes(da: xr.DataArray, x: str, y: str) -> xr.DataArray:
     """Return the mean over seeds along two sizes of the architectures; NaN where no architecture has both."""
     _check_distinct(da, (x, y))
-    means = seeds.mean_over(da, ("architecture",))
+    means = seed_statistics.mean_over(da, ("architecture",))
     others = [name for name in means.coords if name not in ("architecture", x, y)]
     return means.drop_vars(others).set_index(architecture=[x, y]).unstack("architecture")
 
@@ -122,7 +123,7 @@ def _check_distinct(da: xr.DataArray, names: tuple[str, ...]) -> None:
 def _contours(ax: Axes, grid: xr.DataArray, x: str, y: str, wanted: float | Sequence[float]) -> None:
     """Draw lines where the grid crosses levels, light with a dark rim so that they show on any colour."""
     several = [wanted] if np.ndim(wanted) == 0 else list(wanted)  # type: ignore[arg-type]
-    levels = sorted({real("contours", level) for level in several})
+    levels = sorted({check_float("contours", level) for level in several})
     values = np.ma.masked_invalid(grid.values)
     crossed = [level for level in levels if values.min() < level < values.max()]
     if not crossed:

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, choice
-from fastlin.sweeps.pictures import check_file
+from fastlin.errors import InputError
+from fastlin.sweeps.read.picture import check_file
+from fastlin.validation import check_choice
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -41,7 +42,7 @@ def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = No
     InputError
         If there is no such figure, the file could not be written, or the architectures do not fit.
     """
-    choice("figure", name, list(NAMES))
+    check_choice("figure", name, list(NAMES))
     check_file(out)
     if architectures is not None and name != "fig2":
         raise InputError(f"{name} shows one network; architectures are for fig2")

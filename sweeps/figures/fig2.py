@@ -16,15 +16,16 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.style import context
 
 from fastlin.architecture import Architecture
-from fastlin.errors import InputError, instance
+from fastlin.errors import InputError
 from fastlin.plot import profile, style
-from fastlin.sweeps.clients import connect
-from fastlin.sweeps.engines import Threads
 from fastlin.sweeps.figures import STYLE
 from fastlin.sweeps.figures.schematic import schematic
-from fastlin.sweeps.reading import open_sweep
-from fastlin.sweeps.running import run_sweep
-from fastlin.sweeps.spec import Spec
+from fastlin.sweeps.read.open import open_sweep
+from fastlin.sweeps.run.cluster import connect
+from fastlin.sweeps.run.executors import Threads
+from fastlin.sweeps.run.run import run_sweep
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.validation import check_instance
 
 MOST = 6  # architectures that can be told apart
 TICKS = np.arange(-9, 10, 3)  # of lam
@@ -64,7 +65,7 @@ def measure(architectures: Sequence[Architecture] | None = None) -> dict[str, xr
 
 def _with(spec: Spec, architectures: Sequence[Architecture]) -> Spec:
     for index, shape in enumerate(architectures):
-        instance(f"architectures[{index}]", shape, Architecture, "Architecture(n_i, n_h, n_o)")
+        check_instance(f"architectures[{index}]", shape, Architecture, "Architecture(n_i, n_h, n_o)")
     if not 1 <= len(architectures) <= MOST:
         raise InputError(f"{len(architectures)} architectures are given; 1 to {MOST} can be told apart")
     content = spec.to_dict()

@@ -14,7 +14,7 @@ import xarray as xr
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from fastlin import seeds
+from fastlin import seed_statistics
 from fastlin.architecture import Architecture
 from fastlin.observables import REGISTRY
 from fastlin.plot import style
@@ -145,8 +145,8 @@ def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray
     else:
         da = da.where(dataset["status"] == "ok").astype(np.float64)
         count = da.count("seed")
-    found = {"mean": seeds.mean(da), "count": count}
-    return found if (std := seeds.deviation(da)) is None else found | {"std": std}
+    found = {"mean": seed_statistics.mean(da), "count": count}
+    return found if (std := seed_statistics.deviation(da)) is None else found | {"std": std}
 
 
 def _packed(da: xr.DataArray) -> dict[str, Any]:

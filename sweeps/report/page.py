@@ -12,12 +12,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from fastlin.sweeps import places, presets
-from fastlin.sweeps.pictures import check_target
-from fastlin.sweeps.reading import open_sweep, reading
+from fastlin.sweeps import presets
+from fastlin.sweeps.read.open import open_sweep, reading
+from fastlin.sweeps.read.picture import check_target
 from fastlin.sweeps.report import numbers, tables, toml
-from fastlin.sweeps.spec import Spec
-from fastlin.sweeps.store import Store
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.store import Store
 
 ENDINGS = (".html", ".htm")
 SCRIPTS = ("numbers", "scales", "drawing", "page")
@@ -50,7 +51,7 @@ def write(path: str, out: Path) -> None:
         If there is no store, it is damaged, or the page could not be written there.
     """
     check_file(out)
-    store = Store.open(places.of(path))
+    store = Store.open(locate(path))
     spec, counts = store.layout.spec, tables.count(store)
     dataset, thinned = numbers.thin(open_sweep(path))
     with reading(path):

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.kernels import Status
-from fastlin.sweeps import tally
-from fastlin.sweeps.spec import Spec
-from fastlin.sweeps.store import Store
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store import counts
+from fastlin.sweeps.store.store import Store
 
 MOST_ROWS = 100
 COLUMNS = (Status.OK, Status.DIVERGED, Status.FAILED, Status.PENDING)
@@ -61,8 +61,8 @@ def count(store: Store) -> Counts:
     row = {shape: index for index, shape in enumerate(layout.spec.architectures)}
     points = np.zeros((len(row), len(Status)), dtype=np.int64)
     rows = np.array([row[shape] for shape in layout.stored.architectures])
-    for index, codes in store.marks():
-        points[rows[layout.status.region(index)[0]]] += tally.points(store, index, codes)
+    for index, codes in store.commit_markers():
+        points[rows[layout.status.region(index)[0]]] += counts.points(store, index, codes)
     return Counts(layout.spec.architectures, points)
 
 

@@ -1,0 +1,83 @@
+"""What many seeds give: mean and standard deviation over points that are ok, or as a store holds them."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from fastlin.errors import InputError
+from fastlin.validation import check_instance, suggest
+
+OBSERVABLE = "an observable of a Dataset, as ds.kernel_distance"
+
+
+def ok(da: xr.DataArray) -> xr.DataArray:
+    """Return an observable where points are ok, as far as its coordinate `status` tells, and NaN elsewhere.
+
+    Raises
+    ------
+    InputError
+        If the status is that of a store that was not opened by `fastlin.open_sweep`.
+    """
+    if "status" not in da.coords:
+        return da
+    if da["status"].dtype.kind not in "UTO":
+        raise InputError(
+            "the status of this dataset is not decoded; open the store by fastlin.open_sweep(path)"
+        )
+    # Thousands of numbers are not added up in single precision.
+    found = da.where(da["status"] == "ok").astype(np.float64)
+    found.attrs = da.attrs
+    return found
+
+
+def mean(da: xr.DataArray) -> xr.DataArray:
+    """Return the mean over seeds."""
+    if "statistic" not in da.dims:
+        return ok(da).mean("seed") if "seed" in da.dims else da
+    there = da["statistic"].values.tolist()
+    if "mean" not in there:
+        raise InputError(f"the store holds no mean over seeds; it has {', '.join(there)}")
+    return da.sel(statistic="mean", drop=True)
+
+
+def deviation(da: xr.DataArray) -> xr.DataArray | None:
+    """Return the standard deviation over seeds (n - 1 degrees of freedom), if there is one.
+
+    NaN of less than two points that are ok, and where one is infinite, as a time scale may be.
+    """
+    if "statistic" in da.dims:
+        return da.sel(statistic="std", drop=True) if "std" in da["statistic"].values.tolist() else None
+    if da.sizes.get("seed", 1) < 2:
+        return None
+    points = ok(da)
+    enough = (points.count("seed") > 1) & ~(points == np.inf).any("seed")
+    # What has no deviation is computed from zeros, as Dask warns of a division by none.
+    return points.where(enough, 0.0).std("seed", ddof=1).where(enough)
+
+
+def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
+    """Return the mean over seeds, with the dimensions `kept` and no others, along which values rise."""
+    check_instance("da", da, xr.DataArray, OBSERVABLE)
+    for name in kept:
+        if name not in da.dims:
+            raise InputError(f"{name!r} is no dimension here; {suggest(name, [str(d) for d in da.dims])}")
+        if da[name].dtype.kind not in "iuf":
+            raise InputError(f"{name} has no numbers to lay along an axis; select one value of it first")
+    return _arranged(ok(da) if "seed" in kept else mean(da), kept)
+
+
+def deviation_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray | None:
+    """Return the standard deviation over seeds in the form of `mean_over`, if there is one."""
+    found = None if "seed" in kept else deviation(da)
+    return None if found is None else _arranged(found, kept)
+
+
+def _arranged(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
+    others = [str(name) for name in da.dims if name not in kept]
+    for name in others:
+        if da.sizes[name] > 1:
+            raise InputError(
+                f"dimension {name!r} has {da.sizes[name]} values; select one first: .isel({{{name!r}: 0}})"
+            )
+    return da.squeeze(others).sortby(list(kept))

@@ -1,0 +1,130 @@
+"""Checks of what is given; each raises an `InputError` of one line."""
+
+import math
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastlin.errors import InputError
+
+
+def shown(value: Any) -> str:
+    """Return `value` as it was given, in one line and cut to its length."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Return `value` if it is true or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {shown(value)}; allowed: true, false")
+    return value
+
+
+def check_int(name: str, value: Any, low: int, high: int) -> int:
+    """Return `value` as an int in [low, high]."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise InputError(f"{name} is {shown(value)}; a whole number is needed")
+    if not low <= value <= high:
+        raise InputError(f"{name} is {_number(value)}; allowed is {low} to {high}")
+    return int(value)
+
+
+def check_float(
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    infinite: bool = False,
+) -> float:
+    """Return `value` as a float in [low, high], or (low, high] with `above`; finite unless `infinite`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise InputError(f"{name} is {shown(value)}; a number is needed")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise InputError(f"{name} is {_number(value)}; it does not fit a 64-bit number") from None
+    if math.isnan(number) or (math.isinf(number) and not infinite):
+        raise InputError(f"{name} is {number}; a finite number is needed")
+    if not (low < number if above else low <= number) or number > high:
+        interval = f"{'above' if above else 'at least'} {low:g}"
+        raise InputError(
+            f"{name} is {number:g}; it must be {interval}"
+            + (f" and at most {high:g}" if high < math.inf else "")
+        )
+    return number
+
+
+def _number(value: Any) -> str:
+    """Return a whole number, or how large it is: Python does not print those of thousands of digits."""
+    return str(value) if abs(value) < 10**20 else f"a whole number of {value.bit_length()} bits"
+
+
+def check_array(name: str, value: ArrayLike, shape: str) -> NDArray[np.float64]:
+    """Return `value` as a finite float64 array with as many trailing dimensions as `shape` names.
+
+    `shape` is written like "(..., N_h, N_i)" or "(N_h, N_i)"; it is quoted in the message.
+    """
+    result = _numbers(name, value, f"its shape is {shape}")
+    named = [part for part in shape.strip("()").split(",") if part.strip()]
+    batched = named[0].strip() == "..."
+    wanted = len(named) - batched
+    if result.ndim < wanted or (result.ndim > wanted and not batched):
+        raise InputError(f"{name} has shape {result.shape}; needed is {shape}")
+    if result.size == 0:
+        raise InputError(f"{name} is empty, with shape {result.shape}; needed is {shape}")
+    if not np.isfinite(result).all():
+        raise InputError(f"{name} holds NaN or infinite entries")
+    return result
+
+
+def _numbers(name: str, value: ArrayLike, needed: str) -> NDArray[np.float64]:
+    """Return an array of real numbers as float64; what is no number is refused, not converted."""
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} has masked entries; {needed}, all of them numbers")
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "iufO" or any(isinstance(item, str | complex) for item in _objects(given)):
+            raise TypeError
+        return given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} is not an array of real numbers; {needed}") from None
+
+
+def _objects(given: NDArray[Any]) -> list[Any]:
+    return given.ravel().tolist() if given.dtype.kind == "O" else []
+
+
+def check_times(value: ArrayLike) -> NDArray[np.float64]:
+    """Return times t >= 0 (inf allowed, any order) as a float64 vector."""
+    result = np.atleast_1d(_numbers("times", value, "allowed are t >= 0, and inf"))
+    if result.ndim != 1 or result.size == 0:
+        raise InputError(f"times have shape {result.shape}; needed is a non-empty list")
+    if not (result >= 0).all():
+        raise InputError(f"times hold {result[~(result >= 0)][0]:g}; allowed are t >= 0, and inf")
+    return result
+
+
+def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """Return `value` if it is one of `allowed`."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InputError(f"{name} is {shown(value)}; {suggest(value, allowed)}")
+    return value
+
+
+def suggest(value: Any, allowed: Sequence[str]) -> str:
+    """Return 'did you mean X?' where one is near, and the whole list."""
+    near = get_close_matches(str(value)[:100], allowed, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}allowed: {', '.join(allowed)}"
+
+
+def check_instance(name: str, value: Any, kind: type, maker: str) -> None:
+    """Raise unless `value` is of a class of this package; `maker` says where one comes from."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is {shown(value)}; needed is one of class {kind.__name__}, from {maker}")

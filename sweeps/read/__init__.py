@@ -1,0 +1,1 @@
+"""A sweep as it is used: opened, selected from, averaged and drawn."""

@@ -1,0 +1,127 @@
+"""Points of a sweep by the values on its axes: exact, whatever the order, and with a word on what is near."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError
+from fastlin.kernels.random import MAX_SEED
+from fastlin.sweeps.store.layout import SIZES
+from fastlin.validation import check_float, check_int, shown, suggest
+
+ROUNDING = 1e-12  # relative: a value that was written with fewer digits is still meant
+
+
+def position(name: str, value: Any, axis: NDArray[Any]) -> int:
+    """Return the place of a value on an axis.
+
+    Raises
+    ------
+    InputError
+        If it is not there; the message has the nearest.
+    """
+    if axis.dtype.kind in "UOT":
+        names = [str(entry) for entry in axis.tolist()]
+        if not isinstance(value, str) or value not in names:
+            raise InputError(f"{name} is {shown(value)}; {suggest(value, names)}")
+        return names.index(value)
+    wanted: float = (
+        check_int(name, value, 0, MAX_SEED)
+        if axis.dtype.kind in "iu"
+        else check_float(name, value, infinite=True)
+    )
+    same = axis == wanted
+    if not same.any():
+        with np.errstate(invalid="ignore"):
+            distance = np.abs(axis - wanted)
+        same = distance <= (0 if axis.dtype.kind in "iu" else ROUNDING * abs(wanted))
+        if not same.any() or np.isinf(wanted):
+            near = ", ".join(str(entry) for entry in np.sort(axis[np.argsort(distance)[:3]]).tolist())
+            raise InputError(f"{name} = {shown(value)} is not on the axis of the sweep; nearest: {near}")
+        return int(np.argmin(distance))
+    return int(np.argmax(same))
+
+
+def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
+    """Return the part of a sweep with these values on its axes; see `SweepAccessor.select`."""
+    for name, value in wanted.items():
+        if name == "architecture":
+            dataset = dataset.isel(architecture=_architecture(dataset, value))
+        elif name in SIZES and name in dataset.coords:
+            dataset = dataset.isel(architecture=_of_size(dataset, name, value))
+        elif name in dataset.dims and name in dataset.coords:
+            dataset = dataset.isel({name: _places(name, value, dataset[name].values)})
+        else:
+            axes = [str(dim) for dim in dataset.dims if dim in dataset.coords]
+            raise InputError(f"{name!r} is no axis of the sweep; {suggest(name, [*axes, *SIZES])}")
+    return dataset
+
+
+def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
+    """Return where a value, each of a list, or all of a closed range are."""
+    if isinstance(value, slice):
+        if value.step is not None or axis.dtype.kind in "UOT":
+            raise InputError(
+                f"{name} is {shown(value)}; a range is slice(first, last), of numbers, both included"
+            )
+        if not axis.size:
+            raise InputError(f"{name} has no values left to select from")
+        low = -np.inf if value.start is None else check_float(name, value.start, infinite=True)
+        high = np.inf if value.stop is None else check_float(name, value.stop, infinite=True)
+        low, high = (
+            end if np.isinf(end) else end + side * abs(end)
+            for end, side in ((low, -ROUNDING), (high, ROUNDING))
+        )
+        place = (axis >= low) & (axis <= high)
+        if not place.any():
+            raise InputError(
+                f"{name} has no value from {value.start} to {value.stop}; it has {axis.min()} to {axis.max()}"
+            )
+        return np.flatnonzero(place)
+    value = value.values if isinstance(value, xr.DataArray) else value
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return [position(name, entry, axis) for entry in value]
+    return position(name, value, axis)
+
+
+def _architecture(dataset: xr.Dataset, value: Any) -> Any:
+    """Return where an architecture, or each of a list, is among those of a dataset."""
+    if "architecture" not in dataset.dims:
+        raise InputError("the dataset has one architecture only; there is nothing to select")
+    if isinstance(value, list):
+        return [_architecture(dataset, entry) for entry in value]
+    if "architecture_name" not in dataset.coords:
+        raise InputError("the dataset has lost its architecture_name; use one from fastlin.open_sweep(path)")
+    indices = dataset["architecture"].values
+    return position("architecture", index_of(value, dataset["architecture_name"].values, indices), indices)
+
+
+def index_of(value: Any, names: NDArray[Any], indices: NDArray[Any]) -> Any:
+    """Return the index in the spec of an architecture that is given by its sizes or as "4-2-4".
+
+    What is neither, such as an index, is returned as it is.
+    """
+    if isinstance(value, tuple) and all(isinstance(size, int | np.integer) for size in value):
+        value = "-".join(map(str, value))
+    if isinstance(value, str | Architecture):
+        return indices[position("architecture", str(value), names)]
+    return value
+
+
+def _of_size(dataset: xr.Dataset, name: str, value: Any) -> Any:
+    """Return where the architectures of a size are."""
+    wanted = check_int(name, value, 1, MAX_SEED)
+    place = np.flatnonzero(np.atleast_1d(dataset[name].values) == wanted)
+    if not place.size:
+        there = ", ".join(str(entry) for entry in sorted({*np.atleast_1d(dataset[name].values).tolist()}))
+        raise InputError(f"no architecture has {name} = {wanted}; there are {there}")
+    if "architecture" not in dataset.dims:
+        raise InputError("the dataset has one architecture only; there is nothing to select")
+    return place

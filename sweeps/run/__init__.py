@@ -1,0 +1,1 @@
+"""A sweep as it runs: blocks, workers, executors, progress and repair."""

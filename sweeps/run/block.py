@@ -1,0 +1,95 @@
+"""Compute one group: set up its problems, then evaluate the closed form or run gradient descent."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.kernels import Status, dispatch, draw_records, empty_batch
+from fastlin.observables import REGISTRY
+from fastlin.sweeps.spec.group import Group
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
+Codes = NDArray[np.uint8]
+
+
+class Result(NamedTuple):
+    """Values of a group and status (S, L).
+
+    One array per observable: (S, L, T), or (S, L, T, rows), or (S, L) of a time scale.
+    """
+
+    values: dict[str, NDArray[Any]]
+    status: NDArray[np.uint8]
+
+
+def recorded_steps(times: NDArray[np.float64], learning_rate: float) -> NDArray[np.int64]:
+    """Return the whole steps of gradient descent that are nearest to `times`."""
+    return np.rint(times / learning_rate).astype(np.int64)
+
+
+def compute(group: Group) -> Result:
+    """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
+    # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
+    seeds, lams = np.array(group.seeds), np.array(group.lams)
+    problem = (group.n_samples, group.target_scale, group.init_kind, group.init_scale)
+    records = draw_records(group.architecture.sizes, seeds, *problem, specialise=group.specialise)
+    values, status = _over_time(group, records, lams)
+    scales, health = _time_scales(group, records, lams)
+    grid = (seeds.size, lams.size)
+    found = {name: part.reshape(*grid, *part.shape[1:]) for name, part in (values | scales).items()}
+    return Result({name: found[name] for name in group.observables}, np.maximum(status, health).reshape(grid))
+
+
+def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
+    """Return what is observed along trajectories, (P, T) or (P, T, rows), and status (P,)."""
+    names = [name for name in group.observables if REGISTRY[name].scale is None]
+    codes, sizes, special = group.outputs, group.architecture.sizes, group.specialise
+    points = len(records) * lams.size
+    if not names:
+        return {}, np.full(points, Status.OK, dtype=np.uint8)
+    order = np.argsort(group.times)  # a time axis that has grown is not stored in order
+    times = group.times[order]
+    if group.solver == "exact":
+        batch = empty_batch(records, lams, times, len(codes))
+        dispatch.closed_form(sizes, codes, batch, specialise=special)
+    else:
+        batch = empty_batch(records, lams, recorded_steps(times, group.learning_rate), len(codes))
+        dispatch.gradient_descent(sizes, codes, batch, group.learning_rate, specialise=special)
+    out, status = batch.outputs[:, :points], batch.status[:points]
+    if (np.diff(order) < 0).any():
+        out = out[..., np.argsort(order)]
+    if group.dtype != "float64":
+        with np.errstate(over="ignore"):  # what does not fit float32 is inf, and the point has failed
+            out = out.astype(group.dtype)
+        lost = ~np.isfinite(out).all(axis=(0, 2))
+        status[lost & (status == Status.OK)] = Status.FAILED
+    return _by_observable(names, out), status
+
+
+def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
+    """Return the time scales of the points, (P,), and status (P,); inf is a value."""
+    names = [name for name in group.observables if REGISTRY[name].scale is not None]
+    points = len(records) * lams.size
+    if not names:
+        return {}, np.full(points, Status.OK, dtype=np.uint8)
+    batch = empty_batch(records, lams, np.empty(0), len(group.scales))
+    sizes, special = group.architecture.sizes, group.specialise
+    dispatch.time_scales(sizes, group.scales, batch, group.fraction, specialise=special)
+    out, status = batch.outputs[:, :points, 0], batch.status[:points]
+    with np.errstate(over="ignore"):
+        found = out.astype(group.dtype)
+    status[(np.isinf(found) & np.isfinite(out)).any(axis=0)] = Status.FAILED
+    return dict(zip(names, found, strict=True)), status
+
+
+def _by_observable(names: Sequence[str], out: Floats) -> dict[str, Floats]:
+    """Split out (R, P, T) by observables: (P, T), and a last axis for layers."""
+    values, first = {}, 0
+    for name in names:
+        count = len(REGISTRY[name].outputs)
+        values[name] = np.moveaxis(out[first : first + count], 0, -1) if REGISTRY[name].dims else out[first]
+        first += count
+    return values

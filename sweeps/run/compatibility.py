@@ -1,0 +1,89 @@
+"""Which versions wrote a store, and whether others may go on with it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from fastlin.errors import InputError
+from fastlin.kernels import Status
+from fastlin.sweeps.run.block import compute
+from fastlin.sweeps.run.reduce import fold_group
+from fastlin.sweeps.store import versions
+from fastlin.sweeps.store.store import Codes, Store, Values
+
+HARMLESS = ("python", "zarr")  # no number depends on them
+SAMPLES = 20  # groups that are computed again to compare, spread over the blocks
+SAMPLE_SEEDS = 2  # of each
+
+
+def check(store: Store, allow: bool) -> list[dict[str, str]]:
+    """Return the versions that a store is made with from now on.
+
+    Raises
+    ------
+    InputError
+        If others than these wrote it and may have computed other numbers: unless `allow` is given, and a
+        sample of its points comes out the same, bit for bit.
+    """
+    old, new = store.made_with[-1], versions.here()
+    lines = [
+        f"  {name}: the store has {old.get(name, 'none')}, this installation {new.get(name, 'none')}"
+        for name in sorted({*old, *new} - set(HARMLESS))
+        if old.get(name) != new.get(name)
+    ]
+    if not lines:
+        return store.made_with
+    what = f"the store {store.location.text} was written by other versions"
+    if not allow:
+        raise InputError(
+            "\n".join([f"{what}; --allow-version goes on if its numbers come out the same:", *lines])
+        )
+    if old.get("seed_rule") != new["seed_rule"]:
+        raise InputError(
+            "\n".join([f"{what}, whose seeds are other networks; use those, or another --store:", *lines])
+        )
+    _compare(store, what, lines)
+    return [*store.made_with, new]
+
+
+def _compare(store: Store, what: str, lines: list[str]) -> None:
+    """Compute samples of complete groups again, and raise if a bit differs."""
+    count = 0
+    blocks = store.layout.block_count
+    of_each = math.ceil(SAMPLES / min(SAMPLES, blocks))
+    for number in np.unique(np.linspace(0, blocks - 1, 50 * SAMPLES).astype(int)):
+        index = store.layout.index(int(number))
+        complete = _complete_groups(store.read_status(index))
+        if not complete:
+            continue
+        chosen = np.unique(np.linspace(0, len(complete) - 1, of_each).astype(int))
+        values = store.read_values(index)
+        for place in [complete[at] for at in chosen]:
+            if count == SAMPLES:
+                return
+            count += 1
+            if not _same(store, index, place, {name: part[place] for name, part in values.items()}):
+                message = (
+                    f"{what}, and the numbers of block {number} come out otherwise; use another --store:"
+                )
+                raise InputError("\n".join([message, *lines]))
+
+
+def _complete_groups(status: Codes) -> list[tuple[int, ...]]:
+    """Return the places of the groups of a block that have a value at every point."""
+    lacks = np.isin(status, (Status.PENDING, Status.FAILED)).any(axis=(-2, -1))
+    return [tuple(place) for place in np.argwhere(~lacks).tolist()]
+
+
+def _same(store: Store, index: tuple[int, ...], place: tuple[int, ...], there: Values) -> bool:
+    group, reduce = store.layout.group(index, place), store.layout.spec.reduce
+    if reduce:
+        wanted = np.full((1, group.lams.size), True)
+        values = fold_group(group, wanted, compute, reduce).result.values
+        return all(np.array_equal(values[name], there[name]) for name in values)
+    part = compute(replace(group, seeds=group.seeds[:SAMPLE_SEEDS])).values
+    seen = {name: values[:SAMPLE_SEEDS] for name, values in there.items()}
+    return all(np.array_equal(part[name], seen[name], equal_nan=True) for name in part)

@@ -1,0 +1,107 @@
+"""Have tasks done by a Dask client: a bounded window of them in flight, and again where a process died."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from distributed import Client, Future
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
+
+from fastlin.errors import StoppedError
+from fastlin.sweeps.run.cluster import build, on_same_build
+from fastlin.sweeps.run.worker import BlockRequest
+from fastlin.sweeps.store.lease import Lease
+from fastlin.sweeps.store.location import Location, stopped
+
+WINDOW = 2  # tasks in flight per thread: one runs, one waits
+WINDOW_SECONDS = 1.0  # between looks at how many threads there are
+MOST_DEATHS = 9  # of processes that a task may see
+
+
+class WorkerCall(NamedTuple):
+    """A call for a worker."""
+
+    function: Callable[..., Any]
+    request: BlockRequest | Location
+    where: Any  # in the grid: of some blocks, or of a chunk of statistics
+    deaths: int = 0  # of processes that had it
+
+
+def results(client: Client, tasks: Iterator[WorkerCall], location: Location, held: Lease) -> Iterator[Any]:
+    """Keep the window full until all tasks are done; yield what they return, as they end."""
+    flying: dict[Future[Any], WorkerCall] = {}
+    ended: SimpleQueue[tuple[Future[Any], Any, BaseException | None]] = SimpleQueue()
+    room, loop = _Room(client), client.loop
+    assert loop is not None
+
+    def launch(count: int) -> None:
+        for task in itertools.islice(tasks, count):
+            submit(task)
+
+    def submit(task: WorkerCall) -> None:
+        future = client.submit(on_same_build, build(), *task[:3], pure=False)
+        flying[future] = task
+        loop.add_callback(fetch, future)
+
+    # Dask's as_completed would wait forever for a result that is lost, with its worker, on its way here.
+    async def fetch(future: Future[Any]) -> None:
+        try:
+            ended.put((future, await client.gather(future, asynchronous=True), None))
+        except BaseException as error:  # whatever it is: who waits for it must hear of it
+            ended.put((future, None, error))
+
+    launch(room.size())
+    while flying:
+        future, result, error = ended.get()
+        task = flying.pop(future)
+        if error is None:
+            yield result
+        else:
+            submit(again(task, error, location))
+        held.check()
+        launch(max(0, room.size() - len(flying)))
+
+
+def again(task: WorkerCall, error: BaseException, location: Location) -> WorkerCall:
+    """Return a task to be done again, apart, if its process ended; else raise its error."""
+    if isinstance(error, KilledWorker):
+        if task.deaths == MOST_DEATHS:
+            raise StoppedError(
+                f"{MOST_DEATHS + 1} processes were killed, one after the other, at the blocks {task.where}, "
+                "though they were computed apart: there may be too little memory; what is complete stays"
+            ) from None
+        request = (
+            replace(task.request, apart=True) if isinstance(task.request, BlockRequest) else task.request
+        )
+        return task._replace(request=request, deaths=task.deaths + 1)
+    if isinstance(error, CancelledError | asyncio.CancelledError | CommClosedError):
+        raise StoppedError(
+            "the Dask scheduler is gone; what is complete stays, run the same command again to go on"
+        ) from None
+    if isinstance(error, OSError):
+        raise stopped(location, error) from error
+    raise error
+
+
+class _Room:
+    """How many tasks may be in flight: so many per thread, of which there may be more or less with time."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._looked, self._size = -math.inf, 0
+
+    def size(self) -> int:
+        """Return it, as of a second ago at most."""
+        if perf_counter() - self._looked > WINDOW_SECONDS:
+            self._size = WINDOW * max(1, sum(self._client.nthreads().values()))
+            self._looked = perf_counter()
+        return self._size

@@ -1,0 +1,217 @@
+"""Where a sweep can run: threads, processes, a Dask scheduler that is there, or jobs of SLURM.
+
+These are choices, checked when they are made; `fastlin.sweeps.run.cluster` starts or reaches what they name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+from dask.utils import parse_bytes
+from distributed.security import Security
+
+from fastlin.errors import InputError
+from fastlin.validation import check_choice, check_int, shown
+
+MAX_WORKERS = 4096
+# Threads beyond the cores, which compute while others wait for zarr: a fifth off the time of phase-10m.
+SPARE_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of this process."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes of this machine, of one thread each; one that dies is started again.
+
+    A block whose process died fails at once, with the blocks that waited for the same process: Dask
+    raises its KilledWorker for each, and it is for who submitted them to look into it.
+
+    Attributes
+    ----------
+    workers : int
+        How many.
+    """
+
+    workers: int
+
+    def __post_init__(self) -> None:
+        check_int("workers", self.workers, 1, MAX_WORKERS)
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """A Dask scheduler that runs already, with workers that see the store.
+
+    Attributes
+    ----------
+    address : str or Path
+        tcp://HOST:PORT, tls://HOST:PORT, or the path of the file that the scheduler wrote.
+    tls_ca, tls_cert, tls_key : Path, optional
+        What tls:// needs: all three, or none where Dask's configuration has them.
+    """
+
+    address: str | Path
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.security(self.contact())
+
+    def contact(self) -> str:
+        """Return the address, which may stand in a file."""
+        given = self.address
+        if not isinstance(given, str | Path) or not str(given):
+            raise _no_address(f"the scheduler is {shown(given)}")
+        if "://" in str(given):
+            return _checked_address(given, f"the scheduler is {shown(given)}")
+        try:
+            content = json.loads(Path(given).read_bytes())
+        except OSError as error:
+            raise _no_address(f"the scheduler file {given}: {error.strerror or error}") from None
+        except ValueError:
+            content = None
+        address = content.get("address") if isinstance(content, dict) else None
+        return _checked_address(address, f"{given} is not the file of a Dask scheduler")
+
+    def security(self, address: str) -> Security:
+        """Return what a connection to `address` takes, with the files checked."""
+        files = {"tls_ca": self.tls_ca, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
+        given = {name: path for name, path in files.items() if path is not None}
+        if given and not address.startswith("tls://"):
+            raise InputError(f"{' and '.join(given)} given, and {address} is not tls://")
+        if given and len(given) < len(files):
+            raise InputError(
+                f"{' and '.join(given)} given; tls:// needs all three, or none: {', '.join(files)}"
+            )
+        for name, path in given.items():
+            if not Path(path).is_file():
+                raise InputError(f"{name}: there is no file {path}")
+        return _checked_security(address, {name: str(path) for name, path in given.items()})
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """Jobs of SLURM, of one core each; this process submits them and is their scheduler.
+
+    A job that ends before the sweep, as by its walltime, is submitted again. What Dask's configuration
+    has under jobqueue.slurm, such as a prologue that loads modules, counts too.
+
+    Attributes
+    ----------
+    workers : int
+        How many jobs.
+    partition : str, optional
+        Where they queue.
+    walltime, memory : str
+        Limits of a job: [DAYS-]HH:MM:SS, and a size such as 2GB.
+    directives : tuple of str
+        Further options of sbatch, such as "--account=mine". What jobs print is dropped unless one of
+        them is "--output=FILE".
+    interface : str, optional
+        Network over which the jobs reach this process, such as "ib0".
+    """
+
+    workers: int
+    partition: str | None = None
+    walltime: str = "01:00:00"
+    memory: str = "2GB"
+    directives: tuple[str, ...] = ()
+    interface: str | None = None
+
+    def __post_init__(self) -> None:
+        check_int("workers", self.workers, 1, MAX_WORKERS)
+        if self.partition is not None:
+            _check_text("partition", self.partition, r"\S+", "a name")
+        _check_text("walltime", self.walltime, r"(\d+-)?\d+(:\d+){0,2}", "[DAYS-]HH:MM:SS")
+        _check_memory(self.memory)
+        if not isinstance(self.directives, tuple | list):
+            raise InputError(
+                f"directives are {shown(self.directives)}; a list of options of sbatch is needed"
+            )
+        for directive in self.directives:
+            _check_text("a directive", directive, "-.+", "an option of sbatch, such as --account=mine")
+        if self.interface is not None:
+            check_choice("interface", self.interface, sorted(psutil.net_if_addrs()))
+        if find_spec("dask_jobqueue") is None:
+            raise InputError("dask-jobqueue is missing, which submits jobs: pip install 'fastlin[hpc]'")
+        for command in ("sbatch", "scancel"):
+            if shutil.which(command) is None:
+                raise InputError(
+                    f"there is no {command} here; jobs go in from a machine that has SLURM's commands"
+                )
+
+
+Executor = Threads | Processes | Scheduler | Slurm
+
+
+def local_threads() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def blocks_at_once(executor: Executor) -> int | None:
+    """Return how many blocks are in this machine's memory at a time; None if they are elsewhere."""
+    if isinstance(executor, Threads):
+        return local_threads() + SPARE_THREADS
+    return executor.workers if isinstance(executor, Processes) else None
+
+
+def _no_address(what: str) -> InputError:
+    return InputError(f"{what}; needed is tcp://HOST:PORT, tls://HOST:PORT or the file of a scheduler")
+
+
+def _checked_address(address: Any, what: str) -> str:
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port and not parts.path
+    except (ValueError, AttributeError, TypeError):
+        usable = False
+    if not usable:
+        raise _no_address(what)
+    return str(address)
+
+
+def _checked_security(address: str, files: dict[str, str]) -> Security:
+    """Return Dask's own settings, or those of three files, if certificates can be read from them."""
+    renamed = {"tls_ca": "tls_ca_file", "tls_cert": "tls_client_cert", "tls_key": "tls_client_key"}
+    try:
+        security = Security(**{renamed[name]: path for name, path in files.items()})
+        context = security.get_connection_args("client")["ssl_context"]
+    except OSError as error:
+        raise InputError(
+            f"the certificates for {address} are not usable: {error.strerror or error}"
+        ) from None
+    if context is None and address.startswith("tls://"):
+        raise InputError(
+            f"{address} takes certificates: give tls_ca, tls_cert and tls_key, "
+            "or set distributed.comm.tls in Dask's configuration"
+        )
+    return security
+
+
+def _check_text(name: str, value: Any, pattern: str, needed: str) -> None:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise InputError(f"{name} is {shown(value)}; needed is {needed}")
+
+
+def _check_memory(memory: Any) -> None:
+    try:
+        usable = isinstance(memory, str) and parse_bytes(memory) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputError(f"memory is {shown(memory)}; needed is a size such as 2GB")

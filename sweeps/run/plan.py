@@ -1,0 +1,142 @@
+"""Resources of a sweep: its blocks, points, bytes, files and time, known before any work."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.errors import InputError
+from fastlin.kernels import Record
+from fastlin.kernels.batch import VECTORS
+from fastlin.kernels.blas.workspace import doubles as doubles_of_one
+from fastlin.kernels.compiler.values import WIDTH
+from fastlin.kernels.vector.problems import SetUp
+from fastlin.kernels.vector.state import Dynamics
+from fastlin.sweeps.run.reduce import BATCH_BYTES
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.block_shape import choose_block_shape
+from fastlin.sweeps.store.costs import (
+    bytes_per_seed,
+    point_seconds,
+    seconds_of_blocks,
+    sizes_of_all,
+    sum_over_blocks,
+)
+from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.location import Location
+
+# Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
+# is written, in float64 whatever the store's dtype.
+WORKING_COPIES = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Resources of a sweep that is laid out in blocks."""
+
+    layout: StoreLayout
+
+    @classmethod
+    def of(cls, spec: Spec) -> Plan:
+        """Return the plan of a sweep that is yet to be made."""
+        return cls(StoreLayout((spec,), choose_block_shape(spec)))
+
+    @property
+    def spec(self) -> Spec:
+        """The spec of the sweep."""
+        return self.layout.spec
+
+    @property
+    def block_seconds(self) -> float:
+        """Estimated time of the longest block, with all its groups."""
+        return float(self.seconds_of_blocks.max())
+
+    @cached_property
+    def seconds_of_blocks(self) -> NDArray[np.float64]:
+        """Estimated time of every block, in the shape of the grid."""
+        return seconds_of_blocks(self.layout)
+
+    def scaled_seconds(self, factor: Callable[[int, NDArray[np.float64]], Any]) -> NDArray[np.float64]:
+        """Return the time of every block, where groups take longer than estimated by a factor.
+
+        `factor` is a function of the index of a solver, and of the estimates for one seed.
+        """
+        layout, spec = self.layout, self.layout.spec
+        points = point_seconds(layout).copy()
+        axis = [*layout.dims].index("solver") if spec.solver_axis else None
+        for solver in range(len(spec.solvers)):
+            part = (slice(None),) * axis + (solver,) if axis is not None else ...
+            points[part] *= factor(solver, points[part] * spec.lams.size)
+        return sum_over_blocks(layout, points)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the complete store: chunks, which are stored whole, without metadata."""
+        return sum(array.chunk_count * (array.chunk_bytes + 4) for array in self.layout.arrays)
+
+    @property
+    def files(self) -> int:
+        """Number of chunk files of the complete store."""
+        return sum(array.chunk_count for array in self.layout.arrays)
+
+    @property
+    def block_memory(self) -> int:
+        """Bytes that one block needs while it runs: its results, and the problems they are made from."""
+        layout, per_seed = self.layout, bytes_per_seed(self.spec) * 8 // np.dtype(self.spec.dtype).itemsize
+        groups = math.prod(layout.status.chunk[:-2])
+        seeds = layout.block_shape.seeds
+        results = WORKING_COPIES * per_seed * seeds
+        if self.spec.reduce:
+            cells = sum(array.chunk_bytes for array in layout.values.values()) // groups
+            seeds = max(1, min(BATCH_BYTES // per_seed, seeds))
+            results = WORKING_COPIES * (cells + per_seed * seeds)
+        # Where groups are joined, the block's own arrays hold what all of them have left.
+        joined = 0 if groups == 1 else sum(array.chunk_bytes for array in layout.values.values())
+        return results + 2 * joined + self._problem_memory(seeds)
+
+    def _problem_memory(self, seeds: int) -> int:
+        """Bytes of the records of the problems of some seeds, and of what sets them up and works on them."""
+        sizes = sizes_of_all(self.spec)
+        draws = WIDTH * (sizes.n_i * sizes.n_o + sizes.n_h * (sizes.n_i + sizes.n_o))
+        records = Record(sizes).length * seeds
+        setup = np.where(sizes.fits_setup, SetUp.doubles(sizes), 8 * sizes.wide * (sizes.m + sizes.k_wide))
+        lanes = sizes.fits_lanes | sizes.fits_lanes_to_descend
+        one = ~(sizes.fits_lanes & sizes.fits_lanes_to_descend)
+        dynamics = np.maximum(lanes * VECTORS * Dynamics.doubles(sizes), one * doubles_of_one(sizes))
+        return 8 * int((draws + records + setup + dynamics).max())
+
+    def check_resources(self, location: Location, at_once: int | None, memory: int, done: int = 0) -> None:
+        """Raise if the disk or the memory of this machine cannot hold what is still to be computed."""
+        folder = location.folder
+        if folder is not None:
+            while not folder.exists():
+                folder = folder.parent
+            free = shutil.disk_usage(folder).free
+            count = self.layout.block_count
+            needed = self.bytes * (count - done) // count
+            if needed > free:
+                raise InputError(
+                    f"the sweep needs {readable_size(needed)} more on the disk of {location.text}, which has "
+                    f"{readable_size(free)} free; choose another location, float32, fewer times or seeds"
+                )
+        if at_once is not None and self.block_memory * at_once > memory:
+            raise InputError(
+                f"{at_once} blocks at a time need {readable_size(self.block_memory * at_once)} of memory and "
+                f"{readable_size(memory)} are there; use fewer workers, times or lam"
+            )
+
+
+def readable_size(count: float) -> str:
+    """Return a number of bytes for people to read."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"

@@ -1,0 +1,79 @@
+"""Groups of points, as the blocks of a store ask for them.
+
+A group is some seeds and lam of one architecture, init_scale, solver and learning rate, at all times: the
+unit of computing. A block is the groups that are stored in one chunk of every array: the unit of work, of
+writing and of resume.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.kernels.compilation import Kernel
+from fastlin.observables import REGISTRY
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """All that is needed to compute points (seed, lam) of one architecture, init_scale, solver and rate."""
+
+    architecture: Architecture
+    init_scale: float
+    solver: str
+    learning_rate: float
+    seeds: NDArray[np.int64]
+    lams: NDArray[np.float64]
+    times: NDArray[np.float64]
+    n_samples: int
+    target_scale: float
+    init_kind: str
+    observables: tuple[str, ...]
+    fraction: float
+    dtype: str
+    specialise: bool = False  # whether kernels are used that are compiled for this architecture alone
+
+    @property
+    def points(self) -> int:
+        """Number of points."""
+        return self.seeds.size * self.lams.size
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Codes of the numbers over time."""
+        names = [name for name in self.observables if REGISTRY[name].scale is None]
+        return tuple(int(output) for name in names for output in REGISTRY[name].outputs)
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Codes of the time scales."""
+        found = (REGISTRY[name].scale for name in self.observables)
+        return tuple(int(scale) for scale in found if scale is not None)
+
+    @property
+    def kernels(self) -> Iterator[Kernel]:
+        """The kernels that the group needs."""
+        sizes, special = self.architecture.sizes, self.specialise
+        yield Kernel("set_up", sizes, self.init_kind, special)
+        if self.outputs:
+            step = "closed_form" if self.solver == "exact" else "gradient_descent"
+            yield Kernel(step, sizes, self.outputs, special)
+        if self.scales:
+            yield Kernel("time_scales", sizes, self.scales, special)
+
+
+class PlacedGroup(NamedTuple):
+    """A group of a block, and its place in the block's chunks.
+
+    `place` holds an index for every dimension of `status` before seeds and lam, so that ``status[place]`` are
+    the points (S, L) of the group, and ``values[place]`` their values.
+    """
+
+    place: tuple[int, ...]
+    group: Group
+
+
+Block = tuple[PlacedGroup, ...]

@@ -1,0 +1,85 @@
+"""How a sweep is cut into blocks: a function of the spec alone, so that every machine cuts alike."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.costs import GROUP_SECONDS, bytes_per_seed, seed_seconds
+from fastlin.sweeps.store.layout import BlockShape, StoreLayout
+
+# A block should hold enough that files are few and their overhead small (at 4 MB it takes as long as the
+# kernels of phase-10m), and take seconds at most, so that little is lost and all cores have work.
+BLOCK_BYTES = 16_000_000
+BLOCK_SECONDS = 5.0
+# Groups are joined into one block until there would be fewer blocks than this, so that slices and the cores
+# of a cluster have some each. Of more arrays than three there may be fewer blocks, for as few files.
+LEAST_BLOCKS = 48
+# Estimated time below which a block is not worth its files and its way through Dask, however few there are.
+LEAST_SECONDS = 0.05
+
+
+def choose_block_shape(spec: Spec) -> BlockShape:
+    """Cut a spec into blocks: seeds first, and where all of a group fit into a block, groups are joined.
+
+    Learning rates are joined first, then solvers, init_scales and architectures, each as soon as all values
+    of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
+    The shape depends on the spec alone, never on the machine.
+    """
+    seconds = seed_seconds(spec)
+    by_bytes = math.inf if spec.reduce else BLOCK_BYTES / bytes_per_seed(spec)
+    seeds = max(1, int(min(by_bytes, BLOCK_SECONDS / seconds.max(), spec.seeds.size)))
+    shape = BlockShape(seeds=seeds, lams=spec.lams.size, times=spec.times.size)
+    if seeds < spec.seeds.size:
+        return shape
+    alone = StoreLayout((spec,), shape)
+    room = BLOCK_BYTES // sum(array.chunk_bytes for array in alone.values.values())  # groups
+    least = min(LEAST_BLOCKS, 3 * LEAST_BLOCKS // len(alone.arrays))
+    blocks = alone.block_count
+    # (A, 1, M, R) seconds of the groups: the same for every init_scale.
+    costs = seeds * seconds[:, None] + GROUP_SECONDS
+    for axis, (field, size) in reversed([*enumerate(_joinable(spec).items())]):
+        blocks //= size
+        count = min(room, _longest_run(costs, axis, size), _enough(costs, size, math.ceil(least / blocks)))
+        count = math.ceil(size / math.ceil(size / max(1, count)))  # of one length, so that few are filled up
+        shape = shape._replace(**{field: count})
+        if count < size:
+            break
+        room, costs = room // size, costs.sum(axis, keepdims=True) * (size / costs.shape[axis])
+    return shape
+
+
+def _joinable(spec: Spec) -> dict[str, int]:
+    """Return the sizes of the axes whose groups may be joined, by the fields of a block's shape."""
+    rates = spec.learning_rates.size if spec.learning_rate_axis else 1
+    sizes = (len(spec.architectures), spec.init_scales.size, len(spec.solvers), rates)
+    return dict(zip(BlockShape._fields, sizes, strict=False))
+
+
+def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:
+    """Return how many of the values of an axis are to be joined.
+
+    As many as leave so many blocks along the axis, and more where these would take too little time.
+    """
+    leave = size if least == 1 else (size - 1) // (least - 1)
+    return min(size, max(leave, math.ceil(LEAST_SECONDS / float(costs.mean()))))
+
+
+def _longest_run(costs: NDArray[np.float64], axis: int, size: int) -> int:
+    """Return how many values of an axis can be joined anywhere along it within the time of a block.
+
+    Of an axis on which the time does not depend, the costs have one place.
+    """
+    if costs.shape[axis] < size:
+        return int(min(size, BLOCK_SECONDS / costs.max()))
+    total = np.concatenate([np.zeros_like(costs.take([0], axis)), costs.cumsum(axis)], axis)
+    low, high = 0, costs.shape[axis]
+    while low < high:
+        middle = (low + high + 1) // 2
+        ends = total.take(range(middle, total.shape[axis]), axis)
+        starts = total.take(range(total.shape[axis] - middle), axis)
+        low, high = (middle, high) if (ends - starts).max() <= BLOCK_SECONDS else (low, middle - 1)
+    return low

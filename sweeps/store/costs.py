@@ -1,0 +1,117 @@
+"""How long points take, from the estimates that stand beside the kernels.
+
+The shape of blocks, the plan and the time left follow from it. The estimates depend on constants only, never
+on the machine, because every machine must cut a sweep into the same blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.kernels.compilation import Kernel, distinct, pays
+from fastlin.kernels.sizes import SizesOfMany
+from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
+from fastlin.observables import REGISTRY
+from fastlin.sweeps.spec.spec import CONVERGENCE, Spec
+from fastlin.sweeps.store.layout import StoreLayout
+
+FOLD_SECONDS = 8e-9  # a value that is folded takes so much longer
+GROUP_SECONDS = 2e-4  # that Python takes to call the kernels for one group
+
+
+def sizes_of_all(spec: Spec) -> SizesOfMany:
+    """Return the sizes of all architectures at once."""
+    triples = [(shape.n_i, shape.n_h, shape.n_o) for shape in spec.architectures]
+    return SizesOfMany(np.array(triples, dtype=np.int64))
+
+
+def bytes_per_seed(spec: Spec) -> int:
+    """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
+    entries = [REGISTRY[name] for name in spec.observables]
+    numbers = sum(1 if entry.scale is not None else spec.times.size * len(entry.outputs) for entry in entries)
+    return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
+
+
+def seed_seconds(spec: Spec) -> NDArray[np.float64]:
+    """Estimate the time of all lam of one seed, (architectures, solvers, learning rates).
+
+    Without learning rates the last dimension has one place.
+    """
+    sizes = sizes_of_all(spec)
+    values = bytes_per_seed(spec)
+    writing = 1e9 * FOLD_SECONDS * values / 8 if spec.reduce else 2.0 * values
+    rates = spec.learning_rates if spec.learning_rates.size else np.array([np.nan])
+    found = np.empty((len(spec.architectures), len(spec.solvers), rates.size))
+    for at, solver in enumerate(spec.solvers):
+        for place, rate in enumerate(rates):
+            if solver == "exact":
+                each = closed_form.nanoseconds(sizes, np.sort(spec.times))
+            else:
+                steps = float(spec.times.max() / rate)
+                each = gradient_descent.nanoseconds(sizes, steps, spec.times.size)
+            if CONVERGENCE in spec.observables:
+                each = each + time_scales.nanoseconds(sizes)
+            found[:, at, place] = 1e-9 * (problems.nanoseconds(sizes) + spec.lams.size * each + writing)
+    return found
+
+
+@lru_cache(maxsize=4)
+def point_seconds(layout: StoreLayout) -> NDArray[np.float64]:
+    """Estimate the time of one point of each group, in the dimensions of `status` before seeds and lam."""
+    spec, shape = layout.stored, layout.block_shape
+    sizes = list(layout.dims.values())[:-2]
+    alone = seed_seconds(spec) / spec.lams.size
+    # One place along init_scale, of which the time does not depend.
+    alone = alone.reshape(sizes[0], 1, *sizes[2:])
+    return np.array(np.broadcast_to(alone + GROUP_SECONDS / (shape.seeds * shape.lams), sizes))
+
+
+def seconds_of_blocks(layout: StoreLayout) -> NDArray[np.float64]:
+    """Estimate the time of every block, in the shape of the grid."""
+    return sum_over_blocks(layout, point_seconds(layout))
+
+
+def sum_over_blocks(layout: StoreLayout, groups: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum seconds of a point of each group over the points of every block, in the shape of the grid."""
+    *steps, _, lams = layout.status.chunk
+    for axis, step in enumerate(steps):
+        groups = np.add.reduceat(groups, np.arange(0, groups.shape[axis], step), axis)
+    seeds = [layout.block_seeds((*(0,) * len(steps), number, 0)).size for number in range(layout.grid[-2])]
+    starts = np.arange(layout.grid[-1]) * lams
+    widths = np.minimum(starts + lams, layout.spec.lams.size) - starts
+    found: NDArray[np.float64] = groups[..., None, None] * np.array(seeds)[:, None] * widths
+    return found
+
+
+def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray[np.bool_]) -> float:
+    """Estimate the time of some points of a block, given by a mask in the dimensions of its `status`."""
+    seconds = point_seconds(layout)[layout.status.region(index)[:-2]]
+    seeds = layout.block_seeds(index).size if layout.spec.reduce else 1
+    return float((seconds * points.sum(axis=(-2, -1))).sum()) * seeds
+
+
+@lru_cache(maxsize=4)
+def specialised(layout: StoreLayout) -> frozenset[tuple[Architecture, str]]:
+    """Return the pairs (architecture, solver) whose work in the whole sweep pays for kernels of their own."""
+    spec, sizes = layout.spec, sizes_of_all(layout.spec)
+    seconds = seed_seconds(spec).sum(axis=-1) * spec.seeds.size * spec.init_scales.size
+    found: set[tuple[Architecture, str]] = set()
+    for at, solver in enumerate(spec.solvers):
+        step = "closed_form" if solver == "exact" else "gradient_descent"
+        chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
+        found |= {(spec.architectures[index], solver) for index in chosen}
+    return frozenset(found)
+
+
+def kernels_needed(layout: StoreLayout, numbers: NDArray[np.int64]) -> list[Kernel]:
+    """Return the kernels that some blocks need, each once."""
+    special = specialised(layout)
+    groups = (
+        replace(group, specialise=pair in special) for pair, group in layout.kernels_of(numbers).items()
+    )
+    return distinct(kernel for group in groups for kernel in group.kernels)

@@ -1,0 +1,38 @@
+"""Find the kind of location that a path or an address names."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from fastlin.errors import InputError
+from fastlin.sweeps.store.folder import LocalFolder
+from fastlin.sweeps.store.location import Location
+from fastlin.validation import shown
+
+_PART = r"(?!\.\.?(?:/|$))[^/]+"
+_ADDRESS = re.compile(rf"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<prefix>{_PART}(?:/{_PART})*)/?")
+
+
+def locate(path: str | Path | Location, *, durable: bool = False, writer: str = "nobody") -> Location:
+    """Return the location that a path or an address names.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or S3 is asked for and obstore is not installed.
+    """
+    if isinstance(path, Location):
+        path = path.text
+    text = str(path) if isinstance(path, str | Path) else ""
+    remote = _ADDRESS.fullmatch(text)
+    if not text or "\0" in text or ("://" in text and not remote):
+        raise InputError(f"the store is {shown(path)}; needed is the path of a folder, or s3://bucket/path")
+    if remote:
+        try:
+            from fastlin.sweeps.store.s3 import S3Prefix
+        except ImportError:
+            raise InputError("s3:// needs obstore: pip install 'fastlin[s3]'") from None
+        return S3Prefix(text, durable, writer, remote["bucket"], remote["prefix"])
+    return LocalFolder(text, durable, writer, os.path.abspath(text))

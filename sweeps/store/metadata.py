@@ -1,0 +1,194 @@
+"""The small files of a store: what zarr reads first (`zarr.json`), and the values of the coordinates.
+
+The root document is written last and is the one that counts: it holds the specs, from which everything
+else follows, the metadata of all arrays (consolidated, so a reader sees a store before or after it grew and
+never in between), and the checksums of the other documents. A copy of it lies out of zarr's sight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
+from zarr.core.sync import sync
+from zarr.storage import MemoryStore
+
+from fastlin.errors import InputError
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.layout import (
+    AXIS_ATTRIBUTES,
+    SEPARATOR,
+    SIZES,
+    STATUS,
+    ArraySpec,
+    BlockShape,
+    StoreLayout,
+)
+from fastlin.sweeps.store.location import SCRATCH, Location
+
+ROOT = "zarr.json"
+ROOT_COPY = f"{SCRATCH}/zarr.json"
+FORMAT = 4  # of stores; raised when an older fastlin could not read them
+SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
+
+KEYS = DefaultChunkKeyEncoding(separator=SEPARATOR)
+
+Documents = dict[str, bytes]
+
+
+def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Documents:
+    """Return all documents of a store, the root last; `made_with` are the versions that wrote it."""
+    memory = MemoryStore()
+    group = zarr.create_group(memory, zarr_format=3)
+    # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
+    first = StoreLayout(layout.specs[:1], layout.block_shape).axes
+    for name, (dims, values) in layout.axes.items():
+        _put_axis(group, name, dims, values, max(SHORTEST_CHUNK, first[name][1].size))
+    for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
+        _put_array(group, name, form)
+    found = {key: sync(memory.get(key, default_buffer_prototype())) for key in _keys(memory)}
+    content = {key: value.to_bytes() for key, value in found.items() if value is not None and key != ROOT}
+    names = sorted(key.removesuffix("/zarr.json") for key in content if key.endswith("/zarr.json"))
+    root = {
+        "attributes": {
+            "title": layout.spec.name,
+            "coordinates": " ".join(SIZES),
+            "format": FORMAT,
+            "spec": layout.spec.to_dict(),
+            "spec_hash": layout.spec.hash,
+            "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
+            "block_shape": layout.block_shape._asdict(),
+            "versions": made_with[-1],
+            "earlier_versions": made_with[:-1],
+            "documents": {key: _digest(value) for key, value in sorted(content.items())},
+        },
+        "zarr_format": 3,
+        "node_type": "group",
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": {name: json.loads(content[f"{name}/zarr.json"]) for name in names},
+        },
+    }
+    sealed = _sealed(root)
+    return {**content, ROOT_COPY: sealed, ROOT: sealed}
+
+
+def _keys(memory: MemoryStore) -> list[str]:
+    async def listed() -> list[str]:
+        return [key async for key in memory.list()]
+
+    return sorted(sync(listed()))
+
+
+def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], chunk: int) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=(chunk,),
+        dtype="str" if values.dtype.kind == "U" else values.dtype,
+        compressors=[Crc32cCodec()],
+        chunk_key_encoding=KEYS,
+        dimension_names=dims,
+        attributes=AXIS_ATTRIBUTES[name],
+    )
+    array[...] = values
+
+
+def _put_array(group: zarr.Group, name: str, form: ArraySpec) -> None:
+    group.create_array(
+        name,
+        shape=form.shape,
+        chunks=form.chunk,
+        dtype=form.dtype,
+        fill_value=form.fill,
+        compressors=[Crc32cCodec()],
+        chunk_key_encoding=KEYS,
+        dimension_names=form.dims,
+        attributes=form.attributes,
+    )
+
+
+def _sealed(root: dict[str, Any]) -> bytes:
+    """Return a root document with the checksum of the rest of it."""
+    attributes = {key: value for key, value in root["attributes"].items() if key != "checksum"}
+    content = {**root, "attributes": attributes}
+    attributes["checksum"] = _digest(json.dumps(content, sort_keys=True).encode())
+    return json.dumps(content, indent=1).encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def intact(key: str, content: bytes | None, attributes: dict[str, Any]) -> bool:
+    """Tell whether a document other than the root is what the root says."""
+    return content is not None and _digest(content) == attributes["documents"].get(key)
+
+
+def read_root(content: bytes | None) -> dict[str, Any] | None:
+    """Return the attributes of a root document, or None where it is not one to the last bit."""
+    try:
+        root = json.loads(content or b"")
+        if content == _sealed(root):
+            return dict(root["attributes"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    return None
+
+
+def read_attributes(location: Location) -> tuple[dict[str, Any], bytes]:
+    """Return the attributes of the store at a location, and its whole root document.
+
+    Raises
+    ------
+    InputError
+        If there is no store, it is another one's, or its root document is damaged.
+    """
+    content = location.read(ROOT)
+    attributes = read_root(content)
+    if attributes is not None and content is not None and attributes.get("format") == FORMAT:
+        return attributes, content
+    if not location.exists():
+        raise InputError(f"there is no store at {location.text}")
+    if attributes is not None:
+        raise InputError(
+            f"{location.text} is a store of format {attributes.get('format')}, this fastlin reads {FORMAT}; "
+            "run its spec again into another store"
+        )
+    copy = location.read(ROOT_COPY)
+    if read_root(copy) is not None:
+        raise InputError(f"{location.text}: {ROOT} is damaged; fastlin repair {location.text} mends it")
+    if copy is not None or (content is not None and next(location.entries(SCRATCH), None) is not None):
+        raise InputError(
+            f"{location.text}: both copies of {ROOT} are damaged, and with them what the store is of"
+        )
+    raise InputError(_other(location.text, content))
+
+
+def _other(path: str, content: bytes | None) -> str:
+    try:
+        if json.loads(content or b"")["zarr_format"]:
+            return f"{path} is a Zarr store, but not one of a fastlin sweep of format {FORMAT}"
+    except (ValueError, KeyError, TypeError):
+        pass
+    return f"{path} is not a Zarr store"
+
+
+def read_layout(attributes: dict[str, Any]) -> StoreLayout:
+    """Return the layout that attributes describe."""
+    specs = [Spec.from_dict(content) for content in (*attributes["grown_from"], attributes["spec"])]
+    return StoreLayout(tuple(specs), BlockShape(**attributes["block_shape"]))
+
+
+def write_metadata(location: Location, content: Documents) -> None:
+    """Bring the documents of a store to `content`, the root last; what is right already stays."""
+    for key, value in content.items():
+        if location.read(key) != value:
+            location.write(key, value)

@@ -1,0 +1,136 @@
+"""A prefix of an S3 bucket as the location of a store, through obstore (extra `s3`)."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from html import unescape
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
+from obstore.store import S3Store
+from zarr.abc.store import Store as ZarrStore
+from zarr.storage import ObjectStore
+
+from fastlin.sweeps.store.location import Entry, Location
+
+READERS = 32  # requests to a bucket at a time
+# Some seconds of a server that is away are waited for, and then a run stops.
+RETRIES, RETRY_SECONDS = 8, 30
+METADATA = "169.254.169.254"  # where S3's clients look for credentials if they are given none
+
+
+@dataclass(frozen=True)
+class S3Prefix(Location):
+    """A prefix of an S3 bucket; credentials, region and endpoint are those of the AWS_ variables.
+
+    S3 replaces objects as a whole and keeps them through a loss of power, so there is nothing to sync.
+    """
+
+    bucket: str = ""
+    prefix: str = ""
+
+    @property
+    def _store(self) -> S3Store:
+        return _connected(self.bucket, self.prefix)
+
+    def _errors(self, key: str) -> AbstractContextManager[None]:
+        return _as_os_errors(f"s3://{self.bucket}/{self.prefix}/{key}".rstrip("/"))
+
+    @property
+    def folder(self) -> None:
+        """None: it is not on this machine."""
+        return
+
+    def exists(self) -> bool:
+        """Tell whether there is any object below the prefix."""
+        return next(self.entries(""), None) is not None
+
+    def for_zarr(self) -> ZarrStore:
+        """Return zarr's store for the prefix, read-only."""
+        return ObjectStore(self._store, read_only=True)
+
+    def read(self, key: str) -> bytes | None:
+        """Get an object, or None where there is none."""
+        content, _ = self._get(key)
+        return content
+
+    def _get(self, key: str) -> tuple[bytes | None, Any]:
+        with self._errors(key):
+            try:
+                found = obstore.get(self._store, key)
+            except (FileNotFoundError, NotFoundError):
+                return None, None
+            return bytes(found.bytes()), {"e_tag": found.meta["e_tag"]}
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
+        """Get many objects side by side."""
+        with ThreadPoolExecutor(READERS) as pool:
+            yield from pool.map(self.read, keys)
+
+    def write(self, key: str, *parts: Any) -> None:
+        """Put an object."""
+        with self._errors(key):
+            obstore.put(self._store, key, b"".join(memoryview(part).cast("B") for part in parts))
+
+    def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
+        """Put an object on the condition that it is still the one that was read."""
+        now, version = self._get(key)
+        if now != old:
+            return False
+        with self._errors(key):
+            try:
+                obstore.put(self._store, key, new, mode="create" if old is None else version)
+            except (AlreadyExistsError, PreconditionError):
+                return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        with self._errors(key), suppress(FileNotFoundError, NotFoundError):
+            obstore.delete(self._store, key)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """List the objects below a prefix."""
+        with self._errors(prefix):
+            for page in obstore.list(self._store, prefix or None):
+                for item in page:
+                    yield Entry(item["path"], item["size"], item["last_modified"].timestamp())
+
+
+@cache
+def _connected(bucket: str, prefix: str) -> S3Store:
+    with _as_os_errors(f"s3://{bucket}/{prefix}"):
+        return S3Store(
+            bucket,
+            prefix=prefix,
+            client_options={"allow_http": True},
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+        )
+
+
+@contextmanager
+def _as_os_errors(address: str) -> Iterator[None]:
+    """Turn what obstore raises into the errors of a file system, which all callers know."""
+    try:
+        yield
+    except (BaseError, FileNotFoundError) as error:  # the latter where there is no bucket
+        raise OSError(errno.EIO, _reason(str(error)), address) from None
+
+
+def _reason(text: str) -> str:
+    """Return in one line what S3 answered, or who did not."""
+    said = re.search("<Message>(.*?)</Message>", text, re.DOTALL)
+    if said:
+        return " ".join(unescape(said[1]).split())
+    first = text.strip().splitlines()[0]
+    server = re.search(r"https?://[^/\s]+", first)
+    what = first.rpartition(" - ")[2] + (f" at {server[0]}" if server else "")
+    return f"{what}; is AWS_ACCESS_KEY_ID set?" if METADATA in what else what

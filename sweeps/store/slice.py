@@ -1,0 +1,40 @@
+"""The share of one job of an array in the blocks of a sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastlin.errors import InputError
+from fastlin.validation import check_int
+
+MAX_SLICES = 100_000
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Every N-th block, from the I-th on: the share of one job of an array of N.
+
+    Attributes
+    ----------
+    number, of : int
+        I, from 1 to N.
+    """
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        check_int("slice", self.of, 1, MAX_SLICES)
+        check_int("slice", self.number, 1, self.of)
+
+    @classmethod
+    def read(cls, text: str) -> Slice:
+        """Read I/N."""
+        parts = text.split("/")
+        if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+            raise InputError(f"slice is {text!r}; needed is I/N with I from 1 to N")
+        return cls(int(parts[0]), int(parts[1]))
+
+    def __str__(self) -> str:
+        """Return it as it is read."""
+        return f"{self.number}/{self.of}"

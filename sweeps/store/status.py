@@ -1,0 +1,91 @@
+"""How a sweep stands: what its store says, complete or while it is being written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from fastlin.sweeps.store import lease
+from fastlin.sweeps.store.counts import bad_points, count_points, speed
+from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.store import Store
+
+LISTED = 10_000  # points that diverged or failed
+
+
+def standing(path: str | Path) -> dict[str, Any]:
+    """Return how the sweep in a store stands, JSON-ready.
+
+    Parameters
+    ----------
+    path : str or Path
+        The store.
+
+    Returns
+    -------
+    dict
+        Numbers of points and blocks by what became of them; ``blocks_per_second`` by the time stamps of
+        the last minute's marks, and ``seconds_left`` by the estimated cost of these blocks and of what is
+        pending (None where there is no telling); ``holders``, who writes the store now; ``bad``, the first
+        10 000 points that diverged or failed, with what `rebuild` takes.
+
+    Raises
+    ------
+    InputError
+        If there is no store.
+    """
+    store = Store.open(locate(path))
+    counts = count_points(store)
+    done = int(counts.complete.sum())
+    live = [holder for holder in lease.holders(store.location) if holder.alive]
+    pace, left = speed(store), float(counts.pending_seconds.sum())
+    return {
+        "store": str(path),
+        "name": store.attributes["title"],
+        "points": counts.points,
+        "ok": counts.ok,
+        "diverged": counts.diverged,
+        "failed": counts.failed,
+        "pending": counts.pending,
+        "blocks": counts.blocks,
+        "complete_blocks": done,
+        "blocks_per_second": pace and pace.blocks,
+        "seconds_left": left / pace.work if pace and left else None,
+        "holders": [{**asdict(holder), "text": str(holder)} for holder in live],
+        "bad": list(islice(bad_points(store), LISTED)) if counts.bad.any() else [],
+        "versions": store.attributes["versions"],
+    }
+
+
+def in_words(content: dict[str, Any]) -> str:
+    """Return what `standing` found, for people to read."""
+    done = content["points"] - content["pending"]
+    lines = [
+        f"{content['store']}: {content['name']}, {done:,} of {content['points']:,} points done "
+        f"({content['complete_blocks']:,} of {content['blocks']:,} blocks)",
+        f"ok {content['ok']:,}, diverged {content['diverged']:,}, failed {content['failed']:,}, "
+        f"pending {content['pending']:,}",
+    ]
+    if content["pending"] and content["blocks_per_second"]:
+        left = content["seconds_left"]
+        lines.append(f"{content['blocks_per_second']:.3g} blocks/s of late, about {left:,.0f} s left at that")
+    lines += [f"being written by {holder['text']}" for holder in content["holders"]]
+    if content["pending"] and not content["holders"]:
+        lines.append("nobody is writing it; fastlin run goes on")
+    lines += [f"{point['status']}: {_rebuilding(point)}" for point in content["bad"][:SHOWN]]
+    if (more := content["diverged"] + content["failed"] - SHOWN) > 0:
+        lines.append(f"and {more:,} more, which --json lists")
+    return "\n".join(lines)
+
+
+SHOWN = 5
+
+
+def _rebuilding(point: dict[str, Any]) -> str:
+    """Return the call that rebuilds a point."""
+    names = ("architecture", "seed", "lam", "init_scale")
+    values = ", ".join(f"{name}={point[name]!r}" for name in names)
+    other = [f"{name} {value}" for name, value in point.items() if name not in (*names, "status")]
+    return f"fl.rebuild(ds, {values})" + (f" ({', '.join(other)})" if other else "")

@@ -1,0 +1,220 @@
+"""The command line: what it prints, its exit codes, and that nobody sees a traceback."""
+
+import json
+import subprocess
+import sys
+from time import process_time
+
+import pytest
+
+import fastlin as fl
+from fastlin.sweeps.run import calibration, worker
+
+SMALL = """
+name = "small"
+[axes]
+architecture = [[4, 2, 4], [4, 4, 4]]
+seed = { start = 0, num = 3 }
+lam = { start = -2.0, stop = 2.0, num = 5 }
+[task]
+n_samples = 8
+[dynamics]
+times = [0.1, 1.0, 10.0, inf]
+"""
+
+
+@pytest.fixture
+def run(command_line, monkeypatch, tmp_path):
+    """Return a function that runs a command line in a folder with small.toml: (code, out, err)."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    one = SMALL.replace("{ start = -2.0, stop = 2.0, num = 5 }", "1.0")
+    (tmp_path / "one.toml").write_text(one.replace("[0.1, 1.0, 10.0, inf]", "1.0"))
+    monkeypatch.chdir(tmp_path)
+    return command_line
+
+
+def test_bench_says_what_is_wrong_before_it_measures(run, tmp_path):
+    code, _, err = run("bench", "--against", "jax,nunpy")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--against is 'nunpy'; did you mean 'numpy'? allowed: numpy, jax" in err
+    (tmp_path / "page.md").write_text("nothing")
+    code, _, err = run("bench", "--update", "page.md")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "page.md has no place for the table" in err
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
+    code, _, err = run("bench", "--update", "picture.png")
+    assert (code, err) == (2, "fastlin: picture.png is not a text file in UTF-8\n")
+    code, _, err = run("bench", "--update", "none.md")
+    assert (code, err) == (1, "fastlin: none.md: No such file or directory\n")
+
+
+def test_run_status_plot_and_run_again(run, tmp_path):
+    code, out, err = run("run", "small.toml", "--store", "s.zarr", "--plot", "s.png")
+    assert code == 0
+    assert "30 of 30 points ok" in out
+    assert "30 of 30 points" in err
+    assert "points/s" in err
+    assert "0 s left" in err
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    assert run("status", "s.zarr")[0] == 0
+    code, out, _ = run("status", "s.zarr", "--json")
+    assert json.loads(out)["complete_blocks"] == json.loads(out)["blocks"] == 2
+    code, out, _ = run("run", "small.toml", "--store", "s.zarr", "--json")
+    assert json.loads(out)["computed_blocks"] == 0
+    for ending in ("svg", "pdf"):
+        assert run("plot", "s.zarr", "--observable", "loss", "--out", f"p.{ending}")[0] == 0
+        assert (tmp_path / f"p.{ending}").stat().st_size > 1000
+    assert run("plot", "s.zarr")[0] == 0
+    assert run("plot", "s.zarr", "--observable", "loss")[0] == 0
+    assert (tmp_path / "s-loss.png").exists()
+    assert run("plot", "s.zarr", "--x", "time", "--y", "lam", "--json")[0] == 0
+
+
+def test_a_sweep_of_one_time_is_drawn_as_lines(run, tmp_path):
+    (tmp_path / "late.toml").write_text(SMALL.replace("[0.1, 1.0, 10.0, inf]", "inf"))
+    assert run("run", "late.toml", "--store", "l.zarr", "--plot", "l.png")[0] == 0
+    assert (tmp_path / "l.png").stat().st_size > 1000
+
+
+def test_damage_is_one_line(run, tmp_path):
+    run("run", "small.toml", "--store", "s.zarr")
+    chunk = next((tmp_path / "s.zarr" / "kernel_distance").glob("c.*"))
+    chunk.write_bytes(b"\1" + chunk.read_bytes()[1:])
+    code, _, err = run("plot", "s.zarr")
+    assert code == 2
+    assert "s.zarr has a damaged chunk" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert (code, out.split()) == (0, ["fastlin", fl.__version__])
+
+
+def test_no_command_shows_the_help(run):
+    code, _, err = run()
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_plan_touches_nothing(run, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    code, out, _ = run("plan", "small.toml")
+    assert code == 0
+    assert "30 points (2 architecture x 1 init_scale x 3 seed x 5 lam), each at 4 times" in out
+    code, out, _ = run("plan", "rich-lazy", "--workers", "8", "--json")
+    content = json.loads(out)
+    assert (content["points"], content["workers"]) == (72400, 8)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_start_up_that_a_plan_adds_is_the_time_of_its_process_so_far(run, monkeypatch):
+    """The time at which a process began is known in whole seconds only, and may be in the future."""
+    begun, added = process_time(), []
+
+    def projection(_spec, _workers, start_up):
+        added.append(start_up)
+        raise fl.InputError("nothing more is needed")
+
+    monkeypatch.setattr(calibration, "projection", projection)
+    assert run("plan", "small.toml")[0] == 2
+    assert begun <= added[0] <= process_time()
+
+
+def test_presets(run):
+    _, out, _ = run("presets", "--json")
+    assert {"rich-lazy", "bottleneck-width", "scale-balance", "gradient-descent-check"} <= set(
+        json.loads(out)
+    )
+    code, out, _ = run("presets", "rich-lazy")
+    assert code == 0
+    assert 'name = "rich-lazy"' in out
+
+
+def test_diverged_points_give_exit_code_1(run, tmp_path):
+    wild = SMALL.replace("times = [0.1, 1.0, 10.0, inf]", "times = [9.0]\nlearning_rate = 0.9")
+    wild = wild.replace("[dynamics]", '[dynamics]\nmethod = "gradient_descent"')
+    (tmp_path / "wild.toml").write_text(wild)
+    code, out, _ = run("run", "wild.toml", "--store", "w.zarr")
+    assert code == 1
+    assert "diverged" in out
+    assert run("status", "w.zarr")[0] == 1
+
+
+BAD = [
+    (["run", "nowhere.toml", "--store", "s.zarr"], "no file 'nowhere.toml'"),
+    (["run", "small.toml"], "Missing option '--store'"),
+    (["run", "small.toml", "--store", "s.zarr", "--wrokers", "2"], "--wrokers"),
+    (["run", "small.toml", "--store", "s.zarr", "--workers", "0"], "workers is 0; allowed is 1 to"),
+    (["run", "small.toml", "--store", "s.zarr", "--plot", "s.gif"], "its ending must be one of"),
+    (["run", "small.toml", "--store", "s.zarr", "--plot", "no/s.png"], "there is no folder"),
+    (["run", "small.toml", "--store", "/proc/none/s.zarr"], "/proc/none/s.zarr"),
+    (["run", "small.toml", "--store", "small.toml"], "small.toml is not a Zarr store"),
+    (["status", "nowhere.zarr"], "there is no store at nowhere.zarr"),
+    (["plot", "nowhere.zarr"], "there is no store at nowhere.zarr"),
+    (["presets", "nope"], "preset is 'nope'; allowed: "),
+    (["run", "small.toml", "--store", ""], "needed is the path of a folder"),
+    (["run", "small.toml", "--store", "s3://bucket"], "needed is the path of a folder"),
+    (["run", "one.toml", "--store", "s.zarr", "--plot", "s.png"], "--plot draws over lam"),
+    (["presets", "small.toml"], "preset is 'small.toml'; allowed: "),
+    (["frobnicate"], "No such command 'frobnicate'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(row[0]) for row in BAD])
+def test_bad_usage_gives_one_line_and_exit_code_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("fastlin: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_bad_plots_give_one_line(run):
+    run("run", "small.toml", "--store", "s.zarr")
+    for arguments, message in [
+        (["--observable", "los"], "did you mean 'loss'"),
+        (["--x", "lambda"], "no axis to draw over; did you mean 'lam'"),
+        (["--x", "lam", "--y", "lam"], "two dimensions are needed"),
+    ]:
+        code, _, err = run("plot", "s.zarr", *arguments)
+        assert code == 2
+        assert message in err
+        assert len(err.splitlines()) == 1
+
+
+def test_a_full_disk_is_one_line_and_exit_code_1(run, monkeypatch):
+    def full(order, index):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker, "run_block", full)
+    code, _, err = run("run", "small.toml", "--store", "s.zarr")
+    assert code == 1
+    assert "fastlin: writing to s.zarr failed: No space left on device" in err.splitlines()[-1]
+    monkeypatch.undo()
+
+
+def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
+    def broken(order, index):
+        raise ZeroDivisionError("impossible")
+
+    monkeypatch.setattr(worker, "run_block", broken)
+    code, _, err = run("run", "small.toml", "--store", "s.zarr")
+    assert code == 1
+    assert "please report it: ZeroDivisionError: impossible" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_help_loads_nothing_heavy():
+    """What makes `fastlin --help` slow is importing; it must not."""
+    code = (
+        "import sys; sys.argv = ['fastlin', '--help']\n"
+        "from fastlin.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'numba', 'scipy', 'zarr', 'dask', 'distributed', 'xarray', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "run" in done.stdout

@@ -1,0 +1,234 @@
+"""Processes that are killed, of workers, of the coordinator, at each step of a write: nothing is lost."""
+
+import itertools
+import json
+import random
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin.sweeps.store import lease
+from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.location import SCRATCH
+from tests import cutting, fault_injection, sweeping
+from tests.campaign import trials
+from tests.fault_injection import PATIENCE, until
+from tests.planting import Gate
+from tests.sweeping import content, marks
+
+pytestmark = pytest.mark.processes
+
+BLOCKS = 80
+IN_FLIGHT = 8  # blocks that may be begun at a time, on any machine with up to six cores
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A spec on disk, and the content of an undisturbed store of it."""
+    folder = tmp_path_factory.mktemp("long")
+    (folder / "long.toml").write_text(fault_injection.LONG)
+    assert fl.run_sweep(folder / "long.toml", folder / "whole.zarr").blocks == BLOCKS
+    return folder / "long.toml", content(folder / "whole.zarr")
+
+
+@pytest.mark.slow
+@trials(5, 100)
+def test_killed_workers_are_replaced(long, tmp_path, trials):
+    """Some kills in the life of each sweep: the first while it starts or runs, the next when it goes on."""
+    source, whole = long
+    chance, killed = random.Random(1), 0
+    for number in itertools.count():
+        path, seen = tmp_path / f"{number}.zarr", -1
+        with fault_injection.started("run", source, "--store", path, "--workers", 2, "--json") as process:
+            for _ in range(min(5, trials - killed)):
+                until(lambda: len(fault_injection.workers(process)) == 2 or process.poll() is not None)
+                until(lambda: len(marks(path)) > seen or process.poll() is not None)  # noqa: B023
+                time.sleep(chance.uniform(0.0, 0.7))
+                victims, seen = fault_injection.workers(process), len(marks(path))
+                if victims and seen < BLOCKS:
+                    chance.choice(victims).kill()
+                    killed += 1
+            output, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, errors
+        assert json.loads(output)["ok"] == BLOCKS * 8 * 33
+        assert content(path) == whole
+        if killed >= trials:
+            break
+
+
+@pytest.mark.slow
+@trials(5, 50)
+def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
+    """A store is killed time and again until it is complete: marks stay as they are."""
+    source, whole = long
+    chance, path = random.Random(2), tmp_path / "0.zarr"
+    for number in range(trials):
+        before = marks(path)
+        if len(before) > BLOCKS - 30:
+            finish(source, path, whole)
+            path, before = tmp_path / f"{number}.zarr", {}
+        options = ["--workers", 2] if number % 5 == 4 else []
+        with fault_injection.started("run", source, "--store", path, *options) as process:
+            wanted = len(before) + chance.randrange(12)
+            until(lambda: len(marks(path)) >= wanted or process.poll() is not None)  # noqa: B023
+            time.sleep(chance.uniform(0.0, 0.1))
+            family = fault_injection.family(process)
+            process.kill()
+        until(lambda: not fault_injection.alive(family))  # noqa: B023
+        after = marks(path)
+        assert before.items() <= after.items()
+        assert len(begun(path)) <= IN_FLIGHT
+    finish(source, path, whole)
+
+
+def begun(path):
+    """Return the blocks that have data and no mark."""
+    done = {file.name for file in marks(path)}
+    return {file.name.rpartition(".")[0] for file in (path / "loss").glob("c.*")} - done
+
+
+def finish(source, path, whole):
+    """Run a store to its end: what was marked is not computed again."""
+    before = marks(path)
+    report = fl.run_sweep(source, path)
+    assert report.computed_blocks == BLOCKS - len(before)
+    assert before.items() <= marks(path).items()
+    assert content(path) == whole
+
+
+@trials(2, 20)
+def test_sigterm_ends_at_once(tmp_path, trials):
+    """As a scheduler preempts: with threads and with processes, each with blocks in flight that never end."""
+    source = tmp_path / "short.toml"
+    source.write_text(fault_injection.SHORT)
+    fl.run_sweep(source, tmp_path / "whole.zarr")
+    chance, whole = random.Random(3), content(tmp_path / "whole.zarr")
+    for number in range(trials):
+        path, done = tmp_path / f"{number}.zarr", chance.randrange(1, 20)
+        gate = Gate(tmp_path / f"gate-{number}", done)
+        options = ["--workers", 2] if number % 2 else []
+        with fault_injection.started("run", source, "--store", path, *options, **gate.environment) as process:
+            until(lambda: len(marks(path)) == done)  # noqa: B023
+            family = fault_injection.family(process)
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=PATIENCE)[1].splitlines()
+        assert process.returncode == 143
+        said = [line for line in errors if "kernels" not in line and "points/s" not in line]
+        assert said == ["fastlin: stopped; what is complete stays, run the same command again to go on"]
+        assert lease.holders(locate(path)) == []
+        until(lambda: not fault_injection.alive(family))  # noqa: B023
+        finish(source, path, whole)
+
+
+def tiny(seeds=3, lams=2, shapes=2, times=2):
+    """Return a spec of two blocks, of which larger ones are extensions."""
+    return sweeping.spec(
+        axes={
+            "architecture": [[2, 1, 2], [3, 2, 2], [2, 2, 3]][:shapes],
+            "seed": {"start": 0, "num": seeds},
+            "lam": np.linspace(-1, 1, 5)[:lams].tolist(),
+        },
+        dynamics={"times": [0.0, 0.5, 0.2][:times]},
+        output={"observables": ["loss", "weight_norms"]},
+    )
+
+
+REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"], "quantiles": [0.5]}}
+
+
+def chosen(total, trials, seed):
+    """Return the steps at which to kill: all in the campaign, a spread of them else."""
+    return range(total) if trials == 0 else fault_injection.spread(total, trials, random.Random(seed))
+
+
+@trials(4, 0, slow=8)
+@pytest.mark.parametrize("kind", ["points", "joined points", "reduced", "joined reduced", "durable"])
+def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
+    spec = tiny() | ({"output": REDUCED} if "reduced" in kind else {})
+    options = {"durable": True} if kind == "durable" else {}
+    sizes = {"architectures": 2, "seeds": 2} if "joined" in kind else {"seeds": 3}
+    with fault_injection.in_turn(), cutting.into(**sizes):
+        total = len(fault_injection.steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr", **options)))
+        whole = content(tmp_path / "whole.zarr")
+        for at in chosen(total, trials, 4):
+            path = tmp_path / f"{at}.zarr"
+            fault_injection.die_at(at, spec, path, torn=at % 2, sizes=sizes, **options)
+            fault_injection.go_on(path, lambda: fl.run_sweep(spec, path), whole)  # noqa: B023
+
+
+GROWTHS = {
+    "seeds": {"seeds": 5},
+    "all axes": {"seeds": 5, "lams": 4, "shapes": 3},
+    "times": {"times": 3},
+    "beyond a chunk of an axis": {"seeds": 1030},
+}
+
+
+@trials(2, 0, slow=4)
+@pytest.mark.parametrize("joined", [1, 3])
+@pytest.mark.parametrize("growth", [*GROWTHS])
+def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth, joined):
+    small = tiny(seeds=1020) if growth.startswith("beyond") else tiny()
+    large = tiny(**GROWTHS[growth])
+    leftover = {"seed/c.1"}  # of a growth that was given up: no shape reaches there
+    base, grown, straight = (tmp_path / f"{name}.zarr" for name in ("base", "grown", "straight"))
+    sizes = {"architectures": joined, "seeds": 1020 if growth.startswith("beyond") else 4 - joined}
+    with fault_injection.in_turn(), cutting.into(**sizes):
+        fl.run_sweep(small, base)
+        old, values = content(base), fl.open_sweep(base).load()
+        shutil.copytree(base, grown)
+        total = len(fault_injection.steps(lambda: fl.run_sweep(large, grown)))
+        new = content(grown)
+        fl.run_sweep(large, straight)
+        complete = fl.open_sweep(straight).load()
+        assert fl.open_sweep(grown).load().equals(complete)
+        for at in chosen(total, trials, 5):
+            path = tmp_path / f"{at}.zarr"
+            shutil.copytree(base, path)
+            fault_injection.die_at(at, large, path, torn=at % 2, sizes=sizes)
+            seen = fl.open_sweep(path).load()
+            is_old = seen.attrs["spec_hash"] == values.attrs["spec_hash"]
+            check_ok_points(seen, values if is_old else complete)
+            if is_old:
+                again = tmp_path / f"{at}-old.zarr"
+                shutil.copytree(path, again)
+                fault_injection.go_on(again, lambda: fl.run_sweep(small, again), old, leftover)  # noqa: B023
+            fault_injection.go_on(path, lambda: fl.run_sweep(large, path), new)  # noqa: B023
+
+
+def check_ok_points(seen, complete):
+    """Check that what counts as ok has its final values."""
+    ok = (seen.status == "ok").drop_vars("status")
+    for name in seen.data_vars:
+        here, there = (dataset[name].drop_vars("status").where(ok) for dataset in (seen, complete))
+        assert here.equals(there), name
+
+
+def test_temporary_files_of_the_dead_are_cleaned_and_those_of_the_living_stay(tmp_path):
+    """Two slices: one lives, and its temporary file with it, as long as it does."""
+    spec, path = tiny(), tmp_path / "s.zarr"
+    with fault_injection.in_turn():
+        renames = [
+            at
+            for at, (name, arguments) in enumerate(
+                fault_injection.steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr"))
+            )
+            if name == "rename" and "/status/c." in arguments[1]
+        ]
+        fault_injection.die_at(renames[0], spec, path)
+        assert len(fault_injection.scratch(path)) == 1
+        holder = lease.new_holder(fl.Spec.from_dict(spec).hash, lease.Slice(1, 2))
+        with lease.held(locate(path, writer=holder.id), holder) as held:
+            held.prepared()
+            assert fault_injection.scratch(path) == []
+            living = path / SCRATCH / f"{holder.id}.1.partial"
+            living.write_bytes(b"half")
+            fl.run_sweep(spec, path, slice="2/2")
+            assert fault_injection.scratch(path) == [living]
+        fl.run_sweep(spec, path)
+        assert fault_injection.scratch(path) == []
+        assert content(path) == content(tmp_path / "whole.zarr")

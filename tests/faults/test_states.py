@@ -1,0 +1,292 @@
+"""Any order of running, killing, growing, damaging, checking and mending leaves a store that is right.
+
+How far a killed run came depends on the machine. So nothing that Hypothesis draws depends on it: a rule draws
+a number or the seed of a generator, and every rule applies to every store.
+"""
+
+import itertools
+import random
+import shutil
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+import fastlin as fl
+from fastlin.sweeps.run.cluster import connect
+from fastlin.sweeps.run.executors import Threads
+from fastlin.sweeps.run.options import RunOptions
+from fastlin.sweeps.run.progress import NoProgress
+from fastlin.sweeps.run.run import run
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store import lease, metadata, verify
+from fastlin.sweeps.store.counts import count_points
+from fastlin.sweeps.store.layout import STATUS
+from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
+from fastlin.sweeps.store.store import Store
+from tests import cutting
+from tests.campaign import trials
+from tests.fault_injection import changes_something, striking
+
+# Hypothesis draws the seed of such a generator and nothing else.
+CHANCES = st.randoms(use_true_random=True)
+# All values that an axis may come to have. Times are no uniform grid, so bits do not depend on the others.
+LARGEST = {
+    "architecture": [[2, 1, 2], [2, 2, 3], [3, 2, 2]],
+    "init_scale": [0.5, 1.0, 2.0],
+    "seed": [0, 1, 2, 5, 9],
+    "lam": [-2.0, -1.0, 0.0, 0.5, 3.0],
+    "time": [0.0, 0.3, 1.0, 7.0],
+}
+
+
+class KilledError(BaseException):
+    """What a test raises where a process would die: nobody catches it."""
+
+
+def dying(number):
+    """Let this process die, as far as its store is concerned, at a step that changes something there.
+
+    No thread of it changes anything afterwards. Signs of life are no steps, because they come with the clock.
+    """
+    counter = itertools.count(1)
+
+    def strike(name, arguments):
+        alive = threading.current_thread().name == "lease" or not changes_something(name, arguments)
+        if not alive and next(counter) >= number:
+            raise KilledError
+
+    return striking(strike)
+
+
+def known(path):
+    """Return the keys of all files that a store may have by its root document, or by the copy of that one.
+
+    They follow from the specs alone. A block that is not computed yet has no files.
+    """
+    place = locate(path)
+    roots = (metadata.read_root(place.read(key)) for key in (ROOT, ROOT_COPY))
+    attributes = next(root for root in roots if root is not None)
+    layout = metadata.read_layout(attributes)
+    chunks = [
+        form.key(name, chunk)
+        for index in map(layout.index, range(layout.block_count))
+        for name, form in {STATUS: layout.status, **layout.values}.items()
+        for chunk, _ in layout.parts(index, form)
+    ]
+    return [ROOT, *attributes["documents"], *chunks]
+
+
+def damage(path, chance, spared):
+    """Truncate, empty or flip a bit of a file of a store; return its key, or None where all are spared."""
+    keys = sorted(set(known(path)) - spared)
+    chance.shuffle(keys)
+    key = next((key for key in keys if (path / key).exists()), None)
+    if key is None:
+        return None
+    data = bytearray((path / key).read_bytes())
+    how = chance.choice(("flip", "truncate", "empty"))
+    if how == "flip":
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    left = {"flip": len(data), "truncate": chance.randrange(len(data)), "empty": 0}[how]
+    (path / key).write_bytes(data[:left])
+    return key
+
+
+def spec_of(axes):
+    return Spec.from_dict(
+        {
+            "axes": {name: values for name, values in axes.items() if name != "time"},
+            "task": {"n_samples": 5},
+            "dynamics": {"times": axes["time"]},
+            "output": {"observables": ["loss", "weight_norms"]},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, client):
+    path = tmp_path_factory.mktemp("largest") / "s.zarr"
+    fl.run_sweep(spec_of(LARGEST), path, client)
+    return fl.open_sweep(path).load()
+
+
+class Sweep(RuleBasedStateMachine):
+    """One store, and what is known about it: its axes, and what is damaged."""
+
+    client = reference = None
+
+    @initialize(chance=CHANCES)
+    def create(self, chance):
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "s.zarr"
+        self.axes = {name: some(chance, values) for name, values in LARGEST.items()}
+        self.sizes = {name: chance.randrange(1, 4) for name in ("architectures", "init_scales", "seeds")}
+        self.damaged = set()
+
+    def teardown(self):
+        if hasattr(self, "folder"):
+            self.check_the_end()
+            shutil.rmtree(self.folder)
+
+    @property
+    def spec(self):
+        return spec_of(self.axes)
+
+    @property
+    def there(self):
+        return (self.path / ROOT).exists()
+
+    def run(self, choices=RunOptions(), client=None):  # noqa: B008 - it is frozen
+        with cutting.into(**self.sizes):
+            return run(self.spec, self.path, client or self.client, choices, NoProgress())
+
+    def make(self):
+        """Make the store where it is not there yet, without a block."""
+        if not self.there:
+            self.run(RunOptions(only=frozenset()))
+
+    def refused(self):
+        """Tell whether the root document is damaged; if so, check that a run says it."""
+        if ROOT not in self.damaged:
+            return False
+        with pytest.raises(fl.InputError, match=r"zarr\.json is damaged; fastlin repair .* mends it"):
+            self.run()
+        return True
+
+    def computed_again(self):
+        """Note that a run has mended documents and marks, and with a mark all values of its block."""
+        self.damaged = {entry.key for entry in verify.verify(self.path)}
+
+    @rule(share=st.floats(0.0, 1.0), chance=CHANCES)
+    def run_some(self, share, chance):
+        if self.refused():
+            return
+        self.make()
+        count = Store.open(locate(self.path)).layout.block_count
+        some_blocks = frozenset(number for number in range(count) if chance.random() < share)
+        self.run(RunOptions(only=some_blocks))
+        self.computed_again()
+
+    @rule()
+    def run_all(self):
+        if self.refused():
+            return
+        self.run()
+        self.computed_again()
+        assert self.run().computed_blocks == 0
+
+    @rule(number=st.integers(1, 120))
+    def kill(self, number):
+        if self.refused():
+            return
+        # The threads of a client of its own have ended with it, as those of a process that is killed.
+        with dying(number), suppress(KilledError), connect(Threads()) as client:
+            self.run(client=client)
+        place = locate(self.path)
+        dead = replace(lease.new_holder(self.spec.hash), process=2**22 + 1)
+        if self.there:
+            place.write(lease.KEY, lease.document([dead]))
+            self.computed_again()
+
+    @rule(chance=CHANCES, finish=st.booleans())
+    def grow(self, chance, finish):
+        if self.refused():
+            return
+        self.axes = {name: some(chance, values, self.axes[name]) for name, values in LARGEST.items()}
+        self.run(RunOptions() if finish else RunOptions(only=frozenset()))
+        self.computed_again()
+
+    @rule(chance=CHANCES)
+    def corrupt(self, chance):
+        self.make()
+        key = damage(self.path, chance, spared=self.damaged)
+        if key is not None:
+            self.damaged.add(key)
+
+    @rule()
+    def verify(self):
+        self.make()
+        assert {entry.key for entry in verify.verify(self.path)} == self.damaged
+
+    @rule()
+    def repair(self):
+        self.make()
+        before = verify.verify(self.path)
+        found, report = verify.repair(self.path, self.client)
+        assert found == before
+        assert report.computed_blocks == len({entry.block for entry in found} - {None})
+        assert verify.verify(self.path) == []
+        self.damaged = set()
+
+    @rule()
+    def retry(self):
+        if self.refused():
+            return
+        report = fl.run_sweep(self.spec, self.path, self.client, retry_failed=True)
+        self.computed_again()
+        assert (report.diverged, report.failed, report.pending) == (0, 0, 0)
+
+    @invariant()
+    def what_is_done_is_right(self):
+        if not hasattr(self, "path") or not self.there or self.damaged:
+            return
+        dataset = fl.open_sweep(self.path).load()
+        expected = self.expected(dataset)
+        done = dataset.status == "ok"
+        for name in ("loss", "weight_norms"):
+            here, right = dataset[name].where(done), expected[name].where(done)
+            assert np.array_equal(here.values, right.values, equal_nan=True)
+            assert np.isfinite(dataset[name].where(done, 0.0)).all()
+
+    def expected(self, dataset):
+        """Return the same points of the reference."""
+        shapes = [spec_index(dataset, index) for index in range(dataset.sizes["architecture"])]
+        axes = {name: dataset[name].values for name in ("init_scale", "seed", "lam", "time")}
+        same = self.reference.isel(architecture=shapes).sel(axes)
+        return same.assign_coords(architecture=dataset.architecture)
+
+    def check_the_end(self):
+        if self.there and self.damaged:
+            verify.repair(self.path, self.client)
+        self.run()
+        self.damaged = set()
+        assert count_points(Store.open(locate(self.path))).complete.all()
+        assert verify.verify(self.path) == []
+        self.what_is_done_is_right()
+        assert not list(self.path.rglob("*.partial"))
+
+
+def spec_index(dataset, index):
+    shape = [int(dataset[name][index]) for name in ("n_i", "n_h", "n_o")]
+    return LARGEST["architecture"].index(shape)
+
+
+def some(chance: random.Random, values, kept=()):
+    """Return some of the values, in their order; those that are kept, and one at least."""
+    chosen = [value for value in values if value in kept or chance.random() < 0.4]
+    return chosen or [chance.choice(values)]
+
+
+@trials(quick=6, slow=12, full=1000)
+def test_any_history_of_a_store(client, reference, trials):
+    Sweep.client, Sweep.reference = client, reference
+    run_machine(
+        Sweep,
+        settings=settings(
+            phases=[Phase.generate],
+            max_examples=trials,
+            stateful_step_count=8,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

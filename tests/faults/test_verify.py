@@ -1,0 +1,148 @@
+"""Files that are cut, flipped or gone: verify finds each and nothing else, repair mends just that."""
+
+import json
+import random
+import shutil
+
+import pytest
+
+import fastlin as fl
+from fastlin.sweeps.run.repair import repair
+from fastlin.sweeps.store.verify import verify
+from tests import cutting, fault_injection, sweeping
+from tests.campaign import trials
+from tests.sweeping import content
+
+ROOTS = ("zarr.json", "status/lease/zarr.json")
+UNSEALED = ("status/lease/lease.json", "status/lease/lock")  # which a run writes anew
+REDUCE = {
+    "statistics": {"observables": ["loss", "weight_norms"], "reduce": {"quantiles": [0.1, 0.5]}},
+    "histogram": {"observables": ["loss", "weight_norms"], "reduce": {"histogram": [0.0, 0.1, 1.0, 9.0]}},
+    "empty histogram": {"observables": ["loss"], "reduce": {"histogram": [-2.0, -1.0]}},
+}
+
+
+def spec(seeds=6, times=(0.0, 0.9), **changes):
+    axes = {
+        "architecture": [[4, 2, 2], [2, 3, 4]],
+        "init_scale": [0.5, 1.0],
+        "seed": {"start": 0, "num": seeds},
+        "lam": [-1.0, 0.0, 2.0],
+    }
+    return sweeping.spec(axes=axes, dynamics={"times": list(times)}, **changes)
+
+
+JOINED = {"architectures": 2, "seeds": 2}
+KINDS = {
+    **{name: {"seeds": 2} for name in ("points", "grown", *REDUCE)},
+    **{f"joined {name}": JOINED for name in ("points", "grown", "statistics")},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def store(request, tmp_path_factory):
+    """A store of several blocks along the seeds, in one process and thread."""
+    path = tmp_path_factory.mktemp("damage") / "s.zarr"
+    kind = request.param.removeprefix("joined ")
+    with cutting.into(**KINDS[request.param]), fault_injection.in_turn():
+        if kind == "grown":
+            fl.run_sweep(spec(seeds=3), path)
+            fl.run_sweep(spec(times=(0.0, 0.9, 0.3)), path)
+        else:
+            made = spec(output=REDUCE[kind]) if kind in REDUCE else spec()
+            blocks = fl.run_sweep(made, path).blocks
+            assert blocks == (6 if KINDS[request.param] == JOINED else 12)  # three along the seeds
+    assert verify(path) == []
+    return path
+
+
+def flip(data, chance):
+    bit = chance.randrange(8 * len(data))
+    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
+
+
+HARMS = {
+    "cut": lambda data, chance: data[: chance.randrange(1, len(data))],
+    "emptied": lambda _data, _chance: b"",
+    "flipped": flip,
+    "longer": lambda data, _chance: data + b"\0",
+    "gone": None,
+}
+
+
+def harm(path, key, chance, others=()):
+    """Damage a file in some way, and tell which; `others` are damaged too."""
+    # A mark that is gone is that of a block which was not computed yet, and has no values to miss.
+    missed = not key.startswith("status/c") and not any(other.startswith("status/c") for other in others)
+    names = [name for name in HARMS if name != "gone" or missed]
+    name = chance.choice(names)
+    file = path / key
+    if name == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(HARMS[name](file.read_bytes(), chance))
+    return name
+
+
+def block_of(key, path):
+    """Return the place in the grid of the block that a file belongs to, if it does to one."""
+    name, _, file = key.partition("/")
+    attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
+    values = (
+        ["partials"]
+        if "reduce" in attributes["spec"]["output"]
+        else attributes["spec"]["output"]["observables"]
+    )
+    if file.startswith("c.") and name in ("status", *values):
+        return tuple(map(int, file.split(".")[1:5]))
+    return None
+
+
+@trials(5, 100, slow=10)
+def test_every_damage_is_found_and_mended(store, tmp_path, trials):
+    chance, whole = random.Random(10), content(store)
+    keys = sorted(whole.keys() - set(UNSEALED))
+    places = {key: block_of(key, store) for key in keys}
+    for number in range(trials):
+        path = tmp_path / f"{number}.zarr"
+        shutil.copytree(store, path)
+        count = 1 if number % 2 else chance.randrange(2, 8)
+        chosen = chance.sample(keys, count)
+        if set(ROOTS) <= set(chosen):
+            chosen.remove(ROOTS[0])
+        harms = {key: harm(path, key, chance, chosen) for key in chosen}
+        assert {damage.key for damage in verify(path)} == set(chosen), harms
+        with fault_injection.in_turn():
+            found, report = repair(path)
+        assert {damage.key for damage in found} == set(chosen), harms
+        assert report.computed_blocks == len({places[key] for key in chosen} - {None}), harms
+        assert content(path) == whole, harms
+        assert verify(path) == []
+
+
+def test_damage_to_all_files_but_one_root_is_mended(store, tmp_path):
+    chance, whole, path = random.Random(11), content(store), tmp_path / "s.zarr"
+    shutil.copytree(store, path)
+    for key in whole.keys() - {*UNSEALED, ROOTS[1]}:
+        harm(path, key, chance)
+    with fault_injection.in_turn():
+        repair(path)
+    assert content(path) == whole
+
+
+@trials(10, 60)
+def test_both_roots_damaged_is_said(store, tmp_path, trials):
+    chance = random.Random(12)
+    for number in range(trials):
+        path = tmp_path / f"{number}.zarr"
+        shutil.copytree(store, path)
+        how = [harm(path, key, chance) for key in ROOTS]
+        before = content(path)
+        for action in (verify, repair, fl.open_sweep, lambda path: fl.run_sweep(spec(), path)):
+            with pytest.raises(fl.InputError) as caught:
+                action(path)
+            message = str(caught.value)
+            assert len(message.splitlines()) == 1
+            assert "both copies of zarr.json are damaged" in message or how == ["gone", "gone"], message
+            assert "mends" not in message
+        assert content(path) == before

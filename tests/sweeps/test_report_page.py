@@ -1,0 +1,236 @@
+"""The page of a store in a browser: it reacts, tells values, and is readable in any light and width."""
+
+import re
+
+import pytest
+
+import fastlin as fl
+from fastlin.sweeps.report import write
+from fastlin.sweeps.spec.spec import Spec
+from tests import browser, sweeping
+
+pytestmark = pytest.mark.processes
+
+INF = float("inf")
+# As a page spells numbers and weight scales.
+SIGMA, MINUS, TIMES = "\u03c3", "\u2212", "\u00d7"
+RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+VALUE = rf"([\d.]+(?: {TIMES} 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?)"
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    if absent := browser.missing():
+        pytest.skip(f"no browser to drive: {absent} is not installed")
+    with browser.running(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory, swept, partial, diverging):
+    folder = tmp_path_factory.mktemp("pages")
+    for name, store in {"scales": swept, "partial": partial, "times": diverging}.items():
+        write(str(store), folder / f"{name}.html")
+    return folder
+
+
+@pytest.fixture
+def view(driver, pages):
+    """Open a page by its name, in a window that is as wide as is asked for, in a scheme of colours."""
+
+    def open_page(name, width=1100, scheme="light"):
+        browser.resize(driver, width)
+        browser.prefer(driver, scheme)
+        page = browser.Page(driver)
+        page.open((pages / f"{name}.html").as_uri())
+        return page
+
+    return open_page
+
+
+@pytest.mark.parametrize("name", ["scales", "partial", "times"])
+def test_a_page_loads_without_a_fault_and_without_a_network(view, pages, name):
+    page = view(name)
+    assert page.faults() == []
+    assert page.requests() == [(pages / f"{name}.html").as_uri()]
+    assert page.count("#planes canvas") == 3
+
+
+def test_markup_in_a_name_is_text(view):
+    page = view("partial")
+    assert page.text("h1") == sweeping.MARKUP
+    assert page.driver.title == sweeping.MARKUP
+    assert page.count("h1 *") == 0
+    assert page.count("script") == 2
+
+
+def test_the_slider_changes_the_picture_and_says_the_time(view):
+    page = view("scales")
+    before = page.pictures()
+    assert page.text(".range:last-child output") == "t/τ = ∞"
+    page.press("input[name=time]", "left", "left")
+    page.wait(lambda: page.text(".range:last-child output") == "t/τ = 0.9")
+    assert all(old != new for old, new in zip(before, page.pictures(), strict=True))
+    assert page.text("#profile-title").endswith(f"{SIGMA} = 1, t/τ = 0.9")
+    page.press("input[name=time]", "right", "right")
+    page.wait(lambda: page.text(".range:last-child output") == "t/τ = ∞")
+    assert page.pictures() == before
+
+
+def number(text):
+    """Return a number as a page spells it."""
+    factor, _, power = text.replace(MINUS, "-").replace("∞", "inf").partition(f" {TIMES} 10")
+    return float(factor) * 10.0 ** int(power.translate(RAISED) or 0)
+
+
+def places(words):
+    """Return where a place is, by the symbols of axes."""
+    return {symbol: number(value) for symbol, value in re.findall(r"(\S+) = (\S+?)(?:,|$)", words)}
+
+
+@pytest.mark.parametrize("width", [1100, 380])
+@pytest.mark.parametrize("touch", [False, True])
+def test_a_cell_that_is_pointed_at_shows_the_numbers_of_the_store(view, swept, width, touch):
+    page, dataset = view("scales", width), fl.open_sweep(swept).load()
+    seen = set()
+    for index, across, up in [(0, 0.02, 0.02), (1, 0.5, 0.9), (2, 0.98, 0.98), (2, 0.3, 0.1)]:
+        name, value, where = page.point("#planes canvas", index, across, up, touch)
+        assert name == ["funnel 4-2-2", "wide 3-4-3", "between 2-3-4"][index]
+        at = places(where)
+        assert set(at) == {"λ", SIGMA, "t/τ"}
+        assert at["λ"] == dataset.lam.values[min(4, int(5 * across))]
+        assert at[SIGMA] == dataset.init_scale.values[min(1, int(2 * up))]
+        assert at["t/τ"] == INF
+        points = dataset.kernel_distance.isel(architecture=index).sel(
+            lam=at["λ"], init_scale=at[SIGMA], time=INF
+        )
+        mean, deviation, seeds = re.fullmatch(
+            rf"kernel distance = {VALUE} ± {VALUE} \((\d+) seeds\)", value
+        ).groups()
+        assert number(mean) == pytest.approx(float(points.mean()), rel=1e-4)
+        assert number(deviation) == pytest.approx(float(points.std(ddof=1)), rel=1e-2)
+        assert int(seeds) == 6
+        seen.add(value)
+    assert len(seen) == 4
+
+
+def test_a_profile_that_is_pointed_at_shows_all_architectures(view, diverging):
+    page, dataset = view("times"), fl.open_sweep(diverging).load()
+    page.choose("solver", "gradient descent")
+    page.press("input[name=learning_rate]", "right")
+    page.wait(lambda: "η = 0.02" in page.text("#profile-title"))
+    head, *rows = page.point("#lines", 0, 0.02, 0.5)
+    assert places(head.partition(" at ")[2].replace("gradient descent, ", "")) == {
+        "λ": -200,
+        "η": 0.02,
+        SIGMA: 1,
+        "t/τ": 4,
+    }
+    points = dataset.kernel_distance.sel(
+        {"solver": "gradient_descent", "learning_rate": 0.02, "lam": -200.0, "time": 4.0}
+    )
+    for row, shape in zip(rows, range(3), strict=True):
+        one = points.isel(architecture=shape, init_scale=0)
+        one = one.where(one.status == "ok")
+        value = re.search(rf": (no value|{VALUE})", row)[1]
+        assert f"({int(one.count())} of 6 seeds)" in row or int(one.count()) == 6
+        if int(one.count()):
+            assert number(value) == pytest.approx(float(one.mean()), rel=1e-4)
+        else:
+            assert value == "no value"
+
+
+def test_a_click_moves_the_mark_to_its_row(view):
+    page = view("times")
+    assert page.text(".range:last-child output") == "t/τ = 4"
+    page.point("#planes canvas", 0, 0.5, 0.03, click=True)
+    page.wait(lambda: page.text(".range:last-child output") == "t/τ = 0")
+    assert page.text("#profile-title").endswith("t/τ = 0")
+
+
+def test_the_observable_is_a_choice(view, swept):
+    page, dataset = view("scales"), fl.open_sweep(swept).load()
+    before = page.pictures()
+    page.choose("observable", "weight norms (W2)")
+    page.wait(lambda: page.text("#profile-title").startswith("weight norms (W2) over"))
+    assert all(old != new for old, new in zip(before, page.pictures(), strict=True))
+    _, value, _ = page.point("#planes canvas", 1, 0.5, 0.9)
+    points = dataset.weight_norms.sel(layer="w2", lam=0.0, init_scale=1.0, time=INF).isel(architecture=1)
+    assert number(re.search(rf"= {VALUE} ±", value)[1]) == pytest.approx(float(points.mean()), rel=1e-4)
+
+
+def test_scales_are_a_choice(view):
+    page = view("scales")
+    page.press("input[name=time]", "left", "left")
+    page.wait(lambda: "t/τ = 0.9" in page.text("#profile-title"))
+    of_all, before = page.colours(), page.pictures()
+    page.tick("same scale at all times")
+    page.wait(lambda: page.colours() != of_all)
+    (least, most), (low, high) = ([*map(number, re.findall(VALUE, it))] for it in (of_all, page.colours()))
+    assert least <= low < high < most
+    pictures = page.pictures()
+    assert all(old != new for old, new in zip(before, pictures, strict=True))
+    page.tick("logarithmic")
+    page.wait(lambda: page.pictures()[-1] != pictures[-1])
+    assert all(old != new for old, new in zip(pictures, page.pictures(), strict=True))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_in_light_and_dark(view, scheme):
+    page = view("partial", scheme=scheme)
+    texts = [
+        "h1",
+        ".lead",
+        ".notice",
+        ".note",
+        "label",
+        "output",
+        "th",
+        "td",
+        "pre",
+        "button",
+        "footer",
+        "#legend li",
+    ]
+    contrasts = {selector: page.contrast(selector) for selector in texts}
+    assert min(contrasts.values()) > 4.5, contrasts
+    assert page.contrast_of_canvas("#lines") > 4.5
+    assert (page.luminance("body") < 0.1) == (scheme == "dark")
+
+
+def test_pictures_follow_the_scheme_at_once(view):
+    page = view("scales")
+    before = page.pictures()
+    browser.prefer(page.driver, "dark")
+    page.wait(lambda: page.pictures() != before)
+    assert page.contrast_of_canvas("#lines") > 4.5
+
+
+@pytest.mark.parametrize("name", ["scales", "partial", "times"])
+def test_a_telephone_scrolls_down_only(view, name):
+    page = view(name, width=380)
+    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 380
+    assert page.driver.execute_script(
+        "return [...document.querySelectorAll('canvas')].every((c) => c.clientWidth > 300)"
+    )
+
+
+def test_a_page_draws_as_sharply_as_the_screen(view):
+    page = view("scales")
+    browser.resize(page.driver, 1100, ratio=2)
+    page.driver.get_screenshot_as_png()  # without a window there is no frame unless somebody looks
+    page.wait(
+        lambda: page.driver.execute_script(
+            "const c = document.getElementById('lines'); return c.width === 2 * c.clientWidth"
+        )
+    )
+
+
+def test_the_download_runs(view, swept, tmp_path):
+    page = view("scales")
+    browser.download_to(page.driver, tmp_path)
+    page.click("#download")
+    page.wait(lambda: (tmp_path / "small.toml").exists())
+    assert Spec.load(tmp_path / "small.toml").hash == fl.open_sweep(swept).attrs["spec_hash"]
+    page.click("[data-copy=command]")
+    page.wait(lambda: page.text("[data-copy=command]") in ("Copied", "Selected"))

@@ -1,0 +1,244 @@
+"""Specs: every fault is found and named, every form of an axis reads back to the same bits."""
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastlin as fl
+from fastlin.sweeps import presets
+from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.spec import axes
+from tests import sweeping
+
+NAN, INF = float("nan"), float("inf")
+
+
+def changed(path, value):
+    """Return the small spec with one entry replaced."""
+    content = tomllib.loads(
+        """
+        [axes]
+        architecture = [[4, 2, 4]]
+        seed = [0, 1]
+        lam = [0.0, 1.0]
+        [task]
+        n_samples = 8
+        [dynamics]
+        times = [0.0, 1.0]
+        learning_rate = 0.01
+        [output]
+        """
+    )
+    *sections, key = path.split(".")
+    here = content
+    for section in sections:
+        here = here.setdefault(section, {})
+    here[key] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("axis", {}, "the spec has the unknown key 'axis'; did you mean 'axes'?"),
+        ("axes.lambda", [1], "[axes] has the unknown key 'lambda'; did you mean 'lam'?"),
+        ("task.n_sample", 8, "[task] has the unknown key 'n_sample'; did you mean 'n_samples'?"),
+        ("init.kin", "x", "[init] has the unknown key 'kin'; did you mean 'kind'?"),
+        ("axes", [1], "axes is [1]; a table [axes] is needed"),
+        ("name", 3, "name is 3; a text is needed"),
+        ("axes.architecture", [], "axes.architecture is []; needed is a list"),
+        ("axes.architecture", [[4, 2]], "axes.architecture[0] is [4, 2]; needed is [N_i, N_h, N_o]"),
+        ("axes.architecture", [[4, 0, 4]], "axes.architecture[0]: n_h is 0; allowed is 1 to"),
+        ("axes.architecture", [[4, 2.5, 4]], "axes.architecture[0]: n_h is 2.5; a whole number"),
+        ("axes.architecture", [[4, 2, 4], [4, 2, 4]], "axes.architecture holds 4-2-4 more than once"),
+        ("axes.architecture", {"n_i": 4, "n_h": [], "n_o": 4}, "axes.architecture.n_h is empty"),
+        ("axes.architecture", {"n_i": 4, "n_h": 2}, "axes.architecture lacks 'n_o'"),
+        ("axes.lam", [], "axes.lam is empty; at least one value is needed"),
+        ("axes.lam", ["1"], "axes.lam[0] is '1'; a number is needed"),
+        ("axes.lam", [True], "axes.lam[0] is True; a number is needed"),
+        ("axes.lam", [1.0, 2.0, 1.0], "axes.lam holds 1 more than once"),
+        ("axes.lam", [INF], "axes.lam[0] is inf; a finite number is needed"),
+        ("axes.lam", {"start": 1, "stop": 0, "num": 3}, "axes.lam runs from 1 to 0 in 3 values"),
+        ("axes.lam", {"start": 0, "stop": 1, "num": 0}, "axes.lam.num is 0; allowed is 1 to"),
+        ("axes.lam", {"start": 0, "stop": 1, "number": 3}, "axes.lam has the unknown key 'number'"),
+        ("axes.lam", {"start": -1, "stop": 1, "num": 3, "spacing": "log"}, "spacing needs it above 0"),
+        ("axes.lam", {"start": -1, "stop": 1, "num": 3, "spacing": "lin"}, "did you mean 'linear'"),
+        ("axes.lam", {"start": 1.0, "stop": 1.0000000000000002, "num": 5}, "are not all distinct"),
+        ("axes.lam", {"start": -1e308, "stop": 1e308, "num": 3}, "are not all distinct"),
+        ("axes.lam", [10**400], "axes.lam[0] is a whole number of 1329 bits; it does not fit"),
+        ("axes.lam", ["x" * 10000], "(10002 characters); a number is needed"),
+        (
+            "axes.architecture",
+            {"n_i": {"start": 1, "num": 999}, "n_h": {"start": 1, "num": 999}, "n_o": 1},
+            "axes.architecture is a product of 998001 shapes",
+        ),
+        ("axes.seed", [-1], "axes.seed[0] is -1; allowed is 0 to"),
+        ("axes.seed", [1.5], "axes.seed[0] is 1.5; a whole number is needed"),
+        ("axes.seed", {"start": 2**63 - 2, "num": 5}, "axes.seed, its last value is"),
+        ("axes.seed", {"start": 0, "num": 10**12}, "axes.seed.num is 1000000000000; allowed is 1 to"),
+        ("axes.init_scale", [0.0], "axes.init_scale[0] is 0; it must be at least"),
+        ("axes.init_scale", [-1.0], "axes.init_scale[0] is -1; it must be at least"),
+        ("task.n_samples", 3, "whitening the N_i = 4 inputs of axes.architecture[0] needs at least 4"),
+        ("task.n_samples", "ten", "task.n_samples is 'ten'; a whole number is needed"),
+        ("task.target_scale", -1.0, "task.target_scale is -1; it must be at least"),
+        ("task.kind", "parity", "task.kind is 'parity'; allowed: random_regression"),
+        ("init.kind", "gausian", "init.kind is 'gausian'; did you mean 'gaussian'?"),
+        ("dynamics.solver", "exakt", "dynamics.solver is 'exakt'; did you mean 'exact'?"),
+        ("dynamics.solver", [], "dynamics.solver is empty"),
+        ("dynamics.solver", ["exact", "exact"], "dynamics.solver holds 'exact' more than once"),
+        ("dynamics.times", [-1.0], "dynamics.times[0] is -1; it must be at least 0"),
+        ("dynamics.times", [NAN], "dynamics.times[0] is nan"),
+        ("dynamics.times", {"start": 0, "stop": INF, "num": 3}, "dynamics.times.stop is inf"),
+        ("dynamics.learning_rate", [0.1, 0.2], "dynamics.learning_rate is an axis, but the closed form"),
+        ("output.observables", ["los"], "output.observables is 'los'; did you mean 'loss'?"),
+        ("output.observables", ["qqt"], "output.observables is 'qqt'; allowed: loss"),
+        ("output.observables", [], "output.observables is empty"),
+        ("output.dtype", "float16", "output.dtype is 'float16'; did you mean"),
+    ],
+)
+def test_faults_are_named(path, value, message):
+    with pytest.raises(fl.InputError) as caught:
+        fl.Spec.from_dict(changed(path, value))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"times": [0.0, INF]}, "dynamics.times holds inf; gradient descent needs finite times"),
+        ({"learning_rate": 0.0}, "dynamics.learning_rate is 0; it must be above 0"),
+        ({"learning_rate": None}, "dynamics.learning_rate is missing"),
+        ({"learning_rate": 1e-13}, "dynamics.times ends after 1e+13 steps"),
+        ({"learning_rate": 1e-320}, "dynamics.times ends after inf steps"),
+        ({"learning_rate": 25.0}, "dynamics.times: 1 is no step of its own at learning_rate 25"),
+        ({"times": [0.5, 0.501]}, "dynamics.times: 0.501 is no step of its own at learning_rate 0.01"),
+        ({"times": [0.004]}, "dynamics.times: 0.004 is no step of its own"),
+    ],
+)
+def test_faults_of_gradient_descent(changes, message):
+    content = changed("dynamics.solver", "gradient_descent")
+    content["dynamics"] |= changes
+    content["dynamics"] = {key: value for key, value in content["dynamics"].items() if value is not None}
+    with pytest.raises(fl.InputError) as caught:
+        fl.Spec.from_dict(content)
+    assert str(caught.value).startswith(message)
+
+
+def test_all_faults_are_shown_at_once_and_each_on_a_line(tmp_path):
+    file = tmp_path / "bad.toml"
+    file.write_text("[axes]\nlam = []\nseed = -1\n[task]\nn_samples = 0\n[dynamics]\ntimes = 'now'\n")
+    with pytest.raises(fl.InputError) as caught:
+        fl.Spec.load(file)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith(f"{file}: ") for line in lines)
+
+
+def test_what_is_no_toml_is_said_with_its_line(tmp_path):
+    file = tmp_path / "bad.toml"
+    file.write_text("[axes]\nlam = = 3\n")
+    with pytest.raises(fl.InputError, match=r"is not TOML: .*line 2"):
+        fl.Spec.load(file)
+    file.write_text("[axes]\nlam = " + "[" * 5000)
+    with pytest.raises(fl.InputError, match="is not TOML"):
+        fl.Spec.load(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(fl.InputError, match="cannot read"):
+        fl.Spec.load(file)
+    with pytest.raises(fl.InputError, match="cannot read"):
+        fl.Spec.load(tmp_path)
+    with pytest.raises(fl.InputError, match="did you mean 'rich-lazy'"):
+        fl.Spec.load("rich-lasy")
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_presets_are_valid_and_survive_json(name):
+    spec = fl.Spec.load(name)
+    again = fl.Spec.from_dict(json.loads(json.dumps(spec.to_dict(), allow_nan=False)))
+    assert again.to_dict() == spec.to_dict()
+    assert again.hash == spec.hash
+    for field in ("seeds", "lams", "times", "init_scales", "learning_rates"):
+        assert np.array_equal(getattr(again, field), getattr(spec, field))
+    assert spec.name == name
+    assert presets.summary(name)
+
+
+def test_presets_are_those_of_the_paper():
+    spec = fl.Spec.load("rich-lazy")
+    assert [str(a) for a in spec.architectures] == ["4-2-2", "4-4-4", "2-2-4", "4-2-4"]
+    assert (spec.lams.size, spec.seeds.size, spec.n_samples) == (181, 100, 10)
+    assert spec.target_scale == 3**0.5
+    width = fl.Spec.load("bottleneck-width")
+    assert [str(a) for a in width.architectures] == ["3-2-3", "4-2-4", "5-2-5", "6-2-6"]
+    assert width.lams.size == 21
+    assert fl.Spec.load("gradient-descent-check").solver_axis
+    assert fl.Spec.load("scale-balance").init_scales.size > 10
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-6, 1e3), st.integers(2, 50))
+def test_ranges_read_back_to_the_same_bits(start, length, count):
+    values = axes.reals("x", {"start": start, "stop": start + length, "num": count})
+    assert np.array_equal(axes.reals("x", axes.compact(values)), values)
+    assert values[0] == start
+    assert values[-1] == start + length
+
+
+@given(st.floats(1e-3, 1e3), st.integers(1, 40))
+def test_symmetric_ranges_are_symmetric_and_hold_an_exact_zero(end, half):
+    values = axes.reals("lam", {"start": -end, "stop": end, "num": 2 * half + 1})
+    assert np.array_equal(values, -values[::-1])
+    assert values[half] == 0.0
+
+
+@given(st.lists(st.floats(0, 1e300) | st.just(INF), min_size=1, max_size=8, unique=True))
+def test_lists_read_back_to_the_same_bits(numbers):
+    values = axes.reals("times", numbers, 0.0, infinite=True)
+    assert values.tolist() == sorted(numbers)
+    assert np.array_equal(axes.reals("times", axes.compact(values), 0.0, infinite=True), values)
+
+
+def test_architectures_as_they_are_printed():
+    assert axes.architectures("a", ["4-2-4", "3-3-3"]) == axes.architectures("a", [[4, 2, 4], [3, 3, 3]])
+    assert axes.architectures("a", "4-2-4") == axes.architectures("a", [4, 2, 4])
+    with pytest.raises(fl.InputError, match=r"a\[1\]: architecture is '4-2'; needed are three sizes"):
+        axes.architectures("a", ["4-2-4", "4-2"])
+
+
+def test_architecture_product():
+    found = axes.architectures("a", {"n_i": {"start": 3, "num": 4}, "n_h": 2, "n_o": [3, 5]})
+    assert [str(shape) for shape in found][:3] == ["3-2-3", "3-2-5", "4-2-3"]
+    assert len(found) == 8
+
+
+def test_plan_counts_what_a_run_leaves(tmp_path):
+    spec = fl.Spec.from_dict(sweeping.spec())
+    plan = Plan.of(spec)
+    fl.run_sweep(spec, tmp_path / "x.zarr")
+    files = sweeping.content(tmp_path / "x.zarr")
+    names = [*spec.observables, "status"]
+    chunks = {name: data for name, data in files.items() if name.split("/")[0] in names and "/c." in name}
+    assert len(chunks) == plan.files
+    assert sum(len(data) for data in chunks.values()) == plan.bytes
+    blocks = map(plan.layout.block, np.ndindex(plan.layout.grid))
+    assert sum(group.points for block in blocks for _, group in block) == spec.points
+
+
+def test_blocks_are_cut_to_their_size_and_time():
+    content = changed("axes.seed", {"start": 0, "num": 100_000})
+    content["axes"]["lam"] = {"start": -9.0, "stop": 9.0, "num": 181}
+    plan = Plan.of(fl.Spec.from_dict(content))
+    block = plan.bytes / plan.layout.block_count
+    assert 2e6 < block < 64e6
+    slow = content | {"dynamics": {"solver": "gradient_descent", "learning_rate": 1e-6, "times": [90.0]}}
+    assert Plan.of(fl.Spec.from_dict(slow)).layout.block_shape.seeds == 1
+
+
+def test_decimal_grids_hold_short_decimals():
+    values = axes.reals("lam", {"start": -9.0, "stop": 9.0, "num": 181})
+    assert values.tolist() == [round(-9 + i / 10, 1) for i in range(181)]
+    thirds = axes.reals("lam", {"start": 0.0, "stop": 1.0, "num": 4})
+    assert thirds[1] == 1 / 3

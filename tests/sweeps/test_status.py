@@ -1,0 +1,161 @@
+"""What people are told of a sweep: how it stands, what it will take."""
+
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin.sweeps.run import calibration, worker
+from fastlin.sweeps.run.calibration import projection
+from fastlin.sweeps.run.options import RunOptions
+from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.run.progress import NoProgress
+from fastlin.sweeps.run.run import run
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.status import in_words, standing
+from fastlin.sweeps.store.store import Store
+from tests import sweeping
+from tests.fault_injection import PATIENCE
+
+
+def test_a_part_of_a_sweep(tmp_path, client):
+    path = tmp_path / "s.zarr"
+    run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset({0, 3})), NoProgress())
+    content = standing(path)
+    assert (content["points"], content["ok"], content["pending"]) == (180, 60, 120)
+    assert (content["blocks"], content["complete_blocks"]) == (6, 2)
+    assert content["holders"] == content["bad"] == []
+    assert "60 of 180 points done (2 of 6 blocks)" in in_words(content)
+    assert "nobody is writing it; fastlin run goes on" in in_words(content)
+
+
+def test_rate_and_time_left_are_of_the_latest_marks(tmp_path, client):
+    path = tmp_path / "s.zarr"
+    run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset(range(4))), NoProgress())
+    now = time.time()
+    for mark, age in zip(sorted((path / "status").glob("c.*")), (3600, 4, 2, 0), strict=True):
+        os.utime(mark, (now - age, now - age))
+    content = standing(path)
+    assert content["blocks_per_second"] == pytest.approx(0.5)
+    seconds = Plan(Store.open(locate(path)).layout).seconds_of_blocks.ravel()
+    left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
+    assert content["seconds_left"] == pytest.approx(left)
+    assert f"0.5 blocks/s of late, about {left:,.0f} s left" in in_words(content)
+
+
+def test_a_live_store_says_who_writes_it(tmp_path, client, monkeypatch):
+    path, seen = tmp_path / "s.zarr", []
+
+    def look(order, index):
+        seen.append(standing(path))
+        return work_run_block(order, index)
+
+    work_run_block = worker.run_block
+    monkeypatch.setattr(worker, "run_block", look)
+    fl.run_sweep(sweeping.spec(), path, client)
+    for content in seen:
+        (holder,) = content["holders"]
+        assert holder["process"] == os.getpid()
+        assert "being written by process" in in_words(content)
+    assert standing(path)["holders"] == []
+
+
+def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, client):
+    axes = {"architecture": [[4, 2, 4], [2, 2, 2]], "seed": [3, 5], "lam": [0.0, 400.0], "init_scale": 1.0}
+    dynamics = {"solver": ["exact", "gradient_descent"], "learning_rate": [0.01], "times": [0.0, 5.0]}
+    path = tmp_path / "wild.zarr"
+    fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), path, client)
+    content = standing(path)
+    assert [(point["architecture"], point["seed"]) for point in content["bad"]] == list(
+        itertools.product([0, 1], [3, 5])
+    )
+    dataset = fl.open_sweep(path)
+    for point in content["bad"]:
+        assert (point["status"], point["solver"], point["learning_rate"]) == (
+            "diverged",
+            "gradient_descent",
+            0.01,
+        )
+        names = ("architecture", "seed", "lam", "init_scale")
+        task, net = fl.rebuild(dataset, **{name: point[name] for name in names})
+        assert net.lam == 400.0
+        with pytest.raises(fl.InputError, match="diverged"):
+            fl.gradient_descent(task, net, point["learning_rate"], 500)
+    assert "fl.rebuild(ds, architecture=0, seed=3, lam=400.0, init_scale=1.0)" in in_words(content)
+
+
+def test_watching_ends_when_all_is_done(tmp_path, client):
+    path = tmp_path / "s.zarr"
+    run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset({0})), NoProgress())
+    command = [sys.executable, "-m", "fastlin", "status", str(path), "--watch", "--json"]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    first = watching.stdout.readline()
+    assert first == "{\n"
+    fl.run_sweep(sweeping.spec(), path, client)
+    rest = watching.stdout.read()
+    assert watching.wait(timeout=PATIENCE) == 0
+    watching.stdout.close()
+    decoder, text, seen = json.JSONDecoder(), first + rest, []
+    while text.strip():
+        content, end = decoder.raw_decode(text)
+        seen.append(content["pending"])
+        text = text[end:].lstrip()
+    assert seen[0] == 150
+    assert seen[-1] == 0
+
+
+def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
+    spec = Spec.from_dict(sweeping.spec())
+    content = projection(spec, None)
+    path = tmp_path / "s.zarr"
+    report = fl.run_sweep(spec, path, client)
+    files = sweeping.chunks(path)
+    assert (content["points"], content["blocks"]) == (report.points, report.blocks)
+    assert (content["files"], content["bytes"]) == (len(files), sum(map(len, files.values())))
+    assert content["seconds"] > 0
+    json.dumps(content)
+
+
+def test_more_workers_take_less_time_and_more_memory(monkeypatch):
+    """By the model; whether the seconds are right is for the benchmark to say."""
+    monkeypatch.setattr(calibration, "_measure", lambda _plan, _solver, _shape, modelled, _cores: modelled)
+    spec = fl.Spec.from_dict(
+        sweeping.spec(axes={**sweeping.spec()["axes"], "seed": {"start": 0, "num": 10**7}})
+    )
+    one, many = projection(spec, 1), projection(spec, 64)
+    assert many["seconds"] < one["seconds"] / 8
+    assert many["memory_bytes"] > one["memory_bytes"]
+
+
+def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
+    path = tmp_path / "s.zarr"
+    fl.run_sweep(sweeping.spec(), path, client)
+    dead = dataclasses.replace(lease.new_holder(""), process=2**22 + 1)
+    locate(path).write(lease.KEY, lease.document([dead]))
+    assert standing(path)["holders"] == []
+
+
+def test_ten_thousand_marks_are_read_as_they_are(tmp_path, client, monkeypatch):
+    """Each mark is one read: that is what makes counting instant."""
+    path = tmp_path / "s.zarr"
+    fl.run_sweep(sweeping.spec(), path, client)
+    reads = []
+    original = folder.LocalFolder.read
+    monkeypatch.setattr(
+        folder.LocalFolder, "read", lambda self, key: reads.append(key) or original(self, key)
+    )
+    content = standing(path)
+    marks = [key for key in reads if key.startswith("status/c")]
+    assert len(marks) == content["blocks"]
+    assert len(reads) == content["blocks"] + 2  # and the root, and the lease
+    assert np.unique(reads).size == len(reads)
