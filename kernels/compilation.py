@@ -53,11 +53,9 @@ class Kernel:
     @property
     def tier(self) -> str:
         """Which code runs it: "vector", "blas", or "numpy", which needs no compilation."""
-        if self.step == "set_up":
-            return "vector" if self.sizes.fits_setup else "numpy"
-        descends = self.step == "gradient_descent"
-        fits = self.sizes.fits_lanes_to_descend if descends else self.sizes.fits_lanes
-        return "vector" if fits else "blas"
+        if self.sizes.fits_vectors(self.step):
+            return "vector"
+        return "numpy" if self.step == "set_up" else "blas"
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -118,11 +116,9 @@ def pays(step: str, sizes: Sizes, seconds: Any) -> Any:
 
     Both may be arrays, of many architectures (`SizesOfMany`). Only time depends on the form, never a bit.
     """
-    descends = step == "gradient_descent"
-    fits = sizes.fits_lanes_to_descend if descends else sizes.fits_lanes
     first, each = COSTS[step]
     cost = first + each * np.minimum(sizes.width, WIDEST_UNROLLED)
-    return fits & (GAIN * seconds > MARGIN * cost)
+    return sizes.fits_vectors(step) & (GAIN * seconds > MARGIN * cost)
 
 
 def distinct(kernels: Iterable[Kernel]) -> list[Kernel]:

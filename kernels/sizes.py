@@ -217,6 +217,12 @@ class Sizes:
         """
         return self.wide * self.m * greatest(self.m, self.k_wide) <= 200_000
 
+    def fits_vectors(self, step: str) -> bool:
+        """Return whether a step of the work takes eight networks at a time, and so does without BLAS."""
+        if step == "set_up":
+            return self.fits_setup
+        return self.fits_lanes_to_descend if step == "gradient_descent" else self.fits_lanes
+
     # Sizes of arrays that do not depend on the network.
     outputs = len(Output)
     scales = len(Scale)

@@ -199,7 +199,7 @@ def _marker_entries(location: Location) -> Iterator[Entry]:
 
 def create(location: Location, layout: StoreLayout) -> None:
     """Create a store with all its arrays, all points pending; it is there when its root document is."""
-    metadata.write_metadata(location, metadata.encode_metadata(layout, [versions.here()]))
+    metadata.write_metadata(location, metadata.encode_metadata(layout, [versions.of(layout.spec)]))
 
 
 def repair_metadata(store: Store) -> list[str]:
