@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from fastlin.kernels.compiler.memory import LaneVariable, Memory, Numbers, Registers
+from fastlin.kernels.compiler.protocols import Condition, Operand, Whole
 from fastlin.kernels.compiler.static import Loaded
 from fastlin.kernels.compiler.values import (
     BIT,
@@ -60,7 +61,7 @@ class VectorCode:
             return self.repeat(self.builder.sitofp(value.ir, DOUBLE)).ir
         return ir.Constant(VECTOR, [float(value)] * WIDTH)
 
-    def integer(self, value: Any) -> ir.Value:
+    def integer(self, value: Whole) -> ir.Value:
         """Return the LLVM value of a whole number."""
         return value.ir if isinstance(value, Index) else ir.Constant(INTEGER, int(value))
 
@@ -68,7 +69,7 @@ class VectorCode:
         """Return a number for all lanes."""
         return Lane(self, self.vector(value))
 
-    def real(self, number: Any) -> Any:
+    def real(self, number: Whole) -> Lane | float:
         """Return a whole number as a real one."""
         return Lane(self, self.vector(number)) if isinstance(number, Index) else float(number)
 
@@ -82,7 +83,7 @@ class VectorCode:
             value = self.builder.insert_element(value, number, _LANE_NUMBER(lane))
         return value
 
-    def variable(self, value: Any) -> LaneVariable:
+    def variable(self, value: Operand) -> LaneVariable:
         """Return a lane that is assigned to more than once, and so outlives a loop."""
         return LaneVariable(self, value)
 
@@ -97,11 +98,11 @@ class VectorCode:
 
     # Loops and branches
 
-    def loop(self, first: Any, last: Any) -> Iterator[Index]:
+    def loop(self, first: Whole, last: Whole) -> Iterator[Index]:
         """Write a loop over first..last-1 around the body of the `for` that takes this."""
         return self._loop(first, last, 1)
 
-    def _loop(self, first: Any, last: Any, stride: int) -> Iterator[Index]:
+    def _loop(self, first: Whole, last: Whole, stride: int) -> Iterator[Index]:
         builder = self.builder
         start, end = self.integer(first), self.integer(last)
         before = builder.basic_block
@@ -119,10 +120,11 @@ class VectorCode:
             back.set_metadata("llvm.loop", _not_unrolled(builder.module))
         builder.position_at_end(after)
 
-    def columns(self, first: Any, last: Any) -> Any:
+    def columns(self, first: Whole, last: Whole) -> Iterable[Any]:
         """Return a range over hidden directions: unrolled where a row fits the registers."""
-        known = not isinstance(first, Index) and not isinstance(last, Index)
-        return range(first, last) if self.sizes.unrolled and known else self.loop(first, last)
+        if self.sizes.unrolled and not isinstance(first, Index) and not isinstance(last, Index):
+            return range(first, last)
+        return self.loop(first, last)
 
     def blocks(self, last: Any) -> Iterator[list[Any]]:
         """Write loops over hidden directions, four at a time and then three, whose sums do not wait.
@@ -138,7 +140,7 @@ class VectorCode:
         yield from self._some(0, self.least(last, fours), BLOCK)
         yield from self._some(fours, last, BLOCK - 1)
 
-    def rows(self, first: Any, last: Any) -> Iterator[list[Any]]:
+    def rows(self, first: Whole, last: Whole) -> Iterator[list[Any]]:
         """Write loops over rows, first <= last: fours and threes if that comes out, else fours and ones."""
         if self.sizes.unrolled:
             yield from ([row] for row in self.loop(first, last))
@@ -153,7 +155,7 @@ class VectorCode:
         yield from self._some(fours, end, BLOCK - 1)
         yield from self._some(end, last, 1)
 
-    def _some(self, first: Any, last: Any, count: int) -> Iterator[list[Any]]:
+    def _some(self, first: Whole, last: Whole, count: int) -> Iterator[list[Any]]:
         for number in self._loop(first, last, count):
             yield [number + place for place in range(count)]
 
@@ -165,7 +167,9 @@ class VectorCode:
         with self.builder.if_then(anywhere):
             yield
 
-    def given(self, flag: Any, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+    def given(
+        self, flag: Condition, then: Callable[[], None], otherwise: Callable[[], None] | None = None
+    ) -> None:
         """Write one of two things, or a branch between them where the condition is not known yet."""
         if not isinstance(flag, Flag):
             chosen = then if flag else otherwise
@@ -181,7 +185,7 @@ class VectorCode:
                 with no:
                     otherwise()
 
-    def choose(self, flag: Any, yes: Any, no: Any) -> Any:
+    def choose(self, flag: Condition, yes: Any, no: Any) -> Any:
         """Return one of two whole numbers, lanes or arrays by a condition."""
         if not isinstance(flag, Flag):
             return yes if flag else no
@@ -191,19 +195,19 @@ class VectorCode:
             return Lane(self, self.builder.select(flag.ir, self.vector(yes), self.vector(no)))
         return Index(self, self.builder.select(flag.ir, self.integer(yes), self.integer(no)))
 
-    def equal(self, index: Any, number: Any) -> Any:
+    def equal(self, index: Whole, number: Whole) -> Condition:
         """Return whether two whole numbers are equal."""
         if not isinstance(index, Index) and not isinstance(number, Index):
             return index == number
         return Flag(self, self.builder.icmp_signed("==", self.integer(index), self.integer(number)))
 
-    def below(self, index: Any, number: Any) -> Any:
+    def below(self, index: Whole, number: Whole) -> Condition:
         """Return whether a whole number is less than another one."""
         if not isinstance(index, Index) and not isinstance(number, Index):
             return index < number
         return Flag(self, self.builder.icmp_signed("<", self.integer(index), self.integer(number)))
 
-    def mask(self, flag: Any) -> LaneMask:
+    def mask(self, flag: Condition) -> LaneMask:
         """Return a condition that is the same for all lanes."""
         bit = flag.ir if isinstance(flag, Flag) else ir.Constant(BIT, int(flag))
         return LaneMask(self, self._repeated(bit, MASK))
@@ -305,12 +309,12 @@ class VectorCode:
         """Return a whole number in the form that functions of their own take."""
         return Index(self, self.integer(number))
 
-    def least(self, one: Any, other: Any) -> Index:
+    def least(self, one: Whole, other: Whole) -> Index:
         """Return the smaller of two whole numbers."""
         one, other = self.integer(one), self.integer(other)
         return Index(self, self.builder.select(self.builder.icmp_signed("<", one, other), one, other))
 
-    def store_codes(self, codes: Numbers, first: Any, value: Lane) -> None:
+    def store_codes(self, codes: Numbers, first: Whole, value: Lane) -> None:
         """Write a lane of small whole numbers as WIDTH successive bytes."""
         bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
         address = self.builder.gep(codes.pointer, [self.integer(first)])

@@ -9,8 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastlin.kernels.compiler.protocols import FREE, Access
-from fastlin.kernels.compiler.values import INTEGER, VECTOR, WIDTH, Index, Lane
+from fastlin.kernels.compiler.protocols import FREE, Access, Operand, Whole
+from fastlin.kernels.compiler.values import INTEGER, VECTOR, WIDTH, Flag, Index, Lane
 
 if TYPE_CHECKING:
     from fastlin.kernels.compiler.code import VectorCode
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LANE_NUMBER = ir.IntType(32)
 
 
-def _flat(place: Any, shape: tuple[Any, ...]) -> Any:
+def _flat(place: Any, shape: tuple[Whole, ...]) -> Any:
     """Return the position of an element in an array of this shape, row by row."""
     parts = place if isinstance(place, tuple) else (place,)
     position = 0
@@ -37,7 +37,7 @@ class Memory:
         self,
         code: VectorCode,
         pointer: ir.Value,
-        shape: tuple[Any, ...],
+        shape: tuple[Whole, ...],
         marks: tuple[Any, ...] = (),
         access: Access = FREE,
     ) -> None:
@@ -52,7 +52,7 @@ class Memory:
         """Return the array with one dimension."""
         return Memory(self.code, self.start, (math.prod(self.shape),), self._marks, self._access)
 
-    def or_else(self, flag: Any, other: Memory) -> Memory:
+    def or_else(self, flag: Flag, other: Memory) -> Memory:
         """Return this array where a condition holds, else the other one."""
         sizes = zip(self.shape, other.shape, strict=True)
         shape = tuple(self.code.choose(flag, *pair) for pair in sizes)
@@ -76,7 +76,7 @@ class Memory:
         self._access.check_read()
         return Lane(self.code, self._marked(self.code.builder.load(self._address(place), align=8)))
 
-    def __setitem__(self, place: Any, value: Any) -> None:
+    def __setitem__(self, place: Any, value: Operand) -> None:
         self._access.check_write()
         self._marked(self.code.builder.store(self.code.vector(value), self._address(place), align=8))
 
@@ -84,7 +84,7 @@ class Memory:
 class Registers:
     """An array of lanes that unrolled code indexes by constants. LLVM keeps it in registers."""
 
-    def __init__(self, code: VectorCode, shape: tuple[Any, ...]) -> None:
+    def __init__(self, code: VectorCode, shape: tuple[int, ...]) -> None:
         self.code, self.shape = code, shape
         self._slots = {place: cgutils.alloca_once(code.builder, VECTOR) for place in np.ndindex(*shape)}
 
@@ -94,14 +94,14 @@ class Registers:
     def __getitem__(self, place: Any) -> Lane:
         return Lane(self.code, self.code.builder.load(self._slot(place)))
 
-    def __setitem__(self, place: Any, value: Any) -> None:
+    def __setitem__(self, place: Any, value: Operand) -> None:
         self.code.builder.store(self.code.vector(value), self._slot(place))
 
 
 class LaneVariable:
     """A lane that is assigned to more than once: ``x.value = fma(y, z, x.value)``."""
 
-    def __init__(self, code: VectorCode, value: Any) -> None:
+    def __init__(self, code: VectorCode, value: Operand) -> None:
         self._code, self._slot = code, cgutils.alloca_once(code.builder, VECTOR)
         self.value = value
 
@@ -111,7 +111,7 @@ class LaneVariable:
         return Lane(self._code, self._code.builder.load(self._slot))
 
     @value.setter
-    def value(self, value: Any) -> None:
+    def value(self, value: Operand) -> None:
         self._code.builder.store(self._code.vector(value), self._slot)
 
 
@@ -121,23 +121,23 @@ class Numbers:
     `shape` has an `Index` for each dimension of an argument of a kernel.
     """
 
-    def __init__(self, code: VectorCode, pointer: ir.Value, shape: tuple[Any, ...] = ()) -> None:
+    def __init__(self, code: VectorCode, pointer: ir.Value, shape: tuple[Index, ...] = ()) -> None:
         self.code, self.pointer, self.shape = code, pointer, shape
 
-    def at(self, first: Any) -> Numbers:
+    def at(self, first: Whole) -> Numbers:
         """Return the array from element `first` on."""
         return Numbers(self.code, self.code.builder.gep(self.pointer, [self.code.integer(first)]))
 
-    def vectors(self, first: Any = 0, shape: tuple[Any, ...] = (1,)) -> Memory:
+    def vectors(self, first: Whole = 0, shape: tuple[Whole, ...] = (1,)) -> Memory:
         """Return the array as one of lanes from vector `first` on. One dimension may be of any length."""
         start = self.code.builder.gep(self.pointer, [self.code.integer(first * WIDTH)])
         return Memory(self.code, start, shape)
 
-    def number(self, place: Any) -> ir.Value:
+    def number(self, place: Whole) -> ir.Value:
         """Return one element as LLVM has it."""
         return self.code.builder.load(self.code.builder.gep(self.pointer, [self.code.integer(place)]))
 
-    def store(self, place: Any, number: ir.Value) -> None:
+    def store(self, place: Whole, number: ir.Value) -> None:
         """Write one element as LLVM has it."""
         self.code.builder.store(number, self.code.builder.gep(self.pointer, [self.code.integer(place)]))
 
@@ -165,11 +165,11 @@ def _transposed(rows: list[ir.Value], builder: ir.IRBuilder) -> list[ir.Value]:
 class Spread:
     """An array of doubles for each lane, each at an address of its own."""
 
-    def __init__(self, array: Numbers, offsets: list[Any]) -> None:
+    def __init__(self, array: Numbers, offsets: list[Whole]) -> None:
         self.code = code = array.code
         self._starts = [code.builder.gep(array.pointer, [code.integer(offset)]) for offset in offsets]
 
-    def _address(self, lane: int, place: Any) -> ir.Value:
+    def _address(self, lane: int, place: Whole) -> ir.Value:
         return self.code.builder.gep(self._starts[lane], [self.code.integer(place)])
 
     def __getitem__(self, place: Any) -> Lane:
@@ -179,18 +179,18 @@ class Spread:
             value = self.code.builder.insert_element(value, number, _LANE_NUMBER(lane))
         return Lane(self.code, value)
 
-    def __setitem__(self, place: Any, value: Any) -> None:
+    def __setitem__(self, place: Any, value: Operand) -> None:
         for lane in range(WIDTH):
             number = self.code.builder.extract_element(self.code.vector(value), _LANE_NUMBER(lane))
             self.code.builder.store(number, self._address(lane, place))
 
-    def put(self, first: Any, values: list[Lane]) -> None:
+    def put(self, first: Whole, values: list[Lane]) -> None:
         """Write WIDTH successive elements from `first` on: one whole vector to the array of each lane."""
         for lane, value in enumerate(_transposed([value.ir for value in values], self.code.builder)):
             address = self.code.builder.bitcast(self._address(lane, first), VECTOR.as_pointer())
             self.code.builder.store(value, address, align=8)
 
-    def prefetch(self, first: Any) -> None:
+    def prefetch(self, first: Whole) -> None:
         """Fetch the WIDTH elements from `first` on into the cache, as they will be written."""
         byte = ir.IntType(8).as_pointer()
         flag = ir.IntType(32)

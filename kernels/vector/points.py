@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from llvmlite import ir
 
 from fastlin.kernels.batch import Batch
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.memory import Memory, Numbers, Spread
+from fastlin.kernels.compiler.protocols import Whole
 from fastlin.kernels.compiler.values import DOUBLE, INTEGER, VECTOR, WIDTH, Index, Lane
 from fastlin.kernels.sizes import Record
 
@@ -21,15 +21,15 @@ class Points:
         self._code, self._batch, self._first = code, batch, first
         self._records, self._lam = records, lam
 
-    def lam(self, vector: Any) -> Lane:
+    def lam(self, vector: Whole) -> Lane:
         """Return lam of the lanes of a vector."""
         return self._lam[vector]
 
-    def records(self, vector: Any) -> Spread:
+    def records(self, vector: Whole) -> Spread:
         """Return the records of the lanes of a vector."""
         return Spread(self._batch.records, [self._records[vector * WIDTH + lane] for lane in range(WIDTH)])
 
-    def outputs(self, vector: Any) -> Spread:
+    def outputs(self, vector: Whole) -> Spread:
         """Return where the outputs of the lanes of a vector are written, by time."""
         times = self._batch.outputs.shape[2]
         points = [self._first + vector * WIDTH + lane for lane in range(WIDTH)]
@@ -42,7 +42,7 @@ class Points:
         size: Index = points * times
         return size
 
-    def store_status(self, vector: Any, status: Lane) -> None:
+    def store_status(self, vector: Whole, status: Lane) -> None:
         """Write the codes of the lanes of a vector."""
         self._code.store_codes(self._batch.status, self._first + vector * WIDTH, status)
 
