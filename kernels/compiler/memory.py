@@ -9,7 +9,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from fastlin.kernels.compiler.protocols import FREE, Access, Operand, Whole
+from fastlin.kernels.compiler.protocols import FREE, Access, Operand, Place, Whole
 from fastlin.kernels.compiler.values import INTEGER, VECTOR, WIDTH, Flag, Index, Lane
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _LANE_NUMBER = ir.IntType(32)
 
 
-def _flat(place: Any, shape: tuple[Whole, ...]) -> Any:
+def _flat(place: Place, shape: tuple[Whole, ...]) -> Whole:
     """Return the position of an element in an array of this shape, row by row."""
     parts = place if isinstance(place, tuple) else (place,)
-    position = 0
+    position: Whole = 0
     for part, size in zip(parts, shape, strict=True):
         position = part + position * size
     return position
@@ -58,7 +58,7 @@ class Memory:
         shape = tuple(self.code.choose(flag, *pair) for pair in sizes)
         return Memory(self.code, self.code.builder.select(flag.ir, self.start, other.start), shape)
 
-    def _address(self, place: Any) -> ir.Value:
+    def _address(self, place: Place) -> ir.Value:
         return self.code.builder.gep(self.start, [self.code.integer(_flat(place, self.shape))])
 
     def _marked(self, instruction: Any) -> Any:
@@ -72,11 +72,11 @@ class Memory:
         for place in self.code.loop(0, math.prod(self.shape)):
             mine[place] = theirs[place]
 
-    def __getitem__(self, place: Any) -> Lane:
+    def __getitem__(self, place: Place) -> Lane:
         self._access.check_read()
         return Lane(self.code, self._marked(self.code.builder.load(self._address(place), align=8)))
 
-    def __setitem__(self, place: Any, value: Operand) -> None:
+    def __setitem__(self, place: Place, value: Operand) -> None:
         self._access.check_write()
         self._marked(self.code.builder.store(self.code.vector(value), self._address(place), align=8))
 
@@ -141,7 +141,7 @@ class Numbers:
         """Write one element as LLVM has it."""
         self.code.builder.store(number, self.code.builder.gep(self.pointer, [self.code.integer(place)]))
 
-    def __getitem__(self, place: Any) -> Any:
+    def __getitem__(self, place: Whole) -> Any:
         number = self.number(place)
         return Index(self.code, number) if number.type == INTEGER else self.code.repeat(number)
 
@@ -172,14 +172,14 @@ class Spread:
     def _address(self, lane: int, place: Whole) -> ir.Value:
         return self.code.builder.gep(self._starts[lane], [self.code.integer(place)])
 
-    def __getitem__(self, place: Any) -> Lane:
+    def __getitem__(self, place: Whole) -> Lane:
         value = ir.Constant(VECTOR, ir.Undefined)
         for lane in range(WIDTH):
             number = self.code.builder.load(self._address(lane, place))
             value = self.code.builder.insert_element(value, number, _LANE_NUMBER(lane))
         return Lane(self.code, value)
 
-    def __setitem__(self, place: Any, value: Operand) -> None:
+    def __setitem__(self, place: Whole, value: Operand) -> None:
         for lane in range(WIDTH):
             number = self.code.builder.extract_element(self.code.vector(value), _LANE_NUMBER(lane))
             self.code.builder.store(number, self._address(lane, place))

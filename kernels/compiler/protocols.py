@@ -6,7 +6,7 @@ whole number that is known on compilation (int) or when the code runs (`Index`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from fastlin.kernels.compiler.values import Flag, Index
 
 Whole = int | Index
+Place = Whole | tuple[Whole, ...]
 Condition = bool | Flag  # one for all networks
 
 
@@ -49,15 +50,17 @@ Operand = Number | float
 class Row(Protocol):
     """Numbers that are read by their place."""
 
-    def __getitem__(self, place: Any, /) -> Number: ...
+    def __getitem__(self, place: Whole, /) -> Number: ...
 
 
 class Array(Row, Protocol):
     """Numbers that are read and written; what has no dimensions is ``x[()]``."""
 
-    shape: tuple[Any, ...]
+    shape: tuple[Whole, ...]
 
-    def __setitem__(self, place: Any, value: Any, /) -> None: ...
+    def __getitem__(self, place: Place, /) -> Number: ...
+
+    def __setitem__(self, place: Place, value: Any, /) -> None: ...
 
     def fill(self, other: Any, /) -> None:
         """Copy an array of as many numbers."""
@@ -81,19 +84,19 @@ class Code(Protocol):
     def real(self, number: Whole, /) -> Operand:
         """Return a whole number as a real one."""
 
-    def loop(self, first: Whole, last: Whole, /) -> Iterable[Any]:
+    def loop(self, first: Whole, last: Whole, /) -> Iterable[Whole]:
         """Return a loop over first..last-1."""
 
-    def columns(self, first: Whole, last: Whole, /) -> Iterable[Any]:
+    def columns(self, first: Whole, last: Whole, /) -> Iterable[Whole]:
         """Return a loop over hidden directions: unrolled where a row fits the registers."""
 
-    def blocks(self, last: Whole, /) -> Iterable[list[Any]]:
+    def blocks(self, last: Whole, /) -> Iterable[Sequence[Whole]]:
         """Return a loop over hidden directions, some at a time where they are not unrolled.
 
         They are those before `last`. The last block may go on beyond it, but not beyond the width.
         """
 
-    def rows(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
+    def rows(self, first: Whole, last: Whole, /) -> Iterable[Sequence[Whole]]:
         """Return a loop over rows first..last-1, some at a time where columns are not unrolled."""
 
     def when(self, mask: Mask, /) -> AbstractContextManager[None]:

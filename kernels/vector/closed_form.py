@@ -172,7 +172,7 @@ def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, specialise: bo
     return Call(_closed_form, (compiled_for, CompileTime(outputs), work, batch, *ways(batch.times)))
 
 
-def nanoseconds(sizes: Sizes, times: Array) -> Any:
+def nanoseconds(sizes: Sizes, times: Array) -> Array:
     """Estimate the time of one network at all times on one core.
 
     The constants of the kernels are those of an Intel Xeon with AVX-512 (`fastlin bench`), fitted to 40
@@ -183,10 +183,11 @@ def nanoseconds(sizes: Sizes, times: Array) -> Any:
     start = np.where(sizes.unrolled, 0.3 * gram, 12.0 * sizes.n + 0.22 * gram)
     narrow = 5.5 + 0.7 * sizes.n + 0.18 * gram + 0.034 * product
     step = np.where(sizes.unrolled, narrow, 84.0 + 0.104 * gram + 0.069 * product)
-    return start + (times.size - marched) * jump_nanoseconds(sizes) + marched * step
+    total: Array = start + (times.size - marched) * jump_nanoseconds(sizes) + marched * step
+    return total
 
 
-def jump_nanoseconds(sizes: Sizes) -> Any:
+def jump_nanoseconds(sizes: Sizes) -> Array:
     """Estimate the time of one jump of one network, with loss and kernel distance."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 11.0 + 1.6 * sizes.n + 0.83 * sizes.n * sizes.width + 0.19 * gram + 0.031 * product

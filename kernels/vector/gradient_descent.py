@@ -101,7 +101,7 @@ def _step_by_columns(code: Code, q: Array, s: Array) -> None:
 
 def _groups(code: Code, first: Whole, last: Whole) -> Iterator[tuple[Whole, Whole]]:
     """Loop over groups of rows: the first one of each, and how many they are."""
-    count = last - first
+    count: Any = last - first
     groups = (count + (_TOGETHER - 1)) // _TOGETHER
     for number in code.loop(0, groups):
         begin, end = number * count // groups, (number + 1) * count // groups
@@ -182,7 +182,7 @@ def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, rate: float, s
     )
 
 
-def nanoseconds(sizes: Sizes, steps: float, records: int) -> Any:
+def nanoseconds(sizes: Sizes, steps: float, records: int) -> Doubles:
     """Estimate the time of one network, recorded so often, on one core; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 0.5 + 0.08 * sizes.n + 0.044 * gram

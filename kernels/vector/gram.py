@@ -7,7 +7,6 @@ sums of a block of columns are, and rows are the inner loop. Each sum has the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from fastlin.kernels.compiler.arithmetic import fma
 from fastlin.kernels.compiler.protocols import Array, Code, Number, Whole
@@ -84,7 +83,7 @@ def _add_products_by_blocks(
             for h, g, value in found:
                 total[h, g] = value
 
-            def mirror(found: list[Any] = found) -> None:
+            def mirror(found: list[tuple[Whole, Whole, Number]] = found) -> None:
                 for h, g, value in found:
                     total[g, h] = value
 
@@ -99,7 +98,9 @@ def _in_order(code: Code, first: Whole, last: Whole, planes: Whole) -> Iterator[
     yield from code.loop(first, last)
 
 
-def _together(code: Code, some: Iterable[list[Any]], each: Iterable[Any]) -> Iterator[list[Any]]:
+def _together(
+    code: Code, some: Iterable[Sequence[Whole]], each: Iterable[Whole]
+) -> Iterator[Sequence[Whole]]:
     """Loop over some numbers at a time if the registers hold all their sums, else over each alone."""
     yield from some if code.tiles else ([number] for number in each)
 

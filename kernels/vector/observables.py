@@ -7,7 +7,6 @@ requested outputs do not need. Reductions of Q to fewer rows than units (see `Si
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from fastlin.kernels.codes import Output
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
@@ -132,7 +131,7 @@ def loss(code: Code, ws: Dynamics) -> None:
     sizes, q = code.sizes, ws.q
     before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself
 
-    def entries(total: Variable, o: Whole, inputs: Iterable[Any], target: Operand) -> None:
+    def entries(total: Variable, o: Whole, inputs: Iterable[Whole], target: Operand) -> None:
         for i in inputs:
             error = code.variable(target)
             for h in code.columns(0, sizes.width):

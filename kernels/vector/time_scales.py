@@ -252,7 +252,7 @@ def prepare(sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float
     return Call(_time_scales, (compiled_for, CompileTime(scales), Search.allocate(sizes), batch, fraction))
 
 
-def nanoseconds(sizes: Sizes) -> Any:
+def nanoseconds(sizes: Sizes) -> Array:
     """Estimate the time of the search for the time of convergence; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 150.0 + 22.0 * sizes.n + 7.0 * sizes.n * sizes.width + 1.5 * gram + 1.3 * product
