@@ -1,6 +1,6 @@
-"""Draws of tasks and of starts, for one network and for kernels alike: one definition of each law.
+"""Draws of tasks and of starts. One network and sweeps share these definitions.
 
-Tasks are drawn by their sufficient statistics, and starts by the unbalanced product W2 W1 or its factors.
+A task is drawn by its sufficient statistics, and a start by the unbalanced product W2 W1 or its factors.
 """
 
 from typing import NamedTuple
@@ -20,8 +20,8 @@ from fastlin.kernels.random import (
 )
 from fastlin.kernels.sizes import Sizes
 
-# Power of init_scale that multiplies the singular values of the unbalanced product W2 W1: raw weights
-# scale both factors, the Sigma_yx of a task scales once, a mode of an aligned start is w1 * w2.
+# Power of init_scale that multiplies the singular values of the unbalanced product W2 W1. Raw weights scale
+# both factors, the Sigma_yx of a task scales once, and a mode of an aligned start is w1 * w2.
 INIT_POWER = {"gaussian": 2, "random_regression": 1, "aligned": 2}
 
 
@@ -48,9 +48,9 @@ class TargetDraws(NamedTuple):
 def draw_targets(seed: int, sizes: Sizes, n_samples: int) -> TargetDraws:
     """Draw the targets of a random regression task (B.2.1) as standard normals.
 
-    Y is i.i.d. normal and X is independent of it, so Y has the same law in any orthonormal frame of
-    the sample space. In the frame whose first N_i axes are the rows of the whitened X,
-    ``Sigma_yx = target_scale / sqrt(N_o P) * along`` and the rest of Y is ``off``: X itself is not needed.
+    Y is i.i.d. normal and independent of X, so Y has the same law in any orthonormal frame of the sample
+    space. In the frame whose first N_i axes are the rows of the whitened X,
+    ``Sigma_yx = target_scale / sqrt(N_o P) * along`` and the rest of Y is ``off``. X itself is not needed.
     """
     entries = sizes.n_o * sizes.n_i
     along = standard_normals(Stream.TARGETS, seed, shared(sizes), entries)
@@ -70,7 +70,7 @@ def target_floor(seed: int, sizes: Sizes, n_samples: int, target_scale: float) -
 
 
 def draw_product(kind: str, seed: int, sizes: Sizes, n_samples: int | None) -> Array:
-    """Draw the unbalanced product W2 W1 (N_o, N_i) at init_scale 1, for the kinds that are drawn."""
+    """Draw the unbalanced product W2 W1 (N_o, N_i) at init_scale 1, of a kind that is random."""
     if kind == "gaussian":
         w1, w2 = draw_weights(seed, sizes)
         return w2 @ w1
@@ -90,7 +90,7 @@ INIT_STREAMS = {"gaussian": Stream.INIT_GAUSSIAN, "random_regression": Stream.IN
 
 
 def init_draws(kind: str, sizes: Sizes) -> int:
-    """Return how many numbers a start is drawn from."""
+    """Return the number of standard normals that a start takes."""
     counts = {
         "gaussian": sizes.n_h * (sizes.n_i + sizes.n_o),
         "random_regression": sizes.n_i * sizes.n_o,

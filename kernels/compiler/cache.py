@@ -140,10 +140,10 @@ class _CacheFile(caching.IndexDataCacheFile):
 
 
 class FunctionCache(caching.FunctionCache):
-    """Numba's cache for many processes: of those that need one kernel, one compiles and the others wait.
+    """Numba's cache for many processes. Of those that need a kernel, one compiles it and the others wait.
 
-    Different kernels of one function are compiled side by side, so each has a lock. Numba's index of a
-    function's kernels is read and written back, so another lock guards that.
+    Different kernels of one function are compiled at the same time, so each has a lock. Numba reads its index
+    of a function's kernels and writes it back, so another lock guards the index.
     """
 
     _impl_class = _Implementation
@@ -154,11 +154,11 @@ class FunctionCache(caching.FunctionCache):
         self._held: dict[Any, filelock.BaseFileLock] = {}
 
     def holds(self, sig: Any, target_context: Any) -> bool:
-        """Return whether compiled code is there."""
+        """Return whether the cache has compiled code for these types."""
         return super().load_overload(sig, target_context) is not None  # type: ignore[no-untyped-call]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Load compiled code. Where there is none, this process is to compile it, and takes the lock."""
+        """Load compiled code. If there is none, take the lock, because this process will compile it."""
         loaded = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         if loaded is None and sig not in self._held:
             lock = self._lock(hashlib.sha256(str(sig).encode()).hexdigest()[:16])
@@ -171,7 +171,7 @@ class FunctionCache(caching.FunctionCache):
         return loaded
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Save what was compiled, and let others load it. A full disk costs time, not the run."""
+        """Save compiled code and release the lock. An error costs compile time later, not the run."""
         with suppress(OSError, filelock.Timeout, NotImplementedError), self._lock("index").acquire(SAVE_WAIT):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         self._release(sig)

@@ -1,4 +1,4 @@
-"""The one place that owns compilation: its flags, and calls of compiled functions."""
+"""The flags of compilation, and calls of compiled functions."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
@@ -23,10 +23,10 @@ if DISABLE_JIT:
         name="fastlin.kernels",
     )
 
-# nogil: Dask's threads share one process. numpy error model: a division by zero gives inf, which the
-# drivers turn into a status. No fastmath, not even contract: whether a*b+c becomes an FMA would depend on
-# what is inlined where, and code loaded from the cache would differ in the last bit from code just
-# compiled (seen: 4e-14 in the loss). test_compiled_and_cached_code_give_the_same_bits would break.
+# nogil: threads of Dask share one process. NumPy's error model: a division by zero gives inf, which kernels
+# turn into a status. No fastmath, not even contract: whether a*b+c became an FMA would depend on what LLVM
+# inlines, and code from the cache would differ in the last bit from code just compiled (seen: 4e-14 in the
+# loss). test_compiled_and_cached_code_give_the_same_bits checks that.
 FLAGS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -42,7 +42,7 @@ def jit(function: Function) -> Function:
 
 
 class Call(NamedTuple):
-    """A call of a compiled function, which may have to be compiled first."""
+    """A call of a jitted function, which is compiled first if necessary."""
 
     function: Any  # a dispatcher of Numba
     arguments: tuple[Any, ...]
@@ -57,7 +57,7 @@ class Call(NamedTuple):
 
     @property
     def compiled(self) -> bool:
-        """Whether the machine code is at hand: in this process, or in the cache on disk."""
+        """Whether compiled code exists in this process or in the cache on disk."""
         types, cache = self._types, self.function._cache
         return types in self.function.overloads or cache.holds(types, self.function.targetctx)
 

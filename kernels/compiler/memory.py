@@ -1,4 +1,4 @@
-"""Memory of vector code: arrays of lanes, variables, bare arrays, and one array for each lane."""
+"""Memory of vector code: arrays of lanes, variables, arrays that all lanes share, and one array a lane."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _flat(place: Place, shape: tuple[Whole, ...]) -> Whole:
 class Memory:
     """An array of lanes in memory: (shape, WIDTH) doubles, contiguous.
 
-    `marks` is LLVM metadata of its loads and stores: arrays of one workspace do not overlap.
+    `marks` is metadata of its loads and stores, which tell LLVM that arrays of a workspace do not overlap.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Memory:
         return Memory(self.code, self.start, (math.prod(self.shape),), self._marks, self._access)
 
     def or_else(self, flag: Flag, other: Memory) -> Memory:
-        """Return this array where a condition holds, else the other one."""
+        """Return this array if a condition holds, else the other one."""
         sizes = zip(self.shape, other.shape, strict=True)
         shape = tuple(self.code.choose(flag, *pair) for pair in sizes)
         return Memory(self.code, self.code.builder.select(flag.ir, self.start, other.start), shape)
@@ -67,7 +67,7 @@ class Memory:
         return instruction
 
     def fill(self, other: Any) -> None:
-        """Copy an array of as many lanes."""
+        """Copy an array with the same number of lanes."""
         mine, theirs = self.flat(), other.flat()
         for place in self.code.loop(0, math.prod(self.shape)):
             mine[place] = theirs[place]
@@ -99,7 +99,7 @@ class Registers:
 
 
 class LaneVariable:
-    """A lane that is assigned to more than once: ``x.value = fma(y, z, x.value)``."""
+    """A lane that can be assigned to more than once: ``x.value = fma(y, z, x.value)``."""
 
     def __init__(self, code: VectorCode, value: Operand) -> None:
         self._code, self._slot = code, cgutils.alloca_once(code.builder, VECTOR)
@@ -116,9 +116,9 @@ class LaneVariable:
 
 
 class Numbers:
-    """A bare array, whose elements are the same for all lanes: whole numbers or doubles.
+    """An array of whole numbers or doubles, whose elements are the same for all lanes.
 
-    `shape` has an `Index` for each dimension of an argument of a kernel.
+    `shape` has an `Index` for each dimension if the array is an argument of a kernel. Else it is empty.
     """
 
     def __init__(self, code: VectorCode, pointer: ir.Value, shape: tuple[Index, ...] = ()) -> None:
@@ -129,16 +129,16 @@ class Numbers:
         return Numbers(self.code, self.code.builder.gep(self.pointer, [self.code.integer(first)]))
 
     def vectors(self, first: Whole = 0, shape: tuple[Whole, ...] = (1,)) -> Memory:
-        """Return the array as one of lanes from vector `first` on. One dimension may be of any length."""
+        """Return the memory from vector `first` on as an array of lanes. It may be longer than `shape`."""
         start = self.code.builder.gep(self.pointer, [self.code.integer(first * WIDTH)])
         return Memory(self.code, start, shape)
 
     def number(self, place: Whole) -> ir.Value:
-        """Return one element as LLVM has it."""
+        """Return one element as an LLVM value."""
         return self.code.builder.load(self.code.builder.gep(self.pointer, [self.code.integer(place)]))
 
     def store(self, place: Whole, number: ir.Value) -> None:
-        """Write one element as LLVM has it."""
+        """Write an LLVM value to one element."""
         self.code.builder.store(number, self.code.builder.gep(self.pointer, [self.code.integer(place)]))
 
     def __getitem__(self, place: Whole) -> Any:
@@ -147,7 +147,7 @@ class Numbers:
 
 
 def _transposed(rows: list[ir.Value], builder: ir.IRBuilder) -> list[ir.Value]:
-    """Return the columns of a square of vectors, by swapping ever smaller blocks off its diagonal."""
+    """Return the columns of a square of vectors, by swapping smaller and smaller blocks off its diagonal."""
     size = len(rows) // 2
     while size:
         both = [lane if not lane & size else WIDTH + lane - size for lane in range(WIDTH)]
@@ -163,7 +163,7 @@ def _transposed(rows: list[ir.Value], builder: ir.IRBuilder) -> list[ir.Value]:
 
 
 class Spread:
-    """An array of doubles for each lane, each at an address of its own."""
+    """Arrays of doubles, one for each lane, each at an address of its own."""
 
     def __init__(self, array: Numbers, offsets: list[Whole]) -> None:
         self.code = code = array.code
@@ -185,13 +185,13 @@ class Spread:
             self.code.builder.store(number, self._address(lane, place))
 
     def put(self, first: Whole, values: list[Lane]) -> None:
-        """Write WIDTH successive elements from `first` on: one whole vector to the array of each lane."""
+        """Write WIDTH successive elements from `first` on, as one vector for the array of each lane."""
         for lane, value in enumerate(_transposed([value.ir for value in values], self.code.builder)):
             address = self.code.builder.bitcast(self._address(lane, first), VECTOR.as_pointer())
             self.code.builder.store(value, address, align=8)
 
     def prefetch(self, first: Whole) -> None:
-        """Fetch the WIDTH elements from `first` on into the cache, as they will be written."""
+        """Fetch the WIDTH elements from `first` on into the processor's cache. They are written next."""
         byte = ir.IntType(8).as_pointer()
         flag = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])

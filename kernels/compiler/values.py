@@ -1,8 +1,8 @@
 """Values of vector code: a `Lane` is one number of each of eight networks.
 
-They write LLVM instructions down instead of computing. There is no fast-math: an FMA is where `fma` is
-written, so bits depend neither on the machine nor on the inlining of LLVM. Vectors of eight doubles are
-legal on every machine, as LLVM splits them where registers are narrower.
+Their operators write LLVM instructions instead of computing. There is no fast-math: an FMA stands only where
+`fma` is called, so bits depend neither on the processor nor on what LLVM inlines. Vectors of eight doubles
+are legal on every processor, because LLVM splits them where registers are narrower.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class LaneMask:
 
 
 class Flag:
-    """A condition that is the same for all networks, and known when the code runs."""
+    """A condition that is the same for all networks, and is known only when the code runs."""
 
     __slots__ = ("code", "ir")
 
@@ -108,11 +108,11 @@ class Flag:
         self.code, self.ir = code, value
 
     def __bool__(self) -> bool:
-        raise TypeError("a condition is known when the code runs: use given, choose or mask, not if")
+        raise TypeError("a condition is known only when the code runs: use given, choose or mask, not if")
 
 
 class Index:
-    """A whole number that is known when the code runs: the counter of a loop, a size, and sums of such."""
+    """A whole number that is known only when the code runs, such as the counter of a loop or a size."""
 
     __slots__ = ("code", "ir")
 
@@ -120,7 +120,7 @@ class Index:
         self.code, self.ir = code, value
 
     def __bool__(self) -> bool:
-        raise TypeError("a whole number is known when the code runs: use given or choose, not if")
+        raise TypeError("a whole number is known only when the code runs: use given or choose, not if")
 
     def __add__(self, other: IndexOperand) -> Index:
         return Index(self.code, self.code.builder.add(self.ir, self.code.integer(other)))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin import kernels
 from fastlin.observables import REGISTRY, SWEEPABLE
 from tests.sweeping import content
 
@@ -48,6 +49,12 @@ def test_imports_run_one_way(module):
         ):
             assert not name.startswith("fastlin.sweeps"), name
         assert top not in ("kernels", "sweeps", "relative")
+
+
+def test_kernels_export_no_name_of_a_module():
+    """Else the import of the module would give the function."""
+    modules = {module.rpartition(".")[2] for module in MODULES if module.startswith("fastlin.kernels.")}
+    assert not modules & set(kernels.__all__)
 
 
 @pytest.mark.parametrize("module", MODULES)
