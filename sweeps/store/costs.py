@@ -6,6 +6,7 @@ on the machine, because every machine must cut a sweep into the same blocks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.sizes import SizesOfMany
-from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
+from fastlin.kernels.vector import problems, time_scales
 from fastlin.observables import REGISTRY
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.spec import CONVERGENCE, Spec
 from fastlin.sweeps.store.layout import StoreLayout
 
@@ -33,7 +35,7 @@ def sizes_of_all(spec: Spec) -> SizesOfMany:
 def bytes_per_seed(spec: Spec) -> int:
     """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
     entries = [REGISTRY[name] for name in spec.observables]
-    numbers = sum(1 if entry.scale is not None else spec.times.size * len(entry.outputs) for entry in entries)
+    numbers = sum(math.prod(entry.stored_shape(spec.times.size)) for entry in entries)
     return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
 
 
@@ -49,11 +51,7 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
     found = np.empty((len(spec.architectures), len(spec.solvers), rates.size))
     for at, solver in enumerate(spec.solvers):
         for place, rate in enumerate(rates):
-            if solver == "exact":
-                each = closed_form.nanoseconds(sizes, np.sort(spec.times))
-            else:
-                steps = float(spec.times.max() / rate)
-                each = gradient_descent.nanoseconds(sizes, steps, spec.times.size)
+            each = SOLVERS[solver].nanoseconds(sizes, spec.times, float(rate))
             if CONVERGENCE in spec.observables:
                 each = each + time_scales.nanoseconds(sizes)
             found[:, at, place] = 1e-9 * (problems.nanoseconds(sizes) + spec.lams.size * each + writing)
@@ -102,9 +100,9 @@ def specialised(layout: StoreLayout) -> frozenset[tuple[Architecture, str]]:
     seconds = seed_seconds(spec).sum(axis=-1) * spec.seeds.size * spec.init_scales.size
     found: set[tuple[Architecture, str]] = set()
     for at, solver in enumerate(spec.solvers):
-        step = "closed_form" if solver == "exact" else "gradient_descent"
-        chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
-        found |= {(spec.architectures[index], solver) for index in chosen}
+        if step := SOLVERS[solver].step:
+            chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
+            found |= {(spec.architectures[index], solver) for index in chosen}
     return frozenset(found)
 
 

@@ -220,15 +220,12 @@ class StoreLayout:
         rates = spec.learning_rates
         return Group(
             architecture=spec.architectures[at["architecture"]],
-            init_scale=float(spec.init_scales[at["init_scale"]]),
+            problem=spec.problem(float(spec.init_scales[at["init_scale"]])),
             solver=spec.solvers[at.get("solver", 0)],
             learning_rate=float(rates[at.get("learning_rate", 0)]) if rates.size else math.nan,
             seeds=seeds,
             lams=lams,
             times=spec.times,
-            n_samples=spec.n_samples,
-            target_scale=spec.target_scale,
-            init_kind=spec.init_kind,
             observables=spec.observables,
             fraction=spec.fraction,
             dtype="float64" if spec.reduce else spec.dtype,
@@ -254,12 +251,12 @@ class StoreLayout:
             about = {"long_name": "folded seeds of each block, from which the statistics are made"}
             found = {}
             for name, members in folded_together(spec.observables).items():
-                rows = sum(len(REGISTRY[member].outputs) for member in members)
+                rows = sum(REGISTRY[member].rows for member in members)
                 extra = ({"row": rows} if name == PARTIALS else {"scale": len(members)}) | word
                 found[name] = self._array(points, extra, "int64", 0, about, name == PARTIALS)
             return found
         return {
-            name: self._of_observable(name, points, layers(name), spec.dtype, math.nan)
+            name: self._of_observable(name, points, REGISTRY[name].stored_dims, spec.dtype, math.nan)
             for name in spec.observables
         }
 
@@ -272,10 +269,10 @@ class StoreLayout:
         cells = _without_seeds(self.status)
         found = {COUNT: ArraySpec(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
         for name in self.spec.observables:
-            extra = layers(name) | {"statistic": len(reduce.names)}
+            extra = REGISTRY[name].stored_dims | {"statistic": len(reduce.names)}
             found[name] = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
             if reduce.histogram:
-                extra = layers(name) | {"bin": reduce.bins}
+                extra = REGISTRY[name].stored_dims | {"bin": reduce.bins}
                 about = {"long_name": f"seeds by {name}", "units": "1"}
                 found[f"{name}_histogram"] = self._of_observable(name, cells, extra, "int64", 0, about)
         return found
@@ -298,7 +295,7 @@ class StoreLayout:
         attributes = REGISTRY[name].attributes | (about or {})
         if name == "convergence_time":
             attributes["fraction"] = self.spec.fraction
-        return self._array(points, extra, dtype, fill, attributes, REGISTRY[name].scale is None)
+        return self._array(points, extra, dtype, fill, attributes, REGISTRY[name].over_time)
 
     def _array(
         self,
@@ -352,8 +349,9 @@ class StoreLayout:
                 edges = spec.reduce.edges
                 found |= {"bin_left": edges[:-1], "bin_right": edges[1:]}
         found |= {"lam": spec.lams, "time": spec.times}
-        if any(layers(name) for name in spec.observables):
-            found["layer"] = np.array(["w1", "w2"])
+        for observable in spec.observables:
+            labels = REGISTRY[observable].labels
+            found |= {name: np.array(values) for name, values in labels.items()}
         dims = dict.fromkeys(SIZES, "architecture") | {"bin_left": "bin", "bin_right": "bin"}
         return {name: ((dims.get(name, name),), values) for name, values in found.items()}
 
@@ -387,14 +385,8 @@ def folded_together(names: Sequence[str]) -> dict[str, list[str]]:
     """Return which observables' seeds are folded into each array of partial statistics."""
     found: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(PARTIALS if REGISTRY[name].scale is None else SCALE_PARTIALS, []).append(name)
+        found.setdefault(PARTIALS if REGISTRY[name].over_time else SCALE_PARTIALS, []).append(name)
     return found
-
-
-def layers(name: str) -> dict[str, int]:
-    """Return an observable's dimensions after time."""
-    entry = REGISTRY[name]
-    return {"layer": len(entry.outputs)} if entry.dims else {}
 
 
 def _without_seeds(points: ArraySpec) -> ArraySpec:

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_info
 from fastlin.kernels.random import SEED_RULE
 from fastlin.kernels.source import syntax_hash
 from fastlin.observables import REGISTRY
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.costs import sizes_of_all
 
@@ -62,9 +63,11 @@ def blas() -> str:
 
 
 def _uses_blas(spec: Spec) -> bool:
-    """Return whether a step of the work on an architecture of a sweep goes through BLAS or LAPACK."""
-    steps = {"closed_form" if solver == "exact" else solver for solver in spec.solvers}
+    """Return whether the work on an architecture of a sweep goes through BLAS or LAPACK, or may do so."""
+    steps = {SOLVERS[name].step for name in spec.solvers}
+    if None in steps or not spec.problem(1.0).in_lanes:
+        return True  # NumPy computes what no kernel does
     if any(REGISTRY[name].scale is not None for name in spec.observables):
         steps.add("time_scales")
     sizes = sizes_of_all(spec)
-    return not all(np.all(sizes.fits_vectors(step)) for step in ("set_up", *steps))
+    return not all(np.all(sizes.fits_vectors(step)) for step in ("set_up", *steps) if step is not None)
