@@ -23,7 +23,7 @@ from fastlin.task import Task
 from fastlin.validation import check_float, check_instance, check_int, check_times
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
-SURELY_FITS = 1e9  # bytes; only beyond it is the memory of the machine looked up
+SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up, which takes an import
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
 
@@ -224,7 +224,7 @@ def _check_memory(observables: list[Observable], moments: int, task: Task) -> No
     }
     total = sum(cost.values()) + 16 * moments * n**2
     if total > SURELY_FITS:
-        from distributed.system import MEMORY_LIMIT
+        from distributed.system import MEMORY_LIMIT  # private: psutil does not know limits of containers
 
         if total > MEMORY_LIMIT / 2:
             largest = max(cost, key=lambda name: cost[name])

@@ -21,9 +21,9 @@ from fastlin.validation import check_array, check_choice, check_float, check_ins
 
 Balance = Literal["strict", "support", "none"]
 
-# Residual of Q (D - lam I) = 0 relative to |Q|^3: weights written with ten digits still count.
+# Bound of |Q (D - lam I)| / |Q|^3, so that weights that were written with ten digits count as balanced.
 BALANCE_TOLERANCE = 1e-9
-MAX_WEIGHT = 1.3e154  # its square is about the largest number there is
+MAX_WEIGHT = 1.3e154  # its square is about the largest double
 
 
 class _Scaled(NamedTuple):
@@ -98,8 +98,8 @@ class Network:
     lam : float
         Relative scale of the layers; NaN where the weights have none.
     balance : {"strict", "support", "none"}
-        "strict" if ``W2^T W2 - W1 W1^T = lam I``, "support" if that holds on the support of Q (which
-        is all that the closed form needs), "none" otherwise.
+        "strict" if ``W2^T W2 - W1 W1^T = lam I``, "support" if that holds on the support of Q, and "none"
+        otherwise. The closed form needs "support".
 
     Raises
     ------
@@ -164,8 +164,8 @@ def balanced_init(
     seed : int
         The draws are a function of (seed, N_i, N_h, N_o, kind) alone.
     kind : {"gaussian", "random_regression", "aligned"}
-        What the product is: raw Gaussian weights of standard deviation init_scale; the Sigma_yx of an
-        independent random regression task of `n_samples` samples and target_scale init_scale (B.4); or
+        The unbalanced product: that of raw Gaussian weights of standard deviation init_scale; the Sigma_yx of
+        an independent random regression task of `n_samples` samples and target_scale init_scale (B.4); or
         the singular vectors of `task`, each mode with strength init_scale^2 (Saxe et al. 2014).
     n_samples : int, optional
         For "random_regression".
@@ -183,7 +183,7 @@ def balanced_init(
     Raises
     ------
     InputError
-        If a number is out of range, or what a kind needs is not given.
+        If a number is out of range, or an argument that the kind needs is missing.
 
     Examples
     --------

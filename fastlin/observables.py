@@ -1,7 +1,7 @@
-"""The registry of observables: what each is called, its dimensions, unit, equation and evaluation.
+"""The registry of observables: name, dimensions, unit, equation and evaluation of each.
 
-Everything is a function of QQ^T(t), so the closed form and gradient descent share one evaluation. The
-Python API, the stores, the command line and the documentation all read `REGISTRY`.
+Every observable over time is a function of QQ^T(t), so that all solvers share one evaluation. The Python API,
+stores, the command line and the documentation read `REGISTRY`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -181,7 +181,7 @@ def _rsm_input(path: Trajectory) -> Array:
 
 
 def _rsm_output(path: Trajectory) -> Array:
-    """Pseudo-inverse on at most N_h directions: W2 W2^T has no more, the rest is rounding."""
+    """Take the pseudo-inverse on at most N_h directions, the rank of W2 W2^T. Others are rounding errors."""
     values, vectors = np.linalg.eigh(path.w2w2t)
     n_o = values.shape[-1]
     cutoff = values[:, -1:] * (8 * n_o * np.finfo(float).eps)
@@ -192,7 +192,7 @@ def _rsm_output(path: Trajectory) -> Array:
 
 
 def _ntk(path: Trajectory) -> Any:
-    """Lazy: a Dask array with one chunk per time, formed only where somebody looks."""
+    """Return a Dask array with one chunk per time, which is computed on access."""
     import dask.array as da
 
     task = path.task
@@ -392,7 +392,7 @@ def check_fraction(name: str, value: Any) -> float:
 
 
 def select(names: Sequence[str] | None) -> list[Observable]:
-    """Return the named observables, or all that are computed unless asked otherwise.
+    """Return the named observables, or the default ones.
 
     Raises
     ------

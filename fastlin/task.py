@@ -1,4 +1,4 @@
-"""Tasks: data sets by their sufficient statistics, with the data itself at hand when asked for."""
+"""Tasks: sufficient statistics of data sets, and the data itself on request."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from fastlin.kernels.random import MAX_SEED, Stream, generator, shared
 from fastlin.kinds import Parameter
 from fastlin.validation import check_array, check_float, check_instance, check_int
 
-# Of the entries of X X^T / P - I: what a double-precision whitening leaves behind, with room.
+# Bound of the entries of X X^T / P - I. A whitening in double precision stays well below it.
 WHITE_TOLERANCE = 1e-9
 MAX_SAMPLES = 2**31 - 1
-MIN_SCALE, MAX_SCALE = 1e-60, 1e60  # fourth powers of it, in norms of the NTK, stay far from overflow
+MIN_SCALE, MAX_SCALE = 1e-60, 1e60  # so that fourth powers, in norms of the NTK, do not overflow
 
 
 class Task:
@@ -31,7 +31,7 @@ class Task:
     Parameters
     ----------
     x : array_like, (N_i, P)
-        Inputs. They need not be whitened; the closed form asks for it, gradient descent does not.
+        Inputs. The closed form needs whitened inputs, gradient descent does not.
     y : array_like, (N_o, P)
         Targets.
 
@@ -112,7 +112,7 @@ class Task:
 
 
 class RandomRegression(Task):
-    """The random regression task of B.2.1, known by its draws; X and Y are formed when asked for.
+    """The random regression task of B.2.1. It holds its draws, and forms X and Y on first use.
 
     See `random_regression`.
     """
@@ -235,7 +235,7 @@ def _samples(name: str, value: Any) -> int:
 def _too_few_samples(law: RegressionTask, n_i: int) -> str | None:
     if law.n_samples >= n_i:
         return None
-    return f"whitening N_i = {n_i} inputs needs at least {n_i}"
+    return f"whitening N_i = {n_i} inputs needs at least {n_i} samples"
 
 
 def task_of_statistics(law: TaskLaw, architecture: Architecture, seed: int) -> Task:

@@ -1,11 +1,13 @@
-"""The README: its parts, and the table of observables, which `python -m tests.readme` writes anew."""
+"""The README and the reference of specs. `python -m tests.readme` writes their tables anew."""
 
 import re
 from pathlib import Path
 
 from fastlin.observables import REGISTRY
+from fastlin.sweeps.spec.reference import reference
 
 README = Path(__file__).parents[1] / "README.md"
+REFERENCE = README.parent / "fastlin" / "docs" / "spec.md"
 START, END = "<!-- observables -->\n", "<!-- /observables -->"
 
 
@@ -40,3 +42,4 @@ def present_table() -> str:
 
 if __name__ == "__main__":
     README.write_text(README.read_text().replace(START + present_table(), START + table()))
+    REFERENCE.write_text(reference(), encoding="utf-8")

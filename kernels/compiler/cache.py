@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import filelock
-from numba.core import caching
-from numba.core.config import CACHE_DIR  # type: ignore[attr-defined]
-from numba.misc.appdirs import AppDirs
+from numba.core import caching  # private: Numba has no public cache that many processes can share
+from numba.core.config import CACHE_DIR  # type: ignore[attr-defined] # private: NUMBA_CACHE_DIR as Numba reads it
+from numba.misc.appdirs import AppDirs  # private: the user's cache folder as in Numba's own cache
 
 from fastlin.kernels.source import ROOT, bytes_hash
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
-from numba.core.config import DISABLE_JIT  # type: ignore[attr-defined]
+from numba.core.config import DISABLE_JIT  # type: ignore[attr-defined] # private: NUMBA_DISABLE_JIT as Numba reads it
 from numpy.typing import NDArray
 
 from fastlin.kernels.compiler.cache import FunctionCache

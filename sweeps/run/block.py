@@ -28,7 +28,7 @@ class Result(NamedTuple):
 
 def compute(group: Group) -> Result:
     """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
-    # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
+    # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
     seeds, lams = np.array(group.seeds), np.array(group.lams)
     records = draw_records(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
     values, status = _over_time(group, records, lams)
@@ -39,12 +39,12 @@ def compute(group: Group) -> Result:
 
 
 def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
-    """Return what is observed along trajectories, (P, T) or (P, T, rows), and status (P,)."""
+    """Return the observables over time, (P, T, ...), and status (P,)."""
     names = [name for name in group.observables if REGISTRY[name].over_time]
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
-    order = np.argsort(group.times)  # a time axis that has grown is not stored in order
+    order = np.argsort(group.times)  # an extended time axis is not stored in order
     times = group.times[order]
     wanted = Points(records, lams, times, group.learning_rate)
     batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, wanted, group.specialise)
@@ -52,7 +52,7 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
     if (np.diff(order) < 0).any():
         out = out[..., np.argsort(order)]
     if group.dtype != "float64":
-        with np.errstate(over="ignore"):  # what does not fit float32 is inf, and the point has failed
+        with np.errstate(over="ignore"):  # a value beyond float32 becomes inf, and its point counts as failed
             out = out.astype(group.dtype)
         lost = ~np.isfinite(out).all(axis=(0, 2))
         status[lost & (status == Status.OK)] = Status.FAILED

@@ -1,4 +1,4 @@
-"""Groups of points, as the blocks of a store ask for them.
+"""Groups of points, of which the blocks of a store consist.
 
 A group is some seeds and lam of one architecture, init_scale, solver and learning rate, at all times: the
 unit of computing. A block is the groups that are stored in one chunk of every array: the unit of work, of
@@ -22,7 +22,7 @@ from fastlin.solvers import SOLVERS
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """All that is needed to compute points (seed, lam) of one architecture, init_scale, solver and rate."""
+    """Points (seed, lam) of one architecture, init_scale, solver and learning rate, ready to be computed."""
 
     architecture: Architecture
     problem: Problem
