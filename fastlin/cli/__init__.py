@@ -91,6 +91,8 @@ def _explain(error: Exception) -> NoReturn:
         _fail(str(error), ExitCode.USAGE)
     if isinstance(error, StoppedError):
         _fail(str(error), ExitCode.FAILED)
+    if isinstance(error, ImportError) and error.name == "fastlin.kernels":  # it refuses this environment
+        _fail(str(error), ExitCode.USAGE)
     if hasattr(error, "format_message"):  # of click: a missing argument, an unknown option
         lines = error.format_message().splitlines()
         _fail(lines[0] if lines else "a command is missing", ExitCode.USAGE)

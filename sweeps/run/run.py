@@ -32,7 +32,7 @@ from fastlin.sweeps.run.startup import check_process
 from fastlin.sweeps.run.worker import BlockReport, BlockRequest, run_blocks
 from fastlin.sweeps.spec import extension
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease, store
+from fastlin.sweeps.store import lease, store, versions
 from fastlin.sweeps.store.costs import kernels_needed, specialised
 from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
@@ -360,6 +360,8 @@ def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
         layout = opened.layout
         if spec.hash != layout.spec.hash:
             layout = StoreLayout((*layout.specs, spec), layout.block_shape)
+            # A sweep that gains large architectures depends on the processor from here on.
+            made_with = [*made_with[:-1], versions.of(spec) | made_with[-1]]
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
             opened = store.reopen(location)

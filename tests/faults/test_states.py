@@ -20,7 +20,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 import fastlin as fl
-from fastlin.sweeps.run import repair
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Threads
 from fastlin.sweeps.run.options import RunOptions

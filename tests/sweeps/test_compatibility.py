@@ -97,7 +97,8 @@ def refused(path, match, spec=None, **options):
 def test_other_versions_are_refused_with_the_difference(part, name, other):
     pretend(part, **{name: other})
     here = versions.here()[name]
-    (line,) = refused(part, "was written by other versions; --allow-version goes on if its numbers")
+    how = "with another processor or BLAS" if name in compatibility.HARDWARE else "by other versions"
+    (line,) = refused(part, f"was written {how}; --allow-version goes on if its numbers")
     assert line == f"{name}: the store has {other or 'none'}, this installation {here}"
     assert verify(part) == []
 
