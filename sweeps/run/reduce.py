@@ -1,7 +1,7 @@
-"""Sweeps that keep statistics over seeds: each group folds its seeds, and blocks are merged in the end.
+"""Sweeps that keep statistics over seeds: workers fold the seeds of each block, `finish` merges the blocks.
 
-Both are exact (`fastlin.kernels.fold`), so the statistics depend neither on how seeds are cut into blocks nor
-on who computed them when.
+Both are exact (`fastlin.kernels.exact_statistics`), so the statistics depend neither on how seeds are cut
+into blocks nor on the order of computation. `fastlin.sweeps.store.partials` tells what a store keeps.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.run.isolation import Compute, Outcome, evaluate
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.sweeps.store.counts import numbers_folded
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store import partials
+from fastlin.sweeps.store.cell import Cell, read_cell
 from fastlin.sweeps.store.layout import COUNT, PARTIALS, folded_together
 from fastlin.sweeps.store.lease import writing
 from fastlin.sweeps.store.location import Location
@@ -38,8 +41,9 @@ def fold_group(group: Group, wanted: NDArray[np.bool_], compute: Compute, reduce
     status[..., columns] = worst
     spread = {}
     for name, part in cells.items():
-        spread[name] = np.zeros((*wanted.shape, *part.shape[1:]), dtype=np.int64)
-        spread[name].reshape(-1, *part.shape[1:])[columns] = part
+        words = partials.pack(part, blocks=1)
+        spread[name] = np.zeros((*wanted.shape, *words.shape[1:]), dtype=words.dtype)
+        spread[name].reshape(-1, *words.shape[1:])[columns] = words
     reasons = [(row, int(columns[column]), why) for row, column, why in reasons]
     return Outcome(Result(spread, status), reasons)
 
@@ -90,37 +94,74 @@ def _rows(values: Values, names: list[str]) -> list[NDArray[np.float64]]:
     return found
 
 
-def finish(place: Location, cell: tuple[int, ...]) -> bool:
-    """Merge the blocks of a cell, one after the other along the seeds, and write its statistics.
+def finish(location: Location, place: tuple[int, ...]) -> list[int]:
+    """Write the statistics of a cell and drop the partial sums that are needed no more.
 
-    `cell` is the place in the grid without that along the seeds. Returns False where blocks are missing yet.
+    `place` is the place in the grid without that along the seeds. Nothing is done while blocks are pending.
+    Returns the numbers of the blocks whose partial sums are lost, which are pending now.
     """
-    store = reopen(place)
-    blocks = [(*cell[:-1], number, cell[-1]) for number in range(store.layout.grid[-2])]
-    if any((store.read_status(index) == Status.PENDING).any() for index in blocks):
-        return False
-    total = _writable(store.read_values(blocks[0]))
-    for index in blocks[1:]:
-        for name, part in _writable(store.read_values(index)).items():
-            fold.merge(total[name], part)
-    cells = {name: np.squeeze(part, axis=len(cell) - 1) for name, part in total.items()}
-    statistics = _statistics(store, cells)
-    with writing(place):
-        store.write_statistics(cell, statistics)
-    # What was written over newer statistics, by a process that had slept, is made anew.
-    return True if store.current else finish(place, cell)
+    store = reopen(location)
+    cell = read_cell(store, place)
+    if cell is not None and cell.lost:
+        cell = read_cell(store, place)  # another run may have merged the blocks while they were read
+    if cell is None:
+        return []
+    with writing(location):
+        if cell.lost:
+            for index in cell.lost:
+                store.withdraw(index)
+            return [store.layout.number(index) for index in cell.lost]
+        _write(store, place, cell)
+    # This process may have been suspended and may have replaced newer statistics.
+    return [] if store.current else finish(location, place)
 
 
-def _writable(values: Values) -> Values:
-    """Return copies: what was read from bytes is read-only, of another type for compiled code."""
-    return {name: np.array(part, order="C") for name, part in values.items()}
+def _write(store: Store, place: tuple[int, ...], cell: Cell) -> None:
+    """Write the statistics of a cell, then its merged partial sums, and delete the others, in this order."""
+    axis = len(place) - 1
+    if not cell.dropped.all():
+        sums = {name: np.squeeze(part, axis=axis) for name, part in cell.total.items()}
+        found = evaluated(store.layout.spec, sums)
+        if cell.dropped.any():
+            known = ~np.squeeze(cell.dropped, axis=axis)
+            old = store.read_statistics(place)
+            found = {name: np.where(spread(known, part), part, old[name]) for name, part in found.items()}
+        store.write_statistics(place, found)
+    blocks = store.layout.seed_blocks(place)
+    keeps = partials.keeps(store.layout)
+    if keeps and len(blocks) == 1:
+        return
+    for number, index in enumerate(blocks):
+        first = number == 0 and keeps
+        if first and cell.merged:
+            continue
+        store.replace_partials(index, _kept(store, index, cell, len(blocks) if first else 0))
 
 
-def _statistics(store: Store, cells: Values) -> Values:
+def _kept(store: Store, index: tuple[int, ...], cell: Cell, blocks: int) -> Values | None:
+    """Return the partial sums that the chunks of a block hold from now on; None where that is nothing.
+
+    Where points are bad these are its own, elsewhere the merged ones of so many blocks, or none.
+    """
+    if not blocks and not cell.bad.any():
+        return None
+    own = store.read_values(index)
+    if not blocks:
+        return {name: np.where(spread(cell.bad, part), part, part.dtype.type(0)) for name, part in own.items()}
+    merged = {name: partials.pack(part, blocks) for name, part in cell.total.items()}
+    return {name: np.where(spread(cell.bad, part), part, merged[name]) for name, part in own.items()}
+
+
+def spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return a mask of points with as many dimensions as their values."""
+    return points.reshape(points.shape + (1,) * (values.ndim - points.ndim))
+
+
+def evaluated(spec: Spec, cells: Values) -> Values:
     """Return the arrays of statistics of merged cells (..., L, T, rows, words) or (..., L, scales, words)."""
-    spec = store.layout.spec
     assert spec.reduce is not None
-    found: Values = {COUNT: numbers_folded(cells)}
+    name, part = next(iter(cells.items()))
+    found: Values = {COUNT: fold.count(part[..., 0, 0, :] if name == PARTIALS else part[..., 0, :])}
     for group, members in folded_together(spec.observables).items():
         first = 0
         for name in members:

@@ -15,13 +15,7 @@ from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
 from fastlin.sweeps.store.store import Store
-from fastlin.sweeps.store.verify import (
-    Damage,
-    damaged_blocks,
-    damaged_metadata,
-    damaged_statistics,
-    open_damaged,
-)
+from fastlin.sweeps.store.verify import Damage, damage_below_root, open_damaged
 
 
 def repair(
@@ -67,7 +61,7 @@ def repair(
             metadata.write_metadata(location, {ROOT: opened.root, ROOT_COPY: opened.root})
         opened = Store.open(location)
         compatibility.check(opened, allow=False)
-        found += [*damaged_metadata(opened), *damaged_blocks(opened), *damaged_statistics(opened)]
+        found += damage_below_root(opened)
         store.repair_metadata(opened)
         broken = {damage.block for damage in found if damage.block is not None}
         for number in broken:

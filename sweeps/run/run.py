@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -282,6 +282,11 @@ def _check_spec(opened: Store, spec: Spec) -> None:
             f"the store {opened.location.text} was made from another spec; choose another --store, or mend "
             "the spec:\n" + "\n".join(f"  {line}" for line in lines)
         )
+    if opened.layout.compacted and spec.seeds.size > opened.layout.spec.seeds.size:
+        raise InputError(
+            f"{opened.location.text} was compacted, so seeds can no longer be added; run the larger spec into "
+            "another --store"
+        )
 
 
 def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
@@ -298,7 +303,7 @@ def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
         _check_spec(opened, spec)
         layout = opened.layout
         if spec.hash != layout.spec.hash:
-            layout = StoreLayout((*layout.specs, spec), layout.block_shape)
+            layout = replace(layout, specs=(*layout.specs, spec))
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
             opened = store.reopen(location)
@@ -365,21 +370,36 @@ def _compute(
 
     `work` holds the estimated seconds of each, by its number; one that takes longer than `limit` has hung.
     """
-    layout, plan, todo = opened.layout, Plan(opened.layout), list(work)
+    layout = opened.layout
     request = BlockRequest(opened.location, limit, retry, specialised=specialised(layout))
-    together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), len(todo) // FEWEST_TASKS))
-    tasks = (
-        WorkerCall(run_blocks, request, [layout.index(number) for number in todo[first : first + together]])
-        for first in range(0, len(todo), together)
-    )
     started = perf_counter()
-    for report in itertools.chain.from_iterable(results(client, tasks, opened.location, held)):
-        done.add(report)
-        show.advance(report.points, work[layout.number(report.index)], report.seconds)
-        for point, why in report.reasons:
-            show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
-    if layout.spec.reduce:
-        cells = (WorkerCall(finish, opened.location, cell) for cell in layout.cells)
-        for _ in results(client, cells, opened.location, held):
-            pass
+    todo = list(work) or _finish(client, opened, held, show)
+    while todo:
+        tasks = _in_tasks(layout, request, todo)
+        for report in itertools.chain.from_iterable(results(client, tasks, opened.location, held)):
+            done.add(report)
+            show.advance(report.points, work.get(layout.number(report.index), 0.0), report.seconds)
+            for point, why in report.reasons:
+                show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
+        todo = _finish(client, opened, held, show)
     done.sweep_seconds = perf_counter() - started
+
+
+def _in_tasks(layout: StoreLayout, request: BlockRequest, todo: list[int]) -> Iterator[WorkerCall]:
+    """Yield the tasks that compute some blocks; short blocks go some together."""
+    by_time = int(TASK_SECONDS / Plan(layout).block_seconds)
+    together = max(1, min(MOST_TOGETHER, by_time, len(todo) // FEWEST_TASKS))
+    for first in range(0, len(todo), together):
+        numbers = todo[first : first + together]
+        yield WorkerCall(run_blocks, request, [layout.index(number) for number in numbers])
+
+
+def _finish(client: Client, opened: Store, held: lease.Lease, show: NoProgress) -> list[int]:
+    """Write the statistics of a reduced sweep; return the blocks that have to be computed again for them."""
+    if not opened.layout.spec.reduce:
+        return []
+    cells = (WorkerCall(finish, opened.location, place) for place in opened.layout.cells)
+    lost = list(itertools.chain.from_iterable(results(client, cells, opened.location, held)))
+    if lost:
+        show.note(f"the partial sums of {len(lost)} blocks are missing; these blocks are computed again")
+    return lost

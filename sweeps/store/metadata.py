@@ -13,7 +13,7 @@ from typing import Any
 
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
+from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
 from zarr.core.sync import sync
@@ -21,6 +21,7 @@ from zarr.storage import MemoryStore
 
 from fastlin.errors import InputError
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.codec import ZSTD_LEVEL
 from fastlin.sweeps.store.layout import (
     AXIS_ATTRIBUTES,
     SEPARATOR,
@@ -64,6 +65,7 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
             "spec_hash": layout.spec.hash,
             "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
             "block_shape": layout.block_shape._asdict(),
+            "compacted": layout.compacted,
             "versions": made_with[-1],
             "earlier_versions": made_with[:-1],
             "documents": {key: _digest(value) for key, value in sorted(content.items())},
@@ -102,13 +104,16 @@ def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArr
 
 
 def _put_array(group: zarr.Group, name: str, form: ArraySpec) -> None:
+    rank = len(form.dims)
+    last_first = TransposeCodec(order=(rank - 1, *range(rank - 1)))
     group.create_array(
         name,
         shape=form.shape,
         chunks=form.chunk,
         dtype=form.dtype,
         fill_value=form.fill,
-        compressors=[Crc32cCodec()],
+        filters=[last_first] if form.compressed else None,
+        compressors=[*([ZstdCodec(level=ZSTD_LEVEL)] if form.compressed else []), Crc32cCodec()],
         chunk_key_encoding=KEYS,
         dimension_names=form.dims,
         attributes=form.attributes,
@@ -184,7 +189,7 @@ def _other(path: str, content: bytes | None) -> str:
 def read_layout(attributes: dict[str, Any]) -> StoreLayout:
     """Return the layout that attributes describe."""
     specs = [Spec.from_dict(content) for content in (*attributes["grown_from"], attributes["spec"])]
-    return StoreLayout(tuple(specs), BlockShape(**attributes["block_shape"]))
+    return StoreLayout(tuple(specs), BlockShape(**attributes["block_shape"]), attributes["compacted"])
 
 
 def write_metadata(location: Location, content: Documents) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fastlin.kernels import Status
-from fastlin.sweeps.store import codec, metadata, store
+from fastlin.sweeps.store import codec, metadata, partials, store
+from fastlin.sweeps.store.cell import read_cell
 from fastlin.sweeps.store.layout import STATUS, ArraySpec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
-from fastlin.sweeps.store.store import Store
+from fastlin.sweeps.store.store import DamagedBlockError, Store
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,15 @@ def verify(path: str | Path) -> list[Damage]:
         If there is no store, or both copies of its root document are damaged.
     """
     opened, found = open_damaged(locate(path))
-    return [*found, *damaged_metadata(opened), *damaged_blocks(opened), *damaged_statistics(opened)]
+    return [*found, *damage_below_root(opened)]
+
+
+def damage_below_root(opened: Store) -> Iterator[Damage]:
+    """Yield all that is damaged in a store whose root document is intact."""
+    yield from damaged_metadata(opened)
+    yield from damaged_blocks(opened)
+    yield from lost_partials(opened)
+    yield from damaged_statistics(opened)
 
 
 def open_damaged(location: Location) -> tuple[Store, list[Damage]]:
@@ -104,7 +114,7 @@ def _damaged_block(opened: Store, number: int, index: tuple[int, ...]) -> Iterat
             key = values.key(name, chunk)
             content = opened.location.read(key)
             if content is None:
-                if begun:
+                if begun and not values.transient:
                     yield Damage(key, "is missing", number)
             elif fault := _fault(values, chunk, content):
                 yield Damage(key, fault, number)
@@ -120,19 +130,38 @@ def _fault(form: ArraySpec, index: tuple[int, ...], content: bytes) -> str:
 
 
 def damaged_statistics(opened: Store) -> Iterator[Damage]:
-    """Yield chunks of statistics that are damaged, or missing though all their blocks are complete."""
+    """Yield chunks of statistics that are damaged, or missing though all their blocks are complete.
+
+    Where the store keeps no partial sums the blocks have to be computed again. The first is named here. A run
+    finds the others by their partial sums, which are missing.
+    """
     layout = opened.layout
-    for cell in layout.cells if layout.spec.reduce else ():
+    for place in layout.cells if layout.spec.reduce else ():
+        complete = _complete(opened, place)
+        number = None if partials.keeps(layout) or not complete else layout.number(layout.seed_blocks(place)[0])
         for name, form in layout.statistics.items():
-            for chunk, _ in layout.parts(cell, form):
+            for chunk, _ in layout.parts(place, form):
                 key = form.key(name, chunk)
                 content = opened.location.read(key)
                 if content is not None and (fault := _fault(form, chunk, content)):
-                    yield Damage(key, fault)
-                elif content is None and _complete(opened, cell):
-                    yield Damage(key, "is missing")
+                    yield Damage(key, fault, number)
+                elif content is None and complete:
+                    yield Damage(key, "is missing", number)
 
 
-def _complete(opened: Store, cell: tuple[int, ...]) -> bool:
-    blocks = ((*cell[:-1], number, cell[-1]) for number in range(opened.layout.grid[-2]))
+def lost_partials(opened: Store) -> Iterator[Damage]:
+    """Yield the chunks of partial sums that are missing, and that neither others hold nor statistics replace."""
+    layout = opened.layout
+    for place in layout.cells if layout.spec.reduce else ():
+        with suppress(DamagedBlockError):  # which is told as the damage of a block
+            cell = read_cell(opened, place)
+            for index in cell.lost if cell is not None else ():
+                for name, form in layout.values.items():
+                    for chunk, _ in layout.parts(index, form):
+                        if opened.location.read(form.key(name, chunk)) is None:
+                            yield Damage(form.key(name, chunk), "is missing", layout.number(index))
+
+
+def _complete(opened: Store, place: tuple[int, ...]) -> bool:
+    blocks = opened.layout.seed_blocks(place)
     return all(bool(np.all(opened.read_status(index) != Status.PENDING)) for index in blocks)

@@ -1,0 +1,82 @@
+"""Partial sums of a reduced store: their form on disk, and when a complete store keeps them.
+
+A worker folds the seeds of its block into exact partial sums (`fastlin.kernels.exact_statistics`). The
+statistics are evaluated from the merged partial sums of all blocks along the seeds. This is the design:
+
+- *Form.* The words of 64 bits are stored as pairs of 32 bits, because a limb fills 32. A chunk is stored word
+  by word, over all numbers of the block, and compressed with zstd. Limbs that no number uses are runs of
+  zeros, which take next to nothing. Both steps are codecs of Zarr (`transpose`, `zstd`).
+- *Blocks.* The upper half of the count, which no number of seeds reaches, holds the number of seed blocks
+  whose seeds are in the sums: 0 of none, 1 as a worker writes them, more after merging.
+- *Merging.* When all seed blocks of a cell are complete, `fastlin.sweeps.run.reduce.finish` writes the
+  statistics. It then replaces the partial sums of the first seed block by the merged ones and deletes the
+  others. Every seed block takes disk space only until then.
+- *Dropping.* Where even merged sums would take too much beside the points themselves (`keeps`), or the store
+  was compacted, `finish` deletes all of them. Seeds that are added to a store of few seeds compute the old
+  ones again. A compacted store takes no more seeds.
+- *Bad points.* Partial sums of a lam at which a point diverged or failed stay as the workers wrote them,
+  because `--retry-failed` replaces one block and needs the others.
+- *Loss.* A seed block that is complete and whose sums are neither there, nor merged, nor dropped, is
+  withdrawn and computed again. Every step may be interrupted and repeated: merged sums are written before the
+  others are deleted, and statistics before any.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.kernels import exact_statistics as fold
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.layout import StoreLayout
+
+# Estimated bytes on disk of the sums of one number and of each bin that a seed may fill. Measured are 45 to 90
+# bytes (small times to t = inf), and 1 to 1.3 for a bin.
+SUM_BYTES, BIN_BYTES = 96, 1.5
+# Kept are partial sums that take at most half of the points' bytes, and a 40th of those of so many seeds.
+SHARE, LARGE_SHARE, LARGE = 1 / 2, 1 / 40, 1000
+
+Cells = NDArray[np.int64]
+Words = NDArray[np.uint32]
+_COUNT, _BLOCKS = 0, 1  # among the words of 32 bits: both halves of the first word of 64
+
+
+def number_bytes(spec: Spec) -> float:
+    """Estimate the bytes on disk of the partial sums of one number, over all seeds."""
+    assert spec.reduce is not None
+    return SUM_BYTES + BIN_BYTES * min(spec.reduce.bins, spec.seeds.size)
+
+
+def keeps(layout: StoreLayout) -> bool:
+    """Tell whether a complete store keeps its partial sums, so that added seeds need no others."""
+    spec = layout.spec
+    if layout.compacted or spec.reduce is None:
+        return False
+    seeds, size = spec.seeds.size, np.dtype(spec.dtype).itemsize
+    return number_bytes(spec) <= size * min(SHARE * seeds, LARGE_SHARE * max(seeds, LARGE))
+
+
+def pack(cells: Cells, blocks: int) -> Words:
+    """Return cells (..., words) as they are stored, as the sums of so many blocks; shares their memory."""
+    words = cells.view("<u4")
+    words[..., _BLOCKS] = blocks
+    return words
+
+
+def unpack(words: Words, bins: int) -> tuple[Cells, NDArray[np.int64]]:
+    """Return cells that are stored, and the number of blocks in each; those of none are empty cells."""
+    cells = np.array(words, order="C").view("<i8")
+    blocks = blocks_in(words)
+    cells.view("<u4")[..., _BLOCKS] = 0
+    cells[blocks == 0] = fold.empty((), bins)
+    return cells, blocks
+
+
+def blocks_in(words: Words) -> NDArray[np.int64]:
+    """Return the number of seed blocks in each cell that is stored."""
+    return words[..., _BLOCKS].astype(np.int64)
+
+
+def count_in(words: Words) -> NDArray[np.int64]:
+    """Return the number of seeds in each cell that is stored."""
+    return words[..., _COUNT].astype(np.int64)
