@@ -133,7 +133,7 @@ def test_presets(run):
 
 def test_diverged_points_give_exit_code_1(run, tmp_path):
     wild = SMALL.replace("times = [0.1, 1.0, 10.0, inf]", "times = [9.0]\nlearning_rate = 0.9")
-    wild = wild.replace("[dynamics]", '[dynamics]\nmethod = "gradient_descent"')
+    wild = wild.replace("[dynamics]", '[dynamics]\nsolver = "gradient_descent"')
     (tmp_path / "wild.toml").write_text(wild)
     code, out, _ = run("run", "wild.toml", "--store", "w.zarr")
     assert code == 1
