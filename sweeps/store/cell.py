@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +62,7 @@ def read_cell(store: Store, place: tuple[int, ...]) -> Cell | None:
     bad = np.isin(status, BAD).any(axis=0)
     total, held = _unpacked(store.read_values(blocks[0]), reduce.bins)
     merged = all((part == len(blocks)).all() for part in held.values())
-    dropped = ~_reach(held, 1, bad.ndim, np.any) & final_statistics(store, place, bad)
+    dropped = _dropped(store, place, bad)
     lost = []
     for number, index in enumerate(blocks, start=1):
         if number > 1 and not (_reach(held, number, bad.ndim) | dropped).all():
@@ -83,16 +82,23 @@ def _merge(total: Values, held: Held, number: int, part: Values, blocks: Held, b
         held[name] += np.where(wanted, blocks[name], 0)
 
 
-def final_statistics(store: Store, place: tuple[int, ...], bad: Mask) -> Mask:
-    """Tell where a store holds statistics of all seeds that need no partial sums any more.
+def _dropped(store: Store, place: tuple[int, ...], bad: Mask) -> Mask:
+    """Tell where the statistics are those of all seeds, and no block holds partial sums.
 
-    A store that keeps partial sums needs them. Where points are bad they are kept, too.
+    Partial sums that are there are newer than the statistics. Where points are bad they are kept.
     """
-    if not partials.keeps(store.layout):
-        with suppress(DamagedBlockError):
-            count = np.expand_dims(store.read_statistics(place)[COUNT], len(place) - 1)
-            return (count == store.layout.spec.seeds.size) & ~bad
-    return np.zeros_like(bad)
+    if partials.keeps(store.layout):
+        return np.zeros_like(bad)
+    try:
+        count = np.expand_dims(store.read_statistics(place)[COUNT], len(place) - 1)
+    except DamagedBlockError:
+        return np.zeros_like(bad)
+    found: Mask = (count == store.layout.spec.seeds.size) & ~bad
+    for index in store.layout.seed_blocks(place):
+        if store.has_partials(index):
+            held = {name: partials.blocks_in(part) for name, part in store.read_values(index).items()}
+            found &= ~_reach(held, 1, bad.ndim, np.any)
+    return found
 
 
 def _unpacked(values: Values, bins: int) -> tuple[Values, Held]:

@@ -151,10 +151,19 @@ class Store:
             for key, content in self._encoded(index, values, self.layout.values):
                 self._replace(key, content)
             return
+        for key in self.value_keys(index):
+            if self.location.read(key) is not None:
+                self.location.delete(key)
+
+    def has_partials(self, index: tuple[int, ...]) -> bool:
+        """Tell whether a chunk of partial sums of a block is there."""
+        return any(self.location.read(key) is not None for key in self.value_keys(index))
+
+    def value_keys(self, index: tuple[int, ...]) -> Iterator[str]:
+        """Yield where the values of a block are stored."""
         for name, form in self.layout.values.items():
             for chunk, _ in self.layout.parts(index, form):
-                if self.location.read(form.key(name, chunk)) is not None:
-                    self.location.delete(form.key(name, chunk))
+                yield form.key(name, chunk)
 
     def _replace(self, key: str, content: list[Any]) -> None:
         if self.location.read(key) != b"".join(content):

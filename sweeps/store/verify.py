@@ -130,36 +130,37 @@ def _fault(form: ArraySpec, index: tuple[int, ...], content: bytes) -> str:
 
 
 def damaged_statistics(opened: Store) -> Iterator[Damage]:
-    """Yield chunks of statistics that are damaged, or missing though all their blocks are complete.
-
-    Where the store keeps no partial sums the blocks have to be computed again. The first is named here. A run
-    finds the others by their partial sums, which are missing.
-    """
+    """Yield chunks of statistics that are damaged, or missing though all their blocks are complete."""
     layout = opened.layout
     for place in layout.cells if layout.spec.reduce else ():
         complete = _complete(opened, place)
-        number = None if partials.keeps(layout) or not complete else layout.number(layout.seed_blocks(place)[0])
         for name, form in layout.statistics.items():
             for chunk, _ in layout.parts(place, form):
                 key = form.key(name, chunk)
                 content = opened.location.read(key)
                 if content is not None and (fault := _fault(form, chunk, content)):
-                    yield Damage(key, fault, number)
+                    yield Damage(key, fault)
                 elif content is None and complete:
-                    yield Damage(key, "is missing", number)
+                    yield Damage(key, "is missing")
 
 
 def lost_partials(opened: Store) -> Iterator[Damage]:
-    """Yield the chunks of partial sums that are missing, and that neither others hold nor statistics replace."""
+    """Yield the chunks of partial sums that are missing from cells whose blocks are complete.
+
+    Of a cell whose first block is lost only that one is named: the sums of the others may have been in it. Where
+    no sums are kept, damaged statistics are named instead. A run finds all blocks that have to be computed.
+    """
     layout = opened.layout
     for place in layout.cells if layout.spec.reduce else ():
-        with suppress(DamagedBlockError):  # which is told as the damage of a block
+        with suppress(DamagedBlockError):  # `damaged_blocks` names it
             cell = read_cell(opened, place)
-            for index in cell.lost if cell is not None else ():
-                for name, form in layout.values.items():
-                    for chunk, _ in layout.parts(index, form):
-                        if opened.location.read(form.key(name, chunk)) is None:
-                            yield Damage(form.key(name, chunk), "is missing", layout.number(index))
+            if cell is None or not (partials.keeps(layout) or cell.bad.any()):
+                continue
+            lost = cell.lost[:1] if cell.lost[:1] == layout.seed_blocks(place)[:1] else cell.lost
+            for index in lost:
+                for key in opened.value_keys(index):
+                    if opened.location.read(key) is None:
+                        yield Damage(key, "is missing", layout.number(index))
 
 
 def _complete(opened: Store, place: tuple[int, ...]) -> bool:
