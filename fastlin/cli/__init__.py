@@ -13,9 +13,9 @@ from fastlin.cli.bench import bench
 from fastlin.cli.common import FAILED, INTERRUPTED, USAGE
 from fastlin.cli.pictures import figure, plot, report
 from fastlin.cli.run import run
-from fastlin.cli.stores import plan, presets, repair, status, verify
+from fastlin.cli.stores import compact, plan, presets, repair, status, verify
 
-VERBS = (run, plan, status, verify, repair, plot, report, figure, presets, bench)
+VERBS = (run, plan, status, verify, repair, compact, plot, report, figure, presets, bench)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for verb in VERBS:
     app.command()(verb)

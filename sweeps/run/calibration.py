@@ -209,11 +209,12 @@ def _unit(plan: Plan, group: Group, place: Location) -> Callable[[int], None]:
 def in_words(content: dict[str, Any]) -> str:
     """Return a projection for people to read."""
     groups = "" if content["groups_per_block"] == 1 else f"{content['groups_per_block']:,} groups of "
+    estimated = "about " if "reduce" in content["spec"]["output"] else ""  # statistics are compressed
     dims = " x ".join(f"{size} {name}" for name, size in content["axes"].items())
     return (
         f"{content['name']}: {content['points']:,} points ({dims}), each at {content['times']} times\n"
         f"blocks: {content['blocks']:,} of {groups}{content['seeds_per_block']} seeds\n"
-        f"store: {readable_size(content['bytes'])} in {content['files']:,} files\n"
+        f"store: {estimated}{readable_size(content['bytes'])} in {content['files']:,} files\n"
         f"memory: {readable_size(content['memory_bytes'])} with {content['workers']} cores\n"
         f"kernels: {content['kernels']}, of which {_compilation(content)}\n"
         f"time: about {content['seconds']:.2g} s on {content['workers']} cores like these"

@@ -21,6 +21,7 @@ from fastlin.kernels.vector.problems import SetUp
 from fastlin.kernels.vector.state import Dynamics
 from fastlin.sweeps.run.reduce import BATCH_BYTES
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.block_shape import choose_block_shape
 from fastlin.sweeps.store.costs import (
     bytes_per_seed,
@@ -78,13 +79,41 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Size of the complete store: chunks, which are stored whole, without metadata."""
-        return sum(array.chunk_count * (array.chunk_bytes + 4) for array in self.layout.arrays)
+        """Size of the complete store: chunks, which are stored whole, without metadata.
+
+        Compressed chunks are estimated: partial sums, histograms and quantiles over the seeds.
+        """
+        return self._plain_bytes + partials.statistics_bytes(self.layout) + self._kept_bytes
+
+    @property
+    def most_bytes(self) -> int:
+        """Size of the store before the seed blocks of its cells are merged: the most that it takes.
+
+        What is compressed is estimated with a margin.
+        """
+        layout = self.layout
+        if layout.spec.reduce is None:
+            return self.bytes
+        sums = partials.stored_bytes(layout) * layout.grid[-2]
+        return self._plain_bytes + partials.MARGIN * (partials.statistics_bytes(layout) + sums)
+
+    @property
+    def _plain_bytes(self) -> int:
+        """Size of the chunks that are not compressed."""
+        plain = [array for array in self.layout.arrays if not array.compressed]
+        return sum(array.chunk_count * (array.chunk_bytes + 4) for array in plain)
+
+    @property
+    def _kept_bytes(self) -> int:
+        return partials.stored_bytes(self.layout) if partials.keeps(self.layout) else 0
 
     @property
     def files(self) -> int:
         """Number of chunk files of the complete store."""
-        return sum(array.chunk_count for array in self.layout.arrays)
+        lasting = sum(array.chunk_count for array in self.layout.arrays if not array.transient)
+        if not partials.keeps(self.layout):
+            return lasting
+        return lasting + sum(array.chunk_count for array in self.layout.values.values()) // self.layout.grid[-2]
 
     @property
     def block_memory(self) -> int:
@@ -120,7 +149,7 @@ class Plan:
                 folder = folder.parent
             free = shutil.disk_usage(folder).free
             count = self.layout.block_count
-            needed = self.bytes * (count - done) // count
+            needed = self.most_bytes * (count - done) // count
             if needed > free:
                 raise InputError(
                     f"the sweep needs {readable_size(needed)} more on the disk of {location.text}, which has "

@@ -85,7 +85,7 @@ class ArraySpec:
     dtype: str
     fill: Any
     attributes: dict[str, Any]
-    compressed: bool = False  # with zstd, the last dimension stored first; the fill value is 0
+    compressed: bool = False  # with zstd, the last dimension stored first
     transient: bool = False  # whether a chunk of a complete block may have been deleted since
 
     def key(self, name: str, index: tuple[int, ...]) -> str:
@@ -281,7 +281,9 @@ class StoreLayout:
         found = {COUNT: ArraySpec(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
         for name in self.spec.observables:
             extra = layers(name) | {"statistic": len(reduce.names)}
-            found[name] = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
+            array = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
+            # A quantile is the middle of a bin, of which there are few.
+            found[name] = replace(array, compressed=bool(reduce.quantiles))
             if reduce.histogram:
                 extra = layers(name) | {"bin": reduce.bins}
                 about = {"long_name": f"seeds by {name}", "units": "1"}

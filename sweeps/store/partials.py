@@ -23,6 +23,8 @@ statistics are evaluated from the merged partial sums of all blocks along the se
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,21 +32,18 @@ from fastlin.kernels import exact_statistics as fold
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.layout import StoreLayout
 
-# Estimated bytes on disk of the sums of one number and of each bin that a seed may fill. Measured are 45 to 90
-# bytes (small times to t = inf), and 1 to 1.3 for a bin.
-SUM_BYTES, BIN_BYTES = 96, 1.5
-# Kept are partial sums that take at most half of the points' bytes, and a 40th of those of so many seeds.
+# Estimated bytes on disk. The sums of one number take 29 to 51 (small times to t = inf, 100 to 20 000 seeds,
+# both solvers), each bin with a seed about 1, each quantile 3, because it is one of few values. Values of one
+# number lie within a few octaves, and quantiles have 64 bins in each.
+SUM_BYTES, BIN_BYTES, QUANTILE_BYTES, FILLED_BINS = 48, 1.0, 3, 256
+MARGIN = 2  # by how much the estimate of the most that a store takes exceeds these
+# Kept are partial sums that take, with the statistics, at most half of the points' bytes, and alone a 40th of
+# those of so many seeds.
 SHARE, LARGE_SHARE, LARGE = 1 / 2, 1 / 40, 1000
 
 Cells = NDArray[np.int64]
 Words = NDArray[np.uint32]
 _COUNT, _BLOCKS = 0, 1  # among the words of 32 bits: both halves of the first word of 64
-
-
-def number_bytes(spec: Spec) -> float:
-    """Estimate the bytes on disk of the partial sums of one number, over all seeds."""
-    assert spec.reduce is not None
-    return SUM_BYTES + BIN_BYTES * min(spec.reduce.bins, spec.seeds.size)
 
 
 def keeps(layout: StoreLayout) -> bool:
@@ -53,7 +52,38 @@ def keeps(layout: StoreLayout) -> bool:
     if layout.compacted or spec.reduce is None:
         return False
     seeds, size = spec.seeds.size, np.dtype(spec.dtype).itemsize
-    return number_bytes(spec) <= size * min(SHARE * seeds, LARGE_SHARE * max(seeds, LARGE))
+    beside = _number_bytes(spec) + size * len(spec.reduce.names)
+    enough = beside <= SHARE * size * seeds
+    return enough and _number_bytes(spec) <= LARGE_SHARE * size * max(seeds, LARGE)
+
+
+def stored_bytes(layout: StoreLayout) -> int:
+    """Estimate the bytes on disk of all partial sums, with the seed blocks of each cell merged."""
+    numbers = sum(math.prod(array.shape[:-1]) for array in layout.values.values())
+    return int(numbers // layout.grid[-2] * _number_bytes(layout.spec))
+
+
+def statistics_bytes(layout: StoreLayout) -> int:
+    """Estimate the bytes on disk of the statistics that are compressed."""
+    reduce, total = layout.spec.reduce, 0.0
+    for array in layout.statistics.values():
+        if array.compressed:
+            assert reduce is not None
+            moments = len(reduce.statistics) * np.dtype(array.dtype).itemsize
+            quantiles = len(reduce.quantiles) * QUANTILE_BYTES
+            each = _bins_bytes(layout.spec) if reduce.histogram else moments + quantiles
+            total += math.prod(array.shape[:-1]) * each
+    return int(total)
+
+
+def _number_bytes(spec: Spec) -> float:
+    """Estimate the bytes on disk of the partial sums of one number, over all seeds."""
+    return SUM_BYTES + _bins_bytes(spec)
+
+
+def _bins_bytes(spec: Spec) -> float:
+    assert spec.reduce is not None
+    return BIN_BYTES * min(spec.reduce.bins, spec.seeds.size, FILLED_BINS)
 
 
 def pack(cells: Cells, blocks: int) -> Words:
