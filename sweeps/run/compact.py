@@ -84,7 +84,9 @@ def _check(opened: Store) -> None:
             "have partial sums"
         )
     if pending := count_points(opened).pending:
-        raise InputError(f"{text} has {pending:,} pending points; complete it with fastlin run, then compact it")
+        raise InputError(
+            f"{text} has {pending:,} pending points; complete it with fastlin run, then compact it"
+        )
 
 
 def _size(location: Location) -> int:

@@ -113,7 +113,9 @@ class Plan:
         lasting = sum(array.chunk_count for array in self.layout.arrays if not array.transient)
         if not partials.keeps(self.layout):
             return lasting
-        return lasting + sum(array.chunk_count for array in self.layout.values.values()) // self.layout.grid[-2]
+        return (
+            lasting + sum(array.chunk_count for array in self.layout.values.values()) // self.layout.grid[-2]
+        )
 
     @property
     def block_memory(self) -> int:

@@ -147,7 +147,9 @@ def _kept(store: Store, index: tuple[int, ...], cell: Cell, blocks: int) -> Valu
         return None
     own = store.read_values(index)
     if not blocks:
-        return {name: np.where(spread(cell.bad, part), part, part.dtype.type(0)) for name, part in own.items()}
+        return {
+            name: np.where(spread(cell.bad, part), part, part.dtype.type(0)) for name, part in own.items()
+        }
     merged = {name: partials.pack(part, blocks) for name, part in cell.total.items()}
     return {name: np.where(spread(cell.bad, part), part, merged[name]) for name, part in own.items()}
 

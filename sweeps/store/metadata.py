@@ -37,6 +37,7 @@ ROOT = "zarr.json"
 ROOT_COPY = f"{SCRATCH}/zarr.json"
 FORMAT = 4  # of stores; raised when an older fastlin could not read them
 SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
+FIXED = ("statistic", "bin_left", "bin_right")  # coordinates that never grow
 
 KEYS = DefaultChunkKeyEncoding(separator=SEPARATOR)
 
@@ -50,7 +51,8 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
     # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
     first = StoreLayout(layout.specs[:1], layout.block_shape).axes
     for name, (dims, values) in layout.axes.items():
-        _put_axis(group, name, dims, values, max(SHORTEST_CHUNK, first[name][1].size))
+        shortest = 1 if name in FIXED else SHORTEST_CHUNK
+        _put_axis(group, name, dims, values, max(shortest, first[name][1].size))
     for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
         _put_array(group, name, form)
     found = {key: sync(memory.get(key, default_buffer_prototype())) for key in _keys(memory)}

@@ -33,13 +33,13 @@ from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.layout import StoreLayout
 
 # Estimated bytes on disk. The sums of one number take 29 to 51 (small times to t = inf, 100 to 20 000 seeds,
-# both solvers), each bin with a seed about 1, each quantile 3, because it is one of few values. Values of one
-# number lie within a few octaves, and quantiles have 64 bins in each.
-SUM_BYTES, BIN_BYTES, QUANTILE_BYTES, FILLED_BINS = 48, 1.0, 3, 256
+# both solvers), a bin 0.2 to 1.1 (48 to 60 000 seeds), a quantile 3, because it is one of few values. Values of
+# one number lie within a few octaves, and quantiles have 64 bins in each.
+SUM_BYTES, BIN_BYTES, QUANTILE_BYTES, FILLED_BINS = 48, 0.5, 3, 256
 MARGIN = 2  # by how much the estimate of the most that a store takes exceeds these
-# Kept are partial sums that take, with the statistics, at most half of the points' bytes, and alone a 40th of
-# those of so many seeds.
-SHARE, LARGE_SHARE, LARGE = 1 / 2, 1 / 40, 1000
+# Kept are partial sums that take, with the statistics, at most half of the bytes of the points, and at most a
+# 50th of those of so many seeds.
+SHARE, LARGE_SHARE, LARGE = 1 / 2, 1 / 50, 1000
 
 Cells = NDArray[np.int64]
 Words = NDArray[np.uint32]
@@ -52,9 +52,9 @@ def keeps(layout: StoreLayout) -> bool:
     if layout.compacted or spec.reduce is None:
         return False
     seeds, size = spec.seeds.size, np.dtype(spec.dtype).itemsize
-    beside = _number_bytes(spec) + size * len(spec.reduce.names)
-    enough = beside <= SHARE * size * seeds
-    return enough and _number_bytes(spec) <= LARGE_SHARE * size * max(seeds, LARGE)
+    statistics = size * len(spec.reduce.names) + (_bins_bytes(spec) if spec.reduce.histogram else 0)
+    allowed = size * min(SHARE * seeds, LARGE_SHARE * max(seeds, LARGE))
+    return _number_bytes(spec) + statistics <= allowed
 
 
 def stored_bytes(layout: StoreLayout) -> int:

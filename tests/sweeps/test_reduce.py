@@ -186,11 +186,11 @@ def size(path):
 
 
 @pytest.mark.parametrize("cut", [None, 100], ids=["one block", "seeds in many blocks"])
-@pytest.mark.parametrize(
-    ("seeds", "share"), [(8, 1.0), (48, 1.0), (1000, 0.03)]
-)
+@pytest.mark.parametrize(("seeds", "share"), [(8, 1.0), (48, 1.0), (1000, 0.03)])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("options", [{}, {"quantiles": [0.1, 0.5]}, {"histogram": {"start": 0, "stop": 2, "num": 33}}])
+@pytest.mark.parametrize(
+    "options", [{}, {"quantiles": [0.1, 0.5]}, {"histogram": {"start": 0, "stop": 2, "num": 33}}]
+)
 def test_a_reduced_store_is_smaller_than_a_full_one(tmp_path, client, seeds, share, dtype, options, cut):
     lam = {"start": -4.0, "stop": 4.1, "num": 40}
     axes = {"architecture": [4, 2, 4], "seed": {"start": 0, "num": seeds}, "lam": lam}
@@ -258,7 +258,9 @@ def test_compact_drops_partial_sums_and_nothing_else(kept):
 def test_no_seeds_are_added_to_a_compacted_store(kept):
     compact(kept)
     before = content(kept)
-    with pytest.raises(fl.InputError, match="was compacted, so seeds can no longer be added; run the larger spec"):
+    with pytest.raises(
+        fl.InputError, match="was compacted, so seeds can no longer be added; run the larger spec"
+    ):
         fl.run_sweep(reduced(40), kept)
     assert content(kept) == before
 
