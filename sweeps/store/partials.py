@@ -33,8 +33,8 @@ from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.layout import StoreLayout
 
 # Estimated bytes on disk. The sums of one number take 29 to 51 (small times to t = inf, 100 to 20 000 seeds,
-# both solvers), a bin 0.2 to 1.1 (48 to 60 000 seeds), a quantile 3, because it is one of few values. Values of
-# one number lie within a few octaves, and quantiles have 64 bins in each.
+# both solvers), a bin 0.2 to 1.1 (48 to 60 000 seeds), a quantile 3, because it is one of few values. Values
+# of one number lie within a few octaves, and quantiles have 64 bins in each.
 SUM_BYTES, BIN_BYTES, QUANTILE_BYTES, FILLED_BINS = 48, 0.5, 3, 256
 MARGIN = 2  # by how much the estimate of the most that a store takes exceeds these
 # Kept are partial sums that take, with the statistics, at most half of the bytes of the points, and at most a

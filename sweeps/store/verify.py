@@ -147,8 +147,8 @@ def damaged_statistics(opened: Store) -> Iterator[Damage]:
 def lost_partials(opened: Store) -> Iterator[Damage]:
     """Yield the chunks of partial sums that are missing from cells whose blocks are complete.
 
-    Of a cell whose first block is lost only that one is named: the sums of the others may have been in it. Where
-    no sums are kept, damaged statistics are named instead. A run finds all blocks that have to be computed.
+    Of a cell whose first block is lost only that one is named: the sums of the others may have been in it.
+    Where no sums are kept, damaged statistics are named instead. A run finds all blocks to be computed again.
     """
     layout = opened.layout
     for place in layout.cells if layout.spec.reduce else ():
