@@ -29,12 +29,12 @@ from fastlin.sweeps.store.lease import writing
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.store import Codes, Store, Values, reopen
 
-BATCH_BYTES = 2_000_000  # of values that are folded at a time, while they are in a core's cache
+BATCH_BYTES = 2_000_000  # of values that are computed and folded at a time, so that they stay in the cache
 Cells = NDArray[np.int64]
 
 
 def fold_group(group: Group, wanted: NDArray[np.bool_], compute: Compute, reduce: Reduction) -> Outcome:
-    """Fold all seeds of a group for the lam that are wanted (1, L), in the dimensions of its chunks."""
+    """Fold all seeds of a group for the wanted lam (1, L); return the words to store, by chunk dimensions."""
     columns = np.flatnonzero(wanted)
     cells, worst, reasons = folded(replace(group, lams=group.lams[columns]), reduce, compute)
     status = np.full(wanted.shape, Status.PENDING, dtype=np.uint8)
@@ -85,7 +85,7 @@ def _row_count(names: list[str]) -> int:
 
 
 def _rows(values: Values, names: list[str]) -> list[NDArray[np.float64]]:
-    """Return the values (S, L, T) of each row, of some observables one for each layer."""
+    """Return the values (S, L, T) of each row; an observable with layers has a row for each layer."""
     found = []
     for name in names:
         part = values[name] if values[name].ndim > 2 else values[name][..., None]
@@ -146,12 +146,11 @@ def _kept(store: Store, index: tuple[int, ...], cell: Cell, blocks: int) -> Valu
     if not blocks and not cell.bad.any():
         return None
     own = store.read_values(index)
-    if not blocks:
-        return {
-            name: np.where(spread(cell.bad, part), part, part.dtype.type(0)) for name, part in own.items()
-        }
-    merged = {name: partials.pack(part, blocks) for name, part in cell.total.items()}
-    return {name: np.where(spread(cell.bad, part), part, merged[name]) for name, part in own.items()}
+    if blocks:
+        rest: Values = {name: partials.pack(part, blocks) for name, part in cell.total.items()}
+    else:
+        rest = {name: np.zeros_like(part) for name, part in own.items()}
+    return {name: np.where(spread(cell.bad, part), part, rest[name]) for name, part in own.items()}
 
 
 def spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:

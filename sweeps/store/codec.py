@@ -27,7 +27,7 @@ ZSTD_LEVEL = 1
 
 
 class DamagedError(ValueError):
-    """A chunk is not what was written: its size or its checksum is wrong."""
+    """The size or the checksum of a chunk is wrong."""
 
 
 def encode(form: ArraySpec, values: NDArray[Any]) -> list[Any]:
@@ -47,7 +47,7 @@ def decode(form: ArraySpec, index: tuple[int, ...], content: bytes) -> NDArray[A
     Raises
     ------
     DamagedError
-        If they are not those that were written.
+        If the chunk is damaged.
     """
     dtype, size = _little(form), math.prod(form.chunk) * np.dtype(form.dtype).itemsize
     if len(content) < 4 or (not form.compressed and len(content) != size + 4):

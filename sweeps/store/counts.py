@@ -1,4 +1,4 @@
-"""What a store holds, read from the store alone."""
+"""Counts of the points of a store by status, and the speed of a run, both read from the store alone."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fastlin.sweeps.store.cell import BAD
 from fastlin.sweeps.store.layout import PARTIALS, SEPARATOR, STATUS
 from fastlin.sweeps.store.store import Store, Values
 
-RECENT = 60.0  # seconds before the last mark whose blocks make the rate
+RECENT = 60.0  # seconds before the last commit marker; their blocks give the speed
 
 
 @dataclass(frozen=True, eq=False)
 class PointCounts:
     """Numbers of points by status, and which blocks are complete.
 
-    Where seeds are folded, points that are not ok are those that diverged or failed, told apart by the
-    worse of both that a lam of a block has seen.
+    Where seeds are folded, all points of a block and lam that are not ok count as diverged, or as failed if
+    any of them failed.
     """
 
     ok: int
@@ -83,7 +83,7 @@ def count_points(store: Store) -> PointCounts:
 def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the numbers of points of a block, (architectures, statuses), from its codes.
 
-    Folded seeds count each.
+    Where seeds are folded, each seed is a point.
     """
     cells = codes.reshape(len(codes), -1)
     counts = np.stack([(cells == status).sum(axis=1) for status in range(len(Status))], axis=1)
@@ -109,7 +109,7 @@ def _seeds_ok(values: Values) -> NDArray[np.int64]:
 def bad_points(store: Store) -> Iterator[dict[str, Any]]:
     """Yield every point that diverged or failed: its values on all axes, and "status".
 
-    Where seeds are folded, "seed" is the first of the block and "last_seed" its last.
+    Where seeds are folded, "seed" is the first seed of the block and "last_seed" its last one.
     """
     for index, codes in store.commit_markers():
         for *place, row, column in np.argwhere(np.isin(codes, BAD)).tolist():
@@ -121,14 +121,14 @@ def bad_points(store: Store) -> Iterator[dict[str, Any]]:
 
 
 class Speed(NamedTuple):
-    """How fast the latest blocks were done."""
+    """Speed of the latest blocks."""
 
     blocks: float  # per second
     work: float  # estimated seconds of work per second
 
 
 def speed(store: Store) -> Speed | None:
-    """Return the speed by the time stamps of the latest marks; None where there are too few."""
+    """Return the speed by the time stamps of the latest commit markers; None where there are too few."""
     entries = sorted(store.marker_entries(), key=lambda entry: entry.modified)
     if len(entries) < 2:
         return None
@@ -140,7 +140,7 @@ def speed(store: Store) -> Speed | None:
     seconds, prefix = costs.seconds_of_blocks(store.layout), store.layout.status.key(STATUS, ())
     work = 0.0
     for entry in recent[1:]:
-        with suppress(ValueError, IndexError):  # a file that is no mark of a block
+        with suppress(ValueError, IndexError):  # a file that is no commit marker
             index = tuple(map(int, entry.key.removeprefix(prefix).split(SEPARATOR)[1:]))
             work += float(seconds[index])
     return Speed((len(recent) - 1) / span, work / span)
