@@ -1,11 +1,13 @@
-"""The README: its parts, and the table of observables, which `python -m tests.readme` writes anew."""
+"""The README and the reference of specs. `python -m tests.readme` writes their tables anew."""
 
 import re
 from pathlib import Path
 
-from fastlin.observables import REGISTRY, SWEEPABLE
+from fastlin.observables import REGISTRY
+from fastlin.sweeps.spec.reference import reference
 
 README = Path(__file__).parents[1] / "README.md"
+REFERENCE = README.parent / "fastlin" / "docs" / "spec.md"
 START, END = "<!-- observables -->\n", "<!-- /observables -->"
 
 
@@ -25,7 +27,7 @@ def table() -> str:
     """Return the registry of observables as a table."""
     rows = [("observable", "what it is", "equation", "in a sweep"), ("-" * 3,) * 4]
     for name, entry in REGISTRY.items():
-        swept = "yes" if name in SWEEPABLE else ""
+        swept = "yes" if entry.swept else ""
         shape = f" ({', '.join(entry.dims)})" if entry.dims else ""
         equation = f"`{entry.equation}`".replace("|", r"\|")
         rows.append((f"`{name}`{shape}", entry.doc, equation, swept))
@@ -40,3 +42,4 @@ def present_table() -> str:
 
 if __name__ == "__main__":
     README.write_text(README.read_text().replace(START + present_table(), START + table()))
+    REFERENCE.write_text(reference(), encoding="utf-8")

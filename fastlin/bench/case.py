@@ -1,4 +1,4 @@
-"""Configurations (seed, lam) of one architecture, as the kernels take them and as the rivals do."""
+"""Configurations (seed, lam) of one architecture, in the forms that kernels and rivals take."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from fastlin.architecture import Architecture
 from fastlin.bench.rivals import Networks
-from fastlin.kernels import Batch, Output, dispatch, draw_records, empty_batch
+from fastlin.kernels import Batch, Output, Problem, dispatch, draw_records, empty_batch
 from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.kernels.draws import GaussianStart, RegressionTask
 from fastlin.network import balanced_init
 from fastlin.task import random_regression
 
@@ -20,7 +21,7 @@ OUTPUTS = (int(Output.LOSS), int(Output.KERNEL_DISTANCE))
 
 
 class Case:
-    """The problems of `seeds`, each with every lam; loss and kernel distance are asked for."""
+    """The problems of some seeds, each with every lam. Runs compute loss and kernel distance."""
 
     def __init__(self, shape: tuple[int, int, int], seeds: int, lams: Array) -> None:
         self.architecture = Architecture(*shape)
@@ -31,8 +32,8 @@ class Case:
 
     def set_up(self, seeds: Integers, specialise: bool = True) -> Array:
         """Draw and factorise the problems of some seeds."""
-        problem = (self._sizes, seeds, self._samples, TARGET_SCALE, "gaussian", INIT_SCALE)
-        return draw_records(*problem, specialise=specialise)
+        problem = Problem(RegressionTask(self._samples, TARGET_SCALE), GaussianStart(), INIT_SCALE)
+        return draw_records(self._sizes, seeds, problem, specialise=specialise)
 
     def closed_form(self, times: Array, specialise: bool = True) -> Callable[[], Array]:
         """Return a run of the closed form; it returns loss and kernel distance (points, T, 2)."""
@@ -44,7 +45,7 @@ class Case:
         )
 
     def gradient_descent(self, rate: float, steps: int, specialise: bool = True) -> Callable[[], Array]:
-        """Return a run of gradient descent; it returns loss and kernel distance (points, 1, 2) at its end."""
+        """Return a run of gradient descent; it returns the last loss and kernel distance (points, 1, 2)."""
         batch = empty_batch(self._records, self._lams, np.array([steps]), len(OUTPUTS))
         return partial(
             self._run,

@@ -18,8 +18,8 @@ from matplotlib.style import context
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.plot import profile, style
-from fastlin.sweeps.figures import STYLE
 from fastlin.sweeps.figures.schematic import schematic
+from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Threads
@@ -77,7 +77,7 @@ def _with(spec: Spec, architectures: Sequence[Architecture]) -> Spec:
 
 def samples_for(architectures: Sequence[Architecture]) -> int:
     """Return the number of samples P: the paper's, or as many as the most inputs if these are more."""
-    paper = Spec.load(PRESETS["B"]).n_samples
+    paper = int(Spec.load(PRESETS["B"]).task.values["n_samples"])
     return max(paper, *(shape.n_i for shape in architectures))
 
 
@@ -232,12 +232,12 @@ def _horizons(part: SubFigure, da: xr.DataArray) -> None:
 def _caption(shapes: Sequence[Architecture]) -> str:
     """Say what the figure rests on; as lines, for breaking them would break formulas."""
     spec = Spec.load(PRESETS["B"])
-    rate = float(spec.learning_rates[0])
+    rate, variance = float(spec.learning_rates[0]), spec.task.values["target_scale"] ** 2
     lines = [
         f"Distance of the NTK from its start, mean over {spec.seeds.size} seeds, each with a task and "
         "weights of its own (bands: one standard deviation). B, C: lines for gradient",
         rf"descent, dots for the closed form; $\eta = {rate}$, $P = {samples_for(shapes)}$, "
-        rf"$\sigma = \sqrt{{{spec.target_scale**2:g}}}$, weights from the $\Sigma_{{yx}}$ of an independent "
+        rf"$\sigma = \sqrt{{{variance:g}}}$, weights from the $\Sigma_{{yx}}$ of an independent "
         r"random regression task with $\sigma_{xy} = 1$. The paper",
         f"states no horizon; ours in B and C is {spec.times[-1] / rate:,.0f} steps. "
         f"Presets: {', '.join(PRESETS.values())}"

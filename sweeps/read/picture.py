@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastlin.errors import InputError
-from fastlin.observables import REGISTRY, SWEEPABLE
+from fastlin.observables import REGISTRY, sweepable
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.spec.spec import Spec
 
@@ -28,7 +28,7 @@ def check_target(target: Path, endings: Sequence[str], kind: str, noun: str) -> 
 
 def beside(store: str, ending: str) -> Path:
     """Return a file named after a store: beside it, or here if that is in a bucket or not ours to write."""
-    path = Path(os.path.abspath(store))
+    path = Path(os.path.abspath(os.path.expanduser(store)))
     here = "://" in store or not os.access(path.parent, os.W_OK)
     return (Path.cwd() if here else path.parent) / f"{path.stem}{ending}"
 
@@ -55,7 +55,7 @@ def draw(path: str, target: Path, observable: str | None, x: str, y: str | None)
 
     dataset = open_sweep(path)
     if observable is None:
-        stored = [name for name in ("kernel_distance", *SWEEPABLE) if name in dataset]
+        stored = [name for name in ("kernel_distance", *sweepable()) if name in dataset]
         observable = next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
     with reading(path):
         figure = sweep(dataset, observable, x, y)

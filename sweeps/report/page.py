@@ -15,7 +15,7 @@ from typing import Any
 from fastlin.sweeps import presets
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.read.picture import check_target
-from fastlin.sweeps.report import numbers, tables, toml
+from fastlin.sweeps.report import numbers, tables
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
@@ -67,7 +67,7 @@ def write(path: str, out: Path) -> None:
         "thinned": escape(_about_thinned(thinned)),
         "status": tables.status(counts),
         "command": escape(command(spec)),
-        "toml": escape(text := toml.dumps(spec.to_dict())),
+        "toml": escape(text := spec.to_toml()),
         "store": escape(f"{_file_name(spec.name)}.zarr"),
         "file": escape(f"{_file_name(spec.name)}.toml"),
         "href": f"data:application/toml;base64,{b64encode(text.encode()).decode()}",

@@ -1,4 +1,4 @@
-"""Projection of a sweep on this machine: its plan, with times from a short measurement of its kernels."""
+"""A short measurement of the kernels of a sweep on this machine."""
 
 from __future__ import annotations
 
@@ -8,92 +8,27 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from heapq import heapreplace
-from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastlin.kernels.compilation import Kernel, compile_all, missing, seconds_to_compile
+from fastlin.kernels.compilation import Kernel, compile_all, seconds_to_compile
 from fastlin.sweeps.run.block import compute
-from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
-from fastlin.sweeps.run.plan import Plan, readable_size
+from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.reduce import folded
 from fastlin.sweeps.spec.group import Group
-from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store.costs import GROUP_SECONDS, kernels_needed, seed_seconds, specialised
+from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds, specialised
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 
-SAMPLES = 6  # architectures that are measured, for each solver; the others by their estimates
-SAMPLE_SECONDS = 0.15  # that each should take
-BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
-# Seconds to start and end a client, with threads and with processes, and memory of a worker process.
-CLIENT_SECONDS = {Threads: 0.3, Processes: 2.8}
-PROCESS_BYTES = 230_000_000
-
-
-def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[str, Any]:
-    """Return what a sweep takes with so many processes, or threads on all cores: JSON-ready.
-
-    Parameters
-    ----------
-    spec : Spec
-    workers : int or None
-        Processes; more than this machine has cores are taken for as many cores like these.
-    start_up : float
-        Seconds that a command takes before it runs anything.
-
-    Returns
-    -------
-    dict
-        ``seconds`` of the whole command, of which ``compile_seconds`` are for the ``kernels_to_compile`` of
-        the ``kernels`` that it needs; ``memory_bytes`` of all its processes on this machine; ``bytes`` and
-        ``files`` of the store.
-    """
-    base_bytes = psutil.Process().memory_info().rss
-    plan, layout = (planned := Plan.of(spec)), planned.layout
-    executor: Executor = Threads() if workers is None else Processes(workers)
-    cores = local_threads() if workers is None else workers
-    needed = kernels_needed(layout, np.arange(layout.block_count))
-    speed, lacking = measure(plan, missing(needed), min(cores, local_threads()))
-    compile_seconds = speed.compile * seconds_to_compile(lacking, local_threads())
-    work = speed.of_blocks(plan) + BLOCK_OVERHEAD
-    at_once = min(blocks_at_once(executor) or cores, layout.block_count)
-    processes = 0 if workers is None else workers
-    return {
-        "name": spec.name,
-        "points": spec.points,
-        "times": int(spec.times.size),
-        "axes": spec.point_dims,
-        "blocks": layout.block_count,
-        "seeds_per_block": layout.block_shape.seeds,
-        "groups_per_block": math.prod(layout.status.chunk[:-2]),
-        "bytes": plan.bytes,
-        "files": plan.files,
-        "memory_bytes": base_bytes + processes * PROCESS_BYTES + plan.block_memory * at_once,
-        "workers": cores,
-        "kernels": len(needed),
-        "kernels_to_compile": len(lacking),
-        "compile_seconds": compile_seconds,
-        "seconds": start_up + CLIENT_SECONDS[type(executor)] + compile_seconds + _makespan(work, cores),
-        "spec": spec.to_dict(),
-    }
-
-
-def _makespan(seconds: NDArray[np.float64], cores: int) -> float:
-    """Return when the last of some blocks is done, each of which goes to the first core that is free."""
-    free = [0.0] * min(cores, seconds.size)
-    for each in seconds.ravel():
-        heapreplace(free, free[0] + float(each))
-    return max(free)
+SAMPLES = 6  # architectures that are measured for each solver; estimates of the others are scaled
+SAMPLE_SECONDS = 0.15  # of each measurement
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How much longer this machine takes than estimated: for groups, by solver and by their estimate."""
+    """Ratios of measured to estimated seconds on this machine, by solver and by the estimate of a group."""
 
     estimates: list[NDArray[np.float64]]  # for each solver, seconds of the samples, ascending
     factors: list[NDArray[np.float64]]  # and how many times longer they took
@@ -109,10 +44,10 @@ class Speed:
 
 
 def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[Kernel]]:
-    """Measure a sample of groups whose kernels are compiled; where none are, those of one group are.
+    """Measure a sample of the groups whose kernels are compiled.
 
-    A plan takes seconds, so it leaves all further compilation to the run. Returns also which of the `lacking`
-    kernels that is.
+    If no group has its kernels, those of one group are compiled first. A plan takes seconds, and it leaves
+    all further compilation to the run. Returns the ratios, and the `lacking` kernels that are left to it.
     """
     spec, modelled = plan.spec, seed_seconds(plan.spec)
     left = {kernel.key: kernel for kernel in lacking}
@@ -126,7 +61,7 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
                 if not any(kernel.key in left for kernel in _group(plan, solver, int(index)).kernels)
             ]
             if not usable:
-                # That in the middle of the work tells most, and a single wide kernel serves most work.
+                # The group at half of the total work is the most typical one.
                 share = np.cumsum(modelled[order, at, 0])
                 first = int(order[np.searchsorted(share, 0.5 * share[-1])])
                 wanted = {kernel.key for kernel in _group(plan, solver, first).kernels}
@@ -156,10 +91,10 @@ def _group(plan: Plan, solver: str, architecture: int) -> Group:
 
 
 def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores: int) -> float:
-    """Return the seconds that a core takes for all lam of one seed, as groups of this plan are computed."""
+    """Return the measured seconds of all lam of one seed on one core, in groups of the size of this plan."""
     spec = plan.spec
     seeds = max(1, min(int(SAMPLE_SECONDS / modelled), plan.layout.block_shape.seeds))
-    # Of a seed that takes long, a few lam tell what all take.
+    # A few lam are enough where one seed takes long: time is proportional to their number.
     lams = (
         spec.lams
         if modelled < SAMPLE_SECONDS
@@ -172,7 +107,7 @@ def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores:
         _unit(plan, replace(group, seeds=group.seeds[:1]), place)(0)  # loads the kernels
         unit = _unit(plan, group, place)
         unit(0)
-        # Short groups are repeated, so that waking a thread up, which takes a millisecond, does not count.
+        # Short groups are repeated, because waking a thread up takes a millisecond.
         modelled_group = modelled * group.seeds.size * lams.size / spec.lams.size
         repeats = max(1, int(SAMPLE_SECONDS / (modelled_group + GROUP_SECONDS)))
 
@@ -184,14 +119,14 @@ def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores:
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(work, range(1, cores + 1)))
         seconds = (time.perf_counter() - start) / repeats
-    # Tiny groups take less than all calls are estimated to take.
+    # The estimate of the calls may exceed the time of a tiny group.
     return max(0.0, seconds - GROUP_SECONDS) / group.seeds.size * spec.lams.size / lams.size
 
 
 def _unit(plan: Plan, group: Group, place: Location) -> Callable[[int], None]:
-    """Return what computes and writes a group, as a worker does.
+    """Return a function that computes and writes a group, as a worker does.
 
-    Joined groups are written together, which takes next to nothing for each.
+    Joined groups are written together, and the share of each in that time is negligible.
     """
     reduce, alone = plan.spec.reduce, math.prod(plan.layout.status.chunk[:-2]) == 1
 
@@ -204,25 +139,3 @@ def _unit(plan: Plan, group: Group, place: Location) -> Callable[[int], None]:
                 place.write(f"{name}/{number}", np.ascontiguousarray(values))
 
     return run
-
-
-def in_words(content: dict[str, Any]) -> str:
-    """Return a projection for people to read."""
-    groups = "" if content["groups_per_block"] == 1 else f"{content['groups_per_block']:,} groups of "
-    estimated = "about " if "reduce" in content["spec"]["output"] else ""  # statistics are compressed
-    dims = " x ".join(f"{size} {name}" for name, size in content["axes"].items())
-    return (
-        f"{content['name']}: {content['points']:,} points ({dims}), each at {content['times']} times\n"
-        f"blocks: {content['blocks']:,} of {groups}{content['seeds_per_block']} seeds\n"
-        f"store: {estimated}{readable_size(content['bytes'])} in {content['files']:,} files\n"
-        f"memory: {readable_size(content['memory_bytes'])} with {content['workers']} cores\n"
-        f"kernels: {content['kernels']}, of which {_compilation(content)}\n"
-        f"time: about {content['seconds']:.2g} s on {content['workers']} cores like these"
-    )
-
-
-def _compilation(content: dict[str, Any]) -> str:
-    count = content["kernels_to_compile"]
-    if not count:
-        return "all are compiled"
-    return f"{count} are still to be compiled, in about {content['compile_seconds']:.2g} s of the time below"

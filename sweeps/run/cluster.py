@@ -20,12 +20,10 @@ from uuid import uuid4
 
 import dask
 import psutil
-from distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker, rpc
-from distributed.comm.addressing import parse_address, parse_host_port
-from distributed.core import Status
-from distributed.deploy.spec import ProcessInterface
-from distributed.security import Security
-from distributed.versions import VersionMismatchWarning
+from distributed import Client, LocalCluster, Security, Status, Worker, WorkerPlugin, get_worker, rpc
+from distributed.comm.addressing import parse_address, parse_host_port  # private: as in `dispatch`
+from distributed.deploy.spec import ProcessInterface  # private: as in `dispatch`
+from distributed.versions import VersionMismatchWarning  # private: it has no public name
 from tornado.ioloop import PeriodicCallback
 
 import fastlin

@@ -12,9 +12,8 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from distributed import Client, Future
-from distributed.comm.core import CommClosedError
-from distributed.scheduler import KilledWorker
+from distributed import Client, Future, KilledWorker
+from distributed.comm.core import CommClosedError  # private: public names are hidden from mypy
 
 from fastlin.errors import StoppedError
 from fastlin.sweeps.run.cluster import build, on_same_build

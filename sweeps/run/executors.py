@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import psutil
 from dask.utils import parse_bytes
-from distributed.security import Security
+from distributed import Security
 
 from fastlin.errors import InputError
 from fastlin.validation import check_choice, check_int, shown
@@ -79,7 +79,7 @@ class Scheduler:
         if "://" in str(given):
             return _checked_address(given, f"the scheduler is {shown(given)}")
         try:
-            content = json.loads(Path(given).read_bytes())
+            content = json.loads(Path(os.path.expanduser(given)).read_bytes())
         except OSError as error:
             raise _no_address(f"the scheduler file {given}: {error.strerror or error}") from None
         except ValueError:
@@ -90,7 +90,7 @@ class Scheduler:
     def security(self, address: str) -> Security:
         """Return what a connection to `address` takes, with the files checked."""
         files = {"tls_ca": self.tls_ca, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
-        given = {name: path for name, path in files.items() if path is not None}
+        given = {name: os.path.expanduser(path) for name, path in files.items() if path is not None}
         if given and not address.startswith("tls://"):
             raise InputError(f"{' and '.join(given)} given, and {address} is not tls://")
         if given and len(given) < len(files):
@@ -100,7 +100,7 @@ class Scheduler:
         for name, path in given.items():
             if not Path(path).is_file():
                 raise InputError(f"{name}: there is no file {path}")
-        return _checked_security(address, {name: str(path) for name, path in given.items()})
+        return _checked_security(address, given)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,9 @@ class Slurm:
         if self.interface is not None:
             check_choice("interface", self.interface, sorted(psutil.net_if_addrs()))
         if find_spec("dask_jobqueue") is None:
-            raise InputError("dask-jobqueue is missing, which submits jobs: pip install 'fastlin[hpc]'")
+            raise InputError(
+                "jobs of SLURM need dask-jobqueue: pip install dask-jobqueue (it is in fastlin's extra hpc)"
+            )
         for command in ("sbatch", "scancel"):
             if shutil.which(command) is None:
                 raise InputError(

@@ -6,13 +6,14 @@ architectures of a grid may take a hundred times as long as the first. Counts ar
 
 import sys
 from contextlib import suppress
-from datetime import timedelta
 from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from fastlin.formatting import format_duration
 
 PLAIN_INTERVAL = 10.0  # seconds between lines where no terminal redraws
 
@@ -154,7 +155,7 @@ class Plain(NoProgress):
         if now - self._last < PLAIN_INTERVAL and pace.done < pace.points:
             return
         self._last = now
-        left = "" if pace.left is None else f", {pace.left:.0f} s left"
+        left = "" if pace.left is None else f", {format_duration(pace.left)} left"
         self.note(f"{pace.done:,} of {pace.points:,} points, {pace.rate:,.0f} points/s{left}")
 
 
@@ -217,14 +218,21 @@ class Live(NoProgress):
             "completed": pace.share,
             "count": f"{pace.done:,} of {pace.points:,} points",
             "rate": f"{pace.rate:,.0f} points/s" if pace.rate else "",
-            "left": "" if left is None else str(timedelta(seconds=round(left or pace.elapsed))),
+            "left": _left(left, pace.elapsed),
         }
+
+
+def _left(left: float | None, elapsed: float) -> str:
+    """Return the time that is left, or at the end that which the run took."""
+    if left is None:
+        return ""
+    return f"{format_duration(left)} left" if left else f"in {format_duration(elapsed)}"
 
 
 def _compiling(done: int, total: int, left: float) -> str:
     if done == total:
         return f"compiled {total} kernels"
-    rest = f"about {left:.0f} s" if left >= 1 else "a moment"
+    rest = f"about {format_duration(left)}" if left >= 1 else "a moment"
     return f"compiling {done + 1} of {total} kernels, {rest}; they are kept for later runs"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from distributed import Client
-from distributed.system import MEMORY_LIMIT
+from distributed.system import MEMORY_LIMIT  # private: psutil does not know limits of containers
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -177,11 +177,8 @@ def run_sweep(
     options = RunOptions(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
-    if isinstance(spec, str | Path):
-        spec = Spec.load(spec)
-    elif not isinstance(spec, Spec):
-        spec = Spec.from_dict(spec)
-    return run(spec, path, chosen_executor(client, executor, workers), options, progress or NoProgress())
+    where = chosen_executor(client, executor, workers)
+    return run(Spec.read(spec), path, where, options, progress or NoProgress())
 
 
 def chosen_executor(

@@ -17,7 +17,7 @@ import pytest
 import fastlin as fl
 from tests import cutting, slurm
 from tests.fault_injection import PATIENCE, until
-from tests.readme import README, blocks, present_table, section, table
+from tests.readme import README, REFERENCE, blocks, present_table, reference, section, table
 from tests.sweeping import content
 
 pytestmark = pytest.mark.skipif(
@@ -108,6 +108,11 @@ def test_the_picture_of_many_architectures(shell, tmp_path, monkeypatch):
 
 def test_the_table_is_that_of_the_registry():
     assert present_table() == table()
+
+
+def test_the_reference_of_specs_is_that_of_their_table():
+    """`python -m tests.readme` writes it anew."""
+    assert REFERENCE.read_text(encoding="utf-8") == reference()
 
 
 @pytest.mark.slow
