@@ -91,6 +91,20 @@ def repair(
     say(content, text, as_json, quiet)
 
 
+def compact(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Drop the partial sums of a complete reduced store. Seeds can no longer be added to it afterwards."""
+    from fastlin.sweeps.run.compact import compact as drop_sums
+    from fastlin.sweeps.run.plan import readable_size
+    from fastlin.sweeps.run.progress import NoProgress, on_stderr
+
+    progress = NoProgress() if quiet else on_stderr()
+    stop_at_once(progress)
+    done = drop_sums(path, progress=progress)
+    before, after = readable_size(done.bytes_before), readable_size(done.bytes_after)
+    text = f"{path}: {before} before, {after} now; seeds can no longer be added, all other axes can grow"
+    say(asdict(done), text, as_json, quiet)
+
+
 def presets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the spec of this one.")] = None,
     as_json: Json = False,

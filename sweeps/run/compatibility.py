@@ -10,8 +10,9 @@ import numpy as np
 from fastlin.errors import InputError
 from fastlin.kernels import Status
 from fastlin.sweeps.run.block import compute
-from fastlin.sweeps.run.reduce import fold_group
+from fastlin.sweeps.run.reduce import evaluated, fold_group, folded
 from fastlin.sweeps.store import versions
+from fastlin.sweeps.store.partials import blocks_in
 from fastlin.sweeps.store.store import Codes, Store, Values, is_missing
 
 HARMLESS = ("python", "zarr")  # numbers do not depend on their versions
@@ -85,11 +86,35 @@ def _complete_groups(status: Codes) -> list[tuple[int, ...]]:
 
 
 def _same(store: Store, index: tuple[int, ...], place: tuple[int, ...], there: Values) -> bool:
+    """Tell whether a group of a block comes out as the store has it."""
     group, reduce = store.layout.group(index, place), store.layout.spec.reduce
-    if reduce:
-        wanted = np.full((1, group.lams.size), True)
-        values = fold_group(group, wanted, compute, reduce).result.values
-        return all(np.array_equal(values[name], there[name]) for name in values)
-    part = compute(replace(group, seeds=group.seeds[:SAMPLE_SEEDS])).values
-    seen = {name: values[:SAMPLE_SEEDS] for name, values in there.items()}
-    return all(np.array_equal(part[name], seen[name], equal_nan=True) for name in part)
+    if reduce is None:
+        part = compute(replace(group, seeds=group.seeds[:SAMPLE_SEEDS])).values
+        seen = {name: values[:SAMPLE_SEEDS] for name, values in there.items()}
+        return all(np.array_equal(part[name], seen[name], equal_nan=True) for name in part)
+    if any((blocks_in(part) != 1).any() for part in there.values()):  # merged with other blocks, or dropped
+        return _same_statistics(store, index, place)
+    values = fold_group(group, np.full((1, group.lams.size), True), compute, reduce).result.values
+    return all(np.array_equal(values[name], there[name]) for name in values)
+
+
+def _same_statistics(store: Store, index: tuple[int, ...], place: tuple[int, ...]) -> bool:
+    """Tell whether the statistics of a group over all seeds come out the same.
+
+    So many lam are tried that it takes no longer than a block.
+    """
+    layout, reduce = store.layout, store.layout.spec.reduce
+    assert reduce is not None
+    cell = (*index[:-2], index[-1])
+    blocks = layout.seed_blocks(cell)
+    if any((store.read_status(block) == Status.PENDING).any() for block in blocks):
+        return True
+    groups = [layout.group(block, place) for block in blocks]
+    seeds = np.concatenate([group.seeds for group in groups])
+    lams = groups[0].lams[: max(1, groups[0].lams.size // len(blocks))]
+    cells, *_ = folded(replace(groups[0], seeds=seeds, lams=lams), reduce, compute)
+    found, there = evaluated(layout.spec, cells), store.read_statistics(cell)
+    return all(
+        np.array_equal(part, there[name][place][: lams.size], equal_nan=part.dtype.kind == "f")
+        for name, part in found.items()
+    )

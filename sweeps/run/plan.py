@@ -1,4 +1,4 @@
-"""Resources of a sweep: its blocks, points, bytes, files and time, known before any work."""
+"""Resources of a sweep before it runs: its blocks, points, bytes, files and time."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fastlin.kernels.vector.problems import SetUp
 from fastlin.kernels.vector.state import Dynamics
 from fastlin.sweeps.run.reduce import BATCH_BYTES
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.block_shape import choose_block_shape
 from fastlin.sweeps.store.costs import (
     bytes_per_seed,
@@ -39,13 +40,13 @@ WORKING_COPIES = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """Resources of a sweep that is laid out in blocks."""
+    """Resources of a sweep whose blocks are known."""
 
     layout: StoreLayout
 
     @classmethod
     def of(cls, spec: Spec) -> Plan:
-        """Return the plan of a sweep that is yet to be made."""
+        """Return the plan of a new sweep."""
         return cls(StoreLayout((spec,), choose_block_shape(spec)))
 
     @property
@@ -78,13 +79,43 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Size of the complete store: chunks, which are stored whole, without metadata."""
-        return sum(array.chunk_count * (array.chunk_bytes + 4) for array in self.layout.arrays)
+        """Size of the complete store: chunks, which are stored whole, without metadata.
+
+        Compressed chunks are estimated: partial sums, histograms and quantiles over the seeds.
+        """
+        return self._plain_bytes + partials.statistics_bytes(self.layout) + self._kept_bytes
+
+    @property
+    def most_bytes(self) -> int:
+        """Size of the store before the seed blocks of its cells are merged: the most that it takes.
+
+        What is compressed is estimated with a margin.
+        """
+        layout = self.layout
+        if layout.spec.reduce is None:
+            return self.bytes
+        sums = partials.stored_bytes(layout) * layout.grid[-2]
+        return self._plain_bytes + partials.MARGIN * (partials.statistics_bytes(layout) + sums)
+
+    @property
+    def _plain_bytes(self) -> int:
+        """Size of the chunks that are not compressed."""
+        plain = [array for array in self.layout.arrays if not array.compressed]
+        return sum(array.chunk_count * (array.chunk_bytes + 4) for array in plain)
+
+    @property
+    def _kept_bytes(self) -> int:
+        """Estimated size of the partial sums of the complete store."""
+        return partials.stored_bytes(self.layout) if partials.keeps(self.layout) else 0
 
     @property
     def files(self) -> int:
         """Number of chunk files of the complete store."""
-        return sum(array.chunk_count for array in self.layout.arrays)
+        lasting = sum(array.chunk_count for array in self.layout.arrays if not array.transient)
+        if not partials.keeps(self.layout):
+            return lasting
+        sums = sum(array.chunk_count for array in self.layout.values.values())
+        return lasting + sums // self.layout.grid[-2]
 
     @property
     def block_memory(self) -> int:
@@ -97,12 +128,12 @@ class Plan:
             cells = sum(array.chunk_bytes for array in layout.values.values()) // groups
             seeds = max(1, min(BATCH_BYTES // per_seed, seeds))
             results = WORKING_COPIES * (cells + per_seed * seeds)
-        # Where groups are joined, the block's own arrays hold what all of them have left.
+        # Where groups are joined, the arrays of the block hold the results of all groups.
         joined = 0 if groups == 1 else sum(array.chunk_bytes for array in layout.values.values())
         return results + 2 * joined + self._problem_memory(seeds)
 
     def _problem_memory(self, seeds: int) -> int:
-        """Bytes of the records of the problems of some seeds, and of what sets them up and works on them."""
+        """Bytes of the records of the problems of some seeds, and of the workspaces that kernels need."""
         sizes = sizes_of_all(self.spec)
         draws = WIDTH * (sizes.n_i * sizes.n_o + sizes.n_h * (sizes.n_i + sizes.n_o))
         records = Record(sizes).length * seeds
@@ -120,7 +151,7 @@ class Plan:
                 folder = folder.parent
             free = shutil.disk_usage(folder).free
             count = self.layout.block_count
-            needed = self.bytes * (count - done) // count
+            needed = self.most_bytes * (count - done) // count
             if needed > free:
                 raise InputError(
                     f"the sweep needs {readable_size(needed)} more on the disk of {location.text}, which has "
@@ -129,12 +160,12 @@ class Plan:
         if at_once is not None and self.block_memory * at_once > memory:
             raise InputError(
                 f"{at_once} blocks at a time need {readable_size(self.block_memory * at_once)} of memory and "
-                f"{readable_size(memory)} are there; use fewer workers, times or lam"
+                f"{readable_size(memory)} are available; use fewer workers, times or lam"
             )
 
 
 def readable_size(count: float) -> str:
-    """Return a number of bytes for people to read."""
+    """Return a number of bytes in readable units."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.4g} {unit}"

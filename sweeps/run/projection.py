@@ -46,7 +46,7 @@ class Projection:
     seeds_per_block, groups_per_block : int
         Seeds of a block, and how many groups (combinations of the other axes) it holds.
     bytes, files : int
-        Size of the complete store, and the number of its chunk files.
+        Size of the complete store, estimated where it is compressed, and the number of its chunk files.
     memory_bytes : int
         Memory of all processes on this machine.
     workers : int
@@ -84,11 +84,12 @@ class Projection:
 
     def __str__(self) -> str:
         groups = "" if self.groups_per_block == 1 else f"{self.groups_per_block:,} groups of "
+        estimated = "about " if "reduce" in self.spec["output"] else ""  # statistics are compressed
         dims = " x ".join(f"{size} {name}" for name, size in self.axes.items())
         return (
             f"{self.name}: {self.points:,} points ({dims}), each at {self.times} times\n"
             f"blocks: {self.blocks:,} of {groups}{self.seeds_per_block} seeds\n"
-            f"store: {readable_size(self.bytes)} in {self.files:,} files\n"
+            f"store: {estimated}{readable_size(self.bytes)} in {self.files:,} files\n"
             f"memory: {readable_size(self.memory_bytes)} with {self.workers} cores\n"
             f"kernels: {self.kernels}, of which {self._compilation}\n"
             f"time: about {format_duration(self.seconds)} on {self.workers} cores like these"

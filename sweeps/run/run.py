@@ -342,6 +342,11 @@ def _check_spec(opened: Store, spec: Spec) -> None:
             f"the store {opened.location.text} was made from another spec; choose another --store, or change "
             "the spec:\n" + "\n".join(f"  {line}" for line in lines)
         )
+    if opened.layout.compacted and spec.seeds.size > opened.layout.spec.seeds.size:
+        raise InputError(
+            f"{opened.location.text} was compacted, so seeds can no longer be added; run the larger spec "
+            "into another --store"
+        )
 
 
 def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
@@ -359,7 +364,7 @@ def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
         _check_spec(opened, spec)
         layout = opened.layout
         if spec.hash != layout.spec.hash:
-            layout = StoreLayout((*layout.specs, spec), layout.block_shape)
+            layout = replace(layout, specs=(*layout.specs, spec))
             # A sweep that gains large architectures depends on the processor from here on.
             made_with = [*made_with[:-1], versions.of(spec) | made_with[-1]]
         if layout is not opened.layout or made_with != opened.made_with:
@@ -417,22 +422,37 @@ def _client(where: Client | Executor) -> Iterator[Client]:
 
 def _compute(client: Client, job: Job, show: Progress, done: Done) -> None:
     """Compute the blocks of a job, and the statistics over them if the spec asks for these."""
-    layout, location, todo = job.store.layout, job.store.location, list(job.seconds)
+    layout, location = job.store.layout, job.store.location
     request = BlockRequest(location, job.limit, job.retry, specialised=specialised(layout))
-    estimate = Plan(layout).block_seconds
-    together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / estimate), len(todo) // FEWEST_TASKS))
-    tasks = (
-        WorkerCall(run_blocks, request, [layout.index(number) for number in todo[first : first + together]])
-        for first in range(0, len(todo), together)
-    )
     started = perf_counter()
-    for report in itertools.chain.from_iterable(results(client, tasks, location, job.lease)):
-        done.add(report)
-        show.advance(report.points, job.seconds[layout.number(report.index)], report.seconds)
-        for point, why in report.reasons:
-            show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
-    if layout.spec.reduce:
-        cells = (WorkerCall(finish, location, cell) for cell in layout.cells)
-        for _ in results(client, cells, location, job.lease):
-            pass
+    todo = list(job.seconds) or _finish(client, job, show)
+    while todo:
+        calls = _calls(layout, request, todo)
+        for report in itertools.chain.from_iterable(results(client, calls, location, job.lease)):
+            done.add(report)
+            show.advance(report.points, job.seconds.get(layout.number(report.index), 0.0), report.seconds)
+            for point, why in report.reasons:
+                show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
+        todo = _finish(client, job, show)
     done.sweep_seconds = perf_counter() - started
+
+
+def _calls(layout: StoreLayout, request: BlockRequest, todo: list[int]) -> Iterator[WorkerCall]:
+    """Yield the calls that compute some blocks. Several short blocks share a call."""
+    by_time = int(TASK_SECONDS / Plan(layout).block_seconds)
+    together = max(1, min(MOST_TOGETHER, by_time, len(todo) // FEWEST_TASKS))
+    for first in range(0, len(todo), together):
+        numbers = todo[first : first + together]
+        yield WorkerCall(run_blocks, request, [layout.index(number) for number in numbers])
+
+
+def _finish(client: Client, job: Job, show: Progress) -> list[int]:
+    """Write the statistics of a reduced sweep; return the blocks that have to be computed again for them."""
+    layout, location = job.store.layout, job.store.location
+    if not layout.spec.reduce:
+        return []
+    calls = (WorkerCall(finish, location, place) for place in layout.cells)
+    lost = list(itertools.chain.from_iterable(results(client, calls, location, job.lease)))
+    if lost:
+        show.note(f"the partial sums of {len(lost)} blocks are missing; these blocks are computed again")
+    return lost

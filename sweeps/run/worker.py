@@ -21,7 +21,7 @@ from fastlin.kernels import Status
 from fastlin.sweeps.run import block as blocks
 from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.run.isolation import KEPT_REASONS, Apart, Compute, evaluate
-from fastlin.sweeps.run.reduce import fold_group
+from fastlin.sweeps.run.reduce import fold_group, spread
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.store import lease, store
 from fastlin.sweeps.store.costs import point_seconds
@@ -104,7 +104,7 @@ def run_block(request: BlockRequest, index: tuple[int, ...]) -> BlockReport:
     outcome = _computed(request, opened.layout, index, wanted)
     values, status = outcome.result
     if there is not None:
-        values = {name: np.where(_spread(wanted, part), part, there[name]) for name, part in values.items()}
+        values = {name: np.where(spread(wanted, part), part, there[name]) for name, part in values.items()}
         status = np.where(wanted, status, before)
     kernel_seconds = thread_time() - worked
     with lease.writing(request.location):
@@ -151,11 +151,6 @@ def _unset(layout: StoreLayout, shape: tuple[int, ...]) -> Result:
         for name, array in layout.values.items()
     }
     return Result(values, np.full(shape, Status.PENDING, dtype=np.uint8))
-
-
-def _spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return a mask of points with as many dimensions as their values."""
-    return points.reshape(points.shape + (1,) * (values.ndim - points.ndim))
 
 
 @cache

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
-from fastlin.kernels import exact_statistics as fold
-from fastlin.sweeps.store import costs
+from fastlin.sweeps.store import costs, partials
 from fastlin.sweeps.store.layout import PARTIALS, SEPARATOR, STATUS
 from fastlin.sweeps.store.store import BAD, Store, Values, is_bad, is_missing
 
@@ -95,7 +94,7 @@ def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> ND
     seeds = store.layout.block_seeds(index).size
     folded = counts * seeds
     if counts[:, list(BAD)].any():
-        lost = seeds - numbers_folded(store.read_values(index)).reshape(cells.shape)
+        lost = seeds - _seeds_ok(store.read_values(index)).reshape(cells.shape)
         for code in BAD:
             folded[:, code] = np.where(cells == code, lost, 0).sum(axis=1)
         pending_or_bad = folded[:, [Status.PENDING, *BAD]].sum(axis=1)
@@ -103,10 +102,10 @@ def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> ND
     return folded
 
 
-def numbers_folded(cells: Values) -> NDArray[np.int64]:
-    """Return how many seeds are folded for each lam (..., L). The number is the same for all observables."""
-    name, part = next(iter(cells.items()))
-    return fold.count(part[..., 0, 0, :] if name == PARTIALS else part[..., 0, :])
+def _seeds_ok(values: Values) -> NDArray[np.int64]:
+    """Return how many seeds of a block are ok for each lam (..., L): as many for all observables."""
+    name, part = next(iter(values.items()))
+    return partials.count_in(part[..., 0, 0, :] if name == PARTIALS else part[..., 0, :])
 
 
 def bad_points(store: Store) -> Iterator[dict[str, Any]]:

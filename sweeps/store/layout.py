@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -85,6 +85,8 @@ class ArraySpec:
     dtype: str
     fill: Any
     attributes: dict[str, Any]
+    compressed: bool = False  # with zstd, the last dimension stored first
+    transient: bool = False  # whether a chunk of a complete block may have been deleted since
 
     def key(self, name: str, index: tuple[int, ...]) -> str:
         """Return where a chunk is stored."""
@@ -99,7 +101,7 @@ class ArraySpec:
 
     @property
     def chunk_bytes(self) -> int:
-        """Size of one chunk, which is stored whole."""
+        """Size of one chunk, which is stored whole; before compression."""
         return math.prod(self.chunk) * np.dtype(self.dtype).itemsize
 
     @property
@@ -114,6 +116,7 @@ class StoreLayout:
 
     specs: tuple[Spec, ...]
     block_shape: BlockShape
+    compacted: bool = False  # whether the partial sums over the seeds were dropped for good
 
     @property
     def spec(self) -> Spec:
@@ -182,6 +185,10 @@ class StoreLayout:
         *others, _, lams = self.grid
         return np.ndindex(*others, lams)
 
+    def seed_blocks(self, cell: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the places in the grid of the blocks whose seeds are in a chunk of statistics."""
+        return [(*cell[:-1], number, cell[-1]) for number in range(self.grid[-2])]
+
     def index(self, number: int) -> tuple[int, ...]:
         """Return the index in the grid of a block, given its number."""
         return tuple(int(i) for i in np.unravel_index(number, self.grid))
@@ -247,13 +254,14 @@ class StoreLayout:
         """Arrays of which every block has its own chunks: one, or one for each chunk of time."""
         spec, points = self.spec, self.status
         if spec.reduce:
-            word = {"word": fold.WORDS + spec.reduce.bins}
-            about = {"long_name": "folded seeds of each block, from which the statistics are made"}
+            word = {"word": 2 * (fold.WORDS + spec.reduce.bins)}  # of 32 bits; see `partials`
+            about = {"long_name": "partial sums over the seeds, from which the statistics are made"}
             found = {}
             for name, members in folded_together(spec.observables).items():
                 rows = sum(REGISTRY[member].rows for member in members)
                 extra = ({"row": rows} if name == PARTIALS else {"scale": len(members)}) | word
-                found[name] = self._array(points, extra, "int64", 0, about, name == PARTIALS)
+                array = self._array(points, extra, "uint32", 0, about, name == PARTIALS)
+                found[name] = replace(array, compressed=True, transient=True)
             return found
         return {
             name: self._of_observable(name, points, REGISTRY[name].stored_dims, spec.dtype, math.nan)
@@ -270,11 +278,14 @@ class StoreLayout:
         found = {COUNT: ArraySpec(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
         for name in self.spec.observables:
             extra = REGISTRY[name].stored_dims | {"statistic": len(reduce.names)}
-            found[name] = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
+            array = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
+            # A quantile is the middle of a bin, of which there are few.
+            found[name] = replace(array, compressed=bool(reduce.quantiles))
             if reduce.histogram:
                 extra = REGISTRY[name].stored_dims | {"bin": reduce.bins}
                 about = {"long_name": f"seeds by {name}", "units": "1"}
-                found[f"{name}_histogram"] = self._of_observable(name, cells, extra, "int64", 0, about)
+                array = self._of_observable(name, cells, extra, "int64", 0, about)
+                found[f"{name}_histogram"] = replace(array, compressed=True)
         return found
 
     @property

@@ -14,11 +14,12 @@ from typing import Any
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
-from zarr.codecs import Crc32cCodec
+from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from fastlin.errors import InputError
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.codec import ZSTD_LEVEL
 from fastlin.sweeps.store.layout import (
     AXIS_ATTRIBUTES,
     SEPARATOR,
@@ -34,6 +35,7 @@ ROOT = "zarr.json"
 ROOT_COPY = f"{SCRATCH}/zarr.json"
 FORMAT = 4  # of stores; raised when an older fastlin could not read them
 SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
+FIXED = ("statistic", "bin_left", "bin_right")  # coordinates that never grow
 
 Documents = dict[str, bytes]
 
@@ -48,7 +50,8 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
     # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
     first = StoreLayout(layout.specs[:1], layout.block_shape).axes
     for name, (dims, values) in layout.axes.items():
-        _put_axis(group, name, dims, values, max(SHORTEST_CHUNK, first[name][1].size))
+        shortest = 1 if name in FIXED else SHORTEST_CHUNK
+        _put_axis(group, name, dims, values, max(shortest, first[name][1].size))
     for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
         _put_array(group, name, form)
     content = {key: value.to_bytes() for key, value in sorted(files.items()) if key != ROOT}
@@ -61,6 +64,7 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
         "spec_hash": layout.spec.hash,
         "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
         "block_shape": layout.block_shape._asdict(),
+        "compacted": layout.compacted,
         "versions": made_with[-1],
         "earlier_versions": made_with[:-1],
         "documents": {key: _digest(value) for key, value in sorted(content.items())},
@@ -94,13 +98,16 @@ def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArr
 
 
 def _put_array(group: zarr.Group, name: str, form: ArraySpec) -> None:
+    rank = len(form.dims)
+    last_first = TransposeCodec(order=(rank - 1, *range(rank - 1)))
     group.create_array(
         name,
         shape=form.shape,
         chunks=form.chunk,
         dtype=form.dtype,
         fill_value=form.fill,
-        compressors=[Crc32cCodec()],
+        filters=[last_first] if form.compressed else None,
+        compressors=[*([ZstdCodec(level=ZSTD_LEVEL)] if form.compressed else []), Crc32cCodec()],
         chunk_key_encoding={"name": "default", "separator": SEPARATOR},
         dimension_names=form.dims,
         attributes=form.attributes,
@@ -178,7 +185,7 @@ def _other(path: str, content: bytes | None) -> str:
 def read_layout(attributes: dict[str, Any]) -> StoreLayout:
     """Return the layout that attributes describe."""
     specs = [Spec.from_dict(content) for content in (*attributes["grown_from"], attributes["spec"])]
-    return StoreLayout(tuple(specs), BlockShape(**attributes["block_shape"]))
+    return StoreLayout(tuple(specs), BlockShape(**attributes["block_shape"]), attributes["compacted"])
 
 
 def write_metadata(location: Location, content: Documents) -> None:

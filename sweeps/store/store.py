@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fastlin.errors import InputError, StoppedError
 from fastlin.kernels import Status
-from fastlin.sweeps.store import codec, metadata, versions
+from fastlin.sweeps.store import codec, metadata, partials, versions
 from fastlin.sweeps.store.layout import STATUS, ArraySpec, StoreLayout
 from fastlin.sweeps.store.location import SCRATCH, Entry, Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
@@ -105,9 +105,19 @@ class Store:
         Raises
         ------
         DamagedBlockError
-            If a chunk is missing or damaged.
+            If a chunk is missing or damaged. Partial sums that are missing are those of no block.
         """
         return {name: self._read(name, form, index) for name, form in self.layout.values.items()}
+
+    def read_statistics(self, cell: tuple[int, ...]) -> Values:
+        """Return the statistics of a cell.
+
+        Raises
+        ------
+        DamagedBlockError
+            If a chunk is missing or damaged.
+        """
+        return {name: self._read(name, form, cell) for name, form in self.layout.statistics.items()}
 
     def _read(self, name: str, form: ArraySpec, index: tuple[int, ...]) -> NDArray[Any]:
         parts = []
@@ -115,9 +125,12 @@ class Store:
             key = form.key(name, chunk)
             content = self.location.read(key)
             try:
-                if content is None:
+                if content is not None:
+                    parts.append(codec.decode(form, chunk, content))
+                elif form.transient:
+                    parts.append(np.full(_shape(form, chunk), form.fill, dtype=form.dtype))
+                else:
                     raise codec.DamagedError("is missing")
-                parts.append(codec.decode(form, chunk, content))
             except codec.DamagedError as error:
                 path = self.location.text
                 raise DamagedBlockError(f"{path}: {key} {error}; fastlin repair {path} mends it") from None
@@ -168,6 +181,34 @@ class Store:
             if self.location.read(key) != b"".join(content):
                 yield key, content
 
+    def replace_partials(self, index: tuple[int, ...], values: Values | None) -> None:
+        """Bring the partial sums of a block to `values`, or delete them."""
+        for key, content in self._stale_partials(index, values):
+            if content is None:
+                self.location.delete(key)
+            else:
+                self.location.write(key, *content)
+
+    def are_partials(self, index: tuple[int, ...], values: Values | None) -> bool:
+        """Return whether the partial sums of a block are `values`, or absent if that is None."""
+        return next(self._stale_partials(index, values), None) is None
+
+    def _stale_partials(
+        self, index: tuple[int, ...], values: Values | None
+    ) -> Iterator[tuple[str, list[Any] | None]]:
+        if values is None:
+            yield from ((key, None) for key in self.value_keys(index) if self.location.read(key) is not None)
+            return
+        for key, content in self._encoded(index, values, self.layout.values):
+            if self.location.read(key) != b"".join(content):
+                yield key, content
+
+    def value_keys(self, index: tuple[int, ...]) -> Iterator[str]:
+        """Yield the keys of the values of a block."""
+        for name, form in self.layout.values.items():
+            for chunk, _ in self.layout.parts(index, form):
+                yield form.key(name, chunk)
+
     def _encoded(
         self, index: tuple[int, ...], values: Values, forms: dict[str, ArraySpec]
     ) -> Iterator[tuple[str, list[Any]]]:
@@ -207,8 +248,12 @@ def _marker(form: ArraySpec, index: tuple[int, ...], content: bytes | None) -> C
     if content is not None:
         with suppress(codec.DamagedError):
             return codec.decode(form, index, content)
-    shape = [part.stop - part.start for part in form.region(index)]
-    return np.full(shape, form.fill, dtype=form.dtype)
+    return np.full(_shape(form, index), form.fill, dtype=form.dtype)
+
+
+def _shape(form: ArraySpec, index: tuple[int, ...]) -> list[int]:
+    """Return the numbers of values of a chunk that lie in the array."""
+    return [part.stop - part.start for part in form.region(index)]
 
 
 @lru_cache(maxsize=4)
@@ -283,9 +328,12 @@ def grow(store: Store, layout: StoreLayout, made_with: list[dict[str, str]]) -> 
     """Enlarge a store, in an order in which every reader sees the old one or the new one.
 
     If times are added, every block becomes pending first, because its points need the new times. Their old
-    values stay readable until they are replaced.
+    values stay readable until they are replaced. The same happens if seeds are added to a store that keeps no
+    partial sums.
     """
-    if layout.spec.times.size > store.layout.spec.times.size:
+    before, after = store.layout.spec, layout.spec
+    more_seeds = before.reduce is not None and after.seeds.size > before.seeds.size
+    if after.times.size > before.times.size or (more_seeds and not partials.keeps(store.layout)):
         for number in range(store.layout.block_count):
             store.withdraw(store.layout.index(number))
     metadata.write_metadata(store.location, metadata.encode_metadata(layout, made_with))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastlin.sweeps.store import codec, metadata, store
+from fastlin.sweeps.store import codec, metadata, partials, store
+from fastlin.sweeps.store.cell import read_cell
 from fastlin.sweeps.store.layout import SEPARATOR, STATUS, ArraySpec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
-from fastlin.sweeps.store.store import Store
+from fastlin.sweeps.store.store import DamagedBlockError, Store
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def _damaged_block(opened: Store, number: int, index: tuple[int, ...]) -> Iterat
             key = values.key(name, chunk)
             content = opened.location.read(key)
             if content is None:
-                if begun:
+                if begun and not values.transient:
                     yield Damage(key, "is missing", number)
             elif fault := _fault(values, chunk, content):
                 yield Damage(key, fault, number)
@@ -218,20 +220,35 @@ def _fault(form: ArraySpec, index: tuple[int, ...], content: bytes) -> str:
 def damaged_statistics(opened: Store) -> Iterator[Damage]:
     """Yield the chunks of statistics that are damaged, or missing although all their blocks are complete."""
     layout = opened.layout
-    for cell in layout.cells if layout.spec.reduce else ():
+    for place in layout.cells if layout.spec.reduce else ():
+        complete = _complete(opened, place)
         for name, form in layout.statistics.items():
-            for chunk, _ in layout.parts(cell, form):
+            for chunk, _ in layout.parts(place, form):
                 key = form.key(name, chunk)
                 content = opened.location.read(key)
                 if content is not None and (fault := _fault(form, chunk, content)):
                     yield Damage(key, fault)
-                elif content is None and _is_complete(opened, cell):
+                elif content is None and complete:
                     yield Damage(key, "is missing")
 
 
-def _is_complete(opened: Store, cell: tuple[int, ...]) -> bool:
-    blocks = ((*cell[:-1], number, cell[-1]) for number in range(opened.layout.grid[-2]))
-    return all(opened.is_complete(index) for index in blocks)
+def lost_partials(opened: Store) -> Iterator[Damage]:
+    """Yield the chunks of partial sums that are missing from cells whose blocks are complete.
+
+    Of a cell whose first block is lost only that one is named: the sums of the others may have been in it.
+    Where no sums are kept, damaged statistics are named instead. A run finds all blocks to be computed again.
+    """
+    layout = opened.layout
+    for place in layout.cells if layout.spec.reduce else ():
+        with suppress(DamagedBlockError):  # `damaged_blocks` names it
+            cell = read_cell(opened, place)
+            if cell is None or not (partials.keeps(layout) or cell.bad.any()):
+                continue
+            lost = cell.lost[:1] if cell.lost[:1] == layout.seed_blocks(place)[:1] else cell.lost
+            for index in lost:
+                for key in opened.value_keys(index):
+                    if opened.location.read(key) is None:
+                        yield Damage(key, "is missing", layout.number(index))
 
 
 def in_words(path: str, found: Verification) -> str:
@@ -245,3 +262,7 @@ def in_words(path: str, found: Verification) -> str:
             f"({found.missing_blocks:,} of {found.blocks:,} blocks); fastlin run goes on"
         )
     return "\n".join(lines or [f"{path}: all is well"])
+
+
+def _complete(opened: Store, place: tuple[int, ...]) -> bool:
+    return all(opened.is_complete(index) for index in opened.layout.seed_blocks(place))

@@ -36,7 +36,7 @@ def pretend(path, **changes):
 def alter(path, name, index, group=(0, 0)):
     """Change the last bit of the first number of a group of a block, and its checksum with it."""
     store = Store.open(locate(path))
-    form = store.layout.values[name]
+    form = {**store.layout.values, **store.layout.statistics}[name]
     key = form.key(name, index)
     values = codec.decode(form, index, store.location.read(key)).copy()
     flat = values[group].reshape(-1)
@@ -68,9 +68,7 @@ def test_groups_of_a_joined_block_are_tried_each(tmp_path, place, output):
     pretend(path, numpy="0.0.1")
     assert fl.run_sweep(spec, path, allow_version=True).computed_blocks == 0
     pretend(path, numpy="0.0.1")
-    name = "partials" if output is REDUCED else "loss"
-    rank = len(Store.open(locate(path)).layout.values[name].shape)
-    alter(path, name, (0,) * rank, place)
+    alter(path, "loss", (0,) * len(fl.open_sweep(path).loss.dims), place)
     refused(path, "which computed other numbers in block 0", spec, allow_version=True)
 
 
@@ -154,14 +152,24 @@ def test_another_seed_rule_is_never_gone_on_with(part):
     refused(part, "the same seed would draw another network", allow_version=True)
 
 
-def test_a_store_of_statistics_is_tried_by_its_cells(tmp_path):
-    spec, path = sweeping.spec(output=REDUCED), tmp_path / "r.zarr"
+@pytest.mark.parametrize(
+    ("seeds", "name", "index"), [(6, "loss", (1, 0, 0, 0, 0)), (40, "partials", (1, 0, 0, 0, 0, 0, 0))]
+)
+@pytest.mark.parametrize("cut", [1, 2], ids="blocks of {}".format)
+def test_a_store_of_statistics_is_tried_by_its_cells(tmp_path, seeds, name, index, cut):
+    """By its statistics where it keeps no partial sums, or has merged them."""
+    axes = sweeping.spec()["axes"] | {"seed": {"start": 0, "num": seeds}}
+    spec, path = sweeping.spec(axes=axes, output=REDUCED), tmp_path / "r.zarr"
+    name, index = (name, index) if cut == 1 else ("loss", (1, 0, 0, 0, 0))
+    with cutting.into(seeds=seeds // cut):
+        fl.run_sweep(spec, path)
+    spec = Store.open(locate(path)).layout.spec
     fl.run_sweep(spec, path)
     pretend(path, numpy="0.0.1")
     refused(path, "was written by other versions", spec)
     assert fl.run_sweep(spec, path, allow_version=True).computed_blocks == 0
     pretend(path, numpy="0.0.1")
-    alter(path, "partials", (1, 0, 0, 0, 0, 0, 0))
+    alter(path, name, index)
     refused(path, "computed other numbers", spec, allow_version=True)
 
 

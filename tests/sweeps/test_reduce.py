@@ -1,14 +1,26 @@
 """Statistics over seeds: those of every point, whatever the blocks, and nothing else in the store."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
+import zarr
 
 import fastlin as fl
 from fastlin.sweeps.run import plan
+from fastlin.sweeps.run.compact import compact
 from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.spec.reduction import QUANTILE_EDGES
+from fastlin.sweeps.store import codec
 from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.status import standing
+from fastlin.sweeps.store.store import Store
+from fastlin.sweeps.store.verify import verify
 from tests import cutting, sweeping
+from tests.commands import ended
 from tests.sweeping import content
 
 OBSERVABLES = ["loss", "kernel_distance", "weight_norms"]
@@ -95,17 +107,23 @@ def test_histograms_are_numpys(points, tmp_path):
     assert (dataset.loss_histogram.sel(here).values == expected).all()
 
 
-def test_more_seeds_fold_only_the_new_ones(tmp_path, monkeypatch):
-    cut_into(monkeypatch, 10)
+@pytest.mark.parametrize("cut", [10, 100], ids="blocks of {}".format)
+@pytest.mark.parametrize(("seeds", "computed"), [(15, 45), (35, 10)], ids=["few seeds", "more seeds"])
+def test_more_seeds_fold_only_the_new_ones(tmp_path, monkeypatch, seeds, computed, cut):
+    """A store of few seeds keeps no partial sums, and computes the old seeds with the new ones."""
+    cut_into(monkeypatch, cut)
     path, fresh = tmp_path / "grown.zarr", tmp_path / "fresh.zarr"
-    fl.run_sweep(reduced(15), path)
+    total = 45
+    fl.run_sweep(reduced(seeds), path)
     old = fl.open_sweep(path)
-    report = fl.run_sweep(reduced(25), path)
-    assert report.computed_points == 3 * 10 * 5
-    fl.run_sweep(reduced(25), fresh)
+    report = fl.run_sweep(reduced(total), path)
+    assert report.computed_points == 3 * computed * 5
+    fl.run_sweep(reduced(total), fresh)
     assert statistics(path).identical(statistics(fresh))
     assert old.sizes["lam"] == 5
-    assert (old["count"].load() == 25).all()
+    assert (old["count"].load() == total).all()
+    assert verify(path) == []
+    assert fl.run_sweep(reduced(total), path).computed_points == 0
 
 
 def test_an_interrupted_sweep_is_finished_and_the_same(tmp_path, monkeypatch):
@@ -113,12 +131,188 @@ def test_an_interrupted_sweep_is_finished_and_the_same(tmp_path, monkeypatch):
     path, whole = tmp_path / "cut.zarr", tmp_path / "whole.zarr"
     for place in (path, whole):
         fl.run_sweep(reduced(), place)
-    for lost in ("status/c.1.0.1.0", "partials/c.1.0.1.0.0.0.0", "loss/c.1.0.0.0.0", "count/c.1.0.0"):
+    for lost in ("status/c.1.0.1.0", "loss/c.1.0.0.0.0", "count/c.1.0.0"):
         (path / lost).unlink()
     pending = fl.open_sweep(path)
     assert np.isnan(pending.loss.sel(architecture="3-4-3")).all()
     assert fl.run_sweep(reduced(), path).computed_blocks == 1
     assert content(path) == content(whole)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_merged_sums_that_are_lost_are_computed_again(tmp_path, monkeypatch, number):
+    """Those of the first block hold all; when it is begun anew, the run finds what else is missing."""
+    cut_into(monkeypatch, 10)
+    path = tmp_path / "s.zarr"
+    fl.run_sweep(reduced(), path)
+    expected = content(path)
+    assert [*(path / "partials").glob("c.1.*")] == [path / "partials" / "c.1.0.0.0.0.0.0"]
+    (path / f"status/c.1.0.{number}.0").unlink()
+    assert fl.run_sweep(reduced(), path).computed_blocks == (3 if number == 0 else 1)
+    assert content(path) == expected
+    (path / "partials/c.1.0.0.0.0.0.0").unlink()
+    assert [damage.key for damage in verify(path)] == ["partials/c.1.0.0.0.0.0.0"]
+    assert fl.run_sweep(reduced(), path).computed_blocks == 3
+    assert content(path) == expected
+
+
+@pytest.mark.parametrize("seeds", [6, 30])
+def test_lam_and_architectures_grow_without_partial_sums(tmp_path, seeds):
+    """Also inside blocks whose sums were merged or dropped: only new points are computed."""
+    path, fresh = tmp_path / "s.zarr", tmp_path / "fresh.zarr"
+    steps = [([0, 1], [0.0]), ([0, 1, 2], [0.0, 1.0]), ([0, 1, 2, 3], [-1.0, 0.0, 1.0])]
+    shapes, before = [[4, 2, 2], [3, 4, 3], [2, 3, 4], [2, 1, 2]], 0
+    with cutting.into(architectures=2, lams=2, seeds=seeds // 3):
+        for chosen, lams in steps:
+            axes = AXES | {
+                "architecture": [shapes[number] for number in chosen],
+                "lam": lams,
+                "seed": {"start": 0, "num": seeds},
+            }
+            spec = sweeping.spec(axes=axes, output={"observables": ["loss"], "reduce": {}})
+            report = fl.run_sweep(spec, path)
+            points = len(chosen) * len(lams) * seeds
+            assert (report.computed_points, report.pending) == (points - before, 0)
+            before = points
+        fl.run_sweep(spec, fresh)
+    assert statistics(path).identical(statistics(fresh))
+    assert verify(path) == []
+
+
+def size(path):
+    """Return the bytes of all files of a store."""
+    return sum(map(len, content(path).values()))
+
+
+def large(seeds, dtype, **output):
+    """Return a spec of which the numbers take more than its metadata."""
+    axes = {"architecture": [4, 2, 4], "seed": {"start": 0, "num": seeds}}
+    axes["lam"] = {"start": -4.0, "stop": 4.1, "num": 40}
+    times = [*np.geomspace(0.1, 90.0, 19), np.inf]
+    output = {"observables": OBSERVABLES, "dtype": dtype} | output
+    return sweeping.spec(axes=axes, dynamics={"times": times}, output=output)
+
+
+@pytest.fixture(scope="module", params=[(8, "float64"), (8, "float32"), (1000, "float64"), (1000, "float32")])
+def full(request, tmp_path_factory):
+    """Return seeds and dtype of a store that holds every point, and its bytes."""
+    path = tmp_path_factory.mktemp("full") / "s.zarr"
+    fl.run_sweep(large(*request.param), path)
+    return *request.param, size(path)
+
+
+HISTOGRAM = {"histogram": {"start": 0.0, "stop": 2.0, "num": 33}}
+
+
+@pytest.mark.parametrize("blocks", [1, 8], ids="{} blocks of seeds".format)
+@pytest.mark.parametrize("options", [{}, {"quantiles": [0.1, 0.5]}, HISTOGRAM], ids=["", "quantiles", "bins"])
+def test_a_reduced_store_is_smaller_than_a_full_one(tmp_path, full, options, blocks):
+    seeds, dtype, bytes_of_points = full
+    spec, path = large(seeds, dtype, reduce=options), tmp_path / "s.zarr"
+    with cutting.into(seeds=seeds // blocks):
+        fl.run_sweep(spec, path)
+        made = Plan.of(fl.Spec.from_dict(spec))
+    assert size(path) <= bytes_of_points * (1.0 if seeds == 8 else 0.03)
+    chunks = sweeping.chunks(path)
+    assert len(chunks) == made.files
+    taken = sum(map(len, chunks.values()))
+    assert 0.6 * made.bytes <= taken <= 1.25 * made.bytes
+    assert taken <= made.most_bytes
+
+
+@pytest.mark.parametrize("options", [{}, {"quantiles": [0.5]}, {"histogram": [0.0, 0.25, 1.0]}])
+def test_zarr_reads_and_writes_the_same_chunks(tmp_path, monkeypatch, options):
+    cut_into(monkeypatch, 30)
+    path, copy = tmp_path / "s.zarr", tmp_path / "copy.zarr"
+    fl.run_sweep(reduced(30, **options), path)
+    shutil.copytree(path, copy)
+    group = zarr.open_group(copy, mode="r+")
+    store = Store.open(locate(path))
+    arrays = {**store.layout.values, **store.layout.statistics}
+    for name in arrays:
+        everything = group[name][...]
+        group[name][...] = everything
+        assert everything.any()
+    for name, form in arrays.items():
+        index = (0,) * len(form.shape)
+        file = path / form.key(name, index)
+        if file.exists():
+            assert (copy / form.key(name, index)).read_bytes() == file.read_bytes(), name
+            here = codec.decode(form, index, file.read_bytes())
+            assert np.array_equal(here, group[name][form.region(index)], equal_nan=here.dtype.kind == "f")
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A complete store that keeps its partial sums, and the path of it."""
+    cut_into(monkeypatch, 10)
+    fl.run_sweep(reduced(30), tmp_path / "s.zarr")
+    return tmp_path / "s.zarr"
+
+
+def test_compact_drops_partial_sums_and_nothing_else(kept):
+    before, bytes_before = statistics(kept), size(kept)
+    done = compact(kept)
+    assert (done.bytes_before, done.bytes_after) == pytest.approx((bytes_before, size(kept)), abs=2000)
+    assert size(kept) < bytes_before
+    assert not [*(kept / "partials").glob("c.*")]
+    assert statistics(kept).identical(before)
+    assert verify(kept) == []
+    after = sweeping.chunks(kept)
+    report = fl.run_sweep(reduced(30), kept)
+    assert (report.computed_points, report.ok, report.pending) == (0, 450, 0)
+    compact(kept)
+    assert sweeping.chunks(kept) == after
+
+
+def test_no_seeds_are_added_to_a_compacted_store(kept):
+    compact(kept)
+    before = content(kept)
+    with pytest.raises(fl.InputError, match="was compacted, so seeds can no longer be added; run"):
+        fl.run_sweep(reduced(40), kept)
+    assert content(kept) == before
+
+
+def test_other_axes_of_a_compacted_store_grow(kept, tmp_path):
+    compact(kept)
+    axes = AXES | {"seed": {"start": 0, "num": 30}, "lam": [*np.linspace(-4.0, 4.0, 5), 6.0]}
+    larger = reduced(30) | {"axes": axes}
+    assert fl.run_sweep(larger, kept).computed_points == 3 * 30
+    fl.run_sweep(larger, tmp_path / "fresh.zarr")
+    assert statistics(kept).identical(statistics(tmp_path / "fresh.zarr"))
+    longer = larger | {"dynamics": {"times": [0.0, 0.9, 2.0, 9.0, np.inf]}}
+    assert fl.run_sweep(longer, kept).computed_points == 3 * 30 * 6
+    fl.run_sweep(longer, tmp_path / "longer.zarr")
+    assert statistics(kept).identical(statistics(tmp_path / "longer.zarr"))
+    assert not [*(kept / "partials").glob("c.*")]
+    assert verify(kept) == []
+
+
+@pytest.mark.parametrize("lost", ["loss/c.1.0.0.0.0", "status/c.1.0.1.0", "count/c.1.0.0"])
+def test_damage_to_a_compacted_store_is_mended(kept, lost):
+    compact(kept)
+    whole = sweeping.chunks(kept)
+    (kept / lost).write_bytes(b"")
+    assert [damage.key for damage in verify(kept)] == [lost]
+    _, report = repair(kept)
+    assert report.computed_blocks == 3
+    assert sweeping.chunks(kept) == whole
+
+
+def test_what_cannot_be_compacted_is_said(kept, tmp_path):
+    fl.run_sweep(sweeping.spec(axes=AXES), tmp_path / "full.zarr")
+    with pytest.raises(fl.InputError, match="holds every point, so there is nothing to compact"):
+        compact(tmp_path / "full.zarr")
+    (kept / "status/c.1.0.1.0").unlink()
+    with pytest.raises(fl.InputError, match="has 50 pending points; complete it with fastlin run"):
+        compact(kept)
+
+
+def test_compact_on_the_command_line(kept):
+    done = ended("compact", kept)
+    assert done.code == 0
+    assert "seeds can no longer be added" in done.out
+    assert json.loads(ended("compact", kept, "--json").out)["bytes_after"] > 0
 
 
 @pytest.mark.parametrize("sizes", [{"architectures": 2, "seeds": 10}, {"architectures": 3, "seeds": 25}])
@@ -132,9 +326,9 @@ def test_blocks_of_several_architectures_change_no_bit(tmp_path, sizes, options)
     assert report.blocks == -(-3 // sizes["architectures"]) * -(-25 // sizes["seeds"])
     assert statistics(path).identical(statistics(whole))
     expected = content(path)
-    for lost in ("status/c.0.0.0.0", "partials/c.0.0.0.0.0.0.0", "loss/c.0.0.0.0.0", "count/c.0.0.0"):
+    for lost in ("status/c.0.0.0.0", "loss/c.0.0.0.0.0", "count/c.0.0.0"):
         (path / lost).unlink()
-    assert fl.run_sweep(reduced(**options), path).computed_blocks == 1
+    assert fl.run_sweep(reduced(**options), path).computed_blocks == -(-25 // sizes["seeds"])
     assert content(path) == expected
 
 
@@ -155,6 +349,13 @@ def test_points_that_diverge_are_left_out(tmp_path, monkeypatch):
     assert dataset["count"].values.tolist() == [5, 0]
     assert np.isnan(dataset.loss.sel(lam=400.0)).all()
     assert np.isfinite(dataset.loss.sel(lam=0.0)).all()
+    before = sweeping.chunks(tmp_path / "wild.zarr")
+    compact(tmp_path / "wild.zarr")
+    assert standing(tmp_path / "wild.zarr")["diverged"] == 5
+    assert verify(tmp_path / "wild.zarr") == []
+    again = fl.run_sweep(spec, tmp_path / "wild.zarr", retry_failed=True)
+    assert (again.ok, again.diverged, again.computed_points) == (5, 5, 5)
+    assert sweeping.chunks(tmp_path / "wild.zarr") == before
 
 
 def test_float32_rounds_the_statistics_and_not_the_points(tmp_path):
