@@ -23,6 +23,7 @@ from fastlin.sweeps.store import folder, lease
 from fastlin.sweeps.store.layout import StoreLayout
 from tests import cutting, fault_injection, gate
 from tests.fault_injection import PATIENCE, System, until
+from tests.launched import heed_signals
 
 SMALL = """
 name = "small"
@@ -151,6 +152,7 @@ def _serve(folder, arguments, patches, environment, together):
     os.environ.update(environment)
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), stream.fileno())
+    heed_signals()
     cutting.groups_apart()
     for patch in patches:
         patch()

@@ -1,11 +1,11 @@
-"""Verbs that draw: a store, a figure of the paper, a page to mail."""
+"""Commands that draw: plot, figure and report."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, StoreArgument, say
+from fastlin.cli.common import Json, Quiet, StoreArgument, read_path, say
 
 
 def plot(
@@ -13,11 +13,14 @@ def plot(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store, or in this folder."
+            "--out",
+            metavar="FILE",
+            parser=read_path,
+            help="PNG, SVG or PDF; by default beside the store, or in this folder.",
         ),
     ] = None,
     observable: Annotated[
-        str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")
+        str | None, typer.Option(help="The observable; by default the kernel distance, if it is stored.")
     ] = None,
     x: Annotated[
         str, typer.Option("--x", help="Horizontal axis; also n_i, n_h, n_o, bottleneck_ratio.")
@@ -26,6 +29,7 @@ def plot(
         str | None, typer.Option("--y", help="Vertical axis, as --x; else init_scale or time.")
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw the phase diagram of a store."""
     from fastlin.sweeps.read import picture
@@ -33,13 +37,16 @@ def plot(
     target = out or picture.beside(path, f"-{observable}.png" if observable else ".png")
     picture.check_file(target)
     picture.draw(path, target, observable, x, y)
-    say({"store": path, "picture": str(target)}, f"picture: {target}", as_json)
+    say({"store": path, "picture": str(target)}, f"picture: {target}", as_json, quiet)
 
 
 def figure(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="fig1 or fig2.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default NAME.png here.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", parser=read_path, help="PNG, SVG or PDF; by default NAME.png here."
+        ),
     ] = None,
     architecture: Annotated[
         list[str] | None,
@@ -49,6 +56,7 @@ def figure(
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw a figure of the paper from results computed now, or list them."""
     from fastlin.architecture import Architecture
@@ -65,21 +73,27 @@ def figure(
     target = out or Path(f"{name}.png")
     shapes = [Architecture.read(text) for text in architecture or ()]
     figures.draw(name, target, shapes or None)
-    say({"figure": name, "picture": str(target)}, f"picture: {target}", as_json)
+    say({"figure": name, "picture": str(target)}, f"picture: {target}", as_json, quiet)
 
 
 def report(
     path: StoreArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="HTML; by default beside the store, or in this folder."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            parser=read_path,
+            help="HTML; by default beside the store, or in this folder.",
+        ),
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write a page about a store that needs no network: what it is, how it stands, what it shows."""
+    """Write one page of HTML about a store, with its spec, status and phase diagrams. It needs no network."""
     from fastlin.sweeps import report as pages
     from fastlin.sweeps.read import picture
 
     target = out or picture.beside(path, ".html")
     pages.write(path, target)
-    say({"store": path, "report": str(target)}, f"report: {target}", as_json)
+    say({"store": path, "report": str(target)}, f"report: {target}", as_json, quiet)

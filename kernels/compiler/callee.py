@@ -8,10 +8,10 @@ optimised.
 
 from typing import Any, NoReturn, cast
 
-from numba.core.codegen import JITCodeLibrary
+from numba.core.codegen import JITCodeLibrary  # private: no public option leaves machine code out
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
-from numba.core.registry import CPUDispatcher
+from numba.core.registry import CPUDispatcher  # private: njit does not take a class of dispatchers
 from numba.core.typed_passes import NopythonTypeInference
 
 from fastlin.kernels.compiler.jit import FLAGS, Function

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 import filelock
 import numba
 import numpy as np
-from numba.core import caching
-from numba.core.config import CACHE_DIR  # type: ignore[attr-defined]
-from numba.misc.appdirs import AppDirs
+from numba.core import caching  # private: Numba has no public cache that many processes can share
+from numba.core.config import CACHE_DIR  # type: ignore[attr-defined] # private: NUMBA_CACHE_DIR as read by Numba
+from numba.misc.appdirs import AppDirs  # private: the folder of caches of a user, as Numba's own cache has it
 from numpy.typing import NDArray
 
 COMPILE_WAIT = 60.0  # seconds for another process's compilation; a second copy of the work does no harm

@@ -19,8 +19,6 @@ NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 DPI = 150
-# The paper's figures look the same whatever style their reader prefers for others.
-STYLE: list[Any] = ["default", {"font.size": 9.0}]
 # What would tell one run from the next: left out, so that a figure is the same bytes each time.
 _UNDATED: Mapping[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -49,6 +47,7 @@ def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = No
     from matplotlib.style import context
 
     from fastlin.sweeps.figures import fig1, fig2
+    from fastlin.sweeps.figures.style import STYLE
 
     figure = fig1.figure() if name == "fig1" else fig2.figure(architectures)
     with context([*STYLE, {"svg.hashsalt": name}]):

@@ -16,7 +16,7 @@ from fastlin.dynamics import exact, gradient_descent
 from fastlin.network import Network, balanced_init
 from fastlin.plot import dynamics
 from fastlin.plot.network import PANELS
-from fastlin.sweeps.figures import STYLE
+from fastlin.sweeps.figures.style import STYLE
 from fastlin.task import Task, random_regression
 
 LAMS = (1.0, 0.0, -1.0)

@@ -18,8 +18,8 @@ from matplotlib.style import context
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.plot import profile, style
-from fastlin.sweeps.figures import STYLE
 from fastlin.sweeps.figures.schematic import schematic
+from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Threads

@@ -1,4 +1,4 @@
-"""Which versions wrote a store, and whether others may go on with it."""
+"""Compatibility of a store with the versions of this installation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastlin.sweeps.run.reduce import fold_group
 from fastlin.sweeps.store import versions
 from fastlin.sweeps.store.store import Codes, Store, Values, is_missing
 
-HARMLESS = ("python", "zarr")  # no number depends on them
-SAMPLES = 20  # groups that are computed again to compare, spread over the blocks
-SAMPLE_SEEDS = 2  # of each
+HARMLESS = ("python", "zarr")  # numbers do not depend on their versions
+SAMPLES = 20  # number of groups that are computed again to compare, spread over the blocks
+SAMPLE_SEEDS = 2  # number of seeds of each
 
 
 def check(store: Store, allow: bool) -> list[dict[str, str]]:
@@ -25,7 +25,7 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        If others than these wrote it and may have computed other numbers: unless `allow` is given, and a
+        If other versions wrote it, which may have computed other numbers, unless `allow` is given and a
         sample of its points comes out the same, bit for bit.
     """
     old, new = store.made_with[-1], versions.here()
@@ -43,7 +43,13 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
         )
     if old.get("seed_rule") != new["seed_rule"]:
         raise InputError(
-            "\n".join([f"{what}, whose seeds are other networks; use those, or another --store:", *lines])
+            "\n".join(
+                [
+                    f"{what}, with another seed rule: the same seed would draw another network. "
+                    "Install the versions of the store, or choose another --store:",
+                    *lines,
+                ]
+            )
         )
     _compare(store, what, lines)
     return [*store.made_with, new]
@@ -66,9 +72,7 @@ def _compare(store: Store, what: str, lines: list[str]) -> None:
                 return
             count += 1
             if not _same(store, index, place, {name: part[place] for name, part in values.items()}):
-                message = (
-                    f"{what}, and the numbers of block {number} come out otherwise; use another --store:"
-                )
+                message = f"{what}, which computed other numbers in block {number}; choose another --store:"
                 raise InputError("\n".join([message, *lines]))
 
 

@@ -8,7 +8,7 @@ from distributed import Client
 
 from fastlin.sweeps.run import compatibility
 from fastlin.sweeps.run.options import RunOptions
-from fastlin.sweeps.run.progress import NoProgress
+from fastlin.sweeps.run.progress import Progress, as_progress
 from fastlin.sweeps.run.run import Report, chosen_executor, run
 from fastlin.sweeps.store import lease, metadata, store
 from fastlin.sweeps.store.locate import locate
@@ -23,20 +23,20 @@ def repair(
     client: Client | None = None,
     *,
     workers: int | None = None,
-    progress: NoProgress | None = None,
+    progress: bool | Progress = False,
 ) -> tuple[list[Damage], Report]:
     """Repair a store: write its damaged metadata again, and compute its damaged blocks again, and no others.
 
     Parameters
     ----------
     path : str or Path
-        The store. Nobody else may be writing it.
+        The store. No other run may be writing to it.
     client : distributed.Client, optional
-        Where to compute; by default threads of this process.
+        Dask client to compute on; by default threads of this process.
     workers : int, optional
-        Compute in so many processes.
-    progress : optional
-        One of `fastlin.sweeps.run.progress`; silent by default.
+        Number of worker processes, instead of threads.
+    progress : bool or Progress
+        As in `run_sweep`.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def repair(
     StoppedError
         If another run writes it.
     """
-    show = progress or NoProgress()
+    show = as_progress(progress)
     opened, damaged_roots = open_damaged(locate(path))
     spec = opened.layout.spec
     damaged: list[Damage] = []

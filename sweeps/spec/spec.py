@@ -96,8 +96,21 @@ class Spec:
     reduce: Reduction | None
 
     @classmethod
+    def read(cls, source: Spec | Mapping[str, Any] | str | Path) -> Spec:
+        """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
+
+        Raises
+        ------
+        InputError
+            If it is not a valid spec.
+        """
+        if isinstance(source, str | Path):
+            return cls.load(source)
+        return source if isinstance(source, Spec) else cls.from_dict(source)
+
+    @classmethod
     def load(cls, source: str | Path) -> Spec:
-        """Read a TOML file, or a preset by its name.
+        """Read a TOML file, or a preset by its name. A leading ~ of a path is the home folder.
 
         Raises
         ------

@@ -35,6 +35,8 @@ def locate(path: str | Path | Location, *, durable: bool = False, writer: str = 
         try:
             from fastlin.sweeps.store.s3 import S3Prefix
         except ImportError:
-            raise InputError("s3:// needs obstore: pip install 'fastlin[s3]'") from None
+            raise InputError(
+                "s3:// needs obstore: pip install obstore (it is in fastlin's extra s3)"
+            ) from None
         return S3Prefix(text, durable, writer, bucket=remote["bucket"], prefix=remote["prefix"])
     return LocalFolder(text, durable, writer, root=os.path.abspath(os.path.expanduser(text)))

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fastlin.formatting import format_duration
 from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.counts import bad_points, count_points, speed
 from fastlin.sweeps.store.locate import locate
@@ -71,8 +72,8 @@ def in_words(content: dict[str, Any]) -> str:
         f"pending {content['pending']:,}",
     ]
     if content["pending"] and content["blocks_per_second"]:
-        left = content["seconds_left"]
-        lines.append(f"{content['blocks_per_second']:.3g} blocks/s of late, about {left:,.0f} s left at that")
+        left = format_duration(content["seconds_left"])
+        lines.append(f"{content['blocks_per_second']:.3g} blocks/s in the last minute, about {left} left")
     lines += [f"being written by {holder['text']}" for holder in content["holders"]]
     if content["pending"] and not content["holders"]:
         lines.append("nobody is writing it; fastlin run goes on")

@@ -17,7 +17,7 @@ import pytest
 import fastlin as fl
 from tests import cutting, slurm
 from tests.fault_injection import PATIENCE, until
-from tests.readme import README, REFERENCE, blocks, present_table, reference, section, table
+from tests.readme import README, REFERENCE, TABLES, blocks, present, reference, section
 from tests.sweeping import content
 
 pytestmark = pytest.mark.skipif(
@@ -106,8 +106,8 @@ def test_the_picture_of_many_architectures(shell, tmp_path, monkeypatch):
     assert drawn.read_bytes() != by_command
 
 
-def test_the_table_is_that_of_the_registry():
-    assert present_table() == table()
+def test_the_tables_are_those_of_the_code():
+    assert {name: present(name) for name in TABLES} == {name: table() for name, table in TABLES.items()}
 
 
 def test_the_reference_of_specs_is_that_of_their_table():

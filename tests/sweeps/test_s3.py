@@ -24,7 +24,7 @@ from tests.fault_injection import PATIENCE, started, until
 from tests.planting import Gate
 from tests.sweeping import content
 
-pytest.importorskip("obstore", reason="no obstore: it is in fastlin[s3]")
+pytest.importorskip("obstore", reason="no obstore: it is in fastlin's extra s3")
 if shutil.which("moto_server") is None:
     pytest.importorskip("moto.server", reason="no moto_server to talk to")
 
