@@ -11,11 +11,12 @@ if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
     from fastlin.dynamics import exact, gradient_descent
-    from fastlin.errors import InputError, SaddleWarning, StoppedError
+    from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
     from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
-    from fastlin.sweeps.read.open import open_sweep, rebuild
+    from fastlin.sweeps.read.open import open_sweep
+    from fastlin.sweeps.read.rebuild import rebuild
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
@@ -25,6 +26,7 @@ if _typing.TYPE_CHECKING:
 
 _HOMES = {
     "Architecture": "architecture",
+    "DamageWarning": "errors",
     "InputError": "errors",
     "Network": "network",
     "OBSERVABLES": "observables",
@@ -39,7 +41,7 @@ _HOMES = {
     "plan": "sweeps.run.projection",
     "plot": "plot:",
     "random_regression": "task",
-    "rebuild": "sweeps.read.open",
+    "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",
     "solve_qqt": "solve",
 }
@@ -47,6 +49,7 @@ _HOMES = {
 __all__ = [
     "OBSERVABLES",
     "Architecture",
+    "DamageWarning",
     "InputError",
     "Network",
     "SaddleWarning",
@@ -71,6 +74,8 @@ if any(_path.isfile(_path.join(_path.dirname(__file__), _name)) for _name in ("k
         "fastlin/kernels and fastlin/sweeps are text files instead of symbolic links: "
         "run `git config core.symlinks true`, then `git checkout -- fastlin`, with permission to create links"
     )
+
+_import_module("fastlin.sweeps.read.registration").register()
 
 # Type checkers must not see this function: with it, every name would be an attribute of the package.
 if not _typing.TYPE_CHECKING:

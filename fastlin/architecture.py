@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SIZE
@@ -71,3 +75,19 @@ class Architecture:
     def __str__(self) -> str:
         """Return the sizes as N_i-N_h-N_o."""
         return f"{self.n_i}-{self.n_h}-{self.n_o}"
+
+
+def sizes_of(names: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return n_i, n_h, n_o and bottleneck_ratio, N_h / min(N_i, N_o), of architectures by their names.
+
+    Raises
+    ------
+    InputError
+        If a name is not N_i-N_h-N_o.
+    """
+    try:
+        sizes = np.array([name.split("-") for name in names.tolist()], dtype=np.int64).reshape(-1, 3)
+    except (AttributeError, ValueError):
+        raise InputError(f"architectures are {shown(names.tolist())}; needed are names as 4-2-4") from None
+    n_i, n_h, n_o = sizes.T
+    return {"n_i": n_i, "n_h": n_h, "n_o": n_o, "bottleneck_ratio": n_h / np.minimum(n_i, n_o)}

@@ -274,7 +274,7 @@ def _dataset(
             "n_h": shape.n_h,
             "n_o": shape.n_o,
             "lam": net.lam,
-            "fastlin": version("fastlin"),
+            "fastlin_version": version("fastlin"),
             **attributes,
         },
     )

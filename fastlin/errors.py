@@ -11,3 +11,7 @@ class StoppedError(RuntimeError):
 
 class SaddleWarning(UserWarning):
     """The flow ends at a saddle, so that the limit t = inf is not the global minimum of its rank."""
+
+
+class DamageWarning(UserWarning):
+    """Chunks of a store are lost. Their points read as NaN, although their status says that they are done."""

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastlin.errors import InputError
 
+MOST_LISTED = 20  # allowed values in a message
+
 
 def shown(value: Any) -> str:
     """Return the `repr` of a value in one line, shortened if it is long."""
@@ -118,10 +120,11 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def suggest(value: Any, allowed: Sequence[str]) -> str:
-    """Return the allowed names as a hint, after "did you mean X?" if one is similar."""
+    """Return the allowed names, at most 20, as a hint, after "did you mean X?" if one is similar."""
     near = get_close_matches(str(value)[:100], allowed, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}allowed: {', '.join(allowed)}"
+    more = f", and {len(allowed) - MOST_LISTED:,} more" if len(allowed) > MOST_LISTED else ""
+    return f"{hint}allowed: {', '.join(allowed[:MOST_LISTED])}{more}"
 
 
 def check_instance(name: str, value: Any, kind: type, maker: str) -> None:

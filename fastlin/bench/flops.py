@@ -39,7 +39,7 @@ class _Counted:
 def flops_per_step(sizes: Sizes) -> int:
     """Return the operations of a step of gradient descent of one network, in the Gram form of the kernels."""
     tally = _Tally()
-    q = np.array([[_Counted(tally) for _ in range(sizes.width)] for _ in range(sizes.n)], dtype=object)
-    s = np.array([_Counted(tally) for _ in range(sizes.m)], dtype=object)
+    q: Any = np.array([[_Counted(tally) for _ in range(sizes.width)] for _ in range(sizes.n)], dtype=object)
+    s: Any = np.array([_Counted(tally) for _ in range(sizes.m)], dtype=object)
     step(Plain(lambda _: _Counted(tally, constant=True), sizes), q, s)
     return tally.flops

@@ -5,6 +5,8 @@ import gc
 import io
 import os
 import sys
+import warnings
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -50,6 +52,7 @@ def main() -> NoReturn:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     os.environ["MPLBACKEND"] = "Agg"  # pictures go to files, so no window system is needed
+    warnings.formatwarning = _format_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter
@@ -66,6 +69,20 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+    *,
+    usual: Callable[..., str] = warnings.formatwarning,
+) -> str:
+    """Return a warning of ours as one line, without a place in the code, and others as ever."""
+    ours = category.__module__ == "fastlin.errors"
+    return f"fastlin: {message}\n" if ours else usual(message, category, filename, lineno, line)
+
+
 def _explain(error: Exception) -> NoReturn:
     """Print an error as a line, and exit with the code for it."""
     from fastlin.errors import InputError, StoppedError
@@ -74,6 +91,8 @@ def _explain(error: Exception) -> NoReturn:
         _fail(str(error), ExitCode.USAGE)
     if isinstance(error, StoppedError):
         _fail(str(error), ExitCode.FAILED)
+    if isinstance(error, ImportError) and error.name == "fastlin.kernels":  # it refuses this environment
+        _fail(str(error), ExitCode.USAGE)
     if hasattr(error, "format_message"):  # of click: a missing argument, an unknown option
         lines = error.format_message().splitlines()
         _fail(lines[0] if lines else "a command is missing", ExitCode.USAGE)

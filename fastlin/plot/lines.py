@@ -122,7 +122,5 @@ def _colours(values: NDArray[Any]) -> list[Any]:
 
 
 def _name(da: xr.DataArray, hue: str) -> str:
-    if hue == "architecture" and "architecture_name" in da.coords:
-        return str(da["architecture_name"].values)
     value = da[hue].values
     return f"${style.number(float(value))}$" if value.dtype.kind in "fi" else str(value).replace("_", " ")

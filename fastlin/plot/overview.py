@@ -77,7 +77,7 @@ def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataAr
     stored = [name for name in REGISTRY if name in dataset]
     if observable not in stored:
         raise InputError(f"observable {observable!r} is not in the store; {suggest(observable, stored)}")
-    if "architecture" not in dataset.dims or dataset.status.dtype.kind not in "UT":
+    if "architecture" not in dataset.dims or dataset.status.dtype.kind not in "UTO":
         raise InputError("this is no whole sweep from open_sweep(path); draw a part with phase_diagram")
     done = dataset["count"] > 0 if "count" in dataset else dataset.status == "ok"
     if not done.any():
@@ -116,7 +116,7 @@ def _by_architecture(da: xr.DataArray, x: str, y: str, contours: Sequence[float]
     *diagrams, last = panels[0]
     for index in range(da.sizes["architecture"]):
         one = da.isel({"architecture": index})
-        shape = Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o")))
+        shape = Architecture.read(str(one["architecture"].values))
         if diagrams:
             ax = phase_diagram(one, x, y, diagrams[index], contours, **scale)
             ax.set_title(f"{shape.family} {shape}")

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from fastlin import seed_statistics
+from fastlin.architecture import sizes_of
 from fastlin.errors import InputError
 from fastlin.plot import style
 from fastlin.validation import check_float, check_instance
@@ -60,6 +61,7 @@ def phase_diagram(
         If `x` or `y` is no dimension, they are the same, or another dimension has several values.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
+    da = _with_sizes(da)
     if x == y:
         raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
     sizes = [name for name in (x, y) if name in SIZES and name in da.coords and name not in da.dims]
@@ -89,8 +91,16 @@ def phase_diagram(
     return ax
 
 
+def _with_sizes(da: xr.DataArray) -> xr.DataArray:
+    """Return an observable with the sizes that the names of its architectures say."""
+    if "architecture" not in da.dims or "architecture" not in da.coords:
+        return da
+    sizes = sizes_of(da["architecture"].values)
+    return da.assign_coords({name: ("architecture", values) for name, values in sizes.items()})
+
+
 def along_size(da: xr.DataArray, name: str) -> xr.DataArray:
-    """Return an observable along a size of its architectures instead of their index, rising.
+    """Return an observable along a size of its architectures instead of their names, rising.
 
     Raises
     ------
@@ -104,7 +114,8 @@ def along_size(da: xr.DataArray, name: str) -> xr.DataArray:
 def _over_two_sizes(da: xr.DataArray, x: str, y: str) -> xr.DataArray:
     """Return the mean over seeds along two sizes of the architectures; NaN where no architecture has both."""
     _check_distinct(da, (x, y))
-    means = seed_statistics.mean_over(da, ("architecture",))
+    numbered = da.assign_coords(architecture=np.arange(da.sizes["architecture"]))
+    means = seed_statistics.mean_over(numbered, ("architecture",))
     others = [name for name in means.coords if name not in ("architecture", x, y)]
     return means.drop_vars(others).set_index(architecture=[x, y]).unstack("architecture")
 

@@ -156,7 +156,7 @@ def _each(da: xr.DataArray) -> Iterator[tuple[Architecture, xr.DataArray]]:
     """Yield the architectures of a sweep, each with its part."""
     for index in range(da.sizes["architecture"]):
         one = da.isel(architecture=index)
-        yield Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o"))), one
+        yield Architecture.read(str(one["architecture"].values)), one
 
 
 def _shades(count: int) -> list[str]:

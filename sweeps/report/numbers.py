@@ -184,8 +184,7 @@ def _edges(values: NDArray[Any]) -> list[float]:
 
 
 def _shapes(dataset: xr.Dataset) -> Iterator[str]:
-    sizes = zip(*(dataset[name].values.tolist() for name in ("n_i", "n_h", "n_o")), strict=True)
-    for shape in (Architecture(*triple) for triple in sizes):
+    for shape in map(Architecture.read, dataset["architecture"].values.tolist()):
         yield f"{shape.family} {shape}"
 
 

@@ -15,6 +15,7 @@ from fastlin.sweeps.store import versions
 from fastlin.sweeps.store.store import Codes, Store, Values, is_missing
 
 HARMLESS = ("python", "zarr")  # numbers do not depend on their versions
+HARDWARE = frozenset({"blas", "machine", "processor"})
 SAMPLES = 20  # number of groups that are computed again to compare, spread over the blocks
 SAMPLE_SEEDS = 2  # number of seeds of each
 
@@ -28,15 +29,16 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
         If other versions wrote it, which may have computed other numbers, unless `allow` is given and a
         sample of its points comes out the same, bit for bit.
     """
-    old, new = store.made_with[-1], versions.here()
+    old, new = store.made_with[-1], versions.of(store.layout.spec)
+    names = [name for name in sorted({*old, *new} - set(HARMLESS)) if old.get(name) != new.get(name)]
+    if not names:
+        return store.made_with
     lines = [
         f"  {name}: the store has {old.get(name, 'none')}, this installation {new.get(name, 'none')}"
-        for name in sorted({*old, *new} - set(HARMLESS))
-        if old.get(name) != new.get(name)
+        for name in names
     ]
-    if not lines:
-        return store.made_with
-    what = f"the store {store.location.text} was written by other versions"
+    how = "with another processor or BLAS" if HARDWARE.issuperset(names) else "by other versions"
+    what = f"the store {store.location.text} was written {how}"
     if not allow:
         raise InputError(
             "\n".join([f"{what}; --allow-version goes on if its numbers come out the same:", *lines])

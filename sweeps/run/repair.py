@@ -50,7 +50,7 @@ def repair(
     InputError
         If there is no store, both copies of its root document are damaged, or other versions wrote it.
     StoppedError
-        If another run writes it.
+        If another run writes to it.
     """
     show = as_progress(progress)
     opened, damaged_roots = open_damaged(locate(path))

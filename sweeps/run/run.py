@@ -32,7 +32,7 @@ from fastlin.sweeps.run.startup import check_process
 from fastlin.sweeps.run.worker import BlockReport, BlockRequest, run_blocks
 from fastlin.sweeps.spec import extension
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease, store
+from fastlin.sweeps.store import lease, store, versions
 from fastlin.sweeps.store.costs import kernels_needed, specialised
 from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
@@ -161,8 +161,9 @@ def run_sweep(
     Parameters
     ----------
     spec : Spec, mapping, str or Path
-        A spec, its content, a TOML file, or the name of a preset. For a store that exists already it is
-        the spec of the store, or one with more values on any axes; only new points are computed then.
+        A spec, its content, a TOML file, the name of a preset, or the JSON text in the attribute `spec` of a
+        dataset. For a store that exists already it is the spec of the store, or one with more values on any
+        axes; only new points are computed then.
     path : str or Path
         The store: a folder, or s3://bucket/path. Only points that are pending are computed.
     client : distributed.Client, optional
@@ -281,6 +282,7 @@ def run(
 
 
 def _report(path: str | Path, after: PointCounts, done: Done, start: float) -> Report:
+    """Return the report of a run that began at `start`, and log its summary."""
     report = Report(
         store=str(path),
         points=after.points,
@@ -358,6 +360,8 @@ def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
         layout = opened.layout
         if spec.hash != layout.spec.hash:
             layout = StoreLayout((*layout.specs, spec), layout.block_shape)
+            # A sweep that gains large architectures depends on the processor from here on.
+            made_with = [*made_with[:-1], versions.of(spec) | made_with[-1]]
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
             opened = store.reopen(location)

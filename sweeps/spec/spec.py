@@ -26,7 +26,7 @@ from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.task import TaskKind
-from fastlin.validation import suggest
+from fastlin.validation import shown, suggest
 
 # Keys that change no number of a store. They are no part of a spec's identity.
 INCIDENTAL = (("name",), ("output", "durable"))
@@ -110,7 +110,9 @@ class Spec:
 
     @classmethod
     def load(cls, source: str | Path) -> Spec:
-        """Read a TOML file, or a preset by its name. A leading ~ of a path is the home folder.
+        """Read a TOML file, a preset by its name, or the JSON text that stores keep.
+
+        A leading ~ of a path is the home folder.
 
         Raises
         ------
@@ -118,6 +120,8 @@ class Spec:
             If there is no such file or preset, or it is not TOML. If it is not a valid spec, the message has
             one line for each kind of fault.
         """
+        if isinstance(source, str) and source.lstrip().startswith("{"):
+            return cls.from_json(source)
         try:
             return cls.from_dict(tomllib.loads(_text(source)))
         except InputError as error:
@@ -142,6 +146,25 @@ class Spec:
             With one line for each kind of fault.
         """
         return cls(**read_spec(content))
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
+
+        Raises
+        ------
+        InputError
+            If it is not JSON, or not a valid spec.
+        """
+        try:
+            content = json.loads(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
+        return cls.from_dict(content)
+
+    def to_json(self) -> str:
+        """Return the resolved spec as JSON text."""
+        return json.dumps(self.to_dict(), allow_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""

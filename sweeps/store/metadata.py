@@ -37,6 +37,9 @@ SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few
 
 Documents = dict[str, bytes]
 
+# Attributes that are JSON text in the root document, because netCDF knows no mappings.
+_TEXTS = ("spec", "grown_from", "block_shape", "versions", "earlier_versions", "documents")
+
 
 def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Documents:
     """Return all documents of a store, the root last; `made_with` are the versions that wrote it."""
@@ -50,19 +53,20 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
         _put_array(group, name, form)
     content = {key: value.to_bytes() for key, value in sorted(files.items()) if key != ROOT}
     names = sorted(key.removesuffix("/zarr.json") for key in content if key.endswith("/zarr.json"))
+    attributes = {
+        "title": layout.spec.name,
+        "coordinates": " ".join(SIZES),
+        "format": FORMAT,
+        "spec": layout.spec.to_dict(),
+        "spec_hash": layout.spec.hash,
+        "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
+        "block_shape": layout.block_shape._asdict(),
+        "versions": made_with[-1],
+        "earlier_versions": made_with[:-1],
+        "documents": {key: _digest(value) for key, value in sorted(content.items())},
+    }
     root = {
-        "attributes": {
-            "title": layout.spec.name,
-            "coordinates": " ".join(SIZES),
-            "format": FORMAT,
-            "spec": layout.spec.to_dict(),
-            "spec_hash": layout.spec.hash,
-            "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
-            "block_shape": layout.block_shape._asdict(),
-            "versions": made_with[-1],
-            "earlier_versions": made_with[:-1],
-            "documents": {key: _digest(value) for key, value in sorted(content.items())},
-        },
+        "attributes": attributes | {name: json.dumps(attributes[name], allow_nan=False) for name in _TEXTS},
         "zarr_format": 3,
         "node_type": "group",
         "consolidated_metadata": {
@@ -125,7 +129,9 @@ def read_root(content: bytes | None) -> dict[str, Any] | None:
     try:
         root = json.loads(content or b"")
         if content == _sealed(root):
-            return dict(root["attributes"])
+            attributes = dict(root["attributes"])
+            texts = _TEXTS if attributes["format"] == FORMAT else ()
+            return attributes | {name: json.loads(attributes[name]) for name in texts}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return None

@@ -252,7 +252,7 @@ def _marker_entries(location: Location) -> Iterator[Entry]:
 
 def create(location: Location, layout: StoreLayout) -> None:
     """Create a store with all its arrays and all points pending. It exists once its root document does."""
-    metadata.write_metadata(location, metadata.encode_metadata(layout, [versions.here()]))
+    metadata.write_metadata(location, metadata.encode_metadata(layout, [versions.of(layout.spec)]))
 
 
 def repair_metadata(store: Store) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastlin.sweeps.store import codec, metadata, store
-from fastlin.sweeps.store.layout import STATUS, ArraySpec
+from fastlin.sweeps.store.layout import SEPARATOR, STATUS, ArraySpec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
@@ -115,6 +116,35 @@ def _missing_points(opened: Store, damaged: set[int | None]) -> list[int]:
         if points and number not in damaged:
             counts.append(points)
     return counts
+
+
+def lost_chunks(opened: Store) -> list[str]:
+    """Return the chunks of values that are missing from blocks that are there, by the names of files alone.
+
+    Nothing is returned of a bucket, whose listing takes long, and of a reduced store, whose statistics are
+    written when a run ends. `verify` looks at those, too, and into every file.
+    """
+    folder, layout = opened.location.folder, opened.layout
+    if folder is None or layout.spec.reduce:
+        return []
+    # First, because of each block the status is written last.
+    begun = [name for name in _names(folder / STATUS) if name.startswith("c.")]
+    first = layout.index(0)
+    lost = []
+    for array, form in layout.values.items():
+        there = _names(folder / array)
+        for chunk, _ in layout.parts(first, form):
+            suffix = "".join(f"{SEPARATOR}{place}" for place in chunk[len(first) :])
+            lost += [f"{array}/{name}{suffix}" for name in begun if f"{name}{suffix}" not in there]
+    # A listing of a network file system may be older than its files are.
+    return [key for key in lost if not (folder / key).exists()]
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
 
 
 def open_damaged(location: Location) -> tuple[Store, list[Damage]]:

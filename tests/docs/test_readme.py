@@ -88,7 +88,7 @@ def test_the_python_of_the_readme(tmp_path, monkeypatch):
     plt.close("all")
     for name in ("phase-diagram.png", "qqt.gif"):
         assert Path(name).stat().st_size > 10_000
-    point = names["ds"].fastlin.select(architecture=3, seed=17, lam=-9.0, time=90.0)
+    point = names["ds"].fastlin.select(architecture="4-2-4", seed=17, lam=-9.0, time=90.0)
     network = fl.exact(names["task"], names["net"], [90.0])
     assert point.loss.values.item() == pytest.approx(network.loss.item(), rel=1e-9)
 
@@ -121,7 +121,7 @@ def test_the_commands_for_figures(shell, tmp_path):
         shell(line.removeprefix("$ ").partition("#")[0])
     for name in ("fig1.png", "fig2.png", "sizes.png"):
         assert (tmp_path / name).stat().st_size > 50_000
-    assert fl.open_sweep(tmp_path / "fig2b.zarr").attrs["spec"] == fl.Spec.load("figure-2b").to_dict()
+    assert fl.open_sweep(tmp_path / "fig2b.zarr").attrs["spec"] == fl.Spec.load("figure-2b").to_json()
 
 
 def test_the_spec_and_the_commands_of_a_sweep(shell, tmp_path, whole):

@@ -89,12 +89,8 @@ def harm(path, key, chance, others=()):
 def block_of(key, path):
     """Return the place in the grid of the block that a file belongs to, if it does to one."""
     name, _, file = key.partition("/")
-    attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
-    values = (
-        ["partials"]
-        if "reduce" in attributes["spec"]["output"]
-        else attributes["spec"]["output"]["observables"]
-    )
+    output = json.loads(json.loads((path / "zarr.json").read_bytes())["attributes"]["spec"])["output"]
+    values = ["partials"] if "reduce" in output else output["observables"]
     if file.startswith("c.") and name in ("status", *values):
         return tuple(map(int, file.split(".")[1:5]))
     return None

@@ -77,7 +77,7 @@ def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, clien
     fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), path, client)
     content = standing(path)
     assert [(point["architecture"], point["seed"]) for point in content["bad"]] == list(
-        itertools.product([0, 1], [3, 5])
+        itertools.product(["4-2-4", "2-2-2"], [3, 5])
     )
     dataset = fl.open_sweep(path)
     for point in content["bad"]:
@@ -91,7 +91,7 @@ def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, clien
         assert net.lam == 400.0
         with pytest.raises(fl.InputError, match="diverged"):
             fl.gradient_descent(task, net, point["learning_rate"], 500)
-    assert "fl.rebuild(ds, architecture=0, seed=3, lam=400.0, init_scale=1.0)" in in_words(content)
+    assert "fl.rebuild(ds, architecture='4-2-4', seed=3, lam=400.0, init_scale=1.0)" in in_words(content)
 
 
 def test_watching_ends_when_all_is_done(tmp_path, client):
