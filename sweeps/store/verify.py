@@ -172,6 +172,7 @@ def damages(opened: Store) -> Iterator[Damage]:
     """Yield the damage of a store, except that of its root document."""
     yield from damaged_metadata(opened)
     yield from damaged_blocks(opened)
+    yield from lost_partials(opened)
     yield from damaged_statistics(opened)
 
 
