@@ -115,13 +115,10 @@ def index_of(value: Any, names: NDArray[Any], indices: NDArray[Any]) -> Any:
     return value
 
 
-def _of_size(dataset: xr.Dataset, name: str, value: Any) -> Any:
-    """Return where the architectures of a size are."""
-    wanted = check_int(name, value, 1, MAX_SEED)
-    place = np.flatnonzero(np.atleast_1d(dataset[name].values) == wanted)
-    if not place.size:
-        there = ", ".join(str(entry) for entry in sorted({*np.atleast_1d(dataset[name].values).tolist()}))
-        raise InputError(f"no architecture has {name} = {wanted}; there are {there}")
+def _of_size(dataset: xr.Dataset, name: str, value: Any) -> NDArray[np.intp]:
+    """Return the indices of the architectures of a size, of each of a list, or of a closed range."""
     if "architecture" not in dataset.dims:
         raise InputError("the dataset has one architecture only; there is nothing to select")
-    return place
+    sizes = dataset[name].values
+    axis = np.unique(sizes)
+    return np.flatnonzero(np.isin(sizes, axis[_places(name, value, axis)]))

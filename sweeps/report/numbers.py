@@ -15,9 +15,9 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from fastlin import seed_statistics
-from fastlin.architecture import Architecture
 from fastlin.observables import REGISTRY
-from fastlin.plot import style
+from fastlin.plot import scales
+from fastlin.plot.style import COLOURS, DEFAULT_STYLE, Style, architectures, default_index
 from fastlin.regimes import THRESHOLD
 
 MOST_BYTES = 8_000_000  # of all numbers in a page
@@ -63,8 +63,8 @@ def _spread(values: NDArray[Any], count: int) -> NDArray[np.intp]:
     return np.unique([*places, values.size - 1]).astype(np.intp)
 
 
-def content(dataset: xr.Dataset, total: int) -> dict[str, Any] | None:
-    """Return what the page draws, JSON-ready; None where no mean is there.
+def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> dict[str, Any] | None:
+    """Return the data of the page, JSON-ready; None where no mean is there.
 
     Parameters
     ----------
@@ -72,11 +72,13 @@ def content(dataset: xr.Dataset, total: int) -> dict[str, Any] | None:
         From `open_sweep`, thinned; it is read lazily, all observables at once.
     total : int
         Number of seeds of the sweep.
+    style : fastlin.plot.Style
+        Scale of values that the page opens with, and colour map.
     """
     if "statistic" in dataset.dims and "mean" not in dataset["statistic"].values:
         return None
     axes = {name: _axis(dataset[name]) for name in DIMENSIONS if name in dataset.dims}
-    axes["architecture"]["values"] = list(_shapes(dataset))
+    axes["architecture"]["values"] = [f"{shape.family} {shape}" for shape in architectures(dataset)]
     if not (quantities := _computed(dataset)):
         return None
     x = _first(axes, HORIZONTAL) or "lam"
@@ -85,11 +87,12 @@ def content(dataset: xr.Dataset, total: int) -> dict[str, Any] | None:
         "axes": axes,
         "x": x,
         "y": _first({name: axis for name, axis in axes.items() if name != x}, VERTICAL),
-        "start": {name: style.usual(name, dataset[name].values) for name in axes},
+        "start": {name: default_index(name, dataset[name].values) for name in axes},
         "quantities": quantities,
         "shown": next((i for i, q in enumerate(quantities) if q["name"] == "kernel_distance"), 0),
-        "colours": _colours(),
-        "lines": style.COLOURS,
+        "colours": _colours(style.cmap),
+        "log": bool(style.log),
+        "lines": COLOURS,
         "seeds": total,
         "bands": few and quantities[0]["std"] is not None,
     }
@@ -167,11 +170,11 @@ def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
     values = coordinate.values
     if values.dtype.kind != "f":
         return {"values": [str(value).replace("_", " ") for value in values.tolist()], "edges": []}
-    drawn = values[style.drawable(values)]
+    drawn = values[scales.drawable(values)]
     return {
         # JSON has no number for it.
         "values": [value if np.isfinite(value) else "Infinity" for value in values.tolist()],
-        "log": style.logarithmic(values),
+        "log": scales.logarithmic(values),
         "edges": _edges(drawn),
     }
 
@@ -179,21 +182,15 @@ def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
 def _edges(values: NDArray[Any]) -> list[float]:
     """Return the borders of cells; one value has a cell, too, and no value none."""
     if values.size > 1:
-        return [float(edge) for edge in style.edges(values)]
+        return [float(edge) for edge in scales.edges(values)]
     return [float(value) + half for value in values for half in (-0.5, 0.5)]
-
-
-def _shapes(dataset: xr.Dataset) -> Iterator[str]:
-    sizes = zip(*(dataset[name].values.tolist() for name in ("n_i", "n_h", "n_o")), strict=True)
-    for shape in (Architecture(*triple) for triple in sizes):
-        yield f"{shape.family} {shape}"
 
 
 def _first(axes: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in axes and len(axes[name]["edges"]) > 2), None)
 
 
-def _colours() -> str:
+def _colours(cmap: str) -> str:
     """Return the colour map as 256 triples of hexadecimal digits."""
-    table = colormaps[style.COLOUR_MAP](np.arange(256), bytes=True)[:, :3]
+    table = colormaps[cmap](np.arange(256), bytes=True)[:, :3]
     return table.astype(np.uint8).tobytes().hex()

@@ -3,7 +3,7 @@
 const STRIP = 16; // pixels for a value that has no place on an axis, and a quarter of that before it
 const DECADES = 6; // below the largest value, at most, where values are on a logarithmic scale
 
-let logarithmic = false; // the scale of the quantity, not those of the axes
+let logarithmic = Boolean(data?.log); // the scale of the quantity, not those of the axes
 let held = true; // whether that scale stays as time passes, so that what changes is the data
 
 /** Returns round numbers from `low` to `high`, about `room` of them at most. */

@@ -1,0 +1,84 @@
+"""Scales: which axes and which values are drawn logarithmically, and where the borders of cells lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+
+from fastlin.errors import InputError
+
+DECADES = 2  # Values that span so many are drawn on a logarithmic scale.
+# The kernel distance lies between 0 and 1, and the thresholds of the regimes are read on a linear scale.
+ALWAYS_LINEAR = frozenset({"kernel_distance"})
+LINEAR_TIME = 1.0  # The time axis is linear up to this t / tau and logarithmic beyond it.
+LONG_TIME = 30.0  # Up to this t / tau, a plain linear axis shows all of the dynamics.
+
+
+def logarithmic(values: NDArray[Any]) -> bool:
+    """Return whether the values of an axis are positive and unevenly spaced, so that a log scale suits it."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    if positive.size < 3 or (values < 0).any():
+        return False
+    steps = np.diff(positive)
+    return bool(steps.max() > 3 * steps.min())
+
+
+def drawable(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values of an axis can be drawn: finite ones, and only positive ones on a log scale."""
+    return np.asarray(np.isfinite(values) & ((values > 0) | (not logarithmic(values))))
+
+
+def edges(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the borders of cells around values: midpoints, geometric ones on a logarithmic axis."""
+    centres = np.asarray(values, dtype=float)
+    log = logarithmic(centres)
+    scaled = np.log(centres) if log else centres
+    middle = 0.5 * (scaled[1:] + scaled[:-1])
+    ends = (2 * scaled[0] - middle[0], 2 * scaled[-1] - middle[-1])
+    borders = np.concatenate([[ends[0]], middle, [ends[1]]])
+    return np.exp(borders) if log else borders
+
+
+def time_axis(ax: Axes, last: float) -> None:
+    """Give `ax` a time axis from 0 to `last`: linear at first and logarithmic later if `last` is late."""
+    if last > LONG_TIME:
+        ax.set_xscale("asinh", linear_width=LINEAR_TIME)
+        ticks = [0, *(10**power for power in range(int(np.log10(last)) + 1))]
+        ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
+    if last > 0:
+        ax.set_xlim(0.0, last)
+
+
+def log_values(da: xr.DataArray, wanted: bool | None) -> bool:
+    """Return whether the values of an observable are drawn on a logarithmic scale.
+
+    If nothing is `wanted`, they are where none is negative and the positive ones span two decades or more.
+
+    Raises
+    ------
+    InputError
+        If a logarithmic scale is wanted and no value is positive, or one is negative.
+    """
+    finite = da.values[np.isfinite(da.values)]
+    positive = finite[finite > 0]
+    if wanted and (finite < 0).any():
+        raise InputError(f"{da.name} is {finite.min():g} at its lowest; a logarithmic scale cannot show that")
+    if wanted and not positive.size:
+        raise InputError(f"{da.name} has no positive value; a logarithmic scale needs one")
+    if wanted is not None or da.name in ALWAYS_LINEAR or not positive.size or (finite < 0).any():
+        return bool(wanted)
+    return bool(positive.max() >= 10**DECADES * positive.min())
+
+
+def colour_norm(values: NDArray[Any], *, log: bool) -> Normalize:
+    """Return the scale of colours of all finite values; if it is logarithmic, of the positive ones."""
+    shown = values[np.isfinite(values) & ((values > 0) | (not log))]
+    limits = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 1.0)
+    return LogNorm(*limits, clip=True) if log else Normalize(*limits)
