@@ -18,7 +18,7 @@ Select = Annotated[
 ]
 Log = Annotated[
     bool | None,
-    typer.Option("--log/--linear", help="Scale of values; by default logarithmic if they span two decades."),
+    typer.Option("--log/--linear", help="Scale of values; by default logarithmic if they span a decade."),
 ]
 Size = Annotated[str | None, typer.Option(metavar="W,H", help="Width and height of a picture in inches.")]
 ColourMap = Annotated[str | None, typer.Option("--cmap", help="Colour map of Matplotlib, as viridis.")]

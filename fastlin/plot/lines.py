@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastlin import seed_statistics
 from fastlin.errors import InputError
 from fastlin.plot import scales, sizes, style
+from fastlin.plot.planes import set_axis
 from fastlin.validation import check_instance, suggest
 
 MAX_LINES = 12  # More lines than these make a legend that nobody can read.
@@ -38,7 +39,7 @@ def profile(
         Where to draw; by default a new figure.
     log : bool, optional
         Whether the axis of values is logarithmic. By default it stays as it is; in a new figure it is
-        logarithmic where no value is negative and the positive ones span two decades, but for the kernel
+        logarithmic where no value is negative and the positive ones span a decade, but for the kernel
         distance.
     **line
         Properties of the line, such as color and label.
@@ -68,12 +69,10 @@ def profile(
     if spread is not None:
         half = spread.values[place]
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
-    if scales.logarithmic(mean[x].values):
-        ax.set_xscale("log")
+    set_axis(ax, "x", x, mean[x].values)
     if log:
         _set_log(ax)
     notes = ["log scale"] * bool(log) + [f"mean of up to {merged} architectures"] * (merged > 1)
-    ax.set_xlabel(style.SYMBOLS.get(x, x))
     ax.set_ylabel(style.label(da, *notes))
     return ax
 
@@ -93,6 +92,7 @@ def _set_log(ax: Axes) -> None:
     positive = heights[np.isfinite(heights) & (heights > 0)]
     if positive.size:
         ax.set_ylim(bottom=0.7 * positive.min())
+        scales.plain_numbers(ax.yaxis, *ax.get_ylim())
 
 
 def trajectories(

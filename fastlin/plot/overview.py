@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -198,7 +198,7 @@ class Pages:
         return few and seed_statistics.deviation(self.da) is not None
 
     def _mesh(self, values: xr.DataArray) -> dict[str, Any]:
-        """Return the properties of all meshes: the colours and their scale."""
+        """Return the properties of all meshes: the colours and their scale, which spans what is drawn."""
         return with_norm(values, {"norm": NAMES_OF_NORMS[self.style.log], "cmap": self.style.cmap})
 
     def _contours(self) -> tuple[float, ...]:
@@ -210,8 +210,12 @@ class Pages:
         return figure
 
     def _add_caption(self, figure: Figure, *parts: str) -> None:
-        text = "; ".join([*self.caption, *parts])
-        figure.suptitle(fill(text, int(LETTERS * figure.get_figwidth())), fontsize="medium")
+        lines = f"lines: lazy below {THRESHOLD[0]:g} (dashed), rich from {THRESHOLD[1]:g} (solid)"
+        contours = [lines] if self._contours() and not self._flat else []
+        text = _wrapped(
+            [self.caption[0], *contours, *self.caption[1:], *parts], int(LETTERS * figure.get_figwidth())
+        )
+        figure.suptitle(text, fontsize="medium")
 
     def _all_sizes(self) -> Figure:
         """Draw one diagram, or one line, with the architectures along an axis."""
@@ -244,11 +248,15 @@ class Pages:
             *diagrams, last = figure.subplots(1, count + 1, squeeze=False)[0]
             self._draw_diagrams(diagrams, shown)
         else:
-            rows = -(-count // IN_ONE_ROW)
-            figure = self._figure(2.6 * IN_ONE_ROW + 1.0, 2.3 * rows + 3.4)
-            top, bottom = figure.subfigures(2, 1, height_ratios=[2.3 * rows, 2.8])
-            grid = top.subplots(rows, IN_ONE_ROW, sharex=True, sharey=True, squeeze=False).ravel()
+            columns = 3 if count in (5, 6, 9) else IN_ONE_ROW
+            rows = -(-count // columns)
+            figure = self._figure(11.4, 2.3 * rows + 3.4)
+            top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.3 * rows, 2.8])[:, 0]
+            grid = top.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
             self._draw_diagrams(list(grid[:count]), shown)
+            for ax in grid[count - columns : count]:  # The lowest of each column, also above an empty place.
+                ax.tick_params(labelbottom=True)
+                ax.set_xlabel(SYMBOLS[self.x])
             for ax in grid[count:]:
                 ax.set_visible(False)
             last = bottom.subplots()
@@ -260,13 +268,16 @@ class Pages:
 
     def _draw_diagrams(self, axes: list[Axes], shown: xr.DataArray) -> None:
         """Draw a phase diagram for each architecture, and one colour bar for all."""
-        mesh = self._mesh(seed_statistics.mean(self.da))
+        means = seed_statistics.mean(self.da)
+        for name in (self.x, self.y):
+            means = means.isel({name: np.flatnonzero(scales.drawable(means[name].values))})
+        mesh = self._mesh(means)
         for index, (ax, shape) in enumerate(zip(axes, architectures(shown), strict=True)):
             grid, _ = grid_over(shown.isel(architecture=index), self.x, self.y)
             drawn = draw_grid(ax, grid, self._contours(), mesh)
             ax.set_title(f"{shape.family} {shape}", fontsize="medium")
             ax.label_outer()
-        colour_bar(drawn, axes, seed_statistics.mean(self.da), 1)
+        colour_bar(drawn, axes, means, 1)
 
     def _draw_lines(self, ax: Axes, shown: xr.DataArray) -> None:
         """Draw a line for each architecture at the default value of `y`; all pages have the same scale."""
@@ -279,15 +290,24 @@ class Pages:
             one = one if self._bands else seed_statistics.mean(one)
             profile(one, self.x, ax, log, color=colour, linestyle=dash, label=f"{shape.family} {shape}")
         if len(self) > 1:
-            limits = scales.colour_norm(every.values, log=log)
-            ax.dataLim.update_from_data_y([limits.vmin, limits.vmax], ignore=False)
-            ax.autoscale_view()
+            _set_limits(ax, every, log=log)
         ax.set_title(_where(late, self.x), fontsize="medium")
-        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        if len(ax.lines) > 1 or self._flat:
+            ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     def _late(self, da: xr.DataArray) -> xr.DataArray:
         """Return an observable at the default value of `y`."""
         return da.isel({self.y: default_index(self.y, da[self.y].values)}) if self.y in da.dims else da
+
+
+def _set_limits(ax: Axes, every: xr.DataArray, *, log: bool) -> None:
+    """Set the limits of the axis of values by those of all architectures, with a margin."""
+    limits = scales.colour_norm(every.values, log=log)
+    low, high = float(limits.vmin or 0.0), float(limits.vmax or 0.0)
+    if log:
+        ax.set_ylim(0.7 * low, high / 0.7)
+    elif high > low:
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
 def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray) -> tuple[str, ...]:
@@ -296,8 +316,6 @@ def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray) -> tuple
     parts = [f"{title}: {str(da.name).replace('_', ' ')}{_seeds(dataset, da)}"]
     if "layer" in da.coords:
         parts[0] += f" of {str(da['layer'].values).upper()}"
-    if da.name == "kernel_distance":
-        parts.append(f"lines: lazy below {THRESHOLD[0]:g} (dashed), rich from {THRESHOLD[1]:g} (solid)")
     for name in ("solver", "init_scale", "learning_rate", "lam", "time"):
         if name in da.coords and da[name].ndim == 0 and dataset.sizes.get(name, 1) > 1:
             value = da[name].item()
@@ -307,6 +325,15 @@ def _caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray) -> tuple
     if not done.all():
         parts.append(f"{100 * float(done.mean()):.0f} % of the points are ok")
     return tuple(parts)
+
+
+def _wrapped(parts: Sequence[str], width: int) -> str:
+    """Return parts of a text in lines, broken between parts where that is possible."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        line = f"{lines[-1]}; {part}"
+        lines[-1:] = [line] if len(line) <= width else [f"{lines[-1]};", part]
+    return "\n".join(fill(line, width) for line in lines)
 
 
 def _seeds(dataset: xr.Dataset, da: xr.DataArray) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator, NullLocator
@@ -21,7 +20,7 @@ from fastlin.errors import InputError
 from fastlin.plot import scales, sizes, style
 from fastlin.validation import check_float, check_instance
 
-MAX_TICKS = 12  # Sizes on a logarithmic axis, up to which each of them is labelled.
+MAX_TICKS = 12  # Sizes on an axis, up to which each of them is labelled.
 
 
 def phase_diagram(
@@ -52,7 +51,7 @@ def phase_diagram(
     **mesh
         Properties of the mesh, such as cmap, vmin, vmax and norm. The scale of colours is logarithmic with
         norm="log", linear with norm="linear" or a given vmin or vmax. By default it is logarithmic where no
-        value is negative and the positive ones span two decades, but for the kernel distance. The mesh is
+        value is negative and the positive ones span a decade, but for the kernel distance. The mesh is
         the first of the axes' collections that this call adds.
 
     Returns
@@ -94,7 +93,7 @@ def with_norm(da: xr.DataArray, mesh: Mapping[str, Any]) -> dict[str, Any]:
     limits = {name: mesh[name] for name in ("vmin", "vmax") if mesh.get(name) is not None}
     if norm not in (None, "log", "linear"):
         return dict(mesh)
-    wanted = {"log": True, "linear": False}.get(norm, False if limits else None)
+    wanted = norm == "log" if norm or limits else None
     own = scales.colour_norm(da.values, log=scales.log_values(da, wanted))
     own.vmin, own.vmax = limits.get("vmin", own.vmin), limits.get("vmax", own.vmax)
     return {name: value for name, value in mesh.items() if name not in ("vmin", "vmax")} | {"norm": own}
@@ -105,8 +104,8 @@ def draw_grid(
 ) -> QuadMesh:
     """Draw values (y, x) as a mesh with contours, and name the axes."""
     y, x = map(str, grid.dims)
-    for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
-        _set_axis(axis, name, grid[name].values)
+    for letter, name in (("x", x), ("y", y)):
+        set_axis(ax, letter, name, grid[name].values)
     if not np.isfinite(grid.values).all():
         ax.patch.set(hatch="////", edgecolor="0.6", linewidth=0.0)
     borders = scales.edges(grid[x].values), scales.edges(grid[y].values)
@@ -116,16 +115,18 @@ def draw_grid(
     return drawn
 
 
-def _set_axis(axis: Axis, name: str, values: NDArray[Any]) -> None:
-    """Set the label, the scale and, for whole numbers, the ticks of an axis."""
-    log = scales.logarithmic(values)
-    if log:
-        axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    if name in style.SIZE_NAMES and not log:
-        axis.set_major_locator(MaxNLocator(integer=True))
-    elif name in sizes.SIZES and values.size <= MAX_TICKS:
+def set_axis(ax: Axes, letter: str, name: str, values: NDArray[Any]) -> None:
+    """Set the label, the scale and, for whole numbers, the ticks of the axis x or y."""
+    if scales.logarithmic(values):
+        ax.set(**{f"{letter}scale": "log"})
+    axis = ax.xaxis if letter == "x" else ax.yaxis
+    if name in style.SIZE_NAMES and values.size <= MAX_TICKS:
         axis.set_ticks(values, [f"{value:g}" for value in values])
         axis.set_minor_locator(NullLocator())
+    elif name in style.SIZE_NAMES and not scales.logarithmic(values):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    elif name in sizes.SIZES and scales.logarithmic(values):
+        scales.plain_numbers(axis, values.min(), values.max())
     axis.set_label_text(style.SYMBOLS.get(name, name))
 
 
@@ -137,7 +138,9 @@ def colour_bar(drawn: QuadMesh, axes: Sequence[Axes], da: xr.DataArray, merged: 
         notes.append("log scale, 0 in its first colour" if (values == 0).any() else "log scale")
     if merged > 1:
         notes.append(f"mean of up to {merged} architectures")
-    axes[0].figure.colorbar(drawn, ax=list(axes), label=style.label(da, *notes), pad=0.02)
+    bar = axes[0].figure.colorbar(drawn, ax=list(axes), label=style.label(da, *notes), pad=0.02)
+    if isinstance(drawn.norm, LogNorm):
+        scales.plain_numbers(bar, *drawn.get_clim())
 
 
 def _draw_contours(ax: Axes, grid: xr.DataArray, contours: float | Sequence[float]) -> None:

@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogFormatter, NullLocator
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 
-DECADES = 2  # Values that span so many are drawn on a logarithmic scale.
+WIDE = 10.0  # Largest over smallest value, from which on values are drawn on a logarithmic scale.
 # The kernel distance lies between 0 and 1, and the thresholds of the regimes are read on a linear scale.
 ALWAYS_LINEAR = frozenset({"kernel_distance"})
+MINOR_LABELS = (1.5, 0.4)  # Decades of an axis up to which numbers between powers of ten are labelled.
 LINEAR_TIME = 1.0  # The time axis is linear up to this t / tau and logarithmic beyond it.
 LONG_TIME = 30.0  # Up to this t / tau, a plain linear axis shows all of the dynamics.
 
@@ -31,18 +34,36 @@ def logarithmic(values: NDArray[Any]) -> bool:
 
 def drawable(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values of an axis can be drawn: finite ones, and only positive ones on a log scale."""
-    return np.asarray(np.isfinite(values) & ((values > 0) | (not logarithmic(values))))
+    return np.asarray(np.isfinite(values) & ((values > 0) | (not logarithmic(values))), dtype=np.bool_)
 
 
 def edges(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the borders of cells around values: midpoints, geometric ones on a logarithmic axis."""
+    """Return the borders of cells around values: midpoints, geometric ones on a logarithmic axis.
+
+    Where no value is negative, no cell reaches below 0.
+    """
     centres = np.asarray(values, dtype=float)
     log = logarithmic(centres)
     scaled = np.log(centres) if log else centres
     middle = 0.5 * (scaled[1:] + scaled[:-1])
     ends = (2 * scaled[0] - middle[0], 2 * scaled[-1] - middle[-1])
     borders = np.concatenate([[ends[0]], middle, [ends[1]]])
-    return np.exp(borders) if log else borders
+    if log:
+        return np.exp(borders)
+    borders[0] = max(borders[0], 0.0) if centres.min() >= 0 else borders[0]
+    return borders
+
+
+def plain_numbers(axis: Axis | Colorbar, low: float, high: float) -> None:
+    """Label a logarithmic axis by 0.2 and 30 instead of powers of ten, where numbers are short."""
+    if not 1e-3 <= low <= high < 1e4:
+        return
+    if isinstance(axis, Axis):
+        axis.set_major_formatter(LogFormatter())
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=MINOR_LABELS))
+    else:
+        axis.formatter = LogFormatter()
+        axis.minorformatter = LogFormatter(minor_thresholds=MINOR_LABELS)
 
 
 def time_axis(ax: Axes, last: float) -> None:
@@ -59,7 +80,7 @@ def time_axis(ax: Axes, last: float) -> None:
 def log_values(da: xr.DataArray, wanted: bool | None) -> bool:
     """Return whether the values of an observable are drawn on a logarithmic scale.
 
-    If nothing is `wanted`, they are where none is negative and the positive ones span two decades or more.
+    If nothing is `wanted`, they are where none is negative and the positive ones span a decade or more.
 
     Raises
     ------
@@ -74,7 +95,7 @@ def log_values(da: xr.DataArray, wanted: bool | None) -> bool:
         raise InputError(f"{da.name} has no positive value; a logarithmic scale needs one")
     if wanted is not None or da.name in ALWAYS_LINEAR or not positive.size or (finite < 0).any():
         return bool(wanted)
-    return bool(positive.max() >= 10**DECADES * positive.min())
+    return bool(positive.max() >= WIDE * positive.min())
 
 
 def colour_norm(values: NDArray[Any], *, log: bool) -> Normalize:

@@ -71,7 +71,8 @@ def _cell_means(values: NDArray[Any], cells: NDArray[np.intp], count: int) -> ND
     number = np.zeros(total.shape)
     np.add.at(total, cells, np.where(known, values, 0.0))
     np.add.at(number, cells, known)
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    means: NDArray[np.float64] = np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    return means
 
 
 def _regular(values: NDArray[Any]) -> NDArray[Any]:

@@ -46,7 +46,7 @@ class Style:
     ----------
     log : bool, optional
         Whether values are drawn on a logarithmic scale. By default they are where none is negative and
-        the positive ones span two decades; the kernel distance is not.
+        the positive ones span a decade; the kernel distance is not.
     size : tuple of two floats, optional
         Width and height of a page in inches; by default they follow from the number of panels.
     cmap : str
@@ -82,13 +82,13 @@ def ink() -> str:
 
 
 def label(da: xr.DataArray, *notes: str) -> str:
-    """Return an observable in words and its symbol, with notes in brackets."""
+    """Return an observable in words and its symbol, with notes in brackets on a second line."""
     name = str(da.name)
     text = name
     if name in REGISTRY:
         words = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{name.replace('_', ' ')} "
         text = f"{words.replace('ntk', 'NTK')}${REGISTRY[name].symbol}$"
-    return f"{text} ({', '.join(notes)})" if notes else text
+    return f"{text}\n({', '.join(notes)})" if notes else text
 
 
 def number(value: float) -> str:
