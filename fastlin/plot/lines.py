@@ -82,7 +82,9 @@ def _deviation_along(da: xr.DataArray, x: str) -> xr.DataArray | None:
     if not sizes.is_size(da, x):
         return seed_statistics.deviation_over(da, (x,))
     spread = seed_statistics.deviation(da)
-    return None if spread is None else seed_statistics.mean_over(sizes.along(spread, [x])[0], (x,))
+    return (
+        None if spread is None else seed_statistics.mean_over(sizes.along(spread, [x], filled=False)[0], (x,))
+    )
 
 
 def _set_log(ax: Axes) -> None:
@@ -91,7 +93,7 @@ def _set_log(ax: Axes) -> None:
     heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines])
     positive = heights[np.isfinite(heights) & (heights > 0)]
     if positive.size:
-        ax.set_ylim(bottom=0.7 * positive.min())
+        ax.set_ylim(0.7 * positive.min(), max(positive.max(), ax.dataLim.y1) / 0.7)
         scales.plain_numbers(ax.yaxis, *ax.get_ylim())
 
 

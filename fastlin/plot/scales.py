@@ -34,7 +34,7 @@ def logarithmic(values: NDArray[Any]) -> bool:
 
 def drawable(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values of an axis can be drawn: finite ones, and only positive ones on a log scale."""
-    return np.asarray(np.isfinite(values) & ((values > 0) | (not logarithmic(values))), dtype=np.bool_)
+    return np.asarray(np.isfinite(values) & ((values > 0) | (not logarithmic(values))))
 
 
 def edges(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -47,23 +47,31 @@ def edges(values: NDArray[Any]) -> NDArray[np.float64]:
     scaled = np.log(centres) if log else centres
     middle = 0.5 * (scaled[1:] + scaled[:-1])
     ends = (2 * scaled[0] - middle[0], 2 * scaled[-1] - middle[-1])
-    borders = np.concatenate([[ends[0]], middle, [ends[1]]])
+    borders: NDArray[np.float64] = np.concatenate([[ends[0]], middle, [ends[1]]])
     if log:
-        return np.exp(borders)
+        return np.asarray(np.exp(borders))
     borders[0] = max(borders[0], 0.0) if centres.min() >= 0 else borders[0]
     return borders
 
 
+class PlainLogFormatter(LogFormatter):
+    """Labels of a logarithmic axis without exponents: 0.2 and 30 instead of 2e-01 and 3e+01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label of a tick, empty where there is none."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def plain_numbers(axis: Axis | Colorbar, low: float, high: float) -> None:
-    """Label a logarithmic axis by 0.2 and 30 instead of powers of ten, where numbers are short."""
+    """Label a logarithmic axis by plain numbers where these are short."""
     if not 1e-3 <= low <= high < 1e4:
         return
     if isinstance(axis, Axis):
-        axis.set_major_formatter(LogFormatter())
-        axis.set_minor_formatter(LogFormatter(minor_thresholds=MINOR_LABELS))
+        axis.set_major_formatter(PlainLogFormatter())
+        axis.set_minor_formatter(PlainLogFormatter(minor_thresholds=MINOR_LABELS))
     else:
-        axis.formatter = LogFormatter()
-        axis.minorformatter = LogFormatter(minor_thresholds=MINOR_LABELS)
+        axis.formatter = PlainLogFormatter()
+        axis.minorformatter = PlainLogFormatter(minor_thresholds=MINOR_LABELS)
 
 
 def time_axis(ax: Axes, last: float) -> None:

@@ -43,15 +43,19 @@ def mean_along(da: xr.DataArray, kept: tuple[str, ...]) -> tuple[xr.DataArray, i
     if not names:
         return seed_statistics.mean_over(da, kept), 1
     by_architecture = seed_statistics.ok(da) if "seed" in kept else seed_statistics.mean(da)
-    averaged, count = along(by_architecture, names)
+    averaged, count = along(by_architecture, names, filled=len(kept) > 1)
     return seed_statistics.mean_over(averaged, kept), count
 
 
-def along(da: xr.DataArray, names: Sequence[str]) -> tuple[xr.DataArray, int]:
-    """Return the mean over architectures along some of their sizes, and of how many it is at most."""
+def along(da: xr.DataArray, names: Sequence[str], *, filled: bool) -> tuple[xr.DataArray, int]:
+    """Return the mean over architectures along some of their sizes, and of how many it is at most.
+
+    If `filled`, sizes that are missing between others are there, too, without values.
+    """
     if "architecture" not in da.dims:
         raise InputError(f"{names[0]} is an axis where there are several architectures; here is one")
-    axes = {name: _regular(np.unique(da[name].values)) for name in names}
+    axes = {name: np.unique(da[name].values) for name in names}
+    axes = {name: _regular(axis) for name, axis in axes.items()} if filled else axes
     shape = tuple(axis.size for axis in axes.values())
     places = tuple(np.searchsorted(axis, da[name].values) for name, axis in axes.items())
     cells = np.ravel_multi_index(places, shape)

@@ -48,8 +48,9 @@ def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = No
         raise InputError(f"{name} shows one network; architectures are for fig2")
     from matplotlib.style import context
 
+    from fastlin.plot.saving import save
     from fastlin.sweeps.figures import fig1, fig2
 
     figure = fig1.figure() if name == "fig1" else fig2.figure(architectures)
     with context([*STYLE, {"svg.hashsalt": name}]):
-        figure.savefig(out, dpi=DPI, metadata=_UNDATED.get(out.suffix.lower()))
+        save(figure, out, dpi=DPI, metadata=_UNDATED.get(out.suffix.lower()))

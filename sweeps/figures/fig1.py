@@ -16,6 +16,7 @@ from fastlin.dynamics import exact, gradient_descent
 from fastlin.network import Network, balanced_init
 from fastlin.plot import dynamics
 from fastlin.plot.network import PANELS
+from fastlin.plot.scales import LINEAR_TIME
 from fastlin.sweeps.figures import STYLE
 from fastlin.task import Task, random_regression
 
@@ -29,9 +30,7 @@ SEED, STEPS = 25, 100_000
 # B.3: "variance 0.0001", so 0.01 is the deviation. Read as the factor of Algorithm 1, 0.0001 gives the same
 # plateaus, the first one twice as long.
 ZERO_SCALE = 0.01
-LINEAR = 1.0  # the time up to which the axis is linear, and beyond which it is logarithmic
 EVERY = 10  # steps from one record of gradient descent to the next
-TICKS = (0, 1, 10, 100, 1000)
 LINE, DOT = 240, 8  # records that are drawn, and how many of them from one dot of the closed form to the next
 
 
@@ -47,7 +46,7 @@ def simulate(lam: float) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the closed form and gradient descent of one row, at times that suit its axis."""
     task, net = setting(lam)
     gd = gradient_descent(task, net, LEARNING_RATE, STEPS, EVERY, PANELS)
-    unit = LINEAR / LEARNING_RATE / EVERY
+    unit = LINEAR_TIME / LEARNING_RATE / EVERY
     even = np.linspace(0.0, np.arcsinh(STEPS / EVERY / unit), LINE)
     gd = gd.isel(time=np.unique(np.rint(unit * np.sinh(even)).astype(int))).compute()
     return exact(task, net, gd.time[::DOT], PANELS).compute(), gd
@@ -88,10 +87,6 @@ def _arrange(row: Sequence[Axes], name: str, *, first: bool, last: bool) -> None
         ax.set_title(ax.get_ylabel() if first else "")
         ax.set_ylabel("")
         ax.set_xlabel(ax.get_xlabel() if last else "")
-        ax.set_xscale("asinh", linear_width=LINEAR)
-        ax.minorticks_off()
-        ax.set_xticks(TICKS, [f"{tick:,}" for tick in TICKS])
-        ax.set_xlim(0.0, STEPS * LEARNING_RATE)
     row[0].set_ylabel(name, fontsize="large")
     if not first and (legend := row[0].get_legend()):
         legend.remove()
@@ -109,8 +104,8 @@ def _caption() -> str:
             rf"{ZERO_SCALE**2:g}; "
             r"else from the $\Sigma_{yx}$ of an independent random regression task with $\sigma_{xy} = 1$. "
             "The axis of time",
-            f"is linear up to about {LINEAR:g}, and logarithmic beyond. Loss: dashed, of the best map of "
-            f"rank {ARCHITECTURE.n_h}, which a bottleneck ends at; dotted, of the best linear map. "
+            f"is linear up to about {LINEAR_TIME:g}, and logarithmic beyond. Loss: dashed, of the best map "
+            f"of rank {ARCHITECTURE.n_h}, which a bottleneck ends at; dotted, of the best linear map. "
             "The paper states",
             "neither seed nor horizon; ours shows the plateaus, and most of the turn of the weights at "
             rf"$\lambda = \pm 1$. fastlin {version('fastlin')}.",
