@@ -67,8 +67,6 @@ def phase_diagram(
         cannot be drawn on a logarithmic scale.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
-    if x == y:
-        raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
     grid, merged = grid_over(da, x, y)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
     drawn = draw_grid(ax, grid, contours, with_norm(grid, mesh))
@@ -79,6 +77,8 @@ def phase_diagram(
 
 def grid_over(da: xr.DataArray, x: str, y: str) -> tuple[xr.DataArray, int]:
     """Return the mean over seeds, (y, x), where it can be drawn, and the most architectures of a cell."""
+    if x == y:
+        raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
     grid, merged = sizes.mean_along(da, (x, y))
     for name in (x, y):
         grid = grid.isel({name: np.flatnonzero(scales.drawable(grid[name].values))})

@@ -20,6 +20,7 @@ WIDE = 10.0  # Largest over smallest value, from which on values are drawn on a 
 ALWAYS_LINEAR = frozenset({"kernel_distance"})
 MINOR_LABELS = (1.5, 0.4)  # Decades of an axis up to which numbers between powers of ten are labelled.
 LINEAR_TIME = 1.0  # The time axis is linear up to this t / tau and logarithmic beyond it.
+MAX_POWERS = 4  # Powers of ten beyond 1 that fit a time axis as labels.
 LONG_TIME = 30.0  # Up to this t / tau, a plain linear axis shows all of the dynamics.
 
 
@@ -78,8 +79,10 @@ def time_axis(ax: Axes, last: float) -> None:
     """Give `ax` a time axis from 0 to `last`: linear at first and logarithmic later if `last` is late."""
     if last > LONG_TIME:
         ax.set_xscale("asinh", linear_width=LINEAR_TIME)
-        ticks = [0, *(10**power for power in range(int(np.log10(last)) + 1))]
-        ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        decades = int(np.log10(last * (1.0 + 1e-9)))
+        powers = range(0, decades + 1, -(-decades // MAX_POWERS))
+        names = [f"{10**power:,}" if power < 4 else f"$10^{{{power}}}$" for power in powers]
+        ax.set_xticks([0, *(10.0**power for power in powers)], ["0", *names])
         ax.xaxis.set_minor_locator(NullLocator())
     if last > 0:
         ax.set_xlim(0.0, last)

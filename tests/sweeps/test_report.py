@@ -5,7 +5,7 @@ import json
 import re
 import socket
 import tomllib
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from hashlib import sha256
 from html import unescape
 from math import prod
@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import colormaps
 
 import fastlin as fl
 from fastlin.sweeps import presets
@@ -31,6 +32,7 @@ from tests import sweeping
 AXES = sweeping.spec()["axes"]
 INF = float("inf")
 FLOAT32 = 1.2e-7  # relative, of rounding to it
+MAGMA = colormaps["magma"](np.arange(256), bytes=True)[:, :3].tolist()
 
 
 def page_of(store, folder):
@@ -88,6 +90,30 @@ def test_numbers_are_those_of_the_points(swept, tmp_path):
     assert (content["x"], content["y"], content["seeds"]) == ("lam", "init_scale", 6)
     assert content["start"]["init_scale"] == 1
     assert content["start"]["time"] == 3
+
+
+def test_a_page_shows_the_part_that_is_selected_in_its_style(swept, tmp_path):
+    plain = page_of(swept, tmp_path)
+    style = fl.plot.Style(log=True, size=(4, 3), cmap="magma")
+    write(str(swept), tmp_path / "part.html", ["lam=0:", "architecture=3-4-3,4-2-2", "seed=1:3"], style)
+    page = (tmp_path / "part.html").read_text(encoding="utf-8")
+    content = embedded(page)
+    assert content["axes"]["architecture"]["values"] == ["wide 3-4-3", "funnel 4-2-2"]
+    assert content["axes"]["lam"]["values"] == [0.0, 2.0, 4.0]
+    assert content["seeds"] == 3
+    part = fl.open_sweep(swept).load().sel(lam=slice(0, None), seed=[1, 2, 3]).isel(architecture=[1, 0])
+    assert_holds(content["quantities"][0], statistics(part.loss))
+    assert "mean over 3 seeds" in page
+    assert "Shown is the part with lam=0:, architecture=3-4-3,4-2-2, seed=1:3." in page
+    assert (content["log"], embedded(plain)["log"]) == (True, False)
+    assert content["colours"] == "".join(f"{level:02x}" for row in MAGMA for level in row)
+    assert "--plane-width: 384px; --plane-height: 288px;" in page
+    assert "--plane-width: " not in plain
+    digest = b64encode(sha256(part_of(page, "<style>(.*?)</style>").encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in page
+    with pytest.raises(fl.InputError, match="lam = 3 is not on the axis of the sweep; nearest"):
+        write(str(swept), tmp_path / "none.html", ["lam=3"])
+    assert not (tmp_path / "none.html").exists()
 
 
 def test_numbers_leave_out_points_that_diverged(diverging, tmp_path):
