@@ -19,9 +19,9 @@ NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 DPI = 150
-# The paper's figures look the same whatever style their reader prefers for others.
+# The figures of the paper do not depend on the matplotlibrc of the user.
 STYLE: list[Any] = ["default", {"font.size": 9.0}]
-# What would tell one run from the next: left out, so that a figure is the same bytes each time.
+# Dates are left out, so that a figure is the same bytes each time.
 _UNDATED: Mapping[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 

@@ -20,22 +20,22 @@ from fastlin.plot import scales
 from fastlin.plot.style import COLOURS, DEFAULT_STYLE, Style, architectures, default_index
 from fastlin.regimes import THRESHOLD
 
-MOST_BYTES = 8_000_000  # of all numbers in a page
+MOST_BYTES = 8_000_000  # Size of all numbers in a page.
 MOST_PANELS = 40
-MOST_BANDS = 8  # more hide each other
-BYTES_PER_VALUE = 4 * 4 / 3  # a float32 in base64
+MOST_BANDS = 8  # More bands hide each other.
+BYTES_PER_VALUE = 4 * 4 / 3  # Size of a float32 in base64.
 DIMENSIONS = ("architecture", "solver", "learning_rate", "init_scale", "lam", "time")
-# Axes of the diagrams, the first that can be drawn.
+# Candidates for the axes of the diagrams; the first that can be drawn is taken.
 HORIZONTAL = ("lam", "init_scale", "learning_rate", "time")
 VERTICAL = ("init_scale", "time", "learning_rate")
 Thinned = dict[str, tuple[int, int]]
 
 
 def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
-    """Return as much of a sweep as fits a page, and of which axes how many of how many values are left.
+    """Return as much of a sweep as fits a page, and for each thinned axis how many of how many values it has.
 
-    Values are left out evenly along the longest axes; the first and the last, t = inf and the last time
-    before it stay.
+    Values are left out evenly along the longest axes. The first and the last value stay, and also the last
+    time before t = inf.
     """
     sizes = {name: dataset.sizes[name] for name in DIMENSIONS if name in dataset.dims}
     numbers = 3 * len(list(_quantities(dataset)))
@@ -57,7 +57,7 @@ def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
 
 
 def _spread(values: NDArray[Any], count: int) -> NDArray[np.intp]:
-    """Return the places of about `count` values, evenly, with both ends and what is before t = inf."""
+    """Return the indices of about `count` values, evenly, with both ends and the last one before t = inf."""
     limit = int(values.dtype.kind == "f" and np.isinf(values[-1]))
     places = np.linspace(0, values.size - 1 - limit, count - limit).round()
     return np.unique([*places, values.size - 1]).astype(np.intp)
@@ -99,14 +99,14 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
 
 
 def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
-    """Return what is said of each observable, and its numbers; nothing if none has any."""
+    """Return a description of each observable with its numbers; an empty list if no number is finite."""
     found: list[dict[str, Any]] = []
     lazy: dict[tuple[int, str], xr.DataArray] = {}
     for name, da in _quantities(dataset):
         lazy |= {(len(found), key): value for key, value in _statistics(dataset, da).items()}
         found.append(_about(name, da))
     with warnings.catch_warnings():
-        # Dask divides by the count where no seed is ok yet, and subtracts times that are infinite.
+        # Dask divides by a count of 0 where no seed is ok yet, and subtracts infinite times.
         warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)
         numbers = xr.Dataset(lazy).compute()
     if not any(np.isfinite(numbers[index, "mean"]).any() for index in range(len(found))):
@@ -118,7 +118,7 @@ def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
-    """Yield the observables by what they are called, each layer apart."""
+    """Yield the observables with their names in words; each layer is one of its own."""
     for name in REGISTRY:
         if name in dataset:
             words, da = name.replace("_", " ").replace("ntk", "NTK"), dataset[name]
@@ -142,7 +142,7 @@ def _about(words: str, da: xr.DataArray) -> dict[str, Any]:
 
 
 def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray]:
-    """Return mean, deviation and count over seeds that are ok: of the points, or as they are stored."""
+    """Return mean, deviation and count over seeds that are ok, from points or as stored."""
     if "statistic" in da.dims:
         count = dataset["count"]
     else:
@@ -153,7 +153,7 @@ def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray
 
 
 def _packed(da: xr.DataArray) -> dict[str, Any]:
-    """Return an array as base64 of little-endian float32, without axes along which it does not change."""
+    """Return an array as base64 of little-endian float32, without axes along which it is constant."""
     dims = [name for name in DIMENSIONS if name in da.dims]
     with np.errstate(over="ignore"):
         values = da.transpose(*dims).values.astype("<f4")
@@ -166,13 +166,13 @@ def _packed(da: xr.DataArray) -> dict[str, Any]:
 
 
 def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
-    """Return an axis: its values, and how cells are laid along it."""
+    """Return the values of an axis and the borders of its cells."""
     values = coordinate.values
     if values.dtype.kind != "f":
         return {"values": [str(value).replace("_", " ") for value in values.tolist()], "edges": []}
     drawn = values[scales.drawable(values)]
     return {
-        # JSON has no number for it.
+        # JSON has no number for infinity.
         "values": [value if np.isfinite(value) else "Infinity" for value in values.tolist()],
         "log": scales.logarithmic(values),
         "edges": _edges(drawn),
@@ -180,7 +180,7 @@ def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
 
 
 def _edges(values: NDArray[Any]) -> list[float]:
-    """Return the borders of cells; one value has a cell, too, and no value none."""
+    """Return the borders of cells; a single value has a cell of width 1."""
     if values.size > 1:
         return [float(edge) for edge in scales.edges(values)]
     return [float(value) + half for value in values for half in (-0.5, 0.5)]

@@ -114,28 +114,28 @@ def _digest(text: str) -> str:
 
 
 def _embedded(content: dict[str, Any] | None) -> str:
-    """Return JSON that can stand inside a script element."""
+    """Return JSON that is safe inside a script element."""
     return json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _why_empty(spec: Spec, counts: tables.Counts) -> str:
     if spec.reduce and "mean" not in spec.reduce.statistics:
         there = ", ".join(spec.reduce.names)
-        return f"This store holds no mean over seeds, so nothing is drawn; it has {there}."
+        return f"Nothing is drawn, because this store holds no mean over seeds; it has {there}."
     if counts.pending:
-        return "No mean over seeds is there yet, so nothing is drawn."
-    return "No point of this sweep has a finite value, so nothing is drawn."
+        return "Nothing is drawn, because no mean over seeds is known yet."
+    return "Nothing is drawn, because no point of this sweep has a finite value."
 
 
 def _about_seeds(seeds: int, counts: tables.Counts, drawn: dict[str, Any] | None) -> str:
     if seeds == 1:
-        return "Values: of one seed."
-    which = "" if counts.ok == counts.total else ", those that are ok"
-    mean = f"Values: mean over {seeds:,} seeds{which}"
+        return "Values are of one seed."
+    which = "" if counts.ok == counts.total else " that are ok"
+    mean = f"Values are means over {seeds:,} seeds{which}"
     if drawn and drawn["quantities"][0]["std"] is None:
         return f"{mean}; this store holds no standard deviation."
-    deviation = "one standard deviation (of n - 1 degrees of freedom)"
-    return f"{mean}; {'bands' if drawn and drawn['bands'] else '±'}: {deviation} to both sides."
+    deviation = "one standard deviation (with n - 1 degrees of freedom) to both sides"
+    return f"{mean}; {'bands are' if drawn and drawn['bands'] else '± is'} {deviation}."
 
 
 def _about_thinned(thinned: numbers.Thinned) -> str:
@@ -146,16 +146,16 @@ def _about_thinned(thinned: numbers.Thinned) -> str:
         f"{kept:,} of {size:,} {names.get(name, f'values of {name}')}"
         for name, (kept, size) in thinned.items()
     ]
-    return f"To stay small this page shows {', '.join(parts)}; the store has all."
+    return f"This page shows {', '.join(parts)}, so that it stays small; the store has all."
 
 
 def command(spec: Spec) -> str:
-    """Return the command that computes the sweep: of a preset, or with the spec beside it."""
+    """Return the command that computes the sweep, from a preset or from a file of the spec."""
     shipped = next((name for name in presets.names() if Spec.load(name).hash == spec.hash), None)
     name = shipped or _file_name(spec.name)
     return f"fastlin run {shipped or f'{name}.toml'} --store {name}.zarr"
 
 
 def _file_name(title: str) -> str:
-    """Return what of a title can be the name of a file, on any system and in any shell."""
+    """Return a title as the name of a file that is valid on any system and in any shell."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", title)[:80].strip("-.") or "sweep"

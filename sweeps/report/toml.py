@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-WIDTH = 100  # of a line, beyond which a list is broken
+WIDTH = 100  # Length of a line, beyond which a list is broken.
 
 
 def dumps(content: Mapping[str, Any]) -> str:
@@ -15,7 +15,7 @@ def dumps(content: Mapping[str, Any]) -> str:
 
 
 def _table(path: str, content: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of a table: what fits a line first, then the tables in it."""
+    """Yield the lines of a table: first its values, then the tables in it."""
     tables = {key: value for key, value in content.items() if _is_table(path, value)}
     for key, value in content.items():
         if key not in tables:
@@ -27,12 +27,12 @@ def _table(path: str, content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_table(path: str, value: Any) -> bool:
-    """Tell whether a value has a heading of its own; a range, a mapping of numbers alone, has none."""
+    """Return whether a value has a heading of its own; a range, which is a mapping of numbers, has none."""
     return isinstance(value, Mapping) and (not path or any(isinstance(v, list) for v in value.values()))
 
 
 def _broken(start: str, value: Any) -> str:
-    """Return a value behind `start`, a long list over several lines."""
+    """Return `start` and a value; a long list is broken over several lines."""
     line = start + _inline(value)
     if len(line) <= WIDTH or not isinstance(value, list):
         return line
@@ -49,10 +49,10 @@ def _inline(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_inline(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, list):
-        # JSON has no number for t = inf; among the lists of names of a spec none is called so.
+        # In JSON, t = inf is the text "inf". No list of names in a spec holds such a name.
         return "[" + ", ".join("inf" if entry == "inf" else _inline(entry) for entry in value) + "]"
     if isinstance(value, str):
-        # JSON escapes what TOML does, but for DEL; surrogates are no characters.
+        # JSON escapes the same characters as TOML except DEL. Lone surrogates cannot be encoded.
         text = json.dumps(value.encode(errors="replace").decode(), ensure_ascii=False)
         return text.replace("\x7f", "\\u007f")
     return json.dumps(value)

@@ -418,7 +418,7 @@ def test_latex_that_is_missing_is_named(dataset, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda n: fl.plot.matrices(n.loss), "this has the dimensions time"),
+        (lambda n: fl.plot.matrices(n.loss), "loss has the dimensions time; needed is a matrix"),
         (lambda n: fl.plot.matrices(n.qqt.isel(time=0)), "needed is a matrix over time"),
         (lambda n: fl.plot.matrices(n.qqt.isel(time=[0]), plt.subplots(1, 2)[1]), "2 axes were given for 1"),
         (lambda n: fl.plot.animation(n.qqt, frames=0), "frames is 0; allowed is 1"),

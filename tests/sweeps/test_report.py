@@ -103,7 +103,7 @@ def test_a_page_shows_the_part_that_is_selected_in_its_style(swept, tmp_path):
     assert content["seeds"] == 3
     part = fl.open_sweep(swept).load().sel(lam=slice(0, None), seed=[1, 2, 3]).isel(architecture=[1, 0])
     assert_holds(content["quantities"][0], statistics(part.loss))
-    assert "mean over 3 seeds" in page
+    assert "means over 3 seeds" in page
     assert "Shown is the part with lam=0:, architecture=3-4-3,4-2-2, seed=1:3." in page
     assert (content["log"], embedded(plain)["log"]) == (True, False)
     assert content["colours"] == "".join(f"{level:02x}" for row in MAGMA for level in row)
@@ -126,7 +126,7 @@ def test_numbers_leave_out_points_that_diverged(diverging, tmp_path):
     assert distance["name"] == "kernel_distance"
     assert_holds(distance, {"mean": dataset.fastlin.mean_over_seeds().kernel_distance})
     assert sorted(np.unique(distance["count"])) != [6]
-    assert "mean over 6 seeds, those that are ok" in page
+    assert "means over 6 seeds that are ok" in page
     assert content["y"] == "time"
 
 
@@ -144,7 +144,7 @@ def test_numbers_of_a_reduced_store_are_those_of_the_points(tmp_path, client):
     ("statistics", "words"),
     [
         (["mean"], "this store holds no standard deviation"),
-        (["min", "std"], "This store holds no mean over seeds, so nothing is drawn; it has min, std."),
+        (["min", "std"], "Nothing is drawn, because this store holds no mean over seeds; it has min, std."),
     ],
 )
 def test_what_a_reduced_store_lacks_is_said(tmp_path, client, statistics, words):
@@ -187,7 +187,7 @@ def test_a_store_without_points_has_a_page(tmp_path, client):
     page = page_of(tmp_path / "s.zarr", tmp_path)
     assert embedded(page) is None
     assert "0 % of the points are done." in page
-    assert "No mean over seeds is there yet" in page
+    assert "no mean over seeds is known yet" in page
 
 
 def table(page, heading):
@@ -281,7 +281,10 @@ def test_what_is_left_out_is_spread_evenly(shapes, scales, lams, times, limit):
 def test_a_page_that_was_thinned_says_so_and_has_the_rest_right(swept, tmp_path, monkeypatch):
     monkeypatch.setattr(numbers, "MOST_BYTES", 3 * 5 * numbers.BYTES_PER_VALUE * (3 * 2 * 3 * 3))
     page, dataset = page_of(swept, tmp_path), fl.open_sweep(swept).load()
-    assert "To stay small this page shows 3 of 5 values of lam, 3 of 4 times; the store has all." in page
+    assert (
+        "This page shows 3 of 5 values of lam, 3 of 4 times, so that it stays small; the store has all."
+        in page
+    )
     content = embedded(page)
     assert content["axes"]["lam"]["values"] == [-4.0, 0.0, 4.0]
     assert content["axes"]["time"]["values"] == [0.0, 9.0, "Infinity"]
