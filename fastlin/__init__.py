@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastlin.dynamics import exact, gradient_descent
     from fastlin.errors import InputError, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
-    from fastlin.observables import REGISTRY as OBSERVABLES
+    from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
     from fastlin.sweeps.read.open import open_sweep, rebuild
     from fastlin.sweeps.run.run import run_sweep
@@ -23,7 +23,7 @@ _HOMES = {
     "Architecture": "architecture",
     "InputError": "errors",
     "Network": "network",
-    "OBSERVABLES": "observables:REGISTRY",
+    "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",

@@ -16,13 +16,14 @@ from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.kernels.weights import descend
 from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
-from fastlin.observables import FRACTION, Observable, Trajectory, select, share
+from fastlin.observables import FRACTION, Observable, Trajectory, check_fraction, select
 from fastlin.solve import evolve, time_scales, warn_of_saddles
+from fastlin.solvers import EXACT, GRADIENT_DESCENT
 from fastlin.task import Task
 from fastlin.validation import check_float, check_instance, check_int, check_times
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
-SURELY_FITS = 1e9  # bytes; only beyond it is the memory of the machine looked up
+SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up, which takes an import
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
 
@@ -99,13 +100,13 @@ def exact(
         )
     moments = check_times(times)
     wanted = select(observables)
-    part = share("fraction", fraction)
+    part = check_fraction("fraction", fraction)
     _check_memory(wanted, moments.size, task)
     path = evolve(task.sigma_yx, net.w1, net.w2, np.array(net.lam), np.append(moments, 0.0))
     warn_of_saddles(moments, path)
     qqt = path.q @ np.swapaxes(path.q, -1, -2)
     trajectory = Trajectory(qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size))
-    dataset = _dataset(trajectory, moments, wanted, net, {"solver": "exact"})
+    dataset = _dataset(trajectory, moments, wanted, net, {"solver": EXACT.name})
     return dataset.assign(_time_scales(task, net, wanted, part))
 
 
@@ -163,7 +164,7 @@ def gradient_descent(
     count = check_int("steps", steps, 1, MAX_STEPS)
     stride = check_int("every", every, 1, count)
     wanted = select(observables)
-    if scale := next((entry.name for entry in wanted if entry.scale is not None), None):
+    if scale := next((entry.name for entry in wanted if not entry.over_time), None):
         raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
     _check_memory(wanted, count // stride + 1, task)
     recorded = np.arange(0, count + 1, stride)
@@ -178,7 +179,7 @@ def gradient_descent(
     drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
     qqt = q @ np.swapaxes(q, -1, -2)
     trajectory = Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift)
-    attributes = {"solver": "gradient_descent", "learning_rate": rate}
+    attributes = {"solver": GRADIENT_DESCENT.name, "learning_rate": rate}
     return _dataset(trajectory, times, wanted, net, attributes)
 
 
@@ -213,7 +214,9 @@ def _check_pair(task: Task, net: Network) -> None:
 def _check_memory(observables: list[Observable], moments: int, task: Task) -> None:
     """Raise if the results would not fit: matrices over samples grow with P^2 at every time."""
     n = task.n_i + task.n_o
-    sizes = {"layer": 2, "input": task.n_i, "output": task.n_o, "unit": n, "sample": task.n_samples}
+    sizes = {"input": task.n_i, "output": task.n_o, "unit": n, "sample": task.n_samples}
+    for entry in observables:
+        sizes |= entry.stored_dims
     cost = {
         entry.name: 8 * moments * math.prod(sizes[name.removesuffix("_2")] for name in entry.dims)
         for entry in observables
@@ -257,11 +260,11 @@ def _dataset(
     variables = {
         entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes)
         for entry in observables
-        if entry.scale is None
+        if entry.over_time
     }
     coordinates: dict[str, Any] = {"time": ("time", times, TIME_ATTRIBUTES)}
-    if any("layer" in entry.dims for entry in observables):
-        coordinates["layer"] = ["w1", "w2"]
+    for entry in observables:
+        coordinates |= {name: list(labels) for name, labels in entry.labels.items()}
     shape = net.architecture
     return xr.Dataset(
         variables,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,18 +11,19 @@ from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.kernels import INIT_POWER, Factors, balanced_scales, factorise
+from fastlin.kernels import Factors, Problem, balanced_scales, factorise
 from fastlin.kernels.compiler.jit import Array
-from fastlin.kernels.draws import draw_product
+from fastlin.kernels.draws import AlignedStart, GaussianStart, RegressionStart, StartLaw
 from fastlin.kernels.random import MAX_SEED, Stream, generator
-from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE, Task
+from fastlin.kinds import Parameter
+from fastlin.task import MAX_SAMPLES, Task, check_scale
 from fastlin.validation import check_array, check_choice, check_float, check_instance, check_int
 
 Balance = Literal["strict", "support", "none"]
 
-# Residual of Q (D - lam I) = 0 relative to |Q|^3: weights written with ten digits still count.
+# Bound of |Q (D - lam I)| / |Q|^3, so that weights that were written with ten digits count as balanced.
 BALANCE_TOLERANCE = 1e-9
-MAX_WEIGHT = 1.3e154  # its square is about the largest number there is
+MAX_WEIGHT = 1.3e154  # its square is about the largest double
 
 
 class _Scaled(NamedTuple):
@@ -95,8 +98,8 @@ class Network:
     lam : float
         Relative scale of the layers; NaN where the weights have none.
     balance : {"strict", "support", "none"}
-        "strict" if ``W2^T W2 - W1 W1^T = lam I``, "support" if that holds on the support of Q (which
-        is all that the closed form needs), "none" otherwise.
+        "strict" if ``W2^T W2 - W1 W1^T = lam I``, "support" if that holds on the support of Q, and "none"
+        otherwise. The closed form needs "support".
 
     Raises
     ------
@@ -161,8 +164,8 @@ def balanced_init(
     seed : int
         The draws are a function of (seed, N_i, N_h, N_o, kind) alone.
     kind : {"gaussian", "random_regression", "aligned"}
-        What the product is: raw Gaussian weights of standard deviation init_scale; the Sigma_yx of an
-        independent random regression task of `n_samples` samples and target_scale init_scale (B.4); or
+        The unbalanced product: that of raw Gaussian weights of standard deviation init_scale; the Sigma_yx of
+        an independent random regression task of `n_samples` samples and target_scale init_scale (B.4); or
         the singular vectors of `task`, each mode with strength init_scale^2 (Saxe et al. 2014).
     n_samples : int, optional
         For "random_regression".
@@ -180,7 +183,7 @@ def balanced_init(
     Raises
     ------
     InputError
-        If a number is out of range, or what a kind needs is not given.
+        If a number is out of range, or an argument that the kind needs is missing.
 
     Examples
     --------
@@ -192,52 +195,60 @@ def balanced_init(
     """
     check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     lam = check_float("lam", lam)
-    scale = check_float("init_scale", init_scale, MIN_SCALE, MAX_SCALE)
-    seed = check_int("seed", seed, 0, MAX_SEED)
-    check_choice("kind", kind, list(INIT_POWER))
-    u, p, v = _factors(architecture, seed, kind, n_samples, task, weights)
+    scale, seed = check_scale("init_scale", init_scale), check_int("seed", seed, 0, MAX_SEED)
+    samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
+    start = INIT_KINDS[check_choice("kind", kind, list(INIT_KINDS))].law(samples)
+    factors = (
+        _drawn_factors(start, architecture, seed, task)
+        if weights is None
+        else _factors_of(weights, architecture, kind)
+    )
+    return _balanced(architecture, lam, seed, factors._replace(p=scale**start.power * factors.p))
+
+
+def draw_network(architecture: Architecture, lam: float, seed: int, problem: Problem, task: Task) -> Network:
+    """Return the network that a seed has under the laws of a problem, of checked inputs."""
+    factors = _drawn_factors(problem.start, architecture, seed, task)
+    return _balanced(architecture, lam, seed, factors._replace(p=problem.strength * factors.p))
+
+
+def _balanced(architecture: Architecture, lam: float, seed: int, factors: Factors) -> Network:
+    """Return weights of a balance, with the product that the factors are of."""
+    u, p, v = factors
     n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
     strengths = np.zeros(n_h)
-    strengths[: p.size] = scale ** INIT_POWER[kind] * p
+    strengths[: p.size] = p
     scales1, scales2 = balanced_scales(strengths, lam)
     s1, s2 = np.eye(n_h, min(n_h, n_i)) * scales1[:, None], np.eye(min(n_h, n_o), n_h) * scales2
     rotation = _rotation(architecture, seed)
     return Network(rotation @ s1 @ v.T, u @ s2 @ rotation.T, lam)
 
 
-def _factors(
-    architecture: Architecture,
-    seed: int,
-    kind: str,
-    n_samples: int | None,
-    task: Task | None,
-    weights: tuple[ArrayLike, ArrayLike] | None,
-) -> Factors:
-    n_i, n_h, n_o = architecture.n_i, architecture.n_h, architecture.n_o
-    if weights is not None:
-        if kind != "gaussian":
-            raise InputError(
-                f'weights are given, and kind is {kind!r}; they take the place of "gaussian" ones'
-            )
-        try:
-            first, second = weights
-        except (TypeError, ValueError):
-            raise InputError("weights are not a pair (w1, w2)") from None
-        raw = Network(first, second)
-        if raw.architecture != architecture:
-            raise InputError(f"the weights are those of {raw.architecture}, not of {architecture}")
-        return factorise(raw.w2 @ raw.w1, n_h)
-    if kind == "aligned":
-        if task is None:
-            raise InputError('kind "aligned" needs the task to align with: task=...')
-        check_instance("task", task, Task, "random_regression or Task(x, y)")
-        if (task.n_i, task.n_o) != (n_i, n_o):
-            raise InputError(f"the task maps {task.n_i} to {task.n_o}, the network is {architecture}")
-        return factorise(task.sigma_yx, n_h)._replace(p=np.ones(architecture.sizes.k))
-    if kind == "random_regression" and n_samples is None:
-        raise InputError('kind "random_regression" needs the size of its task: n_samples=...')
-    samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
-    return factorise(draw_product(kind, seed, architecture.sizes, samples), n_h)
+def _factors_of(weights: tuple[ArrayLike, ArrayLike], architecture: Architecture, kind: str) -> Factors:
+    """Return the factors of the product of somebody's own weights."""
+    if kind != "gaussian":
+        raise InputError(f'weights are given, and kind is {kind!r}; they take the place of "gaussian" ones')
+    try:
+        first, second = weights
+    except (TypeError, ValueError):
+        raise InputError("weights are not a pair (w1, w2)") from None
+    raw = Network(first, second)
+    if raw.architecture != architecture:
+        raise InputError(f"the weights are those of {raw.architecture}, not of {architecture}")
+    return factorise(raw.w2 @ raw.w1, architecture.n_h)
+
+
+def _drawn_factors(law: StartLaw, architecture: Architecture, seed: int, task: Task | None) -> Factors:
+    """Return the factors of the product that a law draws, or of the task where it has none."""
+    product = law.product(seed, architecture.sizes)
+    if product is not None:
+        return factorise(product, architecture.n_h)
+    if task is None:
+        raise InputError('kind "aligned" needs the task to align with: task=...')
+    check_instance("task", task, Task, "random_regression or Task(x, y)")
+    if (task.n_i, task.n_o) != (architecture.n_i, architecture.n_o):
+        raise InputError(f"the task maps {task.n_i} to {task.n_o}, the network is {architecture}")
+    return factorise(task.sigma_yx, architecture.n_h)._replace(p=np.ones(architecture.sizes.k))
 
 
 def _rotation(architecture: Architecture, seed: int) -> Array:
@@ -246,3 +257,42 @@ def _rotation(architecture: Architecture, seed: int) -> Array:
     stream = generator(Stream.ROTATION, seed, architecture.sizes)
     q, r = np.linalg.qr(stream.standard_normal((n_h, n_h)))
     return np.asarray(q * np.where(np.diagonal(r) < 0, -1.0, 1.0))
+
+
+@dataclass(frozen=True)
+class InitKind:
+    """A kind of start.
+
+    Attributes
+    ----------
+    name : str
+        Name in specs and in `balanced_init`.
+    doc : str
+        One sentence for the reference.
+    law : callable
+        Takes the number of samples of the task, or None, and the parameters, and returns a `StartLaw`. It
+        raises an `InputError` where it needs the number and it is None.
+    parameters : mapping of str to Parameter
+        Parameters of the law, by name. They are keys of [init] in a spec.
+    """
+
+    name: str
+    doc: str
+    law: Callable[..., StartLaw]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+def _regression_start(n_samples: int | None) -> StartLaw:
+    if n_samples is None:
+        raise InputError('kind "random_regression" needs the size of its task: n_samples=...')
+    return RegressionStart(n_samples)
+
+
+INIT_KINDS = {
+    kind.name: kind
+    for kind in (
+        InitKind("gaussian", GaussianStart.__doc__ or "", lambda n_samples: GaussianStart()),
+        InitKind("random_regression", RegressionStart.__doc__ or "", _regression_start),
+        InitKind("aligned", AlignedStart.__doc__ or "", lambda n_samples: AlignedStart()),
+    )
+}

@@ -1,11 +1,11 @@
-"""The registry of observables: what each is called, its dimensions, unit, equation and evaluation.
+"""The registry of observables: name, dimensions, unit, equation and evaluation of each.
 
-Everything is a function of QQ^T(t), so the closed form and gradient descent share one evaluation. The
-Python API, the stores, the command line and the documentation all read `REGISTRY`.
+Every observable over time is a function of QQ^T(t), so that all solvers share one evaluation. The Python API,
+stores, the command line and the documentation read `REGISTRY`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -52,9 +52,27 @@ def _not_over_time(_path: Trajectory) -> Any:
 class Observable:
     """One row of the registry.
 
-    `dims` follow "time"; `rows` are the kernel outputs that make it up, empty for those that a sweep
-    does not store because their size depends on the architecture. A time scale of the exact flow is one
-    number per network, `scale`, without any dimension.
+    Attributes
+    ----------
+    name : str
+        Name in specs, stores and Datasets.
+    dims : tuple of str
+        Dimensions, which follow "time".
+    unit, symbol, equation, doc : str
+        Unit, symbol in LaTeX, equation, and a description.
+    evaluate : callable
+        Takes the `Trajectory` of one network and returns (T, *dims).
+    outputs : tuple of Output
+        Kernel outputs that a sweep stores for it, in the order of its own dimensions. It is empty where the
+        size depends on the architecture, and such observables are not stored by sweeps.
+    labels : mapping of str to tuple of str
+        Coordinates of the dimensions that a sweep stores.
+    scale : Scale, optional
+        The kernel output of a time scale of the exact flow: one number per network, without time.
+    dtype : str
+        Type of its numbers.
+    default : bool
+        Whether `fastlin.exact` computes it unless asked otherwise.
     """
 
     name: str
@@ -65,9 +83,34 @@ class Observable:
     doc: str
     evaluate: Callable[[Trajectory], Any] = _not_over_time
     outputs: tuple[Output, ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scale: Scale | None = None
     dtype: str = "float64"
     default: bool = True
+
+    @property
+    def over_time(self) -> bool:
+        """Whether it has a time axis; a time scale has none."""
+        return self.scale is None
+
+    @property
+    def swept(self) -> bool:
+        """Whether a sweep can store it."""
+        return bool(self.outputs) or not self.over_time
+
+    @property
+    def rows(self) -> int:
+        """Numbers that a sweep stores for each point, and for each time where it has a time axis."""
+        return max(1, len(self.outputs))
+
+    @property
+    def stored_dims(self) -> dict[str, int]:
+        """Dimensions that a sweep stores beyond points and time, and their sizes."""
+        return {name: len(labels) for name, labels in self.labels.items()}
+
+    def stored_shape(self, times: int) -> tuple[int, ...]:
+        """Return the shape that a sweep stores for each point, given the number of times."""
+        return (*((times,) if self.over_time else ()), *self.stored_dims.values())
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -138,7 +181,7 @@ def _rsm_input(path: Trajectory) -> Array:
 
 
 def _rsm_output(path: Trajectory) -> Array:
-    """Pseudo-inverse on at most N_h directions: W2 W2^T has no more, the rest is rounding."""
+    """Take the pseudo-inverse on at most N_h directions, the rank of W2 W2^T. Others are rounding errors."""
     values, vectors = np.linalg.eigh(path.w2w2t)
     n_o = values.shape[-1]
     cutoff = values[:, -1:] * (8 * n_o * np.finfo(float).eps)
@@ -149,7 +192,7 @@ def _rsm_output(path: Trajectory) -> Array:
 
 
 def _ntk(path: Trajectory) -> Any:
-    """Lazy: a Dask array with one chunk per time, formed only where somebody looks."""
+    """Return a Dask array with one chunk per time, which is computed on access."""
     import dask.array as da
 
     task = path.task
@@ -202,6 +245,7 @@ _ALL = (
         "Frobenius norms of the weights",
         _weight_norms,
         (Output.W1_NORM, Output.W2_NORM),
+        {"layer": ("w1", "w2")},
     ),
     Observable(
         "balance_drift",
@@ -328,13 +372,18 @@ _ALL = (
     ),
 )
 
-REGISTRY: Mapping[str, Observable] = MappingProxyType({entry.name: entry for entry in _ALL})
-SWEEPABLE = tuple(entry.name for entry in _ALL if entry.outputs or entry.scale is not None)
+REGISTRY = {entry.name: entry for entry in _ALL}
+OBSERVABLES: Mapping[str, Observable] = MappingProxyType(REGISTRY)  # as users see it
 # Of the achievable loss drop, for `convergence_time`.
 FRACTION = 0.99
 
 
-def share(name: str, value: Any) -> float:
+def sweepable() -> list[str]:
+    """Return the names of the observables that a sweep can store."""
+    return [entry.name for entry in REGISTRY.values() if entry.swept]
+
+
+def check_fraction(name: str, value: Any) -> float:
     """Return `value` if it is between 0 and 1, both excluded: a fraction of the achievable loss drop."""
     number = check_float(name, value, 0.0, above=True)
     if number >= 1.0:
@@ -343,7 +392,7 @@ def share(name: str, value: Any) -> float:
 
 
 def select(names: Sequence[str] | None) -> list[Observable]:
-    """Return the named observables, or all that are computed unless asked otherwise.
+    """Return the named observables, or the default ones.
 
     Raises
     ------
@@ -351,7 +400,7 @@ def select(names: Sequence[str] | None) -> list[Observable]:
         If a name is not in the registry, or `names` is no list.
     """
     if names is None:
-        return [entry for entry in _ALL if entry.default]
+        return [entry for entry in REGISTRY.values() if entry.default]
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise InputError(f"observables is {shown(names)}; needed is a list of names")
     for name in names:

@@ -1,4 +1,4 @@
-"""Lazy, intermediate, rich: what a distance of the NTK from its start says about feature learning."""
+"""Regimes of learning (lazy, intermediate, rich), by the distance of the NTK from its start."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fastlin.validation import check_float, shown
 
 NAMES = ("lazy", "intermediate", "rich")
 UNKNOWN = np.int8(-1)
-# Where the paper (Figure 2B, t = inf) says lazy, means over seeds are at most 0.02 at abs(lam) = 9; where it
-# says rich, at least 0.17, which is that at lam = 0. So it is from its own starts and from Gaussian ones.
+# The paper calls starts with abs(lam) = 9 lazy (Figure 2B, t = inf). Their means over seeds are at most 0.02.
+# It calls starts with lam = 0 rich. Their means are at least 0.17. Gaussian starts give the same bounds.
 THRESHOLD = (0.05, 0.15)
 
 
@@ -25,7 +25,7 @@ def regime(distance: xr.DataArray, threshold: float | Sequence[float] = THRESHOL
     distance : xarray.DataArray
         Kernel distances, of single networks or means over seeds; lazy (Dask) arrays stay so.
     threshold : float or pair of float
-        In [0, 1], the second at least the first; a single number leaves no intermediate regime.
+        In [0, 1], the second at least the first. A single number leaves no intermediate regime.
 
     Returns
     -------

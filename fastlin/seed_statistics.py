@@ -1,4 +1,4 @@
-"""What many seeds give: mean and standard deviation over points that are ok, or as a store holds them."""
+"""Mean and standard deviation over seeds: of the points that are ok, or as a reduced store holds them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OBSERVABLE = "an observable of a Dataset, as ds.kernel_distance"
 
 
 def ok(da: xr.DataArray) -> xr.DataArray:
-    """Return an observable where points are ok, as far as its coordinate `status` tells, and NaN elsewhere.
+    """Return an observable with NaN where the coordinate `status` says that a point is not ok.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def ok(da: xr.DataArray) -> xr.DataArray:
         raise InputError(
             "the status of this dataset is not decoded; open the store by fastlin.open_sweep(path)"
         )
-    # Thousands of numbers are not added up in single precision.
+    # Sums over thousands of seeds need double precision.
     found = da.where(da["status"] == "ok").astype(np.float64)
     found.attrs = da.attrs
     return found
@@ -42,9 +42,9 @@ def mean(da: xr.DataArray) -> xr.DataArray:
 
 
 def deviation(da: xr.DataArray) -> xr.DataArray | None:
-    """Return the standard deviation over seeds (n - 1 degrees of freedom), if there is one.
+    """Return the standard deviation over seeds (n - 1 degrees of freedom), or None if there are none.
 
-    NaN of less than two points that are ok, and where one is infinite, as a time scale may be.
+    It is NaN where fewer than two points are ok, and where a value is infinite, as a time scale may be.
     """
     if "statistic" in da.dims:
         return da.sel(statistic="std", drop=True) if "std" in da["statistic"].values.tolist() else None
@@ -52,12 +52,12 @@ def deviation(da: xr.DataArray) -> xr.DataArray | None:
         return None
     points = ok(da)
     enough = (points.count("seed") > 1) & ~(points == np.inf).any("seed")
-    # What has no deviation is computed from zeros, as Dask warns of a division by none.
+    # Cells without a deviation are computed from zeros, because Dask warns of a division by zero counts.
     return points.where(enough, 0.0).std("seed", ddof=1).where(enough)
 
 
 def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
-    """Return the mean over seeds, with the dimensions `kept` and no others, along which values rise."""
+    """Return the mean over seeds with the dimensions `kept` alone, each in ascending order."""
     check_instance("da", da, xr.DataArray, OBSERVABLE)
     for name in kept:
         if name not in da.dims:
@@ -68,7 +68,7 @@ def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
 
 
 def deviation_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray | None:
-    """Return the standard deviation over seeds in the form of `mean_over`, if there is one."""
+    """Return the standard deviation over seeds in the form of `mean_over`, or None if there is none."""
     found = None if "seed" in kept else deviation(da)
     return None if found is None else _arranged(found, kept)
 

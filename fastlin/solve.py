@@ -1,4 +1,4 @@
-"""The closed form for weights that are given: arrays in, arrays out."""
+"""The closed form for given weights, on arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fastlin.validation import check_array, check_times
 class Evolution(NamedTuple):
     """Factors of QQ^T(t), and whether each flow ends at a saddle."""
 
-    q: Array  # (..., T, N, H): QQ^T = q q^T; its hidden basis is any
+    q: Array  # (..., T, N, H): QQ^T = q q^T, in an arbitrary basis of the hidden units
     saddle: NDArray[np.bool_]  # (...)
 
 
@@ -67,7 +67,7 @@ def time_scales(
 
 
 def _lanes(values: Array, batch: tuple[int, ...], dims: int) -> Array:
-    """Broadcast to the batch and gather it in vectors, (G, ..., WIDTH); the last network fills them up."""
+    """Broadcast to the batch and gather it in vectors (G, ..., WIDTH). Copies of the last network fill up."""
     tail = values.shape[values.ndim - dims :]
     flat = np.broadcast_to(values, (*batch, *tail)).reshape(-1, *tail)
     filled = flat[np.minimum(np.arange(padded(len(flat), WIDTH)), len(flat) - 1)]

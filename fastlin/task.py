@@ -1,8 +1,11 @@
-"""Tasks: data sets by their sufficient statistics, with the data itself at hand when asked for."""
+"""Tasks: sufficient statistics of data sets, and the data itself on request."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,14 +14,15 @@ from scipy.linalg import lapack
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
-from fastlin.kernels.draws import TargetDraws, draw_targets, target_floor, target_unit
+from fastlin.kernels.draws import RegressionTask, TaskLaw
 from fastlin.kernels.random import MAX_SEED, Stream, generator, shared
+from fastlin.kinds import Parameter
 from fastlin.validation import check_array, check_float, check_instance, check_int
 
-# Of the entries of X X^T / P - I: what a double-precision whitening leaves behind, with room.
+# Bound of the entries of X X^T / P - I. A whitening in double precision stays well below it.
 WHITE_TOLERANCE = 1e-9
 MAX_SAMPLES = 2**31 - 1
-MIN_SCALE, MAX_SCALE = 1e-60, 1e60  # fourth powers of it, in norms of the NTK, stay far from overflow
+MIN_SCALE, MAX_SCALE = 1e-60, 1e60  # so that fourth powers, in norms of the NTK, do not overflow
 
 
 class Task:
@@ -27,7 +31,7 @@ class Task:
     Parameters
     ----------
     x : array_like, (N_i, P)
-        Inputs. They need not be whitened; the closed form asks for it, gradient descent does not.
+        Inputs. The closed form needs whitened inputs, gradient descent does not.
     y : array_like, (N_o, P)
         Targets.
 
@@ -108,15 +112,15 @@ class Task:
 
 
 class RandomRegression(Task):
-    """The random regression task of B.2.1, known by its draws; X and Y are formed when asked for.
+    """The random regression task of B.2.1. It holds its draws, and forms X and Y on first use.
 
     See `random_regression`.
     """
 
-    def __init__(self, architecture: Architecture, n_samples: int, target_scale: float, seed: int) -> None:
-        self._architecture, self._seed, self._scale = architecture, seed, target_scale
-        self._draws: TargetDraws = draw_targets(seed, architecture.sizes, n_samples)
-        self._unit = target_unit(architecture.n_o, n_samples, target_scale)
+    def __init__(self, architecture: Architecture, law: RegressionTask, seed: int) -> None:
+        self._architecture, self._law, self._seed = architecture, law, seed
+        self._draws = law.normals(seed, architecture.sizes)
+        self._unit = law.unit(architecture.sizes)
         self.sigma_yx = self._unit * self._draws.along
         self.sigma_xx = np.eye(architecture.n_i)
         self.whitened = True
@@ -125,18 +129,18 @@ class RandomRegression(Task):
     def __repr__(self) -> str:
         return (
             f"<random regression task of {self.n_i} inputs, {self.n_o} outputs, {self.n_samples} samples, "
-            f"target_scale {self._scale:g}, seed {self._seed}>"
+            f"target_scale {self._law.target_scale:g}, seed {self._seed}>"
         )
 
     @property
     def loss_floor(self) -> float:
         """``(tr Sigma_yy - |Sigma_yx|^2) / 2``, from the targets off the span of the inputs."""
-        return target_floor(self._seed, self._architecture.sizes, self.n_samples, self._scale)
+        return self._law.floor(self._seed, self._architecture.sizes)
 
     @property
     def n_samples(self) -> int:
         """Number of samples P."""
-        return int(self._draws.along.shape[1] + self._draws.off.shape[1])
+        return self._law.n_samples
 
     @cached_property
     def _data(self) -> tuple[Array, Array]:
@@ -213,9 +217,80 @@ def random_regression(
     True
     """
     check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
-    n_i = architecture.n_i
-    samples = check_int("n_samples", n_samples, 1, MAX_SAMPLES)
-    if samples < n_i:
-        raise InputError(f"n_samples is {samples}; whitening N_i = {n_i} inputs needs at least {n_i}")
-    scale = check_float("target_scale", target_scale, MIN_SCALE, MAX_SCALE)
-    return RandomRegression(architecture, samples, scale, check_int("seed", seed, 0, MAX_SEED))
+    law = RegressionTask(_samples("n_samples", n_samples), check_scale("target_scale", target_scale))
+    if obstacle := _too_few_samples(law, architecture.n_i):
+        raise InputError(f"n_samples is {law.n_samples}; {obstacle}")
+    return RandomRegression(architecture, law, check_int("seed", seed, 0, MAX_SEED))
+
+
+def check_scale(name: str, value: Any) -> float:
+    """Return a scale of targets or weights, checked."""
+    return check_float(name, value, MIN_SCALE, MAX_SCALE)
+
+
+def _samples(name: str, value: Any) -> int:
+    return check_int(name, value, 1, MAX_SAMPLES)
+
+
+def _too_few_samples(law: RegressionTask, n_i: int) -> str | None:
+    if law.n_samples >= n_i:
+        return None
+    return f"whitening N_i = {n_i} inputs needs at least {n_i}"
+
+
+def task_of_statistics(law: TaskLaw, architecture: Architecture, seed: int) -> Task:
+    """Return a task of N_i + N_o samples with the statistics that a law draws.
+
+    ``X = sqrt(P) [I, 0]`` and ``Y = sqrt(P) [Sigma_yx, sqrt(2 floor / N_o) I]``.
+    """
+    sigma, floor = law.draw(seed, architecture.sizes)
+    n_o, n_i = sigma.shape
+    root = np.sqrt(n_i + n_o)
+    off = np.sqrt(2.0 * floor / n_o) * np.eye(n_o)
+    return Task(root * np.eye(n_i, n_i + n_o), root * np.hstack([sigma, off]))
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of task that a sweep draws.
+
+    Attributes
+    ----------
+    name : str
+        Name in specs.
+    doc : str
+        One sentence for the reference.
+    parameters : mapping of str to Parameter
+        Parameters of the law, by name. They are keys of [task] in a spec.
+    law : callable
+        Takes the parameters and returns a `TaskLaw`, which draws the statistics of a seed.
+    build : callable
+        Takes a law, an architecture and a seed, and returns the `Task` with its data.
+    obstacle : callable
+        Takes a law and N_i, and returns why no task of that size can be drawn, or None.
+    """
+
+    name: str
+    doc: str
+    parameters: Mapping[str, Parameter]
+    law: Callable[..., TaskLaw]
+    build: Callable[[Any, Architecture, int], Task] = task_of_statistics
+    obstacle: Callable[[Any, int], str | None] = lambda law, n_i: None
+
+
+TASK_KINDS = {
+    kind.name: kind
+    for kind in (
+        TaskKind(
+            "random_regression",
+            "Inputs are whitened exactly, and targets are normal and independent of them (B.2.1).",
+            {
+                "n_samples": Parameter(_samples, "number of samples P, at least N_i"),
+                "target_scale": Parameter(check_scale, "the paper's sigma > 0", 1.0),
+            },
+            RegressionTask,
+            lambda law, architecture, seed: RandomRegression(architecture, law, seed),
+            _too_few_samples,
+        ),
+    )
+}

@@ -8,15 +8,15 @@ mathematics to the files.
 from fastlin.kernels.batch import Batch, empty_batch, padded
 from fastlin.kernels.codes import Output, Scale, Status
 from fastlin.kernels.dispatch import draw_records, factorise, follow, network_time_scales
-from fastlin.kernels.draws import INIT_POWER, Factors
+from fastlin.kernels.draws import Factors, Problem
 from fastlin.kernels.sizes import Record, Sizes
 from fastlin.kernels.vector.balance import balanced_scales
 
 __all__ = [
-    "INIT_POWER",
     "Batch",
     "Factors",
     "Output",
+    "Problem",
     "Record",
     "Scale",
     "Sizes",

@@ -22,6 +22,7 @@ import numpy as np
 from fastlin.kernels import dispatch
 from fastlin.kernels.batch import empty_batch
 from fastlin.kernels.compiler.jit import Call
+from fastlin.kernels.draws import AlignedStart, GaussianStart, Problem, RegressionStart, RegressionTask
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
 from fastlin.kernels.vector import problems
 
@@ -74,7 +75,10 @@ class Kernel:
         sizes, special = self.sizes, self.specialise
         if isinstance(self.detail, str):
             seed = np.zeros(1, dtype=np.int64)
-            return problems.prepare_records(sizes, seed, sizes.n_i, 1.0, self.detail, 1.0, special)
+            starts = (GaussianStart(), RegressionStart(sizes.n_i), AlignedStart())
+            (start,) = (start for start in starts if start.kind == self.detail)
+            problem = Problem(RegressionTask(sizes.n_i, 1.0), start, 1.0)
+            return problems.prepare_records(sizes, seed, problem, special)
         record, lam = np.zeros((1, Record(sizes).length)), np.zeros(1)
         times = {"gradient_descent": np.zeros(1, dtype=np.int64), "time_scales": np.empty(0)}
         batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(self.detail))

@@ -10,7 +10,7 @@ from fastlin.kernels.blas import dynamics as blas_dynamics
 from fastlin.kernels.blas import problems as blas_problems
 from fastlin.kernels.blas import time_scales as blas_time_scales
 from fastlin.kernels.compiler.jit import Array, Call, Integers
-from fastlin.kernels.draws import Factors
+from fastlin.kernels.draws import Factors, Problem
 from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.vector import closed_form as vector_closed_form
 from fastlin.kernels.vector import gradient_descent as vector_gradient_descent
@@ -95,24 +95,14 @@ def network_time_scales(
     return blas_time_scales.scales_of(sizes, lam, s, q0, fraction, scales)
 
 
-def draw_records(
-    sizes: Sizes,
-    seeds: Integers,
-    n_samples: int,
-    target_scale: float,
-    init_kind: str,
-    init_scale: float,
-    *,
-    specialise: bool = False,
-) -> Array:
-    """Return the records (S, length) of the problems of `seeds` under one architecture and init_scale.
+def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, *, specialise: bool = False) -> Array:
+    """Return the records (S, length) of the problems of `seeds` under one architecture.
 
     The bits do not depend on a seed's neighbours.
     """
-    problem = (sizes, seeds, n_samples, target_scale, init_kind, init_scale)
-    if sizes.fits_setup:
-        return problems.draw_records(*problem, specialise)
-    return blas_problems.draw_records(*problem)
+    if sizes.fits_setup and problem.in_lanes:
+        return problems.draw_records(sizes, seeds, problem, specialise)
+    return blas_problems.draw_records(sizes, seeds, problem)
 
 
 def factorise(product: Array, n_h: int) -> Factors:

@@ -1,9 +1,14 @@
 """Draws of tasks and of starts, for one network and for kernels alike: one definition of each law.
 
-Tasks are drawn by their sufficient statistics, and starts by the unbalanced product W2 W1 or its factors.
+A task is drawn by its sufficient statistics, and a start by the unbalanced product W2 W1 or its factors. A
+`Problem` is a law of each. Laws of this module are drawn by the vector kernels as well, with the same bits;
+any other object with the methods of `TaskLaw` or `StartLaw` is drawn by NumPy, one seed at a time.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,10 +25,6 @@ from fastlin.kernels.random import (
 )
 from fastlin.kernels.sizes import Sizes
 
-# Power of init_scale that multiplies the singular values of the unbalanced product W2 W1: raw weights
-# scale both factors, the Sigma_yx of a task scales once, a mode of an aligned start is w1 * w2.
-INIT_POWER = {"gaussian": 2, "random_regression": 1, "aligned": 2}
-
 
 class Factors(NamedTuple):
     """Singular vectors and values of an unbalanced product W2 W1: u (N_o, k_o), p (k,), v (N_i, k_i)."""
@@ -33,9 +34,48 @@ class Factors(NamedTuple):
     v: Array
 
 
-def target_unit(n_o: int, n_samples: int, target_scale: float) -> float:
-    """Return the standard deviation of an entry of Sigma_yx: target_scale / sqrt(N_o P)."""
-    return float(target_scale / np.sqrt(n_o * n_samples))
+class Target(NamedTuple):
+    """A task with whitened inputs, by its sufficient statistics."""
+
+    sigma_yx: Array  # (N_o, N_i)
+    floor: float  # (tr Sigma_yy - |Sigma_yx|^2) / 2, the loss that no linear map goes below
+
+
+class TaskLaw(Protocol):
+    """A law of tasks with whitened inputs. It is immutable, and a task is a function of seed and sizes."""
+
+    def draw(self, seed: int, sizes: Sizes) -> Target:
+        """Return the task of a seed."""
+
+
+class StartLaw(Protocol):
+    """A law of the unbalanced product W2 W1 that a start is balanced from."""
+
+    @property
+    def power(self) -> int:
+        """Power of init_scale that multiplies the singular values of the product."""
+
+    def product(self, seed: int, sizes: Sizes) -> Array | None:
+        """Return the product (N_o, N_i) at init_scale 1, or None for the singular vectors of the task."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The law of the task and of the start that the networks of a seed have, and the scale of the start."""
+
+    task: TaskLaw
+    start: StartLaw
+    init_scale: float
+
+    @property
+    def strength(self) -> float:
+        """Factor of the singular values of the product at init_scale 1."""
+        return float(self.init_scale**self.start.power)
+
+    @property
+    def in_lanes(self) -> bool:
+        """Whether the vector kernels draw both laws."""
+        return isinstance(self.task, RegressionTask) and isinstance(self.start, LaneStart)
 
 
 class TargetDraws(NamedTuple):
@@ -45,55 +85,123 @@ class TargetDraws(NamedTuple):
     off: Array
 
 
-def draw_targets(seed: int, sizes: Sizes, n_samples: int) -> TargetDraws:
-    """Draw the targets of a random regression task (B.2.1) as standard normals.
+@dataclass(frozen=True)
+class RegressionTask:
+    """Random regression (B.2.1): targets are i.i.d. normal, of standard deviation target_scale / sqrt(N_o).
 
-    Y is i.i.d. normal and X is independent of it, so Y has the same law in any orthonormal frame of
-    the sample space. In the frame whose first N_i axes are the rows of the whitened X,
-    ``Sigma_yx = target_scale / sqrt(N_o P) * along`` and the rest of Y is ``off``: X itself is not needed.
+    Y is independent of X, so Y has the same law in any orthonormal frame of the sample space. In the frame
+    whose first N_i axes are the rows of the whitened X, ``Sigma_yx = target_scale / sqrt(N_o P) * along`` and
+    the rest of Y is ``off``: X itself is not needed.
+
+    Attributes
+    ----------
+    n_samples : int
+        P, at least N_i.
+    target_scale : float
+        The paper's sigma > 0.
     """
-    entries = sizes.n_o * sizes.n_i
-    along = standard_normals(Stream.TARGETS, seed, shared(sizes), entries)
-    off = standard_normals(
-        Stream.TARGETS, seed, shared(sizes), sizes.n_o * (n_samples - sizes.n_i), pairs_of(entries)
-    )
-    return TargetDraws(along.reshape(sizes.n_o, sizes.n_i), off.reshape(sizes.n_o, -1))
+
+    n_samples: int
+    target_scale: float
+
+    def unit(self, sizes: Sizes) -> float:
+        """Return the standard deviation of an entry of Sigma_yx: target_scale / sqrt(N_o P)."""
+        return float(self.target_scale / np.sqrt(sizes.n_o * self.n_samples))
+
+    def off(self, sizes: Sizes) -> int:
+        """Return the number of targets off the span of the inputs."""
+        return sizes.n_o * (self.n_samples - sizes.n_i)
+
+    def normals(self, seed: int, sizes: Sizes) -> TargetDraws:
+        """Return the standard normals that the targets of a seed are made of."""
+        entries = sizes.n_o * sizes.n_i
+        along = standard_normals(Stream.TARGETS, seed, shared(sizes), entries)
+        off = standard_normals(Stream.TARGETS, seed, shared(sizes), self.off(sizes), pairs_of(entries))
+        return TargetDraws(along.reshape(sizes.n_o, sizes.n_i), off.reshape(sizes.n_o, -1))
+
+    def floor(self, seed: int, sizes: Sizes) -> float:
+        """Return (tr Sigma_yy - |Sigma_yx|^2) / 2, from the targets off the span of the inputs."""
+        total, seeds = np.zeros(WIDTH), np.full(WIDTH, seed)
+        key = np.uint64(stream_key(Stream.TARGETS, shared(sizes)))
+        add_squares(key, seeds, pairs_of(sizes.n_o * sizes.n_i), self.off(sizes), scratch(), total)
+        return 0.5 * self.unit(sizes) ** 2 * float(total[0])
+
+    def draw(self, seed: int, sizes: Sizes) -> Target:
+        """Return the task of a seed."""
+        return Target(self.unit(sizes) * self.normals(seed, sizes).along, self.floor(seed, sizes))
 
 
-def target_floor(seed: int, sizes: Sizes, n_samples: int, target_scale: float) -> float:
-    """Return (tr Sigma_yy - |Sigma_yx|^2) / 2 of such a task, from the targets off the span of the inputs."""
-    total, seeds = np.zeros(WIDTH), np.full(WIDTH, seed)
-    key = np.uint64(stream_key(Stream.TARGETS, shared(sizes)))
-    off = sizes.n_o * (n_samples - sizes.n_i)
-    add_squares(key, seeds, pairs_of(sizes.n_o * sizes.n_i), off, scratch(), total)
-    return 0.5 * target_unit(sizes.n_o, n_samples, target_scale) ** 2 * float(total[0])
+@dataclass(frozen=True)
+class GaussianStart:
+    """Raw Gaussian weights: init_scale multiplies both factors of the product."""
 
+    kind: ClassVar[str] = "gaussian"
+    power: ClassVar[int] = 2
+    stream: ClassVar[Stream] = Stream.INIT_GAUSSIAN
 
-def draw_product(kind: str, seed: int, sizes: Sizes, n_samples: int | None) -> Array:
-    """Draw the unbalanced product W2 W1 (N_o, N_i) at init_scale 1, for the kinds that are drawn."""
-    if kind == "gaussian":
-        w1, w2 = draw_weights(seed, sizes)
+    def unit(self, sizes: Sizes) -> float:
+        """Return 1: weights are standard normal at init_scale 1."""
+        return 1.0
+
+    def count(self, sizes: Sizes) -> int:
+        """Return the number of weights."""
+        return sizes.n_h * (sizes.n_i + sizes.n_o)
+
+    def weights(self, seed: int, sizes: Sizes) -> tuple[Array, Array]:
+        """Return raw weights W1 (N_h, N_i) and W2 (N_o, N_h)."""
+        numbers = standard_normals(self.stream, seed, sizes, self.count(sizes))
+        first, second = np.split(numbers, [sizes.n_h * sizes.n_i])
+        return first.reshape(sizes.n_h, sizes.n_i), second.reshape(sizes.n_o, sizes.n_h)
+
+    def product(self, seed: int, sizes: Sizes) -> Array:
+        """Return W2 W1 (N_o, N_i)."""
+        w1, w2 = self.weights(seed, sizes)
         return w2 @ w1
-    assert n_samples is not None
-    numbers = standard_normals(INIT_STREAMS[kind], seed, sizes, init_draws(kind, sizes))
-    return target_unit(sizes.n_o, n_samples, 1.0) * numbers.reshape(sizes.n_o, sizes.n_i)
 
 
-def draw_weights(seed: int, sizes: Sizes) -> tuple[Array, Array]:
-    """Draw raw Gaussian weights W1 (N_h, N_i) and W2 (N_o, N_h) at init_scale 1."""
-    numbers = standard_normals(INIT_STREAMS["gaussian"], seed, sizes, init_draws("gaussian", sizes))
-    first, second = np.split(numbers, [sizes.n_h * sizes.n_i])
-    return first.reshape(sizes.n_h, sizes.n_i), second.reshape(sizes.n_o, sizes.n_h)
+@dataclass(frozen=True)
+class RegressionStart:
+    """The Sigma_yx of an independent random regression task of target_scale init_scale (B.4)."""
+
+    n_samples: int
+    kind: ClassVar[str] = "random_regression"
+    power: ClassVar[int] = 1
+    stream: ClassVar[Stream] = Stream.INIT_REGRESSION
+
+    def unit(self, sizes: Sizes) -> float:
+        """Return the standard deviation of an entry of that Sigma_yx."""
+        return RegressionTask(self.n_samples, 1.0).unit(sizes)
+
+    def count(self, sizes: Sizes) -> int:
+        """Return the number of entries."""
+        return sizes.n_i * sizes.n_o
+
+    def product(self, seed: int, sizes: Sizes) -> Array:
+        """Return Sigma_yx (N_o, N_i)."""
+        numbers = standard_normals(self.stream, seed, sizes, self.count(sizes))
+        return self.unit(sizes) * numbers.reshape(sizes.n_o, sizes.n_i)
 
 
-INIT_STREAMS = {"gaussian": Stream.INIT_GAUSSIAN, "random_regression": Stream.INIT_REGRESSION}
+@dataclass(frozen=True)
+class AlignedStart:
+    """The singular vectors of the task, each mode with strength init_scale^2 (Saxe et al. 2014)."""
+
+    kind: ClassVar[str] = "aligned"
+    power: ClassVar[int] = 2
+    stream: ClassVar[Stream] = Stream.INIT_GAUSSIAN  # nothing is drawn from it
+
+    def unit(self, sizes: Sizes) -> float:
+        """Return 1."""
+        return 1.0
+
+    def count(self, sizes: Sizes) -> int:
+        """Return 0: nothing is drawn."""
+        return 0
+
+    def product(self, seed: int, sizes: Sizes) -> None:
+        """Return None: the start has the singular vectors of the task."""
+        return None
 
 
-def init_draws(kind: str, sizes: Sizes) -> int:
-    """Return how many numbers a start is drawn from."""
-    counts = {
-        "gaussian": sizes.n_h * (sizes.n_i + sizes.n_o),
-        "random_regression": sizes.n_i * sizes.n_o,
-        "aligned": 0,
-    }
-    return counts[kind]
+# Starts that the vector kernels draw; `vector.problems` has the code of each kind.
+LaneStart = GaussianStart | RegressionStart | AlignedStart

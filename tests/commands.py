@@ -20,7 +20,7 @@ import psutil
 from fastlin import cli
 from fastlin.sweeps.run import block
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.store import lease, location
+from fastlin.sweeps.store import folder, lease
 from fastlin.sweeps.store.layout import StoreLayout
 from tests import cutting, gate
 from tests.fault_injection import PATIENCE, until
@@ -220,7 +220,7 @@ def stopping(at):
         os.kill(os.getpid(), signal.SIGSTOP)
         return done
 
-    location.os = SimpleNamespace(**{**vars(os), "write": write})
+    folder.os = SimpleNamespace(**{**vars(os), "write": write})
 
 
 def stopping_in(module, name, at=1):

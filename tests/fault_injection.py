@@ -18,7 +18,7 @@ import psutil
 
 import fastlin as fl
 from fastlin.sweeps.run import dispatch, run
-from fastlin.sweeps.store import location
+from fastlin.sweeps.store import folder
 from fastlin.sweeps.store.counts import count_points
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
@@ -121,7 +121,7 @@ def in_turn():
     def results(_client, tasks, place, _held):
         for task in tasks:
             try:
-                result = task.function(task.order, task.where)
+                result = task.function(task.request, task.where)
             except Exception as error:
                 dispatch.again(task, error, place)
                 raise
@@ -162,7 +162,7 @@ def changes_something(name, arguments):
 
 def striking(strike):
     """Have `strike(name, arguments)` called before each step of a store in the file system."""
-    return mock.patch.object(location, "os", System(strike))
+    return mock.patch.object(folder, "os", System(strike))
 
 
 def steps(action):

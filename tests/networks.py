@@ -3,6 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from fastlin.kernels import Problem
+from fastlin.kernels.draws import RegressionTask
+from fastlin.network import INIT_KINDS
 from tests import reference
 
 CLASSES = {
@@ -19,6 +22,11 @@ CLASSES = {
     "scalar, wide": (1, 4, 1),
     "one hidden unit": (6, 1, 6),
 }
+
+
+def problem(kind, n_samples, target_scale, init_scale):
+    """Return the law of random regression and of a kind of start, as `draw_records` takes it."""
+    return Problem(RegressionTask(n_samples, target_scale), INIT_KINDS[kind].law(n_samples), init_scale)
 
 
 def draw(n_i, n_h, n_o, lam, init_scale=1.0, seed=0):

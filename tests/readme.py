@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fastlin.observables import REGISTRY, SWEEPABLE
+from fastlin.observables import REGISTRY
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- observables -->\n", "<!-- /observables -->"
@@ -25,7 +25,7 @@ def table() -> str:
     """Return the registry of observables as a table."""
     rows = [("observable", "what it is", "equation", "in a sweep"), ("-" * 3,) * 4]
     for name, entry in REGISTRY.items():
-        swept = "yes" if name in SWEEPABLE else ""
+        swept = "yes" if entry.swept else ""
         shape = f" ({', '.join(entry.dims)})" if entry.dims else ""
         equation = f"`{entry.equation}`".replace("|", r"\|")
         rows.append((f"`{name}`{shape}", entry.doc, equation, swept))

@@ -10,8 +10,9 @@ import numpy as np
 
 from fastlin.architecture import Architecture
 from fastlin.bench.rivals import Networks
-from fastlin.kernels import Batch, Output, dispatch, draw_records, empty_batch
+from fastlin.kernels import Batch, Output, Problem, dispatch, draw_records, empty_batch
 from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.kernels.draws import GaussianStart, RegressionTask
 from fastlin.network import balanced_init
 from fastlin.task import random_regression
 
@@ -31,8 +32,8 @@ class Case:
 
     def set_up(self, seeds: Integers, specialise: bool = True) -> Array:
         """Draw and factorise the problems of some seeds."""
-        problem = (self._sizes, seeds, self._samples, TARGET_SCALE, "gaussian", INIT_SCALE)
-        return draw_records(*problem, specialise=specialise)
+        problem = Problem(RegressionTask(self._samples, TARGET_SCALE), GaussianStart(), INIT_SCALE)
+        return draw_records(self._sizes, seeds, problem, specialise=specialise)
 
     def closed_form(self, times: Array, specialise: bool = True) -> Callable[[], Array]:
         """Return a run of the closed form; it returns loss and kernel distance (points, T, 2)."""

@@ -9,15 +9,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from fastlin.kernels.compiler.jit import Array, Integers
-from fastlin.kernels.draws import (
-    INIT_POWER,
-    Factors,
-    draw_product,
-    draw_targets,
-    draw_weights,
-    target_floor,
-    target_unit,
-)
+from fastlin.kernels.draws import Factors, GaussianStart, Problem, StartLaw
 from fastlin.kernels.sizes import Record, Sizes
 
 
@@ -65,39 +57,31 @@ def _aligned(task: Array, basis: Array) -> Array:
     return np.concatenate([turned[:known], np.linalg.qr(turned[known:], "r")])
 
 
-def _start_of(seed: int, sizes: Sizes, n_samples: int, kind: str) -> _Decomposed:
-    """Draw and decompose the unbalanced product that a start is balanced from."""
-    if kind == "gaussian" and sizes.n_h < sizes.m:
-        w1, w2 = draw_weights(seed, sizes)
+def _start_of(start: StartLaw, seed: int, sizes: Sizes) -> _Decomposed | None:
+    """Draw and decompose the unbalanced product that a start is balanced from; None if it is the task's."""
+    if isinstance(start, GaussianStart) and sizes.n_h < sizes.m:
+        w1, w2 = start.weights(seed, sizes)
         return _decompose_thin(*((w2, w1.T) if sizes.outputs_wide else (w1.T, w2)))
-    product = draw_product(kind, seed, sizes, n_samples)
-    return _decompose(product if sizes.outputs_wide else product.T)
+    product = start.product(seed, sizes)
+    return None if product is None else _decompose(product if sizes.outputs_wide else product.T)
 
 
-def draw_records(
-    sizes: Sizes,
-    seeds: Integers,
-    n_samples: int,
-    target_scale: float,
-    init_kind: str,
-    init_scale: float,
-) -> Array:
-    """Do what `tiers.draw_records` says."""
+def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
+    """Draw and factorise problems, one seed at a time; see `dispatch.draw_records`."""
     at, records = Record(sizes), np.zeros((seeds.size, Record(sizes).length))
-    unit, scale = target_unit(sizes.n_o, n_samples, target_scale), init_scale ** INIT_POWER[init_kind]
     for record, seed in zip(records, seeds.tolist(), strict=True):
-        sigma = unit * draw_targets(seed, sizes, n_samples).along
+        sigma, floor = problem.task.draw(seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
-        record[: at.p], record[at.floor] = task.values, target_floor(seed, sizes, n_samples, target_scale)
+        record[: at.p], record[at.floor] = task.values, floor
         v = record[at.v : at.u].reshape(sizes.rows_i, sizes.k_i)
         u = record[at.u : at.length].reshape(sizes.rows_o, sizes.k_o)
-        if init_kind == "aligned":
-            record[at.p : at.floor] = scale
+        start = _start_of(problem.start, seed, sizes)
+        if start is None:
+            record[at.p : at.floor] = problem.strength
             np.fill_diagonal(v, 1.0)
             np.fill_diagonal(u, 1.0)
             continue
-        start = _start_of(seed, sizes, n_samples, init_kind)
-        record[at.p : at.floor] = scale * start.values[: sizes.k]
+        record[at.p : at.floor] = problem.strength * start.values[: sizes.k]
         wide, small = (u, v) if sizes.outputs_wide else (v, u)
         wide[:] = _aligned(task.wide, _reached(start.wide, sizes.k_wide))
         small[:] = task.small.T @ start.small[:, : small.shape[1]]
@@ -105,7 +89,7 @@ def draw_records(
 
 
 def factorise(product: Array, n_h: int) -> Factors:
-    """Do what `tiers.factorise` says."""
+    """Factorise one product; see `dispatch.factorise`."""
     sizes = Sizes(product.shape[1], n_h, product.shape[0])
     found = _decompose(product if sizes.outputs_wide else product.T)
     wide, small = _reached(found.wide, sizes.k_wide), found.small[:, : min(n_h, sizes.m)]

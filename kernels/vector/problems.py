@@ -21,7 +21,7 @@ from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
 from fastlin.kernels.compiler.values import WIDTH, Index
 from fastlin.kernels.compiler.workspace import Field, Workspace, aligned, part
-from fastlin.kernels.draws import INIT_POWER, INIT_STREAMS, Factors, init_draws, target_unit
+from fastlin.kernels.draws import Factors, LaneStart, Problem, RegressionTask
 from fastlin.kernels.random import (
     Stream,
     halved,
@@ -327,38 +327,32 @@ def _set_up(sizes: Form, kind: CompileTime, work: Doubles, setting: Setting) -> 
     _set_up_records(sizes, kind, work, setting)
 
 
-def prepare_records(
-    sizes: Sizes,
-    seeds: Integers,
-    n_samples: int,
-    target_scale: float,
-    init_kind: str,
-    init_scale: float,
-    specialise: bool,
-) -> Call:
-    """Return the call that draws and factorises problems; see `dispatch.draw_records`."""
+def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Call:
+    """Return the call that draws and factorises problems in lanes; see `dispatch.draw_records`."""
+    task, start = problem.task, problem.start
+    assert isinstance(task, RegressionTask) and isinstance(start, LaneStart)
     setting = Setting(
         seeds,
         np.uint64(stream_key(Stream.TARGETS, shared(sizes))),
-        sizes.n_o * (n_samples - sizes.n_i),
-        target_unit(sizes.n_o, n_samples, target_scale),
-        np.uint64(stream_key(INIT_STREAMS.get(init_kind, Stream.INIT_GAUSSIAN), sizes)),
-        target_unit(sizes.n_o, n_samples, 1.0),
-        float(init_scale ** INIT_POWER[init_kind]),
+        task.off(sizes),
+        task.unit(sizes),
+        np.uint64(stream_key(start.stream, sizes)),
+        start.unit(sizes),
+        problem.strength,
         np.empty(WIDTH, dtype=np.int64),
         np.empty(WIDTH),
         scratch(),
         aligned(2 * pairs_of(sizes.n_i * sizes.n_o)),
-        aligned(2 * pairs_of(init_draws(init_kind, sizes))),
+        aligned(2 * pairs_of(start.count(sizes))),
         np.empty((seeds.size, Record(sizes).length)),
     )
     compiled_for = form(sizes, SetUp, specialise=specialise, unroll=False)
-    return Call(_set_up, (compiled_for, CompileTime(init_kind), SetUp.allocate(sizes), setting))
+    return Call(_set_up, (compiled_for, CompileTime(start.kind), SetUp.allocate(sizes), setting))
 
 
-def draw_records(*problem: Any) -> Doubles:
+def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Doubles:
     """Draw and factorise problems in lanes, which do not touch each other; see `dispatch.draw_records`."""
-    call = prepare_records(*problem)
+    call = prepare_records(sizes, seeds, problem, specialise)
     call()
     records: Doubles = call.arguments[-1].records
     return records

@@ -77,7 +77,7 @@ def _with(spec: Spec, architectures: Sequence[Architecture]) -> Spec:
 
 def samples_for(architectures: Sequence[Architecture]) -> int:
     """Return the number of samples P: that of the paper, or the largest number of inputs if it is larger."""
-    paper = Spec.load(PRESETS["B"]).n_samples
+    paper = int(Spec.load(PRESETS["B"]).task.values["n_samples"])
     return max(paper, *(shape.n_i for shape in architectures))
 
 
@@ -233,12 +233,12 @@ def _horizons(part: SubFigure, da: xr.DataArray) -> None:
 def _caption(shapes: Sequence[Architecture]) -> str:
     """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
     spec = Spec.load(PRESETS["B"])
-    rate = float(spec.learning_rates[0])
+    rate, variance = float(spec.learning_rates[0]), spec.task.values["target_scale"] ** 2
     lines = [
         f"Distance of the NTK from its start, mean over {spec.seeds.size} seeds, each with a task and "
         "weights of its own (bands: one standard deviation). B, C: lines for gradient",
         rf"descent, dots for the closed form; $\eta = {rate}$, $P = {samples_for(shapes)}$, "
-        rf"$\sigma = \sqrt{{{spec.target_scale**2:g}}}$, weights from the $\Sigma_{{yx}}$ of an independent "
+        rf"$\sigma = \sqrt{{{variance:g}}}$, weights from the $\Sigma_{{yx}}$ of an independent "
         r"random regression task with $\sigma_{xy} = 1$. The paper",
         f"states no horizon; ours in B and C is {spec.times[-1] / rate:,.0f} steps. "
         f"Presets: {', '.join(PRESETS.values())}"

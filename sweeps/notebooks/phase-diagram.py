@@ -172,7 +172,7 @@ for name in ("kernel_distance", "kernel_distance_standard_error"):
 #
 # How long does training take? The observable `convergence_time` is exact for each network, without a grid of
 # times: 99 % of the loss that it can lose is gone. With small weights ($\sigma = 0.1$), unequal layers make
-# the square network fast and every bottleneck slow. (`ds.fastlin.convergence_time()` reads it off the stored
+# the square network fast and every bottleneck slow. (`ds.fastlin.passage_time()` reads it off the stored
 # losses, for stores that do not hold it.)
 
 # %%

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels import Status
-from fastlin.network import Network, balanced_init
+from fastlin.network import Network, draw_network
 from fastlin.sweeps.read.accessor import SweepAccessor
 from fastlin.sweeps.read.selection import index_of, position
 from fastlin.sweeps.spec.extension import AXES
@@ -23,7 +23,7 @@ from fastlin.sweeps.store.layout import PARTIALS, SCALE_PARTIALS, SIZES, StoreLa
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.metadata import ROOT
 from fastlin.sweeps.store.store import Store
-from fastlin.task import Task, random_regression
+from fastlin.task import Task
 
 _NAMES = np.array([status.name.lower() for status in Status])
 xr.register_dataset_accessor("fastlin")(SweepAccessor)  # type: ignore[no-untyped-call]
@@ -196,16 +196,10 @@ def rebuild(
     index = int(_chosen(dataset, "architecture", index_of(architecture, names, indices), indices))
     number = int(_chosen(dataset, "seed", seed, spec.seeds))
     shape = spec.architectures[index]
-    net = balanced_init(
-        shape,
-        float(_chosen(dataset, "lam", lam, spec.lams)),
-        float(_chosen(dataset, "init_scale", init_scale, spec.init_scales)),
-        number,
-        spec.init_kind,
-        n_samples=spec.n_samples,
-        task=(task := random_regression(shape, spec.n_samples, spec.target_scale, number)),
-    )
-    return task, net
+    balance = float(_chosen(dataset, "lam", lam, spec.lams))
+    problem = spec.problem(float(_chosen(dataset, "init_scale", init_scale, spec.init_scales)))
+    task = spec.task.kind.build(problem.task, shape, number)
+    return task, draw_network(shape, balance, number, problem, task)
 
 
 def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> Any:

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import xarray as xr
+from matplotlib.backends.backend_pdf import PdfPages
 
 from fastlin.errors import InputError
-from fastlin.observables import REGISTRY, SWEEPABLE
+from fastlin.observables import REGISTRY, sweepable
 from fastlin.plot import Pages, Style, pages
 from fastlin.plot.overview import MANY
+from fastlin.plot.saving import rendering, save
 from fastlin.plot.style import COLOUR_MAP, DEFAULT_STYLE
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.read.selection_text import select_by_text
@@ -113,17 +116,12 @@ def draw(path: str, target: Path, view: View = View(), style: Style = DEFAULT_ST
 
 
 def _default_observable(dataset: xr.Dataset) -> str:
-    stored = [name for name in ("kernel_distance", *SWEEPABLE) if name in dataset]
+    stored = [name for name in ("kernel_distance", *sweepable()) if name in dataset]
     return next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
 
 
 def _write(drawn: Pages, target: Path) -> list[Path]:
     """Write pages into a file or several, and return these."""
-    import matplotlib.pyplot as plt
-    from matplotlib.backends.backend_pdf import PdfPages
-
-    from fastlin.plot.saving import rendering, save
-
     if target.suffix.lower() == ".pdf":
         with PdfPages(target) as book, rendering():
             for figure in drawn:

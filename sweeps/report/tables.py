@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.kernels import Status
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import counts
 from fastlin.sweeps.store.store import Store
@@ -70,11 +71,10 @@ def lead(spec: Spec) -> str:
     """Return one sentence of HTML that describes the sweep."""
     axes = [f"{size:,} {AXES[name]}" for name, size in spec.point_dims.items() if size > 1]
     product = f" ({' &times; '.join(axes)})" if len(axes) > 1 else ""
-    solvers = {"exact": "by the closed form", "gradient_descent": "by gradient descent"}
     times = f"{spec.times.size:,} times" if spec.times.size > 1 else "one time"
     return (
         f"Learning dynamics of two-layer linear networks y = W₂W₁x: {spec.points:,} configurations{product}, "
-        f"each at {times}, {' and '.join(solvers[name] for name in spec.solvers)}."
+        f"each at {times}, {' and '.join(SOLVERS[name].phrase for name in spec.solvers)}."
     )
 
 

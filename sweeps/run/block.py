@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fastlin.kernels import Status, dispatch, draw_records, empty_batch
 from fastlin.observables import REGISTRY
+from fastlin.solvers import SOLVERS, Points
 from fastlin.sweeps.spec.group import Group
 
 Array = NDArray[np.float64]
@@ -25,17 +26,11 @@ class Result(NamedTuple):
     status: NDArray[np.uint8]
 
 
-def recorded_steps(times: NDArray[np.float64], learning_rate: float) -> NDArray[np.int64]:
-    """Return the whole steps of gradient descent that are nearest to `times`."""
-    return np.rint(times / learning_rate).astype(np.int64)
-
-
 def compute(group: Group) -> Result:
     """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
-    # Arrays that came over the wire may be read-only, which would compile the kernel a second time.
+    # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
     seeds, lams = np.array(group.seeds), np.array(group.lams)
-    problem = (group.n_samples, group.target_scale, group.init_kind, group.init_scale)
-    records = draw_records(group.architecture.sizes, seeds, *problem, specialise=group.specialise)
+    records = draw_records(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
     values, status = _over_time(group, records, lams)
     scales, health = _time_scales(group, records, lams)
     grid = (seeds.size, lams.size)
@@ -44,25 +39,20 @@ def compute(group: Group) -> Result:
 
 
 def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
-    """Return what is observed along trajectories, (P, T) or (P, T, rows), and status (P,)."""
-    names = [name for name in group.observables if REGISTRY[name].scale is None]
-    codes, sizes, special = group.outputs, group.architecture.sizes, group.specialise
+    """Return the observables over time, (P, T, ...), and status (P,)."""
+    names = [name for name in group.observables if REGISTRY[name].over_time]
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
-    order = np.argsort(group.times)  # a time axis that has grown is not stored in order
+    order = np.argsort(group.times)  # an extended time axis is not stored in order
     times = group.times[order]
-    if group.solver == "exact":
-        batch = empty_batch(records, lams, times, len(codes))
-        dispatch.closed_form(sizes, codes, batch, specialise=special)
-    else:
-        batch = empty_batch(records, lams, recorded_steps(times, group.learning_rate), len(codes))
-        dispatch.gradient_descent(sizes, codes, batch, group.learning_rate, specialise=special)
+    wanted = Points(records, lams, times, group.learning_rate)
+    batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, wanted, group.specialise)
     out, status = batch.outputs[:, :points], batch.status[:points]
     if (np.diff(order) < 0).any():
         out = out[..., np.argsort(order)]
     if group.dtype != "float64":
-        with np.errstate(over="ignore"):  # what does not fit float32 is inf, and the point has failed
+        with np.errstate(over="ignore"):  # a value beyond float32 becomes inf, and its point counts as failed
             out = out.astype(group.dtype)
         lost = ~np.isfinite(out).all(axis=(0, 2))
         status[lost & (status == Status.OK)] = Status.FAILED
@@ -71,7 +61,7 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
 
 def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
     """Return the time scales of the points, (P,), and status (P,); inf is a value."""
-    names = [name for name in group.observables if REGISTRY[name].scale is not None]
+    names = [name for name in group.observables if not REGISTRY[name].over_time]
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
@@ -86,10 +76,11 @@ def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, F
 
 
 def _by_observable(names: Sequence[str], out: Floats) -> dict[str, Floats]:
-    """Split out (R, P, T) by observables: (P, T), and a last axis for layers."""
+    """Split out (R, P, T) by observables: (P, T), and own dimensions last."""
     values, first = {}, 0
     for name in names:
-        count = len(REGISTRY[name].outputs)
-        values[name] = np.moveaxis(out[first : first + count], 0, -1) if REGISTRY[name].dims else out[first]
-        first += count
+        entry = REGISTRY[name]
+        rows = np.moveaxis(out[first : first + entry.rows], 0, -1)
+        values[name] = rows.reshape(*rows.shape[:2], *entry.stored_dims.values())
+        first += entry.rows
     return values

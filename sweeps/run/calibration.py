@@ -27,8 +27,8 @@ from fastlin.sweeps.store.costs import GROUP_SECONDS, kernels_needed, seed_secon
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 
-SAMPLES = 6  # architectures that are measured, for each solver; the others by their estimates
-SAMPLE_SECONDS = 0.15  # that each should take
+SAMPLES = 6  # architectures that are measured for each solver; estimates of the others are scaled
+SAMPLE_SECONDS = 0.15  # of each measurement
 BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
 # Seconds to start and end a client, with threads and with processes, and memory of a worker process.
 CLIENT_SECONDS = {Threads: 0.3, Processes: 2.8}
@@ -36,15 +36,16 @@ PROCESS_BYTES = 230_000_000
 
 
 def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[str, Any]:
-    """Return what a sweep takes with so many processes, or threads on all cores: JSON-ready.
+    """Return the time, memory and files that a sweep takes on this machine, ready for JSON.
 
     Parameters
     ----------
     spec : Spec
     workers : int or None
-        Processes; more than this machine has cores are taken for as many cores like these.
+        Worker processes; None stands for threads on all cores. More processes than this machine has cores
+        are taken for as many cores like these.
     start_up : float
-        Seconds that a command takes before it runs anything.
+        Seconds that the command took before this call.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[s
 
 
 def _makespan(seconds: NDArray[np.float64], cores: int) -> float:
-    """Return when the last of some blocks is done, each of which goes to the first core that is free."""
+    """Return the time at which the last block is done. Each block goes to the first core that is free."""
     free = [0.0] * min(cores, seconds.size)
     for each in seconds.ravel():
         heapreplace(free, free[0] + float(each))
@@ -93,7 +94,7 @@ def _makespan(seconds: NDArray[np.float64], cores: int) -> float:
 
 @dataclass(frozen=True)
 class Speed:
-    """How much longer this machine takes than estimated: for groups, by solver and by their estimate."""
+    """Ratios of measured to estimated seconds on this machine, by solver and by the estimate of a group."""
 
     estimates: list[NDArray[np.float64]]  # for each solver, seconds of the samples, ascending
     factors: list[NDArray[np.float64]]  # and how many times longer they took
@@ -109,10 +110,10 @@ class Speed:
 
 
 def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[Kernel]]:
-    """Measure a sample of groups whose kernels are compiled; where none are, those of one group are.
+    """Measure a sample of the groups whose kernels are compiled.
 
-    A plan takes seconds, so it leaves all further compilation to the run. Returns also which of the `lacking`
-    kernels that is.
+    If no group has its kernels, those of one group are compiled first. A plan takes seconds, and it leaves
+    all further compilation to the run. Returns the ratios, and the `lacking` kernels that are left to it.
     """
     spec, modelled = plan.spec, seed_seconds(plan.spec)
     left = {kernel.key: kernel for kernel in lacking}
@@ -126,7 +127,7 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
                 if not any(kernel.key in left for kernel in _group(plan, solver, int(index)).kernels)
             ]
             if not usable:
-                # That in the middle of the work tells most, and a single wide kernel serves most work.
+                # The group at half of the total work is the most typical one.
                 share = np.cumsum(modelled[order, at, 0])
                 first = int(order[np.searchsorted(share, 0.5 * share[-1])])
                 wanted = {kernel.key for kernel in _group(plan, solver, first).kernels}
@@ -156,10 +157,10 @@ def _group(plan: Plan, solver: str, architecture: int) -> Group:
 
 
 def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores: int) -> float:
-    """Return the seconds that a core takes for all lam of one seed, as groups of this plan are computed."""
+    """Return the measured seconds of all lam of one seed on one core, in groups of the size of this plan."""
     spec = plan.spec
     seeds = max(1, min(int(SAMPLE_SECONDS / modelled), plan.layout.block_shape.seeds))
-    # Of a seed that takes long, a few lam tell what all take.
+    # A few lam are enough where one seed takes long: time is proportional to their number.
     lams = (
         spec.lams
         if modelled < SAMPLE_SECONDS
@@ -172,7 +173,7 @@ def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores:
         _unit(plan, replace(group, seeds=group.seeds[:1]), place)(0)  # loads the kernels
         unit = _unit(plan, group, place)
         unit(0)
-        # Short groups are repeated, so that waking a thread up, which takes a millisecond, does not count.
+        # Short groups are repeated, because waking a thread up takes a millisecond.
         modelled_group = modelled * group.seeds.size * lams.size / spec.lams.size
         repeats = max(1, int(SAMPLE_SECONDS / (modelled_group + GROUP_SECONDS)))
 
@@ -184,14 +185,14 @@ def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores:
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(work, range(1, cores + 1)))
         seconds = (time.perf_counter() - start) / repeats
-    # Tiny groups take less than all calls are estimated to take.
+    # The estimate of the calls may exceed the time of a tiny group.
     return max(0.0, seconds - GROUP_SECONDS) / group.seeds.size * spec.lams.size / lams.size
 
 
 def _unit(plan: Plan, group: Group, place: Location) -> Callable[[int], None]:
-    """Return what computes and writes a group, as a worker does.
+    """Return a function that computes and writes a group, as a worker does.
 
-    Joined groups are written together, which takes next to nothing for each.
+    Joined groups are written together, and the share of each in that time is negligible.
     """
     reduce, alone = plan.spec.reduce, math.prod(plan.layout.status.chunk[:-2]) == 1
 

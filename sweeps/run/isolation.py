@@ -112,10 +112,8 @@ def _nothing(group: Group) -> Result:
     grid = (group.seeds.size, group.lams.size)
     values = {}
     for name in group.observables:
-        entry = REGISTRY[name]
-        layers = (len(entry.outputs),) if entry.dims else ()
-        rest = (group.times.size, *layers) if entry.scale is None else ()
-        values[name] = np.full((*grid, *rest), np.nan, dtype=group.dtype)
+        shape = REGISTRY[name].stored_shape(group.times.size)
+        values[name] = np.full((*grid, *shape), np.nan, dtype=group.dtype)
     return Result(values, np.full(grid, Status.PENDING, dtype=np.uint8))
 
 

@@ -77,16 +77,16 @@ def folded(
 
 
 def _row_count(names: list[str]) -> int:
-    return sum(max(1, len(REGISTRY[name].outputs)) for name in names)
+    return sum(REGISTRY[name].rows for name in names)
 
 
 def _rows(values: Values, names: list[str]) -> list[NDArray[np.float64]]:
-    """Return the values (S, L, T) of each row, of some observables one for each layer."""
+    """Return the values (S, L, T) of each row, one for each number of an observable."""
     found = []
     for name in names:
-        part = values[name] if values[name].ndim > 2 else values[name][..., None]
-        layers = np.moveaxis(part, -1, 0) if part.ndim == 4 else part[None]
-        found += [np.ascontiguousarray(layer) for layer in layers]
+        part = values[name] if REGISTRY[name].over_time else values[name][..., None]
+        rows = np.moveaxis(part.reshape(*part.shape[:3], -1), -1, 0)
+        found += [np.ascontiguousarray(row) for row in rows]
     return found
 
 
@@ -125,7 +125,7 @@ def _statistics(store: Store, cells: Values) -> Values:
         first = 0
         for name in members:
             mine = cells[group][..., first : first + _row_count([name]), :]
-            mine = mine if REGISTRY[name].dims else mine[..., 0, :]
+            mine = mine.reshape(*mine.shape[:-2], *REGISTRY[name].stored_dims.values(), mine.shape[-1])
             first += _row_count([name])
             with np.errstate(over="ignore"):  # what does not fit float32 is inf
                 found[name] = spec.reduce.evaluate(mine).astype(spec.dtype)

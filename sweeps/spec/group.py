@@ -1,4 +1,4 @@
-"""Groups of points, as the blocks of a store ask for them.
+"""Groups of points, of which the blocks of a store consist.
 
 A group is some seeds and lam of one architecture, init_scale, solver and learning rate, at all times: the
 unit of computing. A block is the groups that are stored in one chunk of every array: the unit of work, of
@@ -13,28 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
+from fastlin.kernels import Problem
 from fastlin.kernels.compilation import Kernel
+from fastlin.kernels.draws import LaneStart
 from fastlin.observables import REGISTRY
+from fastlin.solvers import SOLVERS
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """All that is needed to compute points (seed, lam) of one architecture, init_scale, solver and rate."""
+    """Points (seed, lam) of one architecture, init_scale, solver and learning rate, ready to be computed."""
 
     architecture: Architecture
-    init_scale: float
+    problem: Problem
     solver: str
     learning_rate: float
     seeds: NDArray[np.int64]
     lams: NDArray[np.float64]
     times: NDArray[np.float64]
-    n_samples: int
-    target_scale: float
-    init_kind: str
     observables: tuple[str, ...]
     fraction: float
     dtype: str
     specialise: bool = False  # whether kernels are used that are compiled for this architecture alone
+
+    @property
+    def init_scale(self) -> float:
+        """Scale of the weights before balancing."""
+        return self.problem.init_scale
 
     @property
     def points(self) -> int:
@@ -44,8 +49,7 @@ class Group:
     @property
     def outputs(self) -> tuple[int, ...]:
         """Codes of the numbers over time."""
-        names = [name for name in self.observables if REGISTRY[name].scale is None]
-        return tuple(int(output) for name in names for output in REGISTRY[name].outputs)
+        return tuple(int(output) for name in self.observables for output in REGISTRY[name].outputs)
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -57,9 +61,10 @@ class Group:
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
         sizes, special = self.architecture.sizes, self.specialise
-        yield Kernel("set_up", sizes, self.init_kind, special)
-        if self.outputs:
-            step = "closed_form" if self.solver == "exact" else "gradient_descent"
+        start = self.problem.start
+        if self.problem.in_lanes and isinstance(start, LaneStart):
+            yield Kernel("set_up", sizes, start.kind, special)
+        if self.outputs and (step := SOLVERS[self.solver].step):
             yield Kernel(step, sizes, self.outputs, special)
         if self.scales:
             yield Kernel("time_scales", sizes, self.scales, special)

@@ -13,28 +13,32 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.kernels import INIT_POWER
-from fastlin.observables import FRACTION, SWEEPABLE, share
+from fastlin.kernels import Problem
+from fastlin.kinds import Choice, Kind
+from fastlin.network import INIT_KINDS, InitKind
+from fastlin.observables import FRACTION, check_fraction, sweepable
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
-from fastlin.validation import check_bool, check_choice, check_float, check_int, shown, suggest
+from fastlin.task import MAX_SCALE, MIN_SCALE, TASK_KINDS, TaskKind
+from fastlin.validation import check_bool, check_choice, shown, suggest
 
-SOLVERS = ("exact", "gradient_descent")
 MAX_STEPS = 10**12
 CONVERGENCE = "convergence_time"
 T = TypeVar("T")
+K = TypeVar("K", bound=Kind)
 
 # The one list of what a spec may hold; "axes" and the two that may become axes are read by `_Reader`.
 KEYS = {
     "": ("name", "axes", "task", "init", "dynamics", "output"),
     "axes": ("architecture", "init_scale", "seed", "lam"),
-    "task": ("kind", "n_samples", "target_scale"),
+    "task": ("kind",),  # and the parameters of the kind
     "init": ("kind",),
     "dynamics": ("solver", "times", "learning_rate"),
     "output": ("observables", "fraction", "dtype", "durable", "reduce"),
 }
+DEFAULT_KINDS = {"task": "random_regression", "init": "gaussian"}
 # What does not change a number in a store, and so is not part of a spec's identity.
 INCIDENTAL = (("name",), ("output", "durable"))
 
@@ -52,9 +56,8 @@ class Spec:
     seeds: NDArray[np.int64]
     lams: NDArray[np.float64]
     times: NDArray[np.float64]
-    n_samples: int
-    target_scale: float
-    init_kind: str
+    task: Choice[TaskKind]
+    init: Choice[InitKind]
     solvers: tuple[str, ...]
     learning_rates: NDArray[np.float64]  # empty where no gradient descent is run
     solver_axis: bool
@@ -127,12 +130,8 @@ class Spec:
                 "seed": axes.compact(self.seeds),
                 "lam": axes.compact(self.lams),
             },
-            "task": {
-                "kind": "random_regression",
-                "n_samples": self.n_samples,
-                "target_scale": self.target_scale,
-            },
-            "init": {"kind": self.init_kind},
+            "task": self.task.to_dict(),
+            "init": self.init.to_dict(),
             "dynamics": dynamics,
             "output": {
                 "observables": list(self.observables),
@@ -148,6 +147,12 @@ class Spec:
         """SHA-256 of the resolved spec without what is incidental, by which a store knows its own."""
         text = json.dumps(essential(self.to_dict()), sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def problem(self, init_scale: float) -> Problem:
+        """Return the laws of tasks and starts at one of the init_scales."""
+        n_samples = self.task.values.get("n_samples")
+        start = self.init.kind.law(n_samples, **self.init.values)
+        return Problem(self.task.kind.law(**self.task.values), start, init_scale)
 
     @property
     def point_dims(self) -> dict[str, int]:
@@ -208,19 +213,40 @@ class _Reader:
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.content = content
         self.faults: list[str] = []
-        self._check_keys("", content)
+        self._check_keys("", content, KEYS[""])
         for section in KEYS[""][1:]:
-            self._check_keys(section, self._section(section))
+            self._check_keys(section, self._section(section), self._known_keys(section))
 
     def _section(self, name: str) -> Mapping[str, Any]:
         section = self.content.get(name, {})
         return section if isinstance(section, Mapping) else {}
 
-    def _check_keys(self, name: str, section: Mapping[str, Any]) -> None:
+    def _known_keys(self, section: str) -> tuple[str, ...]:
+        """Return the keys of a section, with those of the kind that it names."""
+        if section not in DEFAULT_KINDS:
+            return KEYS[section]
+        name = str(self._section(section).get("kind", DEFAULT_KINDS[section]))
+        kind = TASK_KINDS.get(name) if section == "task" else INIT_KINDS.get(name)
+        return (*KEYS[section], *(kind.parameters if kind else ()))
+
+    def _choice(self, section: str, kinds: Mapping[str, K]) -> Choice[K] | None:
+        """Read a kind and its parameters."""
+        name = self.take(
+            section, "kind", lambda n, v: check_choice(n, v, list(kinds)), DEFAULT_KINDS[section]
+        )
+        if name is None:
+            return None
+        values = {
+            key: self.take(section, key, parameter.read, parameter.default)
+            for key, parameter in kinds[name].parameters.items()
+        }
+        return None if None in values.values() else Choice(kinds[name], values)
+
+    def _check_keys(self, name: str, section: Mapping[str, Any], known: tuple[str, ...]) -> None:
         where = f"[{name}]" if name else "the spec"
         for key, value in section.items():
-            if key not in KEYS[name]:
-                hint = suggest(key, KEYS[name])
+            if key not in known:
+                hint = suggest(key, known)
                 self.faults.append(f"{where} has the unknown key {key!r}; {hint}")
             elif not name and key != "name" and not isinstance(value, Mapping):
                 self.faults.append(f"{key} is {shown(value)}; a table [{key}] is needed")
@@ -244,8 +270,7 @@ class _Reader:
         if not isinstance(name, str) or not name:
             self.faults.append(f"name is {shown(name)}; a text is needed")
         scale: dict[str, Any] = {"low": MIN_SCALE, "high": MAX_SCALE}
-        self.take("task", "kind", lambda n, v: check_choice(n, v, ["random_regression"]), "random_regression")
-        solvers = self.take("dynamics", "solver", lambda n, v: axes.texts(n, v, SOLVERS), "exact")
+        solvers = self.take("dynamics", "solver", lambda n, v: axes.texts(n, v, list(SOLVERS)), "exact")
         rates = self._learning_rates(solvers)
         given = self._section("dynamics")
         fields: dict[str, Any] = {
@@ -254,20 +279,17 @@ class _Reader:
             "seeds": self.take("axes", "seed", axes.integers),
             "lams": self.take("axes", "lam", axes.reals),
             "times": self.take("dynamics", "times", lambda n, v: axes.reals(n, v, 0.0, infinite=True)),
-            "n_samples": self.take("task", "n_samples", lambda n, v: check_int(n, v, 1, MAX_SAMPLES)),
-            "target_scale": self.take("task", "target_scale", lambda n, v: check_float(n, v, **scale), 1.0),
-            "init_kind": self.take(
-                "init", "kind", lambda n, v: check_choice(n, v, list(INIT_POWER)), "gaussian"
-            ),
+            "task": self._choice("task", TASK_KINDS),
+            "init": self._choice("init", INIT_KINDS),
             "solvers": solvers,
             "learning_rates": rates,
             "observables": self.take(
                 "output",
                 "observables",
-                lambda n, v: axes.texts(n, v, SWEEPABLE),
+                lambda n, v: axes.texts(n, v, sweepable()),
                 ["loss", "kernel_distance"],
             ),
-            "fraction": self.take("output", "fraction", share, FRACTION),
+            "fraction": self.take("output", "fraction", check_fraction, FRACTION),
             "dtype": self.take(
                 "output", "dtype", lambda n, v: check_choice(n, v, ["float64", "float32"]), "float64"
             ),
@@ -292,17 +314,19 @@ class _Reader:
         """Read the learning rates; without gradient descent a single one is allowed, and unused."""
         none = np.empty(0)
         given = self._section("dynamics").get("learning_rate")
-        if given is None and "gradient_descent" not in (solvers or ()):
+        rated = [name for name in solvers or () if SOLVERS[name].learning_rate]
+        if given is None and not rated:
             return none
         rates = self.take("dynamics", "learning_rate", lambda n, v: axes.reals(n, v, 0.0, above=True))
         if rates is None:
             return none
-        if "gradient_descent" in (solvers or ()):
+        if rated:
             return rates
         if isinstance(given, list | dict):
             self.faults.append(
-                "dynamics.learning_rate is an axis, but the closed form has none; "
-                'add "gradient_descent" to dynamics.solver, or give one number'
+                f"dynamics.learning_rate is an axis, but {' and '.join(solvers or ())} has none; "
+                f"add {' or '.join(repr(s.name) for s in SOLVERS.values() if s.learning_rate)} to "
+                "dynamics.solver, or give one number"
             )
         return none
 
@@ -310,20 +334,18 @@ class _Reader:
         """Note what is wrong between entries that are right by themselves."""
         if "fraction" in self._section("output") and CONVERGENCE not in spec.observables:
             self.faults.append(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
+        law = spec.problem(1.0).task
         for index, architecture in enumerate(spec.architectures):
-            if spec.n_samples < architecture.n_i:
-                self.faults.append(
-                    f"task.n_samples is {spec.n_samples}; whitening the N_i = {architecture.n_i} inputs "
-                    f"of axes.architecture[{index}] needs at least {architecture.n_i}"
-                )
-        if "gradient_descent" in spec.solvers and spec.learning_rates.size:
-            if np.isinf(spec.times[-1]):
-                self.faults.append(
-                    "dynamics.times holds inf; gradient descent needs finite times, only exact has the limit"
-                )
-            else:
-                for rate in spec.learning_rates.tolist():
-                    self._check_steps(spec.times, rate)
+            if obstacle := spec.task.kind.obstacle(law, architecture.n_i):
+                self.faults.append(f"axes.architecture[{index}] is {architecture}; {obstacle}")
+        finite = [SOLVERS[name] for name in spec.solvers if SOLVERS[name].finite_times]
+        if finite and np.isinf(spec.times[-1]):
+            self.faults.append(
+                f"dynamics.times holds inf; {finite[0].label} needs finite times, only exact has the limit"
+            )
+        elif any(SOLVERS[name].learning_rate for name in spec.solvers):
+            for rate in spec.learning_rates.tolist():
+                self._check_steps(spec.times, rate)
 
     def _check_steps(self, times: NDArray[np.float64], rate: float) -> None:
         """Note where gradient descent cannot be recorded at `times`, each at a step of its own."""

@@ -1,4 +1,4 @@
-"""How a sweep is cut into blocks: a function of the spec alone, so that every machine cuts alike."""
+"""The shape of blocks: a function of the spec alone, so that every machine cuts a sweep alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEAST_SECONDS = 0.05
 
 
 def choose_block_shape(spec: Spec) -> BlockShape:
-    """Cut a spec into blocks: seeds first, and where all of a group fit into a block, groups are joined.
+    """Return the shape of the blocks of a spec. Groups are joined where all seeds of one fit into a block.
 
     Learning rates are joined first, then solvers, init_scales and architectures, each as soon as all values
     of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.

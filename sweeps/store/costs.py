@@ -1,11 +1,12 @@
-"""How long points take, from the estimates that stand beside the kernels.
+"""Estimated time of points, groups and blocks, from the estimates that stand beside the kernels.
 
-The shape of blocks, the plan and the time left follow from it. The estimates depend on constants only, never
-on the machine, because every machine must cut a sweep into the same blocks.
+The shape of blocks, the plan and the time left follow from them. They depend on constants only, because every
+machine must cut a sweep into the same blocks.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.sizes import SizesOfMany
-from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
+from fastlin.kernels.vector import problems, time_scales
 from fastlin.observables import REGISTRY
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.spec import CONVERGENCE, Spec
 from fastlin.sweeps.store.layout import StoreLayout
 
-FOLD_SECONDS = 8e-9  # a value that is folded takes so much longer
-GROUP_SECONDS = 2e-4  # that Python takes to call the kernels for one group
+FOLD_SECONDS = 8e-9  # to add one value to partial sums
+GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
 def sizes_of_all(spec: Spec) -> SizesOfMany:
@@ -31,9 +33,9 @@ def sizes_of_all(spec: Spec) -> SizesOfMany:
 
 
 def bytes_per_seed(spec: Spec) -> int:
-    """Bytes in the store for all lam and times of one seed, of one architecture and init_scale."""
+    """Return the bytes of all lam and times of one seed, for one architecture and init_scale."""
     entries = [REGISTRY[name] for name in spec.observables]
-    numbers = sum(1 if entry.scale is not None else spec.times.size * len(entry.outputs) for entry in entries)
+    numbers = sum(math.prod(entry.stored_shape(spec.times.size)) for entry in entries)
     return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
 
 
@@ -49,11 +51,7 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
     found = np.empty((len(spec.architectures), len(spec.solvers), rates.size))
     for at, solver in enumerate(spec.solvers):
         for place, rate in enumerate(rates):
-            if solver == "exact":
-                each = closed_form.nanoseconds(sizes, np.sort(spec.times))
-            else:
-                steps = float(spec.times.max() / rate)
-                each = gradient_descent.nanoseconds(sizes, steps, spec.times.size)
+            each = SOLVERS[solver].nanoseconds(sizes, spec.times, float(rate))
             if CONVERGENCE in spec.observables:
                 each = each + time_scales.nanoseconds(sizes)
             found[:, at, place] = 1e-9 * (problems.nanoseconds(sizes) + spec.lams.size * each + writing)
@@ -66,7 +64,7 @@ def point_seconds(layout: StoreLayout) -> NDArray[np.float64]:
     spec, shape = layout.stored, layout.block_shape
     sizes = list(layout.dims.values())[:-2]
     alone = seed_seconds(spec) / spec.lams.size
-    # One place along init_scale, of which the time does not depend.
+    # Time does not depend on init_scale, so that one entry along it is enough.
     alone = alone.reshape(sizes[0], 1, *sizes[2:])
     return np.array(np.broadcast_to(alone + GROUP_SECONDS / (shape.seeds * shape.lams), sizes))
 
@@ -102,9 +100,9 @@ def specialised(layout: StoreLayout) -> frozenset[tuple[Architecture, str]]:
     seconds = seed_seconds(spec).sum(axis=-1) * spec.seeds.size * spec.init_scales.size
     found: set[tuple[Architecture, str]] = set()
     for at, solver in enumerate(spec.solvers):
-        step = "closed_form" if solver == "exact" else "gradient_descent"
-        chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
-        found |= {(spec.architectures[index], solver) for index in chosen}
+        if step := SOLVERS[solver].step:
+            chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
+            found |= {(spec.architectures[index], solver) for index in chosen}
     return frozenset(found)
 
 

@@ -1,11 +1,11 @@
-"""The geometry of a store: its arrays, their dimensions and chunks, and what each block covers.
+"""The geometry of a store: its arrays, their dimensions and chunks, and the points of each block.
 
 A block is one chunk of every array. Chunks span several architectures, init_scales, solvers and learning
 rates where one alone is too small to be worth a file. A chunk at the end of an axis is filled up with the
-fill value, so that points that the axis gains later, inside a chunk that exists, read as pending.
+fill value. Points that the axis gains later inside a chunk that exists therefore read as pending.
 
-The layout is a function of the specs that the store was made and grown from and of the shape of a block,
-which are what a store's attributes hold.
+The layout is a function of the shape of a block and of the specs that the store was made and extended from.
+The attributes of a store hold both.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from fastlin.sweeps.spec.spec import Spec
 
 T = TypeVar("T")
 SIZES = ("n_i", "n_h", "n_o")
-# In the keys of chunks: with "/" every block would make folders of its own, which takes twice the time.
+# Separator in the keys of chunks. With "/" every block would make its own folders and take twice the time.
 SEPARATOR: Final = "."
 STATUS = "status"
-# Folded seeds: of numbers over time, and of time scales.
+# Arrays of partial sums over seeds: of observables over time, and of time scales.
 PARTIALS, SCALE_PARTIALS = "partials", "scale_partials"
 COUNT = "count"
 STATUS_ATTRIBUTES: dict[str, Any] = {
-    "long_name": "what became of each point; 0 until its block is complete",
+    "long_name": "status of each point; 0 until its block is complete",
     "flag_values": [int(status) for status in Status],
     "flag_meanings": " ".join(status.name.lower() for status in Status),
 }
@@ -64,7 +64,7 @@ AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
 
 
 class BlockShape(NamedTuple):
-    """Numbers of values of each axis in a block, by the fields of a spec; 1 where there is no axis."""
+    """Number of values of each axis in a block, by the fields of a spec. It is 1 where there is no axis."""
 
     architectures: int = 1
     init_scales: int = 1
@@ -110,7 +110,7 @@ class ArraySpec:
 
 @dataclass(frozen=True, eq=False)
 class StoreLayout:
-    """A sweep laid out in a store: the specs it was made and grown from, oldest first, and its blocks."""
+    """The layout of a store: the specs that it was made and extended from, oldest first, and its blocks."""
 
     specs: tuple[Spec, ...]
     block_shape: BlockShape
@@ -122,7 +122,7 @@ class StoreLayout:
 
     @cached_property
     def stored(self) -> Spec:
-        """That spec, with axes in the order stored."""
+        """The spec of all that the store holds, with axes in the order stored."""
         return arranged(self.specs)
 
     @cached_property
@@ -137,7 +137,7 @@ class StoreLayout:
 
     @cached_property
     def _seed_blocks(self) -> list[slice]:
-        """Seeds that are folded together: each growth starts blocks of its own, so none is written twice."""
+        """Slices of seeds that are reduced together. New seeds start new blocks: none is written twice."""
         blocks, first = [], 0
         for count in range(1, len(self.specs) + 1):
             last = arranged(self.specs[:count]).seeds.size
@@ -178,20 +178,20 @@ class StoreLayout:
 
     @property
     def cells(self) -> Iterator[tuple[int, ...]]:
-        """Places of the chunks of statistics: the grid without that along the seeds."""
+        """Indices of the chunks of statistics: those of the grid without the dimension of seeds."""
         *others, _, lams = self.grid
         return np.ndindex(*others, lams)
 
     def index(self, number: int) -> tuple[int, ...]:
-        """Return the place in the grid of the block of that number."""
+        """Return the index in the grid of a block, given its number."""
         return tuple(int(i) for i in np.unravel_index(number, self.grid))
 
     def number(self, index: tuple[int, ...]) -> int:
-        """Return the number of the block at a place in the grid."""
+        """Return the number of a block, given its index in the grid."""
         return int(np.ravel_multi_index(index, self.grid))
 
     def block(self, index: tuple[int, ...]) -> Block:
-        """Return what is to be computed for one block: its groups."""
+        """Return the groups of one block."""
         region = self.status.region(index)
         places = np.ndindex(*(part.stop - part.start for part in region[:-2]))
         seeds, lams = self.block_seeds(index), self.stored.lams[region[-1]]
@@ -203,7 +203,7 @@ class StoreLayout:
         return self._group(region, place, self.block_seeds(index), self.stored.lams[region[-1]])
 
     def block_seeds(self, index: tuple[int, ...]) -> NDArray[np.int64]:
-        """Return the seeds of a block, all of which are folded together where the sweep is reduced."""
+        """Return the seeds of a block. A reduced sweep reduces them together."""
         region = self.status.region(index)[-2]
         return self.stored.seeds[self._seed_blocks[region.start] if self.spec.reduce else region]
 
@@ -214,21 +214,18 @@ class StoreLayout:
         seeds: NDArray[np.int64],
         lams: NDArray[np.float64],
     ) -> Group:
-        """Return the group at a place of the region of a block."""
+        """Return the group at a place in the region of a block."""
         spec = self.stored
         at = {name: part.start + i for name, part, i in zip(self.dims, region, place, strict=False)}
         rates = spec.learning_rates
         return Group(
             architecture=spec.architectures[at["architecture"]],
-            init_scale=float(spec.init_scales[at["init_scale"]]),
+            problem=spec.problem(float(spec.init_scales[at["init_scale"]])),
             solver=spec.solvers[at.get("solver", 0)],
             learning_rate=float(rates[at.get("learning_rate", 0)]) if rates.size else math.nan,
             seeds=seeds,
             lams=lams,
             times=spec.times,
-            n_samples=spec.n_samples,
-            target_scale=spec.target_scale,
-            init_kind=spec.init_kind,
             observables=spec.observables,
             fraction=spec.fraction,
             dtype="float64" if spec.reduce else spec.dtype,
@@ -247,35 +244,35 @@ class StoreLayout:
 
     @cached_property
     def values(self) -> dict[str, ArraySpec]:
-        """Arrays of which every block has chunks of its own: one, or one for each chunk of time."""
+        """Arrays of which every block has its own chunks: one, or one for each chunk of time."""
         spec, points = self.spec, self.status
         if spec.reduce:
             word = {"word": fold.WORDS + spec.reduce.bins}
             about = {"long_name": "folded seeds of each block, from which the statistics are made"}
             found = {}
             for name, members in folded_together(spec.observables).items():
-                rows = sum(len(REGISTRY[member].outputs) for member in members)
+                rows = sum(REGISTRY[member].rows for member in members)
                 extra = ({"row": rows} if name == PARTIALS else {"scale": len(members)}) | word
                 found[name] = self._array(points, extra, "int64", 0, about, name == PARTIALS)
             return found
         return {
-            name: self._of_observable(name, points, layers(name), spec.dtype, math.nan)
+            name: self._of_observable(name, points, REGISTRY[name].stored_dims, spec.dtype, math.nan)
             for name in spec.observables
         }
 
     @cached_property
     def statistics(self) -> dict[str, ArraySpec]:
-        """Arrays of what is made of all blocks over seeds; none where nothing is reduced."""
+        """Arrays of statistics over seeds, made of all blocks along them; none without a reduction."""
         reduce = self.spec.reduce
         if not reduce:
             return {}
         cells = _without_seeds(self.status)
         found = {COUNT: ArraySpec(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
         for name in self.spec.observables:
-            extra = layers(name) | {"statistic": len(reduce.names)}
+            extra = REGISTRY[name].stored_dims | {"statistic": len(reduce.names)}
             found[name] = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
             if reduce.histogram:
-                extra = layers(name) | {"bin": reduce.bins}
+                extra = REGISTRY[name].stored_dims | {"bin": reduce.bins}
                 about = {"long_name": f"seeds by {name}", "units": "1"}
                 found[f"{name}_histogram"] = self._of_observable(name, cells, extra, "int64", 0, about)
         return found
@@ -294,11 +291,11 @@ class StoreLayout:
         fill: Any,
         about: dict[str, Any] | None = None,
     ) -> ArraySpec:
-        """Return the form of an array of an observable; `about` are attributes beside its own."""
+        """Return the spec of an array of an observable. `about` holds attributes beside its own."""
         attributes = REGISTRY[name].attributes | (about or {})
         if name == "convergence_time":
             attributes["fraction"] = self.spec.fraction
-        return self._array(points, extra, dtype, fill, attributes, REGISTRY[name].scale is None)
+        return self._array(points, extra, dtype, fill, attributes, REGISTRY[name].over_time)
 
     def _array(
         self,
@@ -309,7 +306,7 @@ class StoreLayout:
         attributes: dict[str, Any],
         over_time: bool,
     ) -> ArraySpec:
-        """Return the form of an array over points, maybe time, and `extra` dimensions in one chunk."""
+        """Return the spec of an array over points, over time if asked for, and over `extra` dimensions."""
         time = {"time": self.spec.times.size} if over_time else {}
         rest = tuple(extra.values())
         return ArraySpec(
@@ -322,7 +319,7 @@ class StoreLayout:
         )
 
     def parts(self, index: tuple[int, ...], form: ArraySpec) -> Iterator[tuple[tuple[int, ...], Any]]:
-        """Yield the chunks of an array at a place in the grid, one for each of time, and what each holds."""
+        """Yield the index of each chunk that an array has for a block, and the part of the block in it."""
         if "time" not in form.dims:
             yield (*index, *(0,) * (len(form.shape) - len(index))), ...
             return
@@ -352,8 +349,9 @@ class StoreLayout:
                 edges = spec.reduce.edges
                 found |= {"bin_left": edges[:-1], "bin_right": edges[1:]}
         found |= {"lam": spec.lams, "time": spec.times}
-        if any(layers(name) for name in spec.observables):
-            found["layer"] = np.array(["w1", "w2"])
+        for observable in spec.observables:
+            labels = REGISTRY[observable].labels
+            found |= {name: np.array(values) for name, values in labels.items()}
         dims = dict.fromkeys(SIZES, "architecture") | {"bin_left": "bin", "bin_right": "bin"}
         return {name: ((dims.get(name, name),), values) for name, values in found.items()}
 
@@ -384,21 +382,15 @@ COUNT_ATTRIBUTES = {
 
 
 def folded_together(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return which observables' seeds are folded into each array of partial statistics."""
+    """Return the names of the observables in each array of partial sums."""
     found: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(PARTIALS if REGISTRY[name].scale is None else SCALE_PARTIALS, []).append(name)
+        found.setdefault(PARTIALS if REGISTRY[name].over_time else SCALE_PARTIALS, []).append(name)
     return found
 
 
-def layers(name: str) -> dict[str, int]:
-    """Return an observable's dimensions after time."""
-    entry = REGISTRY[name]
-    return {"layer": len(entry.outputs)} if entry.dims else {}
-
-
 def _without_seeds(points: ArraySpec) -> ArraySpec:
-    """Return the form of an array over the points of another, but for its dimension of seeds."""
+    """Return the spec of an array over the points of another, without the dimension of seeds."""
     at = points.dims.index("seed_block")
 
     def rest(parts: tuple[T, ...]) -> tuple[T, ...]:

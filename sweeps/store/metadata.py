@@ -96,7 +96,7 @@ def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArr
         compressors=[Crc32cCodec()],
         chunk_key_encoding=KEYS,
         dimension_names=dims,
-        attributes=AXIS_ATTRIBUTES[name],
+        attributes=AXIS_ATTRIBUTES.get(name, {}),
     )
     array[...] = values
 

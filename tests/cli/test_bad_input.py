@@ -166,7 +166,7 @@ def test_the_whole_fall_ends_where_the_loss_is_first_as_small_as_at_last(plain):
     loss = plain.loss.values
     first = np.argmax(loss <= loss[..., -1:], axis=-1)
     earlier = plain.time.values[first]
-    found = plain.fastlin.convergence_time(1.0).values
+    found = plain.fastlin.passage_time(1.0).values
     assert (found <= earlier).all()
     assert (found > plain.time.values[np.maximum(first - 1, 0)]).all()
 
@@ -181,7 +181,7 @@ def select_times(dataset, times):
 
 def test_the_order_of_selected_times_changes_no_number(plain):
     given, sorted_ = (select_times(plain, times) for times in ([INF, 0.0, 10.0], [0.0, 10.0, INF]))
-    assert np.array_equal(given.fastlin.convergence_time(0.5), sorted_.fastlin.convergence_time(0.5))
+    assert np.array_equal(given.fastlin.passage_time(0.5), sorted_.fastlin.passage_time(0.5))
 
 
 def test_the_order_of_selected_times_changes_no_picture(plain):
@@ -195,8 +195,8 @@ def test_the_order_of_selected_times_changes_no_picture(plain):
 
 
 def test_convergence_times_of_a_reduced_store_are_those_of_its_means(folder, plain):
-    reduced = fl.open_sweep(folder / "reduced").fastlin.convergence_time(0.5)
-    means = plain.fastlin.mean_over_seeds().fastlin.convergence_time(0.5)
+    reduced = fl.open_sweep(folder / "reduced").fastlin.passage_time(0.5)
+    means = plain.fastlin.mean_over_seeds().fastlin.passage_time(0.5)
     assert reduced.dims == means.dims
     assert np.allclose(reduced, means, rtol=1e-9)
 

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.texmanager import TexManager
 
 import fastlin as fl
-from fastlin.plot import saving
+from fastlin.sweeps.read import picture
 from fastlin.sweeps.run import calibration, worker
 
 SMALL = """
@@ -83,7 +83,7 @@ def store(run):
 
 def test_plot_takes_a_selection_a_scale_a_size_and_colours(run, store, monkeypatch, tmp_path):
     drawn = []
-    monkeypatch.setattr(saving, "save", lambda figure, target, **_: drawn.append(figure))
+    monkeypatch.setattr(picture, "save", lambda figure, target, **_: drawn.append(figure))
     options = ["--select", "lam=-1:1", "--select", "architecture=4-2-4", "--log", "--size", "7,3"]
     code, out, _ = run("plot", store, *options, "--cmap", "magma", "--json")
     assert code == 0
@@ -196,7 +196,7 @@ def test_presets(run):
 
 def test_diverged_points_give_exit_code_1(run, tmp_path):
     wild = SMALL.replace("times = [0.1, 1.0, 10.0, inf]", "times = [9.0]\nlearning_rate = 0.9")
-    wild = wild.replace("[dynamics]", '[dynamics]\nmethod = "gradient_descent"')
+    wild = wild.replace("[dynamics]", '[dynamics]\nsolver = "gradient_descent"')
     (tmp_path / "wild.toml").write_text(wild)
     code, out, _ = run("run", "wild.toml", "--store", "w.zarr")
     assert code == 1

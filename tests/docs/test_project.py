@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.observables import REGISTRY, SWEEPABLE
+from fastlin.observables import REGISTRY, sweepable
 from tests.sweeping import content
 
 ROOT = Path(fl.__file__).parent
@@ -88,7 +88,7 @@ def test_registry_is_complete():
         assert entry.unit
         assert entry.equation
         assert entry.doc
-    outputs = [output for name in SWEEPABLE for output in REGISTRY[name].outputs]
+    outputs = [output for name in sweepable() for output in REGISTRY[name].outputs]
     assert sorted(outputs) == sorted(set(outputs)) == sorted(type(outputs[0]))
 
 

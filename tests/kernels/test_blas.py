@@ -24,6 +24,7 @@ from fastlin.kernels.vector import closed_form as vector_closed_form
 from fastlin.kernels.vector import gradient_descent as vector_gradient_descent
 from fastlin.kernels.vector import problems
 from tests import reference
+from tests.networks import problem
 
 SHAPES = [(4, 2, 4), (5, 2, 3), (3, 8, 5), (5, 8, 3), (9, 1, 2), (4, 4, 4), (3, 8, 3), (1, 1, 1)]
 SHAPES += [(12, 10, 11)]
@@ -157,7 +158,7 @@ def test_gradient_descent_is_that_of_lanes(shape, by_gram):
 def test_setup_is_that_of_lanes(shape, kind):
     """The same values, and vectors that differ by what no observable sees: signs and completions."""
     sizes, at = Sizes(*shape), Record(Sizes(*shape))
-    arguments = (sizes, np.arange(5), max(9, shape[0]), 1.5, kind, 0.7)
+    arguments = (sizes, np.arange(5), problem(kind, max(9, shape[0]), 1.5, 0.7))
     one, other = problems.draw_records(*arguments, False), blas_problems.draw_records(*arguments)
     for part in (slice(at.s, at.p), slice(at.p, at.floor), at.floor):
         assert np.allclose(one[:, part], other[:, part], rtol=1e-12, atol=1e-13)

@@ -7,8 +7,9 @@ import fastlin as fl
 from fastlin import kernels
 from fastlin.kernels import Output, Sizes, Status, dispatch, empty_batch
 from fastlin.kernels.random import Stream, standard_normals
+from fastlin.network import INIT_KINDS
 from tests import reference
-from tests.networks import CLASSES, relative
+from tests.networks import CLASSES, problem, relative
 
 LAMS = np.array([-9.0, -1e-3, 0.0, 0.3, 4.0])
 TIMES = np.array([0.0, 0.2, 3.0, 40.0])
@@ -17,7 +18,7 @@ SAMPLES, SCALE, SEEDS = 12, 3**0.5, (0, 7)
 
 
 def records(shape, seeds=SEEDS, kind="gaussian", init_scale=1.0):
-    return kernels.draw_records(Sizes(*shape), np.array(seeds), SAMPLES, SCALE, kind, init_scale)
+    return kernels.draw_records(Sizes(*shape), np.array(seeds), problem(kind, SAMPLES, SCALE, init_scale))
 
 
 def run(kernel, shape, problems, lams, times, outputs, *rest, specialise=False):
@@ -68,7 +69,7 @@ def factor(qqt, n_i):
 
 
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
-@pytest.mark.parametrize("kind", list(kernels.INIT_POWER))
+@pytest.mark.parametrize("kind", list(INIT_KINDS))
 def test_closed_form_rows(shape, kind):
     out, status = closed_form(shape, records(shape, kind=kind, init_scale=0.7), LAMS, TIMES, OUTPUTS)
     assert (status == Status.OK).all()

@@ -6,6 +6,7 @@ import pytest
 from fastlin.kernels import Output, Scale, Sizes, dispatch, draw_records, empty_batch
 from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
 from tests.campaign import trials
+from tests.networks import problem
 
 OUTPUTS, SCALES = tuple(map(int, Output)), tuple(map(int, Scale))
 LAMS = np.array([-7.0, 0.0, 0.4])
@@ -17,7 +18,7 @@ SEEDS = np.arange(4)
 def results(shape, kind, specialise):
     """Return all that kernels compute of an architecture, as bytes by name."""
     sizes = Sizes(*shape)
-    records = draw_records(sizes, SEEDS, max(9, shape[0]), 1.5, kind, 0.7, specialise=specialise)
+    records = draw_records(sizes, SEEDS, problem(kind, max(9, shape[0]), 1.5, 0.7), specialise=specialise)
     runs = {
         "closed form": (dispatch.closed_form, OUTPUTS, TIMES),
         "gradient descent": (dispatch.gradient_descent, OUTPUTS, STEPS, 0.01),

@@ -19,7 +19,7 @@ from fastlin.kernels.random import Stream, philox, standard_normals, stream_key
 from fastlin.kernels.vector.forms import form
 from fastlin.kernels.vector.gradient_descent import step
 from fastlin.kernels.vector.state import Dynamics
-from tests.networks import CLASSES
+from tests.networks import CLASSES, problem
 
 ANY = Sizes(1, 1, 1)
 
@@ -171,7 +171,7 @@ def test_law_of_the_sufficient_statistics():
     """What is drawn directly has the law of the literal construction: X whitened, Y normal (B.2.1)."""
     arch, samples, count = fl.Architecture(3, 2, 2), 7, 3000
     at = kernels.Record(arch.sizes)
-    records = kernels.draw_records(arch.sizes, np.arange(count), samples, 1.5, "gaussian", 1.0)
+    records = kernels.draw_records(arch.sizes, np.arange(count), problem("gaussian", samples, 1.5, 1.0))
     rng = np.random.default_rng(5)
     literal = np.empty((count, 3))
     for trial in literal:
@@ -196,7 +196,8 @@ def test_records_are_those_of_the_networks(shape, kind):
     """Singular values and overlaps of the records are those of the single-network API."""
     arch = fl.Architecture(*shape)
     at, samples = kernels.Record(arch.sizes), max(9, shape[0])
-    for seed, record in enumerate(kernels.draw_records(arch.sizes, np.arange(3), samples, 1.5, kind, 0.7)):
+    records = kernels.draw_records(arch.sizes, np.arange(3), problem(kind, samples, 1.5, 0.7))
+    for seed, record in enumerate(records):
         task = fl.random_regression(arch, samples, 1.5, seed)
         net = fl.balanced_init(arch, 1.0, 0.7, seed, kind, n_samples=samples)
         s = record[at.s : at.p]

@@ -9,7 +9,7 @@ from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.compiler.workspace import Field, Workspace, part
 from fastlin.kernels.vector import balance, closed_form, evolution, gradient_descent, march, observables
 from fastlin.kernels.vector import time_scales as scales
-from tests.networks import CLASSES
+from tests.networks import CLASSES, problem
 
 OUTPUTS, SCALES = tuple(map(int, Output)), tuple(map(int, Scale))
 SHAPES = [*CLASSES.values(), (12, 10, 11)]
@@ -58,7 +58,7 @@ def test_a_part_may_touch_what_it_declares_and_nothing_else():
 def started(shape, kind=scales.Search):
     """Return records of a vector of seeds, and the code and workspace of their starts on NumPy arrays."""
     sizes = Sizes(*shape)
-    records = draw_records(sizes, np.arange(WIDTH), max(9, shape[0]), 1.5, "gaussian", 0.9)
+    records = draw_records(sizes, np.arange(WIDTH), problem("gaussian", max(9, shape[0]), 1.5, 0.9))
     code, ws = Plain(lambda value: np.full(WIDTH, value), sizes), kind.plain(sizes)
     ws.lam[()] = np.full(WIDTH, -1.5)
     balance.read_task(code, ws, records.T)

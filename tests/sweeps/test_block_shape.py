@@ -264,7 +264,8 @@ def check_limits(spec, made, constants):
     elif layout.block_shape.seeds > 1 and not spec.reduce:
         assert held <= constants["BLOCK_BYTES"]
     everything = spec.points // (spec.seeds.size * spec.lams.size)
-    least = min(constants["LEAST_BLOCKS"], 3 * constants["LEAST_BLOCKS"] // len(made.arrays), everything)
+    wanted = constants["LEAST_BLOCKS"]
+    least = min(wanted, 3 * wanted // len(layout.arrays), everything)
     mean = made.seconds_of_blocks.mean()
     assert layout.block_count >= least or mean <= 2 * constants["LEAST_SECONDS"]
 

@@ -76,20 +76,20 @@ def check(executor):
             assert client.nthreads()
 
 
-def test_a_scheduler_is_found_by_address_and_by_file(cluster):
-    address, file = cluster
+def test_a_scheduler_is_found_by_address_and_by_file(dask_cluster):
+    address, file = dask_cluster
     check(Scheduler(address))
     check(Scheduler(str(file)))
     check(Scheduler(file))
 
 
-def test_other_versions_of_dask_are_no_matter(cluster, monkeypatch):
+def test_other_versions_of_dask_are_no_matter(dask_cluster, monkeypatch):
     from distributed import versions
 
     real = versions.get_versions()
     altered = {**real, "packages": {**real["packages"], "dask": "2020.1.0"}}
     monkeypatch.setattr(versions, "get_versions", lambda: altered)
-    check(Scheduler(cluster[0]))
+    check(Scheduler(dask_cluster[0]))
 
 
 def test_a_scheduler_without_workers_and_workers_of_another_build(tmp_path):
@@ -230,10 +230,10 @@ def test_scheduler_files_that_are_none_are_named(tmp_path, content):
     one_line(error)
 
 
-def test_what_is_no_scheduler_is_told_in_one_line(cluster, capfd, monkeypatch):
+def test_what_is_no_scheduler_is_told_in_one_line(dask_cluster, capfd, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        with connect(Scheduler(cluster[0])) as client:
+        with connect(Scheduler(dask_cluster[0])) as client:
             client.wait_for_workers(1)
             (worker,) = client.nthreads()
         for address, seconds, reason in [

@@ -43,7 +43,7 @@ def alter(path, name, index, group=(0, 0)):
     store.location.write(key, *codec.encode(form, values))
 
 
-@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize("number", [1, 3, 5])
 def test_stores_of_other_formats_are_refused_by_name(swept, tmp_path, number):
     path = tmp_path / "old.zarr"
     shutil.copytree(swept, path)
@@ -53,7 +53,7 @@ def test_stores_of_other_formats_are_refused_by_name(swept, tmp_path, number):
     metadata.write_metadata(locate(path), {metadata.ROOT_COPY: sealed, metadata.ROOT: sealed})
     before = content(path)
     for action in (verify, repair, fl.open_sweep, lambda path: fl.run_sweep(sweeping.spec(), path)):
-        with pytest.raises(fl.InputError, match=f"is a store of format {number}, this fastlin reads 3; run"):
+        with pytest.raises(fl.InputError, match=f"is a store of format {number}, this fastlin reads 4; run"):
             action(path)
     assert content(path) == before
 

@@ -297,7 +297,8 @@ def test_a_writer_of_before_the_growth_does_not_destroy_what_came_after(grown, t
     chance = random.Random(8)
     for trial in range(trials):
         path = tmp_path / f"{trial}.zarr"
-        waiting = [partial(commands.stopping_in, "fastlin.sweeps.run.run", "tally")] if meanwhile else []
+        stop = partial(commands.stopping_in, "fastlin.sweeps.run.run", "count_points")
+        waiting = [stop] if meanwhile else []
         with contextlib.ExitStack() as stack:
             with overtaken(source, path, *chance.choice(STOPS)):
                 other = stack.enter_context(commands.command("run", larger, "--store", path, patches=waiting))

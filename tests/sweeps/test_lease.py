@@ -21,6 +21,7 @@ from fastlin.sweeps.run import worker
 from fastlin.sweeps.store import folder, lease, store
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
+from fastlin.sweeps.store.slice import Slice
 from tests import commands, sweeping
 from tests.campaign import trials
 from tests.commands import BLOCKS, SMALL, ended
@@ -290,7 +291,7 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
-    for part in (None, fl.sweeps.choices.Slice(1, 2)):
+    for part in (None, Slice(1, 2)):
         mine = lease.new_holder("0" * 64, part)
         with lease.held(place, mine) as held:
             held.prepared()

@@ -1,0 +1,53 @@
+"""Kinds of tasks and of starts: what they have in common, and how a spec or a call gives their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that a kind takes.
+
+    Attributes
+    ----------
+    read : callable
+        Takes a name for messages and a value, and returns the value checked. It raises an `InputError`.
+    doc : str
+        Its meaning, unit and range, for the reference.
+    default : optional
+        None where it must be given.
+    """
+
+    read: Callable[[str, Any], Any]
+    doc: str
+    default: Any = None
+
+
+class Kind(Protocol):
+    """One of a registry, by its name, with parameters."""
+
+    @property
+    def name(self) -> str:
+        """Name in specs and calls."""
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Parameters by their names."""
+
+
+K = TypeVar("K", bound=Kind)
+
+
+@dataclass(frozen=True)
+class Choice(Generic[K]):
+    """A kind, and values for all of its parameters."""
+
+    kind: K
+    values: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a section of a spec."""
+        return {"kind": self.kind.name, **self.values}
