@@ -7,7 +7,8 @@
 from fastlin.plot.lines import profile, trajectories
 from fastlin.plot.matrices import animation, matrices
 from fastlin.plot.network import dynamics
-from fastlin.plot.overview import Pages, pages, sweep
+from fastlin.plot.overview import pages, sweep
+from fastlin.plot.page import Pages
 from fastlin.plot.planes import phase_diagram
 from fastlin.plot.style import Style
 

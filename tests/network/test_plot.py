@@ -465,3 +465,15 @@ def test_no_matrix_is_named(network, call, message):
 def test_bad_input_is_named(dataset, call, message):
     with pytest.raises(fl.InputError, match=message):
         call(dataset)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 7, 12, 13])
+def test_the_lowest_diagram_of_each_column_names_its_axis(shapes, count):
+    *_, figure = fl.plot.pages(shapes.isel(architecture=slice(count)), "loss", "lam", "time")
+    figure.draw_without_rendering()
+    diagrams = [ax for ax in figure.axes if ax.get_title()[:1].isalpha()]
+    assert len(diagrams) == (1 if count == 13 else count)
+    for ax in diagrams:
+        box = ax.get_position()
+        below = [o for o in diagrams if o.get_position().x0 == box.x0 and o.get_position().y0 < box.y0]
+        assert bool(ax.get_xlabel()) != bool(below)
