@@ -3,24 +3,30 @@
 Names are loaded on first use, so that ``import fastlin`` and ``fastlin --help`` cost nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import typing as _typing
+from importlib import import_module as _import_module
+from os import path as _path
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
     from fastlin.dynamics import exact, gradient_descent
-    from fastlin.errors import InputError, SaddleWarning, StoppedError
+    from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
     from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
-    from fastlin.sweeps.read.open import open_sweep, rebuild
+    from fastlin.sweeps.read.open import open_sweep
+    from fastlin.sweeps.read.rebuild import rebuild
+    from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task, random_regression
 
+    __version__: str
+
 _HOMES = {
     "Architecture": "architecture",
+    "DamageWarning": "errors",
     "InputError": "errors",
     "Network": "network",
     "OBSERVABLES": "observables",
@@ -32,9 +38,10 @@ _HOMES = {
     "exact": "dynamics",
     "gradient_descent": "dynamics",
     "open_sweep": "sweeps.read.open",
+    "plan": "sweeps.run.projection",
     "plot": "plot:",
     "random_regression": "task",
-    "rebuild": "sweeps.read.open",
+    "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",
     "solve_qqt": "solve",
 }
@@ -42,6 +49,7 @@ _HOMES = {
 __all__ = [
     "OBSERVABLES",
     "Architecture",
+    "DamageWarning",
     "InputError",
     "Network",
     "SaddleWarning",
@@ -52,6 +60,7 @@ __all__ = [
     "exact",
     "gradient_descent",
     "open_sweep",
+    "plan",
     "plot",
     "random_regression",
     "rebuild",
@@ -59,20 +68,31 @@ __all__ = [
     "solve_qqt",
 ]
 
+# Git writes a symbolic link as a text file where core.symlinks is off, as it is on most Windows systems.
+if any(_path.isfile(_path.join(_path.dirname(__file__), _name)) for _name in ("kernels", "sweeps")):
+    raise ImportError(
+        "fastlin/kernels and fastlin/sweeps are text files instead of symbolic links: "
+        "run `git config core.symlinks true`, then `git checkout -- fastlin`, with permission to create links"
+    )
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+_import_module("fastlin.sweeps.read.registration").register()
 
-        globals()[name] = version("fastlin")
-        return globals()[name]
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fastlin' has no attribute {name!r}")
-    home, _, attribute = _HOMES[name].partition(":")
-    module = import_module(f"fastlin.{home}")
-    value = module if _HOMES[name].endswith(":") else getattr(module, attribute or name)
-    globals()[name] = value
-    return value
+# Type checkers must not see this function: with it, every name would be an attribute of the package.
+if not _typing.TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name == "__version__":
+            from importlib.metadata import version
+
+            globals()[name] = version("fastlin")
+            return globals()[name]
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fastlin' has no attribute {name!r}")
+        home, _, attribute = _HOMES[name].partition(":")
+        module = _import_module(f"fastlin.{home}")
+        value = module if _HOMES[name].endswith(":") else getattr(module, attribute or name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SIZE
@@ -17,7 +21,7 @@ class Architecture:
     ----------
     n_i, n_h, n_o : int
         Numbers of input, hidden and output units, at least 1 each. Any relation between them is
-        allowed: bottleneck, square, funnel, inverted funnel, wide.
+        allowed, so that a network may be a bottleneck, square, a funnel or wide.
 
     Raises
     ------
@@ -36,17 +40,17 @@ class Architecture:
 
     @cached_property
     def sizes(self) -> Sizes:
-        """The sizes as kernels take them, with all that kernels derive from them."""
+        """The three sizes and the numbers that kernels derive from them, such as the rank of the map."""
         return Sizes(self.n_i, self.n_h, self.n_o)
 
     @classmethod
     def read(cls, text: str) -> "Architecture":
-        """Read sizes as they are printed: N_i-N_h-N_o.
+        """Return the architecture of a text like "4-2-4", as `str` prints it.
 
         Raises
         ------
         InputError
-            If they are not three whole numbers that are allowed.
+            If the text is not three allowed sizes with "-" between them.
         """
         parts = text.split("-")
         if len(parts) != 3 or not all(
@@ -57,7 +61,7 @@ class Architecture:
 
     @property
     def family(self) -> str:
-        """The paper's name of the shape (section 5), and "wide" or "between" for those it has not."""
+        """Name of the shape as in section 5 of the paper; "wide" or "between" where it has none."""
         if self.n_h < min(self.n_i, self.n_o):
             return "bottleneck"
         if self.n_i == self.n_h == self.n_o:
@@ -71,3 +75,19 @@ class Architecture:
     def __str__(self) -> str:
         """Return the sizes as N_i-N_h-N_o."""
         return f"{self.n_i}-{self.n_h}-{self.n_o}"
+
+
+def sizes_of(names: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return n_i, n_h, n_o and bottleneck_ratio, N_h / min(N_i, N_o), of architectures by their names.
+
+    Raises
+    ------
+    InputError
+        If a name is not N_i-N_h-N_o.
+    """
+    try:
+        sizes = np.array([name.split("-") for name in names.tolist()], dtype=np.int64).reshape(-1, 3)
+    except (AttributeError, ValueError):
+        raise InputError(f"architectures are {shown(names.tolist())}; needed are names as 4-2-4") from None
+    n_i, n_h, n_o = sizes.T
+    return {"n_i": n_i, "n_h": n_h, "n_o": n_o, "bottleneck_ratio": n_h / np.minimum(n_i, n_o)}

@@ -224,7 +224,7 @@ def _check_memory(observables: list[Observable], moments: int, task: Task) -> No
     }
     total = sum(cost.values()) + 16 * moments * n**2
     if total > SURELY_FITS:
-        from distributed.system import MEMORY_LIMIT
+        from distributed.system import MEMORY_LIMIT  # private: psutil does not know limits of containers
 
         if total > MEMORY_LIMIT / 2:
             largest = max(cost, key=lambda name: cost[name])
@@ -274,7 +274,7 @@ def _dataset(
             "n_h": shape.n_h,
             "n_o": shape.n_o,
             "lam": net.lam,
-            "fastlin": version("fastlin"),
+            "fastlin_version": version("fastlin"),
             **attributes,
         },
     )

@@ -1,13 +1,17 @@
-"""Errors and warnings, whose messages say what is wrong, where, and what is allowed."""
+"""Errors and warnings. A message says what is wrong, where, and what is allowed."""
 
 
 class InputError(ValueError):
-    """Something that was given is not usable; the message is one line and meant for its author."""
+    """An argument, an option, a file or a spec is not usable. The message has one line for each fault."""
 
 
 class StoppedError(RuntimeError):
-    """A run ended before its time; what is done stays, and the message says how to go on."""
+    """A run was stopped. Its complete blocks stay in the store, and the message says how to continue."""
 
 
 class SaddleWarning(UserWarning):
-    """The flow from this start ends at a saddle: t = inf is not the global minimum of its rank."""
+    """The flow ends at a saddle, so that the limit t = inf is not the global minimum of its rank."""
+
+
+class DamageWarning(UserWarning):
+    """Chunks of a store are lost. Their points read as NaN, although their status says that they are done."""

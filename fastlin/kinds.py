@@ -34,6 +34,10 @@ class Kind(Protocol):
         """Name in specs and calls."""
 
     @property
+    def doc(self) -> str:
+        """One sentence for the reference."""
+
+    @property
     def parameters(self) -> Mapping[str, Parameter]:
         """Parameters by their names."""
 

@@ -34,6 +34,7 @@ def ok(da: xr.DataArray) -> xr.DataArray:
 def mean(da: xr.DataArray) -> xr.DataArray:
     """Return the mean over seeds."""
     if "statistic" not in da.dims:
+        _check_seeds(da)
         return ok(da).mean("seed") if "seed" in da.dims else da
     there = da["statistic"].values.tolist()
     if "mean" not in there:
@@ -50,10 +51,20 @@ def deviation(da: xr.DataArray) -> xr.DataArray | None:
         return da.sel(statistic="std", drop=True) if "std" in da["statistic"].values.tolist() else None
     if da.sizes.get("seed", 1) < 2:
         return None
+    _check_seeds(da)
     points = ok(da)
     enough = (points.count("seed") > 1) & ~(points == np.inf).any("seed")
     # Cells without a deviation are computed from zeros, because Dask warns of a division by zero counts.
     return points.where(enough, 0.0).std("seed", ddof=1).where(enough)
+
+
+def _check_seeds(da: xr.DataArray) -> None:
+    """Raise where a seed is there several times: it would count as so many independent networks."""
+    if "seed" in da.dims and "seed" in da.coords and not da.indexes["seed"].is_unique:
+        raise InputError(
+            "some seeds are there several times, as where stores that share them are joined; "
+            "keep the first of each by .drop_duplicates('seed')"
+        )
 
 
 def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:

@@ -235,7 +235,7 @@ def _samples(name: str, value: Any) -> int:
 def _too_few_samples(law: RegressionTask, n_i: int) -> str | None:
     if law.n_samples >= n_i:
         return None
-    return f"whitening N_i = {n_i} inputs needs at least {n_i}"
+    return f"whitening N_i = {n_i} inputs needs at least {n_i} samples"
 
 
 def task_of_statistics(law: TaskLaw, architecture: Architecture, seed: int) -> Task:

@@ -1,4 +1,4 @@
-"""Checks of what is given; each raises an `InputError` of one line."""
+"""Checks of arguments. Each returns the checked value, or raises an `InputError` of one line."""
 
 import math
 from collections.abc import Sequence
@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastlin.errors import InputError
 
+MOST_LISTED = 20  # allowed values in a message
+
 
 def shown(value: Any) -> str:
-    """Return `value` as it was given, in one line and cut to its length."""
+    """Return the `repr` of a value in one line, shortened if it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"
 
@@ -29,7 +31,7 @@ def check_int(name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise InputError(f"{name} is {shown(value)}; a whole number is needed")
     if not low <= value <= high:
-        raise InputError(f"{name} is {_number(value)}; allowed is {low} to {high}")
+        raise InputError(f"{name} is {shown_int(value)}; allowed is {low} to {high}")
     return int(value)
 
 
@@ -48,7 +50,7 @@ def check_float(
     try:
         number = float(value)
     except OverflowError:
-        raise InputError(f"{name} is {_number(value)}; it does not fit a 64-bit number") from None
+        raise InputError(f"{name} is {shown_int(value)}; it does not fit a 64-bit number") from None
     if math.isnan(number) or (math.isinf(number) and not infinite):
         raise InputError(f"{name} is {number}; a finite number is needed")
     if not (low < number if above else low <= number) or number > high:
@@ -60,15 +62,15 @@ def check_float(
     return number
 
 
-def _number(value: Any) -> str:
-    """Return a whole number, or how large it is: Python does not print those of thousands of digits."""
+def shown_int(value: Any) -> str:
+    """Return a whole number as text. A large one is described, because Python prints 4300 digits at most."""
     return str(value) if abs(value) < 10**20 else f"a whole number of {value.bit_length()} bits"
 
 
 def check_array(name: str, value: ArrayLike, shape: str) -> NDArray[np.float64]:
     """Return `value` as a finite float64 array with as many trailing dimensions as `shape` names.
 
-    `shape` is written like "(..., N_h, N_i)" or "(N_h, N_i)"; it is quoted in the message.
+    `shape` is a text like "(..., N_h, N_i)" or "(N_h, N_i)", which the message quotes.
     """
     result = _numbers(name, value, f"its shape is {shape}")
     named = [part for part in shape.strip("()").split(",") if part.strip()]
@@ -84,24 +86,24 @@ def check_array(name: str, value: ArrayLike, shape: str) -> NDArray[np.float64]:
 
 
 def _numbers(name: str, value: ArrayLike, needed: str) -> NDArray[np.float64]:
-    """Return an array of real numbers as float64; what is no number is refused, not converted."""
+    """Return an array of real numbers as float64. Text and complex numbers are refused, not converted."""
     if np.ma.is_masked(value):
         raise InputError(f"{name} has masked entries; {needed}, all of them numbers")
     try:
-        given = np.asarray(value)
-        if given.dtype.kind not in "iufO" or any(isinstance(item, str | complex) for item in _objects(given)):
+        array = np.asarray(value)
+        if array.dtype.kind not in "iufO" or any(isinstance(item, str | complex) for item in _objects(array)):
             raise TypeError
-        return given.astype(np.float64)
+        return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} is not an array of real numbers; {needed}") from None
 
 
-def _objects(given: NDArray[Any]) -> list[Any]:
-    return given.ravel().tolist() if given.dtype.kind == "O" else []
+def _objects(array: NDArray[Any]) -> list[Any]:
+    return array.ravel().tolist() if array.dtype.kind == "O" else []
 
 
 def check_times(value: ArrayLike) -> NDArray[np.float64]:
-    """Return times t >= 0 (inf allowed, any order) as a float64 vector."""
+    """Return times t >= 0 as a float64 vector. They may be infinite, and in any order."""
     result = np.atleast_1d(_numbers("times", value, "allowed are t >= 0, and inf"))
     if result.ndim != 1 or result.size == 0:
         raise InputError(f"times have shape {result.shape}; needed is a non-empty list")
@@ -118,13 +120,14 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def suggest(value: Any, allowed: Sequence[str]) -> str:
-    """Return 'did you mean X?' where one is near, and the whole list."""
+    """Return the allowed names, at most 20, as a hint, after "did you mean X?" if one is similar."""
     near = get_close_matches(str(value)[:100], allowed, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}allowed: {', '.join(allowed)}"
+    more = f", and {len(allowed) - MOST_LISTED:,} more" if len(allowed) > MOST_LISTED else ""
+    return f"{hint}allowed: {', '.join(allowed[:MOST_LISTED])}{more}"
 
 
 def check_instance(name: str, value: Any, kind: type, maker: str) -> None:
-    """Raise unless `value` is of a class of this package; `maker` says where one comes from."""
+    """Raise unless `value` is an instance of `kind`. The message says that `maker` makes one."""
     if not isinstance(value, kind):
         raise InputError(f"{name} is {shown(value)}; needed is one of class {kind.__name__}, from {maker}")

@@ -1,8 +1,8 @@
 """Compiled code: arrays in, arrays out. Imports NumPy, SciPy, Numba, llvmlite, filelock and siblings only.
 
-`dispatch` is the interface, and chooses between `vector/` (eight networks at a time) and the tier for large
-networks, on BLAS and LAPACK. `compiler/` turns plain Python into vector code. `README.md` leads from the
-mathematics to the files.
+`dispatch` is the interface. It chooses between `vector/`, which works on eight networks at a time, and
+`blas/`, which works on one large network at a time. `compiler/` turns plain Python into vector code.
+`README.md` leads from the mathematics to the files.
 """
 
 from fastlin.kernels.batch import Batch, empty_batch, padded

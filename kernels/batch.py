@@ -7,12 +7,13 @@ import numpy as np
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.values import WIDTH
 
-# Vectors that are worked on in turn, so that one computes while the other waits for a root or a division.
+# The closed form works on so many vectors in turn. One computes while the other waits for a root or a
+# division.
 VECTORS = 2
 
 
 class Batch(NamedTuple):
-    """Points (seed, lam), seeds outermost, and the room for their results.
+    """Points (seed, lam), seeds outermost, and the arrays for their results.
 
     In a traced function the same fields are arrays of vector code.
     """
@@ -25,12 +26,12 @@ class Batch(NamedTuple):
 
 
 def padded(count: int, lanes: int = VECTORS * WIDTH) -> int:
-    """Return a number of points rounded up to the lanes of a round, for which outputs need room."""
+    """Return a number of points rounded up to whole rounds of lanes: a kernel writes outputs of all lanes."""
     return -(-count // lanes) * lanes
 
 
 def empty_batch(records: Array, lam: Array, times: Any, outputs: int) -> Batch:
-    """Return a batch with room for so many outputs; without times there is one number for each."""
+    """Return a batch with empty arrays for so many outputs. Without times, each is one number a point."""
     points = padded(len(records) * lam.size)
-    room = np.empty((outputs, points, max(1, times.size)))
-    return Batch(records, lam, times, room, np.empty(points, dtype=np.uint8))
+    values = np.empty((outputs, points, max(1, times.size)))
+    return Batch(records, lam, times, values, np.empty(points, dtype=np.uint8))

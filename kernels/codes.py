@@ -1,4 +1,4 @@
-"""Integers that kernels and their callers share: the status of a point, and the outputs of a kernel."""
+"""Codes that kernels and their callers share: the status of a point, and the outputs of a kernel."""
 
 from enum import IntEnum
 
@@ -13,7 +13,7 @@ class Status(IntEnum):
 
 
 class Output(IntEnum):
-    """One number per network and time, as the kernels write them."""
+    """A number per network and time."""
 
     LOSS = 0
     KERNEL_DISTANCE = 1
@@ -25,7 +25,7 @@ class Output(IntEnum):
 
 
 class Scale(IntEnum):
-    """One number per network: a time scale of its exact flow."""
+    """A number per network: a time scale of its exact flow."""
 
     CONVERGENCE = 0
     ROTATION = 1

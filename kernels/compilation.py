@@ -1,7 +1,7 @@
-"""Which kernels a piece of work needs, whether they are compiled, and compiling them side by side.
+"""The kernels that a piece of work needs, and their compilation in several processes.
 
-Numba compiles one function at a time in a process, so further processes compile the others and leave them in
-the cache on disk (see `compiler.jit`), where this process finds them.
+Numba compiles one function at a time in a process. Therefore helper processes compile the others and save
+them in the cache on disk (see `compiler.cache`), from which this process loads them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastlin.kernels.draws import AlignedStart, GaussianStart, Problem, Regressi
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
 from fastlin.kernels.vector import problems
 
-HELPER_SECONDS = 1.5  # for a process to start and import what it compiles
+HELPER_SECONDS = 1.5  # a helper process takes so long to start and to import kernels
 STEPS = ("set_up", "closed_form", "gradient_descent", "time_scales")
 
 
@@ -39,11 +39,11 @@ class Kernel:
     step : str
         One of `STEPS`.
     sizes : Sizes
-        The architecture. In the form for run-time sizes, any other one of the same `key` would do.
+        The architecture. Kernels of the same `key` are the same code for other architectures.
     detail : tuple of int, or str
-        Codes of `Output` or `Scale`; of a set-up the kind of the start.
+        Codes of `Output` or `Scale`, or the kind of the start for a set-up.
     specialise : bool
-        Whether it is compiled for these sizes alone.
+        Whether the kernel is compiled for these sizes alone.
     """
 
     step: str
@@ -53,16 +53,14 @@ class Kernel:
 
     @property
     def tier(self) -> str:
-        """Which code runs it: "vector", "blas", or "numpy", which needs no compilation."""
-        if self.step == "set_up":
-            return "vector" if self.sizes.fits_setup else "numpy"
-        descends = self.step == "gradient_descent"
-        fits = self.sizes.fits_lanes_to_descend if descends else self.sizes.fits_lanes
-        return "vector" if fits else "blas"
+        """The code that runs the step: "vector", "blas", or "numpy", which needs no compilation."""
+        if self.sizes.fits_vectors(self.step):
+            return "vector"
+        return "numpy" if self.step == "set_up" else "blas"
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Identity of the compiled code: kernels of one key are the same code."""
+        """Identity of the compiled code. Kernels of one key are the same code."""
         if self.tier != "vector":
             return (self.step, self.tier)
         if self.specialise:
@@ -71,7 +69,7 @@ class Kernel:
         return (self.step, width, self.detail)
 
     def call(self) -> Call:
-        """Return the call that runs it on one point."""
+        """Return the call that runs the kernel on one point."""
         sizes, special = self.sizes, self.specialise
         if isinstance(self.detail, str):
             seed = np.zeros(1, dtype=np.int64)
@@ -90,7 +88,7 @@ class Kernel:
 
     @property
     def seconds(self) -> float:
-        """Estimated time of its compilation on one core; see the module `COSTS` were measured by."""
+        """Estimated time of its compilation on one core."""
         if self.tier == "blas":
             return BLAS_COSTS[self.step]
         first, each = COSTS[self.step]
@@ -98,9 +96,9 @@ class Kernel:
         return first + each * width
 
 
-# Processor seconds of a compilation: a constant, and for each hidden column that is unrolled. Measured on an
-# Intel Xeon with AVX-512 for loss and kernel distance (`fastlin bench`, section "compilation"); a kernel for
-# all wide networks takes about as long as one of width 4.
+# Processor seconds of a compilation: a constant, and a part for each hidden column that is unrolled. They
+# were measured on an Intel Xeon with AVX-512 for loss and kernel distance (`fastlin bench`, section
+# "compilation"). A kernel for all wide networks takes about as long as one of width 4.
 COSTS = {
     "set_up": (0.8, 0.0),
     "closed_form": (0.4, 0.19),
@@ -110,33 +108,31 @@ COSTS = {
 BLAS_COSTS = {"closed_form": 10.0, "gradient_descent": 6.0, "time_scales": 11.0}  # for all sizes
 
 
-# Share of its time that a kernel for one architecture saves (`fastlin bench`, "forms"): LLVM then knows the
-# lengths of loops.
+# A kernel for one architecture saves this share of its time (`fastlin bench`, section "forms"), because LLVM
+# knows the lengths of its loops.
 GAIN = 0.04
-# How much more than its own compilation a special kernel must save: estimates may be off by a factor of two.
+# A special kernel must save so many times its compilation, because estimates may be off by a factor of two.
 MARGIN = 2.0
 
 
 def pays(step: str, sizes: Sizes, seconds: Any) -> Any:
     """Return whether so many seconds of work on an architecture pay for a kernel of its own.
 
-    Both may be arrays, of many architectures (`SizesOfMany`). Only time depends on the form, never a bit.
+    With `SizesOfMany` and an array of seconds it returns an array. The form of a kernel changes no bit.
     """
-    descends = step == "gradient_descent"
-    fits = sizes.fits_lanes_to_descend if descends else sizes.fits_lanes
     first, each = COSTS[step]
     cost = first + each * np.minimum(sizes.width, WIDEST_UNROLLED)
-    return fits & (GAIN * seconds > MARGIN * cost)
+    return sizes.fits_vectors(step) & (GAIN * seconds > MARGIN * cost)
 
 
 def distinct(kernels: Iterable[Kernel]) -> list[Kernel]:
-    """Return one kernel of each key: those that take longest to compile come first."""
-    found = {kernel.key: kernel for kernel in kernels if kernel.tier != "numpy"}
-    return sorted(found.values(), key=lambda kernel: -kernel.seconds)
+    """Return one kernel of each key, those first that take longest to compile."""
+    by_key = {kernel.key: kernel for kernel in kernels if kernel.tier != "numpy"}
+    return sorted(by_key.values(), key=lambda kernel: -kernel.seconds)
 
 
 def missing(kernels: Iterable[Kernel]) -> list[Kernel]:
-    """Return those of the distinct kernels that are not compiled yet."""
+    """Return the distinct kernels that are not compiled yet."""
     return [kernel for kernel in distinct(kernels) if not kernel.call().compiled]
 
 
@@ -150,12 +146,12 @@ def compile_all(
     Parameters
     ----------
     lacking : list of Kernel
-        As `missing` returns them: the slowest first.
+        Kernels as `missing` returns them, the slowest first.
     processes : int
-        How many compile at the same time, this one included.
+        Number of processes that compile at the same time, this one included.
     show : callable
-        Called with the numbers of kernels that are compiled, at first 0, and that were lacking, and with an
-        estimate of the seconds left.
+        It is called with the number of kernels that are compiled (0 at first), the number that were lacking,
+        and an estimate of the seconds left.
     """
     if not lacking:
         return 0
@@ -165,7 +161,7 @@ def compile_all(
     lock, left = Lock(), list(lacking)
     processes = min(processes, len(lacking))
 
-    def say() -> None:
+    def report() -> None:
         show(len(lacking) - len(left), len(lacking), seconds_to_compile(left, processes))
 
     def work(compile_one: Callable[[Kernel], None]) -> None:
@@ -175,9 +171,9 @@ def compile_all(
                 compile_one(kernel)
                 with lock:
                     left.remove(kernel)
-                    say()
+                    report()
 
-    say()
+    report()
 
     with _helpers(processes - 1) as helpers:
         threads = [Thread(target=work, args=(helper,), daemon=True) for helper in helpers]
@@ -200,9 +196,9 @@ def seconds_to_compile(kernels: list[Kernel], processes: int) -> float:
 
 @contextmanager
 def _helpers(count: int) -> Iterator[list[Callable[[Kernel], None]]]:
-    """Start processes that compile; yield for each a function that has a kernel compiled by it.
+    """Start helper processes. Yield a function for each, which has the helper compile a kernel.
 
-    A helper that cannot start or dies is not missed: the kernel it had is compiled when it is first used.
+    A helper that cannot start or dies does no harm, because a kernel is compiled when it is first used.
     """
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
     pipes: dict[str, Any] = {
@@ -230,8 +226,8 @@ def _compiler(process: subprocess.Popen[str]) -> Callable[[Kernel], None]:
     def compile_one(kernel: Kernel) -> None:
         assert process.stdin is not None and process.stdout is not None
         sizes = kernel.sizes
-        order = [kernel.step, [sizes.n_i, sizes.n_h, sizes.n_o], kernel.detail, kernel.specialise]
-        print(json.dumps(order), file=process.stdin, flush=True)
+        request = [kernel.step, [sizes.n_i, sizes.n_h, sizes.n_o], kernel.detail, kernel.specialise]
+        print(json.dumps(request), file=process.stdin, flush=True)
         if not process.stdout.readline():
             raise EOFError
 
@@ -239,9 +235,9 @@ def _compiler(process: subprocess.Popen[str]) -> Callable[[Kernel], None]:
 
 
 def serve() -> None:
-    """Compile the kernels that standard input names, until it ends: the other side of `_helpers`."""
+    """Compile the kernels that standard input names until it ends. `_helpers` starts processes of this."""
     for line in sys.stdin:
         step, sizes, detail, specialise = json.loads(line)
-        given = detail if isinstance(detail, str) else tuple(detail)
-        Kernel(step, Sizes(*sizes), given, specialise).call().compile()
+        hashable = detail if isinstance(detail, str) else tuple(detail)
+        Kernel(step, Sizes(*sizes), hashable, specialise).call().compile()
         print("compiled", flush=True)

@@ -1,6 +1,6 @@
-"""The one interface of the tiers: vectors of eight networks, or one large network at a time by BLAS.
+"""The interface of kernels. It chooses by the sizes between vectors of eight networks and BLAS.
 
-Every function checks the room that compiled code writes to, and chooses the tier by the sizes.
+Every function checks the lengths of the arrays that compiled code writes to.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def prepare_closed_form(
     specialise : bool
         Use a kernel that is compiled for these sizes alone. The bits are the same.
     """
-    _check_room(batch)
+    _check_lengths(batch)
     if sizes.fits_lanes:
         return vector_closed_form.prepare(sizes, outputs, batch, specialise)
     return blas_dynamics.prepare_closed_form(sizes, outputs, batch)
@@ -45,10 +45,10 @@ def prepare_gradient_descent(
 ) -> Call:
     """Return the call that runs gradient descent for a batch.
 
-    As `prepare_closed_form`; ``batch.times`` are the steps (int64, ascending) at which a run is recorded.
-    Outputs are NaN from the first recorded step at which a run has diverged.
+    Arguments are those of `prepare_closed_form`, but ``batch.times`` are the steps (int64, ascending) at
+    which a run is recorded. Outputs are NaN from the first recorded step at which a run has diverged.
     """
-    _check_room(batch)
+    _check_lengths(batch)
     rate = float(learning_rate)
     if sizes.fits_lanes_to_descend:
         return vector_gradient_descent.prepare(sizes, outputs, batch, rate, specialise)
@@ -60,10 +60,10 @@ def prepare_time_scales(
 ) -> Call:
     """Return the call that finds time scales of the exact flow for a batch.
 
-    As `prepare_closed_form`; scales are codes of `Scale`, fraction in (0, 1) is that of the fall of the loss,
-    and ``batch.outputs`` (R, padded(S L), 1) has no times.
+    Arguments are those of `prepare_closed_form`, but `scales` are codes of `Scale` and ``batch.outputs`` is
+    (R, padded(S L), 1). `fraction` in (0, 1) is the share of the fall of the loss that counts as convergence.
     """
-    _check_room(batch)
+    _check_lengths(batch)
     if sizes.fits_lanes:
         return vector_time_scales.prepare(sizes, scales, batch, float(fraction), specialise)
     return blas_time_scales.prepare(sizes, scales, batch, float(fraction))
@@ -108,7 +108,7 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, *, specialise:
 def factorise(product: Array, n_h: int) -> Factors:
     """Return the singular vectors of a product W2 W1 (N_o, N_i) that N_h hidden units reach.
 
-    They are the very ones that `draw_records` takes, also where any completion of a basis would do.
+    `draw_records` takes the same vectors, bit for bit, also where any completion of a basis would do.
     """
     fits = Sizes(product.shape[1], n_h, product.shape[0]).fits_setup
     return (problems.factorise if fits else blas_problems.factorise)(product, n_h)
@@ -123,20 +123,20 @@ def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array)
         return vector_closed_form.follow(sizes, lam, s, q0, times)
     paths = empty_paths(sizes, len(lam), times.size)
     for group, lane in np.ndindex(lam.shape):
-        here = (float(lam[group, lane]), s[group, :, lane], q0[group, :, :, lane])
+        network = (float(lam[group, lane]), s[group, :, lane], q0[group, :, :, lane])
         if lane and all(np.array_equal(x[group, ..., lane], x[group, ..., lane - 1]) for x in (lam, s, q0)):
-            for x in paths:  # the last network fills the vector up
+            for x in paths:  # this lane repeats the last network, which fills the vector up
                 x[group, ..., lane] = x[group, ..., lane - 1]
             continue
-        found = blas_dynamics.follow(sizes, *here, times)
-        for x, value in zip(paths, found, strict=True):
+        path = blas_dynamics.follow(sizes, *network, times)
+        for x, value in zip(paths, path, strict=True):
             x[group, ..., lane] = value
     return paths
 
 
-def _check_room(batch: Batch) -> None:
+def _check_lengths(batch: Batch) -> None:
     """Raise where compiled code would write past the end of an array."""
     needed = padded(len(batch.records) * batch.lam.size)
     if batch.outputs.shape[1] < needed or batch.status.size < needed:
         shapes = f"outputs {batch.outputs.shape} and status {batch.status.shape}"
-        raise ValueError(f"{shapes} need room for {needed} points")
+        raise ValueError(f"{shapes} are too short: {needed} points are needed")

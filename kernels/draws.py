@@ -1,8 +1,8 @@
-"""Draws of tasks and of starts, for one network and for kernels alike: one definition of each law.
+"""Draws of tasks and of starts. One network and sweeps share these definitions.
 
 A task is drawn by its sufficient statistics, and a start by the unbalanced product W2 W1 or its factors. A
-`Problem` is a law of each. Laws of this module are drawn by the vector kernels as well, with the same bits;
-any other object with the methods of `TaskLaw` or `StartLaw` is drawn by NumPy, one seed at a time.
+`Problem` has a law of each. The vector kernels draw the laws of this module, too, with the same bits. Any
+other object with the methods of `TaskLaw` or `StartLaw` is drawn by NumPy, one seed at a time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Target(NamedTuple):
     """A task with whitened inputs, by its sufficient statistics."""
 
     sigma_yx: Array  # (N_o, N_i)
-    floor: float  # (tr Sigma_yy - |Sigma_yx|^2) / 2, the loss that no linear map goes below
+    floor: float  # (tr Sigma_yy - |Sigma_yx|^2) / 2, the least loss of a linear map
 
 
 class TaskLaw(Protocol):
@@ -49,7 +49,7 @@ class TaskLaw(Protocol):
 
 
 class StartLaw(Protocol):
-    """A law of the unbalanced product W2 W1 that a start is balanced from."""
+    """A law of the unbalanced product W2 W1 of a start."""
 
     @property
     def power(self) -> int:
@@ -61,7 +61,7 @@ class StartLaw(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """The law of the task and of the start that the networks of a seed have, and the scale of the start."""
+    """The laws of task and start of the networks of a seed, and the scale of the start."""
 
     task: TaskLaw
     start: StartLaw
@@ -91,7 +91,7 @@ class RegressionTask:
 
     Y is independent of X, so Y has the same law in any orthonormal frame of the sample space. In the frame
     whose first N_i axes are the rows of the whitened X, ``Sigma_yx = target_scale / sqrt(N_o P) * along`` and
-    the rest of Y is ``off``: X itself is not needed.
+    the rest of Y is ``off``. X itself is not needed.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class RegressionTask:
         return sizes.n_o * (self.n_samples - sizes.n_i)
 
     def normals(self, seed: int, sizes: Sizes) -> TargetDraws:
-        """Return the standard normals that the targets of a seed are made of."""
+        """Return the standard normals of the targets of a seed."""
         entries = sizes.n_o * sizes.n_i
         along = standard_normals(Stream.TARGETS, seed, shared(sizes), entries)
         off = standard_normals(Stream.TARGETS, seed, shared(sizes), self.off(sizes), pairs_of(entries))
@@ -133,14 +133,14 @@ class RegressionTask:
 
 @dataclass(frozen=True)
 class GaussianStart:
-    """Raw Gaussian weights: init_scale multiplies both factors of the product."""
+    """Raw Gaussian weights. init_scale multiplies both factors of the product."""
 
     kind: ClassVar[str] = "gaussian"
     power: ClassVar[int] = 2
     stream: ClassVar[Stream] = Stream.INIT_GAUSSIAN
 
     def unit(self, sizes: Sizes) -> float:
-        """Return 1: weights are standard normal at init_scale 1."""
+        """Return 1, because weights are standard normal at init_scale 1."""
         return 1.0
 
     def count(self, sizes: Sizes) -> int:
@@ -161,7 +161,7 @@ class GaussianStart:
 
 @dataclass(frozen=True)
 class RegressionStart:
-    """The Sigma_yx of an independent random regression task of target_scale init_scale (B.4)."""
+    """The Sigma_yx of an independent random regression task, whose target_scale is init_scale (B.4)."""
 
     n_samples: int
     kind: ClassVar[str] = "random_regression"
@@ -195,13 +195,13 @@ class AlignedStart:
         return 1.0
 
     def count(self, sizes: Sizes) -> int:
-        """Return 0: nothing is drawn."""
+        """Return 0, because nothing is drawn."""
         return 0
 
     def product(self, seed: int, sizes: Sizes) -> None:
-        """Return None: the start has the singular vectors of the task."""
+        """Return None, because the start has the singular vectors of the task."""
         return None
 
 
-# Starts that the vector kernels draw; `vector.problems` has the code of each kind.
+# Starts that the vector kernels draw. `vector.problems` has the code of each kind.
 LaneStart = GaussianStart | RegressionStart | AlignedStart

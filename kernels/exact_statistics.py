@@ -1,10 +1,11 @@
 """Statistics of many numbers that merge exactly: the same bits for any partition into blocks and any order.
 
 A cell holds the count, the extremes, sum x and sum x^2 of the numbers folded into it, and the counts of a
-histogram. The sums are exact (Kulisch 2008): integers in units of the least bit that a float64, or a square
-of one, can have. A sum is a row of limbs of 32 bits in words of 64: what it takes to carry is left for later.
-Carried, every limb but the last is in [0, 2^32) and the last has the sign: one form for each sum, so that
-cells of the same numbers are the same words. For the same reason -0.0 is folded as 0.0.
+histogram. The sums are exact (Kulisch 2008): integers in units of the least bit that a float64, or the square
+of one, can have. A sum is a row of limbs of 32 bits in words of 64, so that many numbers are added before
+limbs are carried. After carrying, every limb but the last is in [0, 2^32) and the last has the sign. Each sum
+then has one form, so that cells of the same numbers are the same words. For the same reason -0.0 is folded as
+0.0.
 """
 
 import math
@@ -17,13 +18,13 @@ from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, Integers, jit
 
 _LIMB = 32
-# Bits of x reach from 2^-1074 to 2^1023 and of x^2 from 2^-2148 to 2^2047; the last limb has 64, which
-# leaves room for a sum of 2^63 of them.
+# Bits of x range from 2^-1074 to 2^1023 and those of x^2 from 2^-2148 to 2^2047. The last limb has 64 bits,
+# so that a sum of 2^63 numbers fits.
 _UNIT, _SQUARE_UNIT = 1074, 2148
 _SUM_LIMBS = -(-(_UNIT + 1024) // _LIMB) + 1
 _SQUARE_LIMBS = -(-(_SQUARE_UNIT + 2048) // _LIMB) + 1
 
-# Where the words of a cell stand; the extremes are float64.
+# Positions of the words of a cell. The extremes are float64.
 _COUNT = 0
 _MINIMUM = 1
 _MAXIMUM = 2
@@ -31,12 +32,12 @@ _SUM = 3
 _SQUARES = _SUM + _SUM_LIMBS
 WORDS = _SQUARES + _SQUARE_LIMBS
 
-# Seeds that are added before limbs are carried. An addition is at most 2^32, so 2^30 would be safe, but over
-# this many carrying costs nothing.
+# Seeds that are added before limbs are carried. An addition is at most 2^32, so 2^30 seeds would be safe.
+# With this many, the time of carrying is already negligible.
 _BATCH = 4096
-_COMPARED = 128  # bins among which no halving is worth its while
+_COMPARED = 128  # up to so many bins, comparing all edges is faster than halving
 
-# Numba makes a float64 of an unsigned and a signed integer: all that is shifted below is unsigned.
+# Numba makes a float64 of an unsigned and a signed integer, so all operands of shifts are unsigned.
 _BITS = np.uint64(_LIMB)
 _LOW = np.uint64(2**_LIMB - 1)
 _FRACTION_BITS = np.uint64(52)
@@ -48,7 +49,7 @@ _ZERO = np.uint64(0)
 
 
 def empty(cells_shape: tuple[int, ...], bins: int) -> Integers:
-    """Return cells of no numbers, (*cells_shape, WORDS + bins)."""
+    """Return cells that hold no number, (*cells_shape, WORDS + bins)."""
     cells = np.zeros((*cells_shape, WORDS + bins), dtype=np.int64)
     extremes = cells.view(np.float64)
     extremes[..., _MINIMUM], extremes[..., _MAXIMUM] = np.inf, -np.inf
@@ -58,9 +59,9 @@ def empty(cells_shape: tuple[int, ...], bins: int) -> Integers:
 def fold(values: Array, ok: NDArray[np.bool_], cells: Integers, edges: Array) -> None:
     """Add numbers to cells, in place.
 
-    values (S, L, T), finite or inf where ok (S, L), the rest is not looked at; cells (L, T, WORDS + B). edges
-    (B + 1,) ascend, or none where B = 0; bins are those of `numpy.histogram`: closed on the left, the last
-    one on both sides, and what is outside is in none.
+    values (S, L, T) are finite or inf where ok (S, L), and are not read elsewhere. cells (L, T, WORDS + B).
+    edges (B + 1,) ascend, or are empty if B = 0. Bins are those of `numpy.histogram`: closed on the left, the
+    last one on both sides. A number outside is in no bin.
     """
     bins = max(edges.size - 1, 0)
     if ok.shape != values.shape[:2] or cells.shape != (*values.shape[1:], WORDS + bins):
@@ -80,29 +81,30 @@ def merge(total: Integers, part: Integers) -> None:
 
 
 def count(cells: Integers) -> Integers:
-    """Return how many numbers were folded."""
+    """Return the number of numbers that were folded."""
     return cells[..., _COUNT].copy()
 
 
 def minimum(cells: Integers) -> Array:
-    """Return the least number, NaN of none."""
+    """Return the least number, or NaN for an empty cell."""
     return _extreme(cells, _MINIMUM)
 
 
 def maximum(cells: Integers) -> Array:
-    """Return the greatest number, NaN of none."""
+    """Return the greatest number, or NaN for an empty cell."""
     return _extreme(cells, _MAXIMUM)
 
 
 def mean(cells: Integers) -> Array:
-    """Return the mean, correctly rounded, NaN of none, inf where a number is."""
+    """Return the mean, correctly rounded. It is NaN for an empty cell, and inf if a number is inf."""
     return np.where(maximum(cells) == np.inf, np.inf, _of_each(_mean, cells))
 
 
 def std(cells: Integers) -> Array:
-    """Return the standard deviation for n - 1 degrees of freedom, NaN of less than two numbers or of inf.
+    """Return the standard deviation for n - 1 degrees of freedom.
 
-    It is the root of the correctly rounded variance, so 0 or inf where float64 cannot hold the variance.
+    It is NaN for less than two numbers, or if one is inf. It is the root of the correctly rounded variance,
+    so it is 0 or inf where float64 cannot hold the variance.
     """
     return np.where(maximum(cells) == np.inf, np.nan, _of_each(_std, cells))
 
@@ -119,7 +121,7 @@ def _check_order(*arrays: NDArray[np.generic]) -> None:
 
 @jit
 def _fold(values: Array, ok: NDArray[np.bool_], cells: Integers, edges: Array) -> None:
-    """Fold batch by batch, and of a batch lam by lam, so that the cells in use stay in the cache."""
+    """Fold batch by batch, and within a batch lam by lam, so that the cells in use stay in the cache."""
     seeds, lams, times = values.shape
     limbs = cells.view(np.uint64)
     extremes = cells.view(np.float64)
@@ -160,13 +162,13 @@ def _widen(extremes: Array, least: float, greatest: float) -> None:
 
 @callee
 def _add(limbs: NDArray[np.uint64], bits: np.uint64) -> None:
-    """Add a number, given as its bits, and its square, and carry nothing."""
+    """Add a number, given as its bits, and its square, without carrying."""
     exponent = (bits >> _FRACTION_BITS) & _EXPONENT
     mantissa = bits & (_HIDDEN_BIT - _ONE)
     if exponent != _ZERO:
         mantissa |= _HIDDEN_BIT
         exponent -= _ONE
-    # The number is mantissa 2^exponent units, up to its sign; negative is 0 or all ones, and
+    # The number is mantissa 2^exponent units, up to its sign. `negative` is 0 or all ones, so that
     # (x ^ negative) - negative is x or -x.
     negative = _ZERO - (bits >> _TOP_BIT)
     low, high = _shifted(mantissa, exponent % _BITS)
@@ -199,10 +201,10 @@ def _shifted(word: np.uint64, shift: np.uint64) -> tuple[np.uint64, np.uint64]:
 
 @callee
 def _bin(edges: Array, value: float) -> int:
-    """Return the last bin with its left edge at or below a value within the edges.
+    """Return the last bin whose left edge is at or below a value within the edges.
 
-    Halving costs a branch foreseen wrongly at every other step; so few edges are all compared, several at
-    once (measured: 5 ns for 30 bins, 10 for 100; halving 22 and 38).
+    Halving mispredicts a branch at every other step. Few edges are therefore all compared, several at once
+    (measured: 5 ns for 30 bins and 10 for 100, while halving takes 22 and 38).
     """
     first, count = 0, edges.size - 1
     while count > _COMPARED:
@@ -210,15 +212,15 @@ def _bin(edges: Array, value: float) -> int:
         if edges[first + half] <= value:
             first += half
         count -= half
-    found = first
+    last = first
     for edge in range(first + 1, first + count):
-        found += int(edges[edge] <= value)
-    return found
+        last += int(edges[edge] <= value)
+    return last
 
 
 @callee
 def _carry(cell: Integers) -> None:
-    """Bring both sums into their one form."""
+    """Carry the limbs of both sums."""
     for first, last in ((_SUM, _SQUARES - 1), (_SQUARES, WORDS - 1)):
         carried = 0
         for place in range(first, last):
@@ -233,7 +235,7 @@ def _extreme(cells: Integers, place: int) -> Array:
 
 
 def _of_each(statistic: Callable[[int, int, int], float], cells: Integers) -> Array:
-    """Return a statistic of count, sum and sum of squares, these in units of their least bits."""
+    """Return a statistic of count, sum and sum of squares. The sums are in units of their least bits."""
     result = np.empty(cells.shape[:-1])
     for index in np.ndindex(result.shape):
         cell = cells[index]
@@ -243,7 +245,7 @@ def _of_each(statistic: Callable[[int, int, int], float], cells: Integers) -> Ar
 
 
 def _integer(limbs: Integers) -> int:
-    """Return the value of carried limbs."""
+    """Return the integer that carried limbs stand for."""
     low, top = limbs[:-1].astype("<u4"), limbs[-1:].astype("<i8")
     return int.from_bytes(low.tobytes() + top.tobytes(), "little", signed=True)
 
@@ -259,7 +261,7 @@ def _std(number: int, total: int, squares: int) -> float:
 
 
 def _ratio(numerator: int, denominator: int) -> float:
-    """Return a ratio of integers of which the first may be too large for float64, correctly rounded."""
+    """Return a ratio of integers, correctly rounded. It is inf if it is too large for float64."""
     try:
         return numerator / denominator
     except OverflowError:

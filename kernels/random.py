@@ -1,9 +1,9 @@
 """Random streams that are a function of values, never of position.
 
-A stream is Philox4x64-10 (Salmon et al. 2011) keyed by (seed, kind, N_i, N_h, N_o): the key words are the
-values themselves, so no two streams can meet, and extending an axis of a sweep changes no point that was
-there. Normal numbers come in pairs from two words each (Box & Muller 1958): a fixed number of draws, and any
-of them can be made without those before it.
+A stream is Philox4x64-10 (Salmon et al. 2011) keyed by (seed, kind, N_i, N_h, N_o). The key words are the
+values themselves. Therefore two streams never share a number, and points that a sweep gains change no other
+point. Normal numbers come in pairs from two words each (Box & Muller 1958), so that their number is fixed and
+each can be drawn without those before it.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from fastlin.kernels.sizes import Sizes
 
 # Three sizes of 20 bits and a kind of 4 bits fill one 64-bit word of the key.
 SIZE_BITS = 20
-# Names the rule by which streams follow from values; another rule makes other networks of the same seeds.
+# Name of the rule by which streams follow from values. Another rule draws other networks from the same seeds.
 SEED_RULE = "philox4x64-10 of (seed, kind, N_h, N_i, N_o), Box-Muller"
 MAX_SIZE = 2**SIZE_BITS - 1
 MAX_SEED = 2**63 - 1
@@ -44,13 +44,13 @@ class Stream(IntEnum):
 
 
 def stream_key(kind: Stream, sizes: Sizes) -> int:
-    """Return the second word of the key of a stream, the first is the seed."""
+    """Return the second word of the key of a stream. The first word is the seed."""
     parts = (int(sizes.n_h) << 2 * SIZE_BITS) | (int(sizes.n_i) << SIZE_BITS) | int(sizes.n_o)
     return (int(kind) << 3 * SIZE_BITS) | parts
 
 
 def shared(sizes: Sizes) -> Sizes:
-    """Return the sizes that key the streams of tasks, which all N_h share."""
+    """Return the sizes that key the streams of tasks. All N_h share a task, so N_h is 0 here."""
     return Sizes(sizes.n_i, 0, sizes.n_o)
 
 
@@ -61,7 +61,7 @@ def generator(kind: Stream, seed: int, sizes: Sizes) -> np.random.Generator:
 
 
 def philox(code: VectorCode, seed: Index, key: Index, block: Index) -> tuple[Index, Index, Index, Index]:
-    """Return the four words of a block of a stream: `numpy.random.Philox` gives those of block 1 first."""
+    """Return the four words of a block of a stream. `numpy.random.Philox` begins with those of block 1."""
     builder, wide, word = code.builder, ir.IntType(128), ir.IntType(64)
 
     def product(factor: int, value: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -119,7 +119,7 @@ def _sum_squares(code: VectorCode, uniform: Numbers, pairs: Index, total: Number
 
 
 def _over_chunks(code: VectorCode, pairs: Index) -> Iterator[tuple[Index, Index]]:
-    """Write a loop over chunks of pairs: the first of each, and how many there are."""
+    """Write a loop over chunks of pairs. Yield the first pair of each, and its number of pairs."""
     chunks = Index(code, code.builder.udiv((pairs + (_CHUNK - 1)).ir, ir.Constant(INTEGER, _CHUNK)))
     for chunk in code.loop(0, chunks):
         yield chunk * _CHUNK, code.least(_CHUNK, pairs - chunk * _CHUNK)
@@ -157,11 +157,15 @@ def write_squares(
     uniforms: Numbers,
     total: Numbers,
 ) -> None:
-    """Add the squares of the first `count` of those numbers to total (WIDTH,), nearly without the numbers."""
+    """Add the squares of the first `count` normal numbers to total (WIDTH,).
+
+    The squares of a pair add up to -2 log of its radius number, so only the last number of an odd count is
+    computed itself.
+    """
     pairs = halved(code, count)
-    for start, here in _over_chunks(code, pairs):
-        code.call(_fill, key, seeds, halved(code, first + start), halved(code, here + 1), uniforms)
-        code.call(_sum_squares, uniforms, here, total)
+    for start, chunk in _over_chunks(code, pairs):
+        code.call(_fill, key, seeds, halved(code, first + start), halved(code, chunk + 1), uniforms)
+        code.call(_sum_squares, uniforms, chunk, total)
 
     def add_last() -> None:
         odd, last = pairs % 2, uniforms.at(4 * WIDTH)
@@ -174,12 +178,12 @@ def write_squares(
 
 
 def pairs_of(count: int) -> int:
-    """Return how many pairs, in whole blocks of two, hold `count` numbers."""
+    """Return the number of pairs, in whole blocks of two, that hold `count` numbers."""
     return 2 * -(-count // 4)
 
 
 def scratch() -> Array:
-    """Return room for the uniform numbers behind a chunk of normal ones."""
+    """Return an array for the uniform numbers of a chunk of normal ones."""
     return aligned(2 * _CHUNK)
 
 
@@ -216,7 +220,7 @@ def _add_squares(
 def add_squares(
     key: np.uint64, seeds: Integers, first: int, count: int, uniforms: Array, total: Array
 ) -> None:
-    """Add the squares of the first `count` of those numbers to total (WIDTH,), nearly without the numbers."""
+    """Add the squares of the first `count` normal numbers to total (WIDTH,); see `write_squares`."""
     _add_squares(key, seeds, first, count, uniforms, total)
 
 
@@ -224,9 +228,9 @@ def standard_normals(kind: Stream, seed: int, sizes: Sizes, count: int, first: i
     """Return `count` standard normal numbers of one stream, from pair `first` on; first is even."""
     key, seeds = np.uint64(stream_key(kind, sizes)), np.full(WIDTH, seed)
     uniforms, numbers = scratch(), np.empty(2 * pairs_of(count))
-    room = aligned(2 * _CHUNK)
-    for start in range(0, numbers.size, len(room)):
-        here = numbers[start : start + len(room)]
-        draw_normals(key, seeds, first + start // 2, uniforms, room[: here.size])
-        here[:] = room[: here.size, 0]
+    normals = aligned(2 * _CHUNK)
+    for start in range(0, numbers.size, len(normals)):
+        chunk = numbers[start : start + len(normals)]
+        draw_normals(key, seeds, first + start // 2, uniforms, normals[: chunk.size])
+        chunk[:] = normals[: chunk.size, 0]
     return numbers[:count]

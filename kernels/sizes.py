@@ -1,4 +1,4 @@
-"""The sizes of a network, and everything that kernels derive from them."""
+"""The sizes of a network, and the numbers that kernels derive from them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,10 +25,10 @@ def greatest(one: int, other: int) -> int:
 
 @dataclass(frozen=True, order=True)
 class Sizes:
-    """N_i, N_h, N_o, and what the kernels derive from them.
+    """N_i, N_h, N_o, and the numbers that kernels derive from them.
 
-    `WHOLE`, `COUNTS` and `FLAGS` name the attributes that traced functions may use. They are known on
-    compilation, or loaded from a table when the code runs (see `fastlin.kernels.vector.forms`).
+    `WHOLE`, `COUNTS` and `FLAGS` name the attributes that traced functions may use. They are constants of the
+    compiled code, or are loaded from a table when it runs (see `fastlin.kernels.vector.forms`).
     """
 
     n_i: int
@@ -37,7 +37,7 @@ class Sizes:
 
     @cached_property
     def m(self) -> int:
-        """Rank of the richest map: min(N_i, N_o)."""
+        """Largest rank of a map: min(N_i, N_o)."""
         return least(self.n_i, self.n_o)
 
     @cached_property
@@ -62,10 +62,10 @@ class Sizes:
 
     @cached_property
     def rows_i(self) -> int:
-        """Dimensions of the inputs that matter: the m of the task and those that the start reaches beyond.
+        """Dimensions of the inputs that matter: m of the task, and those beyond that the start reaches.
 
-        The flow treats all directions of the inputs that the task has no use for alike, so they may be
-        rotated until only k_i of them carry weights. The same holds for outputs.
+        The flow treats all input directions outside the task alike, so they may be rotated until only k_i
+        of them carry weights. The same holds for outputs.
         """
         return least(self.n_i, self.m + self.k_i)
 
@@ -121,7 +121,7 @@ class Sizes:
 
     @cached_property
     def slowest_dropped(self) -> int:
-        """Number of planes whose shrinking direction is among those that a network of N_h units drops."""
+        """Number of planes whose shrinking direction is dropped by a network of N_h units."""
         return greatest(0, least(self.m, self.units - self.n_h))
 
     @cached_property
@@ -181,12 +181,12 @@ class Sizes:
 
     @cached_property
     def unrolled(self) -> bool:
-        """Whether the hidden columns of a row are worked on in registers, and not in loops."""
+        """Whether the hidden columns of a row stay in registers instead of loops."""
         return self.width <= WIDEST_UNROLLED
 
     @cached_property
     def fits_lanes(self) -> bool:
-        """Whether the closed form takes eight networks at a time; larger ones go by BLAS, one at a time.
+        """Whether the closed form takes eight networks at a time. Larger ones go through BLAS one at a time.
 
         Measured, in us per time of a grid and per late time, lanes and BLAS: (20, 20, 20) 5.2 and 11.8, 7.8
         and 18.1; (28, 28, 28) 14.1 and 22.7, 25.9 and 35.9; (40, 40, 40) 43 and 47, 77 and 68; (48, 48, 48)
@@ -210,22 +210,28 @@ class Sizes:
 
     @cached_property
     def fits_setup(self) -> bool:
-        """Whether problems are drawn and factorised eight at a time. Larger ones go by LAPACK one at a time.
+        """Whether problems are set up eight at a time. Larger ones go through LAPACK one at a time.
 
         Measured: lanes take 0.29 ms for (48, 8, 48) and LAPACK 0.43, for (80, 8, 80) 1.5 and 0.94, and for
         (200, 10, 200) 26 and 6.
         """
         return self.wide * self.m * greatest(self.m, self.k_wide) <= 200_000
 
+    def fits_vectors(self, step: str) -> bool:
+        """Return whether a step of the work takes eight networks at a time, and so does without BLAS."""
+        if step == "set_up":
+            return self.fits_setup
+        return self.fits_lanes_to_descend if step == "gradient_descent" else self.fits_lanes
+
     # Sizes of arrays that do not depend on the network.
     outputs = len(Output)
     scales = len(Scale)
-    times_at_once = 8  # times that are written together: one vector of doubles to each network
-    norms = 3  # of the start, which later ones are compared with
+    times_at_once = 8  # times that are written together, as one vector of doubles for each network
+    norms = 3  # of the start: |W1|^2, |W2|^2 and that of the NTK
     twice = 2
 
 
-# Names of the numbers in a table of sizes. Counts are at least 1; whole numbers may be 0.
+# Names of the numbers in a table of sizes. Counts are at least 1, whole numbers at least 0.
 COUNTS = ("n_i", "n_h", "n_o", "m", "k_i", "k_o", "k", "width", "rows_i", "rows_o", "n", "units", "wide",
           "k_wide", "large", "small", "kept", "reached")  # fmt: skip
 WHOLE = ("outside_shift", "slowest_dropped")
@@ -236,7 +242,7 @@ CONSTANTS = ("outputs", "scales", "times_at_once", "norms", "twice")
 
 @dataclass(frozen=True)
 class UnreducedSizes(Sizes):
-    """Sizes of a network whose weights are given: any hidden direction may reach any unit."""
+    """Sizes of a network whose weights are given, where any hidden direction may reach any unit."""
 
     @cached_property
     def k_i(self) -> int:
@@ -260,7 +266,7 @@ class UnreducedSizes(Sizes):
 
 
 class SizesOfMany(Sizes):
-    """Sizes of many networks at once, for estimates: every size is an array (A,)."""
+    """Sizes of many networks at once, for estimates. Every size is an array (A,)."""
 
     def __init__(self, triples: NDArray[np.int64]) -> None:
         for name, values in zip(("n_i", "n_h", "n_o"), triples.T, strict=True):
@@ -268,11 +274,12 @@ class SizesOfMany(Sizes):
 
 
 class Record:
-    """Where the numbers of a problem stand in its record: all that a start needs and lam does not change.
+    """Positions in the record of a problem, which holds all that a start needs for any lam.
 
-    s (m,) are the singular values of Sigma_yx, falling; p (k,) those of the unbalanced product W2 W1; floor
-    is the least loss of a linear map, (tr Sigma_yy - |Sigma_yx|^2) / 2; v (rows_i, k_i) is V^T v, the right
-    singular vectors of the product in the basis of the task's; u (rows_o, k_o) is U^T u, the left ones.
+    s (m,) are the singular values of Sigma_yx, falling. p (k,) are those of the unbalanced product W2 W1.
+    floor is the least loss of a linear map, (tr Sigma_yy - |Sigma_yx|^2) / 2. v (rows_i, k_i) is V^T v, the
+    right singular vectors of the product in the basis of those of the task. u (rows_o, k_o) is U^T u, the
+    left ones.
     """
 
     def __init__(self, sizes: Sizes) -> None:

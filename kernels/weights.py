@@ -18,8 +18,8 @@ def descend(
 ) -> None:
     """Run gradient descent: `W1 += eta W2^T E`, `W2 += eta E W1^T`, both from the old weights.
 
-    w1 (N_h, N_i) and w2 (N_o, N_h), overwritten; sigma_xx (N_i, N_i), or None for whitened inputs;
-    steps (T,) ascending. Writes path1 (T, N_h, N_i) and path2 (T, N_o, N_h).
+    w1 (N_h, N_i) and w2 (N_o, N_h) are overwritten. sigma_xx (N_i, N_i) is None for whitened inputs.
+    steps (T,) ascend. path1 (T, N_h, N_i) and path2 (T, N_o, N_h) are written.
     """
     step = 0
     for index in range(steps.size):

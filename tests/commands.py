@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,9 @@ from fastlin.sweeps.run import block
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.store import folder, lease
 from fastlin.sweeps.store.layout import StoreLayout
-from tests import cutting, gate
-from tests.fault_injection import PATIENCE, until
+from tests import cutting, fault_injection, gate
+from tests.fault_injection import PATIENCE, System, until
+from tests.launched import heed_signals
 
 SMALL = """
 name = "small"
@@ -152,6 +152,7 @@ def _serve(folder, arguments, patches, environment, together):
     os.environ.update(environment)
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), stream.fileno())
+    heed_signals()
     cutting.groups_apart()
     for patch in patches:
         patch()
@@ -195,13 +196,13 @@ def noted_beats(file):
 
 
 def impatient(seconds):
-    """Take for dead who is silent for so long."""
-    lease.EXPIRY_SECONDS = seconds
+    """Take for dead who is silent for so long, and look at it all the time."""
+    lease.EXPIRY_SECONDS, lease.WATCH_SECONDS = seconds, 0.01
 
 
-def at_time(now):
-    """Let the clock of the lease stand still."""
-    lease.time = SimpleNamespace(**{**vars(time), "time": lambda: now})
+def read_only():
+    """Let the file system of the stores be read-only."""
+    folder.os = System(fault_injection.read_only)
 
 
 def two_tries():
@@ -241,11 +242,15 @@ def lease_file(path):
     return Path(path, lease.KEY)
 
 
+NO_PROCESS = 2**22 + 1  # above the largest number of a process
+
+
 def write_lease(path, **changes):
     """Change each holder in the lease of a store in a folder."""
     file = lease_file(path)
-    holders = json.loads(file.read_bytes())["holders"]
-    file.write_text(json.dumps({"holders": [holder | changes for holder in holders]}))
+    content = json.loads(file.read_bytes())
+    holders = [holder | changes for holder in content["holders"]]
+    file.write_text(json.dumps(content | {"holders": holders}))
 
 
 def stopped(only):

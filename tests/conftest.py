@@ -20,6 +20,7 @@ from fastlin.sweeps.spec.spec import Spec
 from tests import cutting, slurm, sweeping
 
 matplotlib.use("Agg")
+LONG = ("slow", "campaign")  # markers
 
 # Examples are the same on every machine, and a first call may compile.
 settings.register_profile("fastlin", deadline=None, derandomize=True, max_examples=60, print_blob=True)
@@ -30,11 +31,15 @@ run.compile_all = lambda kernels, _, show: compile_all(kernels, 1, show)
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
-def pytest_collection_modifyitems(items):
-    """Mark what takes a SLURM, which is processes."""
+def pytest_collection_modifyitems(config, items):
+    """Mark what takes a SLURM, which is processes; leave out what takes long, unless -m names its marker."""
     for item in items:
         if "daemons" in item.fixturenames:
             item.add_marker("processes")
+    if not any(name in config.option.markexpr for name in LONG):
+        long = {item for item in items if any(item.get_closest_marker(name) for name in LONG)}
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=list(long))
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +90,7 @@ def daemons(tmp_path_factory):
 @pytest.fixture
 def conf(daemons, monkeypatch):
     """The configuration of a SLURM that runs, for this process and those it starts."""
-    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin[hpc]")
+    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin's extra hpc")
     monkeypatch.setenv("SLURM_CONF", str(daemons))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # jobs find the modules of the tests
     return daemons

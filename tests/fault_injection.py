@@ -1,5 +1,6 @@
 """Faults and how they are brought about: calls of the system that fail or kill, and processes to kill."""
 
+import errno
 import itertools
 import json
 import multiprocessing
@@ -152,12 +153,18 @@ class System:
         return function(*arguments)
 
 
-STEPS = ("open", "write", "rename", "mkdir", "fsync", "unlink")
+STEPS = ("open", "write", "replace", "mkdir", "fsync", "unlink")
 
 
 def changes_something(name, arguments):
     """Tell whether a call leaves a trace in the file system."""
     return name != "open" or bool(arguments[1] & os.O_CREAT)
+
+
+def read_only(name, arguments):
+    """Refuse a call that would change something, as a read-only file system does."""
+    if changes_something(name, arguments):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(arguments[0]))
 
 
 def striking(strike):

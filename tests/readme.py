@@ -1,12 +1,14 @@
-"""The README: its parts, and the table of observables, which `python -m tests.readme` writes anew."""
+"""The README and the reference of specs. `python -m tests.readme` writes their tables anew."""
 
 import re
 from pathlib import Path
 
+from fastlin.cli import exit_codes
 from fastlin.observables import REGISTRY
+from fastlin.sweeps.spec.reference import reference
 
 README = Path(__file__).parents[1] / "README.md"
-START, END = "<!-- observables -->\n", "<!-- /observables -->"
+REFERENCE = README.parent / "fastlin" / "docs" / "spec.md"
 
 
 def section(title: str) -> str:
@@ -21,7 +23,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def table() -> str:
+def observables() -> str:
     """Return the registry of observables as a table."""
     rows = [("observable", "what it is", "equation", "in a sweep"), ("-" * 3,) * 4]
     for name, entry in REGISTRY.items():
@@ -32,11 +34,23 @@ def table() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def present_table() -> str:
-    """Return the table that the README has."""
+TABLES = {"observables": observables, "exit codes": exit_codes.table}
+
+
+def ends(name: str) -> tuple[str, str]:
+    """Return the marks before and after a table."""
+    return f"<!-- {name} -->\n", f"<!-- /{name} -->"
+
+
+def present(name: str) -> str:
+    """Return a table as it is in the README."""
     text = README.read_text()
-    return text[text.index(START) + len(START) : text.index(END)]
+    start, end = ends(name)
+    return text[text.index(start) + len(start) : text.index(end)]
 
 
 if __name__ == "__main__":
-    README.write_text(README.read_text().replace(START + present_table(), START + table()))
+    for name, table in TABLES.items():
+        start, _ = ends(name)
+        README.write_text(README.read_text().replace(start + present(name), start + table()))
+    REFERENCE.write_text(reference(), encoding="utf-8")

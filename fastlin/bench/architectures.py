@@ -47,7 +47,7 @@ LARGE = {"27,000 architectures": spec(_ALL, _ALL, _ALL, 5, 20)}
 
 
 def measure_architectures(sweeps: dict[str, str], say: Say) -> dict[str, Any]:
-    """Return what ``fastlin run`` takes for specs by name: cold, which compiles all kernels, and warm."""
+    """Return the costs of ``fastlin run`` for specs by name: cold, which compiles all kernels, and warm."""
     figures: dict[str, Any] = {}
     for name, text in sweeps.items():
         with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as made:
@@ -70,11 +70,11 @@ def measure_architectures(sweeps: dict[str, str], say: Say) -> dict[str, Any]:
 
 
 def measure_first_calls(rounds: int, say: Say) -> dict[str, float]:
-    """Return what the first networks take in a new process whose kernels are in the cache: medians.
+    """Return median times of the first networks in a new process whose kernels are in the cache.
 
-    ``start_seconds`` are from the end of all imports to the result of the first `fastlin.exact`: task and
-    network are drawn in them. ``new_shape_ms`` are for `fastlin.exact` of another architecture of the same
-    width.
+    ``start_seconds`` is the time from the end of all imports to the result of the first `fastlin.exact`, with
+    the draws of its task and network. ``new_shape_ms`` is the time of `fastlin.exact` of another architecture
+    of the same width.
     """
     say("first calls")
     with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as cache:
@@ -85,7 +85,7 @@ def measure_first_calls(rounds: int, say: Say) -> dict[str, float]:
 
 
 def _first_calls() -> dict[str, float]:
-    # Imports do not count. xarray imports Dask's arrays when it makes the first Dataset.
+    # Imports do not count. xarray would import Dask's arrays when it makes the first Dataset.
     import dask.array  # noqa: F401
 
     import fastlin.dynamics  # noqa: F401

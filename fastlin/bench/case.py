@@ -1,4 +1,4 @@
-"""Configurations (seed, lam) of one architecture, as the kernels take them and as the rivals do."""
+"""Configurations (seed, lam) of one architecture, in the forms that kernels and rivals take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTPUTS = (int(Output.LOSS), int(Output.KERNEL_DISTANCE))
 
 
 class Case:
-    """The problems of `seeds`, each with every lam; loss and kernel distance are asked for."""
+    """The problems of some seeds, each with every lam. Runs compute loss and kernel distance."""
 
     def __init__(self, shape: tuple[int, int, int], seeds: int, lams: Array) -> None:
         self.architecture = Architecture(*shape)
@@ -45,7 +45,7 @@ class Case:
         )
 
     def gradient_descent(self, rate: float, steps: int, specialise: bool = True) -> Callable[[], Array]:
-        """Return a run of gradient descent; it returns loss and kernel distance (points, 1, 2) at its end."""
+        """Return a run of gradient descent; it returns the last loss and kernel distance (points, 1, 2)."""
         batch = empty_batch(self._records, self._lams, np.array([steps]), len(OUTPUTS))
         return partial(
             self._run,

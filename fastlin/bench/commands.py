@@ -16,15 +16,16 @@ import psutil
 
 from fastlin.errors import StoppedError
 
-POLL_SECONDS = 0.01  # the system's own record of the peak begins with that of the process that starts it
+# The peak is polled, because the system's record of it starts with the peak of the parent process.
+POLL_SECONDS = 0.01
 
 
 class Outcome(NamedTuple):
     """The result of a command, and the time and memory that it took."""
 
-    content: Any  # that it printed, as JSON
+    content: Any  # the JSON that it printed
     seconds: float
-    peak_bytes: int  # of the process itself, which holds all threads of a sweep; not of its helpers
+    peak_bytes: int  # of the process itself, with all threads of a sweep, without child processes
 
 
 def call(arguments: Sequence[str], cache: Path | None = None) -> Outcome:
@@ -34,14 +35,14 @@ def call(arguments: Sequence[str], cache: Path | None = None) -> Outcome:
     ----------
     arguments : sequence of str
     cache : Path, optional
-        Folder of compiled kernels; an empty one makes the command compile all that it needs.
+        Folder of compiled kernels. With an empty one, the command compiles all kernels that it needs.
     """
     environment = os.environ | ({} if cache is None else {"NUMBA_CACHE_DIR": str(cache)})
     with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
         start, peak = perf_counter(), 0
         process = psutil.Popen([sys.executable, *arguments], stdout=output, stderr=errors, env=environment)
         while process.poll() is None:
-            with suppress(psutil.Error):  # it may end at any time
+            with suppress(psutil.Error):  # the process may end at any time
                 peak = max(peak, process.memory_info().rss)
             sleep(POLL_SECONDS)
         seconds = perf_counter() - start
@@ -54,10 +55,10 @@ def call(arguments: Sequence[str], cache: Path | None = None) -> Outcome:
 
 
 def run_sweep(spec: str | Path, store: Path, cache: Path | None = None, *options: str) -> Outcome:
-    """Run ``fastlin run`` as a user would."""
+    """Run ``fastlin run`` in a process of its own."""
     return call(["-m", "fastlin", "run", str(spec), "--store", str(store), "--json", *options], cache)
 
 
 def plan_sweep(spec: str | Path, cache: Path | None = None, *options: str) -> Outcome:
-    """Run ``fastlin plan`` as a user would."""
+    """Run ``fastlin plan`` in a process of its own."""
     return call(["-m", "fastlin", "plan", str(spec), "--json", *options], cache)

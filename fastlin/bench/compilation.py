@@ -1,4 +1,4 @@
-"""The time to compile each kernel, beside the estimate that a plan takes for it.
+"""The time to compile each kernel, compared with the estimate of it in plans.
 
 ``python -m fastlin.bench.compilation STEP N_I N_H N_O`` compiles one kernel and prints its processor seconds.
 """

@@ -1,4 +1,4 @@
-"""Floating-point operations, counted by running the very code that is compiled on numbers that count."""
+"""Counts of floating-point operations: the code of kernels is run on numbers that count operations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastlin.kernels.vector.gradient_descent import step
 
 
 class _Tally:
-    """Operations so far."""
+    """The number of operations so far."""
 
     def __init__(self) -> None:
         self.flops = 0
 
 
 class _Counted:
-    """A number of no value: what is done with it adds to a tally."""
+    """A number without a value. Each operation on it is counted."""
 
     def __init__(self, tally: _Tally, constant: bool = False) -> None:
         self._tally, self._constant = tally, constant
@@ -29,17 +29,17 @@ class _Counted:
         return _Counted(self._tally)
 
     def fma(self, _factor: Any, rest: Any) -> _Counted:
-        """A product and a sum; only a product where a sum begins."""
+        """Count a product and a sum, or only the product where `rest` is a constant that begins a sum."""
         return self._done(1 if rest._constant else 2)
 
     def __neg__(self) -> _Counted:
-        return self  # a sign costs an FMA nothing
+        return self  # an FMA includes the sign
 
 
 def flops_per_step(sizes: Sizes) -> int:
-    """Operations of one step of gradient descent of one network, in the Gram form of the kernels."""
+    """Return the operations of a step of gradient descent of one network, in the Gram form of the kernels."""
     tally = _Tally()
-    q = np.array([[_Counted(tally) for _ in range(sizes.width)] for _ in range(sizes.n)], dtype=object)
-    s = np.array([_Counted(tally) for _ in range(sizes.m)], dtype=object)
+    q: Any = np.array([[_Counted(tally) for _ in range(sizes.width)] for _ in range(sizes.n)], dtype=object)
+    s: Any = np.array([_Counted(tally) for _ in range(sizes.m)], dtype=object)
     step(Plain(lambda _: _Counted(tally, constant=True), sizes), q, s)
     return tally.flops

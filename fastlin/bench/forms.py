@@ -1,4 +1,4 @@
-"""The two forms of a kernel: how much longer the one for all sizes of a width takes than that for one."""
+"""The two forms of a kernel: the time of the one for all sizes over that of the one for one architecture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LATE = np.array([90.0])
 
 
 def measure_forms(shapes: Sequence[Shape], lams: int, rounds: int, say: Say) -> dict[str, Any]:
-    """Return for each architecture and step ns in both forms, and the ratio of run-time to specialised form.
+    """Return the ns of each step of each architecture in both forms, and run-time over specialised.
 
     The steps are one of gradient descent, a time of a uniform grid, one late time, and the set-up of a seed.
     """
@@ -43,7 +43,7 @@ _FORMS = {"run_time": False, "specialised": True}
 
 
 def _steps(case: Case) -> dict[str, tuple[Callable[[bool], Callable[[], object]], int]]:
-    """Return for each step a function of `specialise` that returns the work, and the units of the work."""
+    """Return a function of `specialise` that returns the work, and the units of the work, for each step."""
     problems = np.arange(_PROBLEMS)
     return {
         "gradient_descent": (partial(case.gradient_descent, _RATE, _STEPS), case.points * _STEPS),

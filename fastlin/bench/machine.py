@@ -1,4 +1,4 @@
-"""The machine that figures were measured on, in words."""
+"""A description of the machine that figures are measured on."""
 
 import platform
 import sys
@@ -13,7 +13,7 @@ PACKAGES = ("numba", "llvmlite", "numpy", "dask", "zarr", "jax")
 
 
 def describe() -> dict[str, Any]:
-    """Return the processor, the cores at hand, and the versions of what computes."""
+    """Return the processor, the number of cores that may be used, and the versions of packages."""
     return {
         "processor": _processor(),
         "cores": local_threads(),

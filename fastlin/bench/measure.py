@@ -1,4 +1,4 @@
-"""What is measured, and how it becomes the numbers of `fastlin bench --json`."""
+"""The measurements of `fastlin bench`, and the figures that it prints with `--json`."""
 
 from __future__ import annotations
 
@@ -27,30 +27,33 @@ Shape = tuple[int, int, int]
 
 RIVALS = ("numpy", "jax")
 SECTIONS = ("kernels", "widths", "forms", "compilation", "architectures", "sweep", "plan")
-USUAL = SECTIONS[:-1]  # a plan is compared with runs only where that is asked for: it takes many minutes
+USUAL = SECTIONS[:-1]  # plans are compared with runs only on request, because that takes many minutes
 RATE = 0.002  # of gradient descent, for which every architecture below converges
-DT, TIMES = 0.05, 101  # a uniform grid of short steps: those of the rivals lose digits in long ones
+DT, TIMES = 0.05, 101  # a uniform grid of short steps, because the rivals lose digits in long ones
 LATE, LATEST = 90.0, 1e6
 PEAK_ROUNDS = 4_000_000  # 10 ms
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much one architecture is measured on: enough that calls cost nothing, few enough to be quick."""
+    """The amount of work that an architecture is measured on.
+
+    It is so large that the cost of calls does not show, and small enough to be quick.
+    """
 
     seeds: int = 160
     lams: int = 64
     steps: int = 1000
-    problems: int = 2000  # drawn and factorised
-    stack: int = 1024  # networks of NumPy at a time, and of JAX on each core
-    alone: int = 8  # networks of NumPy one at a time
+    problems: int = 2000  # that are drawn and factorised
+    stack: int = 1024  # networks that NumPy takes at a time, and JAX on each core
+    alone: int = 8  # networks that NumPy takes one at a time
     rival_steps: int = 200
     rounds: int = 7
 
 
 @dataclass(frozen=True)
 class Program:
-    """All that is measured, and the sections of it that are."""
+    """All measurements, and the sections of them that are run."""
 
     sections: Sequence[str] = USUAL
     small: Sequence[Shape] = ((2, 2, 4), (4, 2, 4), (6, 2, 6), (4, 4, 4), (8, 4, 8), (16, 4, 16))
@@ -76,7 +79,7 @@ class Program:
 
 
 def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any]:
-    """Measure a program against "numpy", "jax" or both; times are medians of rounds in turn."""
+    """Return the figures of a program, compared with "numpy", "jax" or both; times are medians of rounds."""
     sections: dict[str, Callable[[], dict[str, Any]]] = {
         "kernels": lambda: _kernels(program, against, say),
         "widths": lambda: {
@@ -100,7 +103,7 @@ def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any
     figures = {"machine": describe()}
     for name in SECTIONS:
         if name in program.sections:
-            with threadpool_limits(limits=1, user_api="blas"):  # a core is compared with a core
+            with threadpool_limits(limits=1, user_api="blas"):  # one core is compared with one core
                 figures |= sections[name]()
     return figures
 
@@ -110,7 +113,7 @@ def _kernels(program: Program, against: Sequence[str], say: Say) -> dict[str, An
     rows: dict[str, dict[str, Any]] = {"gradient_descent": {}, "closed_form": {}, "setup": {}}
     peaks = []
     sizes = [(shape, program.each_small, tuple(against)) for shape in program.small]
-    # XLA would take minutes to compile loops over large matrices no better than NumPy's.
+    # XLA takes minutes to compile loops over large matrices, which are then no faster than those of NumPy.
     sizes += [(shape, program.each_large, tuple({*against} - {"jax"})) for shape in program.large]
     cores = local_threads()
     with rivals.Jax(cores) as jax:
@@ -139,7 +142,7 @@ class _Architecture:
         self._stack = self._case.networks(min(extent.stack * self._cores, self._case.points))
 
     def gradient_descent(self) -> tuple[float, dict[str, Any]]:
-        """Return the peak in GFLOPS, and ns per step of one network with what it is compared with."""
+        """Return the peak in GFLOPS, and the ns per step of one network, with ratios to the rivals."""
         extent, steps = self._extent, self._extent.rival_steps
         seconds = self._versus(
             partial(self._case.gradient_descent, RATE, extent.steps),
@@ -159,7 +162,7 @@ class _Architecture:
         }
 
     def closed_form(self) -> tuple[float, dict[str, Any]]:
-        """Return the peak in GFLOPS, and ns per configuration and time with what it is compared with."""
+        """Return the peak in GFLOPS, and the ns per configuration and time, with ratios to the rivals."""
         times = DT * np.arange(TIMES, dtype=np.float64)
         seconds = self._versus(
             partial(self._case.closed_form, times),
@@ -183,7 +186,7 @@ class _Architecture:
         }
 
     def set_up(self) -> tuple[float, dict[str, Any]]:
-        """Return the peak in GFLOPS, and us per problem drawn and factorised."""
+        """Return the peak in GFLOPS, and the us to draw and factorise a problem."""
         problems = np.arange(self._extent.problems)
         runs = {"peak": _peak(), "one": Run(partial(self._case.set_up, problems), problems.size)}
         seconds = alternate(runs, self._extent.rounds)
@@ -197,7 +200,7 @@ class _Architecture:
         jax: Callable[[rivals.Networks], Array],
         rival_units: int,
     ) -> dict[str, float]:
-        """Return seconds per unit of one network: ours on one core and on all, and of rivals."""
+        """Return the seconds per unit of one network: of kernels on one core and on all, and of rivals."""
         extent, cores, stack = self._extent, self._cores, self._stack
         prepared = [prepare() for _ in range(cores)]
         times = repeats(prepared[0])
@@ -220,7 +223,7 @@ class _Architecture:
             return alternate(runs, extent.rounds)
 
     def _ratios(self, seconds: dict[str, float]) -> dict[str, float | None]:
-        """Return how often faster than each rival: NumPy on one core, JAX on all."""
+        """Return the speed over that of each rival: of NumPy on one core, of JAX on all cores."""
 
         def ratio(rival: str, own: str) -> float | None:
             return seconds[rival] / seconds[own] if rival in seconds else None

@@ -1,4 +1,4 @@
-"""How right plans are: the seconds that `fastlin plan` says beside those that `fastlin run` takes."""
+"""The accuracy of plans: the seconds of `fastlin plan`, compared with those that `fastlin run` takes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PLANNED = (
 
 
 def measure_plans(sweeps: dict[str, str], say: Say) -> list[dict[str, Any]]:
-    """Return planned and taken seconds of specs by name: with threads and processes, cold and warm."""
+    """Return the planned and the measured seconds of specs: with threads and processes, cold and warm."""
     rows = []
     for name, text in sweeps.items():
         for options in ((), ("--workers", "2")):

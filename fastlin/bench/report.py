@@ -1,4 +1,4 @@
-"""The table that people read, and its place in a file."""
+"""The figures as tables in Markdown, and their place in a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ START, END = "<!-- bench -->", "<!-- /bench -->"
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Return the figures of `measure` as Markdown, of the sections that were measured."""
+    """Return the figures of `measure` as Markdown."""
     machine = figures["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {packages}."]
@@ -45,7 +45,7 @@ def _setup(figures: dict[str, Any]) -> list[str]:
     return _rows(["set-up", "us per seed"], {name: [_number(row["us"])] for name, row in figures.items()})
 
 
-# Keys of ratios and what the table calls them.
+# Columns of ratios and their keys.
 _RATIOS = {
     "NumPy, stacked": "vs_numpy",
     "NumPy, one by one": "vs_numpy_single",
@@ -55,7 +55,7 @@ _RATIOS = {
 
 
 def _widths(figures: dict[str, Any]) -> list[str]:
-    """Return us per width, each with its step beyond the operations since the width before."""
+    """Return the us of each width, with its growth beyond the operations since the width before."""
 
     def cell(row: dict[str, Any]) -> str:
         step = "" if row["step"] is None else f" ({row['step']:.2f}x)"
@@ -134,7 +134,7 @@ def _plan(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-# Keys of figures and the lines of each.
+# Keys of figures, and the function that writes the lines of each.
 _SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "gradient_descent": _gradient_descent,
     "closed_form": _closed_form,
@@ -179,12 +179,12 @@ def _percent(value: float | None) -> str:
 
 
 def place(path: Path) -> tuple[str, str]:
-    """Return what stands before and after the table in a file.
+    """Return the text before and after the table in a file.
 
     Raises
     ------
     InputError
-        If the file is no text, cannot be written, or does not mark a place for it.
+        If the file is no text, cannot be written, or has no marks for the table.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""What is compared with: the same results as they are computed today, in NumPy and in JAX.
+"""The rivals: the same results as they are computed in NumPy and in JAX.
 
-The formulas are written once, for one network as for a stack of them. NumPy runs them on one network at a
-time, or on stacks (`numpy.matmul` and LAPACK go through the matrices of a stack); JAX compiles them under
+The formulas are written once, for one network and for a stack of networks. NumPy runs them on one network at
+a time, or on stacks: `numpy.matmul` and LAPACK go through the matrices of a stack. JAX compiles them under
 `vmap` and `lax.scan`, in float64.
 """
 
@@ -22,11 +22,11 @@ Array = NDArray[np.float64]
 
 
 class Networks(NamedTuple):
-    """One network, or a stack of B; arrays of NumPy or of JAX."""
+    """One network, or a stack of B networks, in arrays of NumPy or of JAX."""
 
     sigma: Any  # (B, N_o, N_i)
     lam: Any  # (B,)
-    floor: Any  # (B,) the least loss of a linear map
+    floor: Any  # (B,) the smallest loss of a linear map
     w1: Any  # (B, N_h, N_i)
     w2: Any  # (B, N_o, N_h)
 
@@ -44,14 +44,14 @@ def _square(a: Any) -> Any:
 
 
 def _kernels(a: tuple[Any, Any], b: tuple[Any, Any]) -> Any:
-    """<K_a, K_b> / P^2 of the kernels of two networks (W1, W2)."""
+    """Return <K_a, K_b> / P^2 of the kernels of two networks (W1, W2)."""
     n_i, n_o = a[0].shape[-1], a[1].shape[-2]
     grams = n_o * _square(a[0] @ _transposed(b[0])) + n_i * _square(_transposed(a[1]) @ b[1])
     return grams + _square(a[0]) * _square(b[1]) + _square(b[0]) * _square(a[1])
 
 
 def _observed(start: Networks, w1: Any, w2: Any) -> tuple[Any, Any]:
-    """Loss, and kernel distance from the start."""
+    """Return the loss and the kernel distance from the start."""
     now, first = (w1, w2), (start.w1, start.w2)
     loss = start.floor + _square(start.sigma - w2 @ w1) / 2
     return loss, 1 - _kernels(now, first) / (_kernels(now, now) * _kernels(first, first)) ** 0.5
@@ -63,7 +63,7 @@ def _step(net: Networks, rate: float, w1: Any, w2: Any) -> tuple[Any, Any]:
 
 
 def _eigenbasis(xp: Any, net: Networks) -> tuple[Any, Any, Any]:
-    """Eigenvalues (N,) and eigenvectors (N, N) of F, and the start in them (N, N_h)."""
+    """Return eigenvalues (N,) and eigenvectors (N, N) of F, and the start in that basis (N, N_h)."""
     half = net.lam[..., None, None] / 2
     n_o, n_i = net.sigma.shape[-2:]
     above = xp.concatenate([-half * xp.eye(n_i), _transposed(net.sigma)], axis=-1)
@@ -73,13 +73,13 @@ def _eigenbasis(xp: Any, net: Networks) -> tuple[Any, Any, Any]:
 
 
 def _growth(xp: Any, w: Any, dt: float) -> tuple[Any, Any]:
-    """e^(w dt) and the integral of e^(2 w t) over 0 <= t <= dt."""
+    """Return e^(w dt) and the integral of e^(2 w t) over 0 <= t <= dt."""
     safe = xp.where(w == 0, 1.0, w)
     return xp.exp(w * dt), xp.where(w == 0, dt, xp.expm1(2 * safe * dt) / (2 * safe))
 
 
 def _advanced(xp: Any, k: Any, growth: Any, integral: Any) -> Any:
-    """One step of Eq 2 in the eigenbasis: e^(w dt) K C^-T with C C^T = I + K^T phi K."""
+    """Return K after a step of Eq 2 in the eigenbasis: e^(w dt) K C^-T with C C^T = I + K^T phi K."""
     gram = xp.eye(k.shape[-1]) + _transposed(k) @ (integral[..., None] * k)
     return growth[..., None] * _transposed(xp.linalg.solve(xp.linalg.cholesky(gram), _transposed(k)))
 
@@ -110,10 +110,10 @@ def numpy_closed_form(net: Networks, dt: float, count: int) -> Array:
 
 
 class Jax:
-    """`numpy_descent` and `numpy_closed_form` of a stack as JAX does them, on all cores.
+    """`numpy_descent` and `numpy_closed_form` of a stack in JAX, on all cores.
 
-    Each core has a process of its own and a share of the stack: XLA leaves most of a loop over small
-    matrices to one core, and its LAPACK calls block each other for ever where two threads make them.
+    Each core has a process of its own and a share of the stack. XLA runs most of a loop over small matrices
+    on one core, and its LAPACK calls from two threads block each other for ever.
     """
 
     def __init__(self, cores: int) -> None:
@@ -128,11 +128,11 @@ class Jax:
         self._pool.shutdown()
 
     def descent(self, net: Networks, rate: float, steps: int) -> Array:
-        """Return what `numpy_descent` does."""
+        """Return the result of `numpy_descent`."""
         return self._solve(net, "descent", rate, steps)
 
     def closed_form(self, net: Networks, dt: float, count: int) -> Array:
-        """Return what `numpy_closed_form` does."""
+        """Return the result of `numpy_closed_form`."""
         return self._solve(net, "closed_form", dt, count)
 
     def _solve(self, net: Networks, method: str, *arguments: float) -> Array:
@@ -145,8 +145,8 @@ class Jax:
 
 
 def _take_core(taken: Any) -> None:
-    """Keep this process on a core of its own, before JAX counts the cores it may use."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent that a Ctrl-C is meant for
+    """Bind this process to a core of its own, before JAX counts the cores that it may use."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     if hasattr(os, "sched_setaffinity"):
         with taken.get_lock():
             cores = sorted(os.sched_getaffinity(0))

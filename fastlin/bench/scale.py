@@ -1,7 +1,7 @@
-"""How the cost of a sweep grows with its blocks.
+"""The cost of a sweep against its number of blocks.
 
-``python -m fastlin.bench.scale`` prints the table; some minutes. Its blocks do nothing: all that is measured
-is what it takes to hand them out, write them, and find them again.
+``python -m fastlin.bench.scale`` prints the table, in some minutes. The blocks compute nothing, so that only
+the cost to dispatch them, to write them and to find them again is measured.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def nothing(group: Group) -> Result:
 
 
 def idle(count: int) -> None:
-    """Run a sweep of `count` blocks that do nothing, and print what each part of it took, as JSON."""
+    """Run a sweep of `count` blocks that compute nothing, and print the cost of each part of it as JSON."""
     blocks.compute = nothing
     block_shape.LEAST_BLOCKS, block_shape.LEAST_SECONDS = count, 0.0  # one group to a block
     spec = {
@@ -64,7 +64,7 @@ def idle(count: int) -> None:
 
 
 def grown() -> list[dict[str, Any]]:
-    """Return what `idle` prints for each number of blocks, in a process of its own."""
+    """Return the figures of `idle` for each number of blocks, each from a process of its own."""
     rows = []
     for count in COUNTS:
         code = f"from fastlin.bench.scale import idle; idle({count})"

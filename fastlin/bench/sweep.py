@@ -1,4 +1,4 @@
-"""The whole command: `fastlin run` in a process of its own, its time and its memory."""
+"""The time and the memory of `fastlin run` in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from fastlin.sweeps.run.executors import local_threads
 
 
 def measure_sweep(preset: str, seeds: Sequence[int], rounds: int, say: Say) -> dict[str, Any]:
-    """Run a preset with ever more seeds, all in turn; figures are medians, and those of the most seeds.
+    """Run a preset with several numbers of seeds in turn, and return medians for the largest number.
 
-    ``scaling`` tells what a seed of the sweep proper costs, for each number of seeds over the first.
+    ``scaling`` is the time of a seed between the first block and the last, for each number of seeds, over
+    that for the first number.
     """
     runs: dict[int, list[Outcome]] = {count: [] for count in seeds}
     with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as folder:
@@ -49,7 +50,7 @@ def measure_sweep(preset: str, seeds: Sequence[int], rounds: int, say: Say) -> d
 
 
 def _run(preset: str, seeds: int, folder: Path) -> Outcome:
-    """Run one sweep with so many seeds."""
+    """Run one sweep with a number of seeds."""
     folder.mkdir()
     spec = folder / "spec.toml"
     axis = f"seed = {{ start = 0, num = {seeds} }}"

@@ -1,4 +1,4 @@
-"""Times that can be compared: all runs in turn, round after round, and the medians."""
+"""Times that can be compared: all runs are timed in turn, round after round, and the medians count."""
 
 import math
 from collections.abc import Callable
@@ -13,14 +13,14 @@ LEAST_SECONDS = 0.07
 
 
 class Run(NamedTuple):
-    """Something to time, and the units of work that it does."""
+    """Work to time, and the units that it does."""
 
     work: Callable[[], object]
     units: float
 
 
 def alternate(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Return the median of seconds per unit of each; a first round, to warm up, does not count."""
+    """Return the median seconds per unit of each run. The first round warms up, and does not count."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(1 + rounds):
         for name, run in runs.items():
@@ -31,18 +31,18 @@ def alternate(runs: dict[str, Run], rounds: int) -> dict[str, float]:
 
 
 def repeats(work: Callable[[], object]) -> int:
-    """Return how often to run, so that waking a thread up, which takes a millisecond, does not count."""
+    """Return a number of repeats that makes the millisecond to wake a thread negligible."""
     seconds = alternate({"one": Run(work, 1.0)}, rounds=1)["one"]
     return math.ceil(LEAST_SECONDS / seconds)
 
 
 def repeat(work: Callable[[], object], times: int) -> None:
-    """Run so many times."""
+    """Run the work a number of times."""
     for _ in range(times):
         work()
 
 
 def lengthened(work: Callable[[], object], units: float) -> Run:
-    """Return a run of some work, repeated until waking a thread up does not count."""
+    """Return a run of some work, repeated so that the time to wake a thread is negligible."""
     times = repeats(work)
     return Run(partial(repeat, work, times), units * times)

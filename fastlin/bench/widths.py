@@ -1,4 +1,4 @@
-"""The cost of a point against the hidden width: it must not jump where another kernel takes over."""
+"""The cost of a point against the hidden width. It must not jump where another kernel takes over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shape = tuple[int, int, int]
 
 WIDTHS = (8, 9, 16, 32, 33, 64, 100)
 FAMILIES = ("w-w-w", "100-w-100")
-STEP = 1.5  # the most that a step may take beyond its operations
+STEP = 1.5  # upper bound of the growth of the time from a width to the next, over that of the operations
 
 _RATE, _STEPS = 0.002, 100
 _GRID = 0.05 * np.arange(21.0)  # of short steps
@@ -46,7 +46,7 @@ def operations(sizes: Sizes) -> dict[str, float]:
 def measure_widths(
     families: Sequence[str], widths: Sequence[int], lams: int, rounds: int, say: Say
 ) -> dict[str, Any]:
-    """Return for each family, method and width us per step or time, and how that grew beyond the operations.
+    """Return the us per step or time of each family, method and width, and its growth beyond the operations.
 
     ``step`` is the ratio of the times of a width and the one before it, over the ratio of their operations.
     """
@@ -85,7 +85,7 @@ def _rows(seconds: dict[str, float], work: dict[str, float]) -> dict[str, dict[s
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:
-    """Draw time against width, beside what it would be if it grew like the operations from the first on."""
+    """Draw the time against the width, with dotted lines for growth in proportion to the operations."""
     from matplotlib.figure import Figure
 
     from fastlin.plot.saving import save

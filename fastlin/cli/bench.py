@@ -1,4 +1,4 @@
-"""`fastlin bench`: measures this machine."""
+"""`fastlin bench` measures this machine."""
 
 import sys
 from pathlib import Path
@@ -6,40 +6,54 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, say
+from fastlin.cli.common import Json, Quiet, read_path, say
 
 
 def bench(
     against: Annotated[
         str,
-        typer.Option(metavar="NAMES", help="What to compare with, by commas; JAX only if it is installed."),
+        typer.Option(
+            metavar="NAMES",
+            help="Libraries to compare with, separated by commas; JAX is left out where it is not installed.",
+        ),
     ] = "numpy,jax",
     only: Annotated[
         str | None,
         typer.Option(
             metavar="SECTIONS",
-            help="Sections, by commas: kernels, widths, forms, compilation, architectures, sweep, plan; "
-            "by default all but plan.",
+            help="Sections, separated by commas: kernels, widths, forms, compilation, architectures, sweep, "
+            "plan; by default all but plan.",
         ),
     ] = None,
-    large: Annotated[bool, typer.Option("--large", help="Also run, and plan, 27,000 architectures.")] = False,
+    large: Annotated[
+        bool, typer.Option("--large", help="Also run a sweep of 27,000 architectures, and plan it.")
+    ] = False,
     plans: Annotated[
         bool,
-        typer.Option("--plans", help="Also compare ten plans with their runs, for a quarter of an hour."),
+        typer.Option("--plans", help="Also compare ten plans with their runs, which takes 15 minutes."),
     ] = False,
     update: Annotated[
         Path | None,
-        typer.Option("--update", metavar="FILE", help="Write the table to its place in this file, too."),
+        typer.Option(
+            "--update",
+            metavar="FILE",
+            parser=read_path,
+            help="Also write the table to its place in this file.",
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
-            "--plot", metavar="FILE", help="Draw the time against the hidden width, as PNG, SVG or PDF."
+            "--plot",
+            metavar="FILE",
+            parser=read_path,
+            help="Draw the time against the hidden width, as PNG, SVG or PDF.",
         ),
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Measure this machine: its peak, the kernels, their rivals, compilation, whole sweeps; some minutes."""
+    """Measure the peak of this machine, kernels, NumPy and JAX, compilation and sweeps, in some minutes."""
     from importlib.util import find_spec
 
     from fastlin.bench import report, widths
@@ -60,22 +74,30 @@ def bench(
     if plot is not None and "widths" not in sections:
         raise InputError("--plot draws the section widths, which --only leaves out")
     if update is not None:
-        report.place(update)  # before minutes of work
+        report.place(update)  # raises before minutes of work
     if plot is not None:
         check_file(plot)
     if "jax" in rivals and find_spec("jax") is None:
-        print("fastlin: JAX is not installed and left out; it is in fastlin[bench]", file=sys.stderr)
+        _note(
+            "JAX is not installed, so it is left out: pip install jax (it is in fastlin's extra bench)", quiet
+        )
         rivals.remove("jax")
     more = LARGE if large else {}
     program = Program(sections=sections, sweeps=SWEEPS | more, planned=PLANNED | more)
-    figures = measure(program, rivals, lambda text: print(f"fastlin: {text}", file=sys.stderr, flush=True))
-    say(figures, report.table(figures), as_json)
+    figures = measure(program, rivals, lambda text: _note(text, quiet))
+    say(figures, report.table(figures), as_json, quiet)
     if update is not None:
         report.update(update, figures)
     if plot is not None:
         widths.draw(figures["widths"], plot)
 
 
+def _note(text: str, quiet: bool) -> None:
+    """Print a line of progress to standard error."""
+    if not quiet:
+        print(f"fastlin: {text}", file=sys.stderr, flush=True)
+
+
 def _names(text: str) -> list[str]:
-    """Return the names in a text that commas divide."""
+    """Return the names in a text that are separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

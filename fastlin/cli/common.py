@@ -1,19 +1,30 @@
-"""What verbs share: exit codes, arguments, and how they speak."""
+"""Shared parts of the commands: arguments and output."""
 
-import json
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+from fastlin.formatting import compact_json
+
+
+def read_path(text: str) -> Path:
+    """Return the path that an option names. A shell does not expand the ~ of ``--out=~/picture.png``."""
+    return Path(os.path.expanduser(text))
+
 
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or the name of a preset.")]
 StoreArgument = Annotated[
     str, typer.Argument(metavar="PATH", help="The store: a folder, or s3://bucket/path.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
-def say(content: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print what a verb has to say, as text or as JSON."""
-    print(json.dumps(content, indent=2) if as_json else text)
+def say(content: dict[str, Any], text: str, as_json: bool, quiet: bool = False) -> None:
+    """Print the result of a command as text or as JSON; with `quiet` only if JSON is asked for."""
+    if as_json:
+        print(compact_json(content))
+    elif not quiet:
+        print(text)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, StoreArgument, say
+from fastlin.cli.common import Json, Quiet, StoreArgument, read_path, say
 
 Select = Annotated[
     list[str] | None,
@@ -29,11 +29,14 @@ def plot(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="PNG, SVG or PDF; by default beside the store, or in this folder."
+            "--out",
+            metavar="FILE",
+            parser=read_path,
+            help="PNG, SVG or PDF; by default beside the store, or in this folder.",
         ),
     ] = None,
     observable: Annotated[
-        str | None, typer.Option(help="What to draw; by default the kernel distance, if it is there.")
+        str | None, typer.Option(help="The observable; by default the kernel distance, if it is stored.")
     ] = None,
     x: Annotated[
         str | None,
@@ -47,6 +50,7 @@ def plot(
     size: Size = None,
     cmap: ColourMap = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw the phase diagrams of a store, on several pages if it has many architectures."""
     from fastlin.sweeps.read import picture
@@ -56,13 +60,16 @@ def plot(
     view = picture.View(tuple(select or ()), observable, x, y)
     files = [str(file) for file in picture.draw(path, target, view, picture.read_style(log, size, cmap))]
     content = {"store": path, "picture": files[0], "pictures": files}
-    say(content, "\n".join(f"picture: {file}" for file in files), as_json)
+    say(content, "\n".join(f"picture: {file}" for file in files), as_json, quiet)
 
 
 def figure(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="fig1 or fig2.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default NAME.png here.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", parser=read_path, help="PNG, SVG or PDF; by default NAME.png here."
+        ),
     ] = None,
     architecture: Annotated[
         list[str] | None,
@@ -72,6 +79,7 @@ def figure(
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw a figure of the paper from results computed now, or list them."""
     from fastlin.architecture import Architecture
@@ -88,25 +96,31 @@ def figure(
     target = out or Path(f"{name}.png")
     shapes = [Architecture.read(text) for text in architecture or ()]
     figures.draw(name, target, shapes or None)
-    say({"figure": name, "picture": str(target)}, f"picture: {target}", as_json)
+    say({"figure": name, "picture": str(target)}, f"picture: {target}", as_json, quiet)
 
 
 def report(
     path: StoreArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="HTML; by default beside the store, or in this folder."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            parser=read_path,
+            help="HTML; by default beside the store, or in this folder.",
+        ),
     ] = None,
     select: Select = None,
     log: Log = None,
     size: Size = None,
     cmap: ColourMap = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write one page of HTML about a store, with its diagrams; it loads nothing from the network."""
+    """Write one page of HTML about a store, with its spec, status and phase diagrams. It needs no network."""
     from fastlin.sweeps import report as pages
     from fastlin.sweeps.read import picture
 
     target = out or picture.beside(path, ".html")
     pages.write(path, target, tuple(select or ()), picture.read_style(log, size, cmap))
-    say({"store": path, "report": str(target)}, f"report: {target}", as_json)
+    say({"store": path, "report": str(target)}, f"report: {target}", as_json, quiet)

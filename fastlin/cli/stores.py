@@ -1,4 +1,4 @@
-"""Verbs about specs and stores: what they take, how they stand, whether they are whole."""
+"""Commands about specs and stores: plan, status, verify, repair and presets."""
 
 import sys
 from dataclasses import asdict
@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import FAILED, Json, SpecArgument, StoreArgument, say
-from fastlin.cli.run import stop_at_once
+from fastlin.cli.common import Json, Quiet, SpecArgument, StoreArgument, say
+from fastlin.cli.exit_codes import ExitCode
+from fastlin.cli.signals import stop_at_once
 
 WATCH_SECONDS = 2.0
 
@@ -17,69 +18,67 @@ def plan(
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Cores to plan for.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what a sweep would take: points, blocks, bytes, files, memory, time. Touches nothing."""
+    """Show the points, blocks, bytes, files, memory and time that a sweep takes. No store is written."""
     from time import process_time
 
-    from fastlin.sweeps.run.calibration import in_words, projection
+    from fastlin.sweeps.run.projection import project
     from fastlin.sweeps.spec.spec import Spec
 
-    # This command has imported by now what `run` imports, too, and has done nothing else. The time at which a
-    # process began is not used: Linux knows it in whole seconds only (the btime of /proc/stat).
-    content = projection(Spec.load(spec), workers, start_up=process_time())
-    say(content, in_words(content), as_json)
+    # By now this command has imported all that `run` imports, and has done nothing else. The time at which
+    # the process began is not used, because Linux knows it in whole seconds only (btime in /proc/stat).
+    projection = project(Spec.load(spec), workers, start_up=process_time())
+    say(projection.to_dict(), str(projection), as_json)
 
 
 def status(
     path: StoreArgument,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again each two seconds until all is done.")
+        bool, typer.Option("--watch", help="Look again every two seconds until the sweep is complete.")
     ] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Tell how a sweep stands by its store, complete or still running; exit code 1 if points failed."""
+    """Show the progress of a sweep, complete or running; exit code 1 if points diverged or failed."""
     from time import sleep
+
+    from rich.console import Console
 
     from fastlin.sweeps.store.status import in_words, standing
 
     while True:
         content = standing(path)
-        if watch and not as_json and sys.stdout.isatty():
-            print("\x1b[2J\x1b[H", end="")  # an empty screen
-        say(content, in_words(content), as_json)
+        if watch and not as_json and not quiet:
+            Console().clear()  # does nothing unless on a terminal
+        say(content, in_words(content), as_json, quiet)
         if not watch or not content["pending"]:
             break
         sys.stdout.flush()
         sleep(WATCH_SECONDS)
     if content["diverged"] + content["failed"]:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
-def verify(path: StoreArgument, as_json: Json = False) -> None:
-    """Read every byte of a store and tell what is damaged; exit code 1 if anything is."""
-    from fastlin.sweeps.store.verify import verify as find
+def verify(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Read every byte of a store; exit code 1 if a file is damaged or points are not computed yet."""
+    from fastlin.sweeps.store.verify import in_words, inspect
 
-    damaged = find(path)
-    lines = [f"{entry.key}: {entry.what}" for entry in damaged]
-    end = f"{len(damaged)} damaged; fastlin repair {path} mends them" if damaged else "all is well"
-    say(
-        {"store": path, "damaged": [asdict(entry) for entry in damaged]},
-        "\n".join([*lines, f"{path}: {end}"]),
-        as_json,
-    )
-    if damaged:
-        raise typer.Exit(FAILED)
+    found = inspect(path)
+    say({"store": path, **asdict(found)}, in_words(path, found), as_json, quiet)
+    if found.damaged or found.missing_blocks:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def repair(
     path: StoreArgument,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Use N processes.")] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Mend a store: compute the blocks that are damaged again, and no others."""
-    from fastlin.sweeps.run.progress import on_stderr
+    """Repair a store: compute the damaged blocks again, and no others."""
+    from fastlin.sweeps.run.progress import NoProgress, on_stderr
     from fastlin.sweeps.run.repair import repair as mend
 
-    progress = on_stderr()
+    progress = NoProgress() if quiet else on_stderr()
     stop_at_once(progress)
     damaged, report = mend(path, workers=workers, progress=progress)
     content = {
@@ -89,14 +88,14 @@ def repair(
         "pending": report.pending,
     }
     text = f"{path}: {len(damaged)} damaged and mended, {report.computed_blocks} blocks computed again"
-    say(content, text, as_json)
+    say(content, text, as_json, quiet)
 
 
 def presets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print the spec of this one.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the presets, or print one, to start a spec of your own from."""
+    """List the presets, or print the spec of one."""
     from fastlin.sweeps import presets as shipped
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.validation import check_choice

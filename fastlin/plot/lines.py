@@ -181,7 +181,5 @@ def _colours(values: NDArray[Any]) -> list[Any]:
 
 
 def _name(da: xr.DataArray, hue: str) -> str:
-    if hue == "architecture":
-        return str(*style.architectures(da))
     value = da[hue].values
     return f"${style.number(float(value))}$" if value.dtype.kind in "fi" else str(value).replace("_", " ")

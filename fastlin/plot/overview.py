@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from fastlin.architecture import sizes_of
 from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
 from fastlin.plot import scales, sizes
@@ -128,7 +129,8 @@ def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
             raise InputError(f"{name!r} is no axis to draw over; {suggest(name, [*numeric, *sizes.SIZES])}")
     varying = [name for name in X_AXES if name in numeric and scales.drawable(da[name].values).sum() > 1]
     if x is None and y is None and (da.sizes["architecture"] > MANY or not varying):
-        counts = {name: np.unique(da[name].values).size for name in SIZE_NAMES}
+        values = sizes_of(da["architecture"].values)
+        counts = {name: np.unique(values[name]).size for name in SIZE_NAMES}
         most = sorted(sorted(counts, key=lambda name: -counts[name])[:2], key=SIZE_NAMES.index)
         if min(counts[name] for name in most) > 1:
             return most[0], most[1]

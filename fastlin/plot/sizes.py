@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from fastlin import seed_statistics
+from fastlin.architecture import sizes_of
 from fastlin.errors import InputError
 from fastlin.plot import scales
 from fastlin.plot.style import SIZE_NAMES
@@ -19,7 +20,7 @@ SIZES = (*SIZE_NAMES, "bottleneck_ratio")
 
 def is_size(da: xr.DataArray, name: str) -> bool:
     """Return whether a name is that of a size of architectures and not that of a dimension."""
-    return name in SIZES and name in da.coords and name not in da.dims
+    return name in SIZES and name not in da.dims
 
 
 def mean_along(da: xr.DataArray, kept: tuple[str, ...]) -> tuple[xr.DataArray, int]:
@@ -54,10 +55,11 @@ def along(da: xr.DataArray, names: Sequence[str], *, filled: bool) -> tuple[xr.D
     """
     if "architecture" not in da.dims:
         raise InputError(f"{names[0]} is an axis where there are several architectures; here is one")
-    axes = {name: np.unique(da[name].values) for name in names}
+    sizes = sizes_of(da["architecture"].values)
+    axes = {name: np.unique(sizes[name]) for name in names}
     axes = {name: _regular(axis) for name, axis in axes.items()} if filled else axes
     shape = tuple(axis.size for axis in axes.values())
-    places = tuple(np.searchsorted(axis, da[name].values) for name, axis in axes.items())
+    places = tuple(np.searchsorted(axis, sizes[name]) for name, axis in axes.items())
     cells = np.ravel_multi_index(places, shape)
     others = [dim for dim in da.dims if dim != "architecture"]
     values = _cell_means(da.transpose("architecture", *others).values, cells, int(np.prod(shape)))

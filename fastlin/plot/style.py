@@ -97,9 +97,8 @@ def number(value: float) -> str:
 
 
 def architectures(da: xr.DataArray | xr.Dataset) -> list[Architecture]:
-    """Return the architectures along the axis "architecture", or the only one, from their sizes."""
-    sizes = (np.atleast_1d(da[name].values).tolist() for name in SIZE_NAMES)
-    return [Architecture(*triple) for triple in zip(*sizes, strict=True)]
+    """Return the architectures along the axis "architecture", or the only one, from their names."""
+    return [Architecture.read(str(name)) for name in np.atleast_1d(da["architecture"].values)]
 
 
 def default_index(name: str, values: NDArray[Any]) -> int:

@@ -1,7 +1,7 @@
-"""Closed form and gradient descent of large networks: all points (seed, lam) of a block in one call.
+"""Closed form and gradient descent of large networks: all points (seed, lam) of a group in one call.
 
-Points are worked on one after the other, without the lock of Python, so threads share a sweep's blocks. A
-routine of LAPACK that reports an error makes its own point NaN and FAILED, and no other.
+Points run one after the other without the lock of Python, so that threads can share the blocks of a sweep. If
+a routine of LAPACK reports an error, only its own point is NaN and FAILED.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ from fastlin.kernels.vector.closed_form import Way, ways
 
 @callee
 def _write_column(q: Array, count: int, first: int, rows: int, scale: float, vectors: Array, at: int) -> bool:
-    """Write scale * (one column of vectors (rows, any)) to rows of a column of q; return whether it is 0."""
+    """Write scale * (one column of vectors) to rows of a column of q; return whether it is 0."""
     nothing = True
     for i in range(rows):
         value = scale * vectors[i, at]
@@ -40,7 +40,7 @@ def _write_column(q: Array, count: int, first: int, rows: int, scale: float, vec
 
 @callee
 def write_start(shape: Shape, record: Array, lam: float, q: Array) -> int:
-    """Write Q(0) (H, N) of a record (`Record`) without the columns that are 0; return H, at least 1."""
+    """Write Q(0) (H, N) of a `Record` without the columns that are 0; return H, at least 1."""
     m, k, k_i, k_o, rows_i, rows_o = shape.m, shape.k, shape.k_i, shape.k_o, shape.rows_i, shape.rows_o
     first = m + k + 1
     v = record[first : first + rows_i * k_i].reshape(rows_i, k_i)
@@ -79,14 +79,14 @@ def _solve_point(
     view: Observing,
     out: Array,
 ) -> bool:
-    """Write the rows of one start q0 (H, N) at all times to out (R, T); return whether all are finite."""
+    """Write the outputs of one start q0 (H, N) at all times to out (R, T); return whether all are finite."""
     observed = plan(shape, len(q0), s, floor, outputs, False)
     start = first_view(shape, observed, q0, view)
     count = begin(shape, lam, s, q0, ws)
     short = prepare_march(shape, dt, ws)
-    q[:] = 0.0  # columns that the echelon form has no use for stay so
+    q[:] = 0.0  # columns beyond those of the echelon form stay 0
     steady, sound = is_finite(q0) and is_finite(s), True
-    mode = flush_denormals()  # what the flow forgets decays to 0
+    mode = flush_denormals()  # directions that the flow forgets decay to 0
     for index in range(times.size):
         if steady:
             if way[index] == Way.MARCH and short:
@@ -134,7 +134,7 @@ def _solve_points(
 def prepare_closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch) -> Call:
     """Return the call that solves all points; see `dispatch.closed_form`.
 
-    Points that only fill a vector up are not written.
+    Outputs past the last point are not written.
     """
     return Call(
         _solve_points,
@@ -181,7 +181,7 @@ def _follow(
 
 
 def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple[Array, ...]:
-    """Return the parts of `Paths` of one given start q0 (N, H): Q(t) (T, N, H), and so on."""
+    """Return the fields of `Paths` of one given start q0 (N, H): Q(t) (T, N, H), and so on."""
     n, columns = q0.shape
     ws, path = evolving(sizes), np.zeros((times.size, n, columns))
     rate, excess = np.zeros(columns), np.zeros(columns)
@@ -194,14 +194,14 @@ def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple
 def _walk(
     shape: Shape, s: Array, rate: float, steps: int, by_gram: bool, old: Array, new: Array, view: Observing
 ) -> None:
-    """Step Q^T (N, H) in place; `new` is room for as much.
+    """Step Q^T (N, H) in place. `new` is scratch of the same size.
 
-    A row of Q is contiguous here, as a Gram matrix of columns is faster then (8 us at (84, 64), and 11).
+    A row of Q is contiguous here, because a Gram matrix of columns then takes 8 us at (84, 64) instead of 11.
     """
     columns, size = old.shape[1], old.size
     m, rows_i, rows_o = shape.m, shape.rows_i, shape.rows_o
     gram = view.drift
-    mode = flush_denormals()  # weights that the task has no use for decay to 0
+    mode = flush_denormals()  # weights in directions that the task does not have decay to 0
     for _ in range(steps):
         x, y, new_x, new_y = old[:rows_i], old[rows_i:], new[:rows_i], new[rows_i:]
         if by_gram:  # W1 += eta (W2^T S - W2^T W2 W1), W2 += eta (S W1^T - W2 W1 W1^T)
@@ -234,7 +234,7 @@ def _walk(
 
 @callee
 def prefers_gram(shape: Shape, columns: int) -> bool:
-    """Return whether a step takes fewer operations by Gram matrices: 4 N H^2 against 6 N_i N_o H."""
+    """Return whether a step takes fewer operations with Gram matrices: 4 N H^2 against 6 N_i N_o H."""
     return 2 * shape.n * columns < 3 * shape.rows_i * shape.rows_o
 
 
@@ -256,18 +256,18 @@ def _descend_point(
     outputs: Integers,
     q0: Array,
     q: Array,
-    room: Array,
+    states: Array,
     view: Observing,
     out: Array,
 ) -> int:
-    """Write the rows of one start q0 (H, N) after each of `strides` more steps to out (R, T)."""
+    """Write the outputs of one start q0 (H, N) after each of `strides` more steps to out (R, T)."""
     observed = plan(shape, len(q0), s, floor, outputs, True)
     start = first_view(shape, observed, q0, view)
     size = q.size
     bound = BLOW_UP * (ddot(size, q0, 1, q0, 1) + np.sum(s))
     columns, n = q0.shape
-    state = room[:size].reshape(n, columns)
-    other = room[size : 2 * size].reshape(n, columns)
+    state = states[:size].reshape(n, columns)
+    other = states[size : 2 * size].reshape(n, columns)
     _transpose(q0, state)
     sound = True
     for index in range(strides.size):
@@ -290,7 +290,7 @@ def _descend_points(
     form: int,
     outputs: Integers,
     starts: Array,
-    room: Array,
+    states: Array,
     view: Observing,
     out: Array,
     status: Codes,
@@ -312,7 +312,7 @@ def _descend_points(
                 outputs,
                 starts[0, :count],
                 starts[1, :count],
-                room,
+                states,
                 view,
                 out[:, point],
             )
@@ -324,7 +324,7 @@ def prepare_gradient_descent(
 ) -> Call:
     """Return the call that runs all points; see `dispatch.gradient_descent`.
 
-    by_gram: whether steps go by Gram matrices; None for the form that takes fewer operations.
+    `by_gram` is whether steps use Gram matrices. None chooses the form that takes fewer operations.
     """
     return Call(
         _descend_points,

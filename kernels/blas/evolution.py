@@ -1,7 +1,8 @@
-"""The exact solution of one network, with the algorithm of `echelon`, `evolution` and `march` on LAPACK.
+"""The exact solution of one network: the algorithms of `vector/` (`echelon`, `evolution`, `march`) on LAPACK.
 
-Columns of K stand slowest direction first, the reverse of `echelon`: the lower triangles of `evolution` are
-then the upper ones that LAPACK factors into. `q` and `k` are arrays (H, N), a column of the matrix to a row.
+Columns of K are ordered slowest direction first, the reverse of `echelon`. The lower triangles of `evolution`
+then become the upper ones into which LAPACK factors. `q` and `k` are arrays (H, N), whose rows are the
+columns of the matrix.
 """
 
 import numpy as np
@@ -64,7 +65,7 @@ def rotate_back(shape: Shape, k: Array, q: Array, ws: Evolving) -> None:
 
 @callee
 def _write_row_error(shape: Shape, k: Array, row_error: Array) -> None:
-    """Write the rounding errors of the rows of K: those of the planes that were rotated."""
+    """Write the rounding errors of the rows of K: those of the rotated planes."""
     n = shape.n
     row_error[:] = 0.0
     for h in range(len(k)):
@@ -87,7 +88,7 @@ def _transpose(k: Array, transposed: Array) -> None:
 
 @callee
 def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
-    """Write K in lower echelon form, less columns that become 0; return how many are left. See `echelon`."""
+    """Write K in lower echelon form without columns that are 0; return their number. See `echelon`."""
     columns, n = k.shape
     count: int = min(columns, n)
     rows = ws.transposed
@@ -98,7 +99,7 @@ def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
         before = 0.0
         for h in range(i):
             before += abs(rows[i * columns + h])
-        # No angle is above MAX_ANGLE, so this is the rule, or stricter.
+        # No angle is above MAX_ANGLE, so this condition is at least as strict as that of `echelon`.
         clear &= abs(rows[i * columns + i]) > ws.row_error[i] + MAX_ANGLE * before
         ws.pivots[i] = i
     if not clear:
@@ -116,7 +117,7 @@ def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
 
 @callee
 def _echelon_by_rows(columns: int, n: int, rows: Array, ws: Evolving) -> int:
-    """Do the same for any K, given by its rows: rows that are noise beyond the columns so far take none."""
+    """Bring any K, given by its rows, to echelon form. A row that the columns so far span takes none."""
     h = 0
     ws.pivots[:] = n - 1
     for i in range(n):
@@ -158,14 +159,14 @@ def begin(shape: Shape, lam: float, s: Array, q: Array, ws: Evolving) -> int:
 
 @callee
 def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
-    """Write K(t) from the start, by a QR decomposition of [D; sqrt(phi) K D]; return False where it fails."""
+    """Write K(t) from the start, by a QR decomposition of [D; sqrt(phi) K D]; return False if it fails."""
     n, limit = shape.n, np.isinf(t)
     tie = n * TIE * ws.excess_rate[0]
     for i in range(n):
         rate = abs(ws.w[i])
         twice = 2.0 * rate
         if rate == 0.0:
-            # A direction at rest decays like 1/sqrt(t), which is 0 in the end.
+            # A direction with w = 0 decays like 1/sqrt(t), whose limit is 0.
             ws.root[i] = 1.0 if limit else np.sqrt(t)
         elif limit:
             ws.root[i] = np.sqrt(1.0 / twice)
@@ -184,7 +185,7 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
     triangle[:] = 0.0
     for h in range(count):
         rate, excess = ws.column_rate[h], ws.column_excess[h]
-        # At t = inf, rates within `tie` of 0 are 0, as the SVD cannot tell them apart.
+        # At t = inf, rates within `tie` of 0 are 0, because the SVD cannot tell them apart.
         scale = (1.0 if rate <= tie else 0.0) if limit else np.exp(-t * rate)
         triangle[h * count + h] = scale
         k, k_t, qr_rows = ws.k[h], ws.k_t[h], ws.qr_rows[h]
@@ -207,7 +208,7 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
 
 @callee
 def prepare_march(shape: Shape, dt: float, ws: Evolving) -> bool:
-    """Write what all steps of a grid share; return whether the step is short enough for Cholesky."""
+    """Write the factors that all steps of a grid share; return whether they are short enough for Cholesky."""
     if not 2.0 * ws.w[0] * dt <= LONGEST_STEP:
         return False
     for i in range(shape.n):
@@ -219,7 +220,7 @@ def prepare_march(shape: Shape, dt: float, ws: Evolving) -> bool:
 
 @callee
 def march(shape: Shape, count: int, ws: Evolving) -> bool:
-    """Take K(t) one step on, by a Cholesky decomposition; return False where it fails."""
+    """Take K(t) to the next time of the grid, by a Cholesky decomposition; return False if it fails."""
     n, triangle = shape.n, ws.triangle[: count * count]
     for h in range(count):
         k_t, qr_rows = ws.k_t[h], ws.qr_rows[h]

@@ -1,7 +1,8 @@
 """Products and quotients of small matrices, each by the routine of BLAS that is fastest at its size.
 
-Measured with OpenBLAS 0.3.30 on a Xeon with AVX-512. A product of general matrices has kernels of its own for
-small ones there (75 GFLOPS at 64 columns), a product of a matrix with itself and a triangular solve have not.
+Times were measured with OpenBLAS 0.3.30 on a Xeon with AVX-512. It has special kernels for products of small
+general matrices (75 GFLOPS at 64 columns), but not for products of a matrix with itself and triangular
+solves.
 """
 
 import numpy as np
@@ -20,25 +21,26 @@ from fastlin.kernels.blas.routines import (
 from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array
 
-# Columns that `divide` solves for together. At (84, 64) a solve takes 17 us so, and 22 in one call.
+# Columns that `divide` solves for together. At (84, 64) a solve takes 17 us, and in one call 22.
 _SOLVED_TOGETHER = 16
-# Columns that `triangularise` reflects together. At (84, 64), 4, 8, 12 and 16 take 38, 36, 37 and 38 us.
+# Columns that `triangularise` reflects together. At (84, 64), blocks of 4, 8, 12 and 16 take 38, 36, 37 and
+# 38 us.
 BLOCK = 8
-# Sizes of a Gram matrix from which its triangle alone is faster than all of it.
+# From these sizes on, one triangle of a Gram matrix is faster than the whole matrix.
 _TRIANGLE_OF_COLUMNS = 40
 _TRIANGLE_OF_ROWS = 80
 
 
 @callee
 def copy(count: int, source: Array, target: Array) -> None:
-    """Copy numbers; an assignment of slices is compiled with strings for its errors, which takes seconds."""
+    """Copy numbers. Numba compiles error messages for an assignment of slices, which takes seconds."""
     for index in range(count):
         target[index] = source[index]
 
 
 @callee
 def divide(columns: int, n: int, triangle: Array, k: Array) -> None:
-    """Turn K (N, H) into K R^-1, R an upper triangle (H, H)."""
+    """Turn K (N, H) into K R^-1, where R is an upper triangle (H, H)."""
     flat = k.ravel()
     for first in range(0, columns, _SOLVED_TOGETHER):
         count = min(_SOLVED_TOGETHER, columns - first)
@@ -52,10 +54,10 @@ def divide(columns: int, n: int, triangle: Array, k: Array) -> None:
 def _reflect_panel(
     columns: int, n: int, first: int, last: int, triangle: Array, below: Array, tops: Array, scratch: Array
 ) -> bool:
-    """Reflect columns `first` to `last`, one after the other, and only them; return False if one is 0.
+    """Reflect columns first..last-1 one after the other, and only these; return False if one is 0.
 
-    The reflection of column j is I - v v^T / (norm top), where v has `top` in the row of its diagonal and
-    stands in `below` otherwise. `tops` (last - first,) is written.
+    The reflection of column j is I - v v^T / (norm top). v has `top` in the row of its diagonal, and its
+    other entries are in `below`. `tops` (last - first,) is written.
     """
     sound = True
     for j in range(first, last):
@@ -75,7 +77,7 @@ def _reflect_panel(
 
 @callee
 def _invert_triangle(size: int, scales: Array, triangle: Array) -> None:
-    """Turn a Gram matrix of reflections into T of their product I - V T V^T: an upper triangle, 0 below.
+    """Turn a Gram matrix of reflections into the upper triangle T of their product I - V T V^T, with 0 below.
 
     T^-1 has the Gram matrix above its diagonal, and 1 / `scales` on it (Schreiber and Van Loan 1989, "A
     storage-efficient WY representation for products of Householder transformations").
@@ -95,10 +97,10 @@ def _invert_triangle(size: int, scales: Array, triangle: Array) -> None:
 def triangularise(columns: int, n: int, triangle: Array, below: Array, scratch: Array) -> bool:
     """Turn a diagonal matrix >= 0 (H, H) into the triangle R of [diagonal; below] = Q R; return False if bad.
 
-    `below` (H, N) is spent. scratch (2 BLOCK (1 + BLOCK + H),) is room. Reflections of `BLOCK` columns reach
-    the columns behind them together. LAPACK's dtpqrt does the same in calls so small that two threads wait
-    for the memory of OpenBLAS: at (84, 64) it takes 47 us (1.3 times as fast on two threads), and this 36
-    (1.75 times).
+    `below` (H, N) is overwritten. scratch (2 BLOCK (1 + BLOCK + H),). Reflections of `BLOCK` columns are
+    applied together to the columns after them. LAPACK's dtpqrt does the same in calls so small that two
+    threads wait for the memory of OpenBLAS. At (84, 64) it takes 47 us, and two threads are 1.3 times as
+    fast. This function takes 36 us, and two threads are 1.75 times as fast.
     """
     flat, sound = below.ravel(), True
     tops, scales = scratch[:BLOCK], scratch[BLOCK : 2 * BLOCK]
@@ -144,13 +146,13 @@ def gram_of_rows(columns: int, rows: int, x: Array, n: int, out: Array) -> None:
 
 @callee
 def has_whole_gram(size: int, by_columns: bool) -> bool:
-    """Return whether `gram_of_columns` or `gram_of_rows` write both triangles."""
+    """Return whether `gram_of_columns` or `gram_of_rows` writes both triangles."""
     return size < (_TRIANGLE_OF_COLUMNS if by_columns else _TRIANGLE_OF_ROWS)
 
 
 @callee
 def symmetric_product(size: int, whole: bool, one: Array, other: Array) -> float:
-    """Return <A, B> of two symmetric matrices; they are whole, or upper triangles with zeros below."""
+    """Return <A, B> of two symmetric matrices, which are whole, or upper triangles with zeros below."""
     product: float = ddot(size * size, one, 1, other, 1)
     if whole:
         return product
@@ -162,7 +164,7 @@ def symmetric_product(size: int, whole: bool, one: Array, other: Array) -> float
 
 @callee
 def is_finite(values: Array) -> bool:
-    """Return whether all of a contiguous array is finite."""
+    """Return whether a contiguous array is finite."""
     total = 0.0
     for value in values.ravel():
         total += value * 0.0

@@ -1,7 +1,7 @@
-"""The outputs of one network, from its factor Q in the SVD basis of the task; see `observables`.
+"""The outputs of one network, from its factor Q in the SVD basis of the task; see `vector.observables`.
 
-Norms and kernels need traces of products of Gram matrices. |X^T X| = |X X^T|, so the smaller one is formed:
-of the rows of a layer or of its columns.
+Norms and kernels need traces of products of Gram matrices. As |X^T X| = |X X^T|, the smaller Gram matrix is
+computed, of the rows of a layer or of its columns.
 """
 
 from typing import NamedTuple
@@ -21,18 +21,18 @@ from fastlin.kernels.codes import Output
 from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, Integers
 
-# Least |S - W2 W1|^2 / (|S|^2 + |W2 W1|^2) that is taken from Gram matrices: two digits are lost there.
+# Least |S - W2 W1|^2 / (|S|^2 + |W2 W1|^2) that is computed from Gram matrices, which lose two digits there.
 _CANCELLING = 1e-2
 
 
 class Plan(NamedTuple):
-    """The work that the outputs asked for take, of a network of so many columns."""
+    """The work for the requested outputs of a network with so many columns."""
 
     columns: int
     target: float  # |S|^2
     floor: float
     grams: bool
-    size_i: int  # of the Gram matrix of W1^T: its rows, or its columns
+    size_i: int  # of the Gram matrix of W1^T, of its rows or of its columns
     size_o: int
     whole_i: bool  # whether both of its triangles are written
     whole_o: bool
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 
 
 class Start(NamedTuple):
-    """The norms of the start, which the kernel of a network is compared with."""
+    """The norms of the start, with which the kernel of a network is compared."""
 
     trace_i: float
     trace_o: float
@@ -50,22 +50,22 @@ class Start(NamedTuple):
 
 
 @callee
-def _asks_for(outputs: Integers, row: int) -> bool:
-    found = False
+def _asks_for(outputs: Integers, output: int) -> bool:
+    asked = False
     for other in outputs:
-        found |= other == row
-    return found
+        asked |= other == output
+    return asked
 
 
 @callee
 def plan(shape: Shape, columns: int, s: Array, floor: float, outputs: Integers, drifts: bool) -> Plan:
-    """Choose the least work for the outputs that are asked for."""
+    """Return the plan with the least work for the requested outputs."""
     rows_i, rows_o = shape.rows_i, shape.rows_o
     distance = _asks_for(outputs, Output.KERNEL_DISTANCE)
     drift = drifts and _asks_for(outputs, Output.BALANCE_DRIFT)
     loss = _asks_for(outputs, Output.LOSS)
     grams = distance or drift or _asks_for(outputs, Output.NTK_NORM)
-    # By columns the product with the start's kernel is a matrix of its own, of twice the operations.
+    # By columns, the product with the kernel of the start is another matrix, which doubles the operations.
     tallest = TALLEST * columns if distance else columns
     by_rows_i, by_rows_o = not drift and rows_i < tallest, not drift and rows_o < tallest
     if loss and not grams and columns * (rows_i + rows_o) < 2 * rows_i * rows_o:
@@ -137,7 +137,7 @@ def _drift(columns: int, whole: bool, view: Observing) -> float:
 
 @callee
 def first_view(shape: Shape, plan: Plan, q: Array, view: Observing) -> Start:
-    """Keep what is compared with, of the start q (H, N)."""
+    """Keep the norms and Gram matrices of the start q (H, N)."""
     for gram in (view.gram_i, view.gram_o):
         gram[:] = 0.0
     trace_i, trace_o = _see(shape, plan, q, view)
@@ -151,7 +151,7 @@ def first_view(shape: Shape, plan: Plan, q: Array, view: Observing) -> Start:
 
 @callee
 def _loss(shape: Shape, plan: Plan, s: Array, q: Array, view: Observing) -> float:
-    """floor + |S - W2 W1|^2 / 2; from Gram matrices, in O(m H + H^2), where that does not cancel."""
+    """Return floor + |S - W2 W1|^2 / 2, from Gram matrices in O(m H + H^2) where that does not cancel."""
     rows_i, rows_o, square = shape.rows_i, shape.rows_o, 0.0
     if plan.loss_by_grams:
         overlap = symmetric_product(plan.columns, plan.whole_i, view.gram_i, view.gram_o)
@@ -183,7 +183,7 @@ def _kernel_product(
     start: Array,
     cross: Array,
 ) -> float:
-    """Return <X X^T, Y Y^T> of a layer X and its start Y; by Gram matrices where these are of rows."""
+    """Return <X X^T, Y Y^T> of a layer X and its start Y, from their Gram matrices if these are of rows."""
     if size != columns:
         return symmetric_product(size, whole, gram, start)
     dgemm_tn(columns, columns, rows, 1.0, x, n, y, n, 0.0, cross, columns)
@@ -201,7 +201,7 @@ def _kernel_distance(
     q: Array,
     view: Observing,
 ) -> float:
-    """S = 1 - <K_0, K_t> / (|K_0| |K_t|); at least 0 by Cauchy-Schwarz, which rounding may miss."""
+    """Return 1 - <K_0, K_t> / (|K_0| |K_t|). Rounding must not make it negative."""
     n, columns, rows_i = shape.n, plan.columns, shape.rows_i
     size, whole, cross = plan.size_i, plan.whole_i, view.cross
     product_i = _kernel_product(columns, n, rows_i, q, q0, size, whole, view.gram_i, view.start_i, cross)
@@ -217,7 +217,7 @@ def _kernel_distance(
 
 @callee
 def _triangle_of(columns: int, n: int, rows: int, q: Array, out: Array, view: Observing) -> int:
-    """Write a layer, or the triangle of its QR decomposition where it is tall; return its rows, -1 if bad."""
+    """Write a layer, or the triangle of its QR decomposition if it is tall; return its rows, or -1 if bad."""
     for h in range(columns):
         copy(rows, q[h], out[h * rows :])
     if rows <= columns:
@@ -232,7 +232,7 @@ def _triangle_of(columns: int, n: int, rows: int, q: Array, out: Array, view: Ob
 
 @callee
 def _effective_rank(shape: Shape, columns: int, q: Array, view: Observing) -> float:
-    """By the small triangles of both layers where these are tall: W2 W1 has their singular values."""
+    """Return the effective rank of W2 W1, whose singular values are those of the triangles of tall layers."""
     first = _triangle_of(columns, shape.n, shape.rows_i, q, view.first, view)
     second = _triangle_of(columns, shape.n, shape.rows_o, q[:, shape.rows_i :], view.second, view)
     if min(first, second) < 0:
@@ -279,27 +279,27 @@ def observe(
     index: int,
     view: Observing,
 ) -> bool:
-    """Write the rows of q (H, N) to out[:, index], NaN if q is not finite; return whether all are finite."""
+    """Write the outputs of q (H, N) to out[:, index], or NaN; return whether all are finite."""
     trace_i, trace_o = _see(shape, plan, q, view)
     if not np.isfinite(trace_i) or not np.isfinite(trace_o):
         out[:, index] = np.nan
         return False
     finite = True
     for place in range(outputs.size):
-        row, value = outputs[place], 0.0
-        if row == Output.LOSS:
+        output, value = outputs[place], 0.0
+        if output == Output.LOSS:
             value = _loss(shape, plan, s, q, view)
-        elif row == Output.KERNEL_DISTANCE:
+        elif output == Output.KERNEL_DISTANCE:
             value = _kernel_distance(shape, plan, start, trace_i, trace_o, q0, q, view)
-        elif row == Output.NTK_NORM:
+        elif output == Output.NTK_NORM:
             value = _norm(shape, plan, trace_i, trace_o, view)
-        elif row == Output.W1_NORM:
+        elif output == Output.W1_NORM:
             value = np.sqrt(trace_i)
-        elif row == Output.W2_NORM:
+        elif output == Output.W2_NORM:
             value = np.sqrt(trace_o)
-        elif row == Output.BALANCE_DRIFT and plan.drift:
+        elif output == Output.BALANCE_DRIFT and plan.drift:
             value = _drift(plan.columns, plan.whole_i, view)
-        elif row == Output.EFFECTIVE_RANK:
+        elif output == Output.EFFECTIVE_RANK:
             value = _effective_rank(shape, plan.columns, q, view)
         out[place, index] = value
         finite &= np.isfinite(value)

@@ -1,6 +1,6 @@
-"""Set-up of large problems: the steps of `problems` on BLAS and LAPACK, one seed at a time.
+"""Set-up of large problems: the steps of `vector.problems` on BLAS and LAPACK, one seed at a time.
 
-Maps are held with their wider side in rows, as there. "Wide" and "small" name what belongs to its sides.
+Maps have their wider side in rows. `wide` and `small` name arrays of the wider and of the other side.
 """
 
 from typing import NamedTuple
@@ -27,14 +27,14 @@ def _decompose(matrix: Array) -> _Decomposed:
 
 
 def _decompose_thin(wide: Array, small: Array) -> _Decomposed:
-    """Decompose wide small^T, of rank N_h < m: with small = Q R, by way of wide R^T."""
+    """Decompose wide small^T of rank N_h < m. With small = Q R it takes the smaller SVD of wide R^T."""
     q, r = np.linalg.qr(small)
-    found = _decompose(wide @ r.T)
-    return found._replace(small=q @ found.small)
+    parts = _decompose(wide @ r.T)
+    return parts._replace(small=q @ parts.small)
 
 
 def _reached(wide: Array, count: int) -> Array:
-    """Return the first `count` singular vectors on the wider side, past the rank any that complete them."""
+    """Return the first `count` singular vectors of the wider side, completed past the rank."""
     known = wide.shape[1]
     if count <= known:
         return wide[:, :count]
@@ -44,13 +44,13 @@ def _reached(wide: Array, count: int) -> Array:
 
 
 def _aligned(task: Array, basis: Array) -> Array:
-    """Return `basis` in the frame of the task: first its singular directions, then those beyond them."""
+    """Return `basis` in the frame of the task, singular directions first."""
     known, count = task.shape[1], basis.shape[1]
     if len(task) == known:
         return np.asarray(task.T @ basis)
     reflectors, scales, _, _ = lapack.dgeqrf(task)
-    room = int(lapack.dormqr("L", "T", reflectors, scales, basis, -1)[1][0])
-    turned = np.asarray(lapack.dormqr("L", "T", reflectors, scales, basis, room)[0])
+    length = int(lapack.dormqr("L", "T", reflectors, scales, basis, -1)[1][0])  # of LAPACK's workspace
+    turned = np.asarray(lapack.dormqr("L", "T", reflectors, scales, basis, length)[0])
     turned[:known] *= np.sign(reflectors.diagonal())[:, None]
     if len(task) - known <= count:
         return turned
@@ -58,7 +58,7 @@ def _aligned(task: Array, basis: Array) -> Array:
 
 
 def _start_of(start: StartLaw, seed: int, sizes: Sizes) -> _Decomposed | None:
-    """Draw and decompose the unbalanced product that a start is balanced from; None if it is the task's."""
+    """Draw and decompose the unbalanced product of a start; None if its singular vectors are the task's."""
     if isinstance(start, GaussianStart) and sizes.n_h < sizes.m:
         w1, w2 = start.weights(seed, sizes)
         return _decompose_thin(*((w2, w1.T) if sizes.outputs_wide else (w1.T, w2)))
@@ -67,7 +67,7 @@ def _start_of(start: StartLaw, seed: int, sizes: Sizes) -> _Decomposed | None:
 
 
 def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
-    """Draw and factorise problems, one seed at a time; see `dispatch.draw_records`."""
+    """Return the records of problems, one seed at a time; see `dispatch.draw_records`."""
     at, records = Record(sizes), np.zeros((seeds.size, Record(sizes).length))
     for record, seed in zip(records, seeds.tolist(), strict=True):
         sigma, floor = problem.task.draw(seed, sizes)
@@ -91,7 +91,7 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
 def factorise(product: Array, n_h: int) -> Factors:
     """Factorise one product; see `dispatch.factorise`."""
     sizes = Sizes(product.shape[1], n_h, product.shape[0])
-    found = _decompose(product if sizes.outputs_wide else product.T)
-    wide, small = _reached(found.wide, sizes.k_wide), found.small[:, : min(n_h, sizes.m)]
+    parts = _decompose(product if sizes.outputs_wide else product.T)
+    wide, small = _reached(parts.wide, sizes.k_wide), parts.small[:, : min(n_h, sizes.m)]
     u, v = (wide, small) if sizes.outputs_wide else (small, wide)
-    return Factors(u, found.values[: sizes.k], v)
+    return Factors(u, parts.values[: sizes.k], v)

@@ -1,11 +1,11 @@
-"""BLAS and LAPACK in compiled code: SciPy's own routines, by address, without Python between.
+"""BLAS and LAPACK for compiled code: SciPy's routines, which are called by address without Python between.
 
-Numba knows a part of LAPACK only, and its wrappers allocate and raise. The routines here are called as
-Fortran has them, on arrays that the caller owns: no allocation, no exception, no lock of Python. Matrices are
-stored column by column; a C-ordered array (columns, rows) is one of them.
+Numba supports only a part of LAPACK, and its wrappers allocate and raise. The routines here are called as in
+Fortran, on arrays of the caller, without allocation, exceptions or the lock of Python. Matrices are stored
+column by column, so a C-ordered array (columns, rows) is a matrix (rows, columns).
 
-Compiled code calls a *symbol*, and each process that imports this module tells LLVM the symbol's address. An
-address within compiled code would be wrong in the next process that loads the code from the cache.
+Compiled code calls a *symbol*, and each process that imports this module tells LLVM the address of the
+symbol. An address in compiled code would be wrong in the next process that loads the code from the cache.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import get_cython_function_address, intrinsic
 
+from fastlin.kernels.compiler.code import FLUSH
+
 _BYTES = ir.IntType(8).as_pointer()
 _INTEGER, _DOUBLE = ir.IntType(64), ir.DoubleType()
 
@@ -24,9 +26,10 @@ _INTEGER, _DOUBLE = ir.IntType(64), ir.DoubleType()
 def _routine(library: str, name: str, options: str, kinds: str) -> Any:
     """Return a routine of SciPy as a function for compiled code.
 
-    options: its leading characters, such as "UN" for an upper triangle that is not transposed. kinds: one
-    letter for each further argument, in the order of Fortran: i integer, d double, a array; x for the error
-    code at the end, which the function returns (0: no error), and r for a routine that returns a double.
+    `options` are its leading characters, such as "UN" for an upper triangle that is not transposed. `kinds`
+    has a letter for each further argument in the order of Fortran: i integer, d double, a array. A final x is
+    the error code, which the function returns (0 for no error). A final r is for a routine that returns a
+    double.
     """
     symbol = f"fastlin_{name}"
     binding.add_symbol(symbol, get_cython_function_address(f"scipy.linalg.cython_{library}", name))
@@ -42,8 +45,8 @@ def _routine(library: str, name: str, options: str, kinds: str) -> Any:
             else:
                 wanted = types.int64 if kind == "i" else types.float64
                 pointers.append(_slot(builder, context.cast(builder, value, given, wanted)))
-        # Integers are slots of 64 bits that hold numbers >= 0. Little-endian code that reads 32 bits of them
-        # finds the same number, so that both kinds of SciPy do (LP64 and ILP64).
+        # An integer is passed as 64 bits that hold a number >= 0. Little-endian code that reads only 32 of
+        # them finds the same number, so both builds of SciPy work (LP64 and ILP64).
         error = _slot(builder, _INTEGER(0)) if "x" in kinds else None
         if error is not None:
             pointers.append(error)
@@ -97,7 +100,6 @@ def _control(name: str) -> Callable[[ir.IRBuilder, ir.Value], None]:
 
 
 _read_control, _write_control = _control("st"), _control("ld")
-_FLUSH = 0x8040  # of the control word of x86: flush to zero, denormals are zeros
 
 
 def _has_control_word() -> bool:
@@ -105,10 +107,10 @@ def _has_control_word() -> bool:
 
 
 def _flush(_typing: Any) -> Any:
-    """Have numbers below 2^-1022 count as 0 in this thread from here on; return how it was before.
+    """Take numbers below 2^-1022 as 0 in this thread from here on; return the control word before.
 
-    x86 takes 100 cycles for an operation on one of these. `restore_denormals` must follow on every way out.
-    Other machines are as fast on these numbers, and are left as they are.
+    x86 takes 100 cycles for an operation on such a number. `restore_denormals` must follow on every path.
+    Other processors are as fast on these numbers, and keep them.
     """
 
     def write(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
@@ -117,7 +119,7 @@ def _flush(_typing: Any) -> Any:
         slot = cgutils.alloca_once(builder, ir.IntType(32))
         _read_control(builder, slot)
         before = builder.load(slot)
-        builder.store(builder.or_(before, before.type(_FLUSH)), slot)
+        builder.store(builder.or_(before, before.type(FLUSH)), slot)
         _write_control(builder, slot)
         return before
 
@@ -125,7 +127,7 @@ def _flush(_typing: Any) -> Any:
 
 
 def _restore(_typing: Any, before: Any) -> Any:
-    """Put back what `flush_denormals` returned."""
+    """Restore the control word that `flush_denormals` returned."""
 
     def write(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         if _has_control_word():

@@ -1,4 +1,4 @@
-"""Time scales of one large network at a time, as `time_scales` has them for vectors of eight."""
+"""Time scales of large networks, one at a time; see `vector.time_scales`."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ from fastlin.kernels.compiler.jit import Array, Call, Codes, Integers, jit
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import AT_REST, CLOSED, LONGEST_SEARCH, TIE
 
-_BISECTIONS = 10_000  # from any number to its neighbour, in the worst case
+_ITERATIONS = 10_000  # limit of Brent's method, which may bisect from any number to its neighbour
 _TINY = float(np.finfo(float).tiny)
 _LOSS = np.array([Output.LOSS], dtype=np.int64)
 
 
 @callee
 def _rotation(shape: Shape, lam: float, s: Array) -> float:
-    """Return 1 / the least difference of an eigenvalue that is kept and one that is dropped, or 0.
+    """Return 1 / the least difference between a kept and a dropped eigenvalue, or 0.
 
     All eigenvalues count, also those of directions that `Sizes` leaves out.
     """
@@ -48,7 +48,7 @@ def _rotation(shape: Shape, lam: float, s: Array) -> float:
 
 @callee
 def _escape(shape: Shape, count: int, ws: Evolving) -> float:
-    """Return the first of log(2 w / x - 1) / (2 w), x the squared norm of a mode."""
+    """Return the least log(2 w / x - 1) / (2 w) of all modes, where x is the squared norm of a mode."""
     size, first = ws.root[: shape.m], np.inf
     squared_rows(count, shape.m, ws.k, size)
     for a in range(shape.m):
@@ -89,7 +89,7 @@ def _excess(
     ws: Evolving,
     view: Observing,
 ) -> float:
-    """Return the loss at a time, less the goal."""
+    """Return the excess of the loss over the goal at a time."""
     if not jump(shape, count, t, ws):
         return np.nan
     rotate_back(shape, ws.k_t[:count], q, ws)
@@ -108,13 +108,13 @@ def _convergence(
     ws: Evolving,
     view: Observing,
 ) -> float:
-    """Return the root of the exact loss by Brent's method, from a bracket that doubles twice a step."""
+    """Return the time of convergence by Brent's method. The search for a bracket multiplies time by 4."""
     least, total = 0.0, 0.0
     for a in range(shape.m):
         total += s[a] * s[a]
         if a >= min(shape.n_h, shape.m):
             least += s[a] * s[a]
-    # The loss is taken from the least that can be reached, which does not cancel with the floor.
+    # The loss is measured from the least that can be reached, so that it does not cancel with the floor.
     observed = plan(shape, len(q0), s, -0.5 * least, outputs, False)
     start = first_view(shape, observed, q0, view)
     first = _loss(shape, observed, start, outputs, s, q0, q0, view)
@@ -133,10 +133,10 @@ def _convergence(
         early, at_early, late = late, at_late, 4.0 * late
     if not at_late <= 0.0:
         return np.inf if at_late > 0.0 else np.nan
-    # Brent (1973), chapter 4: `best` is the best estimate, the root is between it and `far`.
+    # Brent (1973), chapter 4: `best` is the best estimate, and the root is between it and `far`.
     old, at_old, best, at_best = early, at_early, late, at_late
     far, at_far, before, step = old, at_old, 0.0, 0.0
-    for _ in range(_BISECTIONS):
+    for _ in range(_ITERATIONS):
         if at_old != 0.0 and at_best != 0.0 and (at_old > 0.0) != (at_best > 0.0):
             far, at_far = old, at_old
             before = step = best - old

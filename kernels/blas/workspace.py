@@ -1,8 +1,8 @@
-"""The memory that one network at a time is worked on in, and its sizes as numbers.
+"""The memory for one large network, and its sizes as numbers.
 
 All sizes are known only when the code runs, so that one compilation serves every network. A matrix of H
-columns stands in an array (H, rows): each column is contiguous, as BLAS wants it. N and H are the rows and
-the columns of Q that matter, H <= `width`.
+columns is an array (H, rows), whose columns are contiguous, as BLAS requires. N and H are the rows and the
+columns of Q that matter, H <= `width`.
 """
 
 from typing import NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.sizes import Sizes, greatest, least
 
-# Columns that LAPACK works on together where it has the room; OpenBLAS's choices are no larger.
+# Columns that LAPACK works on together if its workspace allows it. OpenBLAS chooses no more.
 _LAPACK_BLOCK = 64
-# Rows of a layer whose Gram matrix may be formed, over its columns; see `observables`.
+# Largest ratio of rows to columns of a layer of which the Gram matrix of rows is formed; see `observables`.
 TALLEST = 3
 
 
@@ -40,22 +40,22 @@ def shape_of(sizes: Sizes) -> Shape:
 
 
 class Evolving(NamedTuple):
-    """The arrays that the exact solution is evolved in."""
+    """The arrays of the exact solution."""
 
     w: Array  # (N,) eigenvalues of F, falling
-    excess_rate: Array  # (N,) how far those that grow are above abs(lam) / 2
+    excess_rate: Array  # (N,) excess of positive eigenvalues over abs(lam) / 2
     cosine: Array  # (m,) of the angle of the eigenvector of +r
     sine: Array  # (m,)
     row_error: Array  # (N,) rounding errors of the rows of K
     k: Array  # (width, N) K(0) in echelon form, slowest direction first
-    column_rate: Array  # (width,) the eigenvalue that each column grows by
-    column_excess: Array  # (width,) its excess rate
+    column_rate: Array  # (width,) growth rate of each column, an eigenvalue
+    column_excess: Array  # (width,) excess of that eigenvalue
     k_t: Array  # (width, N) K(t)
     qr_rows: Array  # (width, N) sqrt(phi) K D, which is factored below D
     triangle: Array  # (width^2,) the factor of A
     transposed: Array  # (N width,) K^T
-    pivots: Integers  # (width,) rows that the columns begin at
-    angle: Array  # (width,) uncertainty of the columns
+    pivots: Integers  # (width,) rows at which the columns begin
+    angle: Array  # (width,) angular errors of the columns
     root: Array  # (N,) sqrt(phi) of a jump
     shrink: Array  # (N,) exp(min(w, 0) t)
     step_root: Array  # (N,) sqrt(phi) of a step of the march
@@ -65,13 +65,13 @@ class Evolving(NamedTuple):
 
 
 class Observing(NamedTuple):
-    """The arrays that a network is observed in; Gram matrices by their upper triangles, with zeros below."""
+    """The arrays for outputs of a network. Gram matrices are upper triangles with zeros below."""
 
     gram_i: Array  # of W1^T: of its rows or its columns, as `Plan` says
     gram_o: Array  # of W2
-    start_i: Array  # those of the start
+    start_i: Array  # the Gram matrices of the start
     start_o: Array
-    drift: Array  # (width^2,) D, or what it has changed by
+    drift: Array  # (width^2,) D(t) - D(0), or the Gram matrix of a step
     cross: Array  # (width^2,)
     product: Array  # (rows_i rows_o,) W2 W1 by columns
     first: Array  # (rows_i width,)
@@ -83,7 +83,7 @@ class Observing(NamedTuple):
 
 
 def evolving(sizes: Sizes) -> Evolving:
-    """Return room to evolve one network in."""
+    """Return arrays for the exact solution of one network."""
     n, m, width = sizes.n, sizes.m, sizes.width
 
     def rows() -> Array:
@@ -120,7 +120,7 @@ def evolving(sizes: Sizes) -> Evolving:
 
 
 def observing(sizes: Sizes) -> Observing:
-    """Return room to observe one network in."""
+    """Return arrays for the outputs of one network."""
     rows_i, rows_o, width = sizes.rows_i, sizes.rows_o, sizes.width
     small, large = sorted((rows_i, rows_o))
 
@@ -145,7 +145,7 @@ def observing(sizes: Sizes) -> Observing:
 
 
 def doubles(sizes: Sizes) -> int:
-    """Return how many numbers of 8 bytes the dynamics of one network need."""
+    """Return the number of doubles that the dynamics of one network need."""
     n, m, width, rows = sizes.n, sizes.m, sizes.width, (sizes.rows_i, sizes.rows_o)
     small, large = least(*rows), greatest(*rows)
     evolved = 8 * n + 2 * m + 4 * n * width + width * width + 5 * width
@@ -153,4 +153,4 @@ def doubles(sizes: Sizes) -> int:
     grams = 2 * sum(greatest(width, least(count, TALLEST * width)) ** 2 for count in rows)
     observed = grams + 2 * width * width + small * large + n * width + 19 * small + width
     observed += _LAPACK_BLOCK * (large + small + width)
-    return evolved + observed + 4 * n * width  # the last: starts, and the states of gradient descent
+    return evolved + observed + 4 * n * width  # the last term is starts, and states of gradient descent

@@ -1,7 +1,8 @@
-"""From plain Python to vector code. It knows nothing of networks.
+"""A compiler from plain Python to vector code. It knows nothing of networks.
 
-`protocols` says what a traced function may use. `code` writes it down as LLVM instructions on `values` and
-`memory`; `plain` runs it on NumPy arrays. `arithmetic` and `elementary` are the operations, `workspace` holds
-scratch memory, `static` the types of what is known on compilation, `tracing` makes Numba intrinsics, `jit`
-owns the flags and the cache of compiled code.
+`protocols` is the interface that a traced function uses. `code` writes such a function as LLVM instructions
+on `values` and `memory`, and `plain` runs it on NumPy arrays. `arithmetic` and `elementary` are the
+operations. `workspace` holds scratch memory, and `static` the types of compile-time values and of tables of
+sizes. `tracing` makes Numba intrinsics. `jit` owns the flags of compilation, `callee` compiles functions that
+only kernels call, and `cache` keeps compiled code on disk.
 """

@@ -10,7 +10,7 @@ from fastlin.kernels.compiler.values import Lane, LaneMask
 
 
 def fma(x: Any, y: Any, z: Any) -> Any:
-    """Return x y + z, rounded once (twice for NumPy arrays)."""
+    """Return x y + z, rounded once for lanes and twice for NumPy arrays."""
     if isinstance(x, Lane):
         return x.call("fma", y, z)
     if isinstance(y, Lane):

@@ -1,31 +1,31 @@
-"""Functions that compiled code alone calls, without machine code of their own.
+"""Functions that only compiled code calls, without machine code of their own.
 
-Numba optimises a function together with all that it calls, and makes machine code of the whole. A function
-seven calls deep is optimised seven times, and all but one of its copies are thrown away: that was half of the
-time that kernels on BLAS took to compile. A callee is left as it was typed, until the kernel that calls it is
-optimised.
+Numba optimises a function together with all functions that it calls, and makes machine code of the whole. A
+function seven calls deep is optimised seven times, and all but one of the copies are thrown away. That was
+half of the time that kernels on BLAS took to compile. A callee is not optimised before the kernel that calls
+it.
 """
 
 from typing import Any, NoReturn, cast
 
-from numba.core.codegen import JITCodeLibrary
+from numba.core.codegen import JITCodeLibrary  # private: no public option leaves machine code out
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
-from numba.core.registry import CPUDispatcher
+from numba.core.registry import CPUDispatcher  # private: njit does not take a class of dispatchers
 from numba.core.typed_passes import NopythonTypeInference
 
 from fastlin.kernels.compiler.jit import FLAGS, Function
 
 
 class _NoEnvironment:
-    """The environment of a function is for calls from Python: a callee has none."""
+    """Stands in for the environment of a function, which only calls from Python need."""
 
     def set_env(self, name: str, environment: Any) -> None:
         pass
 
 
 class _Library(JITCodeLibrary):
-    """The code of a callee, which its callers link."""
+    """The unoptimised code of a callee, which its callers link."""
 
     @property
     def codegen(self) -> _NoEnvironment:
@@ -65,10 +65,10 @@ class _Compiler(Compiler):
 
 class _Callee(CPUDispatcher):
     def __call__(self, *arguments: Any) -> NoReturn:
-        raise TypeError(f"{self.py_func.__name__} is for compiled code alone")
+        raise TypeError(f"{self.py_func.__name__} can only be called by compiled code")
 
 
 def callee(function: Function) -> Function:
-    """Compile `function`, with the project's flags, for calls from compiled code."""
+    """Compile `function` with the project's flags, for calls from compiled code only."""
     options = {"nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return cast(Function, _Callee(function, targetoptions=FLAGS | options, pipeline_class=_Compiler))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from fastlin.kernels.compiler.memory import LaneVariable, Memory, Numbers, Registers
+from fastlin.kernels.compiler.protocols import Condition, Operand, Whole
 from fastlin.kernels.compiler.static import Loaded
 from fastlin.kernels.compiler.values import (
     BIT,
@@ -25,42 +26,42 @@ from fastlin.kernels.compiler.values import (
     LaneMask,
 )
 
-BLOCK = 4  # columns at a time, where a row does not fit the registers
-FLUSH = 0x8040  # of the control word of x86: flush to zero, denormals are zeros
+BLOCK = 4  # columns at a time where a row does not fit the registers
+FLUSH = 0x8040  # bits of the control word of x86: flush to zero, denormals are zeros
 _LANE_NUMBER = ir.IntType(32)
 
 
 def _not_unrolled(module: ir.Module) -> Any:
-    """Return metadata of a loop that LLVM is not to unroll: its first operand is itself."""
+    """Return metadata of a loop that LLVM must not unroll. Its first operand is itself, as LLVM requires."""
     node = module.add_metadata([ir.MetaDataString(module, f"fastlin.loop.{len(module.metadata)}")])
     node.operands = (node, module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")]))
     return node
 
 
 class VectorCode:
-    """Writes a traced function as vector code. `protocols.Code` says what its methods mean.
+    """The writer of a traced function as vector code. `protocols.Code` documents its methods.
 
-    `sizes` is a `Sizes` or a `Loaded`. The attributes of a `Sizes` are Python numbers. Those of a
-    `Loaded` are loaded when the code runs.
+    `sizes` is a `Sizes`, whose attributes are Python numbers, or a `Loaded`, whose attributes are loaded when
+    the code runs.
     """
 
     def __init__(self, context: Any, builder: ir.IRBuilder, sizes: Any = None) -> None:
         self.context, self.builder, self.sizes = context, builder, sizes
-        # AVX-512 has 32 registers of a lane each. Others have 16 of half a lane, or 32 of a quarter of one:
-        # with AVX2 a step of gradient descent of (12, 12, 12) would take 0.63 us instead of 0.46.
+        # AVX-512 has 32 registers of a lane each. Other processors have 16 of half a lane, or 32 of a
+        # quarter, which tiles do not fit: a step of (12, 12, 12) took 0.63 us instead of 0.46 with AVX2.
         self.tiles = context is not None and "+avx512f" in context.codegen().magic_tuple()[2]
 
     # Values
 
     def vector(self, value: Any) -> ir.Value:
-        """Return the LLVM value of a lane, or a number repeated."""
+        """Return the LLVM value of a lane. A number is repeated in all lanes."""
         if isinstance(value, Lane):
             return value.ir
         if isinstance(value, Index):
             return self.repeat(self.builder.sitofp(value.ir, DOUBLE)).ir
         return ir.Constant(VECTOR, [float(value)] * WIDTH)
 
-    def integer(self, value: Any) -> ir.Value:
+    def integer(self, value: Whole) -> ir.Value:
         """Return the LLVM value of a whole number."""
         return value.ir if isinstance(value, Index) else ir.Constant(INTEGER, int(value))
 
@@ -68,12 +69,12 @@ class VectorCode:
         """Return a number for all lanes."""
         return Lane(self, self.vector(value))
 
-    def real(self, number: Any) -> Any:
+    def real(self, number: Whole) -> Lane | float:
         """Return a whole number as a real one."""
         return Lane(self, self.vector(number)) if isinstance(number, Index) else float(number)
 
     def repeat(self, number: ir.Value) -> Lane:
-        """Return a number that is known when the code runs, for all lanes."""
+        """Return a lane that repeats an LLVM number."""
         return Lane(self, self._repeated(number, VECTOR))
 
     def _repeated(self, number: ir.Value, kind: ir.VectorType) -> ir.Value:
@@ -82,26 +83,27 @@ class VectorCode:
             value = self.builder.insert_element(value, number, _LANE_NUMBER(lane))
         return value
 
-    def variable(self, value: Any) -> LaneVariable:
-        """Return a lane that is assigned to more than once, and so outlives a loop."""
+    def variable(self, value: Operand) -> LaneVariable:
+        """Return a lane that can be assigned to more than once, and so outlives a loop."""
         return LaneVariable(self, value)
 
     def local(self, *shape: Any) -> Any:
-        """Return room for lanes that `columns` index."""
+        """Return an array of lanes that `columns` index."""
         if self.sizes.unrolled:
             return Registers(self, shape)
-        with self.builder.goto_entry_block():  # not by Numba, which would clear it: minutes to compile
+        # Numba's `alloca_once` would clear the memory, which takes minutes to compile.
+        with self.builder.goto_entry_block():
             count = self.integer(math.prod(shape))
             start = self.builder.alloca(VECTOR, size=count)
         return Memory(self, start, shape)
 
     # Loops and branches
 
-    def loop(self, first: Any, last: Any) -> Iterator[Index]:
-        """Write a loop over first..last-1 around the body of the `for` that takes this."""
+    def loop(self, first: Whole, last: Whole) -> Iterator[Index]:
+        """Write a loop over first..last-1 around the body of the `for` statement that consumes this."""
         return self._loop(first, last, 1)
 
-    def _loop(self, first: Any, last: Any, stride: int) -> Iterator[Index]:
+    def _loop(self, first: Whole, last: Whole, stride: int) -> Iterator[Index]:
         builder = self.builder
         start, end = self.integer(first), self.integer(last)
         before = builder.basic_block
@@ -115,20 +117,21 @@ class VectorCode:
         counter.add_incoming(following, builder.basic_block)
         back = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
         if isinstance(self.sizes, Loaded):
-            # Unrolling takes a quarter of the time of compilation, and gains nothing on loops of any length.
+            # Unrolling takes a quarter of the compile time, and saves nothing where lengths are not known.
             back.set_metadata("llvm.loop", _not_unrolled(builder.module))
         builder.position_at_end(after)
 
-    def columns(self, first: Any, last: Any) -> Any:
-        """Return a range over hidden directions: unrolled where a row fits the registers."""
-        known = not isinstance(first, Index) and not isinstance(last, Index)
-        return range(first, last) if self.sizes.unrolled and known else self.loop(first, last)
+    def columns(self, first: Whole, last: Whole) -> Iterable[Any]:
+        """Return a range over hidden directions, which is unrolled where a row fits the registers."""
+        if self.sizes.unrolled and not isinstance(first, Index) and not isinstance(last, Index):
+            return range(first, last)
+        return self.loop(first, last)
 
     def blocks(self, last: Any) -> Iterator[list[Any]]:
-        """Write loops over hidden directions, four at a time and then three, whose sums do not wait.
+        """Write loops over hidden directions by fours and then by threes, so that several sums run at once.
 
-        Every width from 6 on is a sum of fours and threes, so that no direction is left for a slow loop of
-        its own: 9 = 3 + 3 + 3, 10 = 4 + 3 + 3, 11 = 4 + 4 + 3.
+        Every width from 6 on is a sum of fours and threes, so that no direction needs a slow loop of its own:
+        9 = 3 + 3 + 3, 10 = 4 + 3 + 3, 11 = 4 + 4 + 3.
         """
         if self.sizes.unrolled:
             yield from ([column] for column in range(last))
@@ -138,8 +141,8 @@ class VectorCode:
         yield from self._some(0, self.least(last, fours), BLOCK)
         yield from self._some(fours, last, BLOCK - 1)
 
-    def rows(self, first: Any, last: Any) -> Iterator[list[Any]]:
-        """Write loops over rows, first <= last: fours and threes if that comes out, else fours and ones."""
+    def rows(self, first: Whole, last: Whole) -> Iterator[list[Any]]:
+        """Write loops over rows, first <= last, by fours and threes if possible, else by fours and ones."""
         if self.sizes.unrolled:
             yield from ([row] for row in self.loop(first, last))
             return
@@ -153,20 +156,22 @@ class VectorCode:
         yield from self._some(fours, end, BLOCK - 1)
         yield from self._some(end, last, 1)
 
-    def _some(self, first: Any, last: Any, count: int) -> Iterator[list[Any]]:
+    def _some(self, first: Whole, last: Whole, count: int) -> Iterator[list[Any]]:
         for number in self._loop(first, last, count):
             yield [number + place for place in range(count)]
 
     @contextmanager
     def when(self, mask: Any) -> Iterator[None]:
-        """Write a branch around the body, which is skipped where no lane needs it."""
+        """Write a branch around the body, which is skipped if the mask holds for no lane."""
         flags = self.builder.bitcast(mask.ir, ir.IntType(WIDTH))
         anywhere = self.builder.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0))
         with self.builder.if_then(anywhere):
             yield
 
-    def given(self, flag: Any, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
-        """Write one of two things, or a branch between them where the condition is not known yet."""
+    def given(
+        self, flag: Condition, then: Callable[[], None], otherwise: Callable[[], None] | None = None
+    ) -> None:
+        """Write one of two bodies, or a branch between both if the condition is not known yet."""
         if not isinstance(flag, Flag):
             chosen = then if flag else otherwise
             if chosen is not None:
@@ -181,8 +186,8 @@ class VectorCode:
                 with no:
                     otherwise()
 
-    def choose(self, flag: Any, yes: Any, no: Any) -> Any:
-        """Return one of two whole numbers, lanes or arrays by a condition."""
+    def choose(self, flag: Condition, yes: Any, no: Any) -> Any:
+        """Return one of two whole numbers, lanes or arrays, by a condition that all lanes share."""
         if not isinstance(flag, Flag):
             return yes if flag else no
         if isinstance(yes, Memory):
@@ -191,29 +196,29 @@ class VectorCode:
             return Lane(self, self.builder.select(flag.ir, self.vector(yes), self.vector(no)))
         return Index(self, self.builder.select(flag.ir, self.integer(yes), self.integer(no)))
 
-    def equal(self, index: Any, number: Any) -> Any:
+    def equal(self, index: Whole, number: Whole) -> Condition:
         """Return whether two whole numbers are equal."""
         if not isinstance(index, Index) and not isinstance(number, Index):
             return index == number
         return Flag(self, self.builder.icmp_signed("==", self.integer(index), self.integer(number)))
 
-    def below(self, index: Any, number: Any) -> Any:
-        """Return whether a whole number is less than another one."""
+    def below(self, index: Whole, number: Whole) -> Condition:
+        """Return whether a whole number is less than another."""
         if not isinstance(index, Index) and not isinstance(number, Index):
             return index < number
         return Flag(self, self.builder.icmp_signed("<", self.integer(index), self.integer(number)))
 
-    def mask(self, flag: Any) -> LaneMask:
-        """Return a condition that is the same for all lanes."""
+    def mask(self, flag: Condition) -> LaneMask:
+        """Return a mask that is the same for all lanes."""
         bit = flag.ir if isinstance(flag, Flag) else ir.Constant(BIT, int(flag))
         return LaneMask(self, self._repeated(bit, MASK))
 
     @contextmanager
     def flushing(self) -> Iterator[None]:
-        """Let numbers below 2^-1022 count as 0 in the body.
+        """Take numbers below 2^-1022 as 0 in the body.
 
-        x86 takes 100 cycles for an operation on one of these, so what decays towards 0 would become fifty
-        times slower once it is there. Other machines are as fast on them, and are left as they are.
+        x86 takes 100 cycles for an operation on such a number. A network that decays towards 0 would become
+        fifty times slower in the end. Other processors are as fast on these numbers, and keep them.
         """
         if not str(self.builder.module.triple).startswith("x86_64"):
             yield
@@ -238,9 +243,9 @@ class VectorCode:
     def call(self, part: Callable[..., None], *given: Numbers | Index, name: Any = None) -> None:
         """Write ``part(code, *given)`` as a function of its own, and a call of it.
 
-        Within one large function LLVM would load ahead of a loop what the loop needs, and spill it at once.
-        The stack of a part is aligned: a vector across two cache lines takes twice as long.
-        Parts of one `name`, which is the part itself if none is given, are written once.
+        In one large function LLVM would load the operands of a loop ahead of it, and spill them at once. The
+        stack of a part is aligned, because a vector across two cache lines takes twice as long. Parts of one
+        `name` are written once. By default the name is the part itself.
         """
         module = self.builder.module
         loaded = isinstance(self.sizes, Loaded)
@@ -281,7 +286,7 @@ class VectorCode:
     def apart(self, part: Callable[..., None], *given: Any) -> None:
         """Write ``part(code, *given)`` as a function of its own, once, and a call of it.
 
-        Arrays have one dimension, or rows of all columns; all else is whole numbers.
+        Arrays have one dimension, or rows of all columns. All other arguments are whole numbers.
         """
 
         def inside(inner: VectorCode, *values: Any) -> None:
@@ -302,16 +307,16 @@ class VectorCode:
         self.call(inside, *values, name=part)
 
     def whole(self, number: int) -> Index:
-        """Return a whole number in the form that functions of their own take."""
+        """Return a whole number as an `Index`, which `call` takes."""
         return Index(self, self.integer(number))
 
-    def least(self, one: Any, other: Any) -> Index:
+    def least(self, one: Whole, other: Whole) -> Index:
         """Return the smaller of two whole numbers."""
         one, other = self.integer(one), self.integer(other)
         return Index(self, self.builder.select(self.builder.icmp_signed("<", one, other), one, other))
 
-    def store_codes(self, codes: Numbers, first: Any, value: Lane) -> None:
-        """Write a lane of small whole numbers as WIDTH successive bytes."""
+    def store_codes(self, codes: Numbers, first: Whole, value: Lane) -> None:
+        """Write a lane of whole numbers below 256 as WIDTH successive bytes."""
         bytes_ = ir.VectorType(ir.IntType(8), WIDTH)
         address = self.builder.gep(codes.pointer, [self.integer(first)])
         small = self.builder.fptoui(value.ir, bytes_)

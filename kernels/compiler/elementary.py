@@ -1,6 +1,6 @@
-"""Elementary functions that no vector instruction gives, to 2 units in the last place.
+"""Elementary functions that no vector instruction computes, to 2 units in the last place.
 
-Series and reductions are the textbook ones (Taylor, Cody & Waite 1980); tests hold them to mpmath.
+Series and reductions are those of textbooks (Taylor, Cody & Waite 1980). Tests compare them with mpmath.
 """
 
 import math
@@ -12,7 +12,7 @@ from llvmlite import ir
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.values import BIT, INTEGERS, VECTOR, WIDTH, Lane
 
-# 1.5 * 2^52: a number added to it is rounded to an integer, which then stands in the low bits.
+# 1.5 * 2^52. A number that is added to it is rounded to an integer, which the low bits then hold.
 _ROUNDER = 6755399441055744.0
 _LOG2_HIGH = 0.693147180369123816490  # 32 bits of ln 2, so that small multiples of it are exact
 _LOG2_LOW = 1.90821492927058770002e-10
@@ -24,7 +24,7 @@ _COSINE = [(-1) ** k / math.factorial(2 * k) for k in range(1, 9)]
 
 
 def _polynomial(x: Any, coefficients: list[float]) -> Any:
-    """Sum of coefficients[k] x^k, by Horner's rule."""
+    """Return the sum of coefficients[k] x^k, by Horner's rule."""
     total: Any = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
         total = fma(total, x, coefficient)
@@ -36,7 +36,7 @@ def _integers(number: int) -> ir.Constant:
 
 
 def _power_of_two(shifted: Any) -> Any:
-    """2^n for the integer n that was added to the rounder, -1022 <= n <= 1023."""
+    """Return 2^n for the integer n that was added to the rounder, -1022 <= n <= 1023."""
     if not isinstance(shifted, Lane):
         return np.ldexp(1.0, np.asarray(shifted - _ROUNDER).astype(np.int64))
     builder = shifted.code.builder
@@ -98,10 +98,10 @@ def log(x: Any) -> Any:
     # log m = 2 artanh(f), f = (m - 1) / (m + 1); |f| <= 0.1716, so f^24 / 25 is below 2e-20.
     f = (mantissa - 1.0) / (mantissa + 1.0)
     square = f * f
-    tail = _polynomial(square, [2 / (2 * k + 1) for k in range(1, 12)]) * square
-    # 2 f carries the rounding of the division, which (m - 1) - f (m + 1) recovers.
+    higher = _polynomial(square, [2 / (2 * k + 1) for k in range(1, 12)]) * square
+    # 2 f has the rounding error of the division, which (m - 1) - f (m + 1) recovers.
     rest = fma(f, -(mantissa + 1.0), mantissa - 1.0) / (mantissa + 1.0)
-    series = fma(f, tail, 2.0 * rest) + exponent * _LOG2_LOW
+    series = fma(f, higher, 2.0 * rest) + exponent * _LOG2_LOW
     head = fma(exponent, _LOG2_HIGH, 2.0 * f)
     carried = fma(exponent, _LOG2_HIGH, -head) + 2.0 * f
     return head + (series + carried)
@@ -120,7 +120,7 @@ def sine_cosine_of_turns(turns: Any) -> tuple[Any, Any]:
 
 
 def _sign(quarter: Any, first: float, last: float) -> Any:
-    """-1 where first <= quarter < last."""
+    """Return -1 where first <= quarter < last, else 1."""
     return select((quarter >= first) & (quarter < last), -1.0, 1.0)
 
 

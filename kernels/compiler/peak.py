@@ -1,4 +1,4 @@
-"""The most that one core can do: fused multiply-adds in registers, none waiting for another."""
+"""The peak of one core: fused multiply-adds in registers, of which none waits for another."""
 
 import numpy as np
 
@@ -9,7 +9,8 @@ from fastlin.kernels.compiler.memory import Numbers, Registers
 from fastlin.kernels.compiler.tracing import traced
 from fastlin.kernels.compiler.values import WIDTH, Index
 
-# Two FMAs a cycle of four cycles each keep eight going; more hide what starts late, and all fit 32 registers.
+# A core starts two FMAs a cycle, and each takes four cycles, so eight chains are the least. More hide delays,
+# and all of these fit 32 registers.
 _CHAINS = 20
 FLOPS_PER_ROUND = 2 * WIDTH * _CHAINS
 
@@ -33,7 +34,7 @@ def _multiply_add_all(numbers: Array, rounds: int) -> None:
 
 
 def multiply_add(rounds: int) -> Array:
-    """Take numbers x = 1/2 to (x + 1) / 2 `rounds` times, FLOPS_PER_ROUND operations each; return them."""
+    """Replace x by x/2 + 1/2 `rounds` times, from x = 1/2 on. A round takes FLOPS_PER_ROUND operations."""
     numbers = np.full(_CHAINS * WIDTH, 0.5)
     _multiply_add_all(numbers, rounds)
     return numbers

@@ -1,4 +1,4 @@
-"""Traced functions on NumPy arrays: to debug a part, to cover it with tests, to count its operations."""
+"""Traced functions on NumPy arrays, to debug a part, to cover it with tests and to count its operations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastlin.kernels.compiler.protocols import FREE, Access
 
 
 class PlainArray:
-    """An array (shape, ...) of numbers. A number that was read stays as it was when the array is written."""
+    """An array (shape, ...) of numbers. A number that was read keeps its value when the array is written."""
 
     def __init__(self, values: NDArray[Any], shape: tuple[int, ...], access: Access = FREE) -> None:
         self.values, self.shape, self._access = values, shape, access
@@ -39,7 +39,7 @@ class PlainArray:
 
 
 class _Local(dict[Any, Any]):
-    """Room for numbers by their places."""
+    """Local numbers by their places."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -81,26 +81,26 @@ class Plain:
         return float(number)
 
     def local(self, *shape: Any) -> Any:
-        """Return room for numbers."""
+        """Return an empty array of numbers."""
         return _Local(shape)
 
     def variable(self, value: Any) -> Any:
-        """Return something to assign to."""
+        """Return an object with the attribute `value`."""
         return SimpleNamespace(value=copy(value))
 
     @contextmanager
     def when(self, mask: Any) -> Iterator[None]:
-        """Do the body, which masks all that it writes."""
+        """Run the body, which masks all that it writes."""
         yield
 
     def given(self, flag: Any, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
-        """Do one of two things."""
+        """Call one of two functions."""
         chosen = then if flag else otherwise
         if chosen is not None:
             chosen()
 
     def choose(self, flag: Any, yes: Any, no: Any) -> Any:
-        """Return one of two."""
+        """Return one of two values."""
         return yes if flag else no
 
     def equal(self, index: Any, number: Any) -> bool:
@@ -121,5 +121,5 @@ class Plain:
 
     @contextmanager
     def flushing(self) -> Iterator[None]:
-        """Do the body. NumPy does not flush numbers below 2^-1022, which no test needs."""
+        """Run the body. NumPy keeps numbers below 2^-1022, on which no test depends."""
         yield

@@ -1,12 +1,12 @@
-"""The interface that traced functions use, written down as vector code or run on NumPy arrays.
+"""The interface that traced functions use. They are written as vector code, or run on NumPy arrays.
 
-`Number` is one number of each network: a `Lane` of vector code, or an array (WIDTH,) of NumPy. `Whole` is a
-whole number that is known on compilation (int) or when the code runs (`Index`).
+A `Number` is one number of each network: a `Lane` of vector code, or an array (WIDTH,) of NumPy. A `Whole` is
+a whole number that is known on compilation (int) or only when the code runs (`Index`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from fastlin.kernels.compiler.values import Flag, Index
 
 Whole = int | Index
+Place = Whole | tuple[Whole, ...]
 Condition = bool | Flag  # one for all networks
 
 
@@ -49,31 +50,33 @@ Operand = Number | float
 class Row(Protocol):
     """Numbers that are read by their place."""
 
-    def __getitem__(self, place: Any, /) -> Number: ...
+    def __getitem__(self, place: Whole, /) -> Number: ...
 
 
 class Array(Row, Protocol):
-    """Numbers that are read and written; what has no dimensions is ``x[()]``."""
+    """Numbers that are read and written. The element of an array without dimensions is ``x[()]``."""
 
-    shape: tuple[Any, ...]
+    shape: tuple[Whole, ...]
 
-    def __setitem__(self, place: Any, value: Any, /) -> None: ...
+    def __getitem__(self, place: Place, /) -> Number: ...
+
+    def __setitem__(self, place: Place, value: Any, /) -> None: ...
 
     def fill(self, other: Any, /) -> None:
-        """Copy an array of as many numbers."""
+        """Copy an array with the same number of elements."""
 
 
 class Variable(Protocol):
-    """A number that is assigned to more than once: ``x.value = fma(y, z, x.value)``."""
+    """A number that can be assigned to more than once: ``x.value = fma(y, z, x.value)``."""
 
     value: Any
 
 
 class Code(Protocol):
-    """Where a traced function writes: constants, loops, branches and room for numbers."""
+    """Constants, loops, branches and local arrays of a traced function."""
 
     sizes: Any  # each attribute is a `Whole` or a `Condition`; see `fastlin.kernels.sizes`
-    tiles: bool  # whether the registers hold the sums of a block of columns for some rows at a time
+    tiles: bool  # whether registers hold the sums of a block of columns for several rows
 
     def constant(self, value: float, /) -> Number:
         """Return a number for all networks."""
@@ -81,40 +84,40 @@ class Code(Protocol):
     def real(self, number: Whole, /) -> Operand:
         """Return a whole number as a real one."""
 
-    def loop(self, first: Whole, last: Whole, /) -> Iterable[Any]:
+    def loop(self, first: Whole, last: Whole, /) -> Iterable[Whole]:
         """Return a loop over first..last-1."""
 
-    def columns(self, first: Whole, last: Whole, /) -> Iterable[Any]:
-        """Return a loop over hidden directions: unrolled where a row fits the registers."""
+    def columns(self, first: Whole, last: Whole, /) -> Iterable[Whole]:
+        """Return a loop over hidden directions, which is unrolled where a row fits the registers."""
 
-    def blocks(self, last: Whole, /) -> Iterable[list[Any]]:
-        """Return a loop over hidden directions, some at a time where they are not unrolled.
+    def blocks(self, last: Whole, /) -> Iterable[Sequence[Whole]]:
+        """Return a loop over the hidden directions before `last`, several at a time if not unrolled.
 
-        They are those before `last`. The last block may go on beyond it, but not beyond the width.
+        The last block may go beyond `last`, but not beyond the width.
         """
 
-    def rows(self, first: Whole, last: Whole, /) -> Iterable[list[Any]]:
-        """Return a loop over rows first..last-1, some at a time where columns are not unrolled."""
+    def rows(self, first: Whole, last: Whole, /) -> Iterable[Sequence[Whole]]:
+        """Return a loop over rows first..last-1, several at a time where columns are not unrolled."""
 
     def when(self, mask: Mask, /) -> AbstractContextManager[None]:
-        """Skip the body where no network needs it. What the body writes must be masked all the same."""
+        """Skip the body if the mask holds for no network. The body must mask all that it writes."""
 
     def given(
         self, flag: Condition, then: Callable[[], None], otherwise: Callable[[], None] | None = None, /
     ) -> None:
-        """Do one of two things by a condition that is the same for all networks."""
+        """Call one of two functions, by a condition that is the same for all networks."""
 
     def choose(self, flag: Condition, yes: Any, no: Any, /) -> Any:
-        """Return one of two numbers or arrays by such a condition."""
+        """Return one of two numbers or arrays, by a condition that is the same for all networks."""
 
     def equal(self, index: Whole, number: Whole, /) -> Condition:
         """Return whether two whole numbers are equal."""
 
     def below(self, index: Whole, number: Whole, /) -> Condition:
-        """Return whether a whole number is less than another one."""
+        """Return whether a whole number is less than another."""
 
     def apart(self, part: Callable[..., None], /, *given: Array | Whole) -> None:
-        """Do ``part(code, *given)``, which is compiled once however often it occurs.
+        """Run ``part(code, *given)``, which is compiled once however often it occurs.
 
         Arrays have one dimension, or rows of all columns.
         """
@@ -123,13 +126,13 @@ class Code(Protocol):
         """Return a condition for each network that is the same for all."""
 
     def variable(self, value: Operand, /) -> Variable:
-        """Return a number that is assigned to more than once, and so outlives a loop."""
+        """Return a number that can be assigned to more than once, and so outlives a loop."""
 
     def local(self, *shape: Whole) -> Array:
-        """Return room for numbers that `columns` index."""
+        """Return an array of numbers that `columns` index."""
 
     def flushing(self) -> AbstractContextManager[None]:
-        """Let numbers below 2^-1022 count as 0 in the body."""
+        """Take numbers below 2^-1022 as 0 in the body, on x86-64."""
 
 
 @dataclass(frozen=True)

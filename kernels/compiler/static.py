@@ -1,4 +1,4 @@
-"""Numba types of the sizes that kernels are compiled for: values in the type, and tables of numbers."""
+"""Numba types of the sizes that kernels are compiled for: compile-time values, and tables of numbers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _LARGEST = 1 << 40  # of a number in a table
 
 
 class CompileTime:
-    """A value that is known on compilation, such as the outputs that a kernel is to write."""
+    """A value that is known on compilation, such as the outputs that a kernel writes."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     @cached_property
     def type(self) -> CompileTimeType:
-        """The type of the value, which takes microseconds to make."""
+        """The type of the value. It is kept, because making it takes microseconds."""
         return CompileTimeType(self.value)
 
 
 class CompileTimeType(types.Type):
-    """The type of such a value: the value is part of the type."""
+    """The type of a compile-time value. The value is part of the type."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -51,16 +51,16 @@ def _unbox_compile_time(_kind: Any, _value: Any, context: Any) -> NativeValue:
 
 
 class Table:
-    """Numbers that code loads when it runs, by name.
+    """Named numbers that code loads when it runs.
 
     Parameters
     ----------
     counts, wholes, flags : tuple of str
-        Names of numbers from 1 on, of numbers from 0 on, and of conditions.
+        Names of numbers that are at least 1, of numbers that are at least 0, and of conditions.
     known : tuple of (str, int)
         Further numbers, which are part of the type.
     numbers : array_like of int
-        Those named, in this order, and behind them the places of the arrays of a workspace.
+        The numbers of these names, in this order, and then the places of the arrays of a workspace.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Table:
     ) -> None:
         self.type = TableType(counts, wholes, flags, known)
         self._numbers: NDArray[np.int64] = np.array(numbers, dtype=np.int64)
-        self.address = self._numbers.ctypes.data  # compiled code reads there: the table must outlive the call
+        self.address = self._numbers.ctypes.data  # the table must outlive the call that reads it
 
 
 class TableType(types.Type):
-    """The type of a table: its names, and what is known on compilation."""
+    """The type of a table: its names, and the numbers that are known on compilation."""
 
     def __init__(
         self,
@@ -112,11 +112,10 @@ def _unbox_table(_kind: Any, value: Any, context: Any) -> NativeValue:
 
 
 class Loaded:
-    """The numbers of a table in code that is being written: `Index`es and `Flag`s as attributes.
+    """The numbers of a table in code that is being written: attributes that are an `Index` or a `Flag`.
 
-    They are loaded at the head of a function, so that LLVM knows them everywhere in it. In a function of its
-    own (`at_head`) that is its entry, where only the numbers that are used are loaded; in another one all are
-    loaded at once.
+    They are loaded at the head of a function, so that LLVM knows them everywhere in it. With `at_head` a
+    number is loaded at the entry of the function when it is first used. Without, all are loaded at once.
     """
 
     def __init__(self, code: Any, pointer: ir.Value, kind: TableType, *, at_head: bool) -> None:
@@ -146,7 +145,7 @@ class Loaded:
         return self._load(place, 1 if name in self.kind.counts else 0, _LARGEST)
 
     def _load(self, place: int, least: int, above: int) -> Index:
-        """Load a number with its range, and the promise that nobody writes it while the code runs."""
+        """Load a number. Its metadata tell LLVM its range, and that it does not change while code runs."""
         builder = self.code.builder
         number = builder.load(builder.gep(self.pointer, [ir.Constant(INTEGER, place)]))
         number.set_metadata("invariant.load", builder.module.add_metadata([]))
@@ -155,5 +154,5 @@ class Loaded:
         return Index(self.code, number)
 
     def place(self, number: int) -> Index:
-        """Return where an array of the workspace begins, in vectors."""
+        """Return the place where an array of the workspace begins, in vectors."""
         return self._load(len(self.kind.names) + number, 0, _LARGEST)

@@ -1,4 +1,4 @@
-"""Numba intrinsics from traced functions."""
+"""Numba intrinsics that are made of traced functions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def traced(*, sized: bool = True, **layouts: str) -> Callable[[Callable[..., Non
     """Make a Numba intrinsic of ``function(code, *arguments)``.
 
     Compiled code calls it as ``function(sizes, *arguments)``. `sizes` is a `CompileTime` of a `Sizes`, or a
-    `Table`, and becomes ``code.sizes``. Arrays become `Memory` of the shape that `layouts` gives by names of
-    attributes of the sizes (``q="n width"``, with WIDTH lanes after those), or `Numbers` where it gives none.
-    Named tuples become named tuples of these, floats become lanes, integers indices, and `CompileTime` values
-    themselves. One that is not `sized` is called without sizes.
+    `Table`, and becomes ``code.sizes``. A function that is not `sized` is called without it. An array becomes
+    a `Memory` if `layouts` names the attributes of the sizes that are its shape (``q="n width"``, followed by
+    WIDTH lanes), else `Numbers`. A float becomes a lane, an integer an `Index`, and a `CompileTime` its
+    value. A named tuple becomes a named tuple of these.
     """
 
     def decorate(function: Callable[..., None]) -> Any:
@@ -54,7 +54,7 @@ def traced(*, sized: bool = True, **layouts: str) -> Callable[[Callable[..., Non
         chosen = declare if sized else declare_unsized
         chosen.__name__, chosen.__doc__ = function.__name__, function.__doc__
         made: Any = intrinsic(chosen)
-        made.body = function  # for other processors than this one, see tests/test_targets.py
+        made.body = function  # tests write it for other processors
         return made
 
     return decorate

@@ -1,7 +1,7 @@
-"""Scratch memory for a vector of networks: named arrays in one block, one cache line to a vector.
+"""Scratch memory for a vector of networks: named arrays in one block, in which a vector is one cache line.
 
-A workspace is a class whose fields are arrays. A part is a step of a kernel that declares which of them it
-reads and writes; tracing it raises an error where it touches another.
+A workspace is a class whose fields are arrays. A part is a step of a kernel that declares the arrays that it
+reads and writes. Tracing raises an error where a part touches another one.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 
 
 def aligned(vectors: int) -> NDArray[np.float64]:
-    """Return memory (vectors, WIDTH) that starts at a cache line: a vector across two takes twice as long."""
+    """Return memory (vectors, WIDTH) that starts at a cache line. A vector across two takes twice as long."""
     memory = np.zeros(vectors * WIDTH + WIDTH)
     skip = -memory.ctypes.data // memory.itemsize % WIDTH
     return memory[skip : skip + vectors * WIDTH].reshape(vectors, WIDTH)
 
 
 class Field:
-    """An array of a workspace; `dims` are names of attributes of the sizes. Without any, it is ``x[()]``."""
+    """An array of a workspace. `dims` are names of attributes of the sizes. Without any, use ``x[()]``."""
 
     def __init__(self, dims: str = "") -> None:
         self.dims = tuple(dims.split())
@@ -52,10 +52,10 @@ class Field:
 
 
 class Workspace:
-    """Arrays for one vector of networks, in code that is written or on NumPy arrays.
+    """Arrays for one vector of networks: memory of vector code, or NumPy arrays.
 
-    Subclasses have a `Field` for each array. Those of a base class come first, so that a workspace can be
-    used as one of its base class.
+    Subclasses have a `Field` for each array. The fields of a base class come first, so that a workspace can
+    be used as one of its base class.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Workspace:
         self._writes = frozenset(self.dims) if writes is None else writes
 
     def array(self, name: str) -> Any:
-        """Return an array, as far as the part that this workspace is for may touch it."""
+        """Return an array, with the access that the part of this workspace declares."""
         reads, writes = name in self._reads, name in self._writes
         if reads and writes:
             return self._arrays[name]
@@ -79,7 +79,7 @@ class Workspace:
         return self._arrays[name].restricted(Access(name, reads, writes))
 
     def only(self, reads: frozenset[str], writes: frozenset[str]) -> Self:
-        """Return the workspace for a part that declares to read and to write these."""
+        """Return the workspace for a part that declares these arrays."""
         return type(self)(self._arrays, self._memory, reads, writes)
 
     def call(self, code: Any, part: Callable[..., None], *indices: Any) -> None:
@@ -109,19 +109,19 @@ class Workspace:
 
     @classmethod
     def places(cls, sizes: Any) -> list[int]:
-        """Return where each array begins, in vectors, and behind these where the last one ends."""
+        """Return the places where each array begins and where the last one ends, in vectors."""
         return [0, *accumulate(math.prod(shape) for shape in cls.shapes(sizes).values())]
 
     @classmethod
     def doubles(cls, sizes: Any) -> Any:
-        """Return the size of a workspace."""
+        """Return the number of doubles of a workspace."""
         if isinstance(sizes, Loaded):
             return sizes.place(len(cls.dims)) * WIDTH
         return cls.places(sizes)[-1] * WIDTH
 
     @classmethod
     def allocate(cls, sizes: Any, count: int = 1) -> NDArray[np.float64]:
-        """Return workspaces for networks of these sizes, one behind the other, (vectors, WIDTH)."""
+        """Return memory (vectors, WIDTH) for successive workspaces of networks of these sizes."""
         return aligned(count * cls.doubles(sizes) // WIDTH)
 
     @classmethod
@@ -142,9 +142,9 @@ class Workspace:
 
     @classmethod
     def open(cls, code: VectorCode, memory: Numbers, *, at_head: bool = False) -> Self:
-        """Return the arrays of a workspace, in code that is written.
+        """Return the arrays of a workspace in vector code.
 
-        `at_head` is for a function of its own, whose arrays are opened at its entry, and only those in use.
+        With `at_head` an array is opened at the entry of the function, when it is first used.
         """
         arrays = _Arrays(cls, code, memory, at_head)
         if not at_head:
@@ -154,7 +154,7 @@ class Workspace:
 
 
 class _Arrays(dict[str, Memory]):
-    """The arrays of a workspace by name, in code that is written; each is opened when it is first used."""
+    """The arrays of a workspace in vector code, by name. Each is opened when it is first used."""
 
     def __init__(self, kind: type[Workspace], code: VectorCode, memory: Numbers, at_head: bool) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class _Arrays(dict[str, Memory]):
         self._places = None if isinstance(code.sizes, Loaded) else kind.places(code.sizes)
 
     def __missing__(self, name: str) -> Memory:
-        # The sizes may be loaded at the entry as well, so they come before the builder goes there.
+        # Sizes may be loaded at the entry, too. They come first, because the builder moves there itself.
         shape = tuple(getattr(self._code.sizes, dim) for dim in self._shapes[name])
         with self._code.builder.goto_entry_block() if self._at_head else nullcontext():
             self[name] = Memory(self._code, self._start(self._numbers[name]), shape, self._marks[name])
@@ -177,7 +177,7 @@ class _Arrays(dict[str, Memory]):
 
 
 def _marks(module: ir.Module, names: tuple[str, ...]) -> dict[str, tuple[Any, ...]]:
-    """Return the metadata by which LLVM knows that arrays of different names do not overlap."""
+    """Return the metadata that tell LLVM that arrays of different names do not overlap."""
     found: dict[str, tuple[Any, ...]] | None = getattr(module, "fastlin_marks", {}).get(names)
     if found is None:
 
@@ -193,15 +193,15 @@ def _marks(module: ir.Module, names: tuple[str, ...]) -> dict[str, tuple[Any, ..
             )
             for name, scope in scopes.items()
         }
-        # Every part of a kernel asks for them: made once, they are a tenth of the time of compilation less.
+        # Every part of a kernel asks for them. Making them once saves a tenth of the compile time.
         module.fastlin_marks = {**getattr(module, "fastlin_marks", {}), names: found}
     return found
 
 
 def part(reads: str = "", writes: str = "") -> Callable[[Part], Part]:
-    """Declare which arrays of a workspace ``function(code, workspace, ...)`` reads and writes.
+    """Declare the arrays of a workspace that ``function(code, workspace, ...)`` reads and writes.
 
-    Names are separated by spaces. They hold for the function itself; parts that it calls declare their own.
+    Names are separated by spaces. They hold for the function itself. Parts that it calls declare their own.
     """
     readable, writable = frozenset(reads.split()), frozenset(writes.split())
 

@@ -15,9 +15,9 @@ from fastlin.kernels.vector.state import Dynamics
 def balanced_scales(p: Any, lam: Any) -> tuple[Any, Any]:
     """Return (s1, s2) with s1 s2 = p and s2^2 - s1^2 = lam, for numbers, arrays or lanes.
 
-    Algorithm 1, with lam moved out of the inner root: ``s2^2 = (sqrt(lam^2 + 4 p^2) + lam) / 2``. The
-    larger of the two has no cancellation; the smaller follows from the product. At p = 0 one of them is
-    sqrt(abs(lam)), which the wider layer carries past min(N_i, N_o).
+    This is Algorithm 1 with lam moved out of the inner root: ``s2^2 = (sqrt(lam^2 + 4 p^2) + lam) / 2``. The
+    larger of both is computed without cancellation, and the smaller follows from the product. At p = 0 one of
+    them is sqrt(abs(lam)), which the wider layer carries past min(N_i, N_o).
     """
     larger = sqrt(0.5 * hypotenuse(lam, 2.0 * p) + 0.5 * absolute(lam))
     smaller = p / select(larger > 0.0, larger, 1.0)
@@ -35,7 +35,7 @@ def read_task(code: Code, ws: Dynamics, record: Row) -> None:
 
 @part(writes="lam")
 def start_point(code: Code, ws: Dynamics, lam: Number, record: Row) -> None:
-    """Begin a point (seed, lam): its task and its balanced start."""
+    """Write the task and the balanced start of a point (seed, lam)."""
     ws.lam[()] = lam
     read_task(code, ws, record)
     balanced_start(code, ws, record)
@@ -56,7 +56,7 @@ def balanced_start(code: Code, ws: Dynamics, record: Row) -> None:
 def _write_column(
     code: Code, ws: Dynamics, record: Row, h: Whole, p: Operand, inputs: bool, outputs: bool
 ) -> None:
-    """Write one hidden direction of Q(0), which reaches inputs, outputs or both."""
+    """Write one hidden direction of Q(0). It reaches inputs, outputs or both."""
     sizes, at = code.sizes, Record(code.sizes)
     s1, s2 = balanced_scales(p, ws.lam[()])
     for i in code.loop(0, sizes.rows_i):

@@ -1,4 +1,4 @@
-"""The closed form of many networks: eight points (seed, lam) to a vector, any times."""
+"""The closed form of many networks at any times: a vector is eight points (seed, lam)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from fastlin.kernels.vector.state import Dynamics
 
 
 class Way(IntEnum):
-    """How a time is reached."""
+    """The way in which a time is reached."""
 
     JUMP = 0  # from the start
     MARCH = 1  # by dt from the time before
@@ -42,9 +42,9 @@ class Way(IntEnum):
 
 
 def ways(times: Array) -> tuple[Integers, float]:
-    """Return the `Way` to each time, and the dt of the march: that of the uniform grid they begin with.
+    """Return the `Way` to each time, and the step dt of the uniform grid that the times begin with.
 
-    Two steps or more make a grid. Its times may be off by their own rounding.
+    A grid has at least two steps. Its times may have rounding errors.
     """
     way = np.where(np.isinf(times), Way.LIMIT, Way.JUMP).astype(np.int64)
     if times.size < 3 or not 0.0 < times[1] - times[0] < np.inf:
@@ -70,7 +70,7 @@ def begin(code: Code, ws: Dynamics) -> None:
 
 @part(reads="short", writes="jumping")
 def _advance(code: VectorCode, ws: Dynamics, index: Index, way: Numbers) -> None:
-    """Bring Q in q to the time in `time`, which is the one of `index`."""
+    """Bring Q in q to the time in `time`, whose index is `index`."""
     marching, jump = code.equal(way[index], Way.MARCH), code.equal(way[index], Way.JUMP)
     short: Any = ws.short[()] > 0.0
     jumping = code.mask(jump) | (code.mask(marching) & ~short)
@@ -90,7 +90,7 @@ def _advance(code: VectorCode, ws: Dynamics, index: Index, way: Numbers) -> None
 
 @part(writes="short nonfinite")
 def _start(code: VectorCode, ws: Dynamics, points: Points, vector: Index, dt: Lane) -> None:
-    """Bring a vector of points to their start."""
+    """Bring a vector of points to t = 0."""
     start_point(code, ws, points.lam(vector), points.records(vector))
     ws.call(code, begin)
     ws.call(code, observe_start)
@@ -102,11 +102,11 @@ def _start(code: VectorCode, ws: Dynamics, points: Points, vector: Index, dt: La
 def _record(
     code: VectorCode, ws: Dynamics, outputs: tuple[int, ...], points: Points, vector: Index, index: Index
 ) -> None:
-    """Keep the outputs of the time of `index`, and write those of the last WIDTH times as whole vectors."""
+    """Keep the outputs of one time. After every WIDTH times, write their outputs as whole vectors."""
     for output in outputs:
         value = ws.outputs[output]
         ws.recent[output, index % WIDTH] = value
-        # NaN from the first output on that is not finite.
+        # The sum is NaN from the first output that is not finite.
         ws.nonfinite[()] = fma(value, 0.0, ws.nonfinite[()])
 
     def write() -> None:
@@ -137,7 +137,7 @@ def _finish(
 def _solve(
     code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Batch, way: Numbers, dt: Lane
 ) -> None:
-    """Solve all points at all times, some vectors in turn, and write their outputs."""
+    """Solve all points at all times, `VECTORS` vectors in turn, and write their outputs."""
     observer, times = Observer(outputs, drifts=False), batch.times.shape[0]
 
     def vectors() -> Iterator[tuple[Index, Dynamics]]:
@@ -172,21 +172,22 @@ def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, specialise: bo
     return Call(_closed_form, (compiled_for, CompileTime(outputs), work, batch, *ways(batch.times)))
 
 
-def nanoseconds(sizes: Sizes, times: Array) -> Any:
+def nanoseconds(sizes: Sizes, times: Array) -> Array:
     """Estimate the time of one network at all times on one core.
 
-    The constants of the kernels are those of an Intel Xeon with AVX-512 (`fastlin bench`), fitted to 40
-    architectures of 1 to 100 units a layer, within a third.
+    The constants were fitted to 40 architectures of 1 to 100 units a layer on an Intel Xeon with AVX-512
+    (`fastlin bench`). Estimates are within a third of the measured times.
     """
     marched = int(np.count_nonzero(ways(times)[0] == Way.MARCH))
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     start = np.where(sizes.unrolled, 0.3 * gram, 12.0 * sizes.n + 0.22 * gram)
     narrow = 5.5 + 0.7 * sizes.n + 0.18 * gram + 0.034 * product
     step = np.where(sizes.unrolled, narrow, 84.0 + 0.104 * gram + 0.069 * product)
-    return start + (times.size - marched) * jump_nanoseconds(sizes) + marched * step
+    total: Array = start + (times.size - marched) * jump_nanoseconds(sizes) + marched * step
+    return total
 
 
-def jump_nanoseconds(sizes: Sizes) -> Any:
+def jump_nanoseconds(sizes: Sizes) -> Array:
     """Estimate the time of one jump of one network, with loss and kernel distance."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 11.0 + 1.6 * sizes.n + 0.83 * sizes.n * sizes.width + 0.19 * gram + 0.031 * product
@@ -194,17 +195,17 @@ def jump_nanoseconds(sizes: Sizes) -> Any:
 
 
 class Paths(NamedTuple):
-    """Factors of QQ^T(t) of G vectors of networks, and the rates that tell where they end."""
+    """Factors of QQ^T(t) of G vectors of networks, and the rates that decide their limit at t = inf."""
 
     q: Array  # (G, T, n, width, WIDTH)
-    column_rate: Array  # (G, width, WIDTH) the eigenvalue that each column grows by
+    column_rate: Array  # (G, width, WIDTH) growth rate of each column, an eigenvalue of F
     column_excess: Array  # (G, width, WIDTH) its excess over abs(lam) / 2
     w: Array  # (G, n, WIDTH) eigenvalues of F, falling
-    excess_rate: Array  # (G, n, WIDTH) excess of those that grow over abs(lam) / 2
+    excess_rate: Array  # (G, n, WIDTH) excess of positive eigenvalues over abs(lam) / 2
 
 
 def empty_paths(sizes: UnreducedSizes, count: int, times: int) -> Paths:
-    """Return room for paths of so many vectors at so many times."""
+    """Return empty paths of so many vectors at so many times."""
     columns, rows = (count, sizes.width, WIDTH), (count, sizes.n, WIDTH)
     return Paths(
         np.empty((count, times, sizes.n, sizes.width, WIDTH)),
@@ -229,7 +230,7 @@ def _follow_vector(
     w: Lanes,
     excess_rate: Lanes,
 ) -> None:
-    """Write Q of the given starts of one vector at all times."""
+    """Write Q of one vector of networks at all times, from given starts."""
     sizes, ws = code.sizes, Dynamics.open(code, work)
     ws.lam[()] = lam[()]
     ws.s.fill(s)

@@ -1,4 +1,4 @@
-"""Rotate the hidden space until the factor K is in lower echelon form, fastest direction first."""
+"""Rotation of the hidden space that brings the factor K to lower echelon form, fastest direction first."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fastlin.kernels.vector.state import Dynamics
 def echelon(code: Code, ws: Dynamics) -> None:
     """Bring k to lower echelon form by rotations of the hidden space, in place.
 
-    Column h then starts at the row of the fastest direction that it alone can reach, and grows at most
-    like the eigenvalue of that row: column_rate[h] = max(w, 0) there. A row that the columns before
-    it span already, to rounding, takes no column. Such starts are common (half of all with lam = 0 and
-    N_i = N_o <= N_h lie on the inset of a saddle, as the sign of det W2 W1 is conserved), and without
-    this rule rounding errors would grow like exp(wt) and leave the saddle. As the next column differs
-    between lanes then, `unassigned` masks the columns that have no row yet.
+    Column h then begins at the row of the fastest direction that no column before it reaches, and grows at
+    most at the rate column_rate[h] = max(w, 0) of that row. A row that the columns before span already, to
+    rounding, takes no column. Such starts are common: half of all with lam = 0 and N_i = N_o <= N_h lie on
+    the inset of a saddle, because the sign of det W2 W1 is conserved. Without this rule rounding errors would
+    grow like exp(wt) and leave the saddle. The next column then differs between lanes, so `unassigned` masks
+    the columns that have no row yet.
     """
     sizes = code.sizes
     unassigned, angle = code.local(sizes.width), code.local(sizes.width)
     for h in code.columns(0, sizes.width):
         unassigned[h], angle[h], ws.column_rate[h], ws.column_excess[h] = 1.0, 0.0, 0.0, 0.0
-    # Where every row takes a column, as nearly always, these are all.
+    # These are all rows if every row takes a column, as it nearly always does.
     for i in code.loop(0, sizes.width):
         _take(code, ws, i, unassigned, angle)
     for i in code.loop(sizes.width, sizes.n):
@@ -45,7 +45,7 @@ def _take(code: Code, ws: Dynamics, i: Whole, unassigned: Array, angle: Array) -
         free[h] = unassigned[h] * entry
         rest.value = fma(free[h], free[h], rest.value)
         pivot.value = fma(first[h], entry, pivot.value)
-        # A pivot that is uncertain by an angle turns the entries that lie along it.
+        # The angular error of a pivot turns the entries along it.
         error.value = fma(absolute(entry), angle[h], error.value)
     usable = rest.value > error.value * error.value
     norm = sqrt(rest.value)

@@ -1,6 +1,6 @@
 """The eigenvectors of F = [[-lam/2 I, Sigma^T], [Sigma, lam/2 I]], by formula from the SVD of Sigma.
 
-Rows are ordered by falling eigenvalue, an order that no lam changes: +r_1 .. +r_m, then the
+Rows are ordered by falling eigenvalue, which is the same order for every lam: +r_1 .. +r_m, then the
 abs(N_o - N_i) directions outside the planes (+lam/2 for outputs, -lam/2 for inputs), then -r_m .. -r_1.
 """
 
@@ -18,10 +18,10 @@ from fastlin.kernels.vector.state import Dynamics
 def eigen_system(code: Code, ws: Dynamics) -> None:
     """Write the eigenvalues w and, for each singular value, the angle of the eigenvector of +r.
 
-    ``r = hypot(s, lam/2)``, ``sin^2 a = (1 + lam/(2r)) / 2``; the smaller of sine and cosine comes from
+    ``r = hypot(s, lam/2)`` and ``sin^2 a = (1 + lam/(2r)) / 2``. The smaller of sine and cosine follows from
     ``sin a cos a = s / (2r)``, without cancellation (Eq 7-8 with H = (lam/2) / (r + s)). Where abs(lam) is
-    large all that grows does so by nearly abs(lam) / 2, and the differences of rates turn the hidden space.
-    They are taken of the excess rates ``r - abs(lam)/2 = s^2 / (r + abs(lam)/2)``.
+    large, all rates of growth are nearly abs(lam) / 2, and their differences turn the hidden space. Therefore
+    differences are taken between the excess rates ``r - abs(lam)/2 = s^2 / (r + abs(lam)/2)``.
     """
     sizes = code.sizes
     half = 0.5 * ws.lam[()]
@@ -43,7 +43,7 @@ def eigen_system(code: Code, ws: Dynamics) -> None:
 
 @part(reads="cosine sine q0", writes="k row_error")
 def to_eigenbasis(code: Code, ws: Dynamics) -> None:
-    """Write K = P^T Q(0), and the rounding error of its rows: that of the rows of Q(0) in them."""
+    """Write K = P^T Q(0), and the rounding error of each row: that of the rows of Q(0) that it mixes."""
     sizes = code.sizes
     for a in code.loop(0, sizes.m):
         cosine, sine = ws.cosine[a], ws.sine[a]

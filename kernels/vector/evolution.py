@@ -1,12 +1,12 @@
 """The exact solution QQ^T(t) in the eigenbasis of F (Eq 2, stably evaluated), at any time.
 
-With K = P^T Q(0) in echelon form (see `echelon`) and ``A = I + K^T phi K``, ``phi = expm1(2wt) / (2w)``, it
-is ``K(t) = exp(wt) K L^-1`` for any L with ``A = L^T L``. L is taken lower triangular, as then K(t) keeps
-the echelon form, and with it every saddle.
+With K = P^T Q(0) in echelon form (see `echelon`) and ``A = I + K^T phi K``, ``phi = expm1(2wt) / (2w)``, the
+solution is ``K(t) = exp(wt) K L^-1`` for any L with ``A = L^T L``. L is lower triangular here, because K(t)
+then keeps the echelon form, and with it every saddle.
 
-At any time in O(1): column h of A is scaled by ``D = exp(-column_rate_h t)``, A is never formed but factored
-by a QL decomposition of ``[D; sqrt(phi) K D]``. All exponents are <= 0, so nothing overflows at any t, and
-t = inf is the same formula with its limits put in. `march` knows a shorter way along a uniform grid.
+A jump to any time costs O(1). Column h of A is scaled by ``D = exp(-column_rate_h t)``. A is not formed, but
+factored by a QL decomposition of ``[D; sqrt(phi) K D]``. All exponents are <= 0, so nothing overflows at any
+t, and t = inf is the limit of the same formula. `march` is faster along a uniform grid.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Decay(Protocol):
 
 
 class Finite:
-    """Factors of decay at a finite time. The second of a pair is at most t and 1/(2|w|)."""
+    """Factors of decay at a finite time. The second of a pair is at most t, and at most 1/(2|w|)."""
 
     def __init__(self, t: Number) -> None:
         self.t = t
@@ -51,24 +51,24 @@ class Finite:
 
 
 class Limit:
-    """The same at t = inf, where rates within `tie` of 0 are 0, as the SVD cannot tell them apart."""
+    """Factors of decay at t = inf. Rates within `tie` of 0 are 0, because the SVD cannot tell them apart."""
 
     def __init__(self, zero: Number, tie: Number) -> None:
         self.zero, self.tie = zero, tie
 
     def decay(self, rate: Any) -> Any:
-        """Return 1 for no rate, 0 for the others."""
+        """Return 1 for a rate of 0, and 0 for all others."""
         return select(rate >= -self.tie, 1.0, 0.0)
 
     def pair(self, w: Any) -> tuple[Any, Any]:
-        """Return 0 and 1/(2|w|); a direction at rest decays like 1/sqrt(t), which is 0 in the end."""
+        """Return 0 and 1/(2|w|). A direction with w = 0 decays like 1/sqrt(t), whose limit is 0."""
         rate = absolute(w)
         return self.zero, select(rate > 0.0, 0.5 / select(rate > 0.0, rate, 1.0), 1.0)
 
 
 @part(reads="time jumping")
 def jump_to_time(code: Code, ws: Dynamics) -> None:
-    """Bring Q in q from the start to the time in `time`, of each network, where `jumping` is 1."""
+    """Bring Q in q from the start to the time in `time` of each network, where `jumping` is 1."""
     divide(code, ws, jump(code, ws, Finite(ws.time[()])), ws.jumping[()] > 0.0)
 
 
@@ -81,9 +81,9 @@ def limit(code: Code, ws: Dynamics) -> None:
 
 @part(reads="k w excess_rate column_rate column_excess qr_rows", writes="k_t qr_rows")
 def jump(code: Code, ws: Dynamics, when: Decay) -> Array:
-    """Factor A at a time that `when` knows: sqrt(phi) K D in qr_rows, exp(wt) K D in k_t.
+    """Factor A at the time of `when`, with sqrt(phi) K D in qr_rows and exp(wt) K D in k_t.
 
-    Returns L, as the inverse of its diagonal and below it the rows over their diagonal.
+    Returns L: the inverse of its diagonal, and below the diagonal its rows divided by their diagonal entry.
     """
     sizes = code.sizes
     scale = code.local(sizes.width)
@@ -122,7 +122,7 @@ def _write_row(ws: Dynamics, i: Whole, h: Whole, root: Any, shrink: Any, relativ
 
 
 def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
-    """Householder QL of [diag(scale); qr_rows], last column first; the columns of qr_rows are spent."""
+    """Return L of the Householder QL of [diag(scale); qr_rows], last column first. qr_rows is overwritten."""
     sizes = code.sizes
     lower, dots = code.local(sizes.width, sizes.width), code.local(sizes.width)
     for back in code.columns(0, sizes.width):
@@ -168,9 +168,9 @@ def _dot_columns(code: Code, dots: Array, rows: Array, j: Whole) -> None:
 
 
 def _subtract_column(code: Code, rows: Array, j: Whole, multiples: Array) -> None:
-    """Subtract multiples of column j from those before it.
+    """Subtract multiples of column j from the columns before it.
 
-    The last block may write to columns from j on. They are spent.
+    The last block may write to columns from j on, which are not read any more.
     """
     for block in code.blocks(j):
         heads = [-multiples[h] for h in block]
@@ -182,7 +182,7 @@ def _subtract_column(code: Code, rows: Array, j: Whole, multiples: Array) -> Non
 
 @part(reads="k_t cosine sine q", writes="k_t q")
 def divide(code: Code, ws: Dynamics, lower: Array, where: Mask | None) -> None:
-    """Turn k_t into K(t) = k_t L^-1 and write Q(t) = P K(t) to q: in all lanes, or some."""
+    """Turn k_t into K(t) = k_t L^-1 and write Q(t) = P K(t) to q, in the lanes of a mask or in all."""
     sizes = code.sizes
     plus, minus = code.local(sizes.width), code.local(sizes.width)
     if not sizes.unrolled:
@@ -224,7 +224,7 @@ def solve_row(code: Code, row: Callable[[Whole], Number], lower: Array, out: Arr
 
 
 def solve_rows(code: Code, rows: Array, lower: Array) -> None:
-    """Do the same for all rows (n, width) in place: some together, as a sum waits for the last."""
+    """Solve for all rows (n, width) in place, several at a time, because a sum waits for the one before."""
     width = code.sizes.width
     for some in code.rows(0, code.sizes.n):
         latest = [code.variable(rows[i, width - 1]) for i in some]

@@ -1,8 +1,8 @@
 """The two forms of a kernel: compiled for one architecture, or once for all architectures of a width.
 
-Both forms are written by the same traced functions, and all operations are explicit, so they give the same
-bits. In the form for run-time sizes only the hidden width is known on compilation, up to
-`WIDEST_UNROLLED`; one kernel serves all wider networks. Every other size is loaded from a table.
+Both forms are written by the same traced functions, whose operations are explicit, so they give the same
+bits. In the form for all architectures only the hidden width is known on compilation, up to
+`WIDEST_UNROLLED`. One kernel serves all wider networks. All other sizes are loaded from a table.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def form(sizes: Sizes, workspace: type[Workspace], *, specialise: bool = False, 
     ----------
     sizes : Sizes
     workspace : type of Workspace
-        That the kernel works on.
+        The workspace of the kernel.
     specialise : bool
         Compile for these sizes alone.
     unroll : bool
-        False for kernels that have no unrolled columns: one form serves all widths.
+        False for kernels without unrolled columns, of which one form serves all widths.
     """
     return CompileTime(sizes) if specialise else _table(sizes, workspace, unroll)  # type: ignore[arg-type]
 

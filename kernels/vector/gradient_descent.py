@@ -1,8 +1,8 @@
 """Gradient descent of many networks in the SVD basis of the task.
 
-`W1 += eta W2^T E`, `W2 += eta E W1^T` from the old weights, `E = Sigma_yx - W2 W1`. Vectors step in Gram
-form, O(H^2 N) where E costs O(N_i N_o H), on weights times sqrt(eta) and a target times eta, which takes eta
-out of the step.
+`W1 += eta W2^T E`, `W2 += eta E W1^T` from the old weights, `E = Sigma_yx - W2 W1`. Steps use Gram matrices,
+which cost O(H^2 N) where E costs O(N_i N_o H). Weights are scaled by sqrt(eta) and the target by eta, so that
+a step has no factor eta.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from fastlin.kernels.vector.observables import Observer, observe_start
 from fastlin.kernels.vector.points import over_points
 from fastlin.kernels.vector.state import Dynamics
 
-_TOGETHER = 4  # rows of a wide network that are updated together
+_TOGETHER = 4  # rows of a wide network that are updated at a time
 
 
 def step(code: Code, q: Array, s: Array) -> None:
-    """Step Q (n, width) in place, towards the diagonal target s (m,): both scaled by the learning rate.
+    """Step Q (n, width) in place towards the diagonal target s (m,). Both are scaled by the learning rate.
 
     ``W1 += W2^T S - (W2^T W2) W1``, ``W2 += S W1^T - W2 (W1 W1^T)``. Rows of both layers that share a
-    singular direction are updated together, as each needs the other's old values.
+    singular direction are updated together, because each needs the old values of the other.
     """
     sizes = code.sizes
     if not sizes.unrolled:
@@ -71,13 +71,13 @@ def step(code: Code, q: Array, s: Array) -> None:
 
 
 def _pulled(mine: Array, other: Array, pull: Number, h: Whole) -> Number:
-    """Return an entry of one layer that the target pulls along the other one."""
-    moved: Number = fma(pull, other[h], mine[h])
-    return moved
+    """Return an entry of one layer plus the pull of the target along the other layer."""
+    entry: Number = fma(pull, other[h], mine[h])
+    return entry
 
 
 def _step_by_columns(code: Code, q: Array, s: Array) -> None:
-    """Do the same where a row does not fit the registers: some rows at a time."""
+    """Step Q in place where a row does not fit the registers, some rows at a time."""
     sizes = code.sizes
     inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
     old, old_o = code.local(_TOGETHER, sizes.width), code.local(_TOGETHER, sizes.width)
@@ -100,8 +100,8 @@ def _step_by_columns(code: Code, q: Array, s: Array) -> None:
 
 
 def _groups(code: Code, first: Whole, last: Whole) -> Iterator[tuple[Whole, Whole]]:
-    """Loop over groups of rows: the first one of each, and how many they are."""
-    count = last - first
+    """Loop over groups of rows. Yield the first row and the number of rows of each."""
+    count: Any = last - first
     groups = (count + (_TOGETHER - 1)) // _TOGETHER
     for number in code.loop(0, groups):
         begin, end = number * count // groups, (number + 1) * count // groups
@@ -110,15 +110,15 @@ def _groups(code: Code, first: Whole, last: Whole) -> Iterator[tuple[Whole, Whol
 
 @part(reads="state scaled", writes="state")
 def walk(code: Code, ws: Dynamics, steps: Whole) -> None:
-    """Do so many steps."""
-    with code.flushing():  # weights that the task has no use for decay to 0
+    """Take so many steps."""
+    with code.flushing():  # weights in directions that the task does not have decay to 0
         for _ in code.loop(0, steps):
             step(code, ws.state, ws.scaled)
 
 
 @part(reads="s q0 start", writes="scaled state")
 def scale_down(code: Code, ws: Dynamics, rate: Number) -> Number:
-    """Write the scaled weights and target; return |Q|^2 beyond which a run has diverged."""
+    """Write the scaled weights and target; return the |Q|^2 beyond which a run has diverged."""
     sizes, root = code.sizes, sqrt(rate)
     bound = code.variable(ws.start[0] + ws.start[1])
     for a in code.loop(0, sizes.m):
@@ -146,7 +146,7 @@ def scale_up(code: Code, ws: Dynamics, rate: Number) -> Number:
 
 @traced()
 def _descend(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Batch, rate: Lane) -> None:
-    """Run all points, one vector at a time. ``batch.times`` are the steps from one record to the next."""
+    """Run all points, one vector at a time. ``batch.times`` holds the steps from one record to the next."""
     observer = Observer(outputs, drifts=True)
     for points in over_points(code, batch, 1):
         ws = Dynamics.open(code, work)
@@ -182,8 +182,8 @@ def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, rate: float, s
     )
 
 
-def nanoseconds(sizes: Sizes, steps: float, records: int) -> Any:
-    """Estimate the time of one network, recorded so often, on one core; see `closed_form.nanoseconds`."""
+def nanoseconds(sizes: Sizes, steps: float, records: int) -> Doubles:
+    """Estimate the time of one network on one core; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 0.5 + 0.08 * sizes.n + 0.044 * gram
     step = np.where(sizes.unrolled, narrow, 0.061 * gram)

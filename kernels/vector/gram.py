@@ -1,13 +1,12 @@
 """Sums of products of columns: Gram matrices, and products of rows with a matrix.
 
-Where a row fits the registers, rows are the outer loop and all sums are in registers. In wider networks the
-sums of a block of columns are, and rows are the inner loop. Each sum has the same order in both.
+Where a row fits the registers, rows are the outer loop and all sums are in registers. In wider networks, rows
+are the inner loop and the sums of a block of columns are in registers. Each sum has the same order in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from fastlin.kernels.compiler.arithmetic import fma
 from fastlin.kernels.compiler.protocols import Array, Code, Number, Whole
@@ -26,8 +25,8 @@ def add_products(
 ) -> None:
     """For each (total, X, Y), write X^T Y, summed over the rows first..last-1 in turn, to `total`.
 
-    Y may be X. Where a row fits the registers, one loop over the rows serves all products: two loops for a
-    kernel distance make a step of the march of 16-4-16 8 % slower.
+    Y may be X. Where a row fits the registers, one loop over the rows serves all products. Two loops for a
+    kernel distance would make a step of the march of 16-4-16 slower by 8 %.
     """
     width = code.sizes.width
     if not code.sizes.unrolled:
@@ -55,9 +54,9 @@ def add_products(
 
 
 def gram_by_planes(code: Code, total: Array, x: Array) -> None:
-    """Write X^T X of all rows to `total`, in the order in which a step of the march goes through them.
+    """Write X^T X of all rows to `total`, in the order of rows that a step of the march has.
 
-    These are both rows of each plane, a and n-1-a, and then those outside the planes. Columns must not be
+    The order is both rows of each plane, a and n-1-a, and then those outside the planes. Columns must not be
     unrolled.
     """
     code.apart(
@@ -79,13 +78,13 @@ def _add_products_by_blocks(
                     entry = y[i, g]
                     for head, row in zip(heads, sums, strict=True):
                         row[place].value = fma(head, entry, row[place].value)
-            found = [(h, g, each.value) for h, row in zip(across, sums, strict=True)
-                     for g, each in zip(along, row, strict=True)]  # fmt: skip
-            for h, g, value in found:
+            entries = [(h, g, each.value) for h, row in zip(across, sums, strict=True)
+                       for g, each in zip(along, row, strict=True)]  # fmt: skip
+            for h, g, value in entries:
                 total[h, g] = value
 
-            def mirror(found: list[Any] = found) -> None:
-                for h, g, value in found:
+            def mirror(entries: list[tuple[Whole, Whole, Number]] = entries) -> None:
+                for h, g, value in entries:
                     total[g, h] = value
 
             code.given(mirrored, mirror)
@@ -99,8 +98,10 @@ def _in_order(code: Code, first: Whole, last: Whole, planes: Whole) -> Iterator[
     yield from code.loop(first, last)
 
 
-def _together(code: Code, some: Iterable[list[Any]], each: Iterable[Any]) -> Iterator[list[Any]]:
-    """Loop over some numbers at a time if the registers hold all their sums, else over each alone."""
+def _together(
+    code: Code, some: Iterable[Sequence[Whole]], each: Iterable[Whole]
+) -> Iterator[Sequence[Whole]]:
+    """Loop over several numbers at a time if the registers hold all their sums, else over each alone."""
     yield from some if code.tiles else ([number] for number in each)
 
 
@@ -111,7 +112,7 @@ def subtract_product(
     matrix: Array,
     put: Callable[[Whole, Number], None],
 ) -> None:
-    """Put start(h) - (row matrix)[h] for every column h."""
+    """Call `put` with start(h) - (row matrix)[h] for every column h."""
     width = code.sizes.width
     for h in code.columns(0, width):
         rest = code.variable(start(h))
@@ -121,7 +122,7 @@ def subtract_product(
 
 
 def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whole, count: Whole) -> None:
-    """Subtract X matrix from the rows of Y from `first` on: some rows and a block of columns at a time."""
+    """Subtract X matrix from the rows of Y from `first` on, by blocks of rows and columns."""
     for some in _together(code, code.rows(0, count), code.loop(0, count)):
         for block in code.blocks(code.sizes.width):
             rest = [[code.variable(y[first + i, h]) for h in block] for i in some]

@@ -10,8 +10,7 @@ from fastlin.kernels.tolerances import MAX_SWEEPS, ORTHOGONAL
 def orthogonalise(code: Code, a: Array, v: Array | None = None) -> None:
     """Rotate pairs of columns of a (rows, columns <= rows) until all are orthogonal: a <- a V, v <- v V.
 
-    High relative accuracy also for the small singular values, which an eigenvalue solver on a^T a would
-    lose.
+    Small singular values keep a high relative accuracy, which an eigenvalue solver on a^T a would lose.
     """
     columns = a.shape[1]
     turning = code.variable(1.0)
@@ -24,7 +23,7 @@ def orthogonalise(code: Code, a: Array, v: Array | None = None) -> None:
 
 
 def _rotate(code: Code, a: Array, v: Array | None, i: Whole, j: Whole, turning: Variable) -> None:
-    """Make columns i and j orthogonal, where they are not."""
+    """Make columns i and j orthogonal in the lanes where they are not."""
     alpha, beta, gamma = (code.variable(0.0) for _ in range(3))
     for row in code.loop(0, a.shape[0]):
         x, y = a[row, i], a[row, j]
@@ -47,7 +46,7 @@ def _rotate(code: Code, a: Array, v: Array | None, i: Whole, j: Whole, turning: 
 
 
 def column_norms(code: Code, a: Array, norms: Array) -> None:
-    """Write the norms of the columns of a: its singular values, once they are orthogonal."""
+    """Write the norms of the columns of a. If the columns are orthogonal, these are its singular values."""
     for j in code.loop(0, a.shape[1]):
         total = code.variable(0.0)
         for row in code.loop(0, a.shape[0]):
@@ -56,7 +55,7 @@ def column_norms(code: Code, a: Array, norms: Array) -> None:
 
 
 def svd(code: Code, a: Array, v: Array, values: Array) -> None:
-    """Decompose a (rows, columns <= rows): a becomes the left vectors, v (columns, columns) the right ones.
+    """Decompose a (rows, columns <= rows). a becomes the left vectors, v (columns, columns) the right ones.
 
     values (columns,) fall. The left vector of a singular value 0 is 0.
     """

@@ -1,9 +1,9 @@
-"""The exact solution along a uniform grid: a step of dt from the time before, with one set of exponentials.
+"""The exact solution along a uniform grid: steps of dt, which share one set of exponentials.
 
-With K as in `evolution`, ``K(t + dt) = exp(w dt) K L^-1`` where ``L^T L = A = I + K^T phi(dt) K``. A step
-would mostly wait for roots, so none is taken: the state is ``V = sqrt(phi) K D^1/2`` with D
-diagonal, for which ``D^1/2 A D^1/2 = D + V^T V = M^T D' M`` with M of unit diagonal; then V goes over into
-``exp(w dt) V M^-1`` and D into D'. The Gram matrix of the new V is summed as its rows appear.
+With K as in `evolution`, ``K(t + dt) = exp(w dt) K L^-1`` where ``L^T L = A = I + K^T phi(dt) K``. Square
+roots would take most of the time of a step, so it takes none. The state is ``V = sqrt(phi) K D^1/2`` with D
+diagonal, for which ``D^1/2 A D^1/2 = D + V^T V = M^T D' M`` with M of unit diagonal. A step replaces V by
+``exp(w dt) V M^-1`` and D by D'. The Gram matrix of the new V is summed while its rows are computed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from fastlin.kernels.vector.evolution import solve_row, solve_rows
 from fastlin.kernels.vector.gram import gram, gram_by_planes
 from fastlin.kernels.vector.state import Dynamics
 
-# D grows by at most exp(LONGEST_STEP) a step, and is brought back to 1 from here.
+# D grows by at most exp(LONGEST_STEP) a step. An entry above this number is brought back to 1.
 _LARGEST = 1e100
 
 
 @part(reads="w cosine sine root", writes="power root to_cosine to_sine")
 def prepare_march(code: Code, ws: Dynamics, dt: Number) -> Mask:
-    """Write what all steps share; return where the step is short enough, elsewhere nothing moves."""
+    """Write the factors that all steps share; return where the step is short enough. Elsewhere dt is 0."""
     sizes = code.sizes
     short = 2.0 * ws.w[0] * dt <= LONGEST_STEP
     dt = select(short, dt, 0.0)
@@ -62,7 +62,7 @@ def enter(code: Code, ws: Dynamics) -> None:
 
 @part(reads="power state gram", writes="state gram")
 def march(code: Code, ws: Dynamics) -> None:
-    """Go one step on and write Q(t) = P K(t) to q."""
+    """Take one step and write Q(t) = P K(t) to q."""
     sizes = code.sizes
     scale = code.local(sizes.width)
     if not sizes.unrolled:
@@ -100,7 +100,7 @@ def march(code: Code, ws: Dynamics) -> None:
 
 @part(reads="power state gram", writes="state gram")
 def _march_by_columns(code: Code, ws: Dynamics, scale: Array) -> None:
-    """Go one step on where a row does not fit the registers: all rows, then their products."""
+    """Take one step where a row does not fit the registers: first all rows, then their products."""
     sizes = code.sizes
     _eliminate(code, ws, ws.gram, scale)
     for i in code.loop(0, sizes.n):
@@ -151,7 +151,7 @@ def _write_outside(code: Code, ws: Dynamics, a: Whole, scale: Array, row: Callab
 def _eliminate(code: Code, ws: Dynamics, lower: Array, scale: Array) -> None:
     """Factor D + V^T V, given V^T V in lower: M to lower, D' to pivots and its inverse roots to scale.
 
-    Blocks may spoil entries above the diagonal of lower, which nobody reads.
+    Blocks may overwrite entries above the diagonal of lower, which are not read.
     """
     sizes = code.sizes
     multiples = code.local(sizes.width)
@@ -172,7 +172,7 @@ def _eliminate(code: Code, ws: Dynamics, lower: Array, scale: Array) -> None:
 
 @part(reads="pivots")
 def outgrown(code: Code, ws: Dynamics) -> Mask:
-    """Return where D is to be brought back to 1; pivots only grow."""
+    """Return where an entry of D must be brought back to 1. Pivots only grow."""
     largest = code.variable(0.0)
     for h in code.columns(0, code.sizes.width):
         largest.value = select(ws.pivots[h] > largest.value, ws.pivots[h], largest.value)
@@ -182,7 +182,7 @@ def outgrown(code: Code, ws: Dynamics) -> Mask:
 
 @part(reads="pivots state gram", writes="pivots state gram")
 def renew(code: Code, ws: Dynamics) -> None:
-    """Bring large entries of D back to 1; other lanes keep their bits."""
+    """Bring large entries of D back to 1. Other lanes keep their bits."""
     sizes, lanes = code.sizes, outgrown(code, ws)
     for h in code.columns(0, sizes.width):
         pivot = ws.pivots[h]

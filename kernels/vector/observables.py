@@ -1,13 +1,13 @@
 """Numbers per network and time, from the factor Q = [W1, W2^T]^T in the SVD basis of the task.
 
-Whitened inputs throughout; the NTK is normalised by P, the number of samples. Nothing is compiled that the
-requested outputs do not need. Reductions of Q to fewer rows than units (see `Sizes`) change none of these.
+Inputs are whitened throughout. The NTK is normalised by P, the number of samples. Only the code that the
+requested outputs need is compiled. Outputs do not depend on the reduction of Q to fewer rows than units (see
+`Sizes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from fastlin.kernels.codes import Output
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
@@ -18,11 +18,11 @@ from fastlin.kernels.vector.gram import add_products
 from fastlin.kernels.vector.jacobi import column_norms, orthogonalise
 from fastlin.kernels.vector.state import Dynamics
 
-_SMALL, _RAISED = 1e-100, 2.0**500  # entries of a product that are raised, and by how much
+_SMALL, _RAISED = 1e-100, 2.0**500  # products with entries below the first are multiplied by the second
 
 
 class Layer:
-    """Traces and squares of the Gram matrices of the rows X of Q of one layer, for norms and kernels."""
+    """Traces and squares of the Gram matrices of one layer, the rows X of Q, for norms and kernels."""
 
     def __init__(self, code: Code, q: Array, rows: tuple[Whole, Whole], other: Array | None = None) -> None:
         width = code.sizes.width
@@ -49,14 +49,14 @@ class Layer:
 
 
 class View:
-    """Both layers of a Q, and the norm of its NTK; `other` is the Q that its kernel is compared with."""
+    """Both layers of a Q, and the norm of its NTK. `other` is the Q that its kernel is compared with."""
 
     def __init__(self, code: Code, q: Array, other: Array | None = None) -> None:
         sizes = code.sizes
         self.inputs = Layer(code, q, (0, sizes.rows_i), other)
         self.outputs = Layer(code, q, (sizes.rows_i, sizes.n), other)
-        # |K|^2 / P^2 = N_o |M|^2 + N_i |B|^2 + 2 tr M tr B, M = W1^T W1 and B = W2 W2^T; it follows from
-        # K = I x X^T M X + B x X^T X for whitened X.
+        # |K|^2 / P^2 = N_o |M|^2 + N_i |B|^2 + 2 tr M tr B with M = W1^T W1 and B = W2 W2^T. This follows
+        # from K = I x X^T M X + B x X^T X for whitened X.
         traces = 2.0 * self.inputs.trace * self.outputs.trace
         self.norm = sqrt(
             fma(
@@ -69,23 +69,23 @@ class View:
 
 @part(reads="q0", writes="start")
 def observe_start(code: Code, ws: Dynamics) -> None:
-    """Keep the norms of the start in q0, which later ones are compared with."""
+    """Write the norms of the start in q0, with which later norms are compared."""
     view = View(code, ws.q0)
     ws.start[0], ws.start[1], ws.start[2] = view.inputs.trace, view.outputs.trace, view.norm
 
 
 class Observer:
-    """The outputs that are asked for; nothing that none of them needs is compiled.
+    """The observer of the requested outputs.
 
-    `drifts` is False for the closed form, whose balance is conserved by construction and whose hidden
-    basis turns with t.
+    `drifts` is False for the closed form. It conserves the balance by construction, and its hidden basis
+    turns with t.
     """
 
     def __init__(self, outputs: tuple[int, ...], drifts: bool) -> None:
         self._outputs, self._drifts = outputs, drifts
 
     def observe(self, code: Code, ws: Dynamics) -> None:
-        """Write the outputs of Q in q, each kind of work as a function of its own."""
+        """Write the outputs of Q in q. Each kind of output is computed in a function of its own."""
         parts = {
             Output.LOSS: loss,
             Output.BALANCE_DRIFT: _balance_drift if self._drifts else _no_drift,
@@ -116,7 +116,7 @@ def _write_norms(code: Code, ws: Dynamics, outputs: tuple[int, ...]) -> None:
 
 
 def _kernel_distance(code: Code, ws: Dynamics, view: View) -> Number:
-    """S = 1 - <K_0, K_t> / (|K_0| |K_t|); at least 0 by Cauchy-Schwarz, which rounding may miss."""
+    """Return 1 - <K_0, K_t> / (|K_0| |K_t|). Rounding must not make it negative."""
     first, second, norm = ws.start[0], ws.start[1], ws.start[2]
     traces = fma(first, view.outputs.trace, view.inputs.trace * second)
     product = fma(view.outputs.product, code.real(code.sizes.n_i), traces)
@@ -128,11 +128,11 @@ def _kernel_distance(code: Code, ws: Dynamics, view: View) -> Number:
 
 @part(reads="q s floor", writes="outputs")
 def loss(code: Code, ws: Dynamics) -> None:
-    """L = floor + |Sigma - W2 W1|^2 / 2: the printed form, without the cancellation near the minimum."""
+    """Write floor + |Sigma - W2 W1|^2 / 2, which does not cancel near the minimum."""
     sizes, q = code.sizes, ws.q
     before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself
 
-    def entries(total: Variable, o: Whole, inputs: Iterable[Any], target: Operand) -> None:
+    def entries(total: Variable, o: Whole, inputs: Iterable[Whole], target: Operand) -> None:
         for i in inputs:
             error = code.variable(target)
             for h in code.columns(0, sizes.width):
@@ -164,7 +164,7 @@ def loss(code: Code, ws: Dynamics) -> None:
 
 @part(reads="q s")
 def _write_errors(code: Code, ws: Dynamics, o: Whole, errors: Array) -> None:
-    """Write row o of Sigma - W2 W1 to `errors`: some of it at a time, so that no sum waits for itself."""
+    """Write row o of Sigma - W2 W1 to `errors`, several entries at a time, so that sums run at once."""
     sizes, q = code.sizes, ws.q
     target = ws.s[code.choose(code.below(o, sizes.m), o, 0)]
     for some in code.rows(0, sizes.rows_i):
@@ -179,13 +179,13 @@ def _write_errors(code: Code, ws: Dynamics, o: Whole, errors: Array) -> None:
 
 @part(writes="outputs")
 def _no_drift(code: Code, ws: Dynamics) -> None:
-    """The flow conserves the balance."""
+    """Write 0, because the flow conserves the balance."""
     ws.outputs[Output.BALANCE_DRIFT] = 0.0
 
 
 @part(reads="q q0", writes="outputs")
 def _balance_drift(code: Code, ws: Dynamics) -> None:
-    """|D(t) - D(0)|_F of D = W2^T W2 - W1 W1^T."""
+    """Write |D(t) - D(0)|_F of D = W2^T W2 - W1 W1^T."""
     sizes, q, q0 = code.sizes, ws.q, ws.q0
     total = code.variable(0.0)
     for h in code.columns(0, sizes.width):
@@ -203,7 +203,7 @@ def _balance_drift(code: Code, ws: Dynamics) -> None:
 
 @part(reads="q product values", writes="product values outputs")
 def _effective_rank(code: Code, ws: Dynamics) -> None:
-    """exp of the entropy of the normalised singular values of W2 W1 (Roy & Vetterli 2007); 0 if all are 0."""
+    """Write exp of the entropy of the normalised singular values of W2 W1 (Roy & Vetterli 2007), or 0."""
     sizes, product = code.sizes, ws.product
     largest = code.variable(0.0)
     for o in code.loop(0, sizes.rows_o):
@@ -215,7 +215,7 @@ def _effective_rank(code: Code, ws: Dynamics) -> None:
             product[code.choose(flag, o, i), code.choose(flag, i, o)] = entry.value
             size = absolute(entry.value)
             largest.value = select(size > largest.value, size, largest.value)
-    # The rank does not depend on the scale, and squares of what decays towards 0 would vanish.
+    # Squares of tiny entries would be 0, and the rank does not depend on the scale.
     scale = select(largest.value < _SMALL, _RAISED, 1.0)
     for row in code.loop(0, sizes.large):
         for column in code.loop(0, sizes.small):

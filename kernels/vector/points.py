@@ -1,48 +1,48 @@
-"""The loop over vectors of points (seed, lam): seeds outermost, all lam of a seed in a row."""
+"""The loop over vectors of points (seed, lam), with seeds outermost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from llvmlite import ir
 
 from fastlin.kernels.batch import Batch
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.memory import Memory, Numbers, Spread
+from fastlin.kernels.compiler.protocols import Whole
 from fastlin.kernels.compiler.values import DOUBLE, INTEGER, VECTOR, WIDTH, Index, Lane
 from fastlin.kernels.sizes import Record
 
 
 class Points:
-    """The points of some vectors, from point `first` on. The lanes behind the last point repeat one."""
+    """The points of some vectors, from point `first` on. Lanes past the last point repeat a point."""
 
     def __init__(self, code: VectorCode, batch: Batch, first: Index, records: Numbers, lam: Memory) -> None:
         self._code, self._batch, self._first = code, batch, first
         self._records, self._lam = records, lam
 
-    def lam(self, vector: Any) -> Lane:
+    def lam(self, vector: Whole) -> Lane:
         """Return lam of the lanes of a vector."""
         return self._lam[vector]
 
-    def records(self, vector: Any) -> Spread:
+    def records(self, vector: Whole) -> Spread:
         """Return the records of the lanes of a vector."""
         return Spread(self._batch.records, [self._records[vector * WIDTH + lane] for lane in range(WIDTH)])
 
-    def outputs(self, vector: Any) -> Spread:
-        """Return where the outputs of the lanes of a vector are written, by time."""
+    def outputs(self, vector: Whole) -> Spread:
+        """Return the output arrays of the lanes of a vector, which are indexed by time."""
         times = self._batch.outputs.shape[2]
         points = [self._first + vector * WIDTH + lane for lane in range(WIDTH)]
         return Spread(self._batch.outputs, [point * times for point in points])
 
     @property
     def output_size(self) -> Index:
-        """Distance of one output from the next."""
+        """Distance between two outputs, in numbers."""
         _, points, times = self._batch.outputs.shape
         size: Index = points * times
         return size
 
-    def store_status(self, vector: Any, status: Lane) -> None:
+    def store_status(self, vector: Whole, status: Lane) -> None:
         """Write the codes of the lanes of a vector."""
         self._code.store_codes(self._batch.status, self._first + vector * WIDTH, status)
 
@@ -67,15 +67,15 @@ def over_points(code: VectorCode, batch: Batch, vectors: int) -> Iterator[Points
     )
     for number in code.loop(0, Index(code, rounds)):
         for lane in range(lanes):
-            here, at = builder.load(seed), builder.load(column)
-            beyond = builder.icmp_signed(">", here, last)  # nobody reads these lanes
-            here, at = builder.select(beyond, last, here), builder.select(beyond, zero, at)
-            place = Index(code, here) * length
+            row, at = builder.load(seed), builder.load(column)
+            beyond = builder.icmp_signed(">", row, last)  # lanes whose results are not read
+            row, at = builder.select(beyond, last, row), builder.select(beyond, zero, at)
+            place = Index(code, row) * length
             builder.store(place.ir, builder.gep(record, [ir.Constant(INTEGER, lane)]))
             value = batch.lam.number(Index(code, at))
             builder.store(value, builder.gep(flat, [ir.Constant(INTEGER, lane)]))
             following = builder.add(at, one)
             wraps = builder.icmp_signed("==", following, lams.ir)
             builder.store(builder.select(wraps, zero, following), column)
-            builder.store(builder.select(wraps, builder.add(here, one), here), seed)
+            builder.store(builder.select(wraps, builder.add(row, one), row), seed)
         yield Points(code, batch, number * lanes, Numbers(code, record), Memory(code, lam, (vectors,)))

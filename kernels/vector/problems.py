@@ -1,8 +1,8 @@
-"""Set-up of the problems of an (architecture, seed): drawn, factorised, in the SVD basis of the task.
+"""Set-up of the problems of (architecture, seed): draws, factors and the SVD basis of the task.
 
-In the basis of Sigma_yx = U S V^T the target is diagonal and nothing depends on the hidden rotation, so
-all lam, init_scale and times of a sweep share one `Record`. Eight seeds are set up at a time. Maps are
-held with their wider side in rows: as Sigma_yx where N_o >= N_i, transposed otherwise.
+In the basis of Sigma_yx = U S V^T the target is diagonal, and no result depends on the hidden rotation.
+Therefore all lam, init_scale and times of a sweep share one `Record`. Eight seeds are set up at a time. Maps
+have their wider side in rows: they are stored as Sigma_yx where N_o >= N_i, and transposed otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from fastlin.kernels.vector.reflections import reflect, triangularise
 
 
 class SetUp(Workspace):
-    """The arrays that a vector of problems is set up in."""
+    """The arrays of the set-up of a vector of problems."""
 
     # The task
     task = Field("wide m")  # Sigma_yx, then its singular vectors on the wider side
@@ -50,14 +50,14 @@ class SetUp(Workspace):
     init = Field("wide m")  # the product, then its singular vectors on the wider side
     init_small = Field("m m")  # and on the other
     p = Field("m")
-    thin = Field("wide k")  # factors X, Z of a product X Z^T of less than full rank, wider side first
+    thin = Field("wide k")  # factors X and Z of a product X Z^T below full rank, wider side first
     thin_small = Field("k k")
     other = Field("m k")
     basis = Field("wide k_wide")  # singular vectors that the hidden layer reaches
 
     # The product in the frame of the task
-    beyond = Field("wide k_wide")  # `basis` there
-    small_overlaps = Field("m m")  # and the other side
+    beyond = Field("wide k_wide")  # `basis` in that frame
+    small_overlaps = Field("m m")  # the other side in that frame
 
     # Householder reflections
     reflectors = Field("wide m")
@@ -65,7 +65,7 @@ class SetUp(Workspace):
 
 
 def _place(code: Code, matrix: Array, o: Whole, i: Whole, value: Number) -> None:
-    """Write entry (o, i) of a map, wider side in rows."""
+    """Write entry (o, i) of a map whose wider side is in rows."""
     flag = code.sizes.outputs_wide
     matrix[code.choose(flag, o, i), code.choose(flag, i, o)] = value
 
@@ -78,9 +78,9 @@ def _decompose_task(code: Code, ws: SetUp) -> None:
 
 @part(reads="init init_small p", writes="init init_small p basis")
 def _decompose_init(code: Code, ws: SetUp) -> None:
-    """Write the singular vectors that the hidden layer reaches, on the wider side to `basis`.
+    """Write the singular vectors that the hidden layer reaches, those of the wider side to `basis`.
 
-    Past the rank of the map they are any that complete it: those of its Householder reflections.
+    Past the rank of the map any orthonormal completion would do. Here it is that of Householder reflections.
     """
     sizes = code.sizes
     svd(code, ws.init, ws.init_small, ws.p)
@@ -109,17 +109,17 @@ def _complete(code: Code, ws: SetUp) -> None:
 
 @part(reads="task basis", writes="beyond")
 def _align_square(code: Code, ws: SetUp) -> None:
-    """Write `basis` in the frame of the task to `beyond`: all directions are singular ones of the task."""
+    """Write `basis` in the frame of a task, all of whose directions are singular ones, to `beyond`."""
     _overlaps(code, ws.task, ws.basis, ws.beyond)
 
 
 @part(reads="task basis scales", writes="task basis scales beyond")
 def _align_oblong(code: Code, ws: SetUp) -> None:
-    """Write `basis` in the frame of the task to `beyond`: first its singular directions, then the others."""
+    """Write `basis` in the frame of the task to `beyond`, singular directions first."""
     sizes = code.sizes
     triangularise(code, ws.task, 0, ws.scales, ws.basis)
     for j in code.loop(0, sizes.m):
-        sign = ws.scales[j, 1]  # the diagonal: vectors of norm 1 leave 1 or -1
+        sign = ws.scales[j, 1]  # the diagonal of the triangle, 1 or -1 for orthonormal columns
         for column in code.loop(0, sizes.k_wide):
             ws.basis[j, column] = sign * ws.basis[j, column]
     for row in code.loop(0, sizes.wide):
@@ -130,7 +130,7 @@ def _align_oblong(code: Code, ws: SetUp) -> None:
 
 @part(reads="basis scales", writes="basis scales beyond")
 def _reduce(code: Code, ws: SetUp) -> None:
-    """Rotate the directions beyond the task until k_wide of them carry the start."""
+    """Rotate the directions outside the task until k_wide of them carry the start."""
     sizes = code.sizes
     triangularise(code, ws.basis, sizes.m, ws.scales)
     for row in code.loop(0, sizes.k_wide):
@@ -142,7 +142,7 @@ def _reduce(code: Code, ws: SetUp) -> None:
 
 
 def _overlaps(code: Code, x: Array, y: Array, out: Array) -> None:
-    """out = X^T Y, for as many columns as out has."""
+    """Write X^T Y to out, for as many columns as out has."""
     for r in code.loop(0, x.shape[1]):
         for c in code.loop(0, out.shape[1]):
             total = code.variable(0.0)
@@ -156,7 +156,7 @@ def _overlaps(code: Code, x: Array, y: Array, out: Array) -> None:
     writes="other scales basis thin_small p init_small",
 )
 def _decompose_thin(code: Code, ws: SetUp) -> None:
-    """Do the same for a product X Z^T of rank N_h < m, which costs less: with Z = Q R, of X R^T."""
+    """Decompose a start X Z^T of rank N_h < m. With Z = Q R it takes the smaller SVD of X R^T."""
     sizes = code.sizes
     triangularise(code, ws.other, 0, ws.scales)
     for row in code.loop(0, sizes.wide):
@@ -191,7 +191,7 @@ def _thin_start(code: Code, ws: SetUp, numbers: Row) -> None:
 
 @part(writes="init")
 def _full_start(code: Code, ws: SetUp, kind: str, numbers: Row, unit: Number) -> None:
-    """Write the unbalanced product that a start is balanced from."""
+    """Write the unbalanced product of a start."""
     sizes = code.sizes
     for o in code.loop(0, sizes.n_o):
         for i in code.loop(0, sizes.n_i):
@@ -207,7 +207,7 @@ def _full_start(code: Code, ws: SetUp, kind: str, numbers: Row, unit: Number) ->
 
 @part(reads="s p beyond small_overlaps")
 def _write_record(code: Code, ws: SetUp, out: Spread, kind: str, scale: Number, floor: Number) -> None:
-    """Write the record of each lane's problem."""
+    """Write the record of the problem of each lane."""
     sizes, record = code.sizes, Record(code.sizes)
     out[record.floor] = floor
     for a in code.loop(0, sizes.m):
@@ -270,7 +270,7 @@ def _write_small_overlaps(code: Code, ws: SetUp) -> None:
 
 
 class Setting(NamedTuple):
-    """The problems that a kernel sets up in one call, and the room that it needs."""
+    """The problems that a kernel sets up in one call, and the arrays that it needs."""
 
     seeds: Any  # (S,)
     target_key: Any  # of the stream of targets
@@ -351,7 +351,7 @@ def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise:
 
 
 def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Doubles:
-    """Draw and factorise problems in lanes, which do not touch each other; see `dispatch.draw_records`."""
+    """Draw and factorise problems in lanes, which are independent; see `dispatch.draw_records`."""
     call = prepare_records(sizes, seeds, problem, specialise)
     call()
     records: Doubles = call.arguments[-1].records

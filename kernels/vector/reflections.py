@@ -7,9 +7,9 @@ from fastlin.kernels.compiler.protocols import Array, Code, Number, Whole
 
 
 def triangularise(code: Code, a: Array, first: Whole, scales: Array, other: Array | None = None) -> None:
-    """Reflect rows `first` and below of a until they are upper triangular; `other` is reflected along.
+    """Reflect rows `first` and below of a until they are upper triangular, and `other` with them.
 
-    Column j of a then holds the vector of reflection j from row first + j on, and above it the triangle;
+    Column j of a then holds the vector of reflection j from row first + j on, and above it the triangle.
     scales[j] holds the scale of the reflection and the diagonal of the triangle.
     """
     columns = a.shape[1]

@@ -1,18 +1,17 @@
 """Time scales of the exact flow, in units of t / tau: one number per network, which may be infinite.
 
-Convergence: when the loss has come down by a fraction of what a network of this width can reach. It is the
-root of the exact loss, which is monotone: time is multiplied until it lies behind, then Ridders' method
-(1979) closes in, whose exponential factor is the one that a loss decays by.
+Convergence is the time at which the loss has fallen by a fraction of its fall at this hidden width. It is a
+root of the exact loss, which is monotone. Time is multiplied until the root lies before it. Then Ridders'
+method (1979) closes in, which suits a loss that decays exponentially.
 
-Rotation: the hidden space turns towards the N_h fastest growing eigen-directions of F, from each that it is
-to drop like ``exp(-(w_a - w_b) t)``; the slowest of these turns is that of neighbours in the spectrum that
-differ by more than rounding. For a bottleneck it takes
+Rotation is the time in which the hidden space turns towards the N_h fastest growing eigen-directions of F. It
+turns away from each dropped direction like ``exp(-(w_a - w_b) t)``. The slowest of these turns is between
+neighbours in the spectrum that differ by more than rounding. For a bottleneck it takes
 ``1 / (r_h - r_(h+1)) = (r_h + r_(h+1)) / (s_h^2 - s_(h+1)^2)``.
 
-Escape: a mode alone obeys the Riccati equation ``x' = 2 w x - x^2``, so that
-``x(t) = 2 w / (1 + (2 w / x_0 - 1) exp(-2 w t))`` is half of what it becomes at
-``t = log(2 w / x_0 - 1) / (2 w)``. Near the saddle at zero modes do not yet feel one another; the first to
-arrive ends the plateau.
+Escape is the time at which the first mode leaves the plateau. A mode alone obeys the Riccati equation
+``x' = 2 w x - x^2``. Its solution ``x(t) = 2 w / (1 + (2 w / x_0 - 1) exp(-2 w t))`` is half of its limit at
+``t = log(2 w / x_0 - 1) / (2 w)``. Modes are independent near the saddle at zero.
 """
 
 from __future__ import annotations
@@ -44,25 +43,25 @@ from fastlin.kernels.vector.points import over_points
 from fastlin.kernels.vector.state import Dynamics
 
 INFINITE = float("inf")
-_ITERATIONS = 60  # of Ridders' method, which takes less than ten but where a plateau makes it halve
+_ITERATIONS = 60  # limit of Ridders' method, which takes less than ten unless a plateau makes it bisect
 
 
 class Search(Dynamics):
     """The arrays of the dynamics, and those of the search for the time of convergence."""
 
-    goal = Field()  # what the excess of the loss is to come down to
-    early = Field()  # a time before that, and the excess over the goal there
-    excess_early = Field()
-    late = Field()  # a time behind it
+    goal = Field()  # the loss at the time of convergence, less the least that can be reached
+    early = Field()  # a time before the root
+    excess_early = Field()  # the excess of the loss over the goal at that time
+    late = Field()  # a time after the root
     excess_late = Field()
     answer = Field()
-    open_ = Field()  # 1 where it is not found yet
+    open_ = Field()  # 1 where the root is not found yet
     scales = Field("scales")
 
 
 @part(reads="lam w excess_rate", writes="scales")
 def _rotation(code: Code, ws: Search) -> None:
-    """Write 1 / the least difference of an eigenvalue that is kept and one that is dropped."""
+    """Write 1 / the least difference between a kept and a dropped eigenvalue."""
     sizes, gap = code.sizes, code.variable(INFINITE)
     half = 0.5 * ws.lam[()]
     outside = code.choose(sizes.more_outputs, half, -half)
@@ -71,7 +70,7 @@ def _rotation(code: Code, ws: Search) -> None:
     def turn(distance: Number, grows: Mask) -> None:
         gap.value = select(grows & (distance > tie) & (distance < gap.value), distance, gap.value)
 
-    # Of the dropped directions that shrink, the slowest is the nearest.
+    # The slowest of the dropped directions that shrink has the nearest eigenvalue.
     last = sizes.slowest_dropped - 1
     for a in code.loop(0, sizes.reached):
         r = ws.w[a]
@@ -93,7 +92,7 @@ def _rotation(code: Code, ws: Search) -> None:
 
 @part(reads="w k", writes="scales")
 def _escape(code: Code, ws: Search) -> None:
-    """Write when the first mode is half of what it becomes."""
+    """Write the time at which the first mode is half of its limit."""
     sizes = code.sizes
     first = code.variable(INFINITE)
     for a in code.loop(0, sizes.m):
@@ -120,27 +119,27 @@ def _excess(code: Code, ws: Search) -> None:
     writes="floor jumping q goal scales open_ early excess_early late excess_late",
 )
 def _convergence(code: Code, ws: Search, fraction: Number) -> None:
-    """Write when the loss has come down by a fraction of what can be reached."""
+    """Write the time at which the loss has fallen by a fraction of its fall."""
     sizes, one = code.sizes, code.constant(1.0)
     total, least = code.variable(0.0), code.variable(0.0)
     for a in code.loop(0, sizes.m):
         total.value = fma(ws.s[a], ws.s[a], total.value)
     for a in code.loop(sizes.reached, sizes.m):
         least.value = fma(ws.s[a], ws.s[a], least.value)
-    # The loss is taken from the least that can be reached, which does not cancel with the floor.
+    # The loss is measured from the least that can be reached, so that it does not cancel with the floor.
     ws.floor[()] = -0.5 * least.value
     ws.jumping[()] = 1.0
     ws.q.fill(ws.q0)
     ws.call(code, loss)
     start = ws.outputs[Output.LOSS]
-    there = start <= AT_REST * (start + total.value)
+    converged = start <= AT_REST * (start + total.value)
     ws.goal[()] = (one - fraction) * start
-    there = there | (start <= ws.goal[()])
+    converged = converged | (start <= ws.goal[()])
     ws.call(code, limit)
     ws.call(code, loss)
     reached = ws.outputs[Output.LOSS] < ws.goal[()]
-    ws.scales[Scale.CONVERGENCE] = select(there, 0.0, INFINITE)
-    ws.open_[()] = select(there, 0.0, select(reached, 1.0, 0.0))
+    ws.scales[Scale.CONVERGENCE] = select(converged, 0.0, INFINITE)
+    ws.open_[()] = select(converged, 0.0, select(reached, 1.0, 0.0))
     ws.early[()], ws.excess_early[()] = 0.0, start - ws.goal[()]
     ws.late[()] = 0.25 / select(ws.w[0] > 0.0, ws.w[0], 1.0)
     ws.excess_late[()] = 1.0
@@ -151,7 +150,7 @@ def _convergence(code: Code, ws: Search, fraction: Number) -> None:
     for _ in code.loop(0, _ITERATIONS):
         with code.when(ws.open_[()] > 0.0):
             ws.call(code, _close_in)
-    # Where the bracket is still wider than its rounding, its middle is what is known.
+    # Where the bracket is still wider than rounding, the last guess is the best answer.
     ws.scales[Scale.CONVERGENCE] = select(ws.open_[()] > 0.0, ws.answer[()], ws.scales[Scale.CONVERGENCE])
 
 
@@ -164,7 +163,7 @@ def _still_before(ws: Search) -> Mask:
     writes="time early excess_early late excess_late answer",
 )
 def _go_on(code: Code, ws: Search) -> None:
-    """Move the later time on where the loss is still above the goal; other lanes keep their bits."""
+    """Multiply the later time where the loss is still above the goal. Other lanes keep their bits."""
     before = _still_before(ws)
     ws.time[()] = select(before, ws.late[()], 0.0)
     ws.call(code, _excess)
@@ -182,7 +181,7 @@ def _go_on(code: Code, ws: Search) -> None:
     writes="time early excess_early late excess_late answer open_ scales",
 )
 def _close_in(code: Code, ws: Search) -> None:
-    """Take one step of Ridders' method where it is not found yet."""
+    """Take one step of Ridders' method where the root is not found yet."""
     searching = ws.open_[()] > 0.0
     early, late = ws.early[()], ws.late[()]
     middle = 0.5 * (early + late)
@@ -193,15 +192,15 @@ def _close_in(code: Code, ws: Search) -> None:
     slope = select(square > 0.0, at_middle / sqrt(select(square > 0.0, square, 1.0)), 0.0)
     guess = fma(middle - early, slope, middle)
     _narrow(ws, searching, middle, at_middle)
-    # Rounding must not leave the bracket.
+    # Rounding must not move the guess out of the bracket.
     guess = select(guess < ws.late[()], guess, ws.late[()])
     guess = select(guess > ws.early[()], guess, ws.early[()])
     ws.time[()] = guess
     ws.call(code, _excess)
     _narrow(ws, searching, guess, ws.outputs[Output.LOSS])
-    moved = absolute(guess - ws.answer[()])
+    change = absolute(guess - ws.answer[()])
     width = ws.late[()] - ws.early[()]
-    found = searching & ((moved <= CLOSED * guess) | (width <= CLOSED * guess))
+    found = searching & ((change <= CLOSED * guess) | (width <= CLOSED * guess))
     ws.answer[()] = select(searching, guess, ws.answer[()])
     ws.scales[Scale.CONVERGENCE] = select(found, guess, ws.scales[Scale.CONVERGENCE])
     ws.open_[()] = select(found, 0.0, ws.open_[()])
@@ -252,7 +251,7 @@ def prepare(sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float
     return Call(_time_scales, (compiled_for, CompileTime(scales), Search.allocate(sizes), batch, fraction))
 
 
-def nanoseconds(sizes: Sizes) -> Any:
+def nanoseconds(sizes: Sizes) -> Array:
     """Estimate the time of the search for the time of convergence; see `closed_form.nanoseconds`."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 150.0 + 22.0 * sizes.n + 7.0 * sizes.n * sizes.width + 1.5 * gram + 1.3 * product

@@ -19,8 +19,6 @@ NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 DPI = 150
-# The figures of the paper do not depend on the matplotlibrc of the user.
-STYLE: list[Any] = ["default", {"font.size": 9.0}]
 # Dates are left out, so that a figure is the same bytes each time.
 _UNDATED: Mapping[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -50,6 +48,7 @@ def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = No
 
     from fastlin.plot.saving import save
     from fastlin.sweeps.figures import fig1, fig2
+    from fastlin.sweeps.figures.style import STYLE
 
     figure = fig1.figure() if name == "fig1" else fig2.figure(architectures)
     with context([*STYLE, {"svg.hashsalt": name}]):

@@ -17,7 +17,7 @@ from fastlin.network import Network, balanced_init
 from fastlin.plot import dynamics
 from fastlin.plot.network import PANELS
 from fastlin.plot.scales import LINEAR_TIME
-from fastlin.sweeps.figures import STYLE
+from fastlin.sweeps.figures.style import STYLE
 from fastlin.task import Task, random_regression
 
 LAMS = (1.0, 0.0, -1.0)

@@ -18,8 +18,8 @@ from matplotlib.style import context
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.plot import profile, style
-from fastlin.sweeps.figures import STYLE
 from fastlin.sweeps.figures.schematic import schematic
+from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Threads
@@ -157,7 +157,7 @@ def _each(da: xr.DataArray) -> Iterator[tuple[Architecture, xr.DataArray]]:
     """Yield the architectures of a sweep, each with its part."""
     for index in range(da.sizes["architecture"]):
         one = da.isel(architecture=index)
-        yield Architecture(*(int(one[name]) for name in ("n_i", "n_h", "n_o"))), one
+        yield Architecture.read(str(one["architecture"].values)), one
 
 
 def _shades(count: int) -> list[str]:

@@ -39,8 +39,8 @@ class SweepAccessor:
         ----------
         **values
             By the names of axes: a value (whose axis goes), a list of values, or ``slice(first, last)`` of
-            all from first to last, both included. ``architecture`` is an index, an `Architecture`, a tuple of
-            sizes, or their name as "4-2-4"; ``n_i``, ``n_h`` and ``n_o`` select all architectures of a size.
+            all from first to last, both included. ``architecture`` is a name as "4-2-4", a tuple of sizes, or
+            an `Architecture`; ``n_i``, ``n_h`` and ``n_o`` select all architectures of a size.
 
         Returns
         -------
@@ -49,7 +49,7 @@ class SweepAccessor:
         Raises
         ------
         InputError
-            If there is no such axis, or a value is not on it: the message has the nearest.
+            If there is no such axis, or a value is not on it (the message has the nearest) or several times.
 
         Examples
         --------
@@ -73,7 +73,8 @@ class SweepAccessor:
         Raises
         ------
         InputError
-            If there are no seeds to average over, or a reduced store holds no means.
+            If there are no seeds to average over, some are there several times, or a reduced store holds no
+            means.
 
         Examples
         --------
@@ -99,7 +100,9 @@ class SweepAccessor:
                 continue
             spread = seed_statistics.deviation(values)
             spread = xr.full_like(found[name], np.nan) if spread is None else spread
-            found[error] = spread / np.sqrt(count)
+            # Joined stores may have other times, at which points that are ok have no value.
+            number = count if "statistic" in values.dims else seed_statistics.ok(values).count("seed")
+            found[error] = spread / np.sqrt(number)
             found[name].attrs["ancillary_variables"] = error
             found[error].attrs = {
                 "long_name": f"standard error of the mean over seeds of {name}",

@@ -1,7 +1,8 @@
-"""From a store back to numbers and networks."""
+"""From a store to a Dataset."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,22 +12,23 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from fastlin.architecture import Architecture
-from fastlin.errors import InputError
+from fastlin.architecture import sizes_of
+from fastlin.errors import DamageWarning, InputError
 from fastlin.kernels import Status
-from fastlin.network import Network, draw_network
-from fastlin.sweeps.read.accessor import SweepAccessor
-from fastlin.sweeps.read.selection import index_of, position
+from fastlin.sweeps.read.rebuild import problem_coordinates
 from fastlin.sweeps.spec.extension import AXES
-from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store.layout import PARTIALS, SCALE_PARTIALS, SIZES, StoreLayout
+from fastlin.sweeps.store.layout import PARTIALS, SCALE_PARTIALS, StoreLayout
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.metadata import ROOT
 from fastlin.sweeps.store.store import Store
-from fastlin.task import Task
+from fastlin.sweeps.store.verify import lost_chunks
 
 _NAMES = np.array([status.name.lower() for status in Status])
-xr.register_dataset_accessor("fastlin")(SweepAccessor)  # type: ignore[no-untyped-call]
+# xarray cannot join arrays of variable-length texts where some are missing (pydata/xarray#10965), and Zarr's
+# format 3 has no fixed-length ones (pydata/xarray#10077), which the status is, and one architecture that was
+# selected. Hence texts have variable length where they are saved, and only there.
+_TEXT_ENCODING = {"dtype": np.dtypes.StringDType()} if hasattr(np.dtypes, "StringDType") else {}
+BOTTLENECK_ATTRIBUTES = {"long_name": "N_h / min(N_i, N_o); below 1 for a bottleneck", "units": "1"}
 KEPT_ATTRIBUTES = ("title", "spec", "spec_hash", "versions")
 
 
@@ -43,20 +45,32 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     xarray.Dataset
         Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus
         "solver" and "learning_rate" where the spec has them as axes. Axes of numbers are sorted; the
-        coordinate `status` is decoded to "pending", "ok", "diverged", "failed", and "architecture" has
-        the coordinates architecture_name, n_i, n_h, n_o and bottleneck_ratio. The spec is in the
-        attributes. ``.fastlin`` selects, averages, classifies and draws
-        (`fastlin.sweeps.read.accessor.SweepAccessor`).
+        coordinate `status` is decoded to "pending", "ok", "diverged", "failed". Architectures go by their
+        names, as "4-2-4", and have the coordinates n_i, n_h, n_o and bottleneck_ratio. The coordinates
+        task_kind, n_samples, target_scale and init_kind, of one value each, say what the spec has under
+        [task] and [init]. The attribute `spec` is the spec as JSON text. ``.fastlin`` selects, averages,
+        classifies and draws (`fastlin.sweeps.read.accessor.SweepAccessor`).
 
     Raises
     ------
     InputError
         If there is no store of a sweep, or it is damaged.
 
+    Warns
+    -----
+    DamageWarning
+        If chunks of values are lost.
+
     Notes
     -----
     While a sweep is running, load `status` first: what is "ok" then has its final values, everything else
     may be NaN still.
+
+    A chunk that is lost, as in a copy that was cut short, reads as NaN like every chunk that Zarr does not
+    find, and `status` does not know of it. A point that is "ok" has no NaN otherwise, apart from the kernel
+    distance of a network without weights. ``fastlin verify`` reads every byte and names what is lost or
+    damaged. This function looks only at the names of files in a folder: it does not notice lost chunks in a
+    bucket, or lost statistics of a reduced store.
 
     Examples
     --------
@@ -67,26 +81,33 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     True
     """
     opened, dataset = _as_stored(path)
-    spec = opened.layout.spec
+    layout = opened.layout
+    if lost := lost_chunks(opened):
+        warnings.warn(
+            f"{path}: chunks are lost ({len(lost):,}, {lost[0]} the first), whose points read as NaN; "
+            f"fastlin repair {path} computes them again",
+            DamageWarning,
+            stacklevel=2,
+        )
     dataset = dataset.drop_vars([PARTIALS, SCALE_PARTIALS], errors="ignore")
-    if len(opened.layout.specs) > 1:
+    if len(layout.specs) > 1:
         # Before there are Dask arrays, of which each axis in another order would multiply the tasks.
-        dataset = dataset.isel(_in_order(opened.layout)).chunk(_steps(opened.layout, dataset))
-    dataset = dataset.assign_coords(architecture=("architecture", np.arange(len(spec.architectures))))
-
-    status = xr.apply_ufunc(
-        _named, dataset.status, dask="parallelized", output_dtypes=[_NAMES.dtype], keep_attrs=True
+        dataset = dataset.isel(_in_order(layout)).chunk(_steps(layout, dataset))
+    texts = {
+        name: dataset[name].astype(object)
+        for name, (_, axis) in layout.axes.items()
+        if axis.dtype.kind == "U"
+    }
+    coordinates = (
+        texts | _sizes(dataset) | problem_coordinates(layout.spec) | {"status": _decoded(dataset.status)}
     )
-    status.attrs = {"long_name": "what became of each point"}  # the store's own describe its integers
-    sizes = {name: dataset[name].load() for name in SIZES}
-    ratio = sizes["n_h"] / np.minimum(sizes["n_i"], sizes["n_o"])
-    ratio.attrs = {"long_name": "N_h / min(N_i, N_o); below 1 for a bottleneck", "units": "1"}
-    # Objects, for fixed-length texts have no place yet in Zarr's format 3, where these may be saved to.
-    names = np.array([str(shape) for shape in spec.architectures], dtype=object)
-    decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(
-        sizes | {"bottleneck_ratio": ratio, "architecture_name": ("architecture", names), "status": status}
-    )
+    decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(coordinates)
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
+    # How the store is cut and compressed is not how a copy of it must be.
+    decoded = decoded.drop_encoding()
+    for coordinate in decoded.coords.values():
+        if coordinate.dtype.kind in "UO":
+            coordinate.encoding = dict(_TEXT_ENCODING)
     return decoded
 
 
@@ -101,8 +122,24 @@ def reading(path: str) -> Iterator[None]:
         raise InputError(f"{path} has a damaged chunk: {error}") from None
 
 
+def _decoded(codes: xr.DataArray) -> xr.DataArray:
+    """Return the status of points by its names."""
+    found: xr.DataArray = xr.apply_ufunc(_named, codes, dask="parallelized", output_dtypes=[_NAMES.dtype])
+    found.attrs = {"long_name": "what became of each point"}  # the store's own describe its integers
+    return found
+
+
 def _named(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
     return np.asarray(_NAMES[codes])
+
+
+def _sizes(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the coordinates n_i, n_h, n_o and bottleneck_ratio."""
+    found = {}
+    for name, values in sizes_of(dataset["architecture"].values).items():
+        attributes = dataset[name].attrs if name in dataset else BOTTLENECK_ATTRIBUTES
+        found[name] = xr.DataArray(values, dims="architecture", attrs=attributes)
+    return found
 
 
 def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
@@ -143,71 +180,3 @@ def _steps(layout: StoreLayout, dataset: xr.Dataset) -> dict[str, int]:
     """Return the sizes of the chunks of a dataset: those of blocks, with all lam and times as at first."""
     steps = dict(zip(layout.status.dims, layout.status.chunk, strict=True)) | {"lam": -1, "time": -1}
     return {name: step for name, step in steps.items() if name in dataset.dims}
-
-
-def rebuild(
-    dataset: xr.Dataset,
-    architecture: int | str | tuple[int, int, int] | Architecture | None = None,
-    seed: int | None = None,
-    lam: float | None = None,
-    init_scale: float | None = None,
-) -> tuple[Task, Network]:
-    """Build the very task and network behind one point of a sweep.
-
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        From `open_sweep`, or a selection of it.
-    architecture : int, str, tuple or Architecture, optional
-        Value on the axis "architecture": the position in the spec's list, also after a selection; or its
-        sizes, or their name as "4-2-4".
-    seed : int, optional
-        Value on the axis "seed".
-    lam, init_scale : float, optional
-        Values on these axes.
-        Whatever is left out must have a single value in the dataset.
-
-    Returns
-    -------
-    task : Task
-    net : Network
-
-    Raises
-    ------
-    InputError
-        If a value is not on its axis, or one is left out that has several; or if the dataset lost its
-        attributes on the way.
-
-    Examples
-    --------
-    >>> ds = fl.open_sweep("small.zarr")
-    >>> task, net = fl.rebuild(ds, architecture=0, seed=3, lam=2.0, init_scale=1.0)
-    >>> net
-    <funnel Network 4-2-2 (N_i-N_h-N_o), lam 2, balance 'strict'>
-    >>> point = ds.fastlin.select(architecture=0, seed=3, lam=2.0, init_scale=1.0)
-    >>> bool(np.allclose(point.loss, fl.exact(task, net, ds.time).loss))
-    True
-    """
-    if "spec" not in dataset.attrs:
-        raise InputError("the dataset has no spec in its attributes; use one from open_sweep(path)")
-    spec = Spec.from_dict(dataset.attrs["spec"])
-    indices = np.arange(len(spec.architectures))
-    names = np.array([str(shape) for shape in spec.architectures])
-    index = int(_chosen(dataset, "architecture", index_of(architecture, names, indices), indices))
-    number = int(_chosen(dataset, "seed", seed, spec.seeds))
-    shape = spec.architectures[index]
-    balance = float(_chosen(dataset, "lam", lam, spec.lams))
-    problem = spec.problem(float(_chosen(dataset, "init_scale", init_scale, spec.init_scales)))
-    task = spec.task.kind.build(problem.task, shape, number)
-    return task, draw_network(shape, balance, number, problem, task)
-
-
-def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> Any:
-    """Return the value on an axis that is meant: given and there, or the only one of the dataset."""
-    if name in dataset.coords:  # what a selection left of the axis
-        axis = np.atleast_1d(dataset[name].values)
-    if value is None:
-        if axis.size != 1:
-            raise InputError(f"{name} has {axis.size} values in the dataset; say which: {name}=...")
-        return axis[0]
-    return axis[position(name, value, axis)]

@@ -70,7 +70,7 @@ def check_target(target: Path, endings: Sequence[str], kind: str, noun: str) -> 
 
 def beside(store: str, ending: str) -> Path:
     """Return a file named after a store: next to it, or in this folder if no file can be written there."""
-    path = Path(os.path.abspath(store))
+    path = Path(os.path.abspath(os.path.expanduser(store)))
     here = "://" in store or not os.access(path.parent, os.W_OK)
     return (Path.cwd() if here else path.parent) / f"{path.stem}{ending}"
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from fastlin.architecture import Architecture
+from fastlin.architecture import Architecture, sizes_of
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SEED
 from fastlin.sweeps.store.layout import SIZES
@@ -27,10 +27,11 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
         If it is not there; the message has the nearest.
     """
     if axis.dtype.kind in "UOT":
-        names = [str(entry) for entry in axis.tolist()]
-        if not isinstance(value, str) or value not in names:
-            raise InputError(f"{name} is {shown(value)}; {suggest(value, names)}")
-        return names.index(value)
+        places = np.flatnonzero(axis == value) if isinstance(value, str) else np.empty(0, dtype=np.intp)
+        if not places.size:
+            raise InputError(f"{name} is {shown(value)}; {suggest(value, [str(entry) for entry in axis])}")
+        _check_once(name, value, places.size)
+        return int(places[0])
     wanted: float = (
         check_int(name, value, 0, MAX_SEED)
         if axis.dtype.kind in "iu"
@@ -45,15 +46,26 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
             near = ", ".join(str(entry) for entry in np.sort(axis[np.argsort(distance)[:3]]).tolist())
             raise InputError(f"{name} = {shown(value)} is not on the axis of the sweep; nearest: {near}")
         return int(np.argmin(distance))
+    _check_once(name, value, int(same.sum()))
     return int(np.argmax(same))
+
+
+def _check_once(name: str, value: Any, count: int) -> None:
+    """Raise where a value is on its axis several times, as after joining stores that share it."""
+    if count > 1:
+        raise InputError(
+            f"{name} = {shown(value)} is on the axis {count} times, as where joined stores share it; "
+            f"choose one by .isel({name}=...), or keep the first by .drop_duplicates({name!r})"
+        )
 
 
 def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
     """Return the part of a sweep with these values on its axes; see `SweepAccessor.select`."""
     for name, value in wanted.items():
         if name == "architecture":
-            dataset = dataset.isel(architecture=_architecture(dataset, value))
-        elif name in SIZES and name in dataset.coords:
+            axis = _architectures(dataset)
+            dataset = dataset.isel(architecture=_places(name, architecture_name(value), axis))
+        elif name in SIZES and name not in dataset.dims:
             dataset = dataset.isel(architecture=_of_size(dataset, name, value))
         elif name in dataset.dims and name in dataset.coords:
             dataset = dataset.isel({name: _places(name, value, dataset[name].values)})
@@ -91,34 +103,31 @@ def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
     return position(name, value, axis)
 
 
-def _architecture(dataset: xr.Dataset, value: Any) -> Any:
-    """Return where an architecture, or each of a list, is among those of a dataset."""
+def architecture_name(value: Any) -> Any:
+    """Return the name of an architecture that is given by its sizes, or of each of a list.
+
+    What gives no sizes is returned as it is.
+    """
+    if isinstance(value, xr.DataArray | np.ndarray):
+        value = np.asarray(value).tolist()
+    if isinstance(value, list):
+        return [architecture_name(entry) for entry in value]
+    if isinstance(value, tuple) and all(isinstance(size, int | np.integer) for size in value):
+        return "-".join(map(str, value))
+    return str(value) if isinstance(value, Architecture) else value
+
+
+def _architectures(dataset: xr.Dataset) -> NDArray[Any]:
+    """Return the names of the architectures of a dataset that has several."""
     if "architecture" not in dataset.dims:
         raise InputError("the dataset has one architecture only; there is nothing to select")
-    if isinstance(value, list):
-        return [_architecture(dataset, entry) for entry in value]
-    if "architecture_name" not in dataset.coords:
-        raise InputError("the dataset has lost its architecture_name; use one from fastlin.open_sweep(path)")
-    indices = dataset["architecture"].values
-    return position("architecture", index_of(value, dataset["architecture_name"].values, indices), indices)
-
-
-def index_of(value: Any, names: NDArray[Any], indices: NDArray[Any]) -> Any:
-    """Return the index in the spec of an architecture that is given by its sizes or as "4-2-4".
-
-    What is neither, such as an index, is returned as it is.
-    """
-    if isinstance(value, tuple) and all(isinstance(size, int | np.integer) for size in value):
-        value = "-".join(map(str, value))
-    if isinstance(value, str | Architecture):
-        return indices[position("architecture", str(value), names)]
-    return value
+    if "architecture" not in dataset.coords:
+        raise InputError("the dataset has lost the names of its architectures; use one from open_sweep(path)")
+    return dataset["architecture"].values
 
 
 def _of_size(dataset: xr.Dataset, name: str, value: Any) -> NDArray[np.intp]:
     """Return the indices of the architectures of a size, of each of a list, or of a closed range."""
-    if "architecture" not in dataset.dims:
-        raise InputError("the dataset has one architecture only; there is nothing to select")
-    sizes = dataset[name].values
+    sizes = sizes_of(_architectures(dataset))[name]
     axis = np.unique(sizes)
     return np.flatnonzero(np.isin(sizes, axis[_places(name, value, axis)]))

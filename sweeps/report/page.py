@@ -18,7 +18,7 @@ from fastlin.sweeps import presets
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.read.picture import check_target
 from fastlin.sweeps.read.selection_text import select_by_text
-from fastlin.sweeps.report import numbers, tables, toml
+from fastlin.sweeps.report import numbers, tables
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
@@ -79,7 +79,7 @@ def write(path: str, out: Path, select: Sequence[str] = (), style: Style = DEFAU
         "thinned": escape(_about_thinned(thinned)),
         "status": tables.status(counts),
         "command": escape(command(spec)),
-        "toml": escape(text := toml.dumps(spec.to_dict())),
+        "toml": escape(text := spec.to_toml()),
         "store": escape(f"{_file_name(spec.name)}.zarr"),
         "file": escape(f"{_file_name(spec.name)}.toml"),
         "href": f"data:application/toml;base64,{b64encode(text.encode()).decode()}",

@@ -1,4 +1,4 @@
-"""Projection of a sweep on this machine: its plan, with times from a short measurement of its kernels."""
+"""A short measurement of the kernels of a sweep on this machine."""
 
 from __future__ import annotations
 
@@ -8,88 +8,22 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from heapq import heapreplace
-from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastlin.kernels.compilation import Kernel, compile_all, missing, seconds_to_compile
+from fastlin.kernels.compilation import Kernel, compile_all, seconds_to_compile
 from fastlin.sweeps.run.block import compute
-from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
-from fastlin.sweeps.run.plan import Plan, readable_size
+from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.reduce import folded
 from fastlin.sweeps.spec.group import Group
-from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store.costs import GROUP_SECONDS, kernels_needed, seed_seconds, specialised
+from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds, specialised
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 
 SAMPLES = 6  # architectures that are measured for each solver; estimates of the others are scaled
 SAMPLE_SECONDS = 0.15  # of each measurement
-BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
-# Seconds to start and end a client, with threads and with processes, and memory of a worker process.
-CLIENT_SECONDS = {Threads: 0.3, Processes: 2.8}
-PROCESS_BYTES = 230_000_000
-
-
-def projection(spec: Spec, workers: int | None, start_up: float = 0.0) -> dict[str, Any]:
-    """Return the time, memory and files that a sweep takes on this machine, ready for JSON.
-
-    Parameters
-    ----------
-    spec : Spec
-    workers : int or None
-        Worker processes; None stands for threads on all cores. More processes than this machine has cores
-        are taken for as many cores like these.
-    start_up : float
-        Seconds that the command took before this call.
-
-    Returns
-    -------
-    dict
-        ``seconds`` of the whole command, of which ``compile_seconds`` are for the ``kernels_to_compile`` of
-        the ``kernels`` that it needs; ``memory_bytes`` of all its processes on this machine; ``bytes`` and
-        ``files`` of the store.
-    """
-    base_bytes = psutil.Process().memory_info().rss
-    plan, layout = (planned := Plan.of(spec)), planned.layout
-    executor: Executor = Threads() if workers is None else Processes(workers)
-    cores = local_threads() if workers is None else workers
-    needed = kernels_needed(layout, np.arange(layout.block_count))
-    speed, lacking = measure(plan, missing(needed), min(cores, local_threads()))
-    compile_seconds = speed.compile * seconds_to_compile(lacking, local_threads())
-    work = speed.of_blocks(plan) + BLOCK_OVERHEAD
-    at_once = min(blocks_at_once(executor) or cores, layout.block_count)
-    processes = 0 if workers is None else workers
-    return {
-        "name": spec.name,
-        "points": spec.points,
-        "times": int(spec.times.size),
-        "axes": spec.point_dims,
-        "blocks": layout.block_count,
-        "seeds_per_block": layout.block_shape.seeds,
-        "groups_per_block": math.prod(layout.status.chunk[:-2]),
-        "bytes": plan.bytes,
-        "files": plan.files,
-        "memory_bytes": base_bytes + processes * PROCESS_BYTES + plan.block_memory * at_once,
-        "workers": cores,
-        "kernels": len(needed),
-        "kernels_to_compile": len(lacking),
-        "compile_seconds": compile_seconds,
-        "seconds": start_up + CLIENT_SECONDS[type(executor)] + compile_seconds + _makespan(work, cores),
-        "spec": spec.to_dict(),
-    }
-
-
-def _makespan(seconds: NDArray[np.float64], cores: int) -> float:
-    """Return the time at which the last block is done. Each block goes to the first core that is free."""
-    free = [0.0] * min(cores, seconds.size)
-    for each in seconds.ravel():
-        heapreplace(free, free[0] + float(each))
-    return max(free)
 
 
 @dataclass(frozen=True)
@@ -205,24 +139,3 @@ def _unit(plan: Plan, group: Group, place: Location) -> Callable[[int], None]:
                 place.write(f"{name}/{number}", np.ascontiguousarray(values))
 
     return run
-
-
-def in_words(content: dict[str, Any]) -> str:
-    """Return a projection for people to read."""
-    groups = "" if content["groups_per_block"] == 1 else f"{content['groups_per_block']:,} groups of "
-    dims = " x ".join(f"{size} {name}" for name, size in content["axes"].items())
-    return (
-        f"{content['name']}: {content['points']:,} points ({dims}), each at {content['times']} times\n"
-        f"blocks: {content['blocks']:,} of {groups}{content['seeds_per_block']} seeds\n"
-        f"store: {readable_size(content['bytes'])} in {content['files']:,} files\n"
-        f"memory: {readable_size(content['memory_bytes'])} with {content['workers']} cores\n"
-        f"kernels: {content['kernels']}, of which {_compilation(content)}\n"
-        f"time: about {content['seconds']:.2g} s on {content['workers']} cores like these"
-    )
-
-
-def _compilation(content: dict[str, Any]) -> str:
-    count = content["kernels_to_compile"]
-    if not count:
-        return "all are compiled"
-    return f"{count} are still to be compiled, in about {content['compile_seconds']:.2g} s of the time below"

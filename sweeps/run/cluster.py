@@ -1,10 +1,9 @@
-"""Dask clients: what an executor names is started or reached, and ended."""
+"""Dask clients: start or reach the workers that an executor names, and end what was started."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -20,31 +19,30 @@ from uuid import uuid4
 
 import dask
 import psutil
-from distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker, rpc
-from distributed.comm.addressing import parse_address, parse_host_port
-from distributed.core import Status
-from distributed.deploy.spec import ProcessInterface
-from distributed.security import Security
-from distributed.versions import VersionMismatchWarning
+from distributed import Client, LocalCluster, Security, Status, Worker, WorkerPlugin, get_worker, rpc
+from distributed.comm.addressing import parse_address, parse_host_port  # private: as in `dispatch`
+from distributed.deploy.spec import ProcessInterface  # private: as in `dispatch`
+from distributed.versions import VersionMismatchWarning  # private: it has no public name
 from tornado.ioloop import PeriodicCallback
 
 import fastlin
 from fastlin.errors import InputError, StoppedError
-from fastlin.kernels.compiler.jit import SOURCE_HASH
+from fastlin.kernels.source import syntax_hash
 from fastlin.sweeps.run.executors import Executor, Processes, Scheduler, Slurm, Threads, blocks_at_once
+from fastlin.sweeps.run.startup import check_machine
 from fastlin.validation import shown
 
-CONNECT_SECONDS = 30.0  # for a scheduler to answer
-REFILL_SECONDS = 5.0  # from one look for workers or jobs that are gone to the next
-STARTS = 3  # tries to start processes
-CANCEL_SECONDS = 4.0  # for scancel, which a process waits for before it ends
+CONNECT_SECONDS = 30.0  # time limit for a scheduler to answer
+REFILL_SECONDS = 5.0  # time between two searches for workers or jobs that have ended
+STARTS = 3  # number of attempts to start processes
+CANCEL_SECONDS = 4.0  # time limit of scancel, which a process waits for before it ends
 
-# A worker computes on one thread: libraries must not start one per core beside it.
+# A worker computes on one thread, so libraries must not start one thread for each core.
 PINNED = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 
-# No dashboard; and the small server that Dask starts all the same listens on loopback only.
+# There is no dashboard. The HTTP server that Dask starts anyway listens on loopback only.
 _NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 _LOCAL: dict[str, Any] = {
     "dashboard_address": None,
@@ -59,7 +57,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def connect(executor: Executor) -> Iterator[Client]:
-    """Start or reach what a sweep runs on, and end with the context what was started.
+    """Start or reach the workers of a sweep. Workers that were started end with the context.
 
     Parameters
     ----------
@@ -69,7 +67,7 @@ def connect(executor: Executor) -> Iterator[Client]:
     Yields
     ------
     distributed.Client
-        Nobody's default. Jobs of SLURM join its workers when they start.
+        It is not the default client. Jobs of SLURM join its workers when they start.
 
     Raises
     ------
@@ -81,10 +79,10 @@ def connect(executor: Executor) -> Iterator[Client]:
 
 
 def abandon() -> None:
-    """End at once what `connect` started and this process would leave behind: workers, jobs.
+    """End the workers and jobs that `connect` started and this process would leave behind.
 
-    For a signal handler on its way to `os._exit`: never raises, and takes at most `CANCEL_SECONDS`.
-    A job whose submission is under way ends by itself, as soon as it finds no scheduler.
+    It is for a signal handler that is about to call `os._exit`: it never raises, and takes at most
+    `CANCEL_SECONDS`. A job whose submission is under way ends by itself, because it finds no scheduler.
     """
     for end in list(_endings):
         with suppress(Exception):
@@ -92,26 +90,26 @@ def abandon() -> None:
 
 
 def build() -> str:
-    """Return which fastlin this process runs: its version, and the hash of its kernels' sources."""
-    return f"fastlin {fastlin.__version__}, kernels {SOURCE_HASH}"
+    """Return the build of fastlin in this process: its version, and the hash of its kernels' syntax."""
+    return f"fastlin {fastlin.__version__}, kernels {syntax_hash()}"
 
 
 def check_versions(client: Client) -> None:
-    """Raise a StoppedError unless the scheduler, and every worker that is there, run the same fastlin.
+    """Raise a StoppedError unless the scheduler and all its present workers run the same fastlin.
 
-    Workers that join later are not known yet; what is submitted through `on_same_build` looks itself.
+    Workers that join later are checked by `on_same_build` when they get a task.
     """
     found = {
         f"the worker {address}": theirs for address, theirs in client.run(build, on_error="return").items()
     }
     try:
-        # It computes nothing, but has to read what it hands on.
+        # The scheduler computes nothing, but it must be able to read the tasks.
         found["the scheduler"] = client.run_on_scheduler(build)
     except Exception as error:
         found["the scheduler"] = error
     for who, theirs in found.items():
         if isinstance(theirs, OSError) and who != "the scheduler":
-            continue  # it is gone, and what follows it looks itself
+            continue  # this worker has ended; its successor is checked by `on_same_build`
         if isinstance(theirs, Exception):
             raise StoppedError(f"{who} does not run this fastlin: {_reason(theirs)}")
         _compare(who, theirs, build())
@@ -120,14 +118,16 @@ def check_versions(client: Client) -> None:
 def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) -> Result:
     """Call a function in a worker, or raise a StoppedError if the worker runs another fastlin.
 
-    A worker that has none cannot even read this, and leaves; Dask gives the task to another.
+    A worker without fastlin cannot read this task, and ends. Dask gives the task to another worker.
 
     Parameters
     ----------
     submitted : str
-        `build` of the process that submits.
-    function, *given
-        What to call, with what.
+        `build` of the process that submits the task.
+    function : callable
+        Function to call.
+    *given
+        Its arguments.
     """
     _compare(f"the worker {get_worker().address}", build(), submitted)
     return function(*given)
@@ -153,9 +153,9 @@ def _opened(executor: Executor) -> AbstractContextManager[Client]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Let Dask's loggers say nothing: a run that is stopped says so itself, in one line."""
+    """Silence Dask's loggers, because a run that stops reports it in one line itself."""
     with ExitStack() as stack:
-        for name in ("distributed", "distributed.client", "tornado.application"):
+        for name in ("distributed", "distributed.client", "tornado.application", "asyncio"):
             logger = logging.getLogger(name)
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.CRITICAL)
@@ -164,7 +164,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _ended_by(end: Callable[[], object]) -> Iterator[None]:
-    """Make `abandon` call `end` while the context lasts."""
+    """Have `abandon` call `end` while the context lasts."""
     _endings.append(end)
     try:
         yield
@@ -176,11 +176,12 @@ def _ended_by(end: Callable[[], object]) -> Iterator[None]:
 def _threads() -> Iterator[Client]:
     threads = blocks_at_once(Threads())
     local = {"processes": False, "n_workers": 1, "threads_per_worker": threads, **_LOCAL}
-    with (
-        LocalCluster(**local, scheduler_kwargs=_NO_DASHBOARD) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with ExitStack() as stack:
+        with warnings.catch_warnings():
+            # Dask asks for an address of this machine, which threads do not use (dask/distributed#5858).
+            warnings.filterwarnings("ignore", "Couldn't detect a suitable IP address", RuntimeWarning)
+            cluster = stack.enter_context(LocalCluster(**local, scheduler_kwargs=_NO_DASHBOARD))
+        yield stack.enter_context(Client(cluster, set_as_default=False))
 
 
 @contextmanager
@@ -189,10 +190,11 @@ def _processes(executor: Processes) -> Iterator[Client]:
     local["plugins"] = [_IgnoreInterrupts()]
     pins = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in PINNED.items()}
     with _environment_kept(), ExitStack() as stack:
-        # A process that abandons its workers leaves semaphores to Python's tracker, which need not tell.
+        # A process that abandons its workers leaves semaphores to Python's resource tracker. Its warning
+        # about them is of no use.
         given = [os.environ["PYTHONWARNINGS"]] if "PYTHONWARNINGS" in os.environ else []
         os.environ["PYTHONWARNINGS"] = ",".join([*given, "ignore:resource_tracker:UserWarning"])
-        _check_processes_start()
+        check_machine(executor.workers)
         stack.enter_context(dask.config.set(pins))
         cluster = stack.enter_context(_local_cluster(**local))
         stack.enter_context(_ended_by(partial(_kill_workers, cluster)))
@@ -202,7 +204,7 @@ def _processes(executor: Processes) -> Iterator[Client]:
 
 
 def _local_cluster(**local: Any) -> LocalCluster:
-    """Start worker processes; some times, where one is killed on the way."""
+    """Start worker processes, with some more attempts if one is killed while it starts."""
     for left in reversed(range(STARTS)):
         try:
             return LocalCluster(**local, scheduler_kwargs={**_NO_DASHBOARD, "allowed_failures": 0})
@@ -212,20 +214,9 @@ def _local_cluster(**local: Any) -> LocalCluster:
     raise AssertionError
 
 
-def _check_processes_start() -> None:
-    """Start a process that does nothing: where that fails, Dask would try again and again."""
-    probe = multiprocessing.get_context("spawn").Process(target=os.getpid)
-    probe.start()
-    probe.join()
-    if probe.exitcode != 0:
-        raise StoppedError(
-            "worker processes cannot start, for the reason above; leave workers= out for threads"
-        )
-
-
 @contextmanager
 def _environment_kept() -> Iterator[None]:
-    """Give this process its environment back: Dask sets in it what its workers are to inherit."""
+    """Restore the environment at the end, because Dask sets variables in it for its workers to inherit."""
     before = dict(os.environ)
     try:
         yield
@@ -236,7 +227,7 @@ def _environment_kept() -> Iterator[None]:
 
 
 class _IgnoreInterrupts(WorkerPlugin):
-    """A Ctrl-C reaches the whole process group; it is the parent that decides what it means."""
+    """Makes a worker ignore Ctrl-C, which reaches the whole process group: the parent ends its workers."""
 
     def setup(self, worker: Worker) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -245,11 +236,11 @@ class _IgnoreInterrupts(WorkerPlugin):
 def _kill_workers(cluster: LocalCluster) -> None:
     for nanny in list(cluster.workers.values()):
         pid = nanny.pid
-        if pid is None:  # its process has ended and is being started again; psutil would take this one
+        if pid is None:  # the worker is being started again; psutil takes None for the present process
             continue
         with suppress(psutil.Error):
             worker = psutil.Process(pid)
-            for process in [*worker.children(recursive=True), worker]:  # it may compute a block apart
+            for process in [*worker.children(recursive=True), worker]:  # `isolation` has children
                 with suppress(psutil.Error):
                     process.kill()
 
@@ -261,7 +252,8 @@ def _scheduler(executor: Scheduler) -> Iterator[Client]:
     try:
         _check_answer(address, security)
         with warnings.catch_warnings():
-            # Of other versions of Dask or Python, which need not matter; of fastlin is looked after.
+            # Ignore version mismatches of Dask and Python, which are harmless here. `check_versions` compares
+            # fastlin's own.
             warnings.simplefilter("ignore", VersionMismatchWarning)
             client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, RuntimeError, ImportError, ValueError) as error:
@@ -272,7 +264,7 @@ def _scheduler(executor: Scheduler) -> Iterator[Client]:
 
 
 def _refusal(address: str) -> OSError | None:
-    """Return what the network says where nobody listens: the last of Dask's tries may end with its time."""
+    """Return the error of a refused connection, which the timeout of Dask's last attempt may hide."""
     try:
         with socket.create_connection(parse_host_port(parse_address(address)[1]), timeout=1.0):
             return None
@@ -283,14 +275,14 @@ def _refusal(address: str) -> OSError | None:
 
 
 def _check_answer(address: str, security: Security) -> None:
-    """Ask who is there: a Client alone waits forever for what takes connections and says nothing."""
+    """Raise unless a scheduler answers: a Client waits forever for a server that accepts and is silent."""
 
     async def ask() -> Any:
         arguments = security.get_connection_args("client")
         async with rpc(address, timeout=CONNECT_SECONDS, connection_args=arguments) as remote:
             return await remote.identity()
 
-    # In a thread of its own, since a notebook's has a loop that runs.
+    # In another thread, because the main thread of a notebook runs an event loop already.
     with ThreadPoolExecutor(1) as thread:
         bounded = partial(asyncio.wait_for, timeout=CONNECT_SECONDS + 1)
         identity = thread.submit(lambda: asyncio.run(bounded(ask()))).result()
@@ -300,7 +292,7 @@ def _check_answer(address: str, security: Security) -> None:
 
 @contextmanager
 def _slurm(executor: Slurm) -> Iterator[Client]:
-    # SLURM finds jobs by their name, also those that this process knows no number of.
+    # SLURM finds jobs by their name, also those whose numbers this process does not know yet.
     name = f"fastlin-{uuid4().hex[:12]}"
     cancel = partial(_cancel_jobs, name)
     refusals: list[str] = []
@@ -316,12 +308,13 @@ def _slurm(executor: Slurm) -> Iterator[Client]:
 
 
 def _slurm_cluster(executor: Slurm, name: str, refusals: list[str]) -> Any:
-    slurm: Any = import_module("dask_jobqueue.slurm")  # whose import brings its configuration
+    slurm: Any = import_module("dask_jobqueue.slurm")  # it sets the configuration that is read below
 
     def configured(key: str) -> Any:
         return dask.config.get(f"jobqueue.slurm.{key}")
 
-    # The folder of submission is no place for a file per job, and others may not be there on a node.
+    # The output of jobs is dropped. It would be a file for each job in the folder of submission, and other
+    # folders may not exist on a node.
     dropped = [] if configured("log-directory") else ["--output=/dev/null"]
     try:
         return slurm.SLURMCluster(
@@ -350,7 +343,7 @@ def _slurm_cluster(executor: Slurm, name: str, refusals: list[str]) -> Any:
 
 
 def _job_class(kind: Any, refusals: list[str]) -> Any:
-    """Return jobs that note why sbatch refuses one: Dask would log it, and wait for the worker."""
+    """Return a class of jobs that notes why sbatch refuses one. Dask would log it and wait for the worker."""
 
     async def start(job: Any) -> None:
         try:
@@ -371,11 +364,11 @@ def _cancel_jobs(name: str) -> None:
 
 @contextmanager
 def _refilled(cluster: Any, **count: int) -> Iterator[None]:
-    """Start again, while the context lasts, what Dask finds gone of so many workers, or jobs."""
+    """Keep so many workers, or jobs, running while the context lasts."""
 
     def look() -> None:
         for name, worker in list(cluster.workers.items()):
-            if worker.status in (Status.failed, Status.closed):  # on starting, of which Dask takes no notice
+            if worker.status in (Status.failed, Status.closed):  # Dask does not notice that a start failed
                 del cluster.workers[name]
         cluster.scale(**count)
 
@@ -388,7 +381,7 @@ def _refilled(cluster: Any, **count: int) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return in one line what is at the bottom of an error."""
+    """Return the first cause of an error, in one line."""
     while error.__cause__ is not None and not isinstance(error, TimeoutError):
         error = error.__cause__
     if isinstance(error, TimeoutError):

@@ -1,4 +1,4 @@
-"""Which versions wrote a store, and whether others may go on with it."""
+"""Compatibility of a store with the versions of this installation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from fastlin.kernels import Status
 from fastlin.sweeps.run.block import compute
 from fastlin.sweeps.run.reduce import fold_group
 from fastlin.sweeps.store import versions
-from fastlin.sweeps.store.store import Codes, Store, Values
+from fastlin.sweeps.store.store import Codes, Store, Values, is_missing
 
-HARMLESS = ("python", "zarr")  # no number depends on them
-SAMPLES = 20  # groups that are computed again to compare, spread over the blocks
-SAMPLE_SEEDS = 2  # of each
+HARMLESS = ("python", "zarr")  # numbers do not depend on their versions
+HARDWARE = frozenset({"blas", "machine", "processor"})
+SAMPLES = 20  # number of groups that are computed again to compare, spread over the blocks
+SAMPLE_SEEDS = 2  # number of seeds of each
 
 
 def check(store: Store, allow: bool) -> list[dict[str, str]]:
@@ -25,25 +26,32 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        If others than these wrote it and may have computed other numbers: unless `allow` is given, and a
+        If other versions wrote it, which may have computed other numbers, unless `allow` is given and a
         sample of its points comes out the same, bit for bit.
     """
-    old, new = store.made_with[-1], versions.here()
+    old, new = store.made_with[-1], versions.of(store.layout.spec)
+    names = [name for name in sorted({*old, *new} - set(HARMLESS)) if old.get(name) != new.get(name)]
+    if not names:
+        return store.made_with
     lines = [
         f"  {name}: the store has {old.get(name, 'none')}, this installation {new.get(name, 'none')}"
-        for name in sorted({*old, *new} - set(HARMLESS))
-        if old.get(name) != new.get(name)
+        for name in names
     ]
-    if not lines:
-        return store.made_with
-    what = f"the store {store.location.text} was written by other versions"
+    how = "with another processor or BLAS" if HARDWARE.issuperset(names) else "by other versions"
+    what = f"the store {store.location.text} was written {how}"
     if not allow:
         raise InputError(
             "\n".join([f"{what}; --allow-version goes on if its numbers come out the same:", *lines])
         )
     if old.get("seed_rule") != new["seed_rule"]:
         raise InputError(
-            "\n".join([f"{what}, whose seeds are other networks; use those, or another --store:", *lines])
+            "\n".join(
+                [
+                    f"{what}, with another seed rule: the same seed would draw another network. "
+                    "Install the versions of the store, or choose another --store:",
+                    *lines,
+                ]
+            )
         )
     _compare(store, what, lines)
     return [*store.made_with, new]
@@ -66,15 +74,13 @@ def _compare(store: Store, what: str, lines: list[str]) -> None:
                 return
             count += 1
             if not _same(store, index, place, {name: part[place] for name, part in values.items()}):
-                message = (
-                    f"{what}, and the numbers of block {number} come out otherwise; use another --store:"
-                )
+                message = f"{what}, which computed other numbers in block {number}; choose another --store:"
                 raise InputError("\n".join([message, *lines]))
 
 
 def _complete_groups(status: Codes) -> list[tuple[int, ...]]:
     """Return the places of the groups of a block that have a value at every point."""
-    lacks = np.isin(status, (Status.PENDING, Status.FAILED)).any(axis=(-2, -1))
+    lacks = (is_missing(status) | (status == Status.FAILED)).any(axis=(-2, -1))
     return [tuple(place) for place in np.argwhere(~lacks).tolist()]
 
 

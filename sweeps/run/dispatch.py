@@ -1,4 +1,4 @@
-"""Have tasks done by a Dask client: a bounded window of them in flight, and again where a process died."""
+"""Dispatch tasks to a Dask client, a bounded number at a time, and again if a process died."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from distributed import Client, Future
-from distributed.comm.core import CommClosedError
-from distributed.scheduler import KilledWorker
+from distributed import Client, Future, KilledWorker
+from distributed.comm.core import CommClosedError  # private: public names are hidden from mypy
 
 from fastlin.errors import StoppedError
 from fastlin.sweeps.run.cluster import build, on_same_build
@@ -23,8 +22,8 @@ from fastlin.sweeps.store.lease import Lease
 from fastlin.sweeps.store.location import Location, stopped
 
 WINDOW = 2  # tasks in flight per thread: one runs, one waits
-WINDOW_SECONDS = 1.0  # between looks at how many threads there are
-MOST_DEATHS = 9  # of processes that a task may see
+WINDOW_SECONDS = 1.0  # time after which the threads are counted again
+MOST_DEATHS = 9  # highest number of processes that may die with a task
 
 
 class WorkerCall(NamedTuple):
@@ -32,15 +31,15 @@ class WorkerCall(NamedTuple):
 
     function: Callable[..., Any]
     request: BlockRequest | Location
-    where: Any  # in the grid: of some blocks, or of a chunk of statistics
-    deaths: int = 0  # of processes that had it
+    where: Any  # indices of some blocks, or of a chunk of statistics
+    deaths: int = 0  # number of processes that died with it
 
 
 def results(client: Client, tasks: Iterator[WorkerCall], location: Location, held: Lease) -> Iterator[Any]:
-    """Keep the window full until all tasks are done; yield what they return, as they end."""
+    """Keep the window full until all tasks are done. Yield their results in the order in which they end."""
     flying: dict[Future[Any], WorkerCall] = {}
     ended: SimpleQueue[tuple[Future[Any], Any, BaseException | None]] = SimpleQueue()
-    room, loop = _Room(client), client.loop
+    window, loop = _Window(client), client.loop
     assert loop is not None
 
     def launch(count: int) -> None:
@@ -52,14 +51,14 @@ def results(client: Client, tasks: Iterator[WorkerCall], location: Location, hel
         flying[future] = task
         loop.add_callback(fetch, future)
 
-    # Dask's as_completed would wait forever for a result that is lost, with its worker, on its way here.
+    # Dask's as_completed waits forever for a result that was lost with its worker before it arrived.
     async def fetch(future: Future[Any]) -> None:
         try:
             ended.put((future, await client.gather(future, asynchronous=True), None))
-        except BaseException as error:  # whatever it is: who waits for it must hear of it
+        except BaseException as error:  # also a CancelledError: the loop below waits for each future
             ended.put((future, None, error))
 
-    launch(room.size())
+    launch(window.size())
     while flying:
         future, result, error = ended.get()
         task = flying.pop(future)
@@ -68,16 +67,20 @@ def results(client: Client, tasks: Iterator[WorkerCall], location: Location, hel
         else:
             submit(again(task, error, location))
         held.check()
-        launch(max(0, room.size() - len(flying)))
+        launch(max(0, window.size() - len(flying)))
 
 
 def again(task: WorkerCall, error: BaseException, location: Location) -> WorkerCall:
-    """Return a task to be done again, apart, if its process ended; else raise its error."""
+    """Return a task that is to be done again, in a process of its own, if its process died.
+
+    Any other error is raised.
+    """
     if isinstance(error, KilledWorker):
         if task.deaths == MOST_DEATHS:
             raise StoppedError(
                 f"{MOST_DEATHS + 1} processes were killed, one after the other, at the blocks {task.where}, "
-                "though they were computed apart: there may be too little memory; what is complete stays"
+                "though these were computed in processes of their own: there may be too little memory; "
+                "what is complete stays"
             ) from None
         request = (
             replace(task.request, apart=True) if isinstance(task.request, BlockRequest) else task.request
@@ -92,15 +95,15 @@ def again(task: WorkerCall, error: BaseException, location: Location) -> WorkerC
     raise error
 
 
-class _Room:
-    """How many tasks may be in flight: so many per thread, of which there may be more or less with time."""
+class _Window:
+    """Number of tasks that may be in flight: `WINDOW` for each thread that the client has at the time."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._looked, self._size = -math.inf, 0
 
     def size(self) -> int:
-        """Return it, as of a second ago at most."""
+        """Return the number, which is at most a second old."""
         if perf_counter() - self._looked > WINDOW_SECONDS:
             self._size = WINDOW * max(1, sum(self._client.nthreads().values()))
             self._looked = perf_counter()

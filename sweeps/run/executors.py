@@ -1,6 +1,6 @@
-"""Where a sweep can run: threads, processes, a Dask scheduler that is there, or jobs of SLURM.
+"""Executors of a sweep: threads, processes, a Dask scheduler that runs already, or jobs of SLURM.
 
-These are choices, checked when they are made; `fastlin.sweeps.run.cluster` starts or reaches what they name.
+They only hold options, which are checked at once; `fastlin.sweeps.run.cluster` starts or reaches the workers.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 import psutil
 from dask.utils import parse_bytes
-from distributed.security import Security
+from distributed import Security
 
 from fastlin.errors import InputError
 from fastlin.validation import check_choice, check_int, shown
 
 MAX_WORKERS = 4096
-# Threads beyond the cores, which compute while others wait for zarr: a fifth off the time of phase-10m.
+# Threads beyond the cores compute while others wait for zarr. They save a fifth of the time of phase-10m.
 SPARE_THREADS = 2
 
 
@@ -34,15 +34,15 @@ class Threads:
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes of this machine, of one thread each; one that dies is started again.
+    """Processes of this machine, of one thread each. A process that dies is started again.
 
-    A block whose process died fails at once, with the blocks that waited for the same process: Dask
-    raises its KilledWorker for each, and it is for who submitted them to look into it.
+    A block whose process died fails at once, and so do the blocks that waited for the same process. Dask
+    raises KilledWorker for each of them; `dispatch.again` submits them again.
 
     Attributes
     ----------
     workers : int
-        How many.
+        Number of processes.
     """
 
     workers: int
@@ -53,14 +53,14 @@ class Processes:
 
 @dataclass(frozen=True)
 class Scheduler:
-    """A Dask scheduler that runs already, with workers that see the store.
+    """A Dask scheduler that runs already, with workers that can access the store.
 
     Attributes
     ----------
     address : str or Path
         tcp://HOST:PORT, tls://HOST:PORT, or the path of the file that the scheduler wrote.
     tls_ca, tls_cert, tls_key : Path, optional
-        What tls:// needs: all three, or none where Dask's configuration has them.
+        Files that tls:// needs: all three, or none if Dask's configuration has them.
     """
 
     address: str | Path
@@ -72,14 +72,14 @@ class Scheduler:
         self.security(self.contact())
 
     def contact(self) -> str:
-        """Return the address, which may stand in a file."""
+        """Return the address, which may have to be read from the scheduler's file."""
         given = self.address
         if not isinstance(given, str | Path) or not str(given):
             raise _no_address(f"the scheduler is {shown(given)}")
         if "://" in str(given):
             return _checked_address(given, f"the scheduler is {shown(given)}")
         try:
-            content = json.loads(Path(given).read_bytes())
+            content = json.loads(Path(os.path.expanduser(given)).read_bytes())
         except OSError as error:
             raise _no_address(f"the scheduler file {given}: {error.strerror or error}") from None
         except ValueError:
@@ -88,9 +88,9 @@ class Scheduler:
         return _checked_address(address, f"{given} is not the file of a Dask scheduler")
 
     def security(self, address: str) -> Security:
-        """Return what a connection to `address` takes, with the files checked."""
+        """Return the security settings of a connection to `address`, after a check of the files."""
         files = {"tls_ca": self.tls_ca, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
-        given = {name: path for name, path in files.items() if path is not None}
+        given = {name: os.path.expanduser(path) for name, path in files.items() if path is not None}
         if given and not address.startswith("tls://"):
             raise InputError(f"{' and '.join(given)} given, and {address} is not tls://")
         if given and len(given) < len(files):
@@ -100,29 +100,29 @@ class Scheduler:
         for name, path in given.items():
             if not Path(path).is_file():
                 raise InputError(f"{name}: there is no file {path}")
-        return _checked_security(address, {name: str(path) for name, path in given.items()})
+        return _checked_security(address, given)
 
 
 @dataclass(frozen=True)
 class Slurm:
-    """Jobs of SLURM, of one core each; this process submits them and is their scheduler.
+    """Jobs of SLURM, of one core each. This process submits them and is their scheduler.
 
-    A job that ends before the sweep, as by its walltime, is submitted again. What Dask's configuration
-    has under jobqueue.slurm, such as a prologue that loads modules, counts too.
+    A job that ends before the sweep, for example at its walltime, is submitted again. Options in Dask's
+    configuration under jobqueue.slurm, such as a prologue that loads modules, apply too.
 
     Attributes
     ----------
     workers : int
-        How many jobs.
+        Number of jobs.
     partition : str, optional
-        Where they queue.
+        Partition of the jobs.
     walltime, memory : str
         Limits of a job: [DAYS-]HH:MM:SS, and a size such as 2GB.
     directives : tuple of str
-        Further options of sbatch, such as "--account=mine". What jobs print is dropped unless one of
-        them is "--output=FILE".
+        Further options of sbatch, such as "--account=mine". The output of jobs is dropped, unless one of
+        these is "--output=FILE".
     interface : str, optional
-        Network over which the jobs reach this process, such as "ib0".
+        Network interface over which the jobs reach this process, such as "ib0".
     """
 
     workers: int
@@ -147,11 +147,13 @@ class Slurm:
         if self.interface is not None:
             check_choice("interface", self.interface, sorted(psutil.net_if_addrs()))
         if find_spec("dask_jobqueue") is None:
-            raise InputError("dask-jobqueue is missing, which submits jobs: pip install 'fastlin[hpc]'")
+            raise InputError(
+                "jobs of SLURM need dask-jobqueue: pip install dask-jobqueue (it is in fastlin's extra hpc)"
+            )
         for command in ("sbatch", "scancel"):
             if shutil.which(command) is None:
                 raise InputError(
-                    f"there is no {command} here; jobs go in from a machine that has SLURM's commands"
+                    f"there is no {command} here; jobs are submitted on a machine that has SLURM's commands"
                 )
 
 
@@ -164,7 +166,7 @@ def local_threads() -> int:
 
 
 def blocks_at_once(executor: Executor) -> int | None:
-    """Return how many blocks are in this machine's memory at a time; None if they are elsewhere."""
+    """Return the number of blocks in this machine's memory at a time; None if they are on other machines."""
     if isinstance(executor, Threads):
         return local_threads() + SPARE_THREADS
     return executor.workers if isinstance(executor, Processes) else None
@@ -186,7 +188,7 @@ def _checked_address(address: Any, what: str) -> str:
 
 
 def _checked_security(address: str, files: dict[str, str]) -> Security:
-    """Return Dask's own settings, or those of three files, if certificates can be read from them."""
+    """Return security settings of Dask's configuration or of three files, after reading the certificates."""
     renamed = {"tls_ca": "tls_ca_file", "tls_cert": "tls_client_cert", "tls_key": "tls_client_key"}
     try:
         security = Security(**{renamed[name]: path for name, path in files.items()})

@@ -1,9 +1,12 @@
-"""Points that raise, hang, or kill their process: the others finish, and each bad one is known.
+"""Isolation of points that raise, hang or kill their process: all others are computed.
 
-A group that fails is computed again in parts, seed by seed and then point by point, until only the points
-are left that fail alone; the other groups of its block do not notice. Where a failure takes the process with
-it the parts are computed in a process of their own, which is started again as often as needed. Bits do not
-depend on the parts.
+A group that fails is computed again in parts: seed by seed, then point by point, until only those points are
+left that fail alone. Other groups of the block are not affected. If a failure ends the process, the parts are
+computed in a process of their own, which is started again as often as needed. Results do not depend on the
+parts by a single bit.
+
+An installation that cannot compute at all, as one with a broken library, is told from bad points by a network
+that cannot fail. If that fails too, the run stops, and no point is marked as failed.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from __future__ import annotations
 import faulthandler
 import itertools
 import pickle
-import selectors
 import struct
 import subprocess
 import sys
@@ -19,44 +21,60 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
+from fastlin.errors import StoppedError
 from fastlin.kernels import Status
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.run import block as blocks
 from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.spec.group import Group
 
-LEAST_SECONDS = 10.0  # that a part may take, if a block may take as long
-START_SECONDS = 60.0  # that a process may take to start and load its kernels
-ORPHAN_SECONDS = 5.0  # after which a process ends by itself, if it is not ended when its time is up
-SLACK = 8.0  # how much longer than its share of a block a part may take
-KEPT_REASONS = 3  # of a group, and of a block: the first few tell what is wrong
+LEAST_SECONDS = 10.0  # lowest time limit of a part, unless the limit of the block is lower
+START_SECONDS = 60.0  # time limit of starting a process and loading its kernels
+ORPHAN_SECONDS = 5.0  # a process ends itself so long after its time limit, if nobody has ended it
+END_SECONDS = 0.2  # time for a process to end by itself before it is killed
+SLACK = 8.0  # time limit of a part over its share of the time limit of the block
+KEPT_REASONS = 3  # reasons that are kept of a group and of a block; the first few tell the fault
 _LENGTH = struct.Struct("<Q")
 
 Compute = Callable[[Group], Result]
 Rows = NDArray[np.intp]
-Part = tuple[Rows, Rows, Result | str]  # rows and columns of a group, and their result or why there is none
+Part = tuple[Rows, Rows, Result | str]  # rows and columns of a group, and their result or why they failed
 
 
 class FailedError(Exception):
     """A part of a block could not be computed; the text says why."""
 
 
+class HungError(FailedError):
+    """A part of a block took longer than it may."""
+
+
 class Outcome(NamedTuple):
-    """A group, and why points of it failed: (row, column, reason) of the first few."""
+    """The result of a group, and (row, column, reason) of the first few points that failed."""
 
     result: Result
     reasons: list[tuple[int, int, str]]
 
 
 def evaluate(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
-    """Compute the wanted points (S, L) of a group; those that fail alone have failed, the rest is pending."""
-    parts = _parts_of(group, wanted, compute)
+    """Compute the wanted points (S, L) of a group.
+
+    Points that fail alone get the status FAILED. Points that are not wanted get the status PENDING.
+
+    Raises
+    ------
+    StoppedError
+        If this installation cannot compute any network.
+    """
+    parts = _parts_of(group, wanted, _checked(compute))
     first = next(parts)
     if isinstance(first[-1], Result) and first[-1].status.shape == wanted.shape:
         return Outcome(first[-1], [])
@@ -73,13 +91,61 @@ def evaluate(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outco
     return Outcome(result, reasons[:KEPT_REASONS])
 
 
+def _checked(compute: Compute) -> Compute:
+    """Return `compute` with a check of the environment, which raises a StoppedError.
+
+    The check is made when the first part fails, before that is cut into points, because an error of the
+    environment may take a second for each point.
+    """
+    proven = False
+
+    def checked(part: Group) -> Result:
+        nonlocal proven
+        try:
+            result = compute(part)
+        except MemoryError:
+            raise
+        except OSError as error:
+            raise StoppedError(f"{_CANNOT_COMPUTE}: {reason(error)}") from None
+        except Exception:
+            if not proven:
+                check_environment(part, compute)
+            proven = True
+            raise
+        proven = True
+        return result
+
+    return checked
+
+
+_CANNOT_COMPUTE = "networks cannot be computed in this environment, so no point was marked as failed"
+
+
+def check_environment(group: Group, compute: Compute) -> None:
+    """Raise a StoppedError if a network that cannot fail does so, with the settings of a group."""
+    try:
+        compute(replace(unsuspected(group), architecture=Architecture(1, 1, 1), specialise=False))
+    except HungError:  # a busy machine, and no evidence of a fault
+        return
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise StoppedError(f"{_CANNOT_COMPUTE}: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """Return in one line why a part could not be computed."""
+    text = str(error) if isinstance(error, FailedError) else f"{type(error).__name__}: {error}"
+    return next(iter(text.splitlines()), type(error).__name__).removesuffix(": ")
+
+
 def _parts_of(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Iterator[Part]:
     for rows, columns in rectangles(wanted):
         yield from _parts(group, rows, columns, compute)
 
 
 def rectangles(wanted: NDArray[np.bool_]) -> Iterator[tuple[Rows, Rows]]:
-    """Cut points (S, L) into products of rows and columns: those of rows that want the same columns."""
+    """Cut points (S, L) into products of rows and columns, one for all rows that want the same columns."""
     if wanted.all():
         yield np.arange(wanted.shape[0]), np.arange(wanted.shape[1])
         return
@@ -90,16 +156,18 @@ def rectangles(wanted: NDArray[np.bool_]) -> Iterator[tuple[Rows, Rows]]:
 
 
 def _parts(group: Group, rows: Rows, columns: Rows, compute: Compute) -> Iterator[Part]:
-    """Yield results of a rectangle of points, or of its parts where it fails; of a point, why it fails."""
+    """Yield the result of a rectangle of points, or those of its parts if it fails.
+
+    A single point that fails is yielded with the reason.
+    """
     part = replace(group, seeds=group.seeds[rows], lams=group.lams[columns])
     try:
         yield rows, columns, compute(part)
-    except (MemoryError, OSError):  # not the fault of a point
+    except (MemoryError, StoppedError):  # no fault of a point
         raise
     except Exception as error:
         if rows.size * columns.size == 1:
-            reason = str(error) if isinstance(error, FailedError) else f"{type(error).__name__}: {error}"
-            yield rows, columns, reason
+            yield rows, columns, reason(error)
         elif rows.size > 1:
             for row in rows:
                 yield from _parts(group, np.array([row]), columns, compute)
@@ -118,21 +186,21 @@ def _nothing(group: Group) -> Result:
 
 
 class Apart:
-    """Computes in a process of its own, which may die or be ended; one that is ended is followed by another.
+    """Computes groups in another process, which may die or hang, and is replaced by a new one then.
 
     Parameters
     ----------
     seconds : float
-        That a block may take.
+        Time limit of a block.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: _Process | None = None
         self._loaded: set[tuple[Architecture, str]] = set()
 
     def of(self, group: Group, share: float) -> Compute:
-        """Return what computes a group, or parts of it.
+        """Return a function that computes a group, or parts of it.
 
         Parameters
         ----------
@@ -143,7 +211,8 @@ class Apart:
         Returns
         -------
         callable
-            Raises `FailedError` if the computation raised, the process died, or the time was up.
+            Raises `FailedError` if the computation raised or the process died, `HungError` after the time
+            limit.
         """
         return partial(self._compute, share / group.points)
 
@@ -151,7 +220,7 @@ class Apart:
         share = point_share * group.points
         allowed = min(self._seconds, max(LEAST_SECONDS, SLACK * share * self._seconds))
         if self._process is None:
-            self._process = _started()
+            self._process = _Process()
             self._loaded.clear()
         if (kernel := (group.architecture, group.solver)) not in self._loaded:
             self._ask(unsuspected(group), START_SECONDS)
@@ -163,43 +232,79 @@ class Apart:
 
     def _ask(self, group: Group, seconds: float) -> Any:
         """Return the answer of the process to a group."""
-        process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
+        assert self._process is not None
         try:
-            _send(process.stdin, (group, seconds))
-            return _receive_within(process.stdout, seconds)
+            return self._process.ask((group, seconds), seconds)
         except TimeoutError:
             self.close()
-            raise FailedError(f"took longer than {seconds:g} s") from None
-        except (EOFError, BrokenPipeError):
-            code = self.close()
-            raise FailedError(f"its process died ({_manner(code)})") from None
+            raise HungError(f"took longer than {seconds:g} s") from None
+        except EOFError:
+            raise FailedError(f"its process died ({_manner(self.close())})") from None
 
     def close(self) -> int | None:
         """End the process, if there is one; return its exit code."""
         process, self._process = self._process, None
-        if process is None:
-            return None
-        assert process.stdin is not None and process.stdout is not None
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):
-                pipe.close()
+        return None if process is None else process.end()
+
+
+class _Process:
+    """A process that runs `serve`.
+
+    A thread reads its answers, because Windows cannot wait for a pipe with a time limit.
+    """
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        self._answers: SimpleQueue[tuple[Any, ...]] = SimpleQueue()  # of one item each; () at the end
+        self._reader = Thread(target=self._read, name="answers", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
         try:
-            return process.wait(timeout=0.2)
+            with suppress(EOFError):
+                while True:
+                    self._answers.put((_receive(self._process.stdout),))
+        finally:
+            self._answers.put(())
+
+    def ask(self, content: Any, seconds: float) -> Any:
+        """Send something and return the answer; raises TimeoutError, or EOFError if the process has ended."""
+        assert self._process.stdin is not None
+        try:
+            _send(self._process.stdin, content)
+        except OSError:  # BrokenPipeError; on Windows it is of another kind
+            raise EOFError from None
+        try:
+            answer = self._answers.get(timeout=seconds)
+        except Empty:
+            raise TimeoutError from None
+        if not answer:
+            raise EOFError
+        return answer[0]
+
+    def end(self) -> int:
+        """End the process, and return its exit code."""
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        with suppress(OSError):
+            process.stdin.close()
+        try:
+            code = process.wait(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait()
-
-
-def _started() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            code = process.wait()
+        self._reader.join()
+        process.stdout.close()
+        return code
 
 
 def unsuspected(group: Group) -> Group:
     """Return a group of one point at t = 0.
 
-    Computing it loads the kernels, so that loading does not count against the time of a part.
+    Computing it loads the kernels, so that loading does not count against the time limit of a part.
     """
     return replace(group, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
 
@@ -209,15 +314,15 @@ def _manner(code: int | None) -> str:
 
 
 def serve() -> None:
-    """Compute what comes in by standard input, until it ends: the other side of `Apart`."""
+    """Compute groups that come in by standard input, until it ends: the other side of `Apart`."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # what somebody prints is no answer
+    sys.stdout = sys.stderr  # text that somebody prints must not get among the answers
     while True:
         try:
             group, seconds = _receive(incoming)
         except EOFError:
             return
-        # Who waits for it may have been killed, and then nobody else ends what hangs.
+        # The process that waits for the answer may have been killed. Nobody else ends this one if it hangs.
         faulthandler.dump_traceback_later(seconds + ORPHAN_SECONDS, exit=True)
         try:
             answer: Any = tuple(blocks.compute(group))
@@ -243,11 +348,3 @@ def _exactly(pipe: IO[bytes], length: int) -> bytes:
     if len(data) < length:
         raise EOFError
     return data
-
-
-def _receive_within(pipe: IO[bytes], seconds: float) -> Any:
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        if not selector.select(seconds):
-            raise TimeoutError
-    return _receive(pipe)

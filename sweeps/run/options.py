@@ -1,4 +1,4 @@
-"""How a sweep is run; none of it changes a number."""
+"""How a sweep is run. None of it changes a number."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from fastlin.validation import check_float
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a sweep is run; none of it changes a number.
+    """How a sweep is run. None of it changes a number.
 
     Attributes
     ----------
     resume : bool
-        False refuses a store that is there already.
+        False refuses a store that exists already.
     retry_failed : bool
         Whether points that diverged or failed are computed again.
     allow_version : bool
-        Whether a store that other versions made may be gone on with, if they give the same numbers.
+        Whether to continue a store that other versions made, if these compute the same numbers.
     durable : bool
-        Whether all that is written is synced to disk.
+        Whether everything that is written is synced to disk.
     slice : Slice, optional
-        Which blocks are this run's; by default all.
+        The blocks of this run; by default all.
     timeout : float, optional
-        Seconds after which a block counts as hung; by default by the plan's estimate.
+        Seconds after which a block counts as hung; by default from the estimate of the plan.
     """
 
     resume: bool = True
@@ -34,7 +34,7 @@ class RunOptions:
     durable: bool = False
     slice: Slice | None = None
     timeout: float | None = None
-    only: frozenset[int] | None = field(default=None, repr=False)  # numbers of blocks; of `repair`
+    only: frozenset[int] | None = field(default=None, repr=False)  # numbers of blocks, for `repair`
 
     def __post_init__(self) -> None:
         if self.timeout is not None:

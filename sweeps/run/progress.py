@@ -1,51 +1,56 @@
-"""Progress of a run: a live bar on a terminal, plain lines elsewhere.
+"""Progress of a run: a live bar on a terminal or in a notebook, lines of text elsewhere.
 
-The share that is done and the time left are by the estimated time of blocks, because points differ: the last
-architectures of a grid may take a hundred times as long as the first. Counts are of points.
+The share that is done and the time left are computed from the estimated time of blocks, because points
+differ: the last architectures of a grid may take a hundred times as long as the first. Counts are of points.
 """
 
+from __future__ import annotations
+
 import sys
-from contextlib import suppress
-from datetime import timedelta
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from time import monotonic
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TextIO
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from fastlin.errors import InputError
+from fastlin.formatting import format_duration
+from fastlin.validation import shown
 
 PLAIN_INTERVAL = 10.0  # seconds between lines where no terminal redraws
 
 
 class Work(NamedTuple):
-    """Estimated seconds of one core: of the whole sweep, of what it lacks, and of what this run computes.
+    """The work of a sweep and of a run, in estimated seconds of one core."""
 
-    This run computes some `blocks` on the `threads` that its workers have at its start.
-    """
-
-    total: float
-    missing: float
-    run: float
-    blocks: int
-    threads: int
+    total: float  # of the whole sweep
+    missing: float  # of the blocks that are not complete before the run
+    run: float  # of the blocks that the run computes
+    blocks: int  # number of blocks that the run computes
+    threads: int  # number of threads of its workers at the start
 
 
 class Pace:
-    """State of the progress of a run: the work that is done, and its pace.
+    """The work of a run that is done, and its pace.
 
-    The time left counts from the start of the first block, so that it has nothing of the time that workers
-    take to start. It counts what is done of blocks that are not finished, by the time that threads have
-    spent on them: a run may be half done when its first blocks are.
+    The pace is measured from the start of the first block, so that it does not include the time that workers
+    take to start. It includes work on blocks that are not finished, estimated from the time that threads have
+    spent on them, because a run may be half done when its first blocks are.
     """
 
     def __init__(self, points: int, done: int, work: Work) -> None:
         self.points, self.done, self.work = points, done, work
         self._begun = monotonic()
-        self._first: float | None = None  # when the first block was begun
+        self._first: float | None = None  # start of the first block
         self._new, self._seconds, self._took = 0, 0.0, 0.0
 
     def advance(self, points: int, seconds: float, took: float) -> None:
-        """Count a block: points that are done, the estimated seconds of its work, and those that it took."""
+        """Count a block: its points, the estimated seconds of its work, and the seconds that it took."""
         if self._first is None:
             self._first = max(self._begun, monotonic() - took)
         self._new += points
@@ -70,11 +75,11 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds that this run will take yet, by its pace so far; None before its first block."""
+        """Seconds that this run will still take at its pace so far; None before its first block."""
         if self._first is None or not self._seconds:
             return None
         elapsed, rest = monotonic() - self._first, max(0.0, self.work.run - self._seconds)
-        in_flight = min(self._in_flight(elapsed), rest / 2)  # of the last blocks more is not known
+        in_flight = min(self._in_flight(elapsed), rest / 2)  # a bound near the end
         # While the last blocks end one after the other, half of the threads have none.
         idle = min(rest, self._block * (self.work.threads - 1) / 2)
         return elapsed * (rest - in_flight + idle) / (self._seconds + in_flight)
@@ -85,22 +90,22 @@ class Pace:
         return self.work.run / max(1, self.work.blocks)
 
     def _in_flight(self, elapsed: float) -> float:
-        """Estimate the work that is done of blocks which are not finished, `elapsed` after the first began.
+        """Estimate the work that is done on unfinished blocks, `elapsed` seconds after the first block began.
 
-        The time that threads did not spend on finished blocks they spent on these, or waited. So it is one
-        block for each thread at most.
+        Threads spent on these blocks, or waited for, the time that they did not spend on finished blocks. So
+        the estimate is at most one block for each thread.
         """
         spent = max(0.0, self.work.threads * elapsed - self._took)
         most = self.work.threads * self._block
         return min(spent * self._seconds / self._took, most) if self._took else 0.0
 
 
-class NoProgress:
-    """No progress; also the interface of the others."""
+@runtime_checkable
+class Progress(Protocol):
+    """The calls by which a run tells how far it is. The run enters it as a context."""
 
     def __enter__(self) -> Self:
         """Start."""
-        return self
 
     def __exit__(
         self,
@@ -111,51 +116,132 @@ class NoProgress:
         """Stop."""
 
     def note(self, text: str) -> None:
-        """Say one line."""
+        """Tell one line."""
 
     def compiling(self, done: int, total: int, left: float) -> None:
-        """Say how many kernels are compiled that were missing, and how many seconds the others will take."""
+        """Tell how many of the missing kernels are compiled, and the seconds that the others will take."""
 
     def begin(self, total: int, done: int, work: Work) -> None:
-        """Say how many points there are, how many were there already, and how much work there is."""
+        """Tell how many points there are, how many were done before this run, and how much work there is."""
 
     def advance(self, points: int, seconds: float, took: float) -> None:
-        """Count a block: points that are done, the estimated seconds of its work, and those that it took."""
+        """Count a block: its points, the estimated seconds of its work, and the seconds that it took."""
+
+
+class NoProgress(Progress):
+    """Progress that tells nothing."""
+
+    def __enter__(self) -> Self:
+        """Do nothing."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def compiling(self, done: int, total: int, left: float) -> None:
+        """Do nothing."""
+
+    def begin(self, total: int, done: int, work: Work) -> None:
+        """Do nothing."""
+
+    def advance(self, points: int, seconds: float, took: float) -> None:
+        """Do nothing."""
 
 
 class Plain(NoProgress):
-    """Lines of text, at most one each ten seconds."""
+    """Lines of text, at most one in ten seconds.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    Parameters
+    ----------
+    say : callable
+        Called with each line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
         self._last = monotonic()
 
     def note(self, text: str) -> None:
         """Say one line."""
-        with suppress(OSError):  # nobody reads it any more: no reason to stop computing
-            print(text, file=self._stream, flush=True)
+        self._say(text)
 
     def compiling(self, done: int, total: int, left: float) -> None:
-        """Say where the compilation is at its start, now and then, and at its end."""
+        """Say how many kernels are compiled: at the start, now and then, and at the end."""
         now = monotonic()
         if 0 < done < total and now - self._last < PLAIN_INTERVAL:
             return
         self._last = now
-        self.note(_compiling(done, total, left))
+        self._say(_compiling(done, total, left))
 
     def begin(self, total: int, done: int, work: Work) -> None:
         """Remember where the run starts."""
         self._pace, self._last = Pace(total, done, work), monotonic()
 
     def advance(self, points: int, seconds: float, took: float) -> None:
-        """Count, and say where we are now and then, and at the end."""
+        """Count, and say how many points are done: now and then, and at the end."""
         pace, now = self._pace, monotonic()
         pace.advance(points, seconds, took)
         if now - self._last < PLAIN_INTERVAL and pace.done < pace.points:
             return
         self._last = now
-        left = "" if pace.left is None else f", {pace.left:.0f} s left"
-        self.note(f"{pace.done:,} of {pace.points:,} points, {pace.rate:,.0f} points/s{left}")
+        left = "" if pace.left is None else f", {format_duration(pace.left)} left"
+        self._say(f"{pace.done:,} of {pace.points:,} points, {pace.rate:,.0f} points/s{left}")
+
+
+class Together(NoProgress):
+    """Several progresses that are told the same.
+
+    Parameters
+    ----------
+    *several : Progress
+    """
+
+    def __init__(self, *several: Progress) -> None:
+        self._several = several
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start all."""
+        for each in self._several:
+            self._stack.enter_context(each)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop all."""
+        self._stack.close()
+
+    def note(self, text: str) -> None:
+        """Tell all."""
+        for each in self._several:
+            each.note(text)
+
+    def compiling(self, done: int, total: int, left: float) -> None:
+        """Tell all."""
+        for each in self._several:
+            each.compiling(done, total, left)
+
+    def begin(self, total: int, done: int, work: Work) -> None:
+        """Tell all."""
+        for each in self._several:
+            each.begin(total, done, work)
+
+    def advance(self, points: int, seconds: float, took: float) -> None:
+        """Tell all."""
+        for each in self._several:
+            each.advance(points, seconds, took)
 
 
 class Live(NoProgress):
@@ -163,7 +249,7 @@ class Live(NoProgress):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
+        self._bar = Bar(
             TextColumn("{task.fields[count]}"),
             BarColumn(),
             TextColumn("{task.percentage:>5.1f} %"),
@@ -191,7 +277,7 @@ class Live(NoProgress):
         self._console.print(text, highlight=False)
 
     def compiling(self, done: int, total: int, left: float) -> None:
-        """Show the compilation as a bar of its own, which goes when all is compiled."""
+        """Show the compilation as a bar of its own, which disappears when all is compiled."""
         if done == 0:
             self._compilation = self._bar.add_task("", total=total, count="", rate="", left="")
         count = _compiling(done, total, left)
@@ -200,7 +286,7 @@ class Live(NoProgress):
             self._bar.remove_task(self._compilation)
 
     def begin(self, total: int, done: int, work: Work) -> None:
-        """Show the bar, with the points that were there already."""
+        """Show the bar, with the points that were done before this run."""
         self._pace = Pace(total, done, work)
         self._task = self._bar.add_task("", total=1.0, **self._fields)
 
@@ -217,18 +303,52 @@ class Live(NoProgress):
             "completed": pace.share,
             "count": f"{pace.done:,} of {pace.points:,} points",
             "rate": f"{pace.rate:,.0f} points/s" if pace.rate else "",
-            "left": "" if left is None else str(timedelta(seconds=round(left or pace.elapsed))),
+            "left": _left(left, pace.elapsed),
         }
+
+
+def _left(left: float | None, elapsed: float) -> str:
+    """Return the time that is left, or at the end that which the run took."""
+    if left is None:
+        return ""
+    return f"{format_duration(left)} left" if left else f"in {format_duration(elapsed)}"
 
 
 def _compiling(done: int, total: int, left: float) -> str:
     if done == total:
         return f"compiled {total} kernels"
-    rest = f"about {left:.0f} s" if left >= 1 else "a moment"
+    rest = f"about {format_duration(left)}" if left >= 1 else "a moment"
     return f"compiling {done + 1} of {total} kernels, {rest}; they are kept for later runs"
 
 
-def on_stderr() -> NoProgress:
-    """Return the progress that suits standard error."""
+def to_stderr(text: str) -> None:
+    """Print a line to standard error, unless nobody reads it any more: that is no reason to stop a run."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def on_stderr() -> Progress:
+    """Return a bar on a terminal or in a notebook, and lines on standard error elsewhere.
+
+    Rich needs ipywidgets to draw in a notebook, and warns at each step without it (Textualize/rich#131).
+    """
     console = Console(stderr=True)
-    return Live(console) if console.is_terminal else Plain(sys.stderr)
+    redraws = find_spec("ipywidgets") is not None if console.is_jupyter else console.is_terminal
+    return Live(console) if redraws else Plain(to_stderr)
+
+
+def as_progress(progress: bool | Progress) -> Progress:
+    """Return the progress that a caller asks for: True shows it, False does not.
+
+    Raises
+    ------
+    InputError
+        If it is neither of these nor a `Progress`.
+    """
+    if progress is True:
+        return on_stderr()
+    if progress is False:
+        return NoProgress()
+    if not isinstance(progress, Progress):
+        raise InputError(f"progress is {shown(progress)}; allowed are True, False and a Progress")
+    return progress

@@ -91,24 +91,37 @@ def _rows(values: Values, names: list[str]) -> list[NDArray[np.float64]]:
 
 
 def finish(place: Location, cell: tuple[int, ...]) -> bool:
-    """Merge the blocks of a cell, one after the other along the seeds, and write its statistics.
+    """Write the statistics of a cell; return False if some of its blocks are not complete yet.
 
-    `cell` is the place in the grid without that along the seeds. Returns False where blocks are missing yet.
+    `cell` is the place in the grid without that along the seeds.
     """
     store = reopen(place)
-    blocks = [(*cell[:-1], number, cell[-1]) for number in range(store.layout.grid[-2])]
-    if any((store.read_status(index) == Status.PENDING).any() for index in blocks):
+    statistics = _merged_statistics(store, cell)
+    if statistics is None:
         return False
+    with writing(place):
+        store.write_statistics(cell, statistics)
+    # A process that was suspended may have overwritten newer statistics: they are computed again.
+    return True if store.current else finish(place, cell)
+
+
+def is_finished(store: Store, cell: tuple[int, ...]) -> bool:
+    """Return whether `finish` would write nothing."""
+    statistics = _merged_statistics(store, cell)
+    return statistics is None or store.has_statistics(cell, statistics)
+
+
+def _merged_statistics(store: Store, cell: tuple[int, ...]) -> Values | None:
+    """Merge the blocks of a cell, one after the other along the seeds; None if some are not complete."""
+    blocks = [(*cell[:-1], number, cell[-1]) for number in range(store.layout.grid[-2])]
+    if not all(store.is_complete(index) for index in blocks):
+        return None
     total = _writable(store.read_values(blocks[0]))
     for index in blocks[1:]:
         for name, part in _writable(store.read_values(index)).items():
             fold.merge(total[name], part)
     cells = {name: np.squeeze(part, axis=len(cell) - 1) for name, part in total.items()}
-    statistics = _statistics(store, cells)
-    with writing(place):
-        store.write_statistics(cell, statistics)
-    # What was written over newer statistics, by a process that had slept, is made anew.
-    return True if store.current else finish(place, cell)
+    return _statistics(store, cells)
 
 
 def _writable(values: Values) -> Values:

@@ -1,4 +1,4 @@
-"""Mend a store: write its metadata again, and compute damaged blocks again."""
+"""Repair a store: write damaged metadata again, and compute damaged blocks again."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from distributed import Client
 
 from fastlin.sweeps.run import compatibility
 from fastlin.sweeps.run.options import RunOptions
-from fastlin.sweeps.run.progress import NoProgress
+from fastlin.sweeps.run.progress import Progress, as_progress
 from fastlin.sweeps.run.run import Report, chosen_executor, run
 from fastlin.sweeps.store import lease, metadata, store
 from fastlin.sweeps.store.locate import locate
-from fastlin.sweeps.store.location import stopping
+from fastlin.sweeps.store.location import Location, stopping
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
 from fastlin.sweeps.store.store import Store
-from fastlin.sweeps.store.verify import (
-    Damage,
-    damaged_blocks,
-    damaged_metadata,
-    damaged_statistics,
-    open_damaged,
-)
+from fastlin.sweeps.store.verify import Damage, damages, open_damaged
 
 
 def repair(
@@ -29,50 +23,61 @@ def repair(
     client: Client | None = None,
     *,
     workers: int | None = None,
-    progress: NoProgress | None = None,
+    progress: bool | Progress = False,
 ) -> tuple[list[Damage], Report]:
-    """Mend a store: write its documents anew, and compute the blocks again that are damaged, and no others.
+    """Repair a store: write its damaged metadata again, and compute its damaged blocks again, and no others.
 
     Parameters
     ----------
     path : str or Path
-        The store. Nobody else may be writing it.
+        The store. No other run may be writing to it.
     client : distributed.Client, optional
-        Where to compute; by default threads of this process.
+        Dask client to compute on; by default threads of this process.
     workers : int, optional
-        Compute in so many processes.
-    progress : optional
-        One of `fastlin.sweeps.run.progress`; silent by default.
+        Number of worker processes, instead of threads.
+    progress : bool or Progress
+        As in `run_sweep`.
 
     Returns
     -------
     list of Damage
-        What was damaged.
+        The damage that was found.
     Report
-        What was computed, and what the store holds now.
+        The numbers of points and blocks that were computed, and of those in the store.
 
     Raises
     ------
     InputError
         If there is no store, both copies of its root document are damaged, or other versions wrote it.
     StoppedError
-        If somebody writes it.
+        If another run writes to it.
     """
-    location = locate(path)
-    opened, found = open_damaged(location)
-    holder = lease.new_holder(opened.layout.spec.hash)
-    location = locate(path, durable=opened.layout.spec.durable, writer=holder.id)
-    with lease.held(location, holder), stopping(location):
-        if found:
-            metadata.write_metadata(location, {ROOT: opened.root, ROOT_COPY: opened.root})
-        opened = Store.open(location)
-        compatibility.check(opened, allow=False)
-        found += [*damaged_metadata(opened), *damaged_blocks(opened), *damaged_statistics(opened)]
-        store.repair_metadata(opened)
-        broken = {damage.block for damage in found if damage.block is not None}
-        for number in broken:
-            opened.withdraw(opened.layout.index(number))
-    options = RunOptions(only=frozenset(broken))
-    return found, run(
-        opened.layout.spec, path, chosen_executor(client, None, workers), options, progress or NoProgress()
-    )
+    show = as_progress(progress)
+    opened, damaged_roots = open_damaged(locate(path))
+    spec = opened.layout.spec
+    damaged: list[Damage] = []
+    # A store without damage may be read-only.
+    if damaged_roots or _is_damaged(opened):
+        holder = lease.new_holder(spec.hash)
+        location = locate(path, durable=spec.durable, writer=holder.id)
+        with lease.acquired(location, holder, show.note) as held, stopping(location):
+            damaged = _withdraw_damaged(held.location)
+    options = RunOptions(only=frozenset(entry.block for entry in damaged if entry.block is not None))
+    return damaged, run(spec, path, chosen_executor(client, None, workers), options, show)
+
+
+def _is_damaged(opened: Store) -> bool:
+    return next(damages(opened), None) is not None
+
+
+def _withdraw_damaged(location: Location) -> list[Damage]:
+    """Write damaged metadata again, make damaged blocks pending, and return the damage."""
+    opened, damaged = open_damaged(location)
+    if damaged:
+        metadata.write_metadata(location, {ROOT: opened.root, ROOT_COPY: opened.root})
+    compatibility.check(opened, allow=False)
+    damaged += damages(opened)
+    store.repair_metadata(opened)
+    for number in {entry.block for entry in damaged if entry.block is not None}:
+        opened.withdraw(opened.layout.index(number))
+    return damaged

@@ -1,23 +1,24 @@
-"""Run a sweep: a bounded window of blocks on a Dask client, each worker writing its own chunks."""
+"""Run a sweep: the workers of a Dask client compute its blocks and write their chunks."""
 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from distributed import Client
-from distributed.system import MEMORY_LIMIT
+from distributed.system import MEMORY_LIMIT  # private: psutil does not know limits of containers
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
+from fastlin.formatting import format_duration
 from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
 from fastlin.sweeps.run import compatibility
 from fastlin.sweeps.run.cluster import check_versions, connect
@@ -25,12 +26,13 @@ from fastlin.sweeps.run.dispatch import WorkerCall, results
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.run.progress import NoProgress, Work
-from fastlin.sweeps.run.reduce import finish
+from fastlin.sweeps.run.progress import Plain, Progress, Together, Work, as_progress
+from fastlin.sweeps.run.reduce import finish, is_finished
+from fastlin.sweeps.run.startup import check_process
 from fastlin.sweeps.run.worker import BlockReport, BlockRequest, run_blocks
 from fastlin.sweeps.spec import extension
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease, store
+from fastlin.sweeps.store import lease, store, versions
 from fastlin.sweeps.store.costs import kernels_needed, specialised
 from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
@@ -39,35 +41,37 @@ from fastlin.sweeps.store.location import Location, stopping
 from fastlin.sweeps.store.slice import Slice
 from fastlin.sweeps.store.store import Store
 
-# Dask takes milliseconds for a task: blocks that take less, by their estimate, go some together.
+# Dask takes milliseconds for a task, so blocks of a shorter estimated time go several in one task.
 TASK_SECONDS, MOST_TOGETHER = 0.1, 16
-FEWEST_TASKS = 64  # so that all workers have some
-# How much longer than estimated a block may take before it counts as hung, and the least that it may.
+FEWEST_TASKS = 64  # lowest number of tasks, so that all workers have some
+# A block counts as hung after so many times its estimated time, and not before this number of seconds.
 PATIENCE, LEAST_PATIENCE = 20.0, 120.0
-# And how much longer than estimated the compilation of the kernels that it may have to wait for.
+# Time limit of compiling the kernels that a block may wait for, over its estimate.
 COMPILE_PATIENCE = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did, and what the store holds after it.
+    """Result of a run, and content of the store after it.
 
     Attributes
     ----------
     store : str
-        Its path.
+        Path of the store.
     points, ok, diverged, failed, pending : int
-        Points of the sweep, in all and by status.
+        Number of points of the sweep, in total and by status.
     blocks, computed_blocks, computed_points : int
-        Blocks of the sweep, and those that this run computed; the points that it computed.
+        Number of blocks of the sweep, and of the blocks and points that this run computed.
     seconds : float
         Duration of this run.
     sweep_seconds : float
-        Of that, from the first block submitted to the last one written.
+        Part of it from the first block that was submitted to the last one that was written.
     worker_seconds : float
-        Time that the workers spent on its blocks, summed over them.
+        Time that the workers spent on blocks, summed over the workers.
     kernel_seconds : float
-        Of that, processor time in kernels.
+        Part of it that is processor time in kernels.
     """
 
     store: str
@@ -83,6 +87,15 @@ class Report:
     sweep_seconds: float
     worker_seconds: float
     kernel_seconds: float
+
+    @property
+    def summary(self) -> str:
+        """The counts in one line."""
+        return (
+            f"{self.store}: {self.ok:,} of {self.points:,} points ok, {self.diverged:,} diverged, "
+            f"{self.failed:,} failed; {self.computed_blocks:,} of {self.blocks:,} blocks computed "
+            f"in {format_duration(self.seconds)}"
+        )
 
 
 @dataclass
@@ -103,6 +116,31 @@ class Done:
         self.worker_seconds += report.seconds
 
 
+@dataclass(frozen=True)
+class Job:
+    """The blocks that a run is to compute.
+
+    Attributes
+    ----------
+    store : Store
+        The open store.
+    lease : Lease
+        The lease that the run holds.
+    seconds : dict of int to float
+        Estimated seconds of each block, by its number.
+    limit : float
+        Seconds after which a block counts as hung.
+    retry : bool
+        Whether points that diverged or failed are computed again.
+    """
+
+    store: Store
+    lease: lease.Lease
+    seconds: dict[int, float]
+    limit: float
+    retry: bool
+
+
 def run_sweep(
     spec: Spec | Mapping[str, Any] | str | Path,
     path: str | Path,
@@ -116,41 +154,43 @@ def run_sweep(
     durable: bool = False,
     slice: str | None = None,
     timeout: float | None = None,
-    progress: NoProgress | None = None,
+    progress: bool | Progress = False,
 ) -> Report:
-    """Run a sweep into a Zarr store, go on with one that was interrupted, or let one grow.
+    """Run a sweep into a Zarr store, continue one that was interrupted, or let one grow.
 
     Parameters
     ----------
     spec : Spec, mapping, str or Path
-        A spec, its content, a TOML file, or the name of a preset. Where the store is there already it is
-        its spec, or one with more values on any axes: only new points are computed then.
+        A spec, its content, a TOML file, the name of a preset, or the JSON text in the attribute `spec` of a
+        dataset. For a store that exists already it is the spec of the store, or one with more values on any
+        axes; only new points are computed then.
     path : str or Path
         The store: a folder, or s3://bucket/path. Only points that are pending are computed.
     client : distributed.Client, optional
-        Where to run; its workers must see `path`.
+        Dask client to run on. Its workers must see `path`.
     executor : Threads, Processes, Scheduler or Slurm, optional
-        Where to run, of `fastlin.sweeps.run.executors`; by default threads of this process.
+        Where to run, from `fastlin.sweeps.run.executors`; by default threads of this process.
     workers : int, optional
         Short for ``executor=Processes(workers)``: so many processes of one thread each. They import the
-        calling script, so its call belongs under ``if __name__ == "__main__":``.
+        calling script, so the call must be under ``if __name__ == "__main__":``.
     resume : bool
-        False refuses a store that is there already.
+        False refuses a store that exists already.
     retry_failed : bool
         Compute points that diverged or failed again.
     allow_version : bool
-        Go on with a store of other versions, if what they computed comes out the same here.
+        Continue a store that other versions made, if a sample of its points comes out the same here.
     durable : bool
-        Sync all that is written to disk, so that a loss of power takes no block that counts as complete.
+        Sync everything that is written to disk, so that a loss of power destroys no complete block.
     slice : str, optional
-        "I/N": compute every N-th block, from the I-th on. N such runs share a store, at the same time or
-        not.
+        "I/N": compute every N-th block, starting with the I-th. N such runs share a store, at the same time
+        or one after the other.
     timeout : float, optional
-        Seconds after which a block, with all its architectures, counts as hung, and is computed in parts
-        until the points that hang are known. It takes worker processes. By default 20 times the estimate,
-        and five times that of compiling its kernels, two minutes at least.
-    progress : optional
-        One of `fastlin.sweeps.run.progress`; silent by default.
+        Seconds after which a block, with all its architectures, counts as hung. It is then computed in parts
+        to find the points that hang. This needs worker processes. The default is 20 times the estimated time
+        of a block and five times that of compiling its kernels, and at least two minutes.
+    progress : bool or Progress
+        True shows a bar on a terminal or in a notebook, and lines on standard error elsewhere. The logger
+        "fastlin" gets the same lines at the level INFO in any case.
 
     Returns
     -------
@@ -160,10 +200,11 @@ def run_sweep(
     Raises
     ------
     InputError
-        If the spec is not valid, the store is that of another spec or of other versions, or disk or
-        memory do not suffice.
+        If the spec is not valid, the store belongs to another spec or to other versions, disk or memory do
+        not suffice, or this process cannot run a sweep (a fork of one in which Dask runs).
     StoppedError
-        If a block could not be written, or another run holds the store. The store stays resumable.
+        If a block cannot be computed in this environment or cannot be written, or if another run holds the
+        store. The store stays resumable.
 
     Examples
     --------
@@ -177,39 +218,40 @@ def run_sweep(
     options = RunOptions(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
-    if isinstance(spec, str | Path):
-        spec = Spec.load(spec)
-    elif not isinstance(spec, Spec):
-        spec = Spec.from_dict(spec)
-    return run(spec, path, chosen_executor(client, executor, workers), options, progress or NoProgress())
+    where = chosen_executor(client, executor, workers)
+    return run(Spec.read(spec), path, where, options, as_progress(progress))
 
 
 def chosen_executor(
     client: Client | None, executor: Executor | None, workers: int | None
 ) -> Client | Executor:
-    """Return where to run, which may be said in one of three ways; by default threads of this process."""
+    """Return where to run, of three arguments that can say it; by default threads of this process."""
     ways = {"client": client, "executor": executor, "workers": workers}
     given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:
-        raise InputError(f"{' and '.join(given)} are given; each says where to run, one is needed")
+        raise InputError(f"{' and '.join(given)} are given; each says where to run, so give one of them")
     if workers is not None:
         return Processes(workers)
     return client or executor or Threads()
 
 
 def run(
-    spec: Spec, path: str | Path, where: Client | Executor, options: RunOptions, show: NoProgress
+    spec: Spec, path: str | Path, where: Client | Executor, options: RunOptions, progress: Progress
 ) -> Report:
     """Run a sweep; see `run_sweep`."""
     start = perf_counter()
-    _check_main_guard()
+    check_process(where)
+    show = Together(progress, Plain(_log.info))
     holder = lease.new_holder(spec.hash, options.slice)
     location = locate(path, durable=options.durable or spec.durable, writer=holder.id)
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     with stopping(location):
-        _check_before(spec, location, at_once, options)
-    with lease.held(location, holder) as held:
-        opened = _prepared(spec, location, options)
+        before_lease = _check_before(spec, location, at_once, options)
+        if before_lease is not None and _is_done(before_lease, spec, options):
+            lease.Lease(replace(location, opened=True), holder, show.note).tidy()
+            return _report(path, count_points(before_lease), Done(), start)
+    with lease.acquired(location, holder, show.note) as held:
+        opened = _prepared(spec, held.location, options)
         with stopping(location):
             held.prepared()
             before = count_points(opened)
@@ -217,25 +259,31 @@ def run(
         todo = _wanted(before, options)
         done = Done()
         if todo.size or spec.reduce:
-            # The limit of this process, which may be somebody's notebook, is given back at the end.
+            # The limit of threads is given back at the end: this process may be a notebook.
             with show, threadpool_limits(limits=1, user_api="blas"):
                 lacking = _compile(opened.layout, todo, where, show)
                 with _client(where) as client:
                     if not client.nthreads():
                         show.note("waiting for workers")
                     seconds = before.pending_seconds + (before.bad_seconds if options.retry_failed else 0.0)
-                    work = dict(zip(todo.tolist(), seconds[todo].tolist(), strict=True))
-                    counted = before.ok if options.retry_failed else before.done
+                    blocks = dict(zip(todo.tolist(), seconds[todo].tolist(), strict=True))
                     plan = Plan(opened.layout)
-                    total, lacked = float(plan.seconds_of_blocks.sum()), float(seconds.sum())
-                    threads = max(1, sum(client.nthreads().values()))
-                    parts = Work(total, lacked, sum(work.values()), len(work), threads)
-                    show.begin(before.points, counted, parts)
                     limit = options.timeout or hang_seconds(plan, lacking)
-                    _compute(client, opened, work, limit, options.retry_failed, held, show, done)
+                    job = Job(opened, held, blocks, limit, options.retry_failed)
+                    total, missing_seconds = float(plan.seconds_of_blocks.sum()), float(seconds.sum())
+                    threads = max(1, sum(client.nthreads().values()))
+                    work = Work(total, missing_seconds, sum(blocks.values()), len(blocks), threads)
+                    show.begin(before.points, before.ok if options.retry_failed else before.done, work)
+                    _compute(client, job, show, done)
         with stopping(location):
             after = count_points(opened)
-    return Report(
+            opened.check_current()
+    return _report(path, after, done, start)
+
+
+def _report(path: str | Path, after: PointCounts, done: Done, start: float) -> Report:
+    """Return the report of a run that began at `start`, and log its summary."""
+    report = Report(
         store=str(path),
         points=after.points,
         ok=after.ok,
@@ -250,25 +298,37 @@ def run(
         worker_seconds=done.worker_seconds,
         kernel_seconds=done.kernel_seconds,
     )
+    _log.info(report.summary)
+    return report
 
 
-def _check_main_guard() -> None:
-    """Raise in a worker process that, on starting, runs its parent's unguarded script once more."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise InputError(
-            "run_sweep(..., workers=N) starts processes that import the calling script; "
-            'put the call under: if __name__ == "__main__":'
-        )
+def _check_before(spec: Spec, location: Location, at_once: int | None, options: RunOptions) -> Store | None:
+    """Return the store, or None if it is to be made.
 
-
-def _check_before(spec: Spec, location: Location, at_once: int | None, options: RunOptions) -> None:
-    """Raise before anything is written, be it a lease, if the store cannot be made or gone on with."""
+    Raises before anything is written, also before the lease is, if the store cannot be made or continued.
+    """
     if store.is_new(location):
         _check_resources(Plan.of(spec).layout, location, at_once)
-    elif not options.resume:
-        raise InputError(f"{location.text} is there already; remove it, choose another, or allow --resume")
-    else:
-        _check_spec(Store.open(location), spec)
+        return None
+    if not options.resume:
+        raise InputError(f"{location.text} exists already; remove it, choose another, or allow --resume")
+    opened = Store.open(location)
+    _check_spec(opened, spec)
+    return opened
+
+
+def _is_done(opened: Store, spec: Spec, options: RunOptions) -> bool:
+    """Return whether this run has nothing to write. It takes no lease then, so the store may be read-only."""
+    layout = opened.layout
+    if spec.hash != layout.spec.hash or store.stale_metadata(opened):
+        return False
+    mine = set(_chosen(np.arange(layout.block_count), options).tolist())
+    for number, (_, status) in enumerate(opened.commit_markers()):
+        if number in mine and store.is_missing(status, options.retry_failed).any():
+            return False
+    if compatibility.check(opened, options.allow_version) != opened.made_with:
+        return False
+    return not spec.reduce or all(is_finished(opened, cell) for cell in layout.cells)
 
 
 def _check_resources(layout: StoreLayout, location: Location, at_once: int | None, done: int = 0) -> None:
@@ -279,15 +339,16 @@ def _check_spec(opened: Store, spec: Spec) -> None:
     lines = extension.obstacles(opened.layout.spec, spec)
     if lines:
         raise InputError(
-            f"the store {opened.location.text} was made from another spec; choose another --store, or mend "
+            f"the store {opened.location.text} was made from another spec; choose another --store, or change "
             "the spec:\n" + "\n".join(f"  {line}" for line in lines)
         )
 
 
 def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
-    """Make, mend or grow the store, which nobody else may do now, and return it.
+    """Create, repair or grow the store, and return it. The lease keeps others from doing so at the same time.
 
-    It stays open for the blocks that threads of this process compute: a large spec takes a while to read.
+    It stays open for the blocks that threads of this process compute,
+    because a large spec takes long to read.
     """
     with stopping(location):
         if store.is_new(location):
@@ -299,6 +360,8 @@ def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
         layout = opened.layout
         if spec.hash != layout.spec.hash:
             layout = StoreLayout((*layout.specs, spec), layout.block_shape)
+            # A sweep that gains large architectures depends on the processor from here on.
+            made_with = [*made_with[:-1], versions.of(spec) | made_with[-1]]
         if layout is not opened.layout or made_with != opened.made_with:
             store.grow(opened, layout, made_with)
             opened = store.reopen(location)
@@ -307,10 +370,11 @@ def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
 
 def _wanted(before: PointCounts, options: RunOptions) -> NDArray[np.int64]:
     """Return the numbers of the blocks that this run is to compute."""
-    wanted = ~before.complete
-    if options.retry_failed:
-        wanted |= before.bad
-    numbers = np.flatnonzero(wanted)
+    return _chosen(np.flatnonzero(before.missing(options.retry_failed)), options)
+
+
+def _chosen(numbers: NDArray[np.int64], options: RunOptions) -> NDArray[np.int64]:
+    """Return those of some blocks that belong to the slice of this run, or that it is restricted to."""
     if options.slice is not None:
         numbers = numbers[numbers % options.slice.of == options.slice.number - 1]
     if options.only is not None:
@@ -319,14 +383,14 @@ def _wanted(before: PointCounts, options: RunOptions) -> NDArray[np.int64]:
 
 
 def _compile(
-    layout: StoreLayout, todo: NDArray[np.int64], where: Client | Executor, show: NoProgress
+    layout: StoreLayout, todo: NDArray[np.int64], where: Client | Executor, show: Progress
 ) -> list[Kernel]:
-    """Compile the kernels that the sweep lacks, on all cores, before its workers would.
+    """Compile the kernels that the sweep lacks, on all cores, before its workers would do so one by one.
 
-    Returns those that a worker may have to wait for: workers elsewhere may have none of what is here.
+    Returns the kernels that a worker may still have to wait for: workers on other machines may have none.
     """
     needed = kernels_needed(layout, todo)
-    with suppress(Exception):  # workers find out which points it is that fail
+    with suppress(Exception):  # workers find out whether points or this environment are at fault
         lacking = missing(needed)
         compile_all(lacking, local_threads(), show.compiling)
         return lacking if isinstance(where, Threads | Processes) else needed
@@ -336,8 +400,8 @@ def _compile(
 def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
     """Return how long a block may take before it counts as hung.
 
-    `lacking` are the kernels that may have to be compiled first, the slowest first. A block waits for as many
-    as its architectures have at most.
+    `lacking` are the kernels that may have to be compiled first, in the order of decreasing time. A block
+    waits for no more kernels than its architectures have.
     """
     most = len(STEPS) * plan.layout.block_shape.architectures
     compilation = COMPILE_PATIENCE * seconds_to_compile(lacking[:most], 1)
@@ -351,35 +415,24 @@ def _client(where: Client | Executor) -> Iterator[Client]:
         yield client
 
 
-def _compute(
-    client: Client,
-    opened: Store,
-    work: dict[int, float],
-    limit: float,
-    retry: bool,
-    held: lease.Lease,
-    show: NoProgress,
-    done: Done,
-) -> None:
-    """Compute blocks, and statistics over them where the spec asks for these.
-
-    `work` holds the estimated seconds of each, by its number; one that takes longer than `limit` has hung.
-    """
-    layout, plan, todo = opened.layout, Plan(opened.layout), list(work)
-    request = BlockRequest(opened.location, limit, retry, specialised=specialised(layout))
-    together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / plan.block_seconds), len(todo) // FEWEST_TASKS))
+def _compute(client: Client, job: Job, show: Progress, done: Done) -> None:
+    """Compute the blocks of a job, and the statistics over them if the spec asks for these."""
+    layout, location, todo = job.store.layout, job.store.location, list(job.seconds)
+    request = BlockRequest(location, job.limit, job.retry, specialised=specialised(layout))
+    estimate = Plan(layout).block_seconds
+    together = max(1, min(MOST_TOGETHER, int(TASK_SECONDS / estimate), len(todo) // FEWEST_TASKS))
     tasks = (
         WorkerCall(run_blocks, request, [layout.index(number) for number in todo[first : first + together]])
         for first in range(0, len(todo), together)
     )
     started = perf_counter()
-    for report in itertools.chain.from_iterable(results(client, tasks, opened.location, held)):
+    for report in itertools.chain.from_iterable(results(client, tasks, location, job.lease)):
         done.add(report)
-        show.advance(report.points, work[layout.number(report.index)], report.seconds)
+        show.advance(report.points, job.seconds[layout.number(report.index)], report.seconds)
         for point, why in report.reasons:
             show.note(f"failed: {why} at {', '.join(f'{name}={value}' for name, value in point.items())}")
     if layout.spec.reduce:
-        cells = (WorkerCall(finish, opened.location, cell) for cell in layout.cells)
-        for _ in results(client, cells, opened.location, held):
+        cells = (WorkerCall(finish, location, cell) for cell in layout.cells)
+        for _ in results(client, cells, location, job.lease):
             pass
     done.sweep_seconds = perf_counter() - started

@@ -1,4 +1,4 @@
-"""What a worker does with one block: see which of its points are wanted, compute them, write them."""
+"""The work on one block in a worker: find the points that are wanted, compute them and write them."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ from fastlin.sweeps.run.reduce import fold_group
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.store import lease, store
 from fastlin.sweeps.store.costs import point_seconds
-from fastlin.sweeps.store.counts import BAD
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location
 
-# Returns what computes a group, or parts of it, given its share of the estimated time of the block.
+# Takes a group and its share of the estimated time of the block; returns a function that computes parts.
 Computing = Callable[[Group, float], Compute]
 
 
 @dataclass(frozen=True)
 class BlockRequest:
-    """What the coordinator asks of every block.
+    """The request of the coordinator, which is the same for every block.
 
     Attributes
     ----------
     location : Location
         The store.
     seconds : float
-        After which a block, with all its groups, counts as hung, where its process can be ended for it.
+        Time after which a block, with all its groups, counts as hung, if its process can be ended for that.
     retry : bool
-        Whether points that diverged or failed are wanted too.
+        Whether points that diverged or failed are computed again.
     apart : bool
-        Whether the block has taken a process with it, and is now computed apart.
+        Whether the block is computed in another process, because it has ended the process of a worker.
     specialised : frozenset of (Architecture, solver)
-        Those whose work pays for kernels of their own; see `costs.specialised`.
+        Pairs with so much work that it pays to compile kernels for them alone; see `costs.specialised`.
     """
 
     location: Location
@@ -58,48 +57,48 @@ class BlockRequest:
     specialised: frozenset[tuple[Architecture, str]] = frozenset()
 
     def prepared(self, group: Group) -> Group:
-        """Return a group with the kernels chosen that compute it."""
+        """Return a group with the choice of its kernels."""
         special = (group.architecture, group.solver) in self.specialised
         return replace(group, specialise=True) if special else group
 
 
 @dataclass(frozen=True)
 class BlockReport:
-    """What a worker sends back: no data, only what became of the block."""
+    """The report of a worker on a block. It has no data, which the worker has written."""
 
     index: tuple[int, ...]
-    points: int  # that were computed; all seeds of those that are folded
-    kernel_seconds: float  # of the processor, to set up and compute
-    seconds: float  # by the clock, that and writing
+    points: int  # number of points that were computed, with all seeds of those that are folded
+    kernel_seconds: float  # processor time to set up and compute
+    seconds: float  # elapsed time, with reading and writing
     reasons: list[tuple[dict[str, Any], str]] = field(default_factory=list)
 
 
 class BlockOutcome(NamedTuple):
-    """The points of a block that were computed, the others pending, and why points failed: the first few."""
+    """The result of a block, whose other points are pending, and the reasons of the first few failures."""
 
     result: Result
     reasons: list[tuple[dict[str, Any], str]]
 
 
 def run_blocks(request: BlockRequest, indices: list[tuple[int, ...]]) -> list[BlockReport]:
-    """Run some blocks; the task that Dask runs."""
+    """Run some blocks. This is the function of a Dask task."""
     return [run_block(request, index) for index in indices]
 
 
 def run_block(request: BlockRequest, index: tuple[int, ...]) -> BlockReport:
-    """Compute what a block lacks and write it."""
+    """Compute the points that a block lacks, and write the block."""
     start = perf_counter()
     _one_blas_thread()
     opened = store.reopen(request.location)
     before = opened.read_status(index)
-    wanted = np.isin(before, (Status.PENDING, *BAD) if request.retry else Status.PENDING)
+    wanted = store.is_missing(before, request.retry)
     if not wanted.any():
         return BlockReport(index, 0, 0.0, perf_counter() - start)
     there = None
     if not wanted.all():
         try:
             there = opened.read_values(index)
-        except store.DamagedBlockError:  # the values that are complete are lost, too
+        except store.DamagedBlockError:  # the values of complete points are lost, too
             wanted[:] = True
     worked = thread_time()
     outcome = _computed(request, opened.layout, index, wanted)
@@ -132,7 +131,7 @@ def _computed(
             compute = computing(group, float(shares[place]))
             evaluated = fold_group(group, mine, compute, reduce) if reduce else evaluate(group, mine, compute)
             reasons += [(layout.where(index, place, *at), why) for *at, why in evaluated.reasons]
-            if whole is None:  # one group: its arrays are those of the block
+            if whole is None:  # the arrays of a single group are those of the block
                 ones = (1,) * len(place)
                 values, status = evaluated.result
                 spread = {name: part.reshape(ones + part.shape) for name, part in values.items()}
@@ -161,20 +160,23 @@ def _spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_
 
 @cache
 def _one_blas_thread() -> None:
-    """Keep BLAS of this process on one thread: blocks run side by side, and bits must not depend on it."""
+    """Limit BLAS to one thread in this process, because blocks run in parallel and bits must not differ."""
     threadpool_limits(limits=1, user_api="blas")
 
 
 @contextmanager
 def _computing(request: BlockRequest) -> Iterator[Computing]:
-    """Yield what computes groups: a process apart, or this one, ended if it hangs and may be."""
+    """Yield a function that computes groups in another process or in this one.
+
+    If this process is a worker that may be ended, it ends itself when the block hangs.
+    """
     if request.apart:
         with closing(Apart(request.seconds)) as apart:
             yield apart.of
     elif not _may_be_ended():
         yield _here
     else:
-        # Of all ways to end a process that hangs in compiled code, the one that needs nothing of it.
+        # A thread in C, which can end a process that hangs in compiled code with Python's lock held.
         with open(os.devnull, "w") as nowhere:
             faulthandler.dump_traceback_later(request.seconds, exit=True, file=nowhere)
             try:
@@ -184,12 +186,12 @@ def _computing(request: BlockRequest) -> Iterator[Computing]:
 
 
 def _here(_group: Group, _share: float) -> Compute:
-    """Return what computes a group in this process."""
+    """Return the function that computes a group in this process."""
     return blocks.compute
 
 
 def _may_be_ended() -> bool:
-    """Tell whether this is a worker process of one thread, which its nanny starts again."""
+    """Return whether this is a worker process of one thread, which its nanny starts again."""
     try:
         worker = get_worker()
     except ValueError:

@@ -1,1 +1,1 @@
-"""A sweep as it is asked for: its spec, its axes, its reduction over seeds, and the specs that extend it."""
+"""The spec of a sweep: its table of keys, its axes, its reduction over seeds, and its growth."""

@@ -12,22 +12,23 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SEED, MAX_SIZE
+from fastlin.sweeps.spec import ranges
+from fastlin.sweeps.spec.faults import Faults
+from fastlin.sweeps.spec.ranges import MAX_LENGTH
 from fastlin.validation import check_choice, check_float, check_int, shown, suggest
 
-MAX_LENGTH = 10**7  # of one axis: its values are held in memory, several times over
 MAX_SHAPES = 10**5
 
 
 def integers(name: str, value: Any, low: int = 0, high: int = MAX_SEED) -> NDArray[np.int64]:
-    """Read whole numbers: one, a list, or ``{start, num, step = 1}``; sorted, no duplicates."""
-    if isinstance(value, dict):
-        start, num, step = _range(name, value, required=("start", "num"), optional={"step": 1})
-        count = check_int(f"{name}.num", num, 1, MAX_LENGTH)
-        first = check_int(f"{name}.start", start, low, high)
-        stride = check_int(f"{name}.step", step, 1, high)
-        check_int(f"{name}, its last value", first + stride * (count - 1), low, high)
-        return first + stride * np.arange(count, dtype=np.int64)
-    return _listed(name, value, lambda where, item: check_int(where, item, low, high), np.int64)
+    """Read whole numbers in [low, high]: one, a range, or a list of both. Return them sorted."""
+
+    def read(where: str, item: Any) -> Any:
+        if isinstance(item, dict):
+            return ranges.integers(where, item, low, high)
+        return check_int(where, item, low, high)
+
+    return _numbers(name, value, read, np.int64)
 
 
 def reals(
@@ -39,92 +40,124 @@ def reals(
     above: bool = False,
     infinite: bool = False,
 ) -> NDArray[np.float64]:
-    """Read numbers: one, a list, or ``{start, stop, num, spacing = "linear"}``; sorted, no duplicates."""
+    """Read numbers in [low, high]: one, a range, or a list of both. Return them sorted.
 
-    def number(where: str, item: Any) -> float:
+    With `above` they lie in (low, high]. With `infinite` a number may be infinite.
+    """
+
+    def read(where: str, item: Any) -> Any:
+        if isinstance(item, dict):
+            return ranges.reals(where, item, low, high, above=above)
         if infinite and item == "inf":  # JSON, in which stores keep specs, has no number for it
             item = math.inf
         return check_float(where, item, low, high, above=above, infinite=infinite)
 
-    if not isinstance(value, dict):
-        return _listed(name, value, number, np.float64)
-    start, stop, num, spacing = _range(
-        name, value, required=("start", "stop", "num"), optional={"spacing": "linear"}
-    )
-    count = check_int(f"{name}.num", num, 1, MAX_LENGTH)
-    first = check_float(f"{name}.start", start, low, high, above=above)
-    last = check_float(f"{name}.stop", stop, low, high, above=above)
-    if first > last or (count > 1) != (first < last):
-        raise InputError(
-            f"{name} runs from {first:g} to {last:g} in {count} values; "
-            "start < stop is needed, or one value with start = stop"
-        )
-    log = check_choice(f"{name}.spacing", spacing, ["linear", "log"]) == "log"
-    if log and first <= 0:
-        raise InputError(f"{name}.start is {first:g}; logarithmic spacing needs it above 0")
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.geomspace(first, last, count) if log else _decimal(np.linspace(first, last, count))
-        if first == -last:  # a grid meant to be symmetric: exactly so, with an exact 0 in its middle
-            values = 0.5 * (values - values[::-1])
-        if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
-            raise InputError(
-                f"{name} runs from {first:g} to {last:g}, where {count} values are not all distinct numbers"
-            )
-    return np.asarray(values)
+    return _numbers(name, value, read, np.float64)
 
 
-def _decimal(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a grid whose steps are short decimals as just these: 0.3, not 0.2999999999999998.
+def _numbers(name: str, value: Any, read: Callable[[str, Any], Any], dtype: Any) -> NDArray[Any]:
+    """Read an axis of numbers. Ranges may overlap, but no number may be listed twice."""
+    values: NDArray[Any]
+    if not isinstance(value, list):
+        values = np.atleast_1d(np.asarray(read(name, value), dtype))
+    elif not value:
+        raise InputError(f"{name} is empty; at least one value is needed")
+    else:
+        parts = _items(name, value, read)
+        listed = [part for item, part in zip(value, parts, strict=True) if not isinstance(item, dict)]
+        spans = [part for item, part in zip(value, parts, strict=True) if isinstance(item, dict)]
+        _check_length(name, len(listed) + sum(map(len, spans)), MAX_LENGTH)
+        values, counts = np.unique(np.array(listed, dtype), return_counts=True)
+        if (counts > 1).any():
+            raise InputError(f"{name} holds {values[counts > 1][0]:g} more than once; list each value once")
+        values = np.unique(np.concatenate([values, *spans])) if spans else values
+    values += dtype(0)  # which makes 0.0 of -0.0, so that equal axes have equal hashes
+    return values
 
-    So that ``ds.sel(lam=0.3)`` finds it; a grid of thirds stays as it is.
+
+def _items(name: str, items: list[Any], read: Callable[[str, Any], Any]) -> list[Any]:
+    """Return what is read from each item of a list.
+
+    Raises
+    ------
+    InputError
+        With one line for each kind of fault.
     """
-    if values.size < 2 or not (0 < values[1] - values[0] < np.inf):
-        return values
-    decimals = 3 - math.floor(math.log10(values[1] - values[0]))
-    rounded = np.round(values, decimals)
-    near = np.abs(rounded - values) <= 4 * np.finfo(float).eps * np.abs(values).max()
-    ends = rounded[0] == values[0] and rounded[-1] == values[-1]
-    return rounded if near.all() and ends else values
+    faults = Faults()
+    parts = []
+    for index, item in enumerate(items):
+        place = f"[{index}]"
+        try:
+            parts.append(read(name + place, item))
+        except InputError as error:
+            # A message says what is wrong and, after a semicolon, what is allowed. One kind breaks one rule.
+            rule = str(error).replace(name + place, name).rpartition("; ")[2]
+            faults.add(str(error), rule, name, place)
+    faults.check()
+    return parts
+
+
+def _check_length(name: str, length: int, allowed: int) -> None:
+    if length > allowed:
+        raise InputError(f"{name} has {length} values; at most {allowed} are allowed")
 
 
 def architectures(name: str, value: Any) -> tuple[Architecture, ...]:
-    """Read ``[N_i, N_h, N_o]`` or "N_i-N_h-N_o", a list of such, or a product of axes ``{n_i, n_h, n_o}``."""
+    """Read one architecture, a product of sizes ``{n_i, n_h, n_o}``, or a list of both, in their order.
+
+    An architecture is an `Architecture`, ``[N_i, N_h, N_o]`` or "N_i-N_h-N_o".
+    """
     if isinstance(value, dict):
-        parts = _range(name, value, required=("n_i", "n_h", "n_o"), optional={})
-        sizes = [
-            integers(f"{name}.{part}", numbers, 1, MAX_SIZE).tolist()
-            for part, numbers in zip(("n_i", "n_h", "n_o"), parts, strict=True)
-        ]
-        if (count := math.prod(len(numbers) for numbers in sizes)) > MAX_SHAPES:
-            raise InputError(f"{name} is a product of {count} shapes; at most {MAX_SHAPES} are allowed")
-        return tuple(Architecture(*triple) for triple in product(*sizes))
-    value = [value] if isinstance(value, str) else value
+        return tuple(_shapes(name, value))
+    if isinstance(value, str | Architecture) or (isinstance(value, list) and value and _is_number(value[0])):
+        value = [value]
     if not isinstance(value, list) or not value:
         raise InputError(f"{name} is {shown(value)}; needed is a list like [[4, 2, 4], [4, 4, 4]]")
-    triples = value if isinstance(value[0], list | str) else [value]
-    found = []
-    for index, triple in enumerate(triples):
-        if not isinstance(triple, str) and (not isinstance(triple, list) or len(triple) != 3):
-            raise InputError(f"{name}[{index}] is {shown(triple)}; needed is [N_i, N_h, N_o]")
-        try:
-            found.append(Architecture.read(triple) if isinstance(triple, str) else Architecture(*triple))
-        except InputError as error:
-            raise InputError(f"{name}[{index}]: {error}") from None
-    if len(set(found)) < len(found):
-        twice = max(Counter(found).items(), key=lambda item: item[1])[0]
-        raise InputError(f"{name} holds {twice} more than once")
-    return tuple(found)
+    parts = _items(name, value, _shapes)
+    _check_length(name, sum(map(len, parts)), MAX_SHAPES)
+    listed = Counter(part[0] for item, part in zip(value, parts, strict=True) if not isinstance(item, dict))
+    twice = [shape for shape, count in listed.items() if count > 1]
+    if twice:
+        raise InputError(f"{name} holds {twice[0]} more than once; list each architecture once")
+    return tuple(dict.fromkeys(shape for part in parts for shape in part))
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, str | list | dict | Architecture)
+
+
+def _shapes(name: str, value: Any) -> list[Architecture]:
+    """Read one architecture or a product of sizes."""
+    if isinstance(value, dict):
+        return _product(name, value)
+    if isinstance(value, Architecture):
+        return [value]
+    if not isinstance(value, str) and (not isinstance(value, list) or len(value) != 3):
+        raise InputError(f"{name} is {shown(value)}; needed is [N_i, N_h, N_o]")
+    try:
+        return [Architecture.read(value) if isinstance(value, str) else Architecture(*value)]
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _product(name: str, value: dict[str, Any]) -> list[Architecture]:
+    keys = ("n_i", "n_h", "n_o")
+    ranges.check_keys(name, value, keys)
+    sizes = [integers(f"{name}.{key}", value[key], 1, MAX_SIZE).tolist() for key in keys]
+    if (count := math.prod(map(len, sizes))) > MAX_SHAPES:
+        raise InputError(f"{name} is a product of {count} shapes; at most {MAX_SHAPES} are allowed")
+    return [Architecture(*triple) for triple in product(*sizes)]
 
 
 def texts(name: str, value: Any, allowed: Sequence[str]) -> tuple[str, ...]:
-    """Read names: one or a list, each among `allowed`, no duplicates, order kept."""
+    """Read names: one, or a list in its order. Each is among `allowed`, and none occurs twice."""
     items = value if isinstance(value, list) else [value]
     if not items:
         raise InputError(f"{name} is empty; {suggest('', allowed)}")
-    found = tuple(check_choice(name, item, allowed) for item in items)
-    if len(set(found)) < len(found):
-        raise InputError(f"{name} holds {max(found, key=found.count)!r} more than once")
-    return found
+    names = tuple(check_choice(name, item, allowed) for item in items)
+    if len(set(names)) < len(names):
+        raise InputError(f"{name} holds {max(names, key=names.count)!r} more than once; list each name once")
+    return names
 
 
 def compact(values: NDArray[Any]) -> Any:
@@ -140,28 +173,3 @@ def compact(values: NDArray[Any]) -> Any:
             if np.array_equal(values, reals("", form)):
                 return form
     return ["inf" if value == math.inf else value for value in values.tolist()]
-
-
-def _range(
-    name: str, value: dict[str, Any], required: tuple[str, ...], optional: dict[str, Any]
-) -> list[Any]:
-    known = [*required, *optional]
-    for key in value:
-        if key not in known:
-            raise InputError(f"{name} has the unknown key {key!r}; {suggest(key, known)}")
-    for key in required:
-        if key not in value:
-            raise InputError(f"{name} lacks {key!r}; a range needs {', '.join(required)}")
-    return [value.get(key, optional.get(key)) for key in known]
-
-
-def _listed(name: str, value: Any, read: Callable[[str, Any], Any], dtype: Any) -> NDArray[Any]:
-    if not isinstance(value, list):
-        return np.array([read(name, value)], dtype=dtype)
-    if not value:
-        raise InputError(f"{name} is empty; at least one value is needed")
-    found = [read(f"{name}[{index}]", item) for index, item in enumerate(value)]
-    values, counts = np.unique(np.array(found, dtype=dtype), return_counts=True)
-    if (counts > 1).any():
-        raise InputError(f"{name} holds {values[counts > 1][0]:g} more than once")
-    return values

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from fastlin.errors import InputError
 from fastlin.kernels import exact_statistics as fold
 from fastlin.sweeps.spec import axes
-from fastlin.validation import check_choice, shown, suggest
+from fastlin.sweeps.spec.entry import Entry, name_entry, names_entry, read_table, write_table
+from fastlin.sweeps.spec.faults import Faults
+from fastlin.validation import shown
 
 STATISTICS = {"mean": fold.mean, "std": fold.std, "min": fold.minimum, "max": fold.maximum}
-KEYS = ("over", "statistics", "quantiles", "histogram")
-# Quantiles are read off bins of a 64th of an octave, from 2^-40, below which a value counts as 0, to 2^16,
-# beyond which it counts as infinite: exact to merge, and off by at most 1/128 of the value.
+# Quantiles are read off counts in bins of a 64th of an octave. Counts merge exactly, and a quantile is off by
+# at most 1/128 of its value. A value below 2^-40 counts as 0, and one above 2^16 as infinite.
 _PARTS, _LOWEST, _HIGHEST = 64, -40, 16
 _MANTISSAS = 1.0 + np.arange(_PARTS) / _PARTS
 QUANTILE_EDGES = np.concatenate(
@@ -27,47 +28,48 @@ _MIDDLES = np.concatenate([[0.0], 0.5 * (QUANTILE_EDGES[1:-2] + QUANTILE_EDGES[2
 
 @dataclass(frozen=True)
 class Reduction:
-    """Statistics over seeds: moments and extremes, and either quantiles or a histogram."""
+    """Statistics over seeds, and either quantiles or a histogram.
+
+    Attributes
+    ----------
+    statistics : tuple of str
+        Names of the moments and extremes.
+    quantiles : tuple of float
+        The shares q of the quantiles; empty if there are none.
+    histogram : tuple of float
+        The edges of the bins, in the unit of each observable; empty if there are none.
+    over : str
+        The dimension that is reduced.
+    """
 
     statistics: tuple[str, ...]
     quantiles: tuple[float, ...] = ()
-    histogram: tuple[float, ...] = ()  # edges of its bins
+    histogram: tuple[float, ...] = ()
+    over: str = "seed"
 
     @classmethod
-    def read(cls, name: str, value: Any) -> Reduction:
-        """Read the table of a spec.
+    def read(cls, name: str, value: Any) -> Reduction | None:
+        """Read the table of a spec, if there is one.
 
         Raises
         ------
         InputError
-            If a key or a value is not allowed.
+            With one line for each kind of fault.
         """
+        if value is None:
+            return None
         if not isinstance(value, dict):
             raise InputError(f"{name} is {shown(value)}; a table [{name}] is needed")
-        for key in value:
-            if key not in KEYS:
-                raise InputError(f"{name} has the unknown key {key!r}; {suggest(key, KEYS)}")
-        check_choice(f"{name}.over", value.get("over", "seed"), ["seed"])
-        statistics = axes.texts(f"{name}.statistics", value.get("statistics", [*STATISTICS]), [*STATISTICS])
-        quantiles, histogram = np.empty(0), np.empty(0)
-        if "quantiles" in value:
-            quantiles = axes.reals(f"{name}.quantiles", value["quantiles"], 0.0, 1.0)
-        if "histogram" in value:
-            histogram = axes.reals(f"{name}.histogram", value["histogram"])
-            if histogram.size < 2:
-                raise InputError(f"{name}.histogram has one edge; needed are two or more, a list or a range")
-        if quantiles.size and histogram.size:
-            raise InputError(f"{name} has quantiles and a histogram; give one of them")
-        return cls(statistics, tuple(quantiles.tolist()), tuple(histogram.tolist()))
+        faults = Faults()
+        fields = read_table(ENTRIES, value, faults)
+        if fields.get("quantiles") and fields.get("histogram"):
+            faults.add(f"{name} has quantiles and a histogram; give one of them")
+        faults.check()
+        return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table of a spec, JSON-ready."""
-        content: dict[str, Any] = {"over": "seed", "statistics": list(self.statistics)}
-        if self.quantiles:
-            content["quantiles"] = list(self.quantiles)
-        if self.histogram:
-            content["histogram"] = axes.compact(np.array(self.histogram))
-        return content
+        return write_table(ENTRIES, self)
 
     @property
     def names(self) -> list[str]:
@@ -91,14 +93,62 @@ class Reduction:
 
 
 def _quantiles(cells: NDArray[np.int64], wanted: tuple[float, ...]) -> list[NDArray[np.float64]]:
-    """Return the smallest value that at least a share q of all does not exceed, by its bin."""
+    """Return, for each share q, the middle of the bin that holds the smallest value >= a share q of all."""
     if not wanted:
         return []
     ranks = fold.histogram(cells).cumsum(axis=-1)
     total = ranks[..., -1]
-    found = []
+    quantiles = []
     for q in wanted:
         needed = np.maximum(1, np.ceil(q * total)).astype(np.int64)
         place = np.argmax(ranks >= needed[..., None], axis=-1)
-        found.append(np.where(total > 0, _MIDDLES[place], np.nan))
-    return found
+        quantiles.append(np.where(total > 0, _MIDDLES[place], np.nan))
+    return quantiles
+
+
+def _shares(name: str, value: Any) -> tuple[float, ...]:
+    return () if value is None else tuple(axes.reals(name, value, 0.0, 1.0).tolist())
+
+
+def _edges(name: str, value: Any) -> tuple[float, ...]:
+    if value is None:
+        return ()
+    edges = axes.reals(name, value)
+    if edges.size < 2:
+        raise InputError(f"{name} has one edge; needed are two or more, a list or a range")
+    return tuple(edges.tolist())
+
+
+ENTRIES = (
+    name_entry("output.reduce", "over", "over", lambda: ("seed",), "What is reduced.", default="seed"),
+    names_entry(
+        "output.reduce",
+        "statistics",
+        "statistics",
+        lambda: tuple(STATISTICS),
+        "Statistics over the seeds.",
+        default=list(STATISTICS),
+    ),
+    Entry(
+        "output.reduce",
+        "quantiles",
+        "quantiles",
+        _shares,
+        list,
+        "numbers from 0 to 1",
+        "Quantiles over the seeds.",
+        None,
+        written=lambda reduction: bool(reduction.quantiles),
+    ),
+    Entry(
+        "output.reduce",
+        "histogram",
+        "histogram",
+        _edges,
+        lambda edges: axes.compact(np.array(edges)),
+        "numbers, at least two",
+        "Edges of bins in which the seeds are counted. It excludes `quantiles`.",
+        None,
+        written=lambda reduction: bool(reduction.histogram),
+    ),
+)

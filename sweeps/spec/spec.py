@@ -1,45 +1,34 @@
-"""The spec of a sweep: read from TOML, validated in full before anything is computed."""
+"""The spec of a sweep. It is read from TOML and checked in full before anything is computed."""
+
+from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+import tomli_w
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels import Problem
-from fastlin.kinds import Choice, Kind
-from fastlin.network import INIT_KINDS, InitKind
-from fastlin.observables import FRACTION, check_fraction, sweepable
-from fastlin.solvers import SOLVERS
+from fastlin.kinds import Choice
+from fastlin.network import InitKind
 from fastlin.sweeps import presets
-from fastlin.sweeps.spec import axes
+from fastlin.sweeps.spec.entries import KIND_SECTIONS, SECTIONS, entries_of
+from fastlin.sweeps.spec.entry import write_table
+from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.task import MAX_SCALE, MIN_SCALE, TASK_KINDS, TaskKind
-from fastlin.validation import check_bool, check_choice, shown, suggest
+from fastlin.task import TaskKind
+from fastlin.validation import shown, suggest
 
-MAX_STEPS = 10**12
-CONVERGENCE = "convergence_time"
-T = TypeVar("T")
-K = TypeVar("K", bound=Kind)
-
-# The one list of what a spec may hold; "axes" and the two that may become axes are read by `_Reader`.
-KEYS = {
-    "": ("name", "axes", "task", "init", "dynamics", "output"),
-    "axes": ("architecture", "init_scale", "seed", "lam"),
-    "task": ("kind",),  # and the parameters of the kind
-    "init": ("kind",),
-    "dynamics": ("solver", "times", "learning_rate"),
-    "output": ("observables", "fraction", "dtype", "durable", "reduce"),
-}
-DEFAULT_KINDS = {"task": "random_regression", "init": "gaussian"}
-# What does not change a number in a store, and so is not part of a spec's identity.
+# Keys that change no number of a store. They are no part of a spec's identity.
 INCIDENTAL = (("name",), ("output", "durable"))
 
 
@@ -47,7 +36,45 @@ INCIDENTAL = (("name",), ("output", "durable"))
 class Spec:
     """A sweep: the product of its axes, and what is computed at each point.
 
-    Made by `Spec.load` (a file or the name of a preset) or `Spec.from_dict`.
+    `Spec.load` makes one from a file or the name of a preset, `Spec.from_dict` from a mapping. All arrays
+    are sorted.
+
+    Attributes
+    ----------
+    name : str
+        Title of the sweep. It changes no result.
+    architectures : tuple of Architecture
+        Sizes of the networks, in the order of the spec.
+    init_scales : ndarray of float64, (scales,)
+        Standard deviations of the raw weights before they are balanced.
+    seeds : ndarray of int64, (seeds,)
+        Seeds of the task and of the raw weights.
+    lams : ndarray of float64, (lam,)
+        Relative scales of the layers, in the unit of squared weights.
+    times : ndarray of float64, (times,)
+        Times in units of tau. The last one may be infinite.
+    task : Choice of TaskKind
+        Kind of the task and its parameters.
+    init : Choice of InitKind
+        Kind of the start and its parameters.
+    solvers : tuple of str
+        Names of the solvers, in the order of the spec.
+    learning_rates : ndarray of float64, (rates,)
+        Learning rates, in units of tau. The array is empty if no solver has one.
+    solver_axis : bool
+        Whether the store has the dimension "solver". Otherwise there is one solver.
+    learning_rate_axis : bool
+        Whether the store has the dimension "learning_rate". Otherwise there is one rate at most.
+    observables : tuple of str
+        Names of the observables that are stored.
+    fraction : float
+        Fraction of the achievable loss drop whose time the observable convergence_time is.
+    dtype : str
+        Type of the stored numbers, "float64" or "float32".
+    durable : bool
+        Whether all files are synced to disk. It changes no result.
+    reduce : Reduction or None
+        Statistics over the seeds that are stored instead of every point.
     """
 
     name: str
@@ -59,92 +86,105 @@ class Spec:
     task: Choice[TaskKind]
     init: Choice[InitKind]
     solvers: tuple[str, ...]
-    learning_rates: NDArray[np.float64]  # empty where no gradient descent is run
+    learning_rates: NDArray[np.float64]
     solver_axis: bool
     learning_rate_axis: bool
     observables: tuple[str, ...]
-    fraction: float  # of the achievable loss drop, for convergence_time
+    fraction: float
     dtype: str
     durable: bool
     reduce: Reduction | None
 
     @classmethod
-    def load(cls, source: str | Path) -> "Spec":
-        """Read a TOML file, or a preset by its name.
+    def read(cls, source: Spec | Mapping[str, Any] | str | Path) -> Spec:
+        """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
 
         Raises
         ------
         InputError
-            If there is no such file or preset, it is not TOML, or not a valid spec: one line per fault.
+            If it is not a valid spec.
         """
-        path = Path(source)
-        if str(source) in presets.names():
-            text = presets.text(str(source))
-        else:
-            try:
-                text = path.read_text(encoding="utf-8-sig")
-            except FileNotFoundError:
-                hint = suggest(source, presets.names())
-                raise InputError(f"no file {str(source)!r}, nor a preset of that name; {hint}") from None
-            except (OSError, UnicodeDecodeError) as error:
-                raise InputError(f"cannot read {str(source)!r}: {error}") from None
+        if isinstance(source, str | Path):
+            return cls.load(source)
+        return source if isinstance(source, Spec) else cls.from_dict(source)
+
+    @classmethod
+    def load(cls, source: str | Path) -> Spec:
+        """Read a TOML file, a preset by its name, or the JSON text that stores keep.
+
+        A leading ~ of a path is the home folder.
+
+        Raises
+        ------
+        InputError
+            If there is no such file or preset, or it is not TOML. If it is not a valid spec, the message has
+            one line for each kind of fault.
+        """
+        if isinstance(source, str) and source.lstrip().startswith("{"):
+            return cls.from_json(source)
         try:
-            return cls.from_dict(tomllib.loads(text))
+            return cls.from_dict(tomllib.loads(_text(source)))
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
-        except (ValueError, RecursionError) as error:  # what the parser raises for what is too large for it
+        except (ValueError, RecursionError) as error:  # from the parser: no TOML, or too much for it
             raise InputError(f"{source} is not TOML: {error}") from None
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "Spec":
-        """Read the content of a TOML spec (arrays, ranges and tuples count as lists), or of `to_dict`.
+    def from_dict(cls, content: Mapping[str, Any]) -> Spec:
+        """Read the content of a TOML spec, or of `to_dict`.
+
+        Parameters
+        ----------
+        content : Mapping
+            The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` stands
+            where TOML has three sizes.
 
         Raises
         ------
         InputError
-            With one line per fault.
+            With one line for each kind of fault.
         """
-        if not isinstance(content, Mapping):
-            raise InputError(f"a spec is {shown(content)}; needed is a mapping, a TOML file or a preset")
-        reader = _Reader(_plain(content))
-        spec = reader.spec()
-        if reader.faults or spec is None:
-            raise InputError("\n".join(reader.faults))
-        return spec
+        return cls(**read_spec(content))
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
+
+        Raises
+        ------
+        InputError
+            If it is not JSON, or not a valid spec.
+        """
+        try:
+            content = json.loads(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
+        return cls.from_dict(content)
+
+    def to_json(self) -> str:
+        """Return the resolved spec as JSON text."""
+        return json.dumps(self.to_dict(), allow_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
-        dynamics: dict[str, Any] = {
-            "solver": list(self.solvers) if self.solver_axis else self.solvers[0],
-            "times": axes.compact(self.times),
-        }
-        if self.learning_rates.size:
-            rates = axes.compact(self.learning_rates)
-            dynamics["learning_rate"] = rates if self.learning_rate_axis else rates[0]
-        return {
-            "name": self.name,
-            "axes": {
-                "architecture": [[a.n_i, a.n_h, a.n_o] for a in self.architectures],
-                "init_scale": axes.compact(self.init_scales),
-                "seed": axes.compact(self.seeds),
-                "lam": axes.compact(self.lams),
-            },
-            "task": self.task.to_dict(),
-            "init": self.init.to_dict(),
-            "dynamics": dynamics,
-            "output": {
-                "observables": list(self.observables),
-                **({"fraction": self.fraction} if CONVERGENCE in self.observables else {}),
-                "dtype": self.dtype,
-                **({"durable": True} if self.durable else {}),
-                **({"reduce": self.reduce.to_dict()} if self.reduce else {}),
-            },
-        }
+        return {**write_table(entries_of(""), self), **{name: self._table(name) for name in SECTIONS}}
+
+    def _table(self, section: str) -> dict[str, Any]:
+        if section in KIND_SECTIONS:
+            choice: Choice[Any] = getattr(self, KIND_SECTIONS[section].field)
+            return choice.to_dict()
+        return write_table(entries_of(section), self)
+
+    def to_toml(self) -> str:
+        """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec."""
+        content = self.to_dict()
+        content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
+        return tomli_w.dumps(_with_infinity(content))
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the resolved spec without what is incidental, by which a store knows its own."""
+        """SHA-256 of the resolved spec without its incidental keys. A store knows its spec by it."""
         text = json.dumps(essential(self.to_dict()), sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -166,11 +206,31 @@ class Spec:
 
     @property
     def points(self) -> int:
-        """Number of configurations, each solved at all times."""
+        """Number of points: networks, each of which is solved at all times."""
         total = 1
         for size in self.point_dims.values():
             total *= size
         return total
+
+
+def _text(source: str | Path) -> str:
+    """Return the TOML of a file or a preset."""
+    if str(source) in presets.names():
+        return presets.text(str(source))
+    try:
+        return Path(source).expanduser().read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = suggest(source, presets.names())
+        raise InputError(f"no file {str(source)!r}, nor a preset of that name; {hint}") from None
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        raise InputError(f"cannot read {str(source)!r}: {error}") from None
+
+
+def _with_infinity(value: Any) -> Any:
+    """Return a table with the number where JSON, which has none, has the text "inf"."""
+    if isinstance(value, Mapping):
+        return {key: _with_infinity(entry) for key, entry in value.items()}
+    return [math.inf if entry == "inf" else entry for entry in value] if isinstance(value, list) else value
 
 
 def essential(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +242,7 @@ def essential(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return one line per key in which two resolved specs, or parts of such, differ."""
+    """Return one line for each key in which two resolved specs differ. `prefix` names their section."""
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
@@ -196,170 +256,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 def _short(value: Any) -> str:
     text = "nothing" if value is None else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
-
-
-def _plain(value: Any) -> Any:
-    """Return a spec as TOML would have it: arrays, ranges and tuples as lists, NumPy scalars as numbers."""
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [_plain(entry) for entry in value]
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-class _Reader:
-    """Reads one spec and gathers every fault, so that one run shows them all."""
-
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self.content = content
-        self.faults: list[str] = []
-        self._check_keys("", content, KEYS[""])
-        for section in KEYS[""][1:]:
-            self._check_keys(section, self._section(section), self._known_keys(section))
-
-    def _section(self, name: str) -> Mapping[str, Any]:
-        section = self.content.get(name, {})
-        return section if isinstance(section, Mapping) else {}
-
-    def _known_keys(self, section: str) -> tuple[str, ...]:
-        """Return the keys of a section, with those of the kind that it names."""
-        if section not in DEFAULT_KINDS:
-            return KEYS[section]
-        name = str(self._section(section).get("kind", DEFAULT_KINDS[section]))
-        kind = TASK_KINDS.get(name) if section == "task" else INIT_KINDS.get(name)
-        return (*KEYS[section], *(kind.parameters if kind else ()))
-
-    def _choice(self, section: str, kinds: Mapping[str, K]) -> Choice[K] | None:
-        """Read a kind and its parameters."""
-        name = self.take(
-            section, "kind", lambda n, v: check_choice(n, v, list(kinds)), DEFAULT_KINDS[section]
-        )
-        if name is None:
-            return None
-        values = {
-            key: self.take(section, key, parameter.read, parameter.default)
-            for key, parameter in kinds[name].parameters.items()
-        }
-        return None if None in values.values() else Choice(kinds[name], values)
-
-    def _check_keys(self, name: str, section: Mapping[str, Any], known: tuple[str, ...]) -> None:
-        where = f"[{name}]" if name else "the spec"
-        for key, value in section.items():
-            if key not in known:
-                hint = suggest(key, known)
-                self.faults.append(f"{where} has the unknown key {key!r}; {hint}")
-            elif not name and key != "name" and not isinstance(value, Mapping):
-                self.faults.append(f"{key} is {shown(value)}; a table [{key}] is needed")
-
-    def take(self, section: str, key: str, read: Callable[[str, Any], T], default: Any = None) -> T | None:
-        """Read one entry; a fault is noted and None returned."""
-        value = self._section(section).get(key, default)
-        name = f"{section}.{key}"
-        if value is None:
-            self.faults.append(f"{name} is missing")
-            return None
-        try:
-            return read(name, value)
-        except InputError as error:
-            self.faults.append(str(error))
-            return None
-
-    def spec(self) -> Spec | None:
-        """Return the spec, or None where faults leave none."""
-        name = self.content.get("name", "sweep")
-        if not isinstance(name, str) or not name:
-            self.faults.append(f"name is {shown(name)}; a text is needed")
-        scale: dict[str, Any] = {"low": MIN_SCALE, "high": MAX_SCALE}
-        solvers = self.take("dynamics", "solver", lambda n, v: axes.texts(n, v, list(SOLVERS)), "exact")
-        rates = self._learning_rates(solvers)
-        given = self._section("dynamics")
-        fields: dict[str, Any] = {
-            "architectures": self.take("axes", "architecture", axes.architectures),
-            "init_scales": self.take("axes", "init_scale", lambda n, v: axes.reals(n, v, **scale), 1.0),
-            "seeds": self.take("axes", "seed", axes.integers),
-            "lams": self.take("axes", "lam", axes.reals),
-            "times": self.take("dynamics", "times", lambda n, v: axes.reals(n, v, 0.0, infinite=True)),
-            "task": self._choice("task", TASK_KINDS),
-            "init": self._choice("init", INIT_KINDS),
-            "solvers": solvers,
-            "learning_rates": rates,
-            "observables": self.take(
-                "output",
-                "observables",
-                lambda n, v: axes.texts(n, v, sweepable()),
-                ["loss", "kernel_distance"],
-            ),
-            "fraction": self.take("output", "fraction", check_fraction, FRACTION),
-            "dtype": self.take(
-                "output", "dtype", lambda n, v: check_choice(n, v, ["float64", "float32"]), "float64"
-            ),
-            "durable": self.take("output", "durable", check_bool, False),
-        }
-        reduction = None
-        if "reduce" in self._section("output"):
-            reduction = self.take("output", "reduce", Reduction.read)
-        if any(value is None for value in fields.values()):
-            return None
-        spec = Spec(
-            name=name,
-            solver_axis=isinstance(given.get("solver"), list),
-            learning_rate_axis=isinstance(given.get("learning_rate"), list | dict) and rates.size > 0,
-            reduce=reduction,
-            **fields,
-        )
-        self._check_together(spec)
-        return spec
-
-    def _learning_rates(self, solvers: tuple[str, ...] | None) -> NDArray[np.float64]:
-        """Read the learning rates; without gradient descent a single one is allowed, and unused."""
-        none = np.empty(0)
-        given = self._section("dynamics").get("learning_rate")
-        rated = [name for name in solvers or () if SOLVERS[name].learning_rate]
-        if given is None and not rated:
-            return none
-        rates = self.take("dynamics", "learning_rate", lambda n, v: axes.reals(n, v, 0.0, above=True))
-        if rates is None:
-            return none
-        if rated:
-            return rates
-        if isinstance(given, list | dict):
-            self.faults.append(
-                f"dynamics.learning_rate is an axis, but {' and '.join(solvers or ())} has none; "
-                f"add {' or '.join(repr(s.name) for s in SOLVERS.values() if s.learning_rate)} to "
-                "dynamics.solver, or give one number"
-            )
-        return none
-
-    def _check_together(self, spec: Spec) -> None:
-        """Note what is wrong between entries that are right by themselves."""
-        if "fraction" in self._section("output") and CONVERGENCE not in spec.observables:
-            self.faults.append(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
-        law = spec.problem(1.0).task
-        for index, architecture in enumerate(spec.architectures):
-            if obstacle := spec.task.kind.obstacle(law, architecture.n_i):
-                self.faults.append(f"axes.architecture[{index}] is {architecture}; {obstacle}")
-        finite = [SOLVERS[name] for name in spec.solvers if SOLVERS[name].finite_times]
-        if finite and np.isinf(spec.times[-1]):
-            self.faults.append(
-                f"dynamics.times holds inf; {finite[0].label} needs finite times, only exact has the limit"
-            )
-        elif any(SOLVERS[name].learning_rate for name in spec.solvers):
-            for rate in spec.learning_rates.tolist():
-                self._check_steps(spec.times, rate)
-
-    def _check_steps(self, times: NDArray[np.float64], rate: float) -> None:
-        """Note where gradient descent cannot be recorded at `times`, each at a step of its own."""
-        with np.errstate(over="ignore"):
-            steps = np.rint(times / rate)
-        if steps[-1] > MAX_STEPS:
-            self.faults.append(
-                f"dynamics.times ends after {steps[-1]:.0e} steps of learning_rate {rate:g}; "
-                f"at most {MAX_STEPS:.0e} are allowed"
-            )
-            return
-        same = np.flatnonzero(np.diff(steps, prepend=0 if times[0] > 0 else -1) == 0)
-        if same.size:
-            self.faults.append(
-                f"dynamics.times: {times[same[0]]:g} is no step of its own at learning_rate {rate:g}; "
-                "gradient descent is recorded at whole steps, so leave times further apart, or lower the rate"
-            )

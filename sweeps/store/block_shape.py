@@ -11,14 +11,15 @@ from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.costs import GROUP_SECONDS, bytes_per_seed, seed_seconds
 from fastlin.sweeps.store.layout import BlockShape, StoreLayout
 
-# A block should hold enough that files are few and their overhead small (at 4 MB it takes as long as the
-# kernels of phase-10m), and take seconds at most, so that little is lost and all cores have work.
+# A block should hold so much that files are few and their overhead is small: at 4 MB the overhead of
+# phase-10m was as long as its kernels. A block should take seconds at most, so that a kill loses little and
+# all cores have work.
 BLOCK_BYTES = 16_000_000
 BLOCK_SECONDS = 5.0
-# Groups are joined into one block until there would be fewer blocks than this, so that slices and the cores
-# of a cluster have some each. Of more arrays than three there may be fewer blocks, for as few files.
+# Groups are joined into one block until there would be fewer blocks than this, so that all slices and all
+# cores of a cluster have some. With more than three arrays there are fewer blocks, for as few files.
 LEAST_BLOCKS = 48
-# Estimated time below which a block is not worth its files and its way through Dask, however few there are.
+# Estimated time below which groups are joined in any case, because files and Dask would take longer.
 LEAST_SECONDS = 0.05
 
 

@@ -1,4 +1,4 @@
-"""What a store holds, read from the store alone."""
+"""Count the points of a store by status, list those that failed, and measure how fast blocks are done."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from fastlin.kernels import Status
 from fastlin.kernels import exact_statistics as fold
 from fastlin.sweeps.store import costs
 from fastlin.sweeps.store.layout import PARTIALS, SEPARATOR, STATUS
-from fastlin.sweeps.store.store import Store, Values
+from fastlin.sweeps.store.store import BAD, Store, Values, is_bad, is_missing
 
-BAD = (Status.DIVERGED, Status.FAILED)
-RECENT = 60.0  # seconds before the last mark whose blocks make the rate
+RECENT = 60.0  # seconds before the latest commit marker; the blocks of that time make the rate
 
 
 @dataclass(frozen=True, eq=False)
 class PointCounts:
     """Numbers of points by status, and which blocks are complete.
 
-    Where seeds are folded, points that are not ok are those that diverged or failed, told apart by the
-    worse of both that a lam of a block has seen.
+    In a reduced store, the seeds that are not folded diverged or failed. All those of one lam in a block
+    count as the worse of both that occurred there.
     """
 
     ok: int
@@ -37,6 +36,10 @@ class PointCounts:
     bad: NDArray[np.bool_]  # blocks with points that diverged or failed
     pending_seconds: NDArray[np.float64]  # estimated time of the pending points of each block
     bad_seconds: NDArray[np.float64]  # and of those that diverged or failed
+
+    def missing(self, retry: bool = False) -> NDArray[np.bool_]:
+        """Return a mask of the blocks with points that are still to be computed, see `Store.missing`."""
+        return ~self.complete | self.bad if retry else ~self.complete
 
     @property
     def blocks(self) -> int:
@@ -55,20 +58,19 @@ class PointCounts:
 
 
 def count_points(store: Store) -> PointCounts:
-    """Count the points of a store by status; a block is complete when none of its points is pending."""
+    """Count the points of a store by status, and tell which blocks are complete."""
     counts = np.zeros(len(Status), dtype=np.int64)
     complete = np.zeros(store.layout.block_count, dtype=bool)
     bad = np.zeros_like(complete)
     seconds = np.zeros((2, complete.size))
     for number, (index, codes) in enumerate(store.commit_markers()):
-        found = points(store, index, codes).sum(axis=0)
-        counts += found
-        complete[number] = found[Status.PENDING] == 0
-        bad[number] = found[list(BAD)].any()
+        counts += points(store, index, codes).sum(axis=0)
+        missing, failed = is_missing(codes), is_bad(codes)
+        complete[number], bad[number] = not missing.any(), failed.any()
         if not complete[number]:
-            seconds[0, number] = costs.pending_seconds(store.layout, index, codes == Status.PENDING)
+            seconds[0, number] = costs.pending_seconds(store.layout, index, missing)
         if bad[number]:
-            seconds[1, number] = costs.pending_seconds(store.layout, index, np.isin(codes, BAD))
+            seconds[1, number] = costs.pending_seconds(store.layout, index, failed)
     return PointCounts(
         ok=int(counts[Status.OK]),
         diverged=int(counts[Status.DIVERGED]),
@@ -82,9 +84,9 @@ def count_points(store: Store) -> PointCounts:
 
 
 def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the numbers of points of a block, (architectures, statuses), from its codes.
+    """Return the numbers of points of a block, (architectures, statuses), from its status.
 
-    Folded seeds count each.
+    In a reduced store, every seed counts.
     """
     cells = codes.reshape(len(codes), -1)
     counts = np.stack([(cells == status).sum(axis=1) for status in range(len(Status))], axis=1)
@@ -102,7 +104,7 @@ def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> ND
 
 
 def numbers_folded(cells: Values) -> NDArray[np.int64]:
-    """Return how many seeds are folded for each lam (..., L), of partials: as many for all observables."""
+    """Return how many seeds are folded for each lam (..., L). The number is the same for all observables."""
     name, part = next(iter(cells.items()))
     return fold.count(part[..., 0, 0, :] if name == PARTIALS else part[..., 0, :])
 
@@ -110,10 +112,10 @@ def numbers_folded(cells: Values) -> NDArray[np.int64]:
 def bad_points(store: Store) -> Iterator[dict[str, Any]]:
     """Yield every point that diverged or failed: its values on all axes, and "status".
 
-    Where seeds are folded, "seed" is the first of the block and "last_seed" its last.
+    In a reduced store, "seed" is the first of the block and "last_seed" its last.
     """
     for index, codes in store.commit_markers():
-        for *place, row, column in np.argwhere(np.isin(codes, BAD)).tolist():
+        for *place, row, column in np.argwhere(is_bad(codes)).tolist():
             point = store.layout.where(index, tuple(place), row, column)
             if store.layout.spec.reduce:
                 point["last_seed"] = int(store.layout.block_seeds(index)[-1])
@@ -122,14 +124,14 @@ def bad_points(store: Store) -> Iterator[dict[str, Any]]:
 
 
 class Speed(NamedTuple):
-    """How fast the latest blocks were done."""
+    """The rate at which the latest blocks were done."""
 
     blocks: float  # per second
     work: float  # estimated seconds of work per second
 
 
 def speed(store: Store) -> Speed | None:
-    """Return the speed by the time stamps of the latest marks; None where there are too few."""
+    """Return the speed by the time stamps of the latest commit markers; None where there are too few."""
     entries = sorted(store.marker_entries(), key=lambda entry: entry.modified)
     if len(entries) < 2:
         return None
@@ -141,7 +143,7 @@ def speed(store: Store) -> Speed | None:
     seconds, prefix = costs.seconds_of_blocks(store.layout), store.layout.status.key(STATUS, ())
     work = 0.0
     for entry in recent[1:]:
-        with suppress(ValueError, IndexError):  # a file that is no mark of a block
+        with suppress(ValueError, IndexError):  # a file that is no commit marker
             index = tuple(map(int, entry.key.removeprefix(prefix).split(SEPARATOR)[1:]))
             work += float(seconds[index])
     return Speed((len(recent) - 1) / span, work / span)

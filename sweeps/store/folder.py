@@ -7,22 +7,24 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastlin.sweeps.store.location import SCRATCH, Entry, Location
+from filelock import lock_descriptor
+
+from fastlin.sweeps.store.location import PARTIAL, SCRATCH, Entry, Identity, Location
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 T = TypeVar("T")
-LONGEST_WAIT = 10.0  # seconds for the lock of a process that is stopped; results do not depend on it
+LOCK_SECONDS = 10.0  # after which a lock is ignored: its process may be suspended
+# Windows refuses to open, replace or delete a file while another process has it open or replaces it.
+SHARING_SECONDS = 2.0 if os.name == "nt" else 0.0
+POLL_SECONDS = 0.01
+SWAP = "swap"  # begins the names of temporary files that are written under the lock
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,20 @@ class LocalFolder(Location):
         """The folder."""
         return Path(self.root)
 
-    def exists(self) -> bool:
-        """Tell whether there is anything at this path, be it a broken link.
+    def identity(self) -> Identity:
+        """Return the path and the inode number of the folder."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return Identity(self.root, os.stat(self.root).st_ino)
+        return Identity(self.root, 0)
 
-        Folders without files do not count: a run leaves them that dies before its first file.
+    def make(self) -> None:
+        """Make the folder, and the one for the lease."""
+        self._make(self._path(SCRATCH))
+
+    def exists(self) -> bool:
+        """Return whether there is anything at this path, be it a broken link.
+
+        Folders without files do not count: a run leaves them if it dies before it writes its first file.
         """
         if os.path.isdir(self.root):
             return next(self.entries(""), None) is not None
@@ -57,12 +69,12 @@ class LocalFolder(Location):
     def read(self, key: str) -> bytes | None:
         """Return the content of a file, or None where there is no file."""
         try:
-            file = os.open(self._path(key), os.O_RDONLY)
+            file = _retried(lambda: _open(self._path(key), os.O_RDONLY))
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             size = os.fstat(file).st_size
-            # One byte more than there should be, to see the end.
+            # One byte more than the size, so that the first read usually meets the end.
             parts = [os.read(file, size + 1)]
             while parts[-1] and sum(map(len, parts)) < size:
                 parts.append(os.read(file, size + 1))
@@ -72,11 +84,14 @@ class LocalFolder(Location):
 
     def write(self, key: str, *parts: Any) -> None:
         """Write a temporary file and rename it."""
-        scratch = self._path(f"{SCRATCH}/{self.writer}.{uuid.uuid4().hex}.partial")
+        self._write(self.writer, key, parts)
+
+    def _write(self, writer: str, key: str, parts: tuple[Any, ...]) -> None:
+        scratch = self._path(f"{SCRATCH}/{writer}.{uuid.uuid4().hex}{PARTIAL}")
         target = self._path(key)
         try:
             self._fill(scratch, parts)
-            self._in_folder_of(target, lambda: os.rename(scratch, target))
+            self._in_folder_of(target, lambda: _retried(lambda: os.replace(scratch, target)))
         except OSError as error:
             with suppress(OSError):
                 os.unlink(scratch)
@@ -86,7 +101,7 @@ class LocalFolder(Location):
             _sync_folder(os.path.dirname(target))
 
     def _fill(self, path: str, parts: tuple[Any, ...]) -> None:
-        file = self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        file = self._in_folder_of(path, lambda: _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         try:
             for part in parts:
                 left = memoryview(part).cast("B")
@@ -97,9 +112,6 @@ class LocalFolder(Location):
         finally:
             os.close(file)
 
-    def _open(self, path: str, flags: int) -> int:
-        return self._in_folder_of(path, lambda: os.open(path, flags, 0o666))
-
     def _in_folder_of(self, path: str, action: Callable[[], T]) -> T:
         """Do something that needs the folder of a path, which is made if it turns out to be missing."""
         try:
@@ -109,9 +121,11 @@ class LocalFolder(Location):
             return action()
 
     def _make(self, folder: str) -> None:
-        """Make a folder and those above it, where they are not there yet."""
+        """Make a folder and its parents where they are missing, but not that of a store which was opened."""
         if os.path.isdir(folder):
             return
+        if self.opened and folder == self.root:
+            raise FileNotFoundError(ENOENT, "the folder was moved or removed", folder)
         parent = os.path.dirname(folder)
         self._make(parent)
         with suppress(FileExistsError):
@@ -121,25 +135,35 @@ class LocalFolder(Location):
 
     def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
         """Compare and replace under a lock between processes, and machines where the file system has it."""
-        with self._locked():
+        with self._locked() as alone:
             if self.read(key) != old:
                 return False
-            self.write(key, new)
+            if alone:
+                # Only swaps that died under the lock leave such files.
+                self.clean({SWAP})
+            try:
+                self._write(SWAP, key, (new,))
+            except FileNotFoundError:
+                if not os.path.isdir(self.root):
+                    raise
+                # The file system has no real locks, and another swap has removed the temporary file.
+                return False
             return True
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        file = self._open(self._path(f"{SCRATCH}/lock"), os.O_RDWR | os.O_CREAT)
+    def _locked(self) -> Iterator[bool]:
+        """Hold the lock as far as that is possible, and yield whether it is held."""
+        path = self._path(f"{SCRATCH}/lock")
+        file = self._in_folder_of(path, lambda: _open(path, os.O_RDWR | os.O_CREAT))
         try:
-            _lock(file)
-            yield
+            yield _lock(file)
         finally:
             os.close(file)
 
     def delete(self, key: str) -> None:
         """Unlink a file."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(self._path(key))
+            _retried(lambda: os.unlink(self._path(key)))
             if self.durable:
                 _sync_folder(os.path.dirname(self._path(key)))
 
@@ -148,34 +172,52 @@ class LocalFolder(Location):
         waiting = [prefix]
         while waiting:
             key = waiting.pop()
-            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._path(key)) as found:
-                for item in found:
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._path(key)) as items:
+                for item in items:
                     below = f"{key}/{item.name}" if key else item.name
                     if item.is_dir(follow_symlinks=False):
                         waiting.append(below)
                         continue
                     with suppress(FileNotFoundError):
-                        about = item.stat()
-                        yield Entry(below, about.st_size, about.st_mtime)
+                        status = item.stat()
+                        yield Entry(below, status.st_size, status.st_mtime)
 
 
-def _lock(file: int) -> None:
-    """Wait for a lock; where a file system has none, or its holder is stopped, go on without."""
-    if fcntl is None:
-        return
-    end = monotonic() + LONGEST_WAIT
-    while monotonic() < end:
+def _open(path: str, flags: int) -> int:
+    # Without O_BINARY, Windows would change line ends.
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def _retried(action: Callable[[], T]) -> T:
+    """Do something to a file, again for a while where Windows refuses it because the file is in use."""
+    end = monotonic() + SHARING_SECONDS
+    while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sleep(0.01)
-        except OSError:
-            return
-        else:
-            return
+            return action()
+        except PermissionError:
+            if monotonic() >= end:
+                raise
+        sleep(POLL_SECONDS)
+
+
+def _lock(file: int) -> bool:
+    """Wait for a lock, and return whether it is held.
+
+    Without it the caller goes on where the file system has no locks, or the holder keeps it for too long.
+    """
+    end = monotonic() + LOCK_SECONDS
+    with suppress(OSError):
+        while monotonic() < end:
+            if lock_descriptor(file, blocking=False):
+                return True
+            sleep(POLL_SECONDS)
+    return False
 
 
 def _sync_folder(folder: str) -> None:
+    """Sync the entries of a folder. Windows opens no folders: NTFS keeps a journal of its own of renames."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     file = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file)

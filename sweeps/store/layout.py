@@ -42,7 +42,7 @@ STATUS_ATTRIBUTES: dict[str, Any] = {
     "flag_meanings": " ".join(status.name.lower() for status in Status),
 }
 AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
-    "architecture": {"long_name": "index of the architecture (n_i, n_h, n_o)"},
+    "architecture": {"long_name": "sizes n_i-n_h-n_o of the architecture"},
     "n_i": {"long_name": "number of inputs", "units": "1"},
     "n_h": {"long_name": "number of hidden units", "units": "1"},
     "n_o": {"long_name": "number of outputs", "units": "1"},
@@ -333,7 +333,7 @@ class StoreLayout:
         """Dimensions and values of every coordinate."""
         spec = self.stored
         shapes = spec.architectures
-        found: dict[str, Any] = {"architecture": np.arange(len(shapes))}
+        found: dict[str, Any] = {"architecture": np.array([str(shape) for shape in shapes])}
         found |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
         found["init_scale"] = spec.init_scales
         if spec.solver_axis:
@@ -359,7 +359,7 @@ class StoreLayout:
         """Return the values on all axes of one point of a group, by the names of the dimensions."""
         group = self.group(index, place)
         point: dict[str, Any] = {
-            "architecture": self._position_in_spec[group.architecture],
+            "architecture": str(group.architecture),
             "seed": int(group.seeds[row]),
             "lam": float(group.lams[column]),
             "init_scale": group.init_scale,
@@ -369,10 +369,6 @@ class StoreLayout:
         if self.spec.learning_rate_axis:
             point["learning_rate"] = group.learning_rate
         return point
-
-    @cached_property
-    def _position_in_spec(self) -> dict[Architecture, int]:
-        return {shape: position for position, shape in enumerate(self.spec.architectures)}
 
 
 COUNT_ATTRIBUTES = {

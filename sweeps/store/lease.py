@@ -1,12 +1,17 @@
-"""Who writes to a store: one run at a time, or the slices of a job array, each with blocks of its own.
+"""The lease of a store: one run writes at a time, or several slices, each of which has blocks of its own.
 
-The lease is one small document at the store, replaced by compare-and-swap. Results do not depend on it, as
-blocks are the same bytes whoever writes them: it keeps people from doing work twice, and from growing a
-store under a run.
+The lease is one small JSON document in the store, which is replaced by compare-and-swap. Results do not
+depend on it, because a block has the same bytes whoever writes it. The lease keeps people from doing work
+twice, and from growing a store under a run.
+
+A holder in the same system counts as dead when its process has ended. A holder elsewhere counts as dead when
+its entry in the lease has not changed for `EXPIRY_SECONDS` of this process's own clock. No two clocks are
+ever compared.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -20,112 +25,145 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
-
 from fastlin.errors import StoppedError
-from fastlin.sweeps.store.location import SCRATCH, Location, stopping
+from fastlin.sweeps.store.location import SCRATCH, Identity, Location, stopping, writer_of
+from fastlin.sweeps.store.process import has_ended, start_of, system_id
 from fastlin.sweeps.store.slice import Slice
 
 KEY = f"{SCRATCH}/lease.json"
-HEARTBEAT_SECONDS = 20.0  # seconds between signs of life
-# Seconds without one after which a holder on another machine counts as dead; clocks must agree to half of it.
-EXPIRY_SECONDS = 120.0
+HEARTBEAT_SECONDS = 20.0  # between heartbeats
+EXPIRY_SECONDS = 120.0  # without a heartbeat, after which a holder in another system counts as dead
 ABANDON_SECONDS = 2.0
-PREPARING_SECONDS = 0.05  # between looks at a slice that makes the store ready
+PREPARING_SECONDS = 0.05  # between looks at a slice that prepares the store
+WATCH_SECONDS = 1.0  # between looks at a holder in another system
+QUIET_SECONDS = 2.0  # of waiting before it is announced
 WHOLE = "all blocks"
+LARGEST_PROCESS = 2**32  # numbers of processes are below, on Windows, too
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError)
 KINDS = {"str": str, "int": int, "float": int | float, "bool": bool}
+
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class LeaseHolder:
-    """One run that writes to a store."""
+    """One run that writes to a store.
+
+    Times are by the clock of its own machine. They are shown to people and never compared.
+    """
 
     id: str
-    host: str
+    host: str  # for people
+    system: str  # the running system in which the process has its number, see `system_id`
     process: int
-    started: float  # of the process, so that another one with its number is not taken for it
-    since: float  # seconds since 1970, as `seen`
-    seen: float
+    started: float  # of the process, see `start_of`
+    since: float  # seconds since 1970
+    seen: float  # the same, of the last heartbeat
+    heartbeats: int  # how many there were: an entry changes with each
     part: str  # WHOLE, or "slice I/N"
     spec: str  # its hash
-    preparing: bool = False  # makes, mends or grows the store, which slices do one after the other
+    preparing: bool = False  # makes, repairs or grows the store, which slices do one after the other
 
     @classmethod
     def read(cls, entry: Any) -> LeaseHolder:
-        """Read one as it is stored; raises one of `UNREADABLE` where that makes no sense."""
+        """Read an entry of a lease; raises one of `UNREADABLE` where it is damaged."""
         holder = cls(**entry)
         for field in fields(cls):
             if not isinstance(getattr(holder, field.name), KINDS[str(field.type)]):
                 raise TypeError(field.name)
-        _ = str(holder), holder.alive
+        if not 0 < holder.process < LARGEST_PROCESS:
+            raise ValueError(holder.process)
+        _ = str(holder), holder.ended
         return holder
 
     @property
-    def alive(self) -> bool:
-        """Whether the process is there, as far as can be told from here."""
-        if self.id in _ENDED:
-            return False
-        if self.host == socket.gethostname():
-            with suppress(psutil.Error):
-                process = psutil.Process(self.process)
-                there = abs(process.create_time() - self.started) < 2.0
-                return there and bool(process.status() != psutil.STATUS_ZOMBIE)
-            return False
-        return time.time() - self.seen < EXPIRY_SECONDS
+    def ended(self) -> bool | None:
+        """Whether its process has ended; None where that cannot be told from here."""
+        if self.id in _RELEASED:
+            return True
+        return has_ended(self.process, self.started) if self.system == system_id() else None
 
     def excludes(self, other: LeaseHolder) -> bool:
-        """Whether both may not write at the same time: slices may, of one spec and cut, each its own."""
+        """Return whether both must not write at the same time.
+
+        Slices of one spec may, if there are as many of them and their numbers differ.
+        """
         (mine, *of), (theirs, *of_other) = self.part.split("/"), other.part.split("/")
         return not (of and of == of_other and mine != theirs and self.spec == other.spec)
 
     def __str__(self) -> str:
-        """Return who it is, in words."""
+        """Return it for people to read."""
         since, seen = (
             datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             for moment in (self.since, self.seen)
         )
-        return f"process {self.process} on {self.host} ({self.part}) since {since}, last seen {seen}"
+        return f"process {self.process} on {self.host} ({self.part}) since {since}, last heartbeat {seen}"
 
 
 def new_holder(spec_hash: str, part: Slice | None = None) -> LeaseHolder:
     """Return this process as a holder."""
-    now, started = time.time(), psutil.Process().create_time()
-    name = WHOLE if part is None else f"slice {part}"
-    host, process = socket.gethostname(), os.getpid()
-    preparing = part is not None
-    return LeaseHolder(uuid.uuid4().hex, host, process, started, now, now, name, spec_hash, preparing)
+    now, process = time.time(), os.getpid()
+    started = 0.0
+    with suppress(OSError):
+        started = start_of(process)
+    return LeaseHolder(
+        id=uuid.uuid4().hex,
+        host=socket.gethostname(),
+        system=system_id(),
+        process=process,
+        started=started,
+        since=now,
+        seen=now,
+        heartbeats=0,
+        part=WHOLE if part is None else f"slice {part}",
+        spec=spec_hash,
+        preparing=part is not None,
+    )
 
 
 def holders(location: Location) -> list[LeaseHolder]:
-    """Return who holds the lease of a store, dead or alive; a lease that is damaged is nobody's."""
-    return _parsed(location.read(KEY))
+    """Return the holders of the lease of a store, dead or alive. A damaged or copied lease has none."""
+    return _holders(location.read(KEY), location.identity())
 
 
-def document(there: list[LeaseHolder]) -> bytes:
-    """Return the lease that some hold, as it is stored."""
-    return json.dumps({"holders": [asdict(holder) for holder in there]}, indent=1).encode()
+def document(location: Location, entries: list[LeaseHolder]) -> bytes:
+    """Return the lease of a location with some holders, as it is stored.
+
+    Without holders it does not tell the location, so that a store at rest names no folder.
+    """
+    identity = location.identity()._asdict() if entries else {}
+    return json.dumps({**identity, "holders": [asdict(holder) for holder in entries]}, indent=1).encode()
 
 
-def _parsed(content: bytes | None) -> list[LeaseHolder]:
+def _holders(content: bytes | None, here: Identity) -> list[LeaseHolder]:
+    origin, entries = _parsed(content)
+    return entries if origin.is_same(here) else []
+
+
+def _parsed(content: bytes | None) -> tuple[Identity, list[LeaseHolder]]:
+    """Return the location that a lease was written for, and its holders."""
     try:
-        return [LeaseHolder.read(entry) for entry in json.loads(content or b"{}")["holders"]]
+        lease = json.loads(content or b"{}")
+        entries = [LeaseHolder.read(entry) for entry in lease["holders"]]
+        return Identity(lease["path"], lease["inode"]), entries
     except UNREADABLE:
-        return []
+        return Identity("", 0), []
 
 
 @contextmanager
-def held(location: Location, holder: LeaseHolder) -> Iterator[Lease]:
+def acquired(location: Location, holder: LeaseHolder, note: Note) -> Iterator[Lease]:
     """Hold the lease of a store; that of a dead holder is taken over.
+
+    A holder in another system is watched until it has shown a heartbeat, or none for `EXPIRY_SECONDS`.
+    A slice that prepares the store is waited for. `note` says a line about each such wait.
 
     Raises
     ------
     StoppedError
-        If somebody holds it who is alive: the message says who, where and since when. A slice that
-        makes the store ready is waited for.
+        If a run that is alive holds the lease. The message names the process, the host and the time.
     """
-    lease = Lease(location, holder)
-    _HELD.add(lease)
+    lease = Lease(location, holder, note)
+    _LEASES.add(lease)
     try:
         with stopping(location):
             lease.acquire()
@@ -139,17 +177,20 @@ def held(location: Location, holder: LeaseHolder) -> Iterator[Lease]:
         lease.release()
 
 
-_HELD: set[Lease] = set()
-_ENDED: set[str] = set()  # holders that were of this process, though a disk may be too full to say so
-# Ids of holders of this process that let nobody write any more, and how many threads write for each.
-_ENDING: set[str] = set()
+_LEASES: set[Lease] = set()  # that this process holds
+# Ids of holders of this process that have released their lease. They count as dead even if the release could
+# not be written (full disk).
+_RELEASED: set[str] = set()
+# Ids of holders of this process that are about to release, so that no thread begins to write; and the number
+# of threads that write for each holder.
+_RELEASING: set[str] = set()
 _WRITING: Counter[str] = Counter()
 _WRITTEN = threading.Condition()
 
 
 @contextmanager
 def writing(location: Location) -> Iterator[None]:
-    """Write for a run: its lease is not given back meanwhile, where the run is one of this process.
+    """Write for a run. If it is a run of this process, its lease is not released meanwhile.
 
     A run that fails does not end the threads that compute its other blocks, and Dask waits for them for some
     seconds at most. They stop here.
@@ -160,7 +201,7 @@ def writing(location: Location) -> Iterator[None]:
         If the run has ended.
     """
     with _WRITTEN:
-        if location.writer in _ENDING:
+        if location.writer in _RELEASING:
             raise StoppedError(f"the run that was to write to {location.text} has ended")
         _WRITING[location.writer] += 1
     try:
@@ -172,69 +213,143 @@ def writing(location: Location) -> Iterator[None]:
 
 
 def abandon() -> None:
-    """Give back what this process holds, without waiting long: it is about to end."""
-    giving = [threading.Thread(target=lease.release, daemon=True) for lease in list(_HELD)]
-    for thread in giving:
+    """Release all leases of this process, without waiting long, because it is about to end."""
+    threads = [threading.Thread(target=lease.release, daemon=True) for lease in list(_LEASES)]
+    for thread in threads:
         thread.start()
-    for thread in giving:
+    for thread in threads:
         thread.join(timeout=ABANDON_SECONDS)
 
 
-class Lease:
-    """A lease that this process holds."""
+class _Watch:
+    """When values have changed, by the monotonic clock of this process."""
 
-    def __init__(self, location: Location, holder: LeaseHolder) -> None:
+    def __init__(self) -> None:
+        self._first: dict[str, Any] = {}
+        self._last: dict[str, tuple[Any, float]] = {}
+
+    def see(self, key: str, value: Any) -> float:
+        """Note a value as it is now; return for how many seconds it has not changed, at least."""
+        now = time.monotonic()
+        self._first.setdefault(key, value)
+        if key not in self._last or self._last[key][0] != value:
+            self._last[key] = value, now
+        return now - self._last[key][1]
+
+    def has_changed(self, key: str) -> bool:
+        """Return whether a value has changed since it was first seen."""
+        return bool(self._last[key][0] != self._first[key])
+
+
+class Lease:
+    """The lease of a store, as this process acquires, keeps and releases it."""
+
+    def __init__(self, location: Location, holder: LeaseHolder, note: Note) -> None:
         self.location, self.holder = location, holder
-        self._ended = threading.Event()
+        self._note = note
+        self._watch = _Watch()
+        self._released = threading.Event()
         self._lost = False
 
     def acquire(self) -> None:
-        """Enter this holder, in the location of those who are dead."""
-        end = time.monotonic() + EXPIRY_SECONDS
+        """Enter this holder in the place of those that are dead, as soon as nobody excludes it."""
+        began = time.monotonic()
+        self.location.make()
+        self.location = replace(self.location, opened=True)
+        self._clean_copy()
 
-        def enter(there: list[LeaseHolder]) -> list[LeaseHolder]:
-            live = self._live_others(there)
+        def enter(entries: list[LeaseHolder]) -> list[LeaseHolder]:
+            live = self._live_others(entries)
+            late = time.monotonic() - began > EXPIRY_SECONDS
             for other in live:
-                if other.excludes(self.holder) or (other.preparing and time.monotonic() > end):
-                    raise StoppedError(
-                        f"{self.location.text} is being written by {other}; wait for it, or end it first"
-                    )
-            return there if any(other.preparing for other in live) else [*live, self.holder]
+                self._check_admitted(other, late)
+            if any(other.preparing or other.excludes(self.holder) for other in live):
+                return entries
+            self._clean(self._others(entries), live)
+            return [*live, self.holder]
 
-        while self.holder not in (live := self._change(enter)):
-            time.sleep(PREPARING_SECONDS)
-        self.location.clean({other.id for other in live})
+        announced: set[str] = set()
+        while self.holder not in (entries := self._change(enter)):
+            self._wait(self._others(entries), announced)
+
+    def _clean_copy(self) -> None:
+        """Remove temporary files that came with a copy of a store, whose holders write to the original."""
+        origin, entries = _parsed(self.location.read(KEY))
+        if not origin.is_same(self.location.identity()):
+            self.location.clean({other.id for other in entries})
+
+    def _check_admitted(self, other: LeaseHolder, late: bool) -> None:
+        """Raise if another holder is alive and excludes this one, or prepares the store for too long."""
+        alive = other.ended is False or self._watch.has_changed(other.id)
+        if alive and (other.excludes(self.holder) or (other.preparing and late)):
+            raise StoppedError(
+                f"{self.location.text} is being written by {other}; wait for it, or end it first"
+            )
+
+    def _wait(self, others: list[LeaseHolder], announced: set[str]) -> None:
+        """Wait before the next look at others; say so, once for each, where it takes long."""
+        for other in others:
+            silence = self._silence(other)
+            if other.ended is None and silence > QUIET_SECONDS and other.id not in announced:
+                announced.add(other.id)
+                self._note(
+                    f"waiting for {other}, which holds the lease of {self.location.text}; it counts as dead "
+                    f"after {EXPIRY_SECONDS - silence:.0f} s more without a heartbeat"
+                )
+        time.sleep(PREPARING_SECONDS if any(other.preparing for other in others) else WATCH_SECONDS)
+
+    def tidy(self) -> None:
+        """Remove dead holders and their temporary files without entering, if the location can be written."""
+
+        def remove(entries: list[LeaseHolder]) -> list[LeaseHolder]:
+            live = self._live_others(entries)
+            self._clean(entries, live)
+            return [*live]
+
+        with suppress(OSError):
+            content = self.location.read(KEY)
+            if content not in (None, document(self.location, [])) or any(self.location.temporary_files()):
+                self._clean_copy()
+                self._change(remove)
 
     def prepared(self) -> None:
-        """Let other slices go on: the store is made, mended and grown."""
+        """Let other slices go on, because the store is made, repaired and grown."""
         if self.holder.preparing:
             self.holder = replace(self.holder, preparing=False)
-            self._change(lambda there: [*self._others(there), self.holder])
+            self._change(lambda entries: [*self._others(entries), self.holder])
 
     def heartbeat(self) -> None:
-        """Give a sign of life now and then, until the end."""
+        """Change the entry of this holder now and then, until the lease is released."""
 
-        def show(there: list[LeaseHolder]) -> list[LeaseHolder]:
-            if self._ended.is_set():  # since the lease was read, and it must not be entered again
-                return there
-            here = any(other.id == self.holder.id for other in there)
-            # A lease that was damaged, or of somebody who came and went, is entered again.
-            self._lost = not here and any(other.excludes(self.holder) for other in self._live_others(there))
+        def beat(entries: list[LeaseHolder]) -> list[LeaseHolder]:
+            if self._released.is_set():  # since the lease was read; this holder must not be entered again
+                return entries
+            entered = any(other.id == self.holder.id for other in entries)
+            live = self._live_others(entries)
+            # If the entry is missing, the lease was damaged, or another holder took this one for dead. It is
+            # entered again unless such a holder is still there.
+            self._lost = not entered and any(other.excludes(self.holder) for other in live)
             if self._lost:
-                return there
-            return [*self._others(there), replace(self.holder, seen=time.time())]
+                return entries
+            others = self._others(entries)
+            with suppress(OSError):  # those whose files cannot be removed now stay in the lease
+                self._clean(others, live)
+                others = live
+            return [*others, replace(self.holder, seen=time.time(), heartbeats=next(numbers))]
 
-        while not self._ended.wait(HEARTBEAT_SECONDS):
-            with suppress(OSError):  # of a disk that is full now: the next sign may come through
-                self._change(show)
+        numbers = itertools.count(1)
+        while not self._released.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):  # of a disk that is full now: the next heartbeat may be written
+                self._change(beat)
+                self._clean_orphans()
 
     def check(self) -> None:
-        """Raise if another run has taken this lease for a dead one's.
+        """Raise if another run has taken this lease over.
 
         Raises
         ------
         StoppedError
-            Saying who holds it now.
+            The message names the holder.
         """
         if self._lost:
             others = "; ".join(str(other) for other in holders(self.location)) or "nobody"
@@ -244,34 +359,64 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Leave, when no thread of this process writes; who comes next need not wait.
+        """Remove this holder from the lease when no thread of this process writes.
 
-        Nothing is lost where it fails.
+        The next run need not wait then. Nothing is lost where it fails.
         """
-        self._ended.set()
-        _HELD.discard(self)
+
+        def leave(entries: list[LeaseHolder]) -> list[LeaseHolder]:
+            others = self._others(entries)
+            return others if len(others) < len(entries) else entries
+
+        self._released.set()
+        _LEASES.discard(self)
         with _WRITTEN:
-            _ENDING.add(self.holder.id)
-            # A disk that hangs for longer than this has let the lease expire, too.
+            _RELEASING.add(self.holder.id)
+            # If the disk hangs for longer than this, the lease has expired, too.
             _WRITTEN.wait_for(lambda: not _WRITING[self.holder.id], timeout=EXPIRY_SECONDS)
             del _WRITING[self.holder.id]
-        _ENDED.add(self.holder.id)
+        _RELEASED.add(self.holder.id)
         with suppress(OSError):
-            self._change(self._others)
+            self._change(leave)
 
-    def _others(self, there: list[LeaseHolder]) -> list[LeaseHolder]:
-        return [other for other in there if other.id != self.holder.id]
+    def _others(self, entries: list[LeaseHolder]) -> list[LeaseHolder]:
+        return [other for other in entries if other.id != self.holder.id]
 
-    def _live_others(self, there: list[LeaseHolder]) -> list[LeaseHolder]:
-        return [other for other in self._others(there) if other.alive]
+    def _live_others(self, entries: list[LeaseHolder]) -> list[LeaseHolder]:
+        """Return the other holders that are not known to be dead."""
+        return [other for other in self._others(entries) if not self._is_dead(other)]
+
+    def _is_dead(self, other: LeaseHolder) -> bool:
+        silence, ended = self._silence(other), other.ended
+        return silence >= EXPIRY_SECONDS if ended is None else ended
+
+    def _silence(self, other: LeaseHolder) -> float:
+        """Return for how many seconds another holder has shown no heartbeat, at least."""
+        return self._watch.see(other.id, other.heartbeats)
+
+    def _clean(self, others: list[LeaseHolder], live: list[LeaseHolder]) -> None:
+        """Remove the temporary files of dead holders, while the lease still has their ids."""
+        self.location.clean({other.id for other in others} - {other.id for other in live})
+
+    def _clean_orphans(self) -> None:
+        """Remove temporary files that have not changed for `EXPIRY_SECONDS`, of writers that are in no lease.
+
+        Worker processes leave them that were killed after their run had released the lease.
+        """
+        temporary = [*self.location.temporary_files()]
+        ids = {other.id for other in holders(self.location)}
+        for entry in temporary:
+            silence = self._watch.see(entry.key, (entry.size, entry.modified))
+            if silence >= EXPIRY_SECONDS and writer_of(entry) not in ids:
+                self.location.delete(entry.key)
 
     def _change(self, change: Callable[[list[LeaseHolder]], list[LeaseHolder]]) -> list[LeaseHolder]:
-        """Change the list of holders, from what it is at that moment; return it."""
+        """Change the list of holders as it is at that moment; return it."""
         while True:
             before = self.location.read(KEY)
-            after = change(there := _parsed(before))
-            if after is there:
+            after = change(entries := _holders(before, self.location.identity()))
+            if after is entries:
                 return after
-            if self.location.swap(KEY, before, document(after)):
+            if self.location.swap(KEY, before, document(self.location, after)):
                 return after
             time.sleep(0.01)

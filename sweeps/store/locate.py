@@ -18,6 +18,8 @@ _ADDRESS = re.compile(rf"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<prefix
 def locate(path: str | Path | Location, *, durable: bool = False, writer: str = "nobody") -> Location:
     """Return the location that a path or an address names.
 
+    A path may begin with ~ or ~user, as in a shell.
+
     Raises
     ------
     InputError
@@ -33,6 +35,8 @@ def locate(path: str | Path | Location, *, durable: bool = False, writer: str = 
         try:
             from fastlin.sweeps.store.s3 import S3Prefix
         except ImportError:
-            raise InputError("s3:// needs obstore: pip install 'fastlin[s3]'") from None
-        return S3Prefix(text, durable, writer, remote["bucket"], remote["prefix"])
-    return LocalFolder(text, durable, writer, os.path.abspath(text))
+            raise InputError(
+                "s3:// needs obstore: pip install obstore (it is in fastlin's extra s3)"
+            ) from None
+        return S3Prefix(text, durable, writer, bucket=remote["bucket"], prefix=remote["prefix"])
+    return LocalFolder(text, durable, writer, root=os.path.abspath(os.path.expanduser(text)))

@@ -1,7 +1,8 @@
-"""The location of a store: what every kind of it does. `folder` and `s3` are the two kinds, `locate` chooses.
+"""The location of a store: the operations that all kinds of it have.
 
-A key is a path below the location, with `/` between its parts. What is written replaces what was there as a
-whole, or not at all, whenever and however the writer dies.
+`folder` and `s3` are the kinds, and `locate` chooses. A key is a path below the location, with `/` between
+its parts. Writes are atomic: a write replaces the whole content of a key or nothing of it, whenever and
+however the writer dies.
 """
 
 from __future__ import annotations
@@ -18,8 +19,27 @@ from fastlin.errors import StoppedError
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
-# Below an array's folder, where neither zarr nor xarray look: who writes, and what is being written.
+# Holds the lease, temporary files and a copy of the root document. It lies below the folder of an array,
+# because neither zarr nor xarray look there.
 SCRATCH = "status/lease"
+
+PARTIAL = ".partial"  # end of the names of temporary files
+
+
+class Identity(NamedTuple):
+    """What tells a location from a copy of it.
+
+    The path may differ between machines that share a folder, but the inode number of the folder does not.
+    Some file systems in user space (FUSE) number their files anew, but their path stays. A copy differs in
+    both.
+    """
+
+    path: str
+    inode: int  # 0 where there is none
+
+    def is_same(self, other: Identity) -> bool:
+        """Return whether both are of one location."""
+        return self.path == other.path or (self.inode == other.inode != 0)
 
 
 class Entry(NamedTuple):
@@ -41,12 +61,16 @@ class Location(ABC):
     durable : bool
         Whether what is written must survive a loss of power.
     writer : str
-        Names this writer's temporary files.
+        Id of the lease holder that writes; the names of its temporary files begin with it.
+    opened : bool
+        Whether the run that writes has found or made the store's folder. It is never made again then, because
+        somebody has moved or removed it if it is missing.
     """
 
     text: str
     durable: bool = False
     writer: str = "nobody"
+    opened: bool = False
 
     @abstractmethod
     def read(self, key: str) -> bytes | None:
@@ -70,7 +94,7 @@ class Location(ABC):
 
     @abstractmethod
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """Yield everything below `prefix`."""
+        """Yield all objects below `prefix`."""
 
     @abstractmethod
     def exists(self) -> bool:
@@ -85,17 +109,37 @@ class Location(ABC):
     def folder(self) -> Path | None:
         """The folder on this machine, or None."""
 
-    def clean(self, live: set[str]) -> None:
-        """Remove what writers that are not `live` left half-written."""
-        for entry in self.entries(SCRATCH):
-            name = entry.key.rpartition("/")[2]
-            if name.endswith(".partial") and name.partition(".")[0] not in live:
+    @abstractmethod
+    def identity(self) -> Identity:
+        """Return what tells this location from a copy of it."""
+
+    @abstractmethod
+    def make(self) -> None:
+        """Make the folder of the location if there is none."""
+
+    def clean(self, dead: set[str]) -> None:
+        """Remove the temporary files of writers that are known to be dead.
+
+        A writer that is not known at all may be alive: it writes before it is in the lease.
+        """
+        for entry in self.temporary_files() if dead else ():
+            if writer_of(entry) in dead:
                 self.delete(entry.key)
+
+    def temporary_files(self) -> Iterator[Entry]:
+        """Yield what is being written, or was left half-written. A bucket has no temporary files."""
+        found = self.entries(SCRATCH) if self.folder is not None else ()
+        return (entry for entry in found if entry.key.endswith(PARTIAL))
+
+
+def writer_of(entry: Entry) -> str:
+    """Return the id of the writer of a temporary file."""
+    return entry.key.rpartition("/")[2].partition(".")[0]
 
 
 @contextmanager
 def stopping(location: Location) -> Iterator[None]:
-    """Turn errors of the system into one that says what they mean for the run of a sweep."""
+    """Turn an error of the system into a StoppedError, which says how to go on."""
     try:
         yield
     except OSError as error:
@@ -103,7 +147,7 @@ def stopping(location: Location) -> Iterator[None]:
 
 
 def stopped(location: Location, error: OSError) -> StoppedError:
-    """Return what a run of a sweep raises when its location fails it."""
+    """Return the error that a run raises for an error of its location."""
     return StoppedError(
         f"writing to {location.text} failed: {error.strerror or error}; what is complete stays, "
         "run the same command again to go on"

@@ -13,10 +13,8 @@ from typing import Any
 
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer
 from zarr.codecs import Crc32cCodec
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
-from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from fastlin.errors import InputError
@@ -37,37 +35,38 @@ ROOT_COPY = f"{SCRATCH}/zarr.json"
 FORMAT = 4  # of stores; raised when an older fastlin could not read them
 SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
 
-KEYS = DefaultChunkKeyEncoding(separator=SEPARATOR)
-
 Documents = dict[str, bytes]
+
+# Attributes that are JSON text in the root document, because netCDF knows no mappings.
+_TEXTS = ("spec", "grown_from", "block_shape", "versions", "earlier_versions", "documents")
 
 
 def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Documents:
     """Return all documents of a store, the root last; `made_with` are the versions that wrote it."""
-    memory = MemoryStore()
-    group = zarr.create_group(memory, zarr_format=3)
+    files: dict[str, Buffer] = {}
+    group = zarr.create_group(MemoryStore(files), zarr_format=3)
     # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
     first = StoreLayout(layout.specs[:1], layout.block_shape).axes
     for name, (dims, values) in layout.axes.items():
         _put_axis(group, name, dims, values, max(SHORTEST_CHUNK, first[name][1].size))
     for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
         _put_array(group, name, form)
-    found = {key: sync(memory.get(key, default_buffer_prototype())) for key in _keys(memory)}
-    content = {key: value.to_bytes() for key, value in found.items() if value is not None and key != ROOT}
+    content = {key: value.to_bytes() for key, value in sorted(files.items()) if key != ROOT}
     names = sorted(key.removesuffix("/zarr.json") for key in content if key.endswith("/zarr.json"))
+    attributes = {
+        "title": layout.spec.name,
+        "coordinates": " ".join(SIZES),
+        "format": FORMAT,
+        "spec": layout.spec.to_dict(),
+        "spec_hash": layout.spec.hash,
+        "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
+        "block_shape": layout.block_shape._asdict(),
+        "versions": made_with[-1],
+        "earlier_versions": made_with[:-1],
+        "documents": {key: _digest(value) for key, value in sorted(content.items())},
+    }
     root = {
-        "attributes": {
-            "title": layout.spec.name,
-            "coordinates": " ".join(SIZES),
-            "format": FORMAT,
-            "spec": layout.spec.to_dict(),
-            "spec_hash": layout.spec.hash,
-            "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
-            "block_shape": layout.block_shape._asdict(),
-            "versions": made_with[-1],
-            "earlier_versions": made_with[:-1],
-            "documents": {key: _digest(value) for key, value in sorted(content.items())},
-        },
+        "attributes": attributes | {name: json.dumps(attributes[name], allow_nan=False) for name in _TEXTS},
         "zarr_format": 3,
         "node_type": "group",
         "consolidated_metadata": {
@@ -80,13 +79,6 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
     return {**content, ROOT_COPY: sealed, ROOT: sealed}
 
 
-def _keys(memory: MemoryStore) -> list[str]:
-    async def listed() -> list[str]:
-        return [key async for key in memory.list()]
-
-    return sorted(sync(listed()))
-
-
 def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], chunk: int) -> None:
     array = group.create_array(
         name,
@@ -94,7 +86,7 @@ def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArr
         chunks=(chunk,),
         dtype="str" if values.dtype.kind == "U" else values.dtype,
         compressors=[Crc32cCodec()],
-        chunk_key_encoding=KEYS,
+        chunk_key_encoding={"name": "default", "separator": SEPARATOR},
         dimension_names=dims,
         attributes=AXIS_ATTRIBUTES.get(name, {}),
     )
@@ -109,7 +101,7 @@ def _put_array(group: zarr.Group, name: str, form: ArraySpec) -> None:
         dtype=form.dtype,
         fill_value=form.fill,
         compressors=[Crc32cCodec()],
-        chunk_key_encoding=KEYS,
+        chunk_key_encoding={"name": "default", "separator": SEPARATOR},
         dimension_names=form.dims,
         attributes=form.attributes,
     )
@@ -137,7 +129,9 @@ def read_root(content: bytes | None) -> dict[str, Any] | None:
     try:
         root = json.loads(content or b"")
         if content == _sealed(root):
-            return dict(root["attributes"])
+            attributes = dict(root["attributes"])
+            texts = _TEXTS if attributes["format"] == FORMAT else ()
+            return attributes | {name: json.loads(attributes[name]) for name in texts}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     return None

@@ -19,12 +19,12 @@ from obstore.store import S3Store
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import ObjectStore
 
-from fastlin.sweeps.store.location import Entry, Location
+from fastlin.sweeps.store.location import Entry, Identity, Location
 
 READERS = 32  # requests to a bucket at a time
-# Some seconds of a server that is away are waited for, and then a run stops.
+# A server that does not answer is tried again for some seconds, and then the run stops.
 RETRIES, RETRY_SECONDS = 8, 30
-METADATA = "169.254.169.254"  # where S3's clients look for credentials if they are given none
+METADATA = "169.254.169.254"  # the address that S3's clients ask for credentials if they are given none
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,15 @@ class S3Prefix(Location):
         """None: it is not on this machine."""
         return
 
+    def make(self) -> None:
+        """Do nothing: a bucket has no folders."""
+
+    def identity(self) -> Identity:
+        """Return the address: there are no inode numbers."""
+        return Identity(f"s3://{self.bucket}/{self.prefix}", 0)
+
     def exists(self) -> bool:
-        """Tell whether there is any object below the prefix."""
+        """Return whether there is any object below the prefix."""
         return next(self.entries(""), None) is not None
 
     def for_zarr(self) -> ZarrStore:
@@ -81,7 +88,7 @@ class S3Prefix(Location):
             obstore.put(self._store, key, b"".join(memoryview(part).cast("B") for part in parts))
 
     def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
-        """Put an object on the condition that it is still the one that was read."""
+        """Put an object, on condition that the one at the key is still the one that was read."""
         now, version = self._get(key)
         if now != old:
             return False
@@ -118,7 +125,7 @@ def _connected(bucket: str, prefix: str) -> S3Store:
 
 @contextmanager
 def _as_os_errors(address: str) -> Iterator[None]:
-    """Turn what obstore raises into the errors of a file system, which all callers know."""
+    """Turn errors of obstore into OSErrors, which all callers handle."""
     try:
         yield
     except (BaseError, FileNotFoundError) as error:  # the latter where there is no bucket
@@ -126,7 +133,7 @@ def _as_os_errors(address: str) -> Iterator[None]:
 
 
 def _reason(text: str) -> str:
-    """Return in one line what S3 answered, or who did not."""
+    """Return the reason of an error in one line: the answer of S3, or the server that does not answer."""
     said = re.search("<Message>(.*?)</Message>", text, re.DOTALL)
     if said:
         return " ".join(unescape(said[1]).split())

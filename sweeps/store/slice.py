@@ -29,12 +29,12 @@ class Slice:
 
     @classmethod
     def read(cls, text: str) -> Slice:
-        """Read I/N."""
+        """Read a slice from the text I/N."""
         parts = text.split("/")
         if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
             raise InputError(f"slice is {text!r}; needed is I/N with I from 1 to N")
         return cls(int(parts[0]), int(parts[1]))
 
     def __str__(self) -> str:
-        """Return it as it is read."""
+        """Return it in the form that `read` takes."""
         return f"{self.number}/{self.of}"

@@ -1,4 +1,4 @@
-"""How a sweep stands: what its store says, complete or while it is being written."""
+"""The status of a sweep, read from its store, which may be complete or being written."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fastlin.formatting import format_duration
 from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.counts import bad_points, count_points, speed
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 
-LISTED = 10_000  # points that diverged or failed
+SHOWN = 5  # points that diverged or failed, for people to read
+LISTED = 10_000  # points that diverged or failed, in JSON
 
 
 def standing(path: str | Path) -> dict[str, Any]:
-    """Return how the sweep in a store stands, JSON-ready.
+    """Return the status of the sweep in a store, JSON-ready.
 
     Parameters
     ----------
@@ -26,10 +28,11 @@ def standing(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Numbers of points and blocks by what became of them; ``blocks_per_second`` by the time stamps of
-        the last minute's marks, and ``seconds_left`` by the estimated cost of these blocks and of what is
-        pending (None where there is no telling); ``holders``, who writes the store now; ``bad``, the first
-        10 000 points that diverged or failed, with what `rebuild` takes.
+        Numbers of points and blocks by status. ``blocks_per_second`` follows from the time stamps of the
+        commit markers of the last minute, and ``seconds_left`` from the estimated cost of these blocks and of
+        the pending points; both are None if there are too few markers. ``holders`` are the runs that write
+        the store now: those of the lease that are not known to be dead. ``bad`` are the first 10 000 points
+        that diverged or failed, with the arguments of `rebuild`.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def standing(path: str | Path) -> dict[str, Any]:
     store = Store.open(locate(path))
     counts = count_points(store)
     done = int(counts.complete.sum())
-    live = [holder for holder in lease.holders(store.location) if holder.alive]
+    live = [holder for holder in lease.holders(store.location) if not holder.ended]
     pace, left = speed(store), float(counts.pending_seconds.sum())
     return {
         "store": str(path),
@@ -60,7 +63,7 @@ def standing(path: str | Path) -> dict[str, Any]:
 
 
 def in_words(content: dict[str, Any]) -> str:
-    """Return what `standing` found, for people to read."""
+    """Return the result of `standing` for people to read."""
     done = content["points"] - content["pending"]
     lines = [
         f"{content['store']}: {content['name']}, {done:,} of {content['points']:,} points done "
@@ -69,8 +72,8 @@ def in_words(content: dict[str, Any]) -> str:
         f"pending {content['pending']:,}",
     ]
     if content["pending"] and content["blocks_per_second"]:
-        left = content["seconds_left"]
-        lines.append(f"{content['blocks_per_second']:.3g} blocks/s of late, about {left:,.0f} s left at that")
+        left = format_duration(content["seconds_left"])
+        lines.append(f"{content['blocks_per_second']:.3g} blocks/s in the last minute, about {left} left")
     lines += [f"being written by {holder['text']}" for holder in content["holders"]]
     if content["pending"] and not content["holders"]:
         lines.append("nobody is writing it; fastlin run goes on")
@@ -78,9 +81,6 @@ def in_words(content: dict[str, Any]) -> str:
     if (more := content["diverged"] + content["failed"] - SHOWN) > 0:
         lines.append(f"and {more:,} more, which --json lists")
     return "\n".join(lines)
-
-
-SHOWN = 5
 
 
 def _rebuilding(point: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""A store that is open: its blocks, read and written.
+"""A store that is open: its blocks, read and written, and the rule of resume.
 
-`status` is written last, so a block whose chunk of `status` holds no PENDING is complete: the store alone
-says what is done.
+The chunk of `status` of a block is its commit marker, because it is written last. A block is complete if its
+commit marker has no pending point. So the store alone says what is left to do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError, StoppedError
+from fastlin.kernels import Status
 from fastlin.sweeps.store import codec, metadata, versions
 from fastlin.sweeps.store.layout import STATUS, ArraySpec, StoreLayout
 from fastlin.sweeps.store.location import SCRATCH, Entry, Location
@@ -23,10 +24,25 @@ from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
 
 Values = dict[str, NDArray[Any]]
 Codes = NDArray[np.uint8]
+BAD = (Status.DIVERGED, Status.FAILED)
 
 
 class DamagedBlockError(InputError):
-    """Values of a block are missing or not what was written."""
+    """Values of a block are missing or damaged."""
+
+
+def is_bad(status: Codes) -> NDArray[np.bool_]:
+    """Return a mask of the points that diverged or failed."""
+    return np.isin(status, BAD)
+
+
+def is_missing(status: Codes, retry: bool = False) -> NDArray[np.bool_]:
+    """Return a mask of the points that are still to be computed, by their status.
+
+    They are the pending ones, and with `retry` also those that diverged or failed.
+    """
+    pending: NDArray[np.bool_] = status == Status.PENDING
+    return pending | is_bad(status) if retry else pending
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +71,21 @@ class Store:
 
     @property
     def made_with(self) -> list[dict[str, str]]:
-        """Versions of what wrote the store, oldest first."""
+        """Versions of the programs that wrote the store, oldest first."""
         return [*self.attributes["earlier_versions"], self.attributes["versions"]]
 
     def read_status(self, index: tuple[int, ...]) -> Codes:
-        """Return the status of the points of a block; a mark that is damaged marks nothing."""
+        """Return the status of the points of a block. All are pending if its commit marker is damaged."""
         form = self.layout.status
         return _marker(form, index, self.location.read(form.key(STATUS, index)))
+
+    def is_complete(self, index: tuple[int, ...]) -> bool:
+        """Return whether no point of a block is pending."""
+        return not self.missing(index).any()
+
+    def missing(self, index: tuple[int, ...], retry: bool = False) -> NDArray[np.bool_]:
+        """Return a mask of the points of a block that are still to be computed, see `is_missing`."""
+        return is_missing(self.read_status(index), retry)
 
     def commit_markers(self) -> Iterator[tuple[tuple[int, ...], Codes]]:
         """Yield the status of every block in turn."""
@@ -72,7 +96,7 @@ class Store:
             yield index, _marker(form, index, content)
 
     def marker_entries(self) -> Iterator[Entry]:
-        """Yield the files of all marks, in no order."""
+        """Yield the files of all commit markers, in no order."""
         return _marker_entries(self.location)
 
     def read_values(self, index: tuple[int, ...]) -> Values:
@@ -120,7 +144,10 @@ class Store:
         self._withdraw_if_changed(index)
 
     def _withdraw_if_changed(self, index: tuple[int, ...]) -> None:
-        """Make a block pending that may have been written over newer values, by a process that had slept."""
+        """Withdraw the block if the store changed while it was written.
+
+        This process may have been suspended, and may have overwritten newer chunks.
+        """
         try:
             self.check_current()
         except StoppedError:
@@ -128,10 +155,18 @@ class Store:
             raise
 
     def write_statistics(self, cell: tuple[int, ...], values: Values) -> None:
-        """Write the chunks of statistics that are not what is there already."""
+        """Write the chunks of statistics that differ from those in the store."""
+        for key, content in self._stale_statistics(cell, values):
+            self.location.write(key, *content)
+
+    def has_statistics(self, cell: tuple[int, ...], values: Values) -> bool:
+        """Return whether the chunks of statistics in the store have these values."""
+        return next(self._stale_statistics(cell, values), None) is None
+
+    def _stale_statistics(self, cell: tuple[int, ...], values: Values) -> Iterator[tuple[str, list[Any]]]:
         for key, content in self._encoded(cell, values, self.layout.statistics):
             if self.location.read(key) != b"".join(content):
-                self.location.write(key, *content)
+                yield key, content
 
     def _encoded(
         self, index: tuple[int, ...], values: Values, forms: dict[str, ArraySpec]
@@ -146,13 +181,26 @@ class Store:
         return self.location.read(ROOT) == self.root
 
     def check_current(self) -> None:
-        """Raise if this is no longer the store that was opened."""
-        if not self.current:
+        """Raise if this is no longer the store that was opened.
+
+        Raises
+        ------
+        StoppedError
+            If it was moved, removed, or changed by another run.
+        """
+        root = self.location.read(ROOT)
+        if root is None:
+            raise _gone(self.location)
+        if root != self.root:
             raise StoppedError(f"{self.location.text} was changed by another run; run the same command again")
 
     def withdraw(self, index: tuple[int, ...]) -> None:
         """Make a block pending."""
         self.location.delete(self.layout.status.key(STATUS, index))
+
+
+def _gone(location: Location) -> StoppedError:
+    return StoppedError(f"{location.text} was moved or removed while this run wrote it")
 
 
 def _marker(form: ArraySpec, index: tuple[int, ...], content: bytes | None) -> Codes:
@@ -169,26 +217,31 @@ def _opened(location: Location, _root: bytes | None) -> Store:
 
 
 def reopen(location: Location) -> Store:
-    """Open a store for one more block: its specs are read again only where it is another one than before.
+    """Open a store for one more block. Its specs are read again only if its root document has changed.
 
     Raises
     ------
     InputError
         If there is none, or its root document is damaged.
+    StoppedError
+        If there is none any more.
     """
-    return _opened(location, location.read(ROOT))
+    root = location.read(ROOT)
+    if root is None and location.opened:
+        raise _gone(location)
+    return _opened(location, root)
 
 
 def is_new(location: Location) -> bool:
-    """Tell whether a store is to be made at a location: nothing is there, or its making was cut short."""
+    """Return whether a store is to be made at a location: nothing is there, or its making was cut short."""
     if location.read(ROOT) is not None:
         return False
-    # In this order: another run, which writes its lease first, may begin to make it at any moment.
+    # The order matters: another run may begin to make the store at any moment, and it writes its lease first.
     if not location.exists():
         return True
     scratch = f"{SCRATCH}/"
     if all(entry.key.startswith(scratch) for entry in location.entries("")):
-        # A lease that is just being renamed is in no list of files.
+        # The list may miss a lease that is just being renamed, but its folder is there.
         return location.folder is None or location.folder.is_dir()
     return next(location.entries(SCRATCH), None) is not None and next(_marker_entries(location), None) is None
 
@@ -198,14 +251,14 @@ def _marker_entries(location: Location) -> Iterator[Entry]:
 
 
 def create(location: Location, layout: StoreLayout) -> None:
-    """Create a store with all its arrays, all points pending; it is there when its root document is."""
-    metadata.write_metadata(location, metadata.encode_metadata(layout, [versions.here()]))
+    """Create a store with all its arrays and all points pending. It exists once its root document does."""
+    metadata.write_metadata(location, metadata.encode_metadata(layout, [versions.of(layout.spec)]))
 
 
 def repair_metadata(store: Store) -> list[str]:
-    """Write documents anew that are not what the root says: damaged ones, or a growth that was cut short.
+    """Rewrite metadata that do not match the root document: damaged, or left by an interrupted growth.
 
-    Returns the keys of those that were.
+    Returns their keys.
     """
     stale = stale_metadata(store)
     if stale:
@@ -214,12 +267,12 @@ def repair_metadata(store: Store) -> list[str]:
 
 
 def stale_metadata(store: Store) -> list[str]:
-    """Return the keys of documents that are not what the root says."""
+    """Return the keys of the metadata that do not match the root document."""
     keys = [*store.attributes["documents"], ROOT_COPY]
-    found = zip(keys, store.location.read_many(keys), strict=True)
+    contents = zip(keys, store.location.read_many(keys), strict=True)
     return [
         key
-        for key, content in found
+        for key, content in contents
         if not (
             content == store.root if key == ROOT_COPY else metadata.intact(key, content, store.attributes)
         )
@@ -229,8 +282,8 @@ def stale_metadata(store: Store) -> list[str]:
 def grow(store: Store, layout: StoreLayout, made_with: list[dict[str, str]]) -> None:
     """Enlarge a store, in an order in which every reader sees the old one or the new one.
 
-    Where time grows every block becomes pending first: its points need the new times, and what they
-    hold stays readable until it is replaced.
+    If times are added, every block becomes pending first, because its points need the new times. Their old
+    values stay readable until they are replaced.
     """
     if layout.spec.times.size > store.layout.spec.times.size:
         for number in range(store.layout.block_count):

@@ -1,16 +1,14 @@
-"""Find all files of a store that are not as they were written."""
+"""Verify a store: find every file that is damaged or missing, and count the points that are not computed."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from fastlin.kernels import Status
 from fastlin.sweeps.store import codec, metadata, store
-from fastlin.sweeps.store.layout import STATUS, ArraySpec
+from fastlin.sweeps.store.layout import SEPARATOR, STATUS, ArraySpec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
@@ -19,14 +17,14 @@ from fastlin.sweeps.store.store import Store
 
 @dataclass(frozen=True)
 class Damage:
-    """One file or object of a store that is not what was written.
+    """One file or object of a store that is damaged or missing.
 
     Attributes
     ----------
     key : str
-        Where it is, below the store.
+        Its path below the store.
     what : str
-        What is wrong with it.
+        The fault.
     block : int or None
         The number of the block that has to be computed again.
     """
@@ -36,8 +34,30 @@ class Damage:
     block: int | None = None
 
 
+@dataclass(frozen=True)
+class Verification:
+    """The state of a store after every byte of it was read.
+
+    Attributes
+    ----------
+    damaged : list of Damage
+        Empty if no file is damaged.
+    blocks, points : int
+        Blocks and points of the sweep.
+    missing_blocks, missing_points : int
+        Blocks that are not complete, and their points that are still to be computed. Damaged blocks do not
+        count.
+    """
+
+    damaged: list[Damage]
+    blocks: int
+    points: int
+    missing_blocks: int
+    missing_points: int
+
+
 def verify(path: str | Path) -> list[Damage]:
-    """Read every byte of a store and return what is damaged: documents, marks, values and statistics.
+    """Read every byte of a store and return the damage: of metadata, commit markers, values and statistics.
 
     Parameters
     ----------
@@ -47,23 +67,92 @@ def verify(path: str | Path) -> list[Damage]:
     Returns
     -------
     list of Damage
-        Empty where all is well.
+        Empty if no file is damaged.
 
     Raises
     ------
     InputError
         If there is no store, or both copies of its root document are damaged.
     """
-    opened, found = open_damaged(locate(path))
-    return [*found, *damaged_metadata(opened), *damaged_blocks(opened), *damaged_statistics(opened)]
+    return inspect(path).damaged
+
+
+def inspect(path: str | Path) -> Verification:
+    """Read every byte of a store; return its damage, and how much of it is not computed yet.
+
+    Parameters
+    ----------
+    path : str or Path
+        The store, complete or not, also one that is being written.
+
+    Returns
+    -------
+    Verification
+        The damage, and the numbers of blocks and points.
+
+    Raises
+    ------
+    InputError
+        If there is no store, or both copies of its root document are damaged.
+    """
+    opened, damaged_roots = open_damaged(locate(path))
+    damaged = [*damaged_roots, *damages(opened)]
+    missing = _missing_points(opened, {entry.block for entry in damaged})
+    return Verification(
+        damaged=damaged,
+        blocks=opened.layout.block_count,
+        points=opened.layout.spec.points,
+        missing_blocks=len(missing),
+        missing_points=sum(missing),
+    )
+
+
+def _missing_points(opened: Store, damaged: set[int | None]) -> list[int]:
+    """Return the number of missing points of each block that is neither complete nor damaged."""
+    layout, counts = opened.layout, []
+    for number, (index, status) in enumerate(opened.commit_markers()):
+        seeds = layout.block_seeds(index).size if layout.spec.reduce else 1
+        points = int(store.is_missing(status).sum()) * seeds
+        if points and number not in damaged:
+            counts.append(points)
+    return counts
+
+
+def lost_chunks(opened: Store) -> list[str]:
+    """Return the chunks of values that are missing from blocks that are there, by the names of files alone.
+
+    Nothing is returned of a bucket, whose listing takes long, and of a reduced store, whose statistics are
+    written when a run ends. `verify` looks at those, too, and into every file.
+    """
+    folder, layout = opened.location.folder, opened.layout
+    if folder is None or layout.spec.reduce:
+        return []
+    # First, because of each block the status is written last.
+    begun = [name for name in _names(folder / STATUS) if name.startswith("c.")]
+    first = layout.index(0)
+    lost = []
+    for array, form in layout.values.items():
+        there = _names(folder / array)
+        for chunk, _ in layout.parts(first, form):
+            suffix = "".join(f"{SEPARATOR}{place}" for place in chunk[len(first) :])
+            lost += [f"{array}/{name}{suffix}" for name in begun if f"{name}{suffix}" not in there]
+    # A listing of a network file system may be older than its files are.
+    return [key for key in lost if not (folder / key).exists()]
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
 
 
 def open_damaged(location: Location) -> tuple[Store, list[Damage]]:
-    """Open a store by its root document, or by the copy of it; say which of them is damaged."""
+    """Open a store by its root document, or by the copy of it; return which of them is damaged."""
     root, copy = location.read(ROOT), location.read(ROOT_COPY)
     good = {key: metadata.read_root(content) for key, content in ((ROOT, root), (ROOT_COPY, copy))}
     if good[ROOT] is None and good[ROOT_COPY] is None:
-        metadata.read_attributes(location)  # which says what it is instead
+        metadata.read_attributes(location)  # raises an error that tells what is there instead
     if good[ROOT] is not None:
         damaged = [] if copy == root else [Damage(ROOT_COPY, _what(copy, f"is not that of {ROOT}"))]
         return Store.open(location), damaged
@@ -77,8 +166,15 @@ def _what(content: bytes | None, otherwise: str) -> str:
     return "is missing" if content is None else otherwise
 
 
+def damages(opened: Store) -> Iterator[Damage]:
+    """Yield the damage of a store, except that of its root document."""
+    yield from damaged_metadata(opened)
+    yield from damaged_blocks(opened)
+    yield from damaged_statistics(opened)
+
+
 def damaged_metadata(opened: Store) -> Iterator[Damage]:
-    """Yield the metadata that do not match the root document, which itself is read before."""
+    """Yield the metadata that do not match the root document."""
     for key in store.stale_metadata(opened):
         if key != ROOT_COPY:
             yield Damage(key, _what(opened.location.read(key), "does not fit its checksum"))
@@ -98,7 +194,7 @@ def _damaged_block(opened: Store, number: int, index: tuple[int, ...]) -> Iterat
     fault = content is not None and _fault(form, index, content)
     if fault:
         yield Damage(key, fault, number)
-    begun = bool((opened.read_status(index) != Status.PENDING).any())
+    begun = not opened.missing(index).all()
     for name, values in opened.layout.values.items():
         for chunk, _ in opened.layout.parts(index, values):
             key = values.key(name, chunk)
@@ -111,7 +207,7 @@ def _damaged_block(opened: Store, number: int, index: tuple[int, ...]) -> Iterat
 
 
 def _fault(form: ArraySpec, index: tuple[int, ...], content: bytes) -> str:
-    """Return what is wrong with a chunk, or nothing."""
+    """Return the fault of a chunk, or an empty text."""
     try:
         codec.decode(form, index, content)
     except codec.DamagedError as error:
@@ -120,7 +216,7 @@ def _fault(form: ArraySpec, index: tuple[int, ...], content: bytes) -> str:
 
 
 def damaged_statistics(opened: Store) -> Iterator[Damage]:
-    """Yield chunks of statistics that are damaged, or missing though all their blocks are complete."""
+    """Yield the chunks of statistics that are damaged, or missing although all their blocks are complete."""
     layout = opened.layout
     for cell in layout.cells if layout.spec.reduce else ():
         for name, form in layout.statistics.items():
@@ -129,10 +225,23 @@ def damaged_statistics(opened: Store) -> Iterator[Damage]:
                 content = opened.location.read(key)
                 if content is not None and (fault := _fault(form, chunk, content)):
                     yield Damage(key, fault)
-                elif content is None and _complete(opened, cell):
+                elif content is None and _is_complete(opened, cell):
                     yield Damage(key, "is missing")
 
 
-def _complete(opened: Store, cell: tuple[int, ...]) -> bool:
+def _is_complete(opened: Store, cell: tuple[int, ...]) -> bool:
     blocks = ((*cell[:-1], number, cell[-1]) for number in range(opened.layout.grid[-2]))
-    return all(bool(np.all(opened.read_status(index) != Status.PENDING)) for index in blocks)
+    return all(opened.is_complete(index) for index in blocks)
+
+
+def in_words(path: str, found: Verification) -> str:
+    """Return the state of a store for people to read."""
+    lines = [f"{entry.key}: {entry.what}" for entry in found.damaged]
+    if found.damaged:
+        lines.append(f"{path}: {len(found.damaged)} damaged; fastlin repair {path} mends them")
+    if found.missing_blocks:
+        lines.append(
+            f"{path}: {found.missing_points:,} of {found.points:,} points are not computed yet "
+            f"({found.missing_blocks:,} of {found.blocks:,} blocks); fastlin run goes on"
+        )
+    return "\n".join(lines or [f"{path}: all is well"])

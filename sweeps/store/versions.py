@@ -1,4 +1,4 @@
-"""Versions of all that the numbers in a store depend on."""
+"""Versions of all that the numbers in a store depend on, and the processor where they depend on it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,68 @@ import platform
 from functools import cache
 from importlib.metadata import version
 
-from fastlin.kernels.compiler.jit import SOURCE_HASH
+import numpy as np
+from llvmlite import binding
+from threadpoolctl import threadpool_info
+
 from fastlin.kernels.random import SEED_RULE
+from fastlin.kernels.source import syntax_hash
+from fastlin.observables import REGISTRY
+from fastlin.solvers import SOLVERS
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.costs import sizes_of_all
 
 PACKAGES = ("fastlin", "llvmlite", "numba", "numpy", "scipy", "zarr")
 
 
+def of(spec: Spec) -> dict[str, str]:
+    """Return what the numbers of a sweep depend on here, and the versions of what writes them.
+
+    Eight networks at a time give the same numbers on every processor of one instruction set. A network that
+    goes through BLAS does not: OpenBLAS sums in another order on another processor, and so do other versions.
+    """
+    return {**here(), **({"processor": processor(), "blas": blas()} if _uses_blas(spec) else {})}
+
+
 @cache
 def here() -> dict[str, str]:
-    """Return the versions of all that a number in a store depends on, and of what writes it."""
+    """Return what the numbers of every sweep depend on, and the versions of what writes them."""
     return {
         **{name: version(name) for name in PACKAGES},
-        "kernels": SOURCE_HASH,
+        "kernels": syntax_hash(),
+        "machine": _machine(),
         "python": platform.python_version(),
         "seed_rule": SEED_RULE,
     }
+
+
+def _machine() -> str:
+    """Return the instruction set. Only kernels for x86-64 take numbers below 2^-1022 as 0."""
+    name = binding.get_process_triple().partition("-")[0]
+    return "aarch64" if name == "arm64" else name
+
+
+def processor() -> str:
+    """Return the name that LLVM has for the model of this processor."""
+    return str(binding.get_host_cpu_name())
+
+
+def blas() -> str:
+    """Return the BLAS of NumPy and of SciPy: name, version and the processor that its kernels are for."""
+    found = {
+        " ".join(str(library[key]) for key in ("internal_api", "version", "architecture") if library.get(key))
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    }
+    return ", ".join(sorted(found)) or "unknown"
+
+
+def _uses_blas(spec: Spec) -> bool:
+    """Return whether the work on an architecture of a sweep goes through BLAS or LAPACK, or may do so."""
+    steps = {SOLVERS[name].step for name in spec.solvers}
+    if None in steps or not spec.problem(1.0).in_lanes:
+        return True  # NumPy computes what no kernel does
+    if any(REGISTRY[name].scale is not None for name in spec.observables):
+        steps.add("time_scales")
+    sizes = sizes_of_all(spec)
+    return not all(np.all(sizes.fits_vectors(step)) for step in ("set_up", *steps) if step is not None)

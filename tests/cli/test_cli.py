@@ -1,6 +1,8 @@
 """The command line: what it prints, its exit codes, and that nobody sees a traceback."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,8 +14,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.texmanager import TexManager
 
 import fastlin as fl
+from fastlin import cli
+from fastlin.cli import exit_codes
 from fastlin.sweeps.read import picture
-from fastlin.sweeps.run import calibration, worker
+from fastlin.sweeps.run import cluster, projection, worker
+from fastlin.sweeps.run.executors import Scheduler
 
 SMALL = """
 name = "small"
@@ -149,9 +154,91 @@ def test_damage_is_one_line(run, tmp_path):
     assert len(err.splitlines()) == 1
 
 
-def test_version(run):
-    code, out, _ = run("--version")
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(run, option):
+    code, out, _ = run(option)
     assert (code, out.split()) == (0, ["fastlin", fl.__version__])
+
+
+@pytest.mark.parametrize("command", [[], *([verb.__name__] for verb in cli.VERBS)], ids=" ".join)
+def test_every_command_has_a_short_option_for_help(run, command):
+    code, out, err = run(*command, "-h")
+    assert (code, err) == (0, "")
+    assert "Usage: fastlin" in out
+
+
+QUIET = ("run", "status", "verify", "repair", "plot", "report", "figure", "bench")
+
+
+@pytest.mark.parametrize("command", QUIET)
+def test_commands_can_be_quiet(run, command):
+    assert "--quiet" in run(command, "--help")[1]
+
+
+def test_quiet_commands_print_errors_only(run, tmp_path):
+    for line in (
+        "run small.toml --store s.zarr --plot s.png",
+        "status s.zarr",
+        "verify s.zarr",
+        "plot s.zarr --out p.png",
+        "report s.zarr --out p.html",
+    ):
+        assert run(*line.split(), "-q") == (0, "", ""), line
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    assert json.loads(run("status", "s.zarr", "-q", "--json")[1])["pending"] == 0
+    code, out, err = run("status", "nowhere.zarr", "-q")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_json_has_one_key_on_a_line(run):
+    """A grid of 181 lam is on one line."""
+    lines = run("plan", "rich-lazy", "--json")[1].splitlines()
+    assert len(lines) < 60
+    (times,) = [line for line in lines if line.startswith('      "times": ')]
+    assert times.count(",") > 20
+
+
+def test_a_path_may_begin_with_the_home_folder(run, tmp_path, monkeypatch):
+    """A shell expands ~ at the start of a word, so not in --out=~/picture.png."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    (home / "mine.toml").write_text(SMALL)
+    monkeypatch.chdir(here)
+    assert fl.Spec.load("~/mine.toml").name == "small"
+    assert run("run", "~/mine.toml", f"--store={home / 's.zarr'}", "--plot=~/r.png")[0] == 0
+    assert run("plot", str(home / "s.zarr"), "--out=~/p.png")[0] == 0
+    assert run("report", str(home / "s.zarr"), "--out=~/p.html")[0] == 0
+    (home / "page.md").write_text("nothing")
+    assert "has no place for the table" in run("bench", "--update=~/page.md")[2]
+    (home / "scheduler.json").write_text('{"address": "tcp://127.0.0.1:1"}')
+    assert Scheduler("~/scheduler.json").contact() == "tcp://127.0.0.1:1"
+    assert {path.name for path in home.iterdir()} >= {"r.png", "p.png", "p.html"}
+    assert list(here.iterdir()) == []
+
+
+WORDS = {
+    "bash": {"COMP_WORDS": "fastlin sta", "COMP_CWORD": "1"},
+    "zsh": {"_TYPER_COMPLETE_ARGS": "fastlin sta"},
+    "fish": {"_TYPER_COMPLETE_ARGS": "fastlin sta", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+}
+
+
+@pytest.mark.parametrize("shell", WORDS)
+def test_shells_complete_commands(run, shell, monkeypatch):
+    """The script that a shell loads asks for the completion of a word by a variable."""
+    monkeypatch.setattr("shellingham.detect_shell", lambda: (shell, f"/bin/{shell}"))
+    code, out, err = run("--show-completion")
+    assert (code, err) == (0, "")
+    assert f"_FASTLIN_COMPLETE=complete_{shell}" in out
+    for name, value in (WORDS[shell] | {"_FASTLIN_COMPLETE": f"complete_{shell}"}).items():
+        monkeypatch.setenv(name, value)
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert "status" in out
+    assert "plot" not in out
 
 
 def test_no_command_shows_the_help(run):
@@ -175,11 +262,11 @@ def test_the_start_up_that_a_plan_adds_is_the_time_of_its_process_so_far(run, mo
     """The time at which a process began is known in whole seconds only, and may be in the future."""
     begun, added = process_time(), []
 
-    def projection(_spec, _workers, start_up):
+    def project(_spec, _workers, start_up):
         added.append(start_up)
         raise fl.InputError("nothing more is needed")
 
-    monkeypatch.setattr(calibration, "projection", projection)
+    monkeypatch.setattr(projection, "project", project)
     assert run("plan", "small.toml")[0] == 2
     assert begun <= added[0] <= process_time()
 
@@ -279,6 +366,25 @@ def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
     assert code == 1
     assert "please report it: ZeroDivisionError: impossible" in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EACCES])
+def test_errors_of_the_system_are_no_internal_errors(run, monkeypatch, number):
+    """Also where Dask wraps them."""
+
+    def fails(**_given):
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            raise RuntimeError("Cluster failed to start") from error
+
+    monkeypatch.setattr(cluster, "LocalCluster", fails)
+    code, _, err = run("run", "small.toml", "--store", "s.zarr")
+    assert (code, err.splitlines()[-1]) == (1, f"fastlin: {os.strerror(number)}")
+
+
+def test_every_exit_code_has_a_meaning():
+    assert set(exit_codes.MEANINGS) == set(exit_codes.ExitCode)
 
 
 def test_help_loads_nothing_heavy():

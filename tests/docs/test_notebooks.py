@@ -5,7 +5,9 @@ import re
 
 import pytest
 
-notebooks = pytest.importorskip("tests.notebooks", reason="what renders notebooks is in fastlin[notebook]")
+notebooks = pytest.importorskip(
+    "tests.notebooks", reason="what renders notebooks is in fastlin's extra notebook"
+)
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(

@@ -2,9 +2,12 @@
 
 import ast
 import doctest
+import functools
+import graphlib
 import importlib
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin import kernels
 from fastlin.observables import REGISTRY, sweepable
 from tests.sweeping import content
 
@@ -26,28 +30,143 @@ MODULES = sorted(
 )
 
 
+# The modules that a room must not import, and its exceptions.
+ABOVE = {
+    "fastlin.kernels": ["fastlin"],
+    "fastlin": ["fastlin.sweeps"],
+    "fastlin.sweeps.spec": ["fastlin.sweeps.store", "fastlin.sweeps.run", "fastlin.sweeps.read"],
+    "fastlin.sweeps.store": ["fastlin.sweeps.run", "fastlin.sweeps.read"],
+    "fastlin.sweeps.run": ["fastlin.sweeps.read"],
+    "fastlin.sweeps.read": ["fastlin.sweeps.run"],
+    "fastlin.sweeps": ["fastlin.cli", "fastlin.bench"],
+}
+LAST = ["fastlin.sweeps.report", "fastlin.sweeps.figures"]  # no other room of sweeps imports them
+COMMANDS = ("fastlin.cli", "fastlin.bench")  # the only parts of fastlin that import sweeps
+LAZY = "fastlin"  # its names are loaded on first use
+
+
+def within(name, packages):
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+@functools.cache
 def imported(module):
-    """Return the names of all modules that a module's source imports."""
+    """Return all modules that the source of a module imports when it runs, also within functions."""
     tree = ast.parse(inspect.getsource(importlib.import_module(module)))
     for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.body = []
+    names = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.module if node.level == 0 else f"relative.{node.module}"
+            source = node.module if node.level == 0 else f"relative.{node.module}"
+            full = [f"{source}.{alias.name}" for alias in node.names]
+            modules = [name for name in full if name in MODULES]
+            names += modules if modules == full else [source, *modules]
+    return names
+
+
+def forbidden(module):
+    """Return the packages of this project that a module must not import."""
+    if module == LAZY or within(module, COMMANDS):
+        return []
+    names = [name for room, above in ABOVE.items() if within(module, [room]) for name in above]
+    if within(module, ["fastlin.sweeps"]):
+        names.remove("fastlin.sweeps")
+        names += [] if within(module, LAST) else LAST
+    return names
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_run_one_way(module):
+    own = [room for room in ("fastlin.kernels", *LAST) if within(module, [room])]
     for name in imported(module):
         top = name.split(".")[0]
-        if module.startswith("fastlin.kernels"):
-            allowed = {"numpy", "scipy", "numba", "llvmlite", "filelock", *sys.stdlib_module_names}
-            assert top in allowed or name.startswith("fastlin.kernels"), name
-        elif module != "fastlin" and not module.startswith(
-            ("fastlin.sweeps", "fastlin.bench", "fastlin.cli")
-        ):
-            assert not name.startswith("fastlin.sweeps"), name
         assert top not in ("kernels", "sweeps", "relative")
+        assert within(name, own) or not within(name, forbidden(module)), name
+        if within(module, ["fastlin.kernels"]):
+            allowed = {"numpy", "scipy", "numba", "llvmlite", "filelock", "fastlin", *sys.stdlib_module_names}
+            assert top in allowed, name
+
+
+def test_each_rule_of_the_import_direction_refuses_an_import():
+    for module, name in [
+        ("fastlin.kernels.sizes", "fastlin.errors"),
+        ("fastlin.network", "fastlin.sweeps.spec.spec"),
+        ("fastlin.sweeps.spec.spec", "fastlin.sweeps.store.layout"),
+        ("fastlin.sweeps.store.store", "fastlin.sweeps.run.plan"),
+        ("fastlin.sweeps.run.run", "fastlin.sweeps.read.open"),
+        ("fastlin.sweeps.read.open", "fastlin.sweeps.report.page"),
+        ("fastlin.sweeps.read.open", "fastlin.cli"),
+    ]:
+        assert module in MODULES
+        assert name in MODULES
+        assert within(name, forbidden(module))
+
+
+def test_modules_do_not_import_each_other_in_a_circle():
+    """Imports within functions count, too; a package counts as its `__init__`."""
+    graph = {
+        module: {name for name in imported(module) if name in MODULES and name != LAZY}
+        for module in MODULES
+        if module != LAZY
+    }
+    tuple(graphlib.TopologicalSorter(graph).static_order())
+
+
+PRIVATE = re.compile(
+    r"(numba\.(core|misc)|zarr\.core|dask\.(?!array|utils)|xarray\.(core|backends|coding)|distributed)(\.|$)|.*\._"
+)
+# Parts of numba.core that the documentation of Numba uses, to write extensions and passes.
+DOCUMENTED = {
+    *("numba.core.types", "numba.core.cgutils", "numba.core.compiler", "numba.core.compiler_machinery"),
+    "numba.core.typed_passes",
+}
+
+
+def private(line):
+    """Return whether a line imports from a module of a dependency that is not public."""
+    words = re.match(r"\s*(?:from ([\w.]+) )?import (.*)", line)
+    if words is None or (words[1] or words[2]).startswith("fastlin"):
+        return False
+    source, names = words[1], [name.strip().split(" ")[0] for name in words[2].split("#")[0].split(",")]
+    modules = [f"{source}.{name}" for name in names] if source == "numba.core" else [source or names[0]]
+    return any(
+        module not in DOCUMENTED | {"distributed"} and bool(PRIVATE.match(module)) for module in modules
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_private_parts_of_dependencies_are_imported_for_a_reason(module):
+    for line in inspect.getsource(importlib.import_module(module)).splitlines():
+        assert not private(line) or "# private: " in line, line
+
+
+def test_private_parts_are_known():
+    for line in (
+        "from zarr.core.sync import sync",
+        "    from distributed.system import MEMORY_LIMIT",
+        "from numba.core import caching, types",
+        "from xarray.core import indexing",
+        "import matplotlib._api",
+    ):
+        assert private(line), line
+    for line in (
+        "from numba.core import cgutils, types",
+        "from distributed import Client",
+        "from zarr.abc.buffer import Buffer",
+        "import dask.array as da",
+        "from fastlin._x import y",
+    ):
+        assert not private(line), line
+
+
+def test_kernels_export_no_name_of_a_module():
+    """Else the import of the module would give the function."""
+    modules = {module.rpartition(".")[2] for module in MODULES if module.startswith("fastlin.kernels.")}
+    assert not modules & set(kernels.__all__)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -97,6 +216,52 @@ def test_unknown_attribute():
         _ = fl.exakt
 
 
+@pytest.mark.processes
+def test_type_checkers_know_all_names(tmp_path):
+    """A name that does not exist is an error for mypy, and one that exists has its type."""
+    pytest.importorskip("mypy")
+    (tmp_path / "wrong.py").write_text("import fastlin as fl\nfl.exac\n")
+    (tmp_path / "right.py").write_text("import fastlin as fl\nfl.exact, fl.plan, fl.plot, fl.__version__\n")
+    command = [sys.executable, "-m", "mypy", "--config-file=", "wrong.py", "right.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT.parent)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith('wrong.py:2: error: Module has no attribute "exac"')
+    assert "Found 1 error in 1 file" in done.stdout
+
+
+def test_editors_list_public_names_only():
+    """An editor that reads the source lists the names of the module that have no underscore."""
+    names = {
+        target.id
+        for node in ast.parse((ROOT / "__init__.py").read_text()).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    }
+    imports = {
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if node.col_offset == 0
+    }
+    assert all(name.startswith("_") for name in names | imports), names | imports
+
+
+def test_a_checkout_without_links_says_so(tmp_path):
+    """Git writes symbolic links as text files where core.symlinks is off."""
+    shutil.copytree(
+        ROOT, tmp_path / "fastlin", ignore=shutil.ignore_patterns("__pycache__", "kernels", "sweeps")
+    )
+    for name in ("kernels", "sweeps"):
+        (tmp_path / "fastlin" / name).write_text(f"../{name}")
+    for line in ("import fastlin", "import fastlin.kernels"):
+        done = subprocess.run([sys.executable, "-c", line], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("ImportError: fastlin/kernels and fastlin/sweeps are text files")
+        assert "git config core.symlinks true" in last
+
+
 PROBE = """
 import numpy as np
 from fastlin import kernels
@@ -138,7 +303,9 @@ def test_compiled_code_is_cached_and_never_stale(tmp_path):
 @pytest.mark.parametrize("count", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_processes_that_start_at_once_compile_once(tmp_path, count):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    patient = "from fastlin.kernels.compiler import jit\njit.COMPILE_WAIT = 300.0\n"  # a machine may be busy
+    patient = (
+        "from fastlin.kernels.compiler import cache\ncache.COMPILE_WAIT = 300.0\n"  # a machine may be busy
+    )
     command = [sys.executable, "-c", patient + PROBE]
     started = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -151,10 +318,19 @@ def test_processes_that_start_at_once_compile_once(tmp_path, count):
     assert sorted(hits) == ["0"] + ["1"] * (count - 1)
 
 
+# No folder can be written: neither the user's cache folder nor a temporary one.
+NOWHERE = """
+import os, tempfile
+from numba.misc.appdirs import AppDirs
+AppDirs.user_cache_dir = tempfile.tempdir = os.environ["NUMBA_CACHE_DIR"]
+"""
+
+
 def test_an_unwritable_cache_is_no_obstacle(tmp_path):
     (tmp_path / "file").write_text("no folder")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "below")}
-    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-c", NOWHERE + PROBE]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1] == "0"
 

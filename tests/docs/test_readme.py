@@ -17,7 +17,7 @@ import pytest
 import fastlin as fl
 from tests import cutting, slurm
 from tests.fault_injection import PATIENCE, until
-from tests.readme import README, blocks, present_table, section, table
+from tests.readme import README, REFERENCE, TABLES, blocks, present, reference, section
 from tests.sweeping import content
 
 pytestmark = pytest.mark.skipif(
@@ -88,7 +88,7 @@ def test_the_python_of_the_readme(tmp_path, monkeypatch):
     plt.close("all")
     for name in ("phase-diagram.png", "qqt.gif"):
         assert Path(name).stat().st_size > 10_000
-    point = names["ds"].fastlin.select(architecture=3, seed=17, lam=-9.0, time=90.0)
+    point = names["ds"].fastlin.select(architecture="4-2-4", seed=17, lam=-9.0, time=90.0)
     network = fl.exact(names["task"], names["net"], [90.0])
     assert point.loss.values.item() == pytest.approx(network.loss.item(), rel=1e-9)
 
@@ -106,8 +106,13 @@ def test_the_picture_of_many_architectures(shell, tmp_path, monkeypatch):
     assert drawn.read_bytes() != by_command
 
 
-def test_the_table_is_that_of_the_registry():
-    assert present_table() == table()
+def test_the_tables_are_those_of_the_code():
+    assert {name: present(name) for name in TABLES} == {name: table() for name, table in TABLES.items()}
+
+
+def test_the_reference_of_specs_is_that_of_their_table():
+    """`python -m tests.readme` writes it anew."""
+    assert REFERENCE.read_text(encoding="utf-8") == reference()
 
 
 @pytest.mark.slow
@@ -116,7 +121,7 @@ def test_the_commands_for_figures(shell, tmp_path):
         shell(line.removeprefix("$ ").partition("#")[0])
     for name in ("fig1.png", "fig2.png", "sizes.png"):
         assert (tmp_path / name).stat().st_size > 50_000
-    assert fl.open_sweep(tmp_path / "fig2b.zarr").attrs["spec"] == fl.Spec.load("figure-2b").to_dict()
+    assert fl.open_sweep(tmp_path / "fig2b.zarr").attrs["spec"] == fl.Spec.load("figure-2b").to_json()
 
 
 def test_the_spec_and_the_commands_of_a_sweep(shell, tmp_path, whole):

@@ -99,7 +99,7 @@ def check_every(action, path, tmp_path, kind, code, chance, share):
     assert said or kind == "unlink"  # what cannot be removed now will be by the next run
 
 
-KINDS = ("open", "write", "rename", "mkdir", "fsync")
+KINDS = ("open", "write", "replace", "mkdir", "fsync")
 
 
 @trials(1, 0)
@@ -118,13 +118,13 @@ def test_any_call_of_a_run_may_fail(client, tmp_path, trials, kind, code):
         finally:
             wait_for_threads(client)
 
-    quick = {"write": 1.0, "mkdir": 1.0, "rename": 0.5, "open": 0.2, "fsync": 0.2}[kind]
+    quick = {"write": 1.0, "mkdir": 1.0, "replace": 0.5, "open": 0.2, "fsync": 0.2}[kind]
     share = 1.0 if trials == 0 else quick if code == errno.ENOSPC else 0.05
     check_every(action, path, tmp_path, kind, code, random.Random(6), share)
 
 
 @trials(1, 0)
-@pytest.mark.parametrize("kind", ["open", "write", "rename", "unlink"])
+@pytest.mark.parametrize("kind", ["open", "write", "replace", "unlink"])
 def test_any_call_of_a_growth_may_fail(tmp_path, trials, kind):
     path = tmp_path / "s.zarr"
     with fault_injection.in_turn():
@@ -138,7 +138,7 @@ def test_any_call_of_a_growth_may_fail(tmp_path, trials, kind):
 
 
 @trials(1, 0)
-@pytest.mark.parametrize("kind", ["open", "write", "rename", "unlink"])
+@pytest.mark.parametrize("kind", ["open", "write", "replace", "unlink"])
 def test_any_call_of_a_reduced_sweep_may_fail(tmp_path, trials, kind):
     path = tmp_path / "s.zarr"
 

@@ -55,7 +55,7 @@ def bad_points(path):
     found = {}
     for point in listed:
         # By what rebuilds it: from these values alone the network must be the one that was computed.
-        shape = SPEC.architectures[point["architecture"]]
+        shape = fl.Architecture.read(point["architecture"])
         found[(shape.n_i, point["init_scale"], point["seed"], point["lam"])] = point["status"]
     return found
 

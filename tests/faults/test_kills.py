@@ -217,18 +217,19 @@ def test_temporary_files_of_the_dead_are_cleaned_and_those_of_the_living_stay(tm
             for at, (name, arguments) in enumerate(
                 fault_injection.steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr"))
             )
-            if name == "rename" and "/status/c." in arguments[1]
+            if name == "replace" and "/status/c." in arguments[1]
         ]
         fault_injection.die_at(renames[0], spec, path)
         assert len(fault_injection.scratch(path)) == 1
         holder = lease.new_holder(fl.Spec.from_dict(spec).hash, lease.Slice(1, 2))
-        with lease.held(locate(path, writer=holder.id), holder) as held:
+        with lease.acquired(locate(path, writer=holder.id), holder, print) as held:
             held.prepared()
             assert fault_injection.scratch(path) == []
             living = path / SCRATCH / f"{holder.id}.1.partial"
             living.write_bytes(b"half")
             fl.run_sweep(spec, path, slice="2/2")
             assert fault_injection.scratch(path) == [living]
+            living.unlink()
         fl.run_sweep(spec, path)
         assert fault_injection.scratch(path) == []
         assert content(path) == content(tmp_path / "whole.zarr")

@@ -142,7 +142,7 @@ def test_the_same_axes_written_otherwise_are_the_same_spec(swept):
 
 
 def test_no_resume_refuses_a_store(swept):
-    with pytest.raises(fl.InputError, match="is there already"):
+    with pytest.raises(fl.InputError, match="exists already"):
         fl.run_sweep(sweeping.spec(), swept, resume=False)
 
 

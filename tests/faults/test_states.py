@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +24,16 @@ from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Threads
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.progress import NoProgress
+from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease, metadata, verify
+from fastlin.sweeps.store import metadata
 from fastlin.sweeps.store.counts import count_points
 from fastlin.sweeps.store.layout import STATUS
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
 from fastlin.sweeps.store.store import Store
+from fastlin.sweeps.store.verify import verify
 from tests import cutting
 from tests.campaign import trials
 from tests.fault_injection import changes_something, striking
@@ -165,7 +166,7 @@ class Sweep(RuleBasedStateMachine):
 
     def computed_again(self):
         """Note that a run has mended documents and marks, and with a mark all values of its block."""
-        self.damaged = {entry.key for entry in verify.verify(self.path)}
+        self.damaged = {entry.key for entry in verify(self.path)}
 
     @rule(share=st.floats(0.0, 1.0), chance=CHANCES)
     def run_some(self, share, chance):
@@ -192,10 +193,7 @@ class Sweep(RuleBasedStateMachine):
         # The threads of a client of its own have ended with it, as those of a process that is killed.
         with dying(number), suppress(KilledError), connect(Threads()) as client:
             self.run(client=client)
-        place = locate(self.path)
-        dead = replace(lease.new_holder(self.spec.hash), process=2**22 + 1)
         if self.there:
-            place.write(lease.KEY, lease.document([dead]))
             self.computed_again()
 
     @rule(chance=CHANCES, finish=st.booleans())
@@ -216,16 +214,16 @@ class Sweep(RuleBasedStateMachine):
     @rule()
     def verify(self):
         self.make()
-        assert {entry.key for entry in verify.verify(self.path)} == self.damaged
+        assert {entry.key for entry in verify(self.path)} == self.damaged
 
     @rule()
     def repair(self):
         self.make()
-        before = verify.verify(self.path)
-        found, report = verify.repair(self.path, self.client)
+        before = verify(self.path)
+        found, report = repair(self.path, self.client)
         assert found == before
         assert report.computed_blocks == len({entry.block for entry in found} - {None})
-        assert verify.verify(self.path) == []
+        assert verify(self.path) == []
         self.damaged = set()
 
     @rule()
@@ -250,25 +248,18 @@ class Sweep(RuleBasedStateMachine):
 
     def expected(self, dataset):
         """Return the same points of the reference."""
-        shapes = [spec_index(dataset, index) for index in range(dataset.sizes["architecture"])]
-        axes = {name: dataset[name].values for name in ("init_scale", "seed", "lam", "time")}
-        same = self.reference.isel(architecture=shapes).sel(axes)
-        return same.assign_coords(architecture=dataset.architecture)
+        axes = ("architecture", "init_scale", "seed", "lam", "time")
+        return self.reference.sel({name: dataset[name].values for name in axes})
 
     def check_the_end(self):
         if self.there and self.damaged:
-            verify.repair(self.path, self.client)
+            repair(self.path, self.client)
         self.run()
         self.damaged = set()
         assert count_points(Store.open(locate(self.path))).complete.all()
-        assert verify.verify(self.path) == []
+        assert verify(self.path) == []
         self.what_is_done_is_right()
         assert not list(self.path.rglob("*.partial"))
-
-
-def spec_index(dataset, index):
-    shape = [int(dataset[name][index]) for name in ("n_i", "n_h", "n_o")]
-    return LARGEST["architecture"].index(shape)
 
 
 def some(chance: random.Random, values, kept=()):

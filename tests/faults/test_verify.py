@@ -8,7 +8,9 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run.repair import repair
-from fastlin.sweeps.store.verify import verify
+from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.store import Store
+from fastlin.sweeps.store.verify import inspect, verify
 from tests import cutting, fault_injection, sweeping
 from tests.campaign import trials
 from tests.sweeping import content
@@ -87,12 +89,8 @@ def harm(path, key, chance, others=()):
 def block_of(key, path):
     """Return the place in the grid of the block that a file belongs to, if it does to one."""
     name, _, file = key.partition("/")
-    attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
-    values = (
-        ["partials"]
-        if "reduce" in attributes["spec"]["output"]
-        else attributes["spec"]["output"]["observables"]
-    )
+    output = json.loads(json.loads((path / "zarr.json").read_bytes())["attributes"]["spec"])["output"]
+    values = ["partials"] if "reduce" in output else output["observables"]
     if file.startswith("c.") and name in ("status", *values):
         return tuple(map(int, file.split(".")[1:5]))
     return None
@@ -146,3 +144,48 @@ def test_both_roots_damaged_is_said(store, tmp_path, trials):
             assert "both copies of zarr.json are damaged" in message or how == ["gone", "gone"], message
             assert "mends" not in message
         assert content(path) == before
+
+
+@pytest.mark.parametrize("seeds", [1, 6])
+def test_an_incomplete_store_is_told_with_what_it_lacks(store, tmp_path, command_line, seeds):
+    """By the command, with exit code 1, because a commit marker that was lost looks the same."""
+    path = tmp_path / "s.zarr"
+    shutil.copytree(store, path)
+    whole = inspect(path)
+    assert (whole.damaged, whole.missing_blocks, whole.missing_points) == ([], 0, 0)
+    code, out, _ = command_line("verify", str(path))
+    assert (code, out) == (0, f"{path}: all is well\n")
+    lost = sorted(path.glob("status/c.*"))[:seeds]
+    opened = Store.open(locate(path))
+    points = 0
+    for file in lost:
+        index = tuple(map(int, file.name.split(".")[1:]))
+        points += opened.read_status(index).size * (
+            opened.layout.block_seeds(index).size if opened.layout.spec.reduce else 1
+        )
+        file.unlink()
+    code, out, _ = command_line("verify", str(path), "--json")
+    assert code == 1
+    assert json.loads(out) == {
+        "store": str(path),
+        "damaged": [],
+        "blocks": whole.blocks,
+        "points": whole.points,
+        "missing_blocks": seeds,
+        "missing_points": points,
+    }
+    code, out, _ = command_line("verify", str(path))
+    assert code == 1
+    said = f"{points:,} of {whole.points:,} points are not computed yet ({seeds} of {whole.blocks} blocks)"
+    assert out == f"{path}: {said}; fastlin run goes on\n"
+
+
+def test_a_damaged_block_is_not_told_as_missing(store, tmp_path, command_line):
+    path = tmp_path / "s.zarr"
+    shutil.copytree(store, path)
+    marker = min(path.glob("status/c.*"))
+    marker.write_bytes(b"")
+    found = inspect(path)
+    assert (found.missing_blocks, found.missing_points, len(found.damaged)) == (0, 0, 1)
+    code, out, _ = command_line("verify", str(path))
+    assert (code, out.splitlines()[-1]) == (1, f"{path}: 1 damaged; fastlin repair {path} mends them")

@@ -188,7 +188,7 @@ def write_start(shape, made, lam, start):
 
 
 def test_python_cannot_call_a_part_of_a_kernel():
-    with pytest.raises(TypeError, match="prefers_gram is for compiled code alone"):
+    with pytest.raises(TypeError, match="prefers_gram can only be called by compiled code"):
         dynamics.prefers_gram(shape_of(Sizes(2, 2, 2)), 2)
 
 

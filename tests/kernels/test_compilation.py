@@ -43,6 +43,14 @@ print(before, count, len(missing(kernels)), misses, seen)
 """
 
 
+# No folder can be written: neither the user's cache folder nor a temporary one.
+NOWHERE = """
+import os, tempfile
+from numba.misc.appdirs import AppDirs
+AppDirs.user_cache_dir = tempfile.tempdir = os.environ["NUMBA_CACHE_DIR"]
+"""
+
+
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_missing_kernels_are_compiled_once_by_all_processes_together(processes, tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
@@ -64,6 +72,6 @@ def test_missing_kernels_are_compiled_once_by_all_processes_together(processes, 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
     (tmp_path / "file").write_text("no folder")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "below")}
-    command = [sys.executable, "-c", PROBE, "1"]
+    command = [sys.executable, "-c", NOWHERE + PROBE, "1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split()[:3] == ["2", "2", "0"]

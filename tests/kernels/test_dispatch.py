@@ -169,7 +169,7 @@ def test_outputs_that_are_too_small_are_refused():
     """Whole vectors are written, so one point needs the room of all lanes."""
     out, status = np.empty((1, 1, 1)), np.empty(1, np.uint8)
     batch = kernels.Batch(records((4, 2, 4), [0]), np.zeros(1), np.ones(1), out, status)
-    with pytest.raises(ValueError, match=f"need room for {kernels.padded(1)} points"):
+    with pytest.raises(ValueError, match=f"are too short: {kernels.padded(1)} points are needed"):
         dispatch.closed_form(Sizes(4, 2, 4), (0,), batch)
 
 

@@ -46,20 +46,23 @@ def test_selection_by_values(stored):
         {"solver": "exact"}
     )
     xr.testing.assert_identical(part.load(), expected.load())
-    for same in ((2, 3, 4), fl.Architecture(2, 3, 4), 2):
-        assert int(stored.fastlin.select(architecture=same).architecture) == 2
+    for same in ((2, 3, 4), fl.Architecture(2, 3, 4), stored.architecture[2]):
+        assert stored.fastlin.select(architecture=same).architecture == "2-3-4"
+    for several in (stored.architecture[1:], [(3, 4, 3), "2-3-4"], np.array(["3-4-3", "2-3-4"])):
+        found = stored.fastlin.select(architecture=several).architecture
+        assert found.values.tolist() == ["3-4-3", "2-3-4"]
     again = stored.fastlin.select(lam=part.lam, seed=part.seed, init_scale=part.init_scale)
     assert again.loss.sizes["lam"] == again.loss.sizes["seed"] == 2
     assert "init_scale" not in again.dims
-    assert stored.architecture_name.values.tolist() == ["4-2-2", "3-4-3", "2-3-4"]
+    assert stored.architecture.values.tolist() == ["4-2-2", "3-4-3", "2-3-4"]
     nets = [
         fl.rebuild(stored, architecture, seed=3, lam=0.5, init_scale=0.5)[1]
-        for architecture in (2, "2-3-4", (2, 3, 4), fl.Architecture(2, 3, 4))
+        for architecture in ("2-3-4", (2, 3, 4), fl.Architecture(2, 3, 4))
     ]
     assert all(np.array_equal(net.w1, nets[0].w1) for net in nets)
     with pytest.raises(fl.InputError, match="architecture is '2-3-5'; did you mean '2-3-4'"):
         fl.rebuild(stored, "2-3-5", seed=3, lam=0.5, init_scale=0.5)
-    assert stored.fastlin.select(n_h=3).architecture.values.tolist() == [2]
+    assert stored.fastlin.select(n_h=3).architecture.values.tolist() == ["2-3-4"]
     assert stored.fastlin.select(architecture=["2-3-4", "4-2-2"]).n_h.values.tolist() == [3, 2]
     assert stored.bottleneck_ratio.values.tolist() == [1.0, 4 / 3, 1.5]
 
@@ -74,6 +77,8 @@ def test_selection_by_values(stored):
         ({"solver": "gd"}, "solver is 'gd'; allowed: exact, gradient_descent"),
         ({"solver": slice("a", "b")}, "a range is slice"),
         ({"architecture": "2-2-2"}, "architecture is '2-2-2'; did you mean '4-2-2'"),
+        ({"architecture": 2}, "architecture is 2; allowed: 4-2-2, 3-4-3, 2-3-4"),
+        ({"architecture": ["4-2-2", 0]}, "architecture is 0; allowed"),
         ({"n_h": 7}, "n_h = 7 is not on the axis of the sweep; nearest: 2, 3, 4"),
         ({"seed": True}, "a whole number is needed"),
         ({"seed": 1.5}, "a whole number is needed"),

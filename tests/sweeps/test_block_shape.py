@@ -118,8 +118,9 @@ def test_a_bad_point_is_contained_in_its_group_and_computed_again_alone(apart, c
     with cutting.by_the_rule(), monkeypatch.context() as patch:
         patch.setattr(block, "compute", bad)
         assert fl.run_sweep(SPEC, path, client).failed == 1
-    others = [group for group in calls if (str(group.architecture), group.init_scale) != ("3-4-3", 1.0)]
-    assert len(others) <= 20
+    computed = [(str(group.architecture), group.init_scale) for group in calls]
+    # The run also computes a network of 1-1-1, which tells a bad point from a broken installation.
+    assert sum(each != ("3-4-3", 1.0) and each[0] != "1-1-1" for each in computed) <= 20
     here, there = fl.open_sweep(path).load(), fl.open_sweep(apart).load()
     failed = here.status == "failed"
     assert here.status.where(failed, drop=True).size == 1

@@ -3,8 +3,7 @@
 import pytest
 
 from fastlin.kernels.compilation import distinct
-from fastlin.sweeps.run import calibration
-from fastlin.sweeps.run.calibration import projection
+from fastlin.sweeps.run import calibration, projection
 from fastlin.sweeps.spec.spec import Spec
 from tests import sweeping
 
@@ -22,14 +21,14 @@ def planned(monkeypatch):
             asked.append(found := distinct(kernels))
             return found if lacking else []
 
-        monkeypatch.setattr(calibration, "missing", missing)
+        monkeypatch.setattr(projection, "missing", missing)
         monkeypatch.setattr(calibration, "compile_all", lambda kernels, _processes: compiled.extend(kernels))
         monkeypatch.setattr(
             calibration, "_measure", lambda _plan, _solver, _shape, modelled, _cores: modelled
         )
         axes = sweeping.spec()["axes"] | {"architecture": architectures}
         spec = Spec.from_dict(sweeping.spec(axes=axes, task={"n_samples": 300}))
-        content = projection(spec, None)
+        content = projection.project(spec, None)
         assert len(asked) == 1  # each look loads compiled code
         return content, compiled
 
@@ -39,18 +38,18 @@ def planned(monkeypatch):
 def test_kernels_that_a_plan_compiles_are_not_left_to_the_run(planned):
     content, compiled = planned([[4, 2, 2], [3, 4, 3], [9, 9, 9]], lacking=True)
     assert sorted(kernel.step for kernel in compiled) == ["closed_form", "set_up"]
-    assert (content["kernels"], content["kernels_to_compile"]) == (4, 2)
-    assert content["compile_seconds"] > 0
+    assert (content.kernels, content.kernels_to_compile) == (4, 2)
+    assert content.compile_seconds > 0
 
 
 @pytest.mark.parametrize("architectures", [[[4, 2, 2], [3, 4, 3]], [LARGE]], ids=["small", "large"])
 def test_a_plan_compiles_nothing_where_nothing_lacks(planned, architectures):
     content, compiled = planned(architectures, lacking=False)
     assert compiled == []
-    assert (content["kernels_to_compile"], content["compile_seconds"]) == (0, 0.0)
+    assert (content.kernels_to_compile, content.compile_seconds) == (0, 0.0)
 
 
 def test_a_plan_of_a_large_network_compiles_its_only_kernel(planned):
     content, compiled = planned([LARGE], lacking=True)
     assert [kernel.step for kernel in compiled] == ["closed_form"]
-    assert (content["kernels"], content["kernels_to_compile"]) == (1, 0)
+    assert (content.kernels, content.kernels_to_compile) == (1, 0)

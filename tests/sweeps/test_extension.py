@@ -278,7 +278,7 @@ def overtaken(source, path, module, name, at):
     stopping = partial(commands.stopping_in, module, name, at)
     with commands.command("run", source, "--store", path, patches=[CUT, stopping]) as sleeper:
         assert commands.stopped(sleeper)
-        commands.write_lease(path, host="another-host", seen=0.0)
+        commands.write_lease(path, process=commands.NO_PROCESS)
         yield sleeper
         sleeper.send(signal.SIGCONT)
         last = sleeper.end()

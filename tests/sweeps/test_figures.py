@@ -125,8 +125,8 @@ def test_figure_2_has_its_presets(measured):
     assert "solver" not in sizes["D"]
     for name in ("figure-2b", "figure-2c", "figure-2d"):
         spec = fl.Spec.load(name)
-        assert (spec.seeds.size, spec.n_samples, spec.init_kind) == (200, 10, "random_regression")
-        assert spec.target_scale == 3**0.5
+        assert (spec.seeds.size, spec.init.kind.name) == (200, "random_regression")
+        assert spec.task.values == {"n_samples": 10, "target_scale": 3**0.5}
         assert (spec.lams.min(), spec.lams.max()) == (-9.0, 9.0)
         assert 0.0 in spec.lams
     assert fl.Spec.load("figure-2b").learning_rates.tolist() == [0.009]
@@ -215,7 +215,7 @@ def test_figure_2_of_other_architectures(tmp_path, monkeypatch):
 
 def test_more_inputs_take_more_samples():
     assert fig2.samples_for(SHAPES) == 10
-    assert fig2._with(fl.Spec.load("figure-2d"), [fl.Architecture(12, 2, 4)]).n_samples == 12
+    assert fig2._with(fl.Spec.load("figure-2d"), [fl.Architecture(12, 2, 4)]).task.values["n_samples"] == 12
 
 
 @pytest.mark.parametrize("count", [1, 6])

@@ -1,4 +1,4 @@
-"""Who may write: one run at a time; the dead are followed, the lost stop, and bytes are the same anyway."""
+"""The lease: one run writes at a time, that of a dead run is taken over, and bytes are the same anyway."""
 
 import dataclasses
 import itertools
@@ -11,14 +11,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 
+import psutil
 import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run import worker
-from fastlin.sweeps.store import folder, lease, store
+from fastlin.sweeps.store import folder, lease, process, store
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
 from fastlin.sweeps.store.slice import Slice
@@ -53,10 +53,45 @@ def holder(**changes):
     return dataclasses.replace(lease.new_holder("0" * 64), **changes)
 
 
+def elsewhere(**changes):
+    """Return a holder in another system."""
+    return holder(**{"host": OTHER, "system": OTHER, "process": 7} | changes)
+
+
 def entered(path, *holders):
-    """Write a lease that some hold; who holds it may be writing, too."""
-    place, content = locate(path), lease.document(list(holders))
+    """Write a lease with some holders, at a time at which others may write it."""
+    place = locate(path)
+    place.make()
+    content = lease.document(place, list(holders))
     until(lambda: place.swap(lease.KEY, place.read(lease.KEY), content))
+
+
+def acquired(place, mine, note=print):
+    return lease.acquired(place, mine, note)
+
+
+class Clock:
+    """The module `time` for a lease: it stands still, but while somebody sleeps.
+
+    Parameters
+    ----------
+    events : dict
+        What happens while somebody sleeps: functions, by the second.
+    """
+
+    def __init__(self, events=()):
+        self.now, self._events = 0.0, dict(events)
+
+    def monotonic(self):
+        return self.now
+
+    def time(self):
+        return 1e9 + self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        for due in [second for second in self._events if second <= self.now]:
+            self._events.pop(due)()
 
 
 @pytest.fixture
@@ -131,35 +166,216 @@ def test_status_tells_who_writes(whole, tmp_path, gate):
     assert ended("status", path, "--json").report["holders"] == []
 
 
-@pytest.mark.parametrize(
-    ("silent", "alive"), [(0.0, True), (60.0, True), (119.0, True), (121.0, False), (1e9, False)]
-)
-def test_the_silence_of_another_host_decides(whole, tmp_path, silent, alive):
+PARTS = {"a run": None, "a slice": Slice(2, 4)}
+part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+
+
+@part
+@pytest.mark.parametrize("behind", [0.0, 300.0, 1e9, -3600.0])
+def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monkeypatch, part, behind):
+    """Whatever its clock said: it may have been behind, or ahead."""
+    clock, notes = Clock(), []
+    monkeypatch.setattr(lease, "time", clock)
+    dead = elsewhere(part=lease.new_holder("", part).part, seen=clock.time() - behind)
+    entered(tmp_path / "s.zarr", dead)
+    place = locate(tmp_path / "s.zarr")
+    place.write(f"{SCRATCH}/{dead.id}.1.partial", b"half")
+    mine = lease.new_holder(dead.spec, part)
+    with acquired(place, mine, notes.append):
+        assert lease.holders(place) == [mine]
+        assert place.read(f"{SCRATCH}/{dead.id}.1.partial") is None
+    assert 120.0 <= clock.now <= 122.0
+    (note,) = notes
+    assert f"waiting for process 7 on {OTHER} ({dead.part})" in note
+    assert "it counts as dead after 117 s more without a heartbeat" in note
+
+
+@part
+@pytest.mark.parametrize("behind", [0.0, 300.0, 1e9])
+def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, monkeypatch, part, behind):
+    """Its clock is behind, so that its heartbeats seem old."""
+    path = tmp_path / "s.zarr"
+    place = locate(path)
+    alive = elsewhere(part=lease.new_holder("", part).part)
+    clock = Clock({19.0: lambda: entered(path, dataclasses.replace(alive, heartbeats=1))})
+    alive = dataclasses.replace(alive, seen=clock.time() - behind)
+    monkeypatch.setattr(lease, "time", clock)
+    entered(path, alive)
+    place.write(f"{SCRATCH}/{alive.id}.1.partial", b"half")
+    with (
+        pytest.raises(fl.StoppedError, match=rf"is being written by process 7 on {OTHER} .*; wait for it"),
+        acquired(place, lease.new_holder(alive.spec, part)),
+    ):
+        pass
+    assert clock.now <= 21.0
+    assert place.read(f"{SCRATCH}/{alive.id}.1.partial") == b"half"
+    assert [other.id for other in lease.holders(place)] == [alive.id]
+
+
+def test_a_dead_slice_elsewhere_does_not_hold_up_others_and_goes_in_time(tmp_path, monkeypatch):
+    path = tmp_path / "s.zarr"
+    place, dead = locate(path), elsewhere(part="slice 1/4")
+    entered(path, dead)
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
+    clock = Clock()
+    monkeypatch.setattr(lease, "time", clock)
+    mine = lease.new_holder(dead.spec, Slice(2, 4))
+    with acquired(place, mine):
+        assert clock.now == 0.0
+        until(lambda: any(other.heartbeats > 2 for other in lease.holders(place)))
+        assert {other.id for other in lease.holders(place)} == {dead.id, mine.id}
+        clock.now = 121.0
+        until(lambda: {other.id for other in lease.holders(place)} == {mine.id})
+
+
+def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
     source, expected = whole
-    path, now = tmp_path / "s.zarr", time.time()
-    entered(path, holder(host=OTHER, process=7, since=now - silent - 60, seen=now - silent))
-    patches = [commands.smaller_blocks, partial(commands.at_time, now)]
+    path = tmp_path / "s.zarr"
+    entered(path, elsewhere())
+    patches = [commands.smaller_blocks, partial(commands.impatient, lease.QUIET_SECONDS + 0.5)]
     done = ended(*arguments(source, path), patches=patches)
-    if alive:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now - silent - 60))
-        assert done.code == 1
-        assert (
-            f"is being written by process 7 on {OTHER} (all blocks) since {since}, last seen 2" in done.line
-        )
-        assert set(content(path)) == {lease.KEY, f"{SCRATCH}/lock"}
-    else:
-        assert done.code == 0
-        assert content(path) == expected
+    assert done.code == 0, done.err
+    assert f"waiting for process 7 on {OTHER} (all blocks) since 20" in done.err
+    assert "without a heartbeat" in done.err
+    assert content(path) == expected
+
+
+def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
+    """It writes a temporary file before it is in the lease: its entry."""
+    place = locate(tmp_path / "s.zarr")
+    entered(tmp_path / "s.zarr", holder(process=commands.NO_PROCESS))
+    key = f"{SCRATCH}/{holder().id}.1.partial"
+    place.write(key, b"half")
+    with acquired(place, holder()):
+        assert place.read(key) == b"half"
+
+
+def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for_long(tmp_path, monkeypatch):
+    """As of a worker process that was killed when its run had given its lease back."""
+    place, clock, mine = locate(tmp_path / "s.zarr"), Clock(), holder()
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "time", clock)
+    key, own = (f"{SCRATCH}/{writer}.1.partial" for writer in (holder().id, mine.id))
+    place.write(key, b"half")
+    with acquired(place, mine):
+
+        def beat_twice():
+            (now,) = lease.holders(place)
+            until(lambda: lease.holders(place)[0].heartbeats > now.heartbeats + 2)
+
+        place.write(own, b"half")
+        beat_twice()
+        clock.now = 119.0
+        beat_twice()
+        place.write(key, b"more than half")
+        beat_twice()
+        clock.now = 230.0
+        beat_twice()
+        assert place.read(key) is not None
+        clock.now = 250.0
+        until(lambda: place.read(key) is None)
+        beat_twice()
+        assert place.read(own) == b"half"
+
+
+def test_a_run_that_has_nothing_to_do_removes_what_a_dead_one_left(swept, tmp_path):
+    path = tmp_path / "s.zarr"
+    shutil.copytree(swept, path)
+    before, dead = content(path), holder(process=commands.NO_PROCESS)
+    entered(path, dead, alive := elsewhere())
+    for writer in (dead.id, alive.id, "swap"):
+        locate(path).write(f"{SCRATCH}/{writer}.1.partial", b"half")
+    assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
+    assert lease.holders(locate(path)) == [alive]
+    key = f"{SCRATCH}/{alive.id}.1.partial"
+    assert content(path) == before | {key: b"half", lease.KEY: lease.document(locate(path), [alive])}
+
+
+def test_what_died_under_the_lock_is_cleaned_by_the_next_who_has_it(tmp_path):
+    place = locate(tmp_path / "s.zarr")
+    place.write(f"{SCRATCH}/swap.1.partial", b"half")
+    assert place.swap("key", None, b"new")
+    assert sweeping.content(tmp_path / "s.zarr") == {"key": b"new", f"{SCRATCH}/lock": b""}
 
 
 def test_on_this_host_the_process_decides():
     mine = holder()
-    assert mine.alive
-    assert dataclasses.replace(mine, seen=0.0).alive
-    assert not dataclasses.replace(mine, started=mine.started - 60).alive  # its number was given again
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
-        dead = holder(process=process.pid)
-        until(lambda: not dead.alive)  # a zombie: nobody has asked for its exit code yet
+    assert mine.ended is False
+    assert dataclasses.replace(mine, seen=0.0).ended is False
+    assert dataclasses.replace(mine, started=mine.started - 60).ended is True  # its number was given again
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        dead = holder(process=child.pid, started=process.start_of(child.pid))
+        until(lambda: dead.ended)  # a zombie: nobody has asked for its exit code yet
+
+
+def test_where_there_is_no_proc_psutil_decides(monkeypatch):
+    monkeypatch.setattr(process, "LINUX", False)
+    mine = holder(system=process.system_id())
+    assert process.system_id.__wrapped__() == process.system_id.__wrapped__()
+    assert mine.ended is False
+    assert dataclasses.replace(mine, started=mine.started - 60).ended is True
+    assert dataclasses.replace(mine, process=commands.NO_PROCESS).ended is True
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        dead = holder(process=child.pid, started=process.start_of(child.pid))
+        until(lambda: dead.ended)
+
+
+def test_a_clock_that_is_set_changes_no_process(monkeypatch):
+    """psutil adds the time of the boot to the start of a process, which moves with the clock."""
+    mine, real = holder(), psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + 3600.0)
+    assert mine.ended is False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PID namespaces are Linux's")
+def test_a_container_with_the_same_host_name_is_another_system(monkeypatch):
+    """Its processes have the numbers of others here, or of none."""
+    assert holder(system=process.system_id.__wrapped__()).ended is False
+    with monkeypatch.context() as patch:
+        patch.setattr(process.os, "readlink", lambda _path: "pid:[1]")
+        inside = process.system_id.__wrapped__()
+    with monkeypatch.context() as patch:
+        patch.setattr(process.Path, "read_text", lambda _path: "another boot")
+        before = process.system_id.__wrapped__()
+    assert len({inside, before, process.system_id()}) == 3
+    assert holder(system=inside, process=commands.NO_PROCESS).ended is None
+    assert holder(system=before, process=commands.NO_PROCESS).ended is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hidepid is Linux's")
+def test_a_process_that_is_hidden_is_not_taken_for_dead(monkeypatch):
+    def hidden(_process):
+        raise FileNotFoundError
+
+    mine = holder()
+    monkeypatch.setattr(process, "_linux_status", hidden)
+    assert mine.ended is None
+    assert holder(process=commands.NO_PROCESS).ended is True
+
+
+def test_a_copy_of_a_store_that_is_written_is_free(tmp_path):
+    path, copy = tmp_path / "s.zarr", tmp_path / "copy.zarr"
+    place, mine = locate(path), holder()
+    partial_key = f"{SCRATCH}/{mine.id}.1.partial"
+    with acquired(place, mine):
+        place.write(partial_key, b"half")
+        shutil.copytree(path, copy)
+        assert lease.holders(locate(copy)) == []
+        with acquired(locate(copy), other := holder()):
+            assert lease.holders(locate(copy)) == [other]
+            assert locate(copy).read(partial_key) is None
+        assert lease.holders(place) == [mine]
+        assert place.read(partial_key) == b"half"
+
+
+def test_a_store_has_one_lease_under_all_its_paths(tmp_path):
+    path, link, moved = (tmp_path / name for name in ("s.zarr", "link.zarr", "moved.zarr"))
+    entered(path, mine := holder())
+    link.symlink_to(path)
+    assert lease.holders(locate(link)) == [mine]
+    link.unlink()
+    path.rename(moved)
+    assert lease.holders(locate(moved)) == [mine]
 
 
 @trials(1, 10)
@@ -176,7 +392,7 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         ]
         with commands.command(*arguments(source, path), patches=patches) as first:
             until(lambda path=path: marks(path))
-            entered(path, holder(host=OTHER, process=7))
+            entered(path, elsewhere())
             looks = beats.stat().st_size + 2  # of which one may have begun before
             until(lambda beats=beats, looks=looks: beats.stat().st_size >= looks)
             gate.open()
@@ -205,30 +421,45 @@ GARBAGE = [
     b'{"holders": [null]}',
     b'{"holders": [{}]}',
     b'{"holders": [[1, 2]]}',
-    *(
-        json.dumps({"holders": [dataclasses.asdict(holder(host=host)) | changes]}).encode()
-        for host in (OTHER, socket.gethostname())
-        for changes in (
-            {"process": "x"},
-            {"process": None},
-            {"since": 1e300},
-            {"seen": "now"},
-            {"seen": float("nan")},
-            {"started": []},
-            {"part": 3},
-            {"unknown": 1},
-        )
-    ),
-    lease.document([holder(process=-5)]),
+]
+NO_HOLDERS = [
+    {"process": "x"},
+    {"process": None},
+    {"process": -5},
+    {"process": 10**30},
+    {"since": 1e300},
+    {"seen": "now"},
+    {"seen": float("nan")},
+    {"heartbeats": 0.5},
+    {"started": []},
+    {"part": 3},
+    {"unknown": 1},
 ]
 
 
 @pytest.mark.parametrize("damage", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_damaged_lease_is_nobodys(tmp_path, damage):
-    place, mine = locate(tmp_path / "s.zarr"), holder()
+    place = locate(tmp_path / "s.zarr")
     place.write(lease.KEY, damage)
+    is_nobodys(place)
+
+
+@pytest.mark.parametrize("changes", NO_HOLDERS, ids=range(len(NO_HOLDERS)))
+@pytest.mark.parametrize("system", [OTHER, None])
+def test_a_lease_with_a_damaged_holder_is_nobodys(tmp_path, system, changes):
+    place = locate(tmp_path / "s.zarr")
+    entered(tmp_path / "s.zarr", holder())
+    content = json.loads(place.read(lease.KEY))
+    (entry,) = content["holders"]
+    content["holders"] = [entry | ({"system": system} if system else {}) | changes]
+    place.write(lease.KEY, json.dumps(content).encode())
+    is_nobodys(place)
+
+
+def is_nobodys(place):
+    mine = holder()
     assert lease.holders(place) == []
-    with lease.held(place, mine):
+    with acquired(place, mine):
         assert lease.holders(place) == [mine]
     assert lease.holders(place) == []
 
@@ -274,7 +505,7 @@ def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     before = threading.active_count()
-    with lease.held(place, lease.new_holder("0" * 64)) as held:
+    with acquired(place, lease.new_holder("0" * 64)) as held:
         assert left.wait(30.0)
         until(lambda: threading.active_count() == before)
         assert lease.holders(place) == []
@@ -293,7 +524,7 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
     place = locate(tmp_path / "s.zarr")
     for part in (None, Slice(1, 2)):
         mine = lease.new_holder("0" * 64, part)
-        with lease.held(place, mine) as held:
+        with acquired(place, mine) as held:
             held.prepared()
             assert [other.id for other in lease.holders(place)] == [mine.id]
         assert lease.holders(place) == []
@@ -309,7 +540,7 @@ def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, mo
         if what == "store":
             shutil.copytree(swept, path)
         else:
-            locate(path).write(lease.KEY, lease.document([holder()]))
+            entered(path, holder())
 
     def looking(name):
         real = getattr(folder.LocalFolder, name)
@@ -375,7 +606,7 @@ def test_a_writer_that_wakes_up_after_the_others_are_done(whole, tmp_path, trial
                 assert content(path) == expected
                 continue
             woken += 1
-            commands.write_lease(path, host=OTHER, seen=0.0)
+            commands.write_lease(path, process=commands.NO_PROCESS)
             done = ended(*arguments(source, path), patches=[commands.smaller_blocks])
             assert done.code == 0, done.err
             assert content(path) == expected

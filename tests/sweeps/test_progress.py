@@ -1,6 +1,7 @@
 """What is said of the progress of a run: counts of points, and shares and times by the cost of blocks."""
 
 import io
+import logging
 import random
 
 import pytest
@@ -83,15 +84,15 @@ def test_a_slice_counts_the_whole_sweep_and_the_time_of_its_own_blocks(clock):
 
 
 def test_lines_have_counts_of_points_and_the_time_left(clock):
-    stream = io.StringIO()
-    with Plain(stream) as show:
+    lines = []
+    with Plain(lines.append) as show:
         show.begin(1000, 0, Work(10.0, 10.0, 10.0, 2, 1))
         clock(20.0)
         show.advance(500, 2.0, 20.0)
         clock(2.0)
         show.advance(500, 8.0, 2.0)
-    assert stream.getvalue().splitlines() == [
-        "500 of 1,000 points, 25 points/s, 80 s left",
+    assert lines == [
+        "500 of 1,000 points, 25 points/s, 1 min 20 s left",
         "1,000 of 1,000 points, 45 points/s, 0 s left",
     ]
 
@@ -106,7 +107,44 @@ def test_the_bar_has_them_too(clock):
     text = console.file.getvalue()
     assert "500 of 1,000 points" in text
     assert "20.0 %" in text
-    assert "0:01:20" in text
+    assert "1 min 20 s left" in text
+
+
+def test_a_run_shows_a_bar_on_a_terminal_and_in_a_notebook_and_lines_elsewhere(monkeypatch):
+    def shown(terminal, notebook, widgets):
+        monkeypatch.setattr(
+            progress,
+            "Console",
+            lambda stderr: Console(file=io.StringIO(), force_terminal=terminal, force_jupyter=notebook),
+        )
+        monkeypatch.setattr(progress, "find_spec", lambda _name: object() if widgets else None)
+        return type(progress.as_progress(True))
+
+    assert shown(True, False, False) is Live
+    assert shown(False, False, True) is Plain
+    assert shown(False, True, True) is Live
+    assert shown(False, True, False) is Plain  # where Rich would only warn
+
+
+def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, capsys, caplog, clock):
+    """At a clock that stands still: both tell rates."""
+    with caplog.at_level(logging.INFO, logger="fastlin"):
+        report = fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client, progress=True)
+    printed = capsys.readouterr()
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("fastlin")]
+    assert printed.out == ""
+    assert logged == [*printed.err.splitlines(), report.summary]
+    assert "180 of 180 points" in logged[-2]
+    assert "180 of 180 points ok, 0 diverged, 0 failed; 6 of 6 blocks computed" in report.summary
+    fl.run_sweep(sweeping.spec(), tmp_path / "silent.zarr", client)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("given", ["yes", 1, None, print])
+def test_what_is_no_progress_is_named(tmp_path, given):
+    with pytest.raises(fl.InputError, match=r"^progress is .*; allowed are True, False and a Progress$"):
+        fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", progress=given)
+    assert not (tmp_path / "s.zarr").exists()
 
 
 class Noted(NoProgress):

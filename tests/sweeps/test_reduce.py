@@ -90,7 +90,7 @@ def test_histograms_are_numpys(points, tmp_path):
     borders = np.linspace(0, 2, 9)
     assert (dataset.bin_left == borders[:-1]).all()
     assert (dataset.bin_right == borders[1:]).all()
-    here = {"architecture": 1, "init_scale": 1.0, "lam": 2.0, "time": 0.9}
+    here = {"architecture": "3-4-3", "init_scale": 1.0, "lam": 2.0, "time": 0.9}
     expected = np.histogram(points.loss.sel(here).values, borders)[0]
     assert (dataset.loss_histogram.sel(here).values == expected).all()
 
@@ -116,7 +116,7 @@ def test_an_interrupted_sweep_is_finished_and_the_same(tmp_path, monkeypatch):
     for lost in ("status/c.1.0.1.0", "partials/c.1.0.1.0.0.0.0", "loss/c.1.0.0.0.0", "count/c.1.0.0"):
         (path / lost).unlink()
     pending = fl.open_sweep(path)
-    assert np.isnan(pending.loss.sel(architecture=1)).all()
+    assert np.isnan(pending.loss.sel(architecture="3-4-3")).all()
     assert fl.run_sweep(reduced(), path).computed_blocks == 1
     assert content(path) == content(whole)
 

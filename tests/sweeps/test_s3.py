@@ -24,7 +24,7 @@ from tests.fault_injection import PATIENCE, started, until
 from tests.planting import Gate
 from tests.sweeping import content
 
-pytest.importorskip("obstore", reason="no obstore: it is in fastlin[s3]")
+pytest.importorskip("obstore", reason="no obstore: it is in fastlin's extra s3")
 if shutil.which("moto_server") is None:
     pytest.importorskip("moto.server", reason="no moto_server to talk to")
 
@@ -239,7 +239,7 @@ def test_status_reading_and_plot(server, source, prefix, tmp_path):
     fl.run_sweep(source(), tmp_path / "f.zarr")
     expected = fl.open_sweep(tmp_path / "f.zarr").load()
     assert pickle.loads(pickle.dumps(dataset)).load().identical(expected)
-    net = fl.rebuild(dataset, architecture=1, seed=2, lam=2.0, init_scale=0.5)[1]
+    net = fl.rebuild(dataset, architecture="3-4-3", seed=2, lam=2.0, init_scale=0.5)[1]
     assert net.w1.shape == (4, 3)
     picture = tmp_path / "p.png"
     assert ended("plot", path, "--out", picture, environment=server.environment).code == 0

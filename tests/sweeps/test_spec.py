@@ -1,7 +1,10 @@
-"""Specs: every fault is found and named, every form of an axis reads back to the same bits."""
+"""Specs: every fault is found and named, and every form of a spec is the same spec."""
 
+import inspect
 import json
+import re
 import tomllib
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 import fastlin as fl
 from fastlin.sweeps import presets
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.spec import axes
+from fastlin.sweeps.spec.reduction import Reduction
 from tests import sweeping
 
 NAN, INF = float("nan"), float("inf")
@@ -57,6 +60,11 @@ def changed(path, value):
         ("axes.architecture", [[4, 2, 4], [4, 2, 4]], "axes.architecture holds 4-2-4 more than once"),
         ("axes.architecture", {"n_i": 4, "n_h": [], "n_o": 4}, "axes.architecture.n_h is empty"),
         ("axes.architecture", {"n_i": 4, "n_h": 2}, "axes.architecture lacks 'n_o'"),
+        ("dynamics.method", "exact", "[dynamics] has the unknown key 'method'; it is called 'solver' now"),
+        ("name", "half a pair: \ud800", "a text of Unicode characters is needed"),
+        ("output", 3, "output is 3; a table [output] is needed"),
+        ("output.reduce", {"means": 1}, "[output.reduce] has the unknown key 'means'; allowed: over"),
+        ("output.fraction", 0.5, "output.fraction is for convergence_time, which is not in"),
         ("axes.lam", [], "axes.lam is empty; at least one value is needed"),
         ("axes.lam", ["1"], "axes.lam[0] is '1'; a number is needed"),
         ("axes.lam", [True], "axes.lam[0] is True; a number is needed"),
@@ -68,7 +76,7 @@ def changed(path, value):
         ("axes.lam", {"start": -1, "stop": 1, "num": 3, "spacing": "log"}, "spacing needs it above 0"),
         ("axes.lam", {"start": -1, "stop": 1, "num": 3, "spacing": "lin"}, "did you mean 'linear'"),
         ("axes.lam", {"start": 1.0, "stop": 1.0000000000000002, "num": 5}, "are not all distinct"),
-        ("axes.lam", {"start": -1e308, "stop": 1e308, "num": 3}, "are not all distinct"),
+        ("axes.lam", {"start": -1e308, "stop": 1e308, "num": 4}, "are not all distinct"),
         ("axes.lam", [10**400], "axes.lam[0] is a whole number of 1329 bits; it does not fit"),
         ("axes.lam", ["x" * 10000], "(10002 characters); a number is needed"),
         (
@@ -82,7 +90,7 @@ def changed(path, value):
         ("axes.seed", {"start": 0, "num": 10**12}, "axes.seed.num is 1000000000000; allowed is 1 to"),
         ("axes.init_scale", [0.0], "axes.init_scale[0] is 0; it must be at least"),
         ("axes.init_scale", [-1.0], "axes.init_scale[0] is -1; it must be at least"),
-        ("task.n_samples", 3, "whitening the N_i = 4 inputs of axes.architecture[0] needs at least 4"),
+        ("task.n_samples", 3, "axes.architecture[0] is 4-2-4; whitening N_i = 4 inputs needs at least 4"),
         ("task.n_samples", "ten", "task.n_samples is 'ten'; a whole number is needed"),
         ("task.target_scale", -1.0, "task.target_scale is -1; it must be at least"),
         ("task.kind", "parity", "task.kind is 'parity'; allowed: random_regression"),
@@ -93,7 +101,11 @@ def changed(path, value):
         ("dynamics.times", [-1.0], "dynamics.times[0] is -1; it must be at least 0"),
         ("dynamics.times", [NAN], "dynamics.times[0] is nan"),
         ("dynamics.times", {"start": 0, "stop": INF, "num": 3}, "dynamics.times.stop is inf"),
-        ("dynamics.learning_rate", [0.1, 0.2], "dynamics.learning_rate is an axis, but the closed form"),
+        (
+            "dynamics.learning_rate",
+            [0.1, 0.2],
+            "dynamics.learning_rate is an axis, but exact has none; add 'gradient_descent' to",
+        ),
         ("output.observables", ["los"], "output.observables is 'los'; did you mean 'loss'?"),
         ("output.observables", ["qqt"], "output.observables is 'qqt'; allowed: loss"),
         ("output.observables", [], "output.observables is empty"),
@@ -126,6 +138,48 @@ def test_faults_of_gradient_descent(changes, message):
     with pytest.raises(fl.InputError) as caught:
         fl.Spec.from_dict(content)
     assert str(caught.value).startswith(message)
+
+
+def lines_of(content):
+    with pytest.raises(fl.InputError) as caught:
+        fl.Spec.from_dict(content)
+    return str(caught.value).splitlines()
+
+
+def test_one_mistake_in_many_places_is_one_line():
+    content = changed("axes.architecture", [[9, 2, n_o] for n_o in range(1, 701)])
+    (line,) = lines_of(content)
+    assert line == (
+        "axes.architecture[0] is 9-2-1; whitening N_i = 9 inputs needs at least 9 samples "
+        "(the same at axes.architecture[1], [2], [3] and 696 more)"
+    )
+    content["axes"]["architecture"][5] = [30, 2, 4]
+    (line,) = lines_of(content)
+    assert line.startswith(
+        "axes.architecture[5] is 30-2-4; whitening N_i = 30 inputs needs at least 30 samples ("
+    )
+    rates = changed("dynamics.solver", "gradient_descent")
+    rates["dynamics"]["learning_rate"] = {"start": 3.0, "step": 1.0, "num": 50}
+    (line,) = lines_of(rates)
+    assert line.startswith("dynamics.times: 1 is no step of its own at learning_rate 3; ")
+    assert line.endswith("(the same at dynamics.learning_rate 4, 5, 6 and 46 more)")
+
+
+def test_an_unknown_kind_is_one_fault():
+    """Its parameters are unknown then, and no other faults."""
+    content = changed("task", {"kind": "parity", "n_samples": 8, "bits": 3})
+    assert lines_of(content) == ["task.kind is 'parity'; allowed: random_regression"]
+
+
+def test_mistakes_in_a_list_are_one_line_for_each_kind():
+    content = changed("axes.seed", [-1, 0, -2, -3, -4, -5, "six", 7.5])
+    content["axes"]["architecture"] = [[4, 0, 4], [4, 2], "4-2-4", [0, 2, 4]]
+    assert lines_of(content) == [
+        "axes.architecture[0]: n_h is 0; allowed is 1 to 1048575 (the same at axes.architecture[3])",
+        "axes.architecture[1] is [4, 2]; needed is [N_i, N_h, N_o]",
+        f"axes.seed[0] is -1; allowed is 0 to {2**63 - 1} (the same at axes.seed[2], [3], [4] and 1 more)",
+        "axes.seed[6] is 'six'; a whole number is needed (the same at axes.seed[7])",
+    ]
 
 
 def test_all_faults_are_shown_at_once_and_each_on_a_line(tmp_path):
@@ -179,41 +233,6 @@ def test_presets_are_those_of_the_paper():
     assert fl.Spec.load("scale-balance").init_scales.size > 10
 
 
-@given(st.floats(-1e3, 1e3), st.floats(1e-6, 1e3), st.integers(2, 50))
-def test_ranges_read_back_to_the_same_bits(start, length, count):
-    values = axes.reals("x", {"start": start, "stop": start + length, "num": count})
-    assert np.array_equal(axes.reals("x", axes.compact(values)), values)
-    assert values[0] == start
-    assert values[-1] == start + length
-
-
-@given(st.floats(1e-3, 1e3), st.integers(1, 40))
-def test_symmetric_ranges_are_symmetric_and_hold_an_exact_zero(end, half):
-    values = axes.reals("lam", {"start": -end, "stop": end, "num": 2 * half + 1})
-    assert np.array_equal(values, -values[::-1])
-    assert values[half] == 0.0
-
-
-@given(st.lists(st.floats(0, 1e300) | st.just(INF), min_size=1, max_size=8, unique=True))
-def test_lists_read_back_to_the_same_bits(numbers):
-    values = axes.reals("times", numbers, 0.0, infinite=True)
-    assert values.tolist() == sorted(numbers)
-    assert np.array_equal(axes.reals("times", axes.compact(values), 0.0, infinite=True), values)
-
-
-def test_architectures_as_they_are_printed():
-    assert axes.architectures("a", ["4-2-4", "3-3-3"]) == axes.architectures("a", [[4, 2, 4], [3, 3, 3]])
-    assert axes.architectures("a", "4-2-4") == axes.architectures("a", [4, 2, 4])
-    with pytest.raises(fl.InputError, match=r"a\[1\]: architecture is '4-2'; needed are three sizes"):
-        axes.architectures("a", ["4-2-4", "4-2"])
-
-
-def test_architecture_product():
-    found = axes.architectures("a", {"n_i": {"start": 3, "num": 4}, "n_h": 2, "n_o": [3, 5]})
-    assert [str(shape) for shape in found][:3] == ["3-2-3", "3-2-5", "4-2-3"]
-    assert len(found) == 8
-
-
 def test_plan_counts_what_a_run_leaves(tmp_path):
     spec = fl.Spec.from_dict(sweeping.spec())
     plan = Plan.of(spec)
@@ -237,8 +256,109 @@ def test_blocks_are_cut_to_their_size_and_time():
     assert Plan.of(fl.Spec.from_dict(slow)).layout.block_shape.seeds == 1
 
 
-def test_decimal_grids_hold_short_decimals():
-    values = axes.reals("lam", {"start": -9.0, "stop": 9.0, "num": 181})
-    assert values.tolist() == [round(-9 + i / 10, 1) for i in range(181)]
-    thirds = axes.reals("lam", {"start": 0.0, "stop": 1.0, "num": 4})
-    assert thirds[1] == 1 / 3
+AXES = sweeping.spec()["axes"]
+SPECS = [
+    *presets.names(),
+    sweeping.spec(),
+    sweeping.spec(dynamics=sweeping.BOTH | {"learning_rate": [0.009, 0.01]}),
+    sweeping.spec(output={"observables": ["loss"], "durable": True, "reduce": {"quantiles": [0.1, 0.5]}}),
+    sweeping.spec(
+        output={"observables": ["loss"], "reduce": {"histogram": {"start": 0.0, "stop": 1.0, "num": 11}}}
+    ),
+    sweeping.spec(output={"observables": ["convergence_time"], "fraction": 0.9, "dtype": "float32"}),
+    sweeping.spec(axes=AXES | {"lam": [1e-300, 1e-5, 1e22], "seed": [0, 2**40]}, dynamics={"times": [INF]}),
+    sweeping.spec(axes=AXES | {"lam": np.geomspace(1, 7, 100).tolist()}),
+]
+
+
+@pytest.mark.parametrize("source", SPECS)
+def test_the_spec_as_toml_is_the_same_spec(source, tmp_path):
+    spec = fl.Spec.load(source) if isinstance(source, str) else fl.Spec.from_dict(source)
+    text = spec.to_toml()
+    (tmp_path / "spec.toml").write_text(text, encoding="utf-8")
+    again = fl.Spec.load(tmp_path / "spec.toml")
+    assert again.hash == spec.hash
+    assert again.to_dict() == spec.to_dict()
+
+
+def some(*entries):
+    """Return a strategy of tables, each of whose keys is there or not."""
+    return st.fixed_dictionaries({}, optional=dict(entries))
+
+
+def axis(numbers):
+    return numbers | st.lists(numbers, min_size=1, max_size=4, unique=True)
+
+
+def mixed(triples):
+    """Return some architectures as three sizes, and others as objects."""
+    return [fl.Architecture(*triple) if sum(triple) % 2 else triple for triple in triples]
+
+
+DESCENT = "gradient_descent"
+TRIPLE = st.tuples(*[st.integers(1, 9)] * 3)
+SCALE = st.floats(1e-60, 1e60)
+RANGE = st.fixed_dictionaries({"start": st.just(0.1), "step": st.just(0.3), "num": st.integers(1, 9)})
+CONTENTS = st.fixed_dictionaries(
+    {
+        "axes": st.fixed_dictionaries(
+            {
+                "architecture": st.lists(TRIPLE, min_size=1, max_size=3, unique=True).map(mixed),
+                "seed": axis(st.integers(0, 2**63 - 1)),
+                "lam": axis(st.floats(allow_nan=False, allow_infinity=False))
+                | RANGE
+                | st.lists(RANGE, min_size=1),
+            },
+            optional={"init_scale": axis(SCALE)},
+        ),
+        "task": st.fixed_dictionaries({"n_samples": st.integers(9, 99)}, optional={"target_scale": SCALE}),
+        "dynamics": st.fixed_dictionaries({"times": axis(st.floats(0, allow_nan=False))})
+        | st.fixed_dictionaries(
+            {
+                "times": st.lists(st.integers(0, 99), min_size=1, unique=True),
+                "solver": st.sampled_from(
+                    ["gradient_descent", ["gradient_descent"], ["gradient_descent", "exact"]]
+                ),
+                "learning_rate": axis(st.floats(0.01, 0.5)),
+            }
+        ),
+    },
+    optional={
+        "name": st.text(min_size=1),
+        "init": some(("kind", st.sampled_from(["gaussian", "aligned"]))),
+        "output": st.fixed_dictionaries(
+            {"observables": st.just(["convergence_time", "loss"])},
+            optional={
+                "fraction": st.floats(0.001, 0.999),
+                "dtype": st.sampled_from(["float64", "float32"]),
+                "durable": st.booleans(),
+                "reduce": some(("quantiles", axis(st.floats(0, 1))), ("statistics", st.just(["mean"])))
+                | some(("histogram", st.lists(st.floats(-9, 9), min_size=2, unique=True))),
+            },
+        ),
+    },
+)
+
+
+@given(CONTENTS)
+def test_any_spec_as_toml_is_the_same_spec(content):
+    spec = fl.Spec.from_dict(content)
+    again = fl.Spec.from_dict(tomllib.loads(spec.to_toml()))
+    assert again.to_dict() == spec.to_dict()
+    assert again.hash == spec.hash
+    for field in fields(spec):
+        before, after = getattr(spec, field.name), getattr(again, field.name)
+        assert np.array_equal(before, after) if isinstance(before, np.ndarray) else before == after
+
+
+def test_a_home_folder_in_the_path_of_a_spec(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "mine.toml").write_text(fl.Spec.load("rich-lazy").to_toml(), encoding="utf-8")
+    assert fl.Spec.load("~/mine.toml").hash == fl.Spec.load("rich-lazy").hash
+
+
+@pytest.mark.parametrize("kind", [fl.Spec, Reduction])
+def test_every_attribute_is_documented(kind):
+    documented = re.findall(r"^(\w+) : .+\n    \S", inspect.getdoc(kind), re.MULTILINE)
+    assert documented == [field.name for field in fields(kind)]

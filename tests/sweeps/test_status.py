@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin.formatting import format_duration
 from fastlin.sweeps.run import calibration, worker
-from fastlin.sweeps.run.calibration import projection
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.progress import NoProgress
+from fastlin.sweeps.run.projection import project
 from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import folder, lease
@@ -49,7 +50,7 @@ def test_rate_and_time_left_are_of_the_latest_marks(tmp_path, client):
     seconds = Plan(Store.open(locate(path)).layout).seconds_of_blocks.ravel()
     left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
     assert content["seconds_left"] == pytest.approx(left)
-    assert f"0.5 blocks/s of late, about {left:,.0f} s left" in in_words(content)
+    assert f"0.5 blocks/s in the last minute, about {format_duration(left)} left" in in_words(content)
 
 
 def test_a_live_store_says_who_writes_it(tmp_path, client, monkeypatch):
@@ -76,7 +77,7 @@ def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, clien
     fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), path, client)
     content = standing(path)
     assert [(point["architecture"], point["seed"]) for point in content["bad"]] == list(
-        itertools.product([0, 1], [3, 5])
+        itertools.product(["4-2-4", "2-2-2"], [3, 5])
     )
     dataset = fl.open_sweep(path)
     for point in content["bad"]:
@@ -90,7 +91,7 @@ def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, clien
         assert net.lam == 400.0
         with pytest.raises(fl.InputError, match="diverged"):
             fl.gradient_descent(task, net, point["learning_rate"], 500)
-    assert "fl.rebuild(ds, architecture=0, seed=3, lam=400.0, init_scale=1.0)" in in_words(content)
+    assert "fl.rebuild(ds, architecture='4-2-4', seed=3, lam=400.0, init_scale=1.0)" in in_words(content)
 
 
 def test_watching_ends_when_all_is_done(tmp_path, client):
@@ -116,14 +117,14 @@ def test_watching_ends_when_all_is_done(tmp_path, client):
 
 def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
     spec = Spec.from_dict(sweeping.spec())
-    content = projection(spec, None)
+    content = project(spec, None)
     path = tmp_path / "s.zarr"
     report = fl.run_sweep(spec, path, client)
     files = sweeping.chunks(path)
-    assert (content["points"], content["blocks"]) == (report.points, report.blocks)
-    assert (content["files"], content["bytes"]) == (len(files), sum(map(len, files.values())))
-    assert content["seconds"] > 0
-    json.dumps(content)
+    assert (content.points, content.blocks) == (report.points, report.blocks)
+    assert (content.files, content.bytes) == (len(files), sum(map(len, files.values())))
+    assert content.seconds > 0
+    json.dumps(content.to_dict())
 
 
 def test_more_workers_take_less_time_and_more_memory(monkeypatch):
@@ -132,16 +133,16 @@ def test_more_workers_take_less_time_and_more_memory(monkeypatch):
     spec = fl.Spec.from_dict(
         sweeping.spec(axes={**sweeping.spec()["axes"], "seed": {"start": 0, "num": 10**7}})
     )
-    one, many = projection(spec, 1), projection(spec, 64)
-    assert many["seconds"] < one["seconds"] / 8
-    assert many["memory_bytes"] > one["memory_bytes"]
+    one, many = project(spec, 1), project(spec, 64)
+    assert many.seconds < one.seconds / 8
+    assert many.memory_bytes > one.memory_bytes
 
 
 def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)
     dead = dataclasses.replace(lease.new_holder(""), process=2**22 + 1)
-    locate(path).write(lease.KEY, lease.document([dead]))
+    locate(path).write(lease.KEY, lease.document(locate(path), [dead]))
     assert standing(path)["holders"] == []
 
 

@@ -1,6 +1,7 @@
 """Sweeps end to end: what is stored is right, reproducible, resumable and readable."""
 
 import getpass
+import json
 import os
 import random
 import socket
@@ -25,9 +26,14 @@ from tests.sweeping import BOTH, content
 def test_every_point_rebuilt_alone_gives_the_stored_numbers(swept):
     dataset = fl.open_sweep(swept).load()
     assert (dataset.status == "ok").all()
-    for index, scale, seed, lam in [(0, 0.5, 0, -4.0), (1, 1.0, 5, 0.0), (2, 0.5, 3, 2.0), (1, 0.5, 2, 4.0)]:
-        task, net = fl.rebuild(dataset, architecture=index, seed=seed, lam=lam, init_scale=scale)
-        here = dataset.sel({"architecture": index, "seed": seed, "lam": lam, "init_scale": scale})
+    for shape, scale, seed, lam in [
+        ("4-2-2", 0.5, 0, -4.0),
+        ("3-4-3", 1.0, 5, 0.0),
+        ("2-3-4", 0.5, 3, 2.0),
+        ("3-4-3", 0.5, 2, 4.0),
+    ]:
+        task, net = fl.rebuild(dataset, architecture=shape, seed=seed, lam=lam, init_scale=scale)
+        here = dataset.sel(architecture=shape, seed=seed, lam=lam, init_scale=scale)
         exact = fl.exact(task, net, dataset.time, ["loss", "kernel_distance", "weight_norms"])
         for name in exact:
             assert np.abs(exact[name].values - here[name].values).max() < 1e-10, name
@@ -38,11 +44,11 @@ def test_gradient_descent_stepped_with_plain_numpy_gives_the_stored_numbers(tmp_
     fl.run_sweep(sweeping.spec(dynamics=BOTH), path)
     dataset = fl.open_sweep(path).load()
     gd = dataset.sel(solver="gradient_descent")
-    for index, seed, lam in [(0, 4, -4.0), (1, 0, 0.0), (2, 5, 4.0)]:
-        task, net = fl.rebuild(dataset, architecture=index, seed=seed, lam=lam, init_scale=1.0)
+    for shape, seed, lam in [("4-2-2", 4, -4.0), ("3-4-3", 0, 0.0), ("2-3-4", 5, 4.0)]:
+        task, net = fl.rebuild(dataset, architecture=shape, seed=seed, lam=lam, init_scale=1.0)
         for t in (0.9, 9.0):
             w1, w2 = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, 0.009, round(t / 0.009))
-            here = gd.sel({"architecture": index, "seed": seed, "lam": lam, "init_scale": 1.0, "time": t})
+            here = gd.sel(architecture=shape, seed=seed, lam=lam, init_scale=1.0, time=t)
             expected = reference.loss(w1, w2, task.sigma_yx, task.sigma_yy_trace)
             assert float(here.loss) == pytest.approx(expected, abs=1e-10)
             norms = [np.linalg.norm(w1), np.linalg.norm(w2)]
@@ -97,8 +103,9 @@ def test_plain_xarray_reads_the_store(swept):
     assert dataset.n_h.values.tolist() == [2, 4, 3]
     assert dataset.time.values[-1] == np.inf
     assert dataset.loss.attrs["equation"]
-    assert dataset.attrs["spec_hash"] == Spec.from_dict(dataset.attrs["spec"]).hash
-    assert {"fastlin", "numba", "numpy", "zarr", "kernels"} <= set(dataset.attrs["versions"])
+    assert dataset.sel(architecture="3-4-3").n_h == 4
+    assert dataset.attrs["spec_hash"] == Spec.from_json(dataset.attrs["spec"]).hash
+    assert {"fastlin", "numba", "numpy", "zarr", "kernels"} <= set(json.loads(dataset.attrs["versions"]))
 
 
 def test_store_is_checksummed_and_one_chunk_a_block(swept):
@@ -148,8 +155,8 @@ def test_init_kinds_and_learning_rate_axis(tmp_path):
         fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics, init={"kind": kind}), path)
         dataset = fl.open_sweep(path).load()
         assert dataset.loss.dims[:4] == ("architecture", "init_scale", "solver", "learning_rate")
-        task, net = fl.rebuild(dataset, architecture=1, seed=2, lam=2.0)
-        here = dataset.sel({"architecture": 1, "seed": 2, "lam": 2.0, "time": 2.0}).squeeze()
+        task, net = fl.rebuild(dataset, architecture="3-4-3", seed=2, lam=2.0)
+        here = dataset.sel(architecture="3-4-3", seed=2, lam=2.0, time=2.0).squeeze()
         exact = fl.exact(task, net, [2.0], ["loss"]).loss[0]
         assert np.abs(here.loss.sel(solver="exact") - exact).max() < 1e-10
         for rate in (0.01, 0.02):
@@ -172,16 +179,19 @@ def test_diverging_points_are_coded_and_the_others_finish(tmp_path):
 def test_rebuild_names_what_is_missing(swept):
     dataset = fl.open_sweep(swept)
     with pytest.raises(fl.InputError, match="seed has 6 values in the dataset; say which"):
-        fl.rebuild(dataset, architecture=0, lam=0.0, init_scale=1.0)
+        fl.rebuild(dataset, architecture="4-2-2", lam=0.0, init_scale=1.0)
     with pytest.raises(fl.InputError, match=r"lam = 0.1 is not on the axis .*; nearest: -2.0, 0.0, 2.0"):
-        fl.rebuild(dataset, architecture=0, seed=0, lam=0.1, init_scale=1.0)
+        fl.rebuild(dataset, architecture="4-2-2", seed=0, lam=0.1, init_scale=1.0)
     with pytest.raises(fl.InputError, match="no spec in its attributes"):
         fl.rebuild(dataset.drop_attrs(), seed=0)
     selected = dataset.sel(seed=3, lam=-2.0, init_scale=1.0).isel(architecture=2)
     task, net = fl.rebuild(selected)
     assert (task.n_i, net.architecture.n_h, net.lam) == (2, 3, -2.0)
-    with pytest.raises(fl.InputError, match="architecture = 0 is not on the axis"):
-        fl.rebuild(selected, architecture=0)
+    for other in ("4-2-2", 0):
+        with pytest.raises(fl.InputError, match=f"architecture is {other!r}; .*allowed: 2-3-4$"):
+            fl.rebuild(selected, architecture=other)
+    with pytest.raises(fl.InputError, match=r"dataset is .*; needed is one of class Dataset"):
+        fl.rebuild(dataset.loss)
 
 
 def test_rebuild_never_takes_a_neighbour(tmp_path):

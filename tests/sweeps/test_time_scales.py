@@ -61,7 +61,7 @@ def test_a_sweep_stores_what_exact_gives_for_any_size_of_weights(tmp_path):
 
 def test_a_sweep_stores_infinite_times(stored):
     # 1-1-1, where half of all signs are wrong; from small weights a drop of 90 % is then too much.
-    square = stored.sel(architecture=4, lam=0.0, init_scale=0.1)
+    square = stored.sel(architecture="1-1-1", lam=0.0, init_scale=0.1)
     never = np.isinf(square.convergence_time)
     assert 0 < int(never.sum()) < never.size
     assert (np.isinf(square.escape_time) == never).all()
@@ -114,7 +114,7 @@ def test_reduced_sweeps_hold_statistics_of_them(stored, tmp_path, solver):
         assert np.allclose(here.sel(statistic="mean"), mean, rtol=1e-14, atol=0)
         assert (here.sel(statistic="min") == stored[name].min("seed")).all()
         assert (here.sel(statistic="max") == stored[name].max("seed")).all()
-    assert np.isinf(reduced.escape_time.sel(statistic="mean", architecture=4, lam=0.0)).any()
+    assert np.isinf(reduced.escape_time.sel(statistic="mean", architecture="1-1-1", lam=0.0)).any()
     assert (reduced["count"] == 4).all()
 
 

@@ -1,0 +1,137 @@
+"""From a point of a sweep back to its task and network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError
+from fastlin.network import Network, draw_network
+from fastlin.sweeps.read.selection import architecture_name, position
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.task import Task
+from fastlin.validation import check_instance, shown
+
+
+def problem_coordinates(spec: Spec) -> dict[str, Any]:
+    """Return the coordinates of one value that say what the spec has under [task] and [init].
+
+    They tell joined stores apart: where the values differ, xarray keeps each with its part.
+    """
+    task = {"task_kind" if key == "kind" else key: value for key, value in spec.task.to_dict().items()}
+    init = {f"init_{key}": value for key, value in spec.init.to_dict().items()}
+    return {
+        name: ((), np.array(value, dtype=object) if isinstance(value, str) else value)
+        for name, value in (task | init).items()
+    }
+
+
+def rebuild(
+    dataset: xr.Dataset,
+    architecture: str | tuple[int, int, int] | Architecture | None = None,
+    seed: int | None = None,
+    lam: float | None = None,
+    init_scale: float | None = None,
+) -> tuple[Task, Network]:
+    """Build the very task and network behind one point of a sweep.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        From `open_sweep`, or a selection of it.
+    architecture : str, tuple or Architecture, optional
+        Value on the axis "architecture", as "4-2-4", or its sizes.
+    seed : int, optional
+        Value on the axis "seed".
+    lam, init_scale : float, optional
+        Values on these axes.
+        Whatever is left out must have a single value in the dataset.
+
+    Returns
+    -------
+    task : Task
+    net : Network
+
+    Raises
+    ------
+    InputError
+        If a value is not on its axis, or one is left out that has several; if the dataset lost its
+        attributes on the way; or if the point is not of the sweep whose spec is in the attributes. Datasets
+        that xarray joins keep the attributes of the first, so the networks of the others are rebuilt from
+        their own stores.
+
+    Examples
+    --------
+    >>> ds = fl.open_sweep("small.zarr")
+    >>> task, net = fl.rebuild(ds, architecture="4-2-2", seed=3, lam=2.0, init_scale=1.0)
+    >>> net
+    <funnel Network 4-2-2 (N_i-N_h-N_o), lam 2, balance 'strict'>
+    >>> point = ds.fastlin.select(architecture="4-2-2", seed=3, lam=2.0, init_scale=1.0)
+    >>> bool(np.allclose(point.loss, fl.exact(task, net, ds.time).loss))
+    True
+    """
+    check_instance("dataset", dataset, xr.Dataset, "open_sweep(path)")
+    if "spec" not in dataset.attrs:
+        raise InputError("the dataset has no spec in its attributes; use one from open_sweep(path)")
+    spec = Spec.from_json(dataset.attrs["spec"])
+    axes = {
+        "architecture": np.array([str(shape) for shape in spec.architectures], dtype=object),
+        "seed": spec.seeds,
+        "lam": spec.lams,
+        "init_scale": spec.init_scales,
+    }
+    wanted = {
+        "architecture": architecture_name(architecture),
+        "seed": seed,
+        "lam": lam,
+        "init_scale": init_scale,
+    }
+    point = {name: _chosen(dataset, name, wanted[name], axis) for name, axis in axes.items()}
+    _check_of_spec(dataset, point, axes, problem_coordinates(spec))
+    shape = Architecture.read(point["architecture"])
+    number = int(point["seed"])
+    law = spec.problem(float(point["init_scale"]))
+    task = spec.task.kind.build(law.task, shape, number)
+    return task, draw_network(shape, float(point["lam"]), number, law, task)
+
+
+def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> Any:
+    """Return the value on an axis that is meant: given and there, or the only one of the dataset."""
+    if name in dataset.coords:  # what a selection left of the axis
+        axis = np.atleast_1d(dataset[name].values)
+    if value is None:
+        if axis.size != 1:
+            raise InputError(f"{name} has {axis.size} values in the dataset; say which: {name}=...")
+        return axis[0]
+    return axis[position(name, value, axis)]
+
+
+def _check_of_spec(
+    dataset: xr.Dataset,
+    point: Mapping[str, Any],
+    axes: Mapping[str, NDArray[Any]],
+    problem: Mapping[str, Any],
+) -> None:
+    """Raise where a point is of another sweep than the spec: of one that was joined to it."""
+    for name, value in point.items():
+        if not (axes[name] == value).any():
+            raise InputError(_of_another_store(name, value))
+    at = {name: np.flatnonzero(dataset[name].values == point[name]) for name in axes if name in dataset.dims}
+    for name, (_, value) in problem.items():
+        if name in dataset.coords:
+            coordinate = dataset[name]
+            here = coordinate.isel({dim: places for dim, places in at.items() if dim in coordinate.dims})
+            if not (here == value).all():
+                raise InputError(_of_another_store(name, here.values.ravel().tolist()[0]))
+
+
+def _of_another_store(name: str, value: Any) -> str:
+    return (
+        f"{name} = {shown(value)} is not in the spec in the dataset's attributes, which is that of the first "
+        "where stores are joined; rebuild from the store that holds the point"
+    )

@@ -1,0 +1,176 @@
+"""Projection of a sweep on this machine: its plan, with times from a short measurement of its kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from heapq import heapreplace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from fastlin.formatting import format_duration
+from fastlin.kernels.compilation import missing, seconds_to_compile
+from fastlin.sweeps.run.calibration import measure
+from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
+from fastlin.sweeps.run.plan import Plan, readable_size
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.costs import kernels_needed
+
+BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
+# Seconds to start and end a client, with threads and with processes, and memory of a worker process.
+CLIENT_SECONDS = {Threads: 0.3, Processes: 2.8}
+PROCESS_BYTES = 230_000_000
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Resources that a sweep takes on this machine. Its text is that of ``fastlin plan``.
+
+    Attributes
+    ----------
+    name : str
+        Name of the spec.
+    points : int
+        Number of configurations.
+    times : int
+        Number of times at which each point is recorded.
+    axes : dict
+        Sizes of the axes of the grid, by name.
+    blocks : int
+        Number of blocks.
+    seeds_per_block, groups_per_block : int
+        Seeds of a block, and how many groups (combinations of the other axes) it holds.
+    bytes, files : int
+        Size of the complete store, and the number of its chunk files.
+    memory_bytes : int
+        Memory of all processes on this machine.
+    workers : int
+        Cores that compute.
+    kernels, kernels_to_compile : int
+        Kernels that the sweep needs, and those of them that are not in the cache.
+    compile_seconds : float
+        Seconds to compile these.
+    seconds : float
+        Seconds of the whole run, with `compile_seconds`.
+    spec : dict
+        The spec with every default filled in.
+    """
+
+    name: str
+    points: int
+    times: int
+    axes: dict[str, int]
+    blocks: int
+    seeds_per_block: int
+    groups_per_block: int
+    bytes: int
+    files: int
+    memory_bytes: int
+    workers: int
+    kernels: int
+    kernels_to_compile: int
+    compile_seconds: float
+    seconds: float
+    spec: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields by name, JSON-ready, as ``fastlin plan --json`` prints them."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        groups = "" if self.groups_per_block == 1 else f"{self.groups_per_block:,} groups of "
+        dims = " x ".join(f"{size} {name}" for name, size in self.axes.items())
+        return (
+            f"{self.name}: {self.points:,} points ({dims}), each at {self.times} times\n"
+            f"blocks: {self.blocks:,} of {groups}{self.seeds_per_block} seeds\n"
+            f"store: {readable_size(self.bytes)} in {self.files:,} files\n"
+            f"memory: {readable_size(self.memory_bytes)} with {self.workers} cores\n"
+            f"kernels: {self.kernels}, of which {self._compilation}\n"
+            f"time: about {format_duration(self.seconds)} on {self.workers} cores like these"
+        )
+
+    @property
+    def _compilation(self) -> str:
+        if not self.kernels_to_compile:
+            return "all are compiled"
+        duration = format_duration(self.compile_seconds)
+        return f"{self.kernels_to_compile} are still to be compiled, in about {duration} of the time below"
+
+
+def plan(spec: Spec | Mapping[str, Any] | str | Path, *, workers: int | None = None) -> Projection:
+    """Return what a sweep takes on this machine: points, blocks, bytes, files, memory and time.
+
+    Nothing is written, except that kernels compiled for the measurement are kept in the cache. It takes a
+    few seconds.
+
+    Parameters
+    ----------
+    spec : Spec, mapping, str or Path
+        A spec, its content, a TOML file, or the name of a preset.
+    workers : int, optional
+        Plan for so many processes; more than this machine has cores are taken for as many cores like these.
+        By default threads on all cores.
+
+    Returns
+    -------
+    Projection
+        Its fields are the keys of ``fastlin plan --json``.
+
+    Raises
+    ------
+    InputError
+        If the spec is not valid.
+
+    Examples
+    --------
+    >>> projection = fl.plan("rich-lazy")
+    >>> projection.points, projection.axes["lam"]
+    (72400, 181)
+    """
+    return project(Spec.read(spec), workers)
+
+
+def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projection:
+    """Return the projection of a sweep whose command takes `start_up` seconds before it runs anything."""
+    base_bytes = psutil.Process().memory_info().rss
+    resources = Plan.of(spec)
+    layout = resources.layout
+    executor: Executor = Threads() if workers is None else Processes(workers)
+    cores = local_threads() if workers is None else workers
+    needed = kernels_needed(layout, np.arange(layout.block_count))
+    speed, lacking = measure(resources, missing(needed), min(cores, local_threads()))
+    compile_seconds = speed.compile * seconds_to_compile(lacking, local_threads())
+    work = speed.of_blocks(resources) + BLOCK_OVERHEAD
+    at_once = min(blocks_at_once(executor) or cores, layout.block_count)
+    processes = 0 if workers is None else workers
+    return Projection(
+        name=spec.name,
+        points=spec.points,
+        times=int(spec.times.size),
+        axes=spec.point_dims,
+        blocks=layout.block_count,
+        seeds_per_block=layout.block_shape.seeds,
+        groups_per_block=math.prod(layout.status.chunk[:-2]),
+        bytes=resources.bytes,
+        files=resources.files,
+        memory_bytes=base_bytes + processes * PROCESS_BYTES + resources.block_memory * at_once,
+        workers=cores,
+        kernels=len(needed),
+        kernels_to_compile=len(lacking),
+        compile_seconds=compile_seconds,
+        seconds=start_up + CLIENT_SECONDS[type(executor)] + compile_seconds + _makespan(work, cores),
+        spec=spec.to_dict(),
+    )
+
+
+def _makespan(seconds: NDArray[np.float64], cores: int) -> float:
+    """Return the time at which the last block is done. Each block goes to the first core that is free."""
+    free = [0.0] * min(cores, seconds.size)
+    for each in seconds.ravel():
+        heapreplace(free, free[0] + float(each))
+    return max(free)

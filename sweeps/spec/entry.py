@@ -1,0 +1,197 @@
+"""One key of a spec, and how tables of such keys are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastlin.errors import InputError
+from fastlin.kinds import Choice, Kind, Parameter
+from fastlin.sweeps.spec.axes import texts
+from fastlin.sweeps.spec.faults import Faults
+from fastlin.validation import check_choice, suggest
+
+REQUIRED: Final = object()  # the default of keys that a spec must have
+
+
+def _always(_owner: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key of a spec.
+
+    Attributes
+    ----------
+    section, key : str
+        Where it stands in TOML. The section "" is the top level.
+    field : str
+        The attribute that holds it.
+    read : callable
+        ``read(name, value)`` returns the attribute, or raises an `InputError` that begins with the name.
+    write : callable
+        Takes the attribute and returns a value for JSON that reads back to the same.
+    form : str
+        The values that it takes, for the reference page.
+    doc : str
+        What it means, for the reference page.
+    default : object
+        The value of TOML where the key is missing. None leaves it to `read`.
+    dimension : str
+        The dimension of a store that its values make, if it is an axis.
+    axis_field : str
+        The attribute that says whether it was given as a list. A single value then makes no dimension.
+    written : callable
+        Takes the owner of the attribute and says whether the key is written.
+    choices : callable
+        Returns the names that it takes, if it takes names. They are asked for when they are needed.
+    former : tuple of str
+        Names that the key had. They are refused with the name of now.
+    """
+
+    section: str
+    key: str
+    field: str
+    read: Callable[[str, Any], Any]
+    write: Callable[[Any], Any]
+    form: str
+    doc: str
+    default: Any = REQUIRED
+    dimension: str = ""
+    axis_field: str = ""
+    written: Callable[[Any], bool] = _always
+    choices: Callable[[], Sequence[str]] | None = None
+    former: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The section and the key, as messages name them."""
+        return f"{self.section}.{self.key}" if self.section else self.key
+
+
+def same(value: Any) -> Any:
+    """Return a value as it is. It writes values that JSON knows."""
+    return value
+
+
+def name_entry(
+    section: str, key: str, field: str, choices: Callable[[], Sequence[str]], doc: str, **more: Any
+) -> Entry:
+    """Return an entry that takes one of some names."""
+
+    def read(name: str, value: Any) -> str:
+        return check_choice(name, value, choices())
+
+    return Entry(section, key, field, read, same, "name", doc, choices=choices, **more)
+
+
+def names_entry(
+    section: str, key: str, field: str, choices: Callable[[], Sequence[str]], doc: str, **more: Any
+) -> Entry:
+    """Return an entry that takes one or several of some names."""
+
+    def read(name: str, value: Any) -> tuple[str, ...]:
+        return texts(name, value, choices())
+
+    return Entry(section, key, field, read, list, "name or list of names", doc, choices=choices, **more)
+
+
+@dataclass(frozen=True)
+class KindSection:
+    """A section that names a kind of a registry, and holds the parameters of that kind.
+
+    Attributes
+    ----------
+    section, field : str
+        The section, and the attribute that holds the `Choice`.
+    kinds : mapping of str to Kind
+        The registry.
+    doc : str
+        What the kind means, for the reference page.
+    default : str
+        The kind of a section that names none.
+    """
+
+    section: str
+    field: str
+    kinds: Mapping[str, Kind]
+    doc: str
+    default: str
+
+    @property
+    def entry(self) -> Entry:
+        """The entry that names the kind."""
+        return name_entry(
+            self.section, "kind", "kind", lambda: tuple(self.kinds), self.doc, default=self.default
+        )
+
+    def parameters(self, kind: str) -> tuple[Entry, ...]:
+        """Return the entries of the parameters of one kind."""
+        return tuple(_parameter(self.section, *item) for item in self.kinds[kind].parameters.items())
+
+    def read(self, table: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+        """Return the attribute, or nothing if there is a fault. An unknown kind is the only fault then."""
+        kind = self.default if table.get("kind") is None else table["kind"]
+        if not isinstance(kind, str) or kind not in self.kinds:
+            return read_table([self.entry], {"kind": kind}, faults)
+        parameters = self.parameters(kind)
+        values = read_table([self.entry, *parameters], table, faults)
+        if len(values) <= len(parameters):
+            return {}
+        del values["kind"]
+        return {self.field: Choice(self.kinds[kind], values)}
+
+
+def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
+    default = REQUIRED if parameter.default is None else parameter.default
+    return Entry(section, key, key, parameter.read, same, "number", parameter.doc, default)
+
+
+def read_table(
+    entries: Sequence[Entry], table: Mapping[str, Any], faults: Faults, tables: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the attributes that one table of a spec holds. What cannot be read is missing and noted.
+
+    `tables` are the names of tables that it may hold besides its entries.
+    """
+    _check_keys(entries, table, faults, tables)
+    fields = {}
+    for entry in entries:
+        given = table.get(entry.key)
+        value = entry.default if given is None else given
+        if value is REQUIRED:
+            faults.add(f"{entry.name} is missing")
+            continue
+        try:
+            fields[entry.field] = entry.read(entry.name, value)
+        except InputError as error:
+            faults.add_error(error)
+        if entry.axis_field:
+            fields[entry.axis_field] = isinstance(given, list | dict)
+    return fields
+
+
+def _check_keys(
+    entries: Sequence[Entry], table: Mapping[str, Any], faults: Faults, tables: Sequence[str]
+) -> None:
+    section = entries[0].section
+    known = [*(entry.key for entry in entries), *tables]
+    renamed = {former: entry.key for entry in entries for former in entry.former}
+    for key in table:
+        if key not in known:
+            hint = f"it is called {renamed[key]!r} now" if key in renamed else suggest(key, known)
+            where = f"[{section}]" if section else "the spec"
+            faults.add(f"{where} has the unknown key {key!r}; {hint}")
+
+
+def write_table(entries: Sequence[Entry], owner: Any) -> dict[str, Any]:
+    """Return one table of a spec from the attributes of its owner, JSON-ready."""
+    table = {}
+    for entry in entries:
+        if entry.written(owner):
+            value = entry.write(getattr(owner, entry.field))
+            single = entry.axis_field and not getattr(owner, entry.axis_field)
+            table[entry.key] = value[0] if single else value
+    return table

@@ -1,0 +1,68 @@
+"""Reading a spec: its content, as TOML has it, to the attributes of a `Spec`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastlin.errors import InputError
+from fastlin.sweeps.spec import checks
+from fastlin.sweeps.spec.entries import CONVERGENCE, ENTRIES, KIND_SECTIONS, SECTIONS, entries_of
+from fastlin.sweeps.spec.entry import read_table
+from fastlin.sweeps.spec.faults import Faults
+from fastlin.validation import shown
+
+
+def read_spec(content: Any) -> dict[str, Any]:
+    """Return the attributes of a spec.
+
+    Raises
+    ------
+    InputError
+        With one line for each kind of fault.
+    """
+    if not isinstance(content, Mapping):
+        raise InputError(f"a spec is {shown(content)}; needed is a mapping, a TOML file or a preset")
+    content = _plain(content)
+    faults = Faults()
+    fields = read_table(entries_of(""), content, faults, SECTIONS)
+    tables = {section: _table(section, content, faults) for section in SECTIONS}
+    for section, table in tables.items():
+        if section in KIND_SECTIONS:
+            fields |= KIND_SECTIONS[section].read(table, faults)
+        else:
+            fields |= read_table(entries_of(section), table, faults)
+    checks.settle_learning_rates(fields, faults)
+    expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
+    if expected <= fields.keys():
+        _check_together(tables, fields, faults)
+    faults.check()
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    """Return a spec as TOML would have it: arrays, ranges and tuples as lists, NumPy scalars as numbers."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple | range) else value
+
+
+def _table(section: str, content: Mapping[str, Any], faults: Faults) -> Mapping[str, Any]:
+    table = content.get(section, {})
+    if isinstance(table, Mapping):
+        return table
+    faults.add(f"{section} is {shown(table)}; a table [{section}] is needed")
+    return {}
+
+
+def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note faults between entries that are right by themselves."""
+    if "fraction" in tables["output"] and CONVERGENCE not in fields["observables"]:
+        faults.add(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
+    checks.check_task(fields["task"], fields["architectures"], faults)
+    if checks.check_finite(fields["solvers"], fields["times"], faults):
+        checks.check_steps(fields["times"], fields["learning_rates"], faults)

@@ -1,0 +1,97 @@
+"""The reference page of a spec, written from the table of its keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fastlin.solvers import SOLVERS
+from fastlin.sweeps.spec import reduction
+from fastlin.sweeps.spec.entries import KIND_SECTIONS, SECTIONS, entries_of
+from fastlin.sweeps.spec.entry import REQUIRED, Entry, KindSection
+
+_INTRODUCTION = """\
+# The spec of a sweep
+
+A spec is a TOML file, or a mapping in Python. The sweep is the product of its axes. `fastlin presets` lists
+specs that ship with fastlin, and `fastlin presets NAME` prints one. `Spec.to_toml()` writes a spec with all
+its defaults.
+
+## Axes
+
+Every key that takes "numbers" or "whole numbers" takes one value, a range, or a list of values and ranges:
+
+"""
+_FORMS = (
+    ("`0.5`", "this value"),
+    ("`[0.0, 0.9, 9.0]`", "these values"),
+    ("`{ start = -9.0, stop = 9.0, num = 19 }`", "`num` values from `start` to `stop`"),
+    (
+        "`{ start = -9.0, stop = 9.0, step = 0.5 }`",
+        "`start`, `start + step` and so on; `stop` is the last one if the step meets it",
+    ),
+    ("`{ start = 0, num = 100, step = 2 }`", "`num` values from `start` on"),
+    ("`{ start = 0, num = 100 }`, `{ start = 0, stop = 99 }`", "whole numbers with the step 1"),
+    (
+        '`{ start = 0.1, stop = 10.0, num = 21, spacing = "log" }`',
+        "`num` values of equal ratios; not for whole numbers",
+    ),
+    ("`[0.0, { start = 0.1, stop = 0.9, step = 0.1 }, 5.0]`", "all of them; ranges may overlap"),
+)
+_IDENTITY = """
+The values are sorted. They are the decimal numbers that the range means: 0.3, and not 0.30000000000000004.
+A store knows the values and not their form, so that the same values in another form are the same sweep.
+
+`axes.architecture` takes `[N_i, N_h, N_o]`, `"N_i-N_h-N_o"`, in Python `fl.Architecture(n_i, n_h, n_o)`, a
+product `{ n_i = ..., n_h = ..., n_o = ... }` of three axes of whole numbers, or a list of any of these. It
+keeps their order.
+"""
+
+
+def reference() -> str:
+    """Return the reference page as Markdown."""
+    introduction = _INTRODUCTION + _markdown(("form", "values"), _FORMS) + _IDENTITY
+    parts = [f"## Top level\n\n{_table(entries_of(''))}"]
+    for name in SECTIONS:
+        section = KIND_SECTIONS.get(name)
+        parts.append(f"## `[{name}]`\n\n{_kinds(section) if section else _table(entries_of(name))}")
+        if name == "dynamics":
+            solvers = [(f"`{solver.name}`", solver.doc) for solver in SOLVERS.values()]
+            parts.append(_markdown(("solver", "meaning"), solvers))
+    parts.append(f"## `[output.reduce]`\n\n{_table(reduction.ENTRIES)}")
+    return "\n".join([introduction, *parts])
+
+
+def _kinds(section: KindSection) -> str:
+    """Return the key that names the kind, all kinds, and the parameters of those that have any."""
+    parts = [_table([section.entry]), _markdown(("kind", "meaning"), _meanings(section))]
+    for kind in section.kinds:
+        if parameters := section.parameters(kind):
+            parts.append(f"Parameters of `{kind}`:\n\n{_table(parameters)}")
+    return "\n".join(parts)
+
+
+def _meanings(section: KindSection) -> list[tuple[str, ...]]:
+    return [(f"`{name}`", kind.doc) for name, kind in section.kinds.items()]
+
+
+def _table(entries: Sequence[Entry]) -> str:
+    rows = [(f"`{entry.key}`", _form(entry), _default(entry.default), entry.doc) for entry in entries]
+    return _markdown(("key", "value", "default", "meaning"), rows)
+
+
+def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
+
+
+def _form(entry: Entry) -> str:
+    if entry.choices is None:
+        return entry.form
+    return f"{entry.form}: {', '.join(f'`{name}`' for name in entry.choices())}"
+
+
+def _default(value: Any) -> str:
+    if value is REQUIRED:
+        return "required"
+    return "" if value is None else f"`{json.dumps(value)}`"
