@@ -88,6 +88,8 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     """Draw the time against the width, with dotted lines for growth in proportion to the operations."""
     from matplotlib.figure import Figure
 
+    from fastlin.plot.saving import save
+
     names = {"gradient_descent": "gradient descent, a step", "grid": "closed form, a time of a grid"}
     names["late"] = "closed form, one late time"
     figure = Figure(figsize=(4.2 * len(figures), 3.6), layout="constrained")
@@ -105,4 +107,4 @@ def draw(figures: dict[str, Any], path: Path) -> None:
         ax.set(title=family, xlabel="hidden width w")
     axes[0].set_ylabel("us per network (dotted: like its operations)")
     axes[0].legend(fontsize="small")
-    figure.savefig(path, dpi=150)
+    save(figure, path, dpi=150)

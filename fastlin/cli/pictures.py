@@ -1,4 +1,4 @@
-"""Commands that draw: plot, figure and report."""
+"""Commands that draw: a store, a figure of the paper, a page about a store."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,22 @@ from typing import Annotated
 import typer
 
 from fastlin.cli.common import Json, Quiet, StoreArgument, read_path, say
+
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        metavar="NAME=VALUE",
+        help="Part of the store, as lam=0, lam=-1:1, lam=-3,0,3, time=inf, n_h=2, architecture=4-2-4, "
+        "solver=exact; may be repeated.",
+    ),
+]
+Log = Annotated[
+    bool | None,
+    typer.Option("--log/--linear", help="Scale of values; by default logarithmic if they span a decade."),
+]
+Size = Annotated[str | None, typer.Option(metavar="W,H", help="Width and height of a picture in inches.")]
+ColourMap = Annotated[str | None, typer.Option("--cmap", help="Colour map of Matplotlib, as viridis.")]
 
 
 def plot(
@@ -23,21 +39,28 @@ def plot(
         str | None, typer.Option(help="The observable; by default the kernel distance, if it is stored.")
     ] = None,
     x: Annotated[
-        str, typer.Option("--x", help="Horizontal axis; also n_i, n_h, n_o, bottleneck_ratio.")
-    ] = "lam",
+        str | None,
+        typer.Option("--x", help="Horizontal axis, else lam; also n_i, n_h, n_o, bottleneck_ratio."),
+    ] = None,
     y: Annotated[
         str | None, typer.Option("--y", help="Vertical axis, as --x; else init_scale or time.")
     ] = None,
+    select: Select = None,
+    log: Log = None,
+    size: Size = None,
+    cmap: ColourMap = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw the phase diagram of a store."""
+    """Draw the phase diagrams of a store, on several pages if it has many architectures."""
     from fastlin.sweeps.read import picture
 
     target = out or picture.beside(path, f"-{observable}.png" if observable else ".png")
     picture.check_file(target)
-    picture.draw(path, target, observable, x, y)
-    say({"store": path, "picture": str(target)}, f"picture: {target}", as_json, quiet)
+    view = picture.View(tuple(select or ()), observable, x, y)
+    files = [str(file) for file in picture.draw(path, target, view, picture.read_style(log, size, cmap))]
+    content = {"store": path, "picture": files[0], "pictures": files}
+    say(content, "\n".join(f"picture: {file}" for file in files), as_json, quiet)
 
 
 def figure(
@@ -87,6 +110,10 @@ def report(
             help="HTML; by default beside the store, or in this folder.",
         ),
     ] = None,
+    select: Select = None,
+    log: Log = None,
+    size: Size = None,
+    cmap: ColourMap = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -95,5 +122,5 @@ def report(
     from fastlin.sweeps.read import picture
 
     target = out or picture.beside(path, ".html")
-    pages.write(path, target)
+    pages.write(path, target, tuple(select or ()), picture.read_style(log, size, cmap))
     say({"store": path, "report": str(target)}, f"report: {target}", as_json, quiet)

@@ -146,9 +146,9 @@ def run(
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
     say(asdict(report), text, as_json, quiet)
     if plot is not None and report.ok and not report.pending:
-        picture.draw(store, plot, None, "lam", None)
+        files = picture.draw(store, plot)
         if not as_json and not quiet:
-            print(f"picture: {plot}")
+            print("\n".join(f"picture: {file}" for file in files))
     if bad:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -1,13 +1,26 @@
 """Pictures: axes in, axes out, no global state of Matplotlib, colour-blind-safe colours.
 
-`phase_diagram`, `profile` and `trajectories` draw a part of a sweep, `sweep` all of one; `dynamics`,
-`matrices` and `animation` draw one network.
+`phase_diagram`, `profile` and `trajectories` draw a part of a sweep, `sweep` and `pages` all of one;
+`dynamics`, `matrices` and `animation` draw one network.
 """
 
 from fastlin.plot.lines import profile, trajectories
 from fastlin.plot.matrices import animation, matrices
 from fastlin.plot.network import dynamics
-from fastlin.plot.overview import sweep
+from fastlin.plot.overview import pages, sweep
+from fastlin.plot.page import Pages
 from fastlin.plot.planes import phase_diagram
+from fastlin.plot.style import Style
 
-__all__ = ["animation", "dynamics", "matrices", "phase_diagram", "profile", "sweep", "trajectories"]
+__all__ = [
+    "Pages",
+    "Style",
+    "animation",
+    "dynamics",
+    "matrices",
+    "pages",
+    "phase_diagram",
+    "profile",
+    "sweep",
+    "trajectories",
+]

@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 
 from fastlin import seed_statistics
 from fastlin.errors import InputError
-from fastlin.plot import style
+from fastlin.plot import scales, sizes, style
+from fastlin.plot.planes import set_axis
 from fastlin.validation import check_instance, suggest
 
-MAX_LINES = 12  # beyond it no legend can be read
+MAX_LINES = 12  # More lines than these make a legend that nobody can read.
+NO_HUE = ("time", "seed", "statistic")
 _SIGNED = LinearSegmentedColormap.from_list("signed", [style.COLOURS[0], "0.5", style.COLOURS[1]])
 
 
-def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: Any) -> Axes:
+def profile(
+    da: xr.DataArray, x: str = "lam", ax: Axes | None = None, log: bool | None = None, **line: Any
+) -> Axes:
     """Draw an observable over one axis of a sweep: the mean over seeds and a band of one deviation.
 
     Parameters
@@ -29,10 +33,14 @@ def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: An
     da : xarray.DataArray
         An observable of a sweep; besides `x` and "seed" its dimensions have one value each.
     x : str
-        A dimension. Of its values those are drawn that have a place on the axis: not t = inf, and not
-        t = 0 where the scale is logarithmic.
+        A dimension; or a size of the architectures, as in `phase_diagram`. Of its values those are drawn
+        that have a place on the axis: not t = inf, and not t = 0 where the scale is logarithmic.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
+    log : bool, optional
+        Whether the axis of values is logarithmic. By default it stays as it is; in a new figure it is
+        logarithmic where no value is negative and the positive ones span a decade, but for the kernel
+        distance.
     **line
         Properties of the line, such as color and label.
 
@@ -43,37 +51,69 @@ def profile(da: xr.DataArray, x: str = "lam", ax: Axes | None = None, **line: An
     Raises
     ------
     InputError
-        If `x` is no dimension, or another one has several values.
+        If `x` is no dimension, another one has several values, or values cannot be drawn on a
+        logarithmic scale.
     """
-    mean = seed_statistics.mean_over(da, (x,))
-    spread = seed_statistics.deviation_over(da, (x,))
-    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
-    log = style.logarithmic(mean[x].values)
-    place = style.drawable(mean[x].values)
+    check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
+    mean, merged = sizes.mean_along(da, (x,))
+    spread = _deviation_along(da, x) if merged == 1 else None
+    place = scales.drawable(mean[x].values)
+    if ax is None:
+        ax = plt.subplots(layout="constrained")[1]
+        log = scales.log_values(mean[place], log)
+    elif log:
+        log = scales.log_values(mean[place], log)
     values, centre = mean[x].values[place], mean.values[place]
     colour = {"color": style.COLOURS[len(ax.lines) % len(style.COLOURS)]}
     (drawn,) = ax.plot(values, centre, **(colour | line))
     if spread is not None:
         half = spread.values[place]
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    set_axis(ax, "x", x, mean[x].values)
     if log:
-        ax.set_xscale("log")
-    ax.set_xlabel(style.SYMBOLS.get(x, x))
-    ax.set_ylabel(style.label(da))
+        _set_log(ax)
+    notes = ["log scale"] * bool(log) + [f"mean of up to {merged} architectures"] * (merged > 1)
+    ax.set_ylabel(style.label(da, *notes))
     return ax
 
 
-def trajectories(da: xr.DataArray, hue: str = "lam", ax: Axes | None = None, **line: Any) -> Axes:
+def _deviation_along(da: xr.DataArray, x: str) -> xr.DataArray | None:
+    """Return the standard deviation over seeds along `x`, if there is one."""
+    if not sizes.is_size(da, x):
+        return seed_statistics.deviation_over(da, (x,))
+    spread = seed_statistics.deviation(da)
+    return (
+        None if spread is None else seed_statistics.mean_over(sizes.along(spread, [x], filled=False)[0], (x,))
+    )
+
+
+def _set_log(ax: Axes) -> None:
+    """Make the axis of values logarithmic. Its lower end follows the lines, since bands may reach below 0."""
+    ax.set_yscale("log")
+    heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines])
+    positive = heights[np.isfinite(heights) & (heights > 0)]
+    if positive.size:
+        ax.set_ylim(0.7 * positive.min(), max(positive.max(), ax.dataLim.y1) / 0.7)
+        scales.plain_numbers(ax.yaxis, *ax.get_ylim())
+
+
+def trajectories(
+    da: xr.DataArray, hue: str | None = None, ax: Axes | None = None, log: bool | None = None, **line: Any
+) -> Axes:
     """Draw an observable over time, a line with a band over seeds for each value of another axis.
 
     Parameters
     ----------
     da : xarray.DataArray
-        An observable of a sweep; besides "time", `hue` and "seed" its dimensions have one value each.
-    hue : str
-        A dimension of at most 12 values; its order is the order of the colours.
+        An observable of a sweep or of one network; besides "time", `hue` and "seed" its dimensions have one
+        value each.
+    hue : str, optional
+        A dimension of at most 12 values; its order is the order of the colours. By default "lam" or the
+        only other dimension that has several values; if there is none, there is one line.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
+    log : bool, optional
+        Whether the axis of values is logarithmic, by default as for `profile`.
     **line
         Properties of all lines, such as linewidth.
 
@@ -87,30 +127,49 @@ def trajectories(da: xr.DataArray, hue: str = "lam", ax: Axes | None = None, **l
         If `hue` is no dimension or has more values, or another dimension has several.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
+    hue = _default_hue(da) if hue is None else hue
+    if hue is None:
+        return profile(da, "time", ax, log, **line)
+    _check_hue(da, hue)
+    # A new figure has room beside its axes for the legend; the axes of a caller may not.
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
+    if ax is None:
+        ax = plt.subplots(layout="constrained")[1]
+        log = scales.log_values(seed_statistics.mean(da), log)
+    for index, colour in enumerate(_colours(da[hue].values)):
+        one = da.isel({hue: index})
+        profile(one, "time", ax, log, **({"color": colour, "label": _name(one, hue)} | line))
+    ax.legend(title=style.SYMBOLS.get(hue, hue.replace("_", " ")), frameon=False, **place)
+    return ax
+
+
+def _default_hue(da: xr.DataArray) -> str | None:
+    """Return the dimension that tells lines apart: "lam", else the only one that has several values."""
+    if "lam" in da.dims:
+        return "lam"
+    several = [str(name) for name in da.dims if name not in NO_HUE and da.sizes[name] > 1]
+    return several[0] if len(several) == 1 else None
+
+
+def _check_hue(da: xr.DataArray, hue: str) -> None:
+    """Raise unless the dimension `hue` can tell lines apart."""
     if not da.sizes.get(hue, 1):
         raise InputError(f"{hue} has no values here; there is nothing to draw")
     if hue not in da.dims or hue in ("time", "seed"):
-        rest = [str(name) for name in da.dims if name not in ("time", "seed", "statistic")]
-        raise InputError(f"{hue!r} is no dimension that tells lines apart; {suggest(hue, rest)}")
+        rest = [str(name) for name in da.dims if name not in NO_HUE]
+        hint = suggest(hue, rest) if rest else "there is no other; leave hue out"
+        raise InputError(f"{hue!r} is no dimension that tells lines apart; {hint}")
     if da.sizes[hue] > MAX_LINES:
         raise InputError(
             f"{hue} has {da.sizes[hue]} values, and {MAX_LINES} lines can be told apart; "
             f"select some first: .isel({{{hue!r}: slice(None, None, {-(-da.sizes[hue] // MAX_LINES)})}})"
         )
-    # Beside new axes there is room; of others' nobody knows.
-    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
-    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
-    for index, colour in enumerate(_colours(da[hue].values)):
-        one = da.isel({hue: index})
-        profile(one, "time", ax, **({"color": colour, "label": _name(one, hue)} | line))
-    ax.legend(title=style.SYMBOLS.get(hue, hue.replace("_", " ")), frameon=False, **place)
-    return ax
 
 
 def _colours(values: NDArray[Any]) -> list[Any]:
-    """Return a colour for each value: in order for numbers, apart for names and few values.
+    """Return a colour for each value: in order for numbers, distinct for names and few values.
 
-    None of them is lost on white, or in a dark style on black.
+    All of them show on white, and in a dark style on black.
     """
     if values.dtype.kind == "f" and values.size > 2:
         if values.min() < 0 < values.max():

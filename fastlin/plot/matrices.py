@@ -19,9 +19,9 @@ from fastlin.errors import InputError
 from fastlin.plot import style
 from fastlin.validation import check_instance, check_int
 
-PANELS = 6  # small multiples that fit the width of a page
-MAX_SIDE = 2_000
-MILLISECONDS = 80  # between the frames of an animation
+PANELS = 6  # Small multiples that fit the width of a page.
+MAX_SIDE = 2_000  # Rows of a matrix that can be drawn.
+MILLISECONDS = 80  # Time between the frames of an animation.
 
 
 def matrices(da: xr.DataArray, axes: Sequence[Axes] | None = None) -> NDArray[Any]:
@@ -30,11 +30,11 @@ def matrices(da: xr.DataArray, axes: Sequence[Axes] | None = None) -> NDArray[An
     Parameters
     ----------
     da : xarray.DataArray
-        Of one network, with dimension "time" and two more (w2w1, w1tw1, w2w2t, qqt, rsm_input, rsm_output)
-        or the four of the ntk, which is drawn as the matrix (N_o P, N_o P) that it is.
+        An observable of one network: "time" and two other dimensions (w2w1, w1tw1, w2w2t, qqt, rsm_input,
+        rsm_output) or the four of the ntk, which is drawn as a matrix (N_o P, N_o P).
     axes : sequence of Axes, optional
-        Where to draw, one for each time; by default a new figure of six panels.
-        Where there are more times than axes they are taken evenly from the first to the last.
+        Where to draw, one for each time; by default a new figure of six panels. If there are more times
+        than axes, times are chosen evenly from the first to the last.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def matrices(da: xr.DataArray, axes: Sequence[Axes] | None = None) -> NDArray[An
     Raises
     ------
     InputError
-        If it is no matrix over time, or has more axes than times.
+        If the observable is no matrix over time, or there are more axes than times.
     """
     stack = _stack(da)
     times = stack["time"].values
@@ -74,17 +74,17 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     frames : int
-        At most so many of the times are shown, evenly from the first to the last.
+        Largest number of frames; times are chosen evenly from the first to the last.
 
     Returns
     -------
     matplotlib.animation.FuncAnimation
-        ``.save("qqt.gif", writer="pillow")`` writes it, ``.to_jshtml()`` shows it in a notebook.
+        ``.save("qqt.gif", writer="pillow")`` writes a file, ``.to_jshtml()`` shows it in a notebook.
 
     Raises
     ------
     InputError
-        If it is no matrix over time, or `frames` is not positive.
+        If the observable is no matrix over time, or `frames` is not positive.
     """
     stack = _stack(da)
     count = min(check_int("frames", frames, 1, 10_000), stack.sizes["time"])
@@ -111,7 +111,7 @@ def _stack(da: xr.DataArray) -> xr.DataArray:
     rest = [str(name) for name in da.dims if name != "time"]
     if "time" not in da.dims or len(rest) not in (2, 4):
         dims = ", ".join(map(str, da.dims)) or "none"
-        raise InputError(f"needed is a matrix over time; this has the dimensions {dims}")
+        raise InputError(f"{da.name} has the dimensions {dims}; needed is a matrix over time")
     half = len(rest) // 2
     sides = [int(np.prod([da.sizes[name] for name in part])) for part in (rest[:half], rest[half:])]
     if max(sides) > MAX_SIDE:

@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
-from fastlin.plot import style
+from fastlin.plot import scales, style
+from fastlin.validation import check_instance, shown
 
 PANELS = ("loss", "network_function", "w1tw1", "w2w2t", "ntk")
+MAX_ENTRIES = 9  # Entries of a matrix that are drawn.
 
 
 def dynamics(
@@ -22,67 +24,80 @@ def dynamics(
 ) -> NDArray[Any]:
     """Draw one network over time, in the manner of Figure 1 of the paper.
 
-    Loss, network function, correlations of input and of output weights, and entries of the NTK: lines
-    for gradient descent, black dots (light ones in a dark style) for the closed form. Of a matrix, nine
-    entries are drawn, spread over it from the first to the last in row-major order. t = inf has no place
-    and is left out.
+    The panels show the loss, the network function, the correlations of input and of output weights, and the
+    NTK, as far as the Datasets hold them. Lines are gradient descent, black dots (light ones in a dark style)
+    the closed form. Of a matrix, nine entries are drawn, spread over it from the first to the last in
+    row-major order. If times go beyond 30, the time axis is linear up to 1 and logarithmic later.
+    t = inf has no place and is left out.
 
     Parameters
     ----------
     exact : xarray.Dataset
-        From `fastlin.exact`, with the observables loss, network_function, w1tw1, w2w2t and, for the
-        last panel, ntk.
+        From `fastlin.exact`. Its default observables give all panels but that of the NTK; with
+        ``observables=["loss", "network_function", "w1tw1", "w2w2t", "ntk"]`` there are five.
     gd : xarray.Dataset, optional
-        From `fastlin.gradient_descent`, with the same.
-    axes : sequence of 5 Axes, optional
-        Where to draw; by default a new figure.
+        From `fastlin.gradient_descent`, of the same network. A panel is drawn if both Datasets hold it.
+    axes : sequence of Axes, optional
+        Where to draw, one for each panel; by default a new figure.
 
     Returns
     -------
-    ndarray of 5 matplotlib.axes.Axes
+    ndarray of matplotlib.axes.Axes
 
     Raises
     ------
     InputError
-        If an observable is missing, or there are not five axes.
+        If no panel can be drawn, the two networks have other sizes, or there is another number of axes.
     """
-    for kind, dataset in {"exact": exact, "gradient_descent": exact if gd is None else gd}.items():
-        for name in PANELS:
-            if name not in dataset or dataset[name].shape[1:] != exact[name].shape[1:]:
-                raise InputError(
-                    f"the Dataset of {kind} lacks {name!r}; ask for it: observables={list(PANELS)}"
-                )
+    names = _panels(exact, gd)
     if axes is None:
-        axes = plt.subplots(1, 5, figsize=(15, 2.8), layout="constrained")[1]
-    if len(axes) != len(PANELS):
-        raise InputError(f"{len(axes)} axes were given; {len(PANELS)} are needed")
-    for ax, name in zip(axes, PANELS, strict=True):
-        entries = _entries(exact[name])
+        size = (3 * len(names), 2.8)
+        axes = plt.subplots(1, len(names), figsize=size, layout="constrained", squeeze=False)[1][0]
+    if len(axes) != len(names):
+        raise InputError(f"{len(axes)} axes were given; {len(names)} are needed, for {', '.join(names)}")
+    both = (exact,) if gd is None else (exact, gd)
+    finite = np.isfinite(exact.time.values)
+    last = max(float(np.max(ds.time.values, where=np.isfinite(ds.time.values), initial=0.0)) for ds in both)
+    for ax, name in zip(axes, names, strict=True):
         if gd is not None:
-            for index, (_, line) in enumerate(_entries(gd[name], entries)):
+            for index, line in enumerate(_entries(gd[name])):
                 ax.plot(gd.time, line, color=style.COLOURS[index % len(style.COLOURS)], linewidth=2)
-        finite = np.isfinite(exact.time.values)
-        for _, dots in entries:
+        for dots in _entries(exact[name]):
             ax.plot(exact.time[finite], dots[finite], ".", color=style.ink(), markersize=3)
         if gd is not None and name == "loss":
             ax.legend(ax.lines, ["gradient descent", "closed form"], frameon=False)
+        scales.time_axis(ax, last)
         ax.set_xlabel(style.SYMBOLS["time"])
         ax.set_ylabel(style.label(exact[name]))
     return np.asarray(axes)
 
 
-def _entries(
-    da: xr.DataArray, like: list[tuple[tuple[int, ...], NDArray[Any]]] | None = None
-) -> list[tuple[tuple[int, ...], NDArray[Any]]]:
-    """Return up to nine entries of a matrix over time, spread over it; the ones of `like` where given."""
+def _panels(exact: xr.Dataset, gd: xr.Dataset | None) -> list[str]:
+    """Return the observables that can be drawn, after checks of both Datasets."""
+    given = {"exact": exact} | ({} if gd is None else {"gd": gd})
+    for kind, dataset in given.items():
+        check_instance(kind, dataset, xr.Dataset, "fl.exact or fl.gradient_descent")
+    names = [name for name in PANELS if all(name in dataset for dataset in given.values())]
+    if not names:
+        raise InputError(
+            f"there is nothing to draw; ask for some of these by observables=...: {', '.join(PANELS)}"
+        )
+    for kind, dataset in given.items():
+        for name in names:
+            dims = dataset[name].dims
+            if "time" not in dims or {"seed", "lam", "architecture"} & set(map(str, dims)):
+                raise InputError(
+                    f"{name} of {kind} has the dimensions {shown(dims)}; draw one network over time"
+                )
+            if dataset[name].transpose("time", ...).shape[1:] != exact[name].transpose("time", ...).shape[1:]:
+                raise InputError(f"{name} has other sizes in gd than in exact; draw one network")
+    return names
+
+
+def _entries(da: xr.DataArray) -> list[NDArray[Any]]:
+    """Return up to nine entries of a matrix over time, spread evenly over it."""
     flat = da.transpose("time", ...)
-    shape = flat.shape[1:]
-    if like is not None:
-        places = [place for place, _ in like]
-    elif not shape:
-        places = [()]
-    else:
-        total = int(np.prod(shape))
-        chosen = np.unique(np.linspace(0, total - 1, 9).astype(int))
-        places = [tuple(int(i) for i in np.unravel_index(place, shape)) for place in chosen]
-    return [(place, np.asarray(flat[(slice(None), *place)].values)) for place in places]
+    total = int(np.prod(flat.shape[1:]))
+    chosen = np.unique(np.linspace(0, total - 1, min(total, MAX_ENTRIES)).astype(int))
+    places = [tuple(int(i) for i in np.unravel_index(place, flat.shape[1:])) for place in chosen]
+    return [np.asarray(flat[(slice(None), *place)].values) for place in places]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,15 +10,17 @@ import numpy as np
 import xarray as xr
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from fastlin import seed_statistics
-from fastlin.architecture import sizes_of
 from fastlin.errors import InputError
-from fastlin.plot import style
+from fastlin.plot import scales, sizes, style
 from fastlin.validation import check_float, check_instance
 
-SIZES = ("n_i", "n_h", "n_o", "bottleneck_ratio")
+MAX_TICKS = 12  # Sizes on an axis, up to which each of them is labelled.
 
 
 def phase_diagram(
@@ -32,22 +33,26 @@ def phase_diagram(
 ) -> Axes:
     """Draw an observable over two axes of a sweep, in the mean over seeds.
 
+    Cells without a finite value are left empty and hatched, also those of sizes that no architecture has.
+
     Parameters
     ----------
     da : xarray.DataArray
         An observable of a sweep; besides `x`, `y` and "seed" its dimensions have one value each.
     x, y : str
         Dimensions; or, for "architecture", one or two of its sizes: "n_i", "n_h", "n_o",
-        "bottleneck_ratio" (N_h / min(N_i, N_o)), no two architectures with the same. An axis of positive,
-        unevenly spaced values is drawn on a logarithmic scale; t = 0 has no place on it and t = inf on
-        none, so these are left out.
+        "bottleneck_ratio" (N_h / min(N_i, N_o)). Architectures with the same sizes are averaged, and the
+        colour bar says so. An axis of positive, unevenly spaced values is drawn on a logarithmic scale;
+        t = 0 has no place on it and t = inf on none, so these are left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     contours : float or sequence of float, optional
         Values at which lines are drawn, such as `fastlin.regimes.THRESHOLD`.
     **mesh
-        Properties of the mesh, such as cmap, vmin and vmax. It is the first of the axes' collections that
-        this call adds.
+        Properties of the mesh, such as cmap, vmin, vmax and norm. The scale of colours is logarithmic with
+        norm="log", linear with norm="linear" or a given vmin or vmax. By default it is logarithmic where no
+        value is negative and the positive ones span a decade, but for the kernel distance. The mesh is
+        the first of the axes' collections that this call adds.
 
     Returns
     -------
@@ -58,89 +63,97 @@ def phase_diagram(
     Raises
     ------
     InputError
-        If `x` or `y` is no dimension, they are the same, or another dimension has several values.
+        If `x` or `y` is no dimension, they are the same, another dimension has several values, or values
+        cannot be drawn on a logarithmic scale.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
-    da = _with_sizes(da)
-    if x == y:
-        raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
-    sizes = [name for name in (x, y) if name in SIZES and name in da.coords and name not in da.dims]
-    if len(sizes) == 2:
-        grid = _over_two_sizes(da, x, y)
-    else:
-        grid = seed_statistics.mean_over(along_size(da, sizes[0]) if sizes else da, (x, y))
-    grid = grid.transpose(y, x)
+    grid, merged = grid_over(da, x, y)
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax
-    for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
-        values = np.asarray(grid[name].values, dtype=float)
-        grid = grid.isel({name: np.flatnonzero(style.drawable(values))})
-        if grid.sizes[name] < 2:
-            raise InputError(f"{name} has fewer than two values that can be drawn; choose another axis")
-        if style.logarithmic(values):
-            axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-        if name in ("n_i", "n_h", "n_o"):
-            axis.set_major_locator(MaxNLocator(integer=True))
-    properties: dict[str, Any] = {"cmap": style.COLOUR_MAP, "rasterized": True} | mesh
-    borders = style.edges(grid[x].values), style.edges(grid[y].values)
-    drawn = ax.pcolormesh(*borders, grid.values, **properties)
-    _contours(ax, grid, x, y, contours)
-    ax.set_xlabel(style.SYMBOLS.get(x, x))
-    ax.set_ylabel(style.SYMBOLS.get(y, y))
+    drawn = draw_grid(ax, grid, contours, with_norm(grid, mesh))
     if not {"vmin", "vmax"} <= mesh.keys():
-        ax.figure.colorbar(drawn, ax=ax, label=style.label(da))
+        colour_bar(drawn, [ax], grid, merged)
     return ax
 
 
-def _with_sizes(da: xr.DataArray) -> xr.DataArray:
-    """Return an observable with the sizes that the names of its architectures say."""
-    if "architecture" not in da.dims or "architecture" not in da.coords:
-        return da
-    sizes = sizes_of(da["architecture"].values)
-    return da.assign_coords({name: ("architecture", values) for name, values in sizes.items()})
+def grid_over(da: xr.DataArray, x: str, y: str) -> tuple[xr.DataArray, int]:
+    """Return the mean over seeds, (y, x), where it can be drawn, and the most architectures of a cell."""
+    if x == y:
+        raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
+    grid, merged = sizes.mean_along(da, (x, y))
+    for name in (x, y):
+        grid = grid.isel({name: np.flatnonzero(scales.drawable(grid[name].values))})
+        if grid.sizes[name] < 2:
+            raise InputError(f"{name} has fewer than two values that can be drawn; choose another axis")
+    return grid.transpose(y, x), merged
 
 
-def along_size(da: xr.DataArray, name: str) -> xr.DataArray:
-    """Return an observable along a size of its architectures instead of their names, rising.
-
-    Raises
-    ------
-    InputError
-        If there is one architecture, or two have the same.
-    """
-    _check_distinct(da, (name,))
-    return da.swap_dims(architecture=name).sortby(name)
-
-
-def _over_two_sizes(da: xr.DataArray, x: str, y: str) -> xr.DataArray:
-    """Return the mean over seeds along two sizes of the architectures; NaN where no architecture has both."""
-    _check_distinct(da, (x, y))
-    numbered = da.assign_coords(architecture=np.arange(da.sizes["architecture"]))
-    means = seed_statistics.mean_over(numbered, ("architecture",))
-    others = [name for name in means.coords if name not in ("architecture", x, y)]
-    return means.drop_vars(others).set_index(architecture=[x, y]).unstack("architecture")
+def with_norm(da: xr.DataArray, mesh: Mapping[str, Any]) -> dict[str, Any]:
+    """Return properties of a mesh with the scale of colours that they and the values ask for."""
+    norm = mesh.get("norm")
+    limits = {name: mesh[name] for name in ("vmin", "vmax") if mesh.get(name) is not None}
+    if norm not in (None, "log", "linear"):
+        return dict(mesh)
+    wanted = norm == "log" if norm or limits else None
+    own = scales.colour_norm(da.values, log=scales.log_values(da, wanted))
+    own.vmin, own.vmax = limits.get("vmin", own.vmin), limits.get("vmax", own.vmax)
+    return {name: value for name, value in mesh.items() if name not in ("vmin", "vmax")} | {"norm": own}
 
 
-def _check_distinct(da: xr.DataArray, names: tuple[str, ...]) -> None:
-    """Raise where two architectures have the same sizes, or there is one architecture."""
-    if "architecture" not in da.dims:
-        raise InputError(f"{names[0]} is an axis where there are several architectures; here is one")
-    counts = Counter(zip(*(da[name].values.tolist() for name in names), strict=True))
-    same, count = counts.most_common(1)[0]
-    if count > 1:
-        values = " and ".join(f"{name} is {value:g}" for name, value in zip(names, same, strict=True))
-        raise InputError(f"{values} for more than one architecture; select some with different values first")
+def draw_grid(
+    ax: Axes, grid: xr.DataArray, contours: float | Sequence[float], mesh: Mapping[str, Any]
+) -> QuadMesh:
+    """Draw values (y, x) as a mesh with contours, and name the axes."""
+    y, x = map(str, grid.dims)
+    for letter, name in (("x", x), ("y", y)):
+        set_axis(ax, letter, name, grid[name].values)
+    if not np.isfinite(grid.values).all():
+        ax.patch.set(hatch="////", edgecolor="0.6", linewidth=0.0)
+    borders = scales.edges(grid[x].values), scales.edges(grid[y].values)
+    properties: dict[str, Any] = {"cmap": style.COLOUR_MAP, "rasterized": True} | dict(mesh)
+    drawn = ax.pcolormesh(*borders, grid.values, **properties)
+    _draw_contours(ax, grid, contours)
+    return drawn
 
 
-def _contours(ax: Axes, grid: xr.DataArray, x: str, y: str, wanted: float | Sequence[float]) -> None:
+def set_axis(ax: Axes, letter: str, name: str, values: NDArray[Any]) -> None:
+    """Set the label, the scale and, for whole numbers, the ticks of the axis x or y."""
+    if scales.logarithmic(values):
+        ax.set(**{f"{letter}scale": "log"})
+    axis = ax.xaxis if letter == "x" else ax.yaxis
+    if name in style.SIZE_NAMES and values.size <= MAX_TICKS:
+        axis.set_ticks(values, [f"{value:g}" for value in values])
+        axis.set_minor_locator(NullLocator())
+    elif name in style.SIZE_NAMES and not scales.logarithmic(values):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    elif name in sizes.SIZES and scales.logarithmic(values):
+        scales.plain_numbers(axis, values.min(), values.max())
+    axis.set_label_text(style.SYMBOLS.get(name, name))
+
+
+def colour_bar(drawn: QuadMesh, axes: Sequence[Axes], da: xr.DataArray, merged: int) -> None:
+    """Draw a colour bar beside axes; its label says which scale it has and over what values are averaged."""
+    notes = []
+    values = np.asarray(da.values)
+    if isinstance(drawn.norm, LogNorm):
+        notes.append("log scale, 0 in its first colour" if (values == 0).any() else "log scale")
+    if merged > 1:
+        notes.append(f"mean of up to {merged} architectures")
+    bar = axes[0].figure.colorbar(drawn, ax=list(axes), label=style.label(da, *notes), pad=0.02)
+    if isinstance(drawn.norm, LogNorm):
+        scales.plain_numbers(bar, *drawn.get_clim())
+
+
+def _draw_contours(ax: Axes, grid: xr.DataArray, contours: float | Sequence[float]) -> None:
     """Draw lines where the grid crosses levels, light with a dark rim so that they show on any colour."""
-    several = [wanted] if np.ndim(wanted) == 0 else list(wanted)  # type: ignore[arg-type]
+    several = [contours] if np.ndim(contours) == 0 else list(contours)  # type: ignore[arg-type]
     levels = sorted({check_float("contours", level) for level in several})
     values = np.ma.masked_invalid(grid.values)
     crossed = [level for level in levels if values.min() < level < values.max()]
     if not crossed:
         return
-    styles = ["solid" if level == max(levels) else "dashed" for level in crossed]
+    y, x = grid.dims
+    dashes = ["solid" if level == max(levels) else "dashed" for level in crossed]
     lines = ax.contour(
-        grid[x].values, grid[y].values, values, levels=crossed, colors="w", linestyles=styles, linewidths=1.2
+        grid[x].values, grid[y].values, values, levels=crossed, colors="w", linestyles=dashes, linewidths=1.2
     )
     lines.set_path_effects([patheffects.withStroke(linewidth=2.4, foreground="#00000090")])

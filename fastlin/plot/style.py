@@ -1,21 +1,29 @@
-"""What all pictures share: colours, names of axes and observables, and which scale suits an axis."""
+"""Colours, the names of axes and observables, and the options that all pictures of a sweep share."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib import colormaps
 from numpy.typing import NDArray
 
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
+from fastlin.validation import check_float, shown
 
-# Okabe & Ito (2008): distinct for all common forms of colour blindness, and in print.
-# Its black is left to the closed form, see `ink`.
+# Okabe & Ito (2008): the colours stay distinct for all common forms of colour blindness, and in print.
+# Their black is left to the closed form, see `ink`.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 COLOUR_MAP = "cividis"
 SIGNED_COLOUR_MAP = "RdBu_r"
+SIZE_NAMES = ("n_i", "n_h", "n_o")
+MAX_INCHES = 100.0
 SYMBOLS = {
     "lam": r"relative scale $\lambda$",
     "time": r"time $t/\tau$",
@@ -30,18 +38,57 @@ SYMBOLS = {
 }
 
 
+@dataclass(frozen=True)
+class Style:
+    """Scale, size and colours of the pictures of a sweep.
+
+    Parameters
+    ----------
+    log : bool, optional
+        Whether values are drawn on a logarithmic scale. By default they are where none is negative and
+        the positive ones span a decade; the kernel distance is not.
+    size : tuple of two floats, optional
+        Width and height of a page in inches; by default they follow from the number of panels.
+    cmap : str
+        A colour map of Matplotlib.
+
+    Raises
+    ------
+    InputError
+        If the size is not two positive numbers up to 100, or Matplotlib has no such colour map.
+    """
+
+    log: bool | None = None
+    size: tuple[float, float] | None = None
+    cmap: str = COLOUR_MAP
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            if np.shape(self.size) != (2,):
+                raise InputError(f"size is {shown(self.size)}; needed are width and height in inches")
+            for side in self.size:
+                check_float("size", side, 0.0, MAX_INCHES, above=True)
+        if self.cmap not in colormaps:
+            near = ", ".join(get_close_matches(str(self.cmap), colormaps, n=3) or (COLOUR_MAP, "viridis"))
+            raise InputError(f"cmap is {shown(self.cmap)}, no colour map of Matplotlib; try {near}")
+
+
+DEFAULT_STYLE = Style()
+
+
 def ink() -> str:
-    """Return the colour of text: black, or light in a dark style; the closed form is drawn in it."""
+    """Return the colour of text: black, or light in a dark style. The closed form is drawn in it."""
     return str(plt.rcParams["text.color"])
 
 
-def label(da: xr.DataArray) -> str:
-    """Return an observable in words and its symbol."""
+def label(da: xr.DataArray, *notes: str) -> str:
+    """Return an observable in words and its symbol, with notes in brackets on a second line."""
     name = str(da.name)
-    if name not in REGISTRY:
-        return name
-    words = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{name.replace('_', ' ')} "
-    return f"{words.replace('ntk', 'NTK')}${REGISTRY[name].symbol}$"
+    text = name
+    if name in REGISTRY:
+        words = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{name.replace('_', ' ')} "
+        text = f"{words.replace('ntk', 'NTK')}${REGISTRY[name].symbol}$"
+    return f"{text}\n({', '.join(notes)})" if notes else text
 
 
 def number(value: float) -> str:
@@ -49,38 +96,18 @@ def number(value: float) -> str:
     return r"\infty" if np.isinf(value) else f"{value:.3g}"
 
 
-def usual(name: str, values: NDArray[Any]) -> int:
-    """Return the index at which an axis is looked at when nothing else is said.
+def architectures(da: xr.DataArray | xr.Dataset) -> list[Architecture]:
+    """Return the architectures along the axis "architecture", or the only one, from their names."""
+    return [Architecture.read(str(name)) for name in np.atleast_1d(da["architecture"].values)]
 
-    The last time, the weight scale and the lam nearest to 1 and 0, and the first of all else.
+
+def default_index(name: str, values: NDArray[Any]) -> int:
+    """Return the index at which an axis is looked at by default.
+
+    It is the last time, the weight scale nearest to 1, the lam nearest to 0, and the first of all else.
     """
     if name == "time":
         return values.size - 1
     if name == "init_scale":
         return int(np.argmin(np.abs(np.log(values))))
     return int(np.argmin(np.abs(values))) if name == "lam" else 0
-
-
-def logarithmic(values: NDArray[Any]) -> bool:
-    """Tell whether an axis is spaced unevenly over positive values, so that a log scale suits it."""
-    positive = values[np.isfinite(values) & (values > 0)]
-    if positive.size < 3 or (values < 0).any():
-        return False
-    steps = np.diff(positive)
-    return bool(steps.max() > 3 * steps.min())
-
-
-def drawable(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which values of an axis have a place on it: finite, and above 0 on a logarithmic one."""
-    return np.asarray(np.isfinite(values) & ((values > 0) | (not logarithmic(values))))
-
-
-def edges(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the borders of cells around values: midpoints, geometric on a logarithmic axis."""
-    centres = np.asarray(values, dtype=float)
-    log = logarithmic(centres)
-    scaled = np.log(centres) if log else centres
-    middle = 0.5 * (scaled[1:] + scaled[:-1])
-    ends = (2 * scaled[0] - middle[0], 2 * scaled[-1] - middle[-1])
-    borders = np.concatenate([[ends[0]], middle, [ends[1]]])
-    return np.exp(borders) if log else borders

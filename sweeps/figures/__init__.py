@@ -19,7 +19,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 DPI = 150
-# What would tell one run from the next: left out, so that a figure is the same bytes each time.
+# Dates are left out, so that a figure is the same bytes each time.
 _UNDATED: Mapping[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
@@ -46,9 +46,10 @@ def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = No
         raise InputError(f"{name} shows one network; architectures are for fig2")
     from matplotlib.style import context
 
+    from fastlin.plot.saving import save
     from fastlin.sweeps.figures import fig1, fig2
     from fastlin.sweeps.figures.style import STYLE
 
     figure = fig1.figure() if name == "fig1" else fig2.figure(architectures)
     with context([*STYLE, {"svg.hashsalt": name}]):
-        figure.savefig(out, dpi=DPI, metadata=_UNDATED.get(out.suffix.lower()))
+        save(figure, out, dpi=DPI, metadata=_UNDATED.get(out.suffix.lower()))

@@ -16,23 +16,22 @@ from fastlin.dynamics import exact, gradient_descent
 from fastlin.network import Network, balanced_init
 from fastlin.plot import dynamics
 from fastlin.plot.network import PANELS
+from fastlin.plot.scales import LINEAR_TIME
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.task import Task, random_regression
 
 LAMS = (1.0, 0.0, -1.0)
 ARCHITECTURE = Architecture(3, 2, 3)
 N_SAMPLES, TARGET_SCALE, LEARNING_RATE = 20, 0.1**0.5, 0.01
-# The paper states neither. Of this seed the singular values of Sigma_yx (0.16, 0.053, 0.022) lie far enough
-# apart for plateaus to be seen; at lam = 1 and -1 the weights turn towards their directions until times of
-# |lam| / (s_2^2 - s_3^2) = 430.
+# The paper states neither the seed nor the number of steps. With this seed, the singular values of Sigma_yx
+# (0.16, 0.053, 0.022) lie so far apart that the plateaus show. At lam = 1 and -1 the weights turn towards
+# their directions until times of |lam| / (s_2^2 - s_3^2) = 430.
 SEED, STEPS = 25, 100_000
-# B.3: "variance 0.0001", so 0.01 is the deviation. Read as the factor of Algorithm 1, 0.0001 gives the same
-# plateaus, the first one twice as long.
+# B.3 says "variance 0.0001", so the standard deviation is 0.01. If 0.0001 were the factor of Algorithm 1, the
+# plateaus would be the same, but the first one twice as long.
 ZERO_SCALE = 0.01
-LINEAR = 1.0  # the time up to which the axis is linear, and beyond which it is logarithmic
-EVERY = 10  # steps from one record of gradient descent to the next
-TICKS = (0, 1, 10, 100, 1000)
-LINE, DOT = 240, 8  # records that are drawn, and how many of them from one dot of the closed form to the next
+EVERY = 10  # Steps from one record of gradient descent to the next.
+LINE, DOT = 240, 8  # Records that are drawn as a line; every eighth of them is a dot of the closed form.
 
 
 def setting(lam: float) -> tuple[Task, Network]:
@@ -44,10 +43,10 @@ def setting(lam: float) -> tuple[Task, Network]:
 
 
 def simulate(lam: float) -> tuple[xr.Dataset, xr.Dataset]:
-    """Return the closed form and gradient descent of one row, at times that suit its axis."""
+    """Return the closed form and gradient descent of one row, at times that are evenly spaced on its axis."""
     task, net = setting(lam)
     gd = gradient_descent(task, net, LEARNING_RATE, STEPS, EVERY, PANELS)
-    unit = LINEAR / LEARNING_RATE / EVERY
+    unit = LINEAR_TIME / LEARNING_RATE / EVERY
     even = np.linspace(0.0, np.arcsinh(STEPS / EVERY / unit), LINE)
     gd = gd.isel(time=np.unique(np.rint(unit * np.sinh(even)).astype(int))).compute()
     return exact(task, net, gd.time[::DOT], PANELS).compute(), gd
@@ -75,7 +74,7 @@ def figure() -> Figure:
 
 
 def _plateaus(ax: Axes, task: Task) -> None:
-    """Mark the loss of the best map of rank N_h, and of the best of any rank."""
+    """Draw lines at the loss of the best map of rank N_h and at that of the best map of any rank."""
     strengths = np.linalg.svd(task.sigma_yx, compute_uv=False)
     best = task.loss_floor + 0.5 * float(np.sum(strengths[ARCHITECTURE.n_h :] ** 2))
     ax.axhline(best, color="0.4", linestyle="--", linewidth=1, zorder=0)
@@ -83,22 +82,18 @@ def _plateaus(ax: Axes, task: Task) -> None:
 
 
 def _arrange(row: Sequence[Axes], name: str, *, first: bool, last: bool) -> None:
-    """Name the columns above the first row, the row beside it, and time below the last."""
+    """Write the names of the columns above the first row and the time axis below the last."""
     for ax in row:
         ax.set_title(ax.get_ylabel() if first else "")
         ax.set_ylabel("")
         ax.set_xlabel(ax.get_xlabel() if last else "")
-        ax.set_xscale("asinh", linear_width=LINEAR)
-        ax.minorticks_off()
-        ax.set_xticks(TICKS, [f"{tick:,}" for tick in TICKS])
-        ax.set_xlim(0.0, STEPS * LEARNING_RATE)
     row[0].set_ylabel(name, fontsize="large")
     if not first and (legend := row[0].get_legend()):
         legend.remove()
 
 
 def _caption() -> str:
-    """Say what the figure rests on; as lines, for breaking them would break formulas."""
+    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
     return "\n".join(
         [
             f"One network {ARCHITECTURE} ($N_i$-$N_h$-$N_o$) learns a random regression task, "
@@ -109,8 +104,8 @@ def _caption() -> str:
             rf"{ZERO_SCALE**2:g}; "
             r"else from the $\Sigma_{yx}$ of an independent random regression task with $\sigma_{xy} = 1$. "
             "The axis of time",
-            f"is linear up to about {LINEAR:g}, and logarithmic beyond. Loss: dashed, of the best map of "
-            f"rank {ARCHITECTURE.n_h}, which a bottleneck ends at; dotted, of the best linear map. "
+            f"is linear up to about {LINEAR_TIME:g}, and logarithmic beyond. Loss: dashed, of the best map "
+            f"of rank {ARCHITECTURE.n_h}, which a bottleneck ends at; dotted, of the best linear map. "
             "The paper states",
             "neither seed nor horizon; ours shows the plateaus, and most of the turn of the weights at "
             rf"$\lambda = \pm 1$. fastlin {version('fastlin')}.",

@@ -27,8 +27,8 @@ from fastlin.sweeps.run.run import run_sweep
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.validation import check_instance
 
-MOST = 6  # architectures that can be told apart
-TICKS = np.arange(-9, 10, 3)  # of lam
+MOST = 6  # Architectures that fit a row of panels.
+TICKS = np.arange(-9, 10, 3)  # Values of lam.
 PRESETS = {"B": "figure-2b", "C": "figure-2c", "D": "figure-2d"}
 
 
@@ -70,13 +70,13 @@ def _with(spec: Spec, architectures: Sequence[Architecture]) -> Spec:
         raise InputError(f"{len(architectures)} architectures are given; 1 to {MOST} can be told apart")
     content = spec.to_dict()
     content["axes"]["architecture"] = [[shape.n_i, shape.n_h, shape.n_o] for shape in architectures]
-    # Whitening takes as many samples as inputs.
+    # Inputs can be whitened only if there are at least as many samples as inputs.
     content["task"]["n_samples"] = samples_for(architectures)
     return Spec.from_dict(content)
 
 
 def samples_for(architectures: Sequence[Architecture]) -> int:
-    """Return the number of samples P: the paper's, or as many as the most inputs if these are more."""
+    """Return the number of samples P: that of the paper, or the largest number of inputs if it is larger."""
     paper = int(Spec.load(PRESETS["B"]).task.values["n_samples"])
     return max(paper, *(shape.n_i for shape in architectures))
 
@@ -84,11 +84,12 @@ def samples_for(architectures: Sequence[Architecture]) -> int:
 def limits(architecture: Architecture) -> tuple[float, float]:
     """Return the mean of S(t = inf) for lam -> -inf and for lam -> +inf.
 
-    There the layer that carries |lam| alone makes the kernel: for lam -> +inf, ``W2 W2^T / lam``, the
-    projection on the N_h directions of outputs that the weights span. Training turns as many of them as the
-    other layer can serve, ``k = min(N_h, N_i)``, towards those of the task, and leaves the others. Where the
-    start is isotropic, ``<K_0, K_inf> / |K_0| |K_inf|`` is in the mean ``1 - k (1 / N_h - 1 / N_o)``; for
-    lam -> -inf with N_i and N_o exchanged. A layer of N_h or fewer units has no directions to choose: 0.
+    In these limits one layer alone makes up the kernel. For lam -> +inf it is ``W2 W2^T / lam``, the
+    projection on the N_h output directions that the weights span. Training turns ``k = min(N_h, N_i)`` of
+    them, as many as the other layer can serve, towards the directions of the task; the others stay. If the
+    start is isotropic, the mean of ``<K_0, K_inf> / |K_0| |K_inf|`` is ``1 - k (1 / N_h - 1 / N_o)``. For
+    lam -> -inf, N_i and N_o are exchanged. If the layer has N_h or fewer units, the weights span all of its
+    directions, and the limit is 0.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def limits(architecture: Architecture) -> tuple[float, float]:
 
 
 def figure(architectures: Sequence[Architecture] | None = None) -> Figure:
-    """Draw Figure 2, and what the horizon does to it.
+    """Draw Figure 2, with a panel that compares horizons.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ def figure(architectures: Sequence[Architecture] | None = None) -> Figure:
 
 
 def compose(measured: Mapping[str, xr.DataArray]) -> Figure:
-    """Draw Figure 2 from what `measure` returns."""
+    """Draw Figure 2 from the result of `measure`."""
     with context(STYLE):
         drawn = Figure(figsize=(11.0, 10.0), layout="constrained")
         parts = drawn.subfigures(3, 1, squeeze=False, height_ratios=[2.2, 3.6, 2.8])
@@ -160,7 +161,7 @@ def _each(da: xr.DataArray) -> Iterator[tuple[Architecture, xr.DataArray]]:
 
 
 def _shades(count: int) -> list[str]:
-    """Return colours that are ordered."""
+    """Return colours in the order of a colour map."""
     return [to_hex(colour) for colour in colormaps[style.COLOUR_MAP](np.linspace(0.0, 0.92, count))]
 
 
@@ -207,7 +208,7 @@ def _horizons(part: SubFigure, da: xr.DataArray) -> None:
     for ax, (shape, one) in zip(axes, _each(da), strict=True):
         for index, colour in enumerate(_shades(da.sizes["time"])):
             now = one.isel(time=index)
-            # The limit is a broad line, which others may cover and still be told from.
+            # The limit is a broad line, so that it shows below a line that covers it.
             width = 4.0 if np.isinf(now.time) else 1.5
             ax.plot(
                 now.lam,
@@ -226,11 +227,11 @@ def _horizons(part: SubFigure, da: xr.DataArray) -> None:
     lines = [*axes[0].lines[: da.sizes["time"]], axes[0].lines[-1]]
     names = [*(str(line.get_label()) for line in lines[:-1]), r"$t/\tau = \infty$, $\lambda \to \pm\infty$"]
     part.legend(lines, names, frameon=False, loc="outside lower center", ncols=len(lines))
-    _title(part, "D", "what the horizon does (closed form)")
+    _title(part, "D", "the closed form at four horizons")
 
 
 def _caption(shapes: Sequence[Architecture]) -> str:
-    """Say what the figure rests on; as lines, for breaking them would break formulas."""
+    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
     spec = Spec.load(PRESETS["B"])
     rate, variance = float(spec.learning_rates[0]), spec.task.values["target_scale"] ** 2
     lines = [

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 
 from fastlin.architecture import Architecture
 
-MOST = 8  # circles of a layer; of a larger one the middle is left out
+MOST = 8  # Circles of a layer; a larger layer is drawn without its middle.
 GREY = "0.75"
 
 
@@ -23,9 +23,9 @@ def schematic(ax: Axes, architecture: Architecture, colour: str, height: int) ->
     architecture : Architecture
         Sizes of the layers.
     colour : str
-        Of the hidden units.
+        Colour of the hidden units.
     height : int
-        Units of the largest layer of all networks that are to be drawn at one scale.
+        Number of units of the largest layer of all networks that share the scale.
     """
     sizes = (architecture.n_i, architecture.n_h, architecture.n_o)
     layers = [[(x, y) for y in _heights(size)] for x, size in enumerate(sizes)]
@@ -45,7 +45,7 @@ def schematic(ax: Axes, architecture: Architecture, colour: str, height: int) ->
 
 
 def _heights(size: int) -> list[float]:
-    """Return where the circles of a layer are, about 0, one apart."""
+    """Return the heights of the circles of a layer: centred at 0, with distance 1."""
     shown = min(size, MOST)
     heights = [unit - 0.5 * (shown - 1) for unit in range(shown)]
     return [height for height in heights if size <= MOST or abs(height) > 1]

@@ -1,25 +1,67 @@
-"""The picture of a store in a file."""
+"""Pictures of a store in files."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import matplotlib.pyplot as plt
+import xarray as xr
+from matplotlib.backends.backend_pdf import PdfPages
 
 from fastlin.errors import InputError
 from fastlin.observables import REGISTRY, sweepable
+from fastlin.plot import Pages, Style, pages
+from fastlin.plot.overview import MANY
+from fastlin.plot.saving import rendering, save
+from fastlin.plot.style import COLOUR_MAP, DEFAULT_STYLE
 from fastlin.sweeps.read.open import open_sweep, reading
+from fastlin.sweeps.read.selection_text import select_by_text
 from fastlin.sweeps.spec.spec import Spec
+
+DPI = 150
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of a store a picture shows, and over which axes.
+
+    Parameters
+    ----------
+    select : sequence of str
+        Texts such as "lam=0" and "time=inf", see `select_by_text`.
+    observable, x, y : str, optional
+        As of `fastlin.plot.pages`.
+    """
+
+    select: Sequence[str] = ()
+    observable: str | None = None
+    x: str | None = None
+    y: str | None = None
+
+
+def read_style(log: bool | None, size: str | None, cmap: str | None) -> Style:
+    """Return the style that options of the command line ask for; the size is a text such as "6,4"."""
+    sides = None
+    if size is not None:
+        try:
+            width, height = map(float, size.split(","))
+        except ValueError:
+            raise InputError(f"--size is {size!r}; needed are width and height in inches, as 6,4") from None
+        sides = (width, height)
+    return Style(log, sides, COLOUR_MAP if cmap is None else cmap)
 
 
 def check_file(target: Path) -> None:
-    """Refuse a picture that could not be written, before any work."""
+    """Raise `InputError` if a picture could not be written into a file, before any work."""
     check_target(target, (".png", ".svg", ".pdf"), "picture", "picture")
 
 
 def check_target(target: Path, endings: Sequence[str], kind: str, noun: str) -> None:
-    """Refuse a file that could not be written, or that its ending says is of another kind."""
+    """Raise `InputError` if a file has another ending than `endings`, or no folder to be in."""
     if target.suffix.lower() not in endings or target.is_dir():
         raise InputError(f"{target} is no {kind}; its ending must be one of {', '.join(endings)}")
     if not target.absolute().parent.is_dir():
@@ -27,15 +69,15 @@ def check_target(target: Path, endings: Sequence[str], kind: str, noun: str) -> 
 
 
 def beside(store: str, ending: str) -> Path:
-    """Return a file named after a store: beside it, or here if that is in a bucket or not ours to write."""
+    """Return a file named after a store: next to it, or in this folder if no file can be written there."""
     path = Path(os.path.abspath(os.path.expanduser(store)))
     here = "://" in store or not os.access(path.parent, os.W_OK)
     return (Path.cwd() if here else path.parent) / f"{path.stem}{ending}"
 
 
 def check_spec(spec: Spec) -> None:
-    """Refuse to draw over an axis of one value, before the sweep that would be drawn."""
-    if spec.lams.size < 2:
+    """Raise `InputError` if the default picture of a sweep could not be drawn, before it is run."""
+    if spec.lams.size < 2 and len(spec.architectures) <= MANY:
         raise InputError("--plot draws over lam, and the spec has one value of it; use fastlin plot --x AXIS")
     if all(REGISTRY[name].dims for name in spec.observables):
         raise InputError("--plot draws one number per point, and the spec's observables have one per layer")
@@ -43,22 +85,53 @@ def check_spec(spec: Spec) -> None:
         raise InputError("--plot draws means over seeds, and output.reduce.statistics of the spec has none")
 
 
-def draw(path: str, target: Path, observable: str | None, x: str, y: str | None) -> None:
-    """Draw the phase diagram of a store; by default of the kernel distance, if it is there.
+def draw(path: str, target: Path, view: View = View(), style: Style = DEFAULT_STYLE) -> list[Path]:
+    """Draw a store into a file; by default its kernel distance, if it is there.
+
+    Returns
+    -------
+    list of Path
+        The files: `target`, or NAME-1.png, NAME-2.png and so on where there are several pages. A PDF holds
+        all pages.
 
     Raises
     ------
     InputError
-        If the store is none or damaged, or cannot be drawn so.
+        If there is no store, it is damaged, or it cannot be drawn so.
     """
-    from fastlin.plot import sweep
-
-    dataset = open_sweep(path)
-    if observable is None:
-        stored = [name for name in ("kernel_distance", *sweepable()) if name in dataset]
-        observable = next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
+    dataset = select_by_text(open_sweep(path), view.select)
+    observable = _default_observable(dataset) if view.observable is None else view.observable
     with reading(path):
-        figure = sweep(dataset, observable, x, y)
+        drawn = pages(dataset, observable, view.x, view.y, style)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # of a title in letters that no font here has
-        figure.savefig(target, dpi=150)
+        if style.size:
+            warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
+        try:
+            return _write(drawn, target)
+        except UserWarning:
+            raise InputError(
+                "size is {:g} x {:g} inches, too small for the axes and their labels; "
+                "a larger one is needed".format(*style.size or ())
+            ) from None
+
+
+def _default_observable(dataset: xr.Dataset) -> str:
+    stored = [name for name in ("kernel_distance", *sweepable()) if name in dataset]
+    return next((name for name in stored if "layer" not in dataset[name].dims), stored[0])
+
+
+def _write(drawn: Pages, target: Path) -> list[Path]:
+    """Write pages into a file or several, and return these."""
+    if target.suffix.lower() == ".pdf":
+        with PdfPages(target) as book, rendering():
+            for figure in drawn:
+                book.savefig(figure, dpi=DPI)
+                plt.close(figure)
+        return [target]
+    width = len(str(len(drawn)))
+    files = [target.with_stem(f"{target.stem}-{n:0{width}}") for n in range(1, len(drawn) + 1)]
+    files = files if len(files) > 1 else [target]
+    for figure, file in zip(drawn, files, strict=True):
+        save(figure, file, dpi=DPI)
+        plt.close(figure)
+    return files

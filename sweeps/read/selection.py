@@ -126,12 +126,8 @@ def _architectures(dataset: xr.Dataset) -> NDArray[Any]:
     return dataset["architecture"].values
 
 
-def _of_size(dataset: xr.Dataset, name: str, value: Any) -> Any:
-    """Return where the architectures of a size are."""
+def _of_size(dataset: xr.Dataset, name: str, value: Any) -> NDArray[np.intp]:
+    """Return the indices of the architectures of a size, of each of a list, or of a closed range."""
     sizes = sizes_of(_architectures(dataset))[name]
-    wanted = check_int(name, value, 1, MAX_SEED)
-    place = np.flatnonzero(sizes == wanted)
-    if not place.size:
-        there = ", ".join(str(entry) for entry in np.unique(sizes).tolist())
-        raise InputError(f"no architecture has {name} = {wanted}; there are {there}")
-    return place
+    axis = np.unique(sizes)
+    return np.flatnonzero(np.isin(sizes, axis[_places(name, value, axis)]))

@@ -1,4 +1,4 @@
-"""A store as one web page that needs nothing else: to look at a sweep without Python, and to mail it."""
+"""A store as one self-contained web page, for readers without Python."""
 
 from fastlin.sweeps.report.page import check_file, write
 

@@ -1,4 +1,4 @@
-// Phase diagrams, their colour bar, and the profile: each drawn anew whenever something changes.
+// Phase diagrams, their colour bar and the profile; all are drawn again when something changes.
 
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
 const DASHES = [[], [7, 4], [2, 3]];
@@ -31,7 +31,7 @@ function line(ctx, ...points) {
 
 const crisp = (place) => Math.round(place) + 0.5;
 
-/** Writes labels below a line, and leaves out those that would touch. */
+/** Writes labels below a line and leaves out those that would overlap. */
 function labelAlong(ctx, labels, top, width) {
   ctx.textAlign = "center";
   ctx.textBaseline = "top";

@@ -1,9 +1,9 @@
 "use strict";
 
-// What the page carries, and how its numbers are spelled.
+// The data of the page, and numbers as text.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-// What axes are called in words and symbols.
+// Names of axes in words and symbols.
 const NAMES = {
   lam: ["relative scale", "λ"],
   time: ["time", "t/τ"],
@@ -44,7 +44,7 @@ function value(part, place) {
   return part.values[offset];
 }
 
-/** Calls `use` with `place` moved along all of `names`: always the same object, which is to be read at once. */
+/** Calls `use` with `place` moved along all of `names`. It is always the same object, so read it at once. */
 function each(names, place, use) {
   if (!names.length) return use(place);
   const [name, ...others] = names;
@@ -68,19 +68,19 @@ function text(number, digits = 5) {
 
 const raised = (power) => power.replace(/./g, (digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]));
 
-/** Says where on an axis an index is. */
+/** Returns the value at an index of an axis in words. */
 function spell(name, index) {
   const { symbol, values } = data.axes[name];
   return symbol ? `${symbol} = ${text(values[index], 6)}` : values[index];
 }
 
-/** Says where a place is on the axes of the quantity, but for those in `without`. */
+/** Returns in words the values of a place on the axes of the quantity, except those in `without`. */
 function spellAll(place, ...without) {
   const names = quantity().dims.filter((name) => !without.includes(name));
   return names.map((name) => spell(name, place[name])).join(", ");
 }
 
-/** Says what the numbers at a place are. */
+/** Returns the mean, deviation and count at a place in words. */
 function measure(place) {
   const [deviation, seeds] = [std(place), count(place)];
   const all = seeds < data.seeds ? ` of ${data.seeds.toLocaleString("en")}` : "";

@@ -15,27 +15,27 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from fastlin import seed_statistics
-from fastlin.architecture import Architecture
 from fastlin.observables import REGISTRY
-from fastlin.plot import style
+from fastlin.plot import scales
+from fastlin.plot.style import COLOURS, DEFAULT_STYLE, Style, architectures, default_index
 from fastlin.regimes import THRESHOLD
 
-MOST_BYTES = 8_000_000  # of all numbers in a page
+MOST_BYTES = 8_000_000  # Size of all numbers in a page.
 MOST_PANELS = 40
-MOST_BANDS = 8  # more hide each other
-BYTES_PER_VALUE = 4 * 4 / 3  # a float32 in base64
+MOST_BANDS = 8  # More bands hide each other.
+BYTES_PER_VALUE = 4 * 4 / 3  # Size of a float32 in base64.
 DIMENSIONS = ("architecture", "solver", "learning_rate", "init_scale", "lam", "time")
-# Axes of the diagrams, the first that can be drawn.
+# Candidates for the axes of the diagrams; the first that can be drawn is taken.
 HORIZONTAL = ("lam", "init_scale", "learning_rate", "time")
 VERTICAL = ("init_scale", "time", "learning_rate")
 Thinned = dict[str, tuple[int, int]]
 
 
 def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
-    """Return as much of a sweep as fits a page, and of which axes how many of how many values are left.
+    """Return as much of a sweep as fits a page, and for each thinned axis how many of how many values it has.
 
-    Values are left out evenly along the longest axes; the first and the last, t = inf and the last time
-    before it stay.
+    Values are left out evenly along the longest axes. The first and the last value stay, and also the last
+    time before t = inf.
     """
     sizes = {name: dataset.sizes[name] for name in DIMENSIONS if name in dataset.dims}
     numbers = 3 * len(list(_quantities(dataset)))
@@ -57,14 +57,14 @@ def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
 
 
 def _spread(values: NDArray[Any], count: int) -> NDArray[np.intp]:
-    """Return the places of about `count` values, evenly, with both ends and what is before t = inf."""
+    """Return the indices of about `count` values, evenly, with both ends and the last one before t = inf."""
     limit = int(values.dtype.kind == "f" and np.isinf(values[-1]))
     places = np.linspace(0, values.size - 1 - limit, count - limit).round()
     return np.unique([*places, values.size - 1]).astype(np.intp)
 
 
-def content(dataset: xr.Dataset, total: int) -> dict[str, Any] | None:
-    """Return what the page draws, JSON-ready; None where no mean is there.
+def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> dict[str, Any] | None:
+    """Return the data of the page, JSON-ready; None where no mean is there.
 
     Parameters
     ----------
@@ -72,11 +72,13 @@ def content(dataset: xr.Dataset, total: int) -> dict[str, Any] | None:
         From `open_sweep`, thinned; it is read lazily, all observables at once.
     total : int
         Number of seeds of the sweep.
+    style : fastlin.plot.Style
+        Scale of values that the page opens with, and colour map.
     """
     if "statistic" in dataset.dims and "mean" not in dataset["statistic"].values:
         return None
     axes = {name: _axis(dataset[name]) for name in DIMENSIONS if name in dataset.dims}
-    axes["architecture"]["values"] = list(_shapes(dataset))
+    axes["architecture"]["values"] = [f"{shape.family} {shape}" for shape in architectures(dataset)]
     if not (quantities := _computed(dataset)):
         return None
     x = _first(axes, HORIZONTAL) or "lam"
@@ -85,25 +87,26 @@ def content(dataset: xr.Dataset, total: int) -> dict[str, Any] | None:
         "axes": axes,
         "x": x,
         "y": _first({name: axis for name, axis in axes.items() if name != x}, VERTICAL),
-        "start": {name: style.usual(name, dataset[name].values) for name in axes},
+        "start": {name: default_index(name, dataset[name].values) for name in axes},
         "quantities": quantities,
         "shown": next((i for i, q in enumerate(quantities) if q["name"] == "kernel_distance"), 0),
-        "colours": _colours(),
-        "lines": style.COLOURS,
+        "colours": _colours(style.cmap),
+        "log": bool(style.log),
+        "lines": COLOURS,
         "seeds": total,
         "bands": few and quantities[0]["std"] is not None,
     }
 
 
 def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
-    """Return what is said of each observable, and its numbers; nothing if none has any."""
+    """Return a description of each observable with its numbers; an empty list if no number is finite."""
     found: list[dict[str, Any]] = []
     lazy: dict[tuple[int, str], xr.DataArray] = {}
     for name, da in _quantities(dataset):
         lazy |= {(len(found), key): value for key, value in _statistics(dataset, da).items()}
         found.append(_about(name, da))
     with warnings.catch_warnings():
-        # Dask divides by the count where no seed is ok yet, and subtracts times that are infinite.
+        # Dask divides by a count of 0 where no seed is ok yet, and subtracts infinite times.
         warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)
         numbers = xr.Dataset(lazy).compute()
     if not any(np.isfinite(numbers[index, "mean"]).any() for index in range(len(found))):
@@ -115,7 +118,7 @@ def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
-    """Yield the observables by what they are called, each layer apart."""
+    """Yield the observables with their names in words; each layer is one of its own."""
     for name in REGISTRY:
         if name in dataset:
             words, da = name.replace("_", " ").replace("ntk", "NTK"), dataset[name]
@@ -139,7 +142,7 @@ def _about(words: str, da: xr.DataArray) -> dict[str, Any]:
 
 
 def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray]:
-    """Return mean, deviation and count over seeds that are ok: of the points, or as they are stored."""
+    """Return mean, deviation and count over seeds that are ok, from points or as stored."""
     if "statistic" in da.dims:
         count = dataset["count"]
     else:
@@ -150,7 +153,7 @@ def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray
 
 
 def _packed(da: xr.DataArray) -> dict[str, Any]:
-    """Return an array as base64 of little-endian float32, without axes along which it does not change."""
+    """Return an array as base64 of little-endian float32, without axes along which it is constant."""
     dims = [name for name in DIMENSIONS if name in da.dims]
     with np.errstate(over="ignore"):
         values = da.transpose(*dims).values.astype("<f4")
@@ -163,36 +166,31 @@ def _packed(da: xr.DataArray) -> dict[str, Any]:
 
 
 def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
-    """Return an axis: its values, and how cells are laid along it."""
+    """Return the values of an axis and the borders of its cells."""
     values = coordinate.values
     if values.dtype.kind != "f":
         return {"values": [str(value).replace("_", " ") for value in values.tolist()], "edges": []}
-    drawn = values[style.drawable(values)]
+    drawn = values[scales.drawable(values)]
     return {
-        # JSON has no number for it.
+        # JSON has no number for infinity.
         "values": [value if np.isfinite(value) else "Infinity" for value in values.tolist()],
-        "log": style.logarithmic(values),
+        "log": scales.logarithmic(values),
         "edges": _edges(drawn),
     }
 
 
 def _edges(values: NDArray[Any]) -> list[float]:
-    """Return the borders of cells; one value has a cell, too, and no value none."""
+    """Return the borders of cells; a single value has a cell of width 1."""
     if values.size > 1:
-        return [float(edge) for edge in style.edges(values)]
+        return [float(edge) for edge in scales.edges(values)]
     return [float(value) + half for value in values for half in (-0.5, 0.5)]
-
-
-def _shapes(dataset: xr.Dataset) -> Iterator[str]:
-    for shape in map(Architecture.read, dataset["architecture"].values.tolist()):
-        yield f"{shape.family} {shape}"
 
 
 def _first(axes: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in axes and len(axes[name]["edges"]) > 2), None)
 
 
-def _colours() -> str:
+def _colours(cmap: str) -> str:
     """Return the colour map as 256 triples of hexadecimal digits."""
-    table = colormaps[style.COLOUR_MAP](np.arange(256), bytes=True)[:, :3]
+    table = colormaps[cmap](np.arange(256), bytes=True)[:, :3]
     return table.astype(np.uint8).tobytes().hex()

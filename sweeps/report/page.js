@@ -1,8 +1,8 @@
-// What people touch: choices, sliders, values under the pointer, buttons.
+// Controls: choices, sliders, values under the pointer, buttons.
 
 const byId = (id) => document.getElementById(id);
 const planes = []; // a canvas for each architecture
-const fields = []; // what brings each control up to date
+const fields = []; // a function for each control that brings it up to date
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -27,7 +27,7 @@ function draw() {
   drawProfile(byId("lines"));
 }
 
-/** Says where on all axes but these we are. */
+/** Returns in words the values of all axes but these. */
 function where(...without) {
   const words = spellAll(at, "architecture", ...without);
   return words && `, ${words}`;
@@ -47,7 +47,7 @@ function redraw() {
   });
 }
 
-/** Adds a control; `update` brings it up to date, and tells whether it is of use now. */
+/** Adds a control; `update` brings it up to date and returns whether it is of use now. */
 function addField(kind, input, label, update) {
   input.id = `field-${fields.length}`;
   const name = element("label", { htmlFor: input.id }, ...label);
@@ -138,14 +138,14 @@ function sample({ stroke, dash }) {
   return svg;
 }
 
-/** Shows what `describe` says of the place under the pointer, or where a finger touches. */
+/** Shows the text of `describe` for the place under the pointer or the finger. */
 function follow(canvas, describe) {
   const tip = byId("tip");
   const show = (event) => {
     const lines = describe(canvas.hit(event.offsetX, event.offsetY));
     tip.hidden = !lines;
     if (!lines) return;
-    tip.style.left = 0; // where its width does not depend on where it was
+    tip.style.left = 0; // so that its width does not depend on its last place
     const [head, ...rest] = lines;
     tip.replaceChildren(element("strong", {}, head), ...rest.map((words) => element("p", {}, words)));
     const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
@@ -156,11 +156,11 @@ function follow(canvas, describe) {
   canvas.addEventListener("pointermove", show);
   canvas.addEventListener("pointerdown", show);
   canvas.addEventListener("pointerleave", (event) => {
-    if (event.pointerType === "mouse") tip.hidden = true; // what a finger has found stays when it is lifted
+    if (event.pointerType === "mouse") tip.hidden = true; // after a touch it stays
   });
 }
 
-/** Draws anew when the page is zoomed, or moves to a screen of other pixels. */
+/** Draws again when the page is zoomed or moves to a screen with other pixels. */
 function watchPixels() {
   const same = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
   const differ = () => {

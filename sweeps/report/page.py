@@ -1,10 +1,11 @@
-"""The page: its template, filled with what a store says."""
+"""The page of a report: a template that is filled from a store."""
 
 from __future__ import annotations
 
 import json
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
@@ -12,20 +13,23 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from fastlin.plot.style import DEFAULT_STYLE, Style
 from fastlin.sweeps import presets
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.read.picture import check_target
+from fastlin.sweeps.read.selection_text import select_by_text
 from fastlin.sweeps.report import numbers, tables
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 
 ENDINGS = (".html", ".htm")
+PIXELS_PER_INCH = 96  # of CSS
 SCRIPTS = ("numbers", "scales", "drawing", "page")
 
 
 def check_file(out: Path) -> None:
-    """Refuse a page that could not be written, before any work.
+    """Raise if a page could not be written into a file, before any work.
 
     Raises
     ------
@@ -35,7 +39,7 @@ def check_file(out: Path) -> None:
     check_target(out, ENDINGS, "web page", "page")
 
 
-def write(path: str, out: Path) -> None:
+def write(path: str, out: Path, select: Sequence[str] = (), style: Style = DEFAULT_STYLE) -> None:
     """Write the store of a sweep, complete or still running, as one web page that loads nothing else.
 
     Parameters
@@ -44,18 +48,25 @@ def write(path: str, out: Path) -> None:
         The store.
     out : Path
         The page. The same store gives the same bytes.
+    select : sequence of str
+        Texts such as "lam=-1:1", which say what part of the store the diagrams show.
+    style : fastlin.plot.Style
+        Scale of values that the page opens with, least width and height of a phase diagram in inches of
+        96 pixels, and colour map.
 
     Raises
     ------
     InputError
-        If there is no store, it is damaged, or the page could not be written there.
+        If there is no store, it is damaged, it has no such part, or the page could not be written there.
     """
     check_file(out)
     store = Store.open(locate(path))
     spec, counts = store.layout.spec, tables.count(store)
-    dataset, thinned = numbers.thin(open_sweep(path))
+    selected = select_by_text(open_sweep(path), select)
+    seeds = selected.sizes.get("seed", spec.seeds.size)
+    dataset, thinned = numbers.thin(selected)
     with reading(path):
-        drawn = numbers.content(dataset, spec.seeds.size) if counts.done else None
+        drawn = numbers.content(dataset, seeds, style) if counts.done else None
     fields = {
         "title": escape(spec.name),
         "lead": tables.lead(spec),
@@ -63,7 +74,8 @@ def write(path: str, out: Path) -> None:
         "data": _embedded(drawn),
         "empty": "" if drawn else f'<p class="notice">{escape(_why_empty(spec, counts))}</p>',
         "hidden": "" if drawn else "hidden",
-        "seeds": escape(_about_seeds(spec, counts, drawn)),
+        "seeds": escape(_about_seeds(seeds, counts, drawn)),
+        "selected": escape(f"Shown is the part with {', '.join(select)}." if select else ""),
         "thinned": escape(_about_thinned(thinned)),
         "status": tables.status(counts),
         "command": escape(command(spec)),
@@ -74,12 +86,20 @@ def write(path: str, out: Path) -> None:
         "hash": spec.hash,
         "versions": tables.versions(store.made_with),
     }
-    out.write_bytes(_page(fields).encode(errors="replace"))
+    out.write_bytes(_page(fields, _plane_size(style)).encode(errors="replace"))
 
 
-def _page(fields: dict[str, str]) -> str:
+def _plane_size(style: Style) -> str:
+    """Return the rule of CSS that sets the size of a phase diagram."""
+    if style.size is None:
+        return ""
+    width, height = (f"{PIXELS_PER_INCH * side:.0f}px" for side in style.size)
+    return f":root {{ --plane-width: {width}; --plane-height: {height}; }}\n"
+
+
+def _page(fields: dict[str, str], rule: str) -> str:
     """Return the template, filled; only its own script and style are allowed to act in a browser."""
-    html, style = _part("page.html"), _part("page.css")
+    html, style = _part("page.html"), _part("page.css") + rule
     script = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
     own = {"style": style, "script": script, "style_hash": _digest(style), "script_hash": _digest(script)}
     return Template(html).substitute(fields | own)
@@ -94,28 +114,28 @@ def _digest(text: str) -> str:
 
 
 def _embedded(content: dict[str, Any] | None) -> str:
-    """Return JSON that can stand inside a script element."""
+    """Return JSON that is safe inside a script element."""
     return json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _why_empty(spec: Spec, counts: tables.Counts) -> str:
     if spec.reduce and "mean" not in spec.reduce.statistics:
         there = ", ".join(spec.reduce.names)
-        return f"This store holds no mean over seeds, so nothing is drawn; it has {there}."
+        return f"Nothing is drawn, because this store holds no mean over seeds; it has {there}."
     if counts.pending:
-        return "No mean over seeds is there yet, so nothing is drawn."
-    return "No point of this sweep has a finite value, so nothing is drawn."
+        return "Nothing is drawn, because no mean over seeds is known yet."
+    return "Nothing is drawn, because no point of this sweep has a finite value."
 
 
-def _about_seeds(spec: Spec, counts: tables.Counts, drawn: dict[str, Any] | None) -> str:
-    if spec.seeds.size == 1:
-        return "Values: of one seed."
-    which = "" if counts.ok == counts.total else ", those that are ok"
-    mean = f"Values: mean over {spec.seeds.size:,} seeds{which}"
+def _about_seeds(seeds: int, counts: tables.Counts, drawn: dict[str, Any] | None) -> str:
+    if seeds == 1:
+        return "Values are of one seed."
+    which = "" if counts.ok == counts.total else " that are ok"
+    mean = f"Values are means over {seeds:,} seeds{which}"
     if drawn and drawn["quantities"][0]["std"] is None:
         return f"{mean}; this store holds no standard deviation."
-    deviation = "one standard deviation (of n - 1 degrees of freedom)"
-    return f"{mean}; {'bands' if drawn and drawn['bands'] else '±'}: {deviation} to both sides."
+    deviation = "one standard deviation (with n - 1 degrees of freedom) to both sides"
+    return f"{mean}; {'bands are' if drawn and drawn['bands'] else '± is'} {deviation}."
 
 
 def _about_thinned(thinned: numbers.Thinned) -> str:
@@ -126,16 +146,16 @@ def _about_thinned(thinned: numbers.Thinned) -> str:
         f"{kept:,} of {size:,} {names.get(name, f'values of {name}')}"
         for name, (kept, size) in thinned.items()
     ]
-    return f"To stay small this page shows {', '.join(parts)}; the store has all."
+    return f"This page shows {', '.join(parts)}, so that it stays small; the store has all."
 
 
 def command(spec: Spec) -> str:
-    """Return the command that computes the sweep: of a preset, or with the spec beside it."""
+    """Return the command that computes the sweep, from a preset or from a file of the spec."""
     shipped = next((name for name in presets.names() if Spec.load(name).hash == spec.hash), None)
     name = shipped or _file_name(spec.name)
     return f"fastlin run {shipped or f'{name}.toml'} --store {name}.zarr"
 
 
 def _file_name(title: str) -> str:
-    """Return what of a title can be the name of a file, on any system and in any shell."""
+    """Return a title as the name of a file that is valid on any system and in any shell."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", title)[:80].strip("-.") or "sweep"

@@ -1,10 +1,10 @@
 // Scales: from the values of an axis to pixels, and from those of a quantity to a share of their range.
 
-const STRIP = 16; // pixels for a value that has no place on an axis, and a quarter of that before it
+const STRIP = 16; // pixels for a value without a place on an axis; the gap before it is a quarter of them
 const DECADES = 6; // below the largest value, at most, where values are on a logarithmic scale
 
-let logarithmic = false; // the scale of the quantity, not those of the axes
-let held = true; // whether that scale stays as time passes, so that what changes is the data
+let logarithmic = Boolean(data?.log); // the scale of the quantity, not those of the axes
+let held = true; // whether that scale is the same at all times, so that only the data change
 
 /** Returns round numbers from `low` to `high`, about `room` of them at most. */
 function ticks(low, high, log, room) {
@@ -29,7 +29,7 @@ function ticks(low, high, log, room) {
   return inside.map((number) => Number(number.toPrecision(9)));
 }
 
-/** Lays an axis from pixel `from` to `to`. On a logarithmic one 0 gets a strip of its own, and t = ∞ on any. */
+/** Lays an axis from pixel `from` to `to`. t = ∞ gets a strip of its own, and so does 0 on a log axis. */
 function lay(axis, from, to) {
   const strip = STRIP * Math.sign(to - from);
   const low = axis.log && axis.values[0] === 0;

@@ -1,4 +1,4 @@
-"""What a report says in words and tables: the sweep, how it stands, what it was made with."""
+"""Texts and tables of a report: the sweep, the status of its points, the versions that wrote it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Counts:
 
     @property
     def done(self) -> int:
-        """Number of points that are not."""
+        """Number of points that have been computed."""
         return self.total - self.pending
 
 
@@ -68,7 +68,7 @@ def count(store: Store) -> Counts:
 
 
 def lead(spec: Spec) -> str:
-    """Return what the sweep is in one sentence, as HTML."""
+    """Return one sentence of HTML that describes the sweep."""
     axes = [f"{size:,} {AXES[name]}" for name, size in spec.point_dims.items() if size > 1]
     product = f" ({' &times; '.join(axes)})" if len(axes) > 1 else ""
     times = f"{spec.times.size:,} times" if spec.times.size > 1 else "one time"
@@ -79,13 +79,13 @@ def lead(spec: Spec) -> str:
 
 
 def pending(counts: Counts) -> str:
-    """Return what is said above all where the sweep is not complete."""
+    """Return the notice at the top of the page of an incomplete sweep."""
     if not counts.pending:
         return ""
-    share = int(100 * counts.done / counts.total)  # 100 % is said of a complete one only
+    share = int(100 * counts.done / counts.total)  # Rounded down: 100 % means complete.
     return (
         f'<p class="notice"><strong>{share} % of the points are done.</strong> '
-        f"What follows is of these alone: {counts.done:,} of {counts.total:,}. "
+        f"This page shows only these: {counts.done:,} of {counts.total:,}. "
         f'<progress value="{counts.done}" max="{counts.total}"></progress></p>'
     )
 
@@ -106,7 +106,7 @@ def _row(name: str, points: NDArray[np.int64]) -> list[str]:
 
 
 def versions(made_with: Sequence[dict[str, str]]) -> str:
-    """Return the table of versions, a column for each set of them that wrote the store."""
+    """Return the table of versions, with a column for each set of versions that wrote the store."""
     names = sorted(set().union(*made_with))
     head = ["", *(["version"] if len(made_with) == 1 else [f"{n + 1}." for n in range(len(made_with))])]
     return _table(head, [[name, *(entry.get(name, "") for entry in made_with)] for name in names])

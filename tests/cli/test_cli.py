@@ -3,15 +3,20 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from time import process_time
 
+import matplotlib as mpl
 import pytest
+from matplotlib.colors import LogNorm
+from matplotlib.texmanager import TexManager
 
 import fastlin as fl
 from fastlin import cli
 from fastlin.cli import exit_codes
+from fastlin.sweeps.read import picture
 from fastlin.sweeps.run import cluster, projection, worker
 from fastlin.sweeps.run.executors import Scheduler
 
@@ -73,6 +78,64 @@ def test_run_status_plot_and_run_again(run, tmp_path):
     assert run("plot", "s.zarr", "--observable", "loss")[0] == 0
     assert (tmp_path / "s-loss.png").exists()
     assert run("plot", "s.zarr", "--x", "time", "--y", "lam", "--json")[0] == 0
+
+
+@pytest.fixture
+def store(run):
+    run("run", "small.toml", "--store", "s.zarr")
+    return "s.zarr"
+
+
+def test_plot_takes_a_selection_a_scale_a_size_and_colours(run, store, monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(picture, "save", lambda figure, target, **_: drawn.append(figure))
+    options = ["--select", "lam=-1:1", "--select", "architecture=4-2-4", "--log", "--size", "7,3"]
+    code, out, _ = run("plot", store, *options, "--cmap", "magma", "--json")
+    assert code == 0
+    assert json.loads(out)["pictures"] == [str(tmp_path / "s.png")]
+    (figure,) = drawn
+    assert tuple(figure.get_size_inches()) == (7, 3)
+    diagram, profile, *_ = figure.axes
+    mesh = diagram.collections[0]
+    assert mesh.get_array().shape == (3, 3)  # times, lam
+    assert isinstance(mesh.norm, LogNorm)
+    assert mesh.cmap.name == "magma"
+    assert (profile.get_yscale(), len(profile.lines)) == ("log", 1)
+    assert "log scale" in profile.get_ylabel()
+    assert run("plot", store, "--linear", "--select", "time=inf", "--select", "n_h=4")[0] == 0
+    (flat,) = drawn[1].axes
+    assert flat.get_yscale() == "linear"
+    assert len(flat.lines) == 1
+    assert r"\infty" in flat.get_title()
+
+
+def test_many_architectures_are_pages(run, tmp_path):
+    shapes = ", ".join(f"[{n_i}, {n_h}, 3]" for n_i in range(1, 6) for n_h in range(1, 6))
+    text = SMALL.replace("[[4, 2, 4], [4, 4, 4]]", f"[{shapes}]").replace(
+        "[0.1, 1.0, 10.0, inf]", "[1.0, 9.0]"
+    )
+    (tmp_path / "many.toml").write_text(text)
+    code, out, _ = run("run", "many.toml", "--store", "m.zarr", "--plot", "m.png")
+    assert code == 0
+    names = [f"m-{number}.png" for number in (1, 2, 3)]
+    assert [line for line in out.splitlines() if "picture" in line] == [f"picture: {name}" for name in names]
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in names)
+    assert not (tmp_path / "m.png").exists()
+    assert run("plot", "m.zarr", "--out", "m.pdf")[1] == "picture: m.pdf\n"
+    assert len(re.findall(rb"/Type /Page\b", (tmp_path / "m.pdf").read_bytes())) == 3
+    for axes in (["--x", "n_i", "--y", "n_h"], ["--x", "bottleneck_ratio"], ["--y", "n_o", "--x", "n_h"]):
+        code, out, err = run("plot", "m.zarr", *axes, "--out", "one.png")
+        assert (code, err) == ((0, "") if "n_o" not in axes else (2, err))
+    assert "n_o has fewer than two values" in err
+
+
+def test_latex_that_is_missing_is_one_line(run, store, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(TexManager, "_cache_dir", tmp_path)
+    with mpl.rc_context({"text.usetex": True}):
+        code, out, err = run("plot", store)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "text.usetex is true in the settings of Matplotlib (matplotlibrc), but LaTeX failed" in err
 
 
 def test_a_sweep_of_one_time_is_drawn_as_lines(run, tmp_path):
@@ -263,6 +326,19 @@ def test_bad_plots_give_one_line(run):
         (["--observable", "los"], "did you mean 'loss'"),
         (["--x", "lambda"], "no axis to draw over; did you mean 'lam'"),
         (["--x", "lam", "--y", "lam"], "two dimensions are needed"),
+        (["--select", "lambda=0"], "'lambda' is no axis of the sweep; did you mean 'lam'"),
+        (["--select", "lam=0.4"], "lam = 0.4 is not on the axis of the sweep; nearest: -1.0, 0.0, 1.0"),
+        (["--select", "lam"], "--select is 'lam'; needed is NAME=VALUE"),
+        (["--select", "lam=zero"], "lam is 'zero'; a number is needed"),
+        (["--select", "lam=1", "--select", "lam=2"], "--select names 'lam' twice"),
+        (["--select", "lam=5:9"], "lam has no value from 5 to 9; it has -2.0 to 2.0"),
+        (["--select", "architecture=4-2-5"], "architecture is '4-2-5'; did you mean '4-2-4'"),
+        (["--select", "n_h=3"], "n_h = 3 is not on the axis of the sweep; nearest: 2, 4"),
+        (["--select", "lam=0", "--x", "lam"], "lam has fewer than two values"),
+        (["--cmap", "viridi"], "cmap is 'viridi', no colour map of Matplotlib; try viridis"),
+        (["--size", "3"], "--size is '3'; needed are width and height in inches"),
+        (["--size", "3,-1"], "size is -1; it must be above 0"),
+        (["--size", "1,1"], "size is 1 x 1 inches, too small for the axes"),
     ]:
         code, _, err = run("plot", "s.zarr", *arguments)
         assert code == 2

@@ -4,9 +4,12 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import LogNorm
+from matplotlib.texmanager import TexManager
 from PIL import Image
 
 import fastlin as fl
+from fastlin.plot.saving import save
 from fastlin.plot.style import COLOURS
 from tests import sweeping
 
@@ -77,10 +80,44 @@ def test_dynamics_draws_lines_and_black_dots():
             assert dots.get_color() == "black"
             assert line.get_color() in COLOURS
             assert np.abs(line.get_ydata()[::4] - dots.get_ydata()).max() < 0.2
-    with pytest.raises(fl.InputError, match="lacks 'ntk'"):
-        fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0]))
     with pytest.raises(fl.InputError, match="2 axes were given; 5 are needed"):
         fl.plot.dynamics(exact, gd, panels[:2])
+    with pytest.raises(fl.InputError, match=r"there is nothing to draw; ask for some of these .*: loss"):
+        fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0], observables=["ntk_norm"]))
+    wider = fl.Architecture(4, 2, 3)
+    other = fl.exact(fl.random_regression(wider, 20, 1.0), fl.balanced_init(wider, 0.0), [0.0, 1.0])
+    with pytest.raises(fl.InputError, match="w1tw1 has other sizes in gd than in exact"):
+        fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0]), other)
+
+
+def test_dynamics_draws_default_output_over_the_time_axis_of_figure_1():
+    arch = fl.Architecture(3, 2, 3)
+    task, net = fl.random_regression(arch, 20, 0.1**0.5), fl.balanced_init(arch, -1.0)
+    panels = fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0, 500.0, np.inf]))
+    assert [len(ax.lines) for ax in panels] == [1, 9, 9, 9]  # No NTK, which is asked for by name.
+    for ax in panels:
+        assert ax.get_xscale() == "asinh"
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1", "10", "100"]
+        assert ax.get_xlim() == (0.0, 500.0)
+    short = fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0]), fl.gradient_descent(task, net, 0.01, 100))
+    assert {ax.get_xscale() for ax in short} == {"linear"}
+    assert len(short[0].lines) == 2
+
+
+def test_trajectories_draw_one_network():
+    arch = fl.Architecture(3, 2, 3)
+    task, net = fl.random_regression(arch, 20, 0.1**0.5), fl.balanced_init(arch, -1.0)
+    one = fl.exact(task, net, [0.0, 0.1, 1.0, 9.0, np.inf])
+    (line,) = fl.plot.trajectories(one.loss).lines
+    assert np.array_equal(line.get_ydata(), one.loss[1:4])
+    layers = fl.plot.trajectories(one.weight_norms)
+    assert [text.get_text() for text in layers.get_legend().get_texts()] == ["w1", "w2"]
+    with pytest.raises(
+        fl.InputError, match="'lam' is no dimension that tells lines apart; there is no other"
+    ):
+        fl.plot.trajectories(one.loss, hue="lam")
+    with pytest.raises(fl.InputError, match="dimension 'output' has 3 values; select one first"):
+        fl.plot.trajectories(one.w2w1)
 
 
 def test_the_closed_form_shows_in_a_dark_style():
@@ -195,19 +232,193 @@ def test_a_sweep_is_drawn_over_two_sizes(dataset):
     late = dataset.loss.mean("seed").isel(init_scale=1, lam=2, time=-1)
     grid = figure.axes[0].collections[0].get_array()
     columns, rows = (sorted(set(dataset[name].values.tolist())) for name in ("n_i", "n_h"))
+    assert figure.axes[0].patch.get_hatch()  # Empty cells look missing.
     assert grid.shape == (len(rows), len(columns))
     assert np.ma.count(grid) == late.sizes["architecture"]  # no colour where no architecture has both sizes
     for value, n_i, n_h in zip(late.values, late.n_i.values, late.n_h.values, strict=True):
         assert grid[rows.index(n_h), columns.index(n_i)] == pytest.approx(value)
-    twice = dataset.loss.isel(architecture=[0, 1, 1], init_scale=0, lam=0, time=0)
-    with pytest.raises(fl.InputError, match=r"n_i is .* and n_h is .* for more than one architecture"):
-        fl.plot.phase_diagram(twice, "n_i", "n_h")
+    assert "architectures" not in figure.axes[1].get_ylabel()
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """Fifteen architectures: several N_o for most pairs (N_i, N_h), several shapes for most ratios."""
+    path = tmp_path_factory.mktemp("plot") / "shapes.zarr"
+    sizes = [[n_i, n_h, n_o] for n_i in (2, 3, 5) for n_h in (1, 2) for n_o in (2, 3)]
+    axes = {
+        "architecture": [*sizes, [2, 4, 2], [3, 4, 3], [5, 4, 5]],
+        "seed": [0, 1, 2],
+        "lam": [-1.0, 0.0, 2.0],
+    }
+    dynamics = {"times": [0.0, 1.0, 100.0, float("inf")]}
+    fl.run_sweep(sweeping.spec(axes=sweeping.spec()["axes"] | axes, dynamics=dynamics), path)
+    return fl.open_sweep(path).load()
+
+
+def means_by(dataset, *names):
+    """Return means of the loss over seeds, then over architectures, by a slow loop."""
+    groups = {}
+    for index in range(dataset.sizes["architecture"]):
+        one = dataset.isel(architecture=index, init_scale=1, time=-1)
+        groups.setdefault(tuple(one[name].item() for name in names), []).append(one.loss.mean("seed").values)
+    return {key: np.mean(values, axis=0) for key, values in groups.items()}
+
+
+def test_architectures_of_the_same_two_sizes_are_averaged(shapes):
+    wanted = means_by(shapes, "n_i", "n_h")
+    late = shapes.loss.isel(init_scale=1, time=-1, lam=1)
+    ax = fl.plot.phase_diagram(late, "n_i", "n_h")
+    grid = ax.collections[0].get_array()
+    assert grid.shape == (4, 4)  # N_i = 2, 3, 4, 5 and N_h = 1, 2, 3, 4: no cell covers the place of another
+    assert np.ma.count(grid) == len(wanted) == 9
+    for (n_i, n_h), values in wanted.items():
+        assert grid[n_h - 1, n_i - 2] == pytest.approx(values[1])
+    assert ax.patch.get_hatch()
+    assert "mean of up to 2 architectures" in ax.figure.axes[1].get_ylabel()
+
+
+def test_architectures_of_the_same_ratio_are_averaged(shapes):
+    wanted = means_by(shapes, "bottleneck_ratio")
+    assert len(wanted) < shapes.sizes["architecture"]
+    late = shapes.loss.isel(init_scale=1, time=-1)
+    ax = fl.plot.phase_diagram(late, "lam", "bottleneck_ratio")
+    grid = ax.collections[0].get_array()
+    assert np.allclose(grid, [wanted[key] for key in sorted(wanted)])
+    most = max(np.unique(shapes.bottleneck_ratio, return_counts=True)[1])
+    assert f"mean of up to {most} architectures" in ax.figure.axes[1].get_ylabel()
+    line = fl.plot.profile(late.isel(lam=0), "bottleneck_ratio")
+    assert np.allclose(line.lines[0].get_ydata(), [wanted[key][0] for key in sorted(wanted)])
+    assert not line.collections  # No band: a deviation over seeds is not one over architectures.
+    assert "mean of up to" in line.get_ylabel()
+
+
+def test_points_that_failed_do_not_spoil_a_mean_over_architectures(shapes):
+    late = shapes.loss.isel(init_scale=1, time=-1, lam=1).copy(deep=True)
+    late[0] = np.nan  # 2-1-2, beside which there is 2-1-3
+    grid = fl.plot.phase_diagram(late, "n_i", "n_h").collections[0].get_array()
+    assert grid[0, 0] == pytest.approx(float(late[1].mean()))
+
+
+def test_many_architectures_are_spread_over_pages(shapes):
+    pages = fl.plot.pages(shapes, "loss")
+    assert len(pages) == 2
+    figures = list(pages)
+    titles = [ax.get_title() for figure in figures for ax in figure.axes if "-" in ax.get_title()]
+    sizes = [
+        "-".join(map(str, shape))
+        for shape in zip(*(shapes[n].values for n in ("n_i", "n_h", "n_o")), strict=True)
+    ]
+    assert [title.split()[-1] for title in titles if title[0].isalpha()] == sizes
+    meshes = [ax.collections[0] for figure in figures for ax in figure.axes if ax.get_title()[:1].isalpha()]
+    assert len({mesh.get_clim() for mesh in meshes}) == 1
+    lines = [ax for figure in figures for ax in figure.axes if len(ax.lines) in (12, 3)]
+    assert [len(ax.lines) for ax in lines] == [12, 3]
+    assert len({ax.get_ylim() for ax in lines}) == 1
+    assert ["page 1 of 2" in figure._suptitle.get_text() for figure in figures] == [True, False]
+    with pytest.raises(
+        fl.InputError, match=r"15 architectures, and 12 fit a page; draw them by fl.plot.pages"
+    ):
+        fl.plot.sweep(shapes, "loss")
+    many = shapes.isel(architecture=list(range(15)) * 81, seed=[0], time=[3])
+    with pytest.raises(fl.InputError, match="1215 architectures make 102 pages, and at most 100 are drawn"):
+        fl.plot.pages(many, "loss", "lam")
+
+
+def test_hundreds_of_architectures_are_drawn_over_their_sizes_by_default(shapes):
+    many = shapes.isel(architecture=list(range(15)) * 4)
+    (figure,) = fl.plot.pages(many)
+    assert r"N_i" in figure.axes[0].get_xlabel()
+    assert r"N_h" in figure.axes[0].get_ylabel()
+    assert "mean of up to 8 architectures" in figure.axes[1].get_ylabel()
+
+
+def test_a_sweep_over_one_size_alone_is_a_line(shapes):
+    one = shapes.isel(lam=[1], init_scale=[1], time=[3], architecture=[12, 13, 14])
+    (ax,) = fl.plot.sweep(one, "loss", "n_i").axes
+    assert np.allclose(ax.lines[0].get_ydata(), one.loss.mean("seed").values.ravel())
+    assert len(ax.collections) == 1  # the band
+
+
+def test_values_that_span_a_decade_are_drawn_on_a_log_scale(dataset):
+    one = dataset.loss.isel(architecture=0, init_scale=1)
+    wide = one.where(one.lam != 4.0, 100.0 * one).rename("loss")
+    ax = fl.plot.phase_diagram(wide)
+    assert isinstance(ax.collections[0].norm, LogNorm)
+    assert "log scale" in ax.figure.axes[1].get_ylabel()
+    plain = fl.plot.phase_diagram(wide, norm="linear")
+    assert not isinstance(plain.collections[0].norm, LogNorm)
+    assert "log scale" not in plain.figure.axes[1].get_ylabel()
+    line = fl.plot.profile(wide.isel(time=3))
+    assert line.get_yscale() == "log"
+    assert "log scale" in line.get_ylabel()
+    assert fl.plot.profile(wide.isel(time=3), log=False).get_yscale() == "linear"
+    assert fl.plot.trajectories(wide).get_yscale() == "log"
+    distance = wide.rename("kernel_distance")
+    assert not isinstance(fl.plot.phase_diagram(distance).collections[0].norm, LogNorm)
+    assert isinstance(fl.plot.phase_diagram(distance, norm="log").collections[0].norm, LogNorm)
+    negative = fl.plot.phase_diagram(wide - 1.5)
+    assert not isinstance(negative.collections[0].norm, LogNorm)
+    with pytest.raises(
+        fl.InputError, match=r"loss is -.* at its lowest; a logarithmic scale cannot show that"
+    ):
+        fl.plot.phase_diagram(-wide, norm="log")
+    with pytest.raises(fl.InputError, match="loss has no positive value"):
+        fl.plot.profile(0.0 * wide.isel(time=3), log=True)
+
+
+def test_zeros_have_a_colour_on_a_log_scale(dataset):
+    one = dataset.loss.isel(architecture=0, init_scale=1)
+    zeros = one.where(one.lam != 0.0, 0.0).rename("loss")
+    ax = fl.plot.phase_diagram(zeros, norm="log")
+    mesh = ax.collections[0]
+    colours = mesh.cmap(mesh.norm(mesh.get_array()))[:, 2]
+    assert np.allclose(colours, mesh.cmap(0.0))
+    assert "0 in its first colour" in ax.figure.axes[1].get_ylabel()
+    ax.figure.canvas.draw()
+
+
+def test_a_style_is_that_of_all_panels(dataset):
+    figure = fl.plot.sweep(dataset, "loss", style=fl.plot.Style(log=True, size=(9, 5), cmap="magma"))
+    assert tuple(figure.get_size_inches()) == (9, 5)
+    meshes = [ax.collections[0] for ax in figure.axes[:3]]
+    assert {mesh.cmap.name for mesh in meshes} == {"magma"}
+    assert all(isinstance(mesh.norm, LogNorm) for mesh in meshes)
+    assert figure.axes[3].get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        ({"cmap": "viridi"}, "cmap is 'viridi', no colour map of Matplotlib; try viridis"),
+        ({"size": (0, 4)}, "size is 0; it must be above 0"),
+        ({"size": 3}, "size is 3; needed are width and height in inches"),
+    ],
+)
+def test_no_style_is_named(style, message):
+    with pytest.raises(fl.InputError, match=message):
+        fl.plot.Style(**style)
+
+
+def test_no_cell_of_an_axis_from_0_reaches_below_it(dataset):
+    one = dataset.loss.isel(architecture=0, init_scale=1, time=[0, 3, 4])
+    assert fl.plot.phase_diagram(one.assign_coords(time=[0.0, 5.0, 10.0])).get_ylim()[0] == 0.0
+
+
+def test_latex_that_is_missing_is_named(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(TexManager, "_cache_dir", tmp_path, raising=False)
+    figure = fl.plot.sweep(dataset, "loss")
+    with mpl.rc_context({"text.usetex": True}):
+        figure = fl.plot.sweep(dataset, "loss")
+        with pytest.raises(fl.InputError, match=r"text.usetex is true .* latex could not be found") as caught:
+            save(figure, tmp_path / "p.png")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda n: fl.plot.matrices(n.loss), "this has the dimensions time"),
+        (lambda n: fl.plot.matrices(n.loss), "loss has the dimensions time; needed is a matrix"),
         (lambda n: fl.plot.matrices(n.qqt.isel(time=0)), "needed is a matrix over time"),
         (lambda n: fl.plot.matrices(n.qqt.isel(time=[0]), plt.subplots(1, 2)[1]), "2 axes were given for 1"),
         (lambda n: fl.plot.animation(n.qqt, frames=0), "frames is 0; allowed is 1"),
@@ -238,6 +449,7 @@ def test_no_matrix_is_named(network, call, message):
         (lambda d: fl.plot.phase_diagram(d), "needed is one of class DataArray, from an observable"),
         (lambda d: fl.plot.profile(d), "needed is one of class DataArray"),
         (lambda d: fl.plot.trajectories(d.loss, "time"), "no dimension that tells lines apart"),
+        (lambda d: fl.plot.trajectories(d.loss.isel(lam=0)), "has 3 values; select one"),
         (
             lambda d: fl.plot.trajectories(d.loss.isel(lam=[0] * 13)),
             "13 values, and 12 lines can be told apart",
@@ -253,3 +465,15 @@ def test_no_matrix_is_named(network, call, message):
 def test_bad_input_is_named(dataset, call, message):
     with pytest.raises(fl.InputError, match=message):
         call(dataset)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 7, 12, 13])
+def test_the_lowest_diagram_of_each_column_names_its_axis(shapes, count):
+    *_, figure = fl.plot.pages(shapes.isel(architecture=slice(count)), "loss", "lam", "time")
+    figure.draw_without_rendering()
+    diagrams = [ax for ax in figure.axes if ax.get_title()[:1].isalpha()]
+    assert len(diagrams) == (1 if count == 13 else count)
+    for ax in diagrams:
+        box = ax.get_position()
+        below = [o for o in diagrams if o.get_position().x0 == box.x0 and o.get_position().y0 < box.y0]
+        assert bool(ax.get_xlabel()) != bool(below)

@@ -79,7 +79,7 @@ def test_selection_by_values(stored):
         ({"architecture": "2-2-2"}, "architecture is '2-2-2'; did you mean '4-2-2'"),
         ({"architecture": 2}, "architecture is 2; allowed: 4-2-2, 3-4-3, 2-3-4"),
         ({"architecture": ["4-2-2", 0]}, "architecture is 0; allowed"),
-        ({"n_h": 7}, "no architecture has n_h = 7; there are 2, 3, 4"),
+        ({"n_h": 7}, "n_h = 7 is not on the axis of the sweep; nearest: 2, 3, 4"),
         ({"seed": True}, "a whole number is needed"),
         ({"seed": 1.5}, "a whole number is needed"),
     ],
@@ -194,7 +194,7 @@ def test_phase_diagrams_by_sizes(exact):
     assert len(ax.collections) == 2  # the mesh, and the borders of regimes
     plain = late.fastlin.phase_diagram("lam", "n_h", threshold=())
     assert len(plain.collections) == 1
-    with pytest.raises(fl.InputError, match="for more than one architecture"):
+    with pytest.raises(fl.InputError, match="n_o has fewer than two values that can be drawn"):
         late.isel(architecture=[0, 0]).fastlin.phase_diagram("lam", "n_o")
     with pytest.raises(fl.InputError, match="observable 'los' is not in the sweep; did you mean 'loss'"):
         late.fastlin.phase_diagram("lam", "n_h", "los")

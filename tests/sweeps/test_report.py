@@ -5,7 +5,7 @@ import json
 import re
 import socket
 import tomllib
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from hashlib import sha256
 from html import unescape
 from math import prod
@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import colormaps
 
 import fastlin as fl
 from fastlin.sweeps.report import check_file, numbers, tables, write
@@ -30,6 +31,7 @@ from tests import sweeping
 AXES = sweeping.spec()["axes"]
 INF = float("inf")
 FLOAT32 = 1.2e-7  # relative, of rounding to it
+MAGMA = colormaps["magma"](np.arange(256), bytes=True)[:, :3].tolist()
 
 
 def page_of(store, folder):
@@ -89,6 +91,30 @@ def test_numbers_are_those_of_the_points(swept, tmp_path):
     assert content["start"]["time"] == 3
 
 
+def test_a_page_shows_the_part_that_is_selected_in_its_style(swept, tmp_path):
+    plain = page_of(swept, tmp_path)
+    style = fl.plot.Style(log=True, size=(4, 3), cmap="magma")
+    write(str(swept), tmp_path / "part.html", ["lam=0:", "architecture=3-4-3,4-2-2", "seed=1:3"], style)
+    page = (tmp_path / "part.html").read_text(encoding="utf-8")
+    content = embedded(page)
+    assert content["axes"]["architecture"]["values"] == ["wide 3-4-3", "funnel 4-2-2"]
+    assert content["axes"]["lam"]["values"] == [0.0, 2.0, 4.0]
+    assert content["seeds"] == 3
+    part = fl.open_sweep(swept).load().sel(lam=slice(0, None), seed=[1, 2, 3]).isel(architecture=[1, 0])
+    assert_holds(content["quantities"][0], statistics(part.loss))
+    assert "means over 3 seeds" in page
+    assert "Shown is the part with lam=0:, architecture=3-4-3,4-2-2, seed=1:3." in page
+    assert (content["log"], embedded(plain)["log"]) == (True, False)
+    assert content["colours"] == "".join(f"{level:02x}" for row in MAGMA for level in row)
+    assert "--plane-width: 384px; --plane-height: 288px;" in page
+    assert "--plane-width: " not in plain
+    digest = b64encode(sha256(part_of(page, "<style>(.*?)</style>").encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in page
+    with pytest.raises(fl.InputError, match="lam = 3 is not on the axis of the sweep; nearest"):
+        write(str(swept), tmp_path / "none.html", ["lam=3"])
+    assert not (tmp_path / "none.html").exists()
+
+
 def test_numbers_leave_out_points_that_diverged(diverging, tmp_path):
     page, dataset = page_of(diverging, tmp_path), fl.open_sweep(diverging).load()
     content = embedded(page)
@@ -99,7 +125,7 @@ def test_numbers_leave_out_points_that_diverged(diverging, tmp_path):
     assert distance["name"] == "kernel_distance"
     assert_holds(distance, {"mean": dataset.fastlin.mean_over_seeds().kernel_distance})
     assert sorted(np.unique(distance["count"])) != [6]
-    assert "mean over 6 seeds, those that are ok" in page
+    assert "means over 6 seeds that are ok" in page
     assert content["y"] == "time"
 
 
@@ -117,7 +143,7 @@ def test_numbers_of_a_reduced_store_are_those_of_the_points(tmp_path, client):
     ("statistics", "words"),
     [
         (["mean"], "this store holds no standard deviation"),
-        (["min", "std"], "This store holds no mean over seeds, so nothing is drawn; it has min, std."),
+        (["min", "std"], "Nothing is drawn, because this store holds no mean over seeds; it has min, std."),
     ],
 )
 def test_what_a_reduced_store_lacks_is_said(tmp_path, client, statistics, words):
@@ -160,7 +186,7 @@ def test_a_store_without_points_has_a_page(tmp_path, client):
     page = page_of(tmp_path / "s.zarr", tmp_path)
     assert embedded(page) is None
     assert "0 % of the points are done." in page
-    assert "No mean over seeds is there yet" in page
+    assert "no mean over seeds is known yet" in page
 
 
 def table(page, heading):
@@ -254,7 +280,10 @@ def test_what_is_left_out_is_spread_evenly(shapes, scales, lams, times, limit):
 def test_a_page_that_was_thinned_says_so_and_has_the_rest_right(swept, tmp_path, monkeypatch):
     monkeypatch.setattr(numbers, "MOST_BYTES", 3 * 5 * numbers.BYTES_PER_VALUE * (3 * 2 * 3 * 3))
     page, dataset = page_of(swept, tmp_path), fl.open_sweep(swept).load()
-    assert "To stay small this page shows 3 of 5 values of lam, 3 of 4 times; the store has all." in page
+    assert (
+        "This page shows 3 of 5 values of lam, 3 of 4 times, so that it stays small; the store has all."
+        in page
+    )
     content = embedded(page)
     assert content["axes"]["lam"]["values"] == [-4.0, 0.0, 4.0]
     assert content["axes"]["time"]["values"] == [0.0, 9.0, "Infinity"]
