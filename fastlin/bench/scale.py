@@ -22,7 +22,7 @@ from fastlin.sweeps.run import run
 from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.store import block_shape
-from fastlin.sweeps.store.status import standing
+from fastlin.sweeps.store.status import sweep_status
 
 COUNTS = (1_000, 10_000, 100_000)
 
@@ -53,7 +53,7 @@ def idle(count: int) -> None:
         first = run.run_sweep(spec, path)
         again = run.run_sweep(spec, path)
         start = perf_counter()
-        standing(path)
+        sweep_status(path)
         figures = {
             "milliseconds per block": 1e3 * first.sweep_seconds / count,
             "seconds to resume": again.seconds,

@@ -43,10 +43,10 @@ def status(
 
     from rich.console import Console
 
-    from fastlin.sweeps.store.status import in_words, standing
+    from fastlin.sweeps.store.status import in_words, sweep_status
 
     while True:
-        content = standing(path)
+        content = sweep_status(path)
         if watch and not as_json and not quiet:
             Console().clear()  # does nothing unless on a terminal
         say(content, in_words(content), as_json, quiet)

@@ -9,7 +9,8 @@ from distributed import Client
 from fastlin.sweeps.run import compatibility
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.progress import Progress, as_progress
-from fastlin.sweeps.run.run import Report, chosen_executor, run
+from fastlin.sweeps.run.report import Report
+from fastlin.sweeps.run.run import chosen_executor, run
 from fastlin.sweeps.store import lease, metadata, store
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location, stopping

@@ -13,31 +13,29 @@ from typing import Any
 
 import numpy as np
 from distributed import Client
-from distributed.system import MEMORY_LIMIT  # private: psutil does not know limits of containers
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
-from fastlin.formatting import format_duration
 from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
-from fastlin.sweeps.run import compatibility
 from fastlin.sweeps.run.cluster import check_versions, connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.run.prepare import check_before, check_resources, is_done, prepared_store, wanted_blocks
 from fastlin.sweeps.run.progress import Plain, Progress, Together, Work, as_progress
-from fastlin.sweeps.run.reduce import finish, is_finished
+from fastlin.sweeps.run.reduce import finish
+from fastlin.sweeps.run.report import Done, Report
 from fastlin.sweeps.run.startup import check_process
-from fastlin.sweeps.run.worker import BlockReport, BlockRequest, run_blocks
-from fastlin.sweeps.spec import extension
+from fastlin.sweeps.run.worker import BlockRequest, run_blocks
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease, store, versions
+from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.costs import kernels_needed, specialised
 from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.locate import locate
-from fastlin.sweeps.store.location import Location, stopping
+from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.slice import Slice
 from fastlin.sweeps.store.store import Store
 
@@ -50,70 +48,6 @@ PATIENCE, LEAST_PATIENCE = 20.0, 120.0
 COMPILE_PATIENCE = 5.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Report:
-    """Result of a run, and content of the store after it.
-
-    Attributes
-    ----------
-    store : str
-        Path of the store.
-    points, ok, diverged, failed, pending : int
-        Number of points of the sweep, in total and by status.
-    blocks, computed_blocks, computed_points : int
-        Number of blocks of the sweep, and of the blocks and points that this run computed.
-    seconds : float
-        Duration of this run.
-    sweep_seconds : float
-        Part of it from the first block that was submitted to the last one that was written.
-    worker_seconds : float
-        Time that the workers spent on blocks, summed over the workers.
-    kernel_seconds : float
-        Part of it that is processor time in kernels.
-    """
-
-    store: str
-    points: int
-    ok: int
-    diverged: int
-    failed: int
-    pending: int
-    blocks: int
-    computed_blocks: int
-    computed_points: int
-    seconds: float
-    sweep_seconds: float
-    worker_seconds: float
-    kernel_seconds: float
-
-    @property
-    def summary(self) -> str:
-        """The counts in one line."""
-        return (
-            f"{self.store}: {self.ok:,} of {self.points:,} points ok, {self.diverged:,} diverged, "
-            f"{self.failed:,} failed; {self.computed_blocks:,} of {self.blocks:,} blocks computed "
-            f"in {format_duration(self.seconds)}"
-        )
-
-
-@dataclass
-class Done:
-    """Sums over the blocks of a run."""
-
-    blocks: int = 0
-    points: int = 0
-    kernel_seconds: float = 0.0
-    worker_seconds: float = 0.0
-    sweep_seconds: float = 0.0
-
-    def add(self, report: BlockReport) -> None:
-        """Count one block."""
-        self.blocks += report.points > 0
-        self.points += report.points
-        self.kernel_seconds += report.kernel_seconds
-        self.worker_seconds += report.seconds
 
 
 @dataclass(frozen=True)
@@ -246,17 +180,17 @@ def run(
     location = locate(path, durable=options.durable or spec.durable, writer=holder.id)
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     with stopping(location):
-        before_lease = _check_before(spec, location, at_once, options)
-        if before_lease is not None and _is_done(before_lease, spec, options):
+        before_lease = check_before(spec, location, at_once, options)
+        if before_lease is not None and is_done(before_lease, spec, options):
             lease.Lease(replace(location, opened=True), holder, show.note).tidy()
             return _report(path, count_points(before_lease), Done(), start)
     with lease.acquired(location, holder, show.note) as held:
-        opened = _prepared(spec, held.location, options)
+        opened = prepared_store(spec, held.location, options)
         with stopping(location):
             held.prepared()
             before = count_points(opened)
-        _check_resources(opened.layout, location, at_once, done=before.complete.sum())
-        todo = _wanted(before, options)
+        check_resources(opened.layout, location, at_once, done=before.complete.sum())
+        todo = wanted_blocks(before, options)
         done = Done()
         if todo.size or spec.reduce:
             # The limit of threads is given back at the end: this process may be a notebook.
@@ -300,91 +234,6 @@ def _report(path: str | Path, after: PointCounts, done: Done, start: float) -> R
     )
     _log.info(report.summary)
     return report
-
-
-def _check_before(spec: Spec, location: Location, at_once: int | None, options: RunOptions) -> Store | None:
-    """Return the store, or None if it is to be made.
-
-    Raises before anything is written, also before the lease is, if the store cannot be made or continued.
-    """
-    if store.is_new(location):
-        _check_resources(Plan.of(spec).layout, location, at_once)
-        return None
-    if not options.resume:
-        raise InputError(f"{location.text} exists already; remove it, choose another, or allow --resume")
-    opened = Store.open(location)
-    _check_spec(opened, spec)
-    return opened
-
-
-def _is_done(opened: Store, spec: Spec, options: RunOptions) -> bool:
-    """Return whether this run has nothing to write. It takes no lease then, so the store may be read-only."""
-    layout = opened.layout
-    if spec.hash != layout.spec.hash or store.stale_metadata(opened):
-        return False
-    mine = set(_chosen(np.arange(layout.block_count), options).tolist())
-    for number, (_, status) in enumerate(opened.commit_markers()):
-        if number in mine and store.is_missing(status, options.retry_failed).any():
-            return False
-    if compatibility.check(opened, options.allow_version) != opened.made_with:
-        return False
-    return not spec.reduce or all(is_finished(opened, cell) for cell in layout.cells)
-
-
-def _check_resources(layout: StoreLayout, location: Location, at_once: int | None, done: int = 0) -> None:
-    Plan(layout).check_resources(location, at_once, MEMORY_LIMIT, done)
-
-
-def _check_spec(opened: Store, spec: Spec) -> None:
-    lines = extension.obstacles(opened.layout.spec, spec)
-    if lines:
-        raise InputError(
-            f"the store {opened.location.text} was made from another spec; choose another --store, or change "
-            "the spec:\n" + "\n".join(f"  {line}" for line in lines)
-        )
-    if opened.layout.compacted and spec.seeds.size > opened.layout.spec.seeds.size:
-        raise InputError(
-            f"{opened.location.text} was compacted, so seeds can no longer be added; run the larger spec "
-            "into another --store"
-        )
-
-
-def _prepared(spec: Spec, location: Location, options: RunOptions) -> Store:
-    """Create, repair or grow the store, and return it. The lease keeps others from doing so at the same time.
-
-    It stays open for the blocks that threads of this process compute,
-    because a large spec takes long to read.
-    """
-    with stopping(location):
-        if store.is_new(location):
-            store.create(location, Plan.of(spec).layout)
-        opened = store.reopen(location)
-        store.repair_metadata(opened)
-        made_with = compatibility.check(opened, options.allow_version)
-        _check_spec(opened, spec)
-        layout = opened.layout
-        if spec.hash != layout.spec.hash:
-            layout = replace(layout, specs=(*layout.specs, spec))
-            # A sweep that gains large architectures depends on the processor from here on.
-            made_with = [*made_with[:-1], versions.of(spec) | made_with[-1]]
-        if layout is not opened.layout or made_with != opened.made_with:
-            store.grow(opened, layout, made_with)
-            opened = store.reopen(location)
-    return opened
-
-
-def _wanted(before: PointCounts, options: RunOptions) -> NDArray[np.int64]:
-    """Return the numbers of the blocks that this run is to compute."""
-    return _chosen(np.flatnonzero(before.missing(options.retry_failed)), options)
-
-
-def _chosen(numbers: NDArray[np.int64], options: RunOptions) -> NDArray[np.int64]:
-    """Return those of some blocks that belong to the slice of this run, or that it is restricted to."""
-    if options.slice is not None:
-        numbers = numbers[numbers % options.slice.of == options.slice.number - 1]
-    if options.only is not None:
-        numbers = numbers[np.isin(numbers, list(options.only))]
-    return numbers
 
 
 def _compile(

@@ -17,7 +17,7 @@ SHOWN = 5  # points that diverged or failed, for people to read
 LISTED = 10_000  # points that diverged or failed, in JSON
 
 
-def standing(path: str | Path) -> dict[str, Any]:
+def sweep_status(path: str | Path) -> dict[str, Any]:
     """Return the status of the sweep in a store, JSON-ready.
 
     Parameters
@@ -63,7 +63,7 @@ def standing(path: str | Path) -> dict[str, Any]:
 
 
 def in_words(content: dict[str, Any]) -> str:
-    """Return the result of `standing` for people to read."""
+    """Return the result of `sweep_status` for people to read."""
     done = content["points"] - content["pending"]
     lines = [
         f"{content['store']}: {content['name']}, {done:,} of {content['points']:,} points done "

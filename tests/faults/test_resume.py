@@ -14,7 +14,7 @@ import pytest
 import zarr
 
 import fastlin as fl
-from fastlin.sweeps.run import run, worker
+from fastlin.sweeps.run import prepare, worker
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import block_shape, costs, counts, folder
 from fastlin.sweeps.store.locate import locate
@@ -212,7 +212,7 @@ def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypa
     wide = {"architecture": [30000, 2, 30000], "seed": 0, "lam": 0.0}
     with pytest.raises(fl.InputError, match=r"blocks at a time need .* [GT]B of memory"):
         fl.run_sweep(sweeping.spec(axes=wide, task={"n_samples": 30000}), tmp_path / "wide.zarr")
-    monkeypatch.setattr(run, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(prepare, "MEMORY_LIMIT", 1000)
     with pytest.raises(fl.InputError, match="of memory and 1 kB are there"):
         fl.run_sweep(sweeping.spec(), tmp_path / "small.zarr")
     assert not list(tmp_path.iterdir())

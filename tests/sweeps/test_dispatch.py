@@ -28,13 +28,13 @@ MEDIUM = fault_injection.SHORT.replace("num = 40", "num = 8")
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_workers_order_and_blocks_change_no_number(swept, tmp_path, monkeypatch, trials, workers):
     expected = fl.open_sweep(swept).load()
-    chance, real, of = random.Random(workers), run._wanted, Plan.of
+    chance, real, of = random.Random(workers), run.wanted_blocks, Plan.of
 
     def shuffled(before, choices):
         numbers = real(before, choices).tolist()
         return np.array(chance.sample(numbers, len(numbers)), dtype=np.int64)
 
-    monkeypatch.setattr(run, "_wanted", shuffled)
+    monkeypatch.setattr(run, "wanted_blocks", shuffled)
     local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": FREE_PORT}
     processes = trials > 1  # which take seconds to start
     with (

@@ -16,7 +16,7 @@ from fastlin.sweeps.spec.reduction import QUANTILE_EDGES
 from fastlin.sweeps.store import codec
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.locate import locate
-from fastlin.sweeps.store.status import standing
+from fastlin.sweeps.store.status import sweep_status
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
 from tests import cutting, sweeping
@@ -351,7 +351,7 @@ def test_points_that_diverge_are_left_out(tmp_path, monkeypatch):
     assert np.isfinite(dataset.loss.sel(lam=0.0)).all()
     before = sweeping.chunks(tmp_path / "wild.zarr")
     compact(tmp_path / "wild.zarr")
-    assert standing(tmp_path / "wild.zarr")["diverged"] == 5
+    assert sweep_status(tmp_path / "wild.zarr")["diverged"] == 5
     assert verify(tmp_path / "wild.zarr") == []
     again = fl.run_sweep(spec, tmp_path / "wild.zarr", retry_failed=True)
     assert (again.ok, again.diverged, again.computed_points) == (5, 5, 5)

@@ -25,7 +25,7 @@ from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store.status import standing
+from fastlin.sweeps.store.status import sweep_status
 from tests import sweeping
 
 AXES = sweeping.spec()["axes"]
@@ -201,7 +201,7 @@ def test_points_are_counted_by_architecture(tmp_path, client, reduce):
     dynamics = {"solver": ["exact", "gradient_descent"], "learning_rate": 0.01, "times": [0.0, 5.0]}
     output = {"observables": ["loss"], **({"reduce": reduce} if reduce else {})}
     fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics, output=output), tmp_path / "s.zarr", client)
-    counts = standing(tmp_path / "s.zarr")
+    counts = sweep_status(tmp_path / "s.zarr")
     head, *rows, last = table(page_of(tmp_path / "s.zarr", tmp_path), "Points")
     assert head == ["architecture", "ok", "diverged", "failed", "pending", "points"]
     assert last == ["all", *(str(counts[key]) for key in head[1:])]

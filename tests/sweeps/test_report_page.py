@@ -143,7 +143,7 @@ def test_a_profile_that_is_pointed_at_shows_all_architectures(view, diverging):
 def test_a_click_moves_the_mark_to_its_row(view):
     page = view("times")
     assert page.text(".range:last-child output") == "t/τ = 4"
-    page.point("#planes canvas", 0, 0.5, 0.03, click=True)
+    page.point("#planes canvas", 0, 0.5, 0.01, click=True)
     page.wait(lambda: page.text(".range:last-child output") == "t/τ = 0")
     assert page.text("#profile-title").endswith("t/τ = 0")
 

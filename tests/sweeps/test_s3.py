@@ -15,7 +15,7 @@ from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.store import lease, metadata, s3
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
-from fastlin.sweeps.store.status import standing
+from fastlin.sweeps.store.status import sweep_status
 from fastlin.sweeps.store.verify import verify
 from tests import commands
 from tests.campaign import trials
@@ -233,7 +233,7 @@ def test_what_is_missing_is_found_and_mended_by_the_command_line(server, source,
 def test_status_reading_and_plot(server, source, prefix, tmp_path):
     assert run(server, source(), prefix).code == 0
     path = address(prefix)
-    told = standing(path)
+    told = sweep_status(path)
     assert (told["points"], told["ok"], told["complete_blocks"], told["holders"]) == (120, 120, BLOCKS, [])
     dataset = fl.open_sweep(path)
     fl.run_sweep(source(), tmp_path / "f.zarr")

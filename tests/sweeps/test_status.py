@@ -22,7 +22,7 @@ from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import folder, lease
 from fastlin.sweeps.store.locate import locate
-from fastlin.sweeps.store.status import in_words, standing
+from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.store import Store
 from tests import sweeping
 from tests.fault_injection import PATIENCE
@@ -31,7 +31,7 @@ from tests.fault_injection import PATIENCE
 def test_a_part_of_a_sweep(tmp_path, client):
     path = tmp_path / "s.zarr"
     run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset({0, 3})), NoProgress())
-    content = standing(path)
+    content = sweep_status(path)
     assert (content["points"], content["ok"], content["pending"]) == (180, 60, 120)
     assert (content["blocks"], content["complete_blocks"]) == (6, 2)
     assert content["holders"] == content["bad"] == []
@@ -45,7 +45,7 @@ def test_rate_and_time_left_are_of_the_latest_marks(tmp_path, client):
     now = time.time()
     for mark, age in zip(sorted((path / "status").glob("c.*")), (3600, 4, 2, 0), strict=True):
         os.utime(mark, (now - age, now - age))
-    content = standing(path)
+    content = sweep_status(path)
     assert content["blocks_per_second"] == pytest.approx(0.5)
     seconds = Plan(Store.open(locate(path)).layout).seconds_of_blocks.ravel()
     left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
@@ -57,7 +57,7 @@ def test_a_live_store_says_who_writes_it(tmp_path, client, monkeypatch):
     path, seen = tmp_path / "s.zarr", []
 
     def look(order, index):
-        seen.append(standing(path))
+        seen.append(sweep_status(path))
         return work_run_block(order, index)
 
     work_run_block = worker.run_block
@@ -67,7 +67,7 @@ def test_a_live_store_says_who_writes_it(tmp_path, client, monkeypatch):
         (holder,) = content["holders"]
         assert holder["process"] == os.getpid()
         assert "being written by process" in in_words(content)
-    assert standing(path)["holders"] == []
+    assert sweep_status(path)["holders"] == []
 
 
 def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, client):
@@ -75,7 +75,7 @@ def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, clien
     dynamics = {"solver": ["exact", "gradient_descent"], "learning_rate": [0.01], "times": [0.0, 5.0]}
     path = tmp_path / "wild.zarr"
     fl.run_sweep(sweeping.spec(axes=axes, dynamics=dynamics), path, client)
-    content = standing(path)
+    content = sweep_status(path)
     assert [(point["architecture"], point["seed"]) for point in content["bad"]] == list(
         itertools.product(["4-2-4", "2-2-2"], [3, 5])
     )
@@ -143,7 +143,7 @@ def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
     fl.run_sweep(sweeping.spec(), path, client)
     dead = dataclasses.replace(lease.new_holder(""), process=2**22 + 1)
     locate(path).write(lease.KEY, lease.document(locate(path), [dead]))
-    assert standing(path)["holders"] == []
+    assert sweep_status(path)["holders"] == []
 
 
 def test_ten_thousand_marks_are_read_as_they_are(tmp_path, client, monkeypatch):
@@ -155,7 +155,7 @@ def test_ten_thousand_marks_are_read_as_they_are(tmp_path, client, monkeypatch):
     monkeypatch.setattr(
         folder.LocalFolder, "read", lambda self, key: reads.append(key) or original(self, key)
     )
-    content = standing(path)
+    content = sweep_status(path)
     marks = [key for key in reads if key.startswith("status/c")]
     assert len(marks) == content["blocks"]
     assert len(reads) == content["blocks"] + 2  # and the root, and the lease
