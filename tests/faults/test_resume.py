@@ -213,7 +213,7 @@ def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypa
     with pytest.raises(fl.InputError, match=r"blocks at a time need .* [GT]B of memory"):
         fl.run_sweep(sweeping.spec(axes=wide, task={"n_samples": 30000}), tmp_path / "wide.zarr")
     monkeypatch.setattr(prepare, "MEMORY_LIMIT", 1000)
-    with pytest.raises(fl.InputError, match="of memory and 1 kB are there"):
+    with pytest.raises(fl.InputError, match="of memory and 1 kB are available"):
         fl.run_sweep(sweeping.spec(), tmp_path / "small.zarr")
     assert not list(tmp_path.iterdir())
 

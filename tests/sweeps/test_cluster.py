@@ -97,7 +97,7 @@ def test_a_scheduler_without_workers_and_workers_of_another_build(tmp_path):
     copy = tmp_path / "other"
     shutil.copytree(ROOT / "fastlin", copy / "fastlin")
     with (copy / "fastlin" / "kernels" / "compiler" / "jit.py").open("a") as source:
-        source.write("# changed\n")
+        source.write("CHANGED = True\n")
     with dask_scheduler(tmp_path) as address, connect(Scheduler(address)) as client:
         cluster.check_versions(client)
         block = client.submit(cluster.on_same_build, cluster.build(), abs, -1)
