@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.tolerances import BLOW_UP
-from fastlin.kernels.weights import descend
+from fastlin.kernels.weight_descent import descend
 from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
 from fastlin.observables import FRACTION, Observable, Trajectory, check_fraction, select
 from fastlin.solve import evolve, time_scales, warn_of_saddles

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,11 +9,11 @@ from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
+from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels import Factors, Problem, balanced_scales, factorise
 from fastlin.kernels.compiler.jit import Array
-from fastlin.kernels.draws import AlignedStart, GaussianStart, RegressionStart, StartLaw
+from fastlin.kernels.draws import StartLaw
 from fastlin.kernels.random import MAX_SEED, Stream, generator
-from fastlin.kinds import Parameter
 from fastlin.task import MAX_SAMPLES, Task, check_scale
 from fastlin.validation import check_array, check_choice, check_float, check_instance, check_int
 
@@ -257,42 +255,3 @@ def _rotation(architecture: Architecture, seed: int) -> Array:
     stream = generator(Stream.ROTATION, seed, architecture.sizes)
     q, r = np.linalg.qr(stream.standard_normal((n_h, n_h)))
     return np.asarray(q * np.where(np.diagonal(r) < 0, -1.0, 1.0))
-
-
-@dataclass(frozen=True)
-class InitKind:
-    """A kind of start.
-
-    Attributes
-    ----------
-    name : str
-        Name in specs and in `balanced_init`.
-    doc : str
-        One sentence for the reference.
-    law : callable
-        Takes the number of samples of the task, or None, and the parameters, and returns a `StartLaw`. It
-        raises an `InputError` where it needs the number and it is None.
-    parameters : mapping of str to Parameter
-        Parameters of the law, by name. They are keys of [init] in a spec.
-    """
-
-    name: str
-    doc: str
-    law: Callable[..., StartLaw]
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
-
-
-def _regression_start(n_samples: int | None) -> StartLaw:
-    if n_samples is None:
-        raise InputError('kind "random_regression" needs the size of its task: n_samples=...')
-    return RegressionStart(n_samples)
-
-
-INIT_KINDS = {
-    kind.name: kind
-    for kind in (
-        InitKind("gaussian", GaussianStart.__doc__ or "", lambda n_samples: GaussianStart()),
-        InitKind("random_regression", RegressionStart.__doc__ or "", _regression_start),
-        InitKind("aligned", AlignedStart.__doc__ or "", lambda n_samples: AlignedStart()),
-    )
-}

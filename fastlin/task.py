@@ -16,7 +16,7 @@ from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import RegressionTask, TaskLaw
 from fastlin.kernels.random import MAX_SEED, Stream, generator, shared
-from fastlin.kinds import Parameter
+from fastlin.parameters import Parameter
 from fastlin.validation import check_array, check_float, check_instance, check_int
 
 # Bound of the entries of X X^T / P - I. A whitening in double precision stays well below it.

@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels import Problem
 from fastlin.kernels.draws import RegressionTask
-from fastlin.network import INIT_KINDS
 from tests import reference
 
 CLASSES = {

@@ -20,7 +20,7 @@ from numba.core import caching  # private: Numba has no public cache that many p
 from numba.core.config import CACHE_DIR  # type: ignore[attr-defined] # private: NUMBA_CACHE_DIR as Numba reads it
 from numba.misc.appdirs import AppDirs  # private: the user's cache folder as in Numba's own cache
 
-from fastlin.kernels.source import ROOT, bytes_hash
+from fastlin.kernels.source import HASH_LENGTH, ROOT, bytes_hash, syntax_hash
 
 COMPILE_WAIT = 60.0  # seconds for another process's compilation; a second copy of the work does no harm
 SAVE_WAIT = 10.0  # seconds for another process to write its entry into the index of a function's cache
@@ -86,6 +86,22 @@ def _temporary_folder() -> Path | None:
         return None
     mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     return folder if mine and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else None
+
+
+@cache
+def kept_syntax_hash() -> str:
+    """Return `syntax_hash`, which is kept beside the compiled code because it takes 0.15 s to compute."""
+    for folder in (*folders().read_only, folders().written):
+        with suppress(OSError, UnicodeDecodeError):
+            found = (folder / "syntax-hash").read_text(encoding="ascii")
+            if len(found) == HASH_LENGTH:
+                return found
+    computed = syntax_hash()
+    with suppress(OSError), tempfile.NamedTemporaryFile("w", dir=folders().written, delete=False) as file:
+        file.write(computed)
+        file.close()
+        os.replace(file.name, folders().written / "syntax-hash")
+    return computed
 
 
 class _Locator(caching._CacheLocator):

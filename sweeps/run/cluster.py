@@ -27,7 +27,7 @@ from tornado.ioloop import PeriodicCallback
 
 import fastlin
 from fastlin.errors import InputError, StoppedError
-from fastlin.kernels.source import syntax_hash
+from fastlin.kernels.compiler.cache import kept_syntax_hash
 from fastlin.sweeps.run.executors import Executor, Processes, Scheduler, Slurm, Threads, blocks_at_once
 from fastlin.sweeps.run.startup import check_machine
 from fastlin.validation import shown
@@ -91,7 +91,7 @@ def abandon() -> None:
 
 def build() -> str:
     """Return the build of fastlin in this process: its version, and the hash of its kernels' syntax."""
-    return f"fastlin {fastlin.__version__}, kernels {syntax_hash()}"
+    return f"fastlin {fastlin.__version__}, kernels {kept_syntax_hash()}"
 
 
 def check_versions(client: Client) -> None:

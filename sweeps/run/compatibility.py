@@ -13,7 +13,8 @@ from fastlin.sweeps.run.block import compute
 from fastlin.sweeps.run.reduce import evaluated, fold_group, folded
 from fastlin.sweeps.store import versions
 from fastlin.sweeps.store.partials import blocks_in
-from fastlin.sweeps.store.store import Codes, Store, Values, is_missing
+from fastlin.sweeps.store.resume import Codes, is_missing
+from fastlin.sweeps.store.store import Store, Values
 
 HARMLESS = ("python", "zarr")  # numbers do not depend on their versions
 HARDWARE = frozenset({"blas", "machine", "processor"})

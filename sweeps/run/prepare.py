@@ -19,6 +19,7 @@ from fastlin.sweeps.store import store, versions
 from fastlin.sweeps.store.counts import PointCounts
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location, stopping
+from fastlin.sweeps.store.resume import is_missing
 from fastlin.sweeps.store.store import Store
 
 
@@ -44,7 +45,7 @@ def is_done(opened: Store, spec: Spec, options: RunOptions) -> bool:
         return False
     mine = set(_chosen(np.arange(layout.block_count), options).tolist())
     for number, (_, status) in enumerate(opened.commit_markers()):
-        if number in mine and store.is_missing(status, options.retry_failed).any():
+        if number in mine and is_missing(status, options.retry_failed).any():
             return False
     if compatibility.check(opened, options.allow_version) != opened.made_with:
         return False

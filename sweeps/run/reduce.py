@@ -28,7 +28,8 @@ from fastlin.sweeps.store.cell import Cell, read_cell
 from fastlin.sweeps.store.layout import COUNT, PARTIALS, folded_together
 from fastlin.sweeps.store.lease import writing
 from fastlin.sweeps.store.location import Location
-from fastlin.sweeps.store.store import Codes, Store, Values, reopen
+from fastlin.sweeps.store.resume import Codes
+from fastlin.sweeps.store.store import Store, Values, reopen
 
 BATCH_BYTES = 2_000_000  # of values that are computed and folded at a time, so that they stay in the cache
 Cells = NDArray[np.int64]

@@ -27,6 +27,7 @@ from fastlin.sweeps.store import lease, store
 from fastlin.sweeps.store.costs import point_seconds
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location
+from fastlin.sweeps.store.resume import is_missing
 
 # Takes a group and its share of the estimated time of the block; returns a function that computes parts.
 Computing = Callable[[Group, float], Compute]
@@ -91,7 +92,7 @@ def run_block(request: BlockRequest, index: tuple[int, ...]) -> BlockReport:
     _one_blas_thread()
     opened = store.reopen(request.location)
     before = opened.read_status(index)
-    wanted = store.is_missing(before, request.retry)
+    wanted = is_missing(before, request.retry)
     if not wanted.any():
         return BlockReport(index, 0, 0.0, perf_counter() - start)
     there = None

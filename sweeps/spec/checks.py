@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
-from fastlin.kinds import Choice
+from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.task import TaskKind

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastlin.errors import InputError
-from fastlin.kinds import Choice, Kind, Parameter
+from fastlin.parameters import Choice, Kind, Parameter
 from fastlin.sweeps.spec.axes import texts
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.validation import check_choice, suggest

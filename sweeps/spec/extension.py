@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.sweeps.spec.entries import ENTRIES
 from fastlin.sweeps.spec.entry import Entry
 from fastlin.sweeps.spec.spec import Spec, differences, essential
+from fastlin.sweeps.spec.table import ENTRIES
 
 _AXES = tuple(entry for entry in ENTRIES if entry.dimension)
 # The attributes of a spec that are axes, and their dimensions in a store.

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastlin.errors import InputError
 from fastlin.sweeps.spec import checks
-from fastlin.sweeps.spec.entries import CONVERGENCE, ENTRIES, KIND_SECTIONS, SECTIONS, entries_of
 from fastlin.sweeps.spec.entry import read_table
 from fastlin.sweeps.spec.faults import Faults
+from fastlin.sweeps.spec.table import CONVERGENCE, ENTRIES, KIND_SECTIONS, SECTIONS, entries_of
 from fastlin.validation import shown
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec import reduction
-from fastlin.sweeps.spec.entries import KIND_SECTIONS, SECTIONS, entries_of
 from fastlin.sweeps.spec.entry import REQUIRED, Entry, KindSection
+from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of
 
 _INTRODUCTION = """\
 # The spec of a sweep

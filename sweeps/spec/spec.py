@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
+from fastlin.initialisation import InitKind
 from fastlin.kernels import Problem
-from fastlin.kinds import Choice
-from fastlin.network import InitKind
+from fastlin.parameters import Choice
 from fastlin.sweeps import presets
-from fastlin.sweeps.spec.entries import KIND_SECTIONS, SECTIONS, entries_of
 from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
+from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of
 from fastlin.task import TaskKind
 from fastlin.validation import shown, suggest
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fastlin.kernels import exact_statistics as fold
 from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.layout import COUNT
-from fastlin.sweeps.store.store import DamagedBlockError, Store, Values, is_bad, is_missing
+from fastlin.sweeps.store.resume import is_bad, is_missing
+from fastlin.sweeps.store.store import DamagedBlockError, Store, Values
 
 Held = dict[str, NDArray[np.int64]]  # the number of blocks in each number of each array
 Mask = NDArray[np.bool_]  # of the lam of all groups of a cell, in the dimensions of a block's status

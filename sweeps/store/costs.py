@@ -19,8 +19,8 @@ from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, time_scales
 from fastlin.observables import REGISTRY
 from fastlin.solvers import SOLVERS
-from fastlin.sweeps.spec.entries import CONVERGENCE
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.spec.table import CONVERGENCE
 from fastlin.sweeps.store.layout import StoreLayout
 
 FOLD_SECONDS = 8e-9  # to add one value to partial sums

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fastlin.kernels import Status
 from fastlin.sweeps.store import costs, partials
 from fastlin.sweeps.store.layout import PARTIALS, SEPARATOR, STATUS
-from fastlin.sweeps.store.store import BAD, Store, Values, is_bad, is_missing
+from fastlin.sweeps.store.resume import BAD, is_bad, is_missing
+from fastlin.sweeps.store.store import Store, Values
 
 RECENT = 60.0  # seconds before the latest commit marker; the blocks of that time make the rate
 

@@ -16,33 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError, StoppedError
-from fastlin.kernels import Status
 from fastlin.sweeps.store import codec, metadata, partials, versions
 from fastlin.sweeps.store.layout import STATUS, ArraySpec, StoreLayout
 from fastlin.sweeps.store.location import SCRATCH, Entry, Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
+from fastlin.sweeps.store.resume import Codes, is_missing
 
 Values = dict[str, NDArray[Any]]
-Codes = NDArray[np.uint8]
-BAD = (Status.DIVERGED, Status.FAILED)
 
 
 class DamagedBlockError(InputError):
     """Values of a block are missing or damaged."""
-
-
-def is_bad(status: Codes) -> NDArray[np.bool_]:
-    """Return a mask of the points that diverged or failed."""
-    return np.isin(status, BAD)
-
-
-def is_missing(status: Codes, retry: bool = False) -> NDArray[np.bool_]:
-    """Return a mask of the points that are still to be computed, by their status.
-
-    They are the pending ones, and with `retry` also those that diverged or failed.
-    """
-    pending: NDArray[np.bool_] = status == Status.PENDING
-    return pending | is_bad(status) if retry else pending
 
 
 @dataclass(frozen=True, eq=False)

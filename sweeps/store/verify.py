@@ -14,6 +14,7 @@ from fastlin.sweeps.store.layout import SEPARATOR, STATUS, ArraySpec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
+from fastlin.sweeps.store.resume import is_missing
 from fastlin.sweeps.store.store import DamagedBlockError, Store
 
 
@@ -114,7 +115,7 @@ def _missing_points(opened: Store, damaged: set[int | None]) -> list[int]:
     layout, counts = opened.layout, []
     for number, (index, status) in enumerate(opened.commit_markers()):
         seeds = layout.block_seeds(index).size if layout.spec.reduce else 1
-        points = int(store.is_missing(status).sum()) * seeds
+        points = int(is_missing(status).sum()) * seeds
         if points and number not in damaged:
             counts.append(points)
     return counts

@@ -10,8 +10,8 @@ import numpy as np
 from llvmlite import binding
 from threadpoolctl import threadpool_info
 
+from fastlin.kernels.compiler.cache import kept_syntax_hash
 from fastlin.kernels.random import SEED_RULE
-from fastlin.kernels.source import syntax_hash
 from fastlin.observables import REGISTRY
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.spec import Spec
@@ -34,7 +34,7 @@ def here() -> dict[str, str]:
     """Return what the numbers of every sweep depend on, and the versions of what writes them."""
     return {
         **{name: version(name) for name in PACKAGES},
-        "kernels": syntax_hash(),
+        "kernels": kept_syntax_hash(),
         "machine": _machine(),
         "python": platform.python_version(),
         "seed_rule": SEED_RULE,

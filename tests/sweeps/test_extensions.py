@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin.initialisation import INIT_KINDS, InitKind
 from fastlin.kernels import Output
 from fastlin.kernels.draws import Target
-from fastlin.kinds import Parameter
-from fastlin.network import INIT_KINDS, InitKind
 from fastlin.observables import REGISTRY, Observable
+from fastlin.parameters import Parameter
 from fastlin.solvers import GRADIENT_DESCENT, SOLVERS
 from fastlin.sweeps.run.plan import Plan
 from fastlin.task import TASK_KINDS, TaskKind

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
+from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels.random import MAX_SEED
-from fastlin.network import INIT_KINDS
 from fastlin.observables import FRACTION, check_fraction, sweepable
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec import axes

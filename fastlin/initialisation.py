@@ -1,0 +1,49 @@
+"""The registry of initialisations: the law of the unbalanced product that each kind of start is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from fastlin.errors import InputError
+from fastlin.kernels.draws import AlignedStart, GaussianStart, RegressionStart, StartLaw
+from fastlin.parameters import Parameter
+
+
+@dataclass(frozen=True)
+class InitKind:
+    """A kind of start.
+
+    Attributes
+    ----------
+    name : str
+        Name in specs and in `balanced_init`.
+    doc : str
+        One sentence for the reference.
+    law : callable
+        Takes the number of samples of the task, or None, and the parameters, and returns a `StartLaw`. It
+        raises an `InputError` where it needs the number and it is None.
+    parameters : mapping of str to Parameter
+        Parameters of the law, by name. They are keys of [init] in a spec.
+    """
+
+    name: str
+    doc: str
+    law: Callable[..., StartLaw]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+def _regression_start(n_samples: int | None) -> StartLaw:
+    if n_samples is None:
+        raise InputError('kind "random_regression" needs the size of its task: n_samples=...')
+    return RegressionStart(n_samples)
+
+
+INIT_KINDS = {
+    kind.name: kind
+    for kind in (
+        InitKind("gaussian", GaussianStart.__doc__ or "", lambda n_samples: GaussianStart()),
+        InitKind("random_regression", RegressionStart.__doc__ or "", _regression_start),
+        InitKind("aligned", AlignedStart.__doc__ or "", lambda n_samples: AlignedStart()),
+    )
+}
