@@ -24,6 +24,8 @@ LONG = ("slow", "campaign")  # markers
 
 # Examples are the same on every machine, and a first call may compile.
 settings.register_profile("fastlin", deadline=None, derandomize=True, max_examples=60, print_blob=True)
+# For a second Python: `pytest --hypothesis-profile=few`.
+settings.register_profile("few", settings.get_profile("fastlin"), max_examples=10)
 settings.load_profile("fastlin")
 cutting.groups_apart()
 # The processes of pytest-xdist keep all cores busy, so that a helper costs its imports and saves nothing.
