@@ -1,6 +1,6 @@
 """Sweeps over many networks: their specs, stores, runs and results.
 
-The public names are those of `fastlin`. They are loaded on first use, so that its modules can be imported alone.
+The public names are those of `fastlin`. They are loaded on first use, so that modules can be imported alone.
 """
 
 from typing import TYPE_CHECKING, Any
