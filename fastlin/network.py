@@ -223,7 +223,7 @@ def _balanced(architecture: Architecture, lam: float, seed: int, factors: Factor
 
 
 def _factors_of(weights: tuple[ArrayLike, ArrayLike], architecture: Architecture, kind: str) -> Factors:
-    """Return the factors of the product of somebody's own weights."""
+    """Return the factors of the product of given weights."""
     if kind != "gaussian":
         raise InputError(f'weights are given, and kind is {kind!r}; they take the place of "gaussian" ones')
     try:

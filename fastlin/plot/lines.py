@@ -18,7 +18,7 @@ from fastlin.plot import scales, sizes, style
 from fastlin.plot.planes import set_axis
 from fastlin.validation import check_instance, suggest
 
-MAX_LINES = 12  # More lines than these make a legend that nobody can read.
+MAX_LINES = 12  # A legend of more lines is too long to be read.
 NO_HUE = ("time", "seed", "statistic")
 _SIGNED = LinearSegmentedColormap.from_list("signed", [style.COLOURS[0], "0.5", style.COLOURS[1]])
 

@@ -1,7 +1,7 @@
 """The accessor ``ds.fastlin`` of datasets, registered without importing xarray.
 
-xarray has no entry points for accessors: each is registered by a call, which takes xarray. ``import fastlin``
-must not pay for that import, so the call is made when somebody imports xarray, before or after.
+xarray has no entry points for accessors. Each is registered by a call, which imports xarray. ``import
+fastlin`` must stay fast, so the call is made when xarray is imported, or at once if it is imported already.
 """
 
 from __future__ import annotations

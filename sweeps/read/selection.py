@@ -106,7 +106,7 @@ def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
 def architecture_name(value: Any) -> Any:
     """Return the name of an architecture that is given by its sizes, or of each of a list.
 
-    What gives no sizes is returned as it is.
+    A value that gives no sizes is returned as it is.
     """
     if isinstance(value, xr.DataArray | np.ndarray):
         value = np.asarray(value).tolist()

@@ -38,7 +38,7 @@ from fastlin.sweeps.spec.group import Group
 
 LEAST_SECONDS = 10.0  # lowest time limit of a part, unless the limit of the block is lower
 START_SECONDS = 60.0  # time limit of starting a process and loading its kernels
-ORPHAN_SECONDS = 5.0  # a process ends itself so long after its time limit, if nobody has ended it
+ORPHAN_SECONDS = 5.0  # after its time limit, a process whose parent is dead ends itself
 END_SECONDS = 0.2  # time for a process to end by itself before it is killed
 SLACK = 8.0  # time limit of a part over its share of the time limit of the block
 KEPT_REASONS = 3  # reasons that are kept of a group and of a block; the first few tell the fault
@@ -316,7 +316,7 @@ def _manner(code: int | None) -> str:
 def serve() -> None:
     """Compute groups that come in by standard input, until it ends: the other side of `Apart`."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # text that somebody prints must not get among the answers
+    sys.stdout = sys.stderr  # printed text must not get among the answers
     while True:
         try:
             group, seconds = _receive(incoming)

@@ -89,7 +89,7 @@ class Plan:
     def most_bytes(self) -> int:
         """Size of the store before the seed blocks of its cells are merged: the most that it takes.
 
-        What is compressed is estimated with a margin.
+        The size of compressed chunks is estimated with a margin.
         """
         layout = self.layout
         if layout.spec.reduce is None:

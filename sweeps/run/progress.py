@@ -322,7 +322,7 @@ def _compiling(done: int, total: int, left: float) -> str:
 
 
 def to_stderr(text: str) -> None:
-    """Print a line to standard error, unless nobody reads it any more: that is no reason to stop a run."""
+    """Print a line to standard error, unless it is closed, which is no reason to stop a run."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 

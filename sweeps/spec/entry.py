@@ -36,7 +36,7 @@ class Entry:
     form : str
         The values that it takes, for the reference page.
     doc : str
-        What it means, for the reference page.
+        Its meaning, for the reference page.
     default : object
         The value of TOML where the key is missing. None leaves it to `read`.
     dimension : str
@@ -109,7 +109,7 @@ class KindSection:
     kinds : mapping of str to Kind
         The registry.
     doc : str
-        What the kind means, for the reference page.
+        Its meaning, for the reference page.
     default : str
         The kind of a section that names none.
     """
@@ -152,7 +152,7 @@ def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
 def read_table(
     entries: Sequence[Entry], table: Mapping[str, Any], faults: Faults, tables: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the attributes that one table of a spec holds. What cannot be read is missing and noted.
+    """Return the attributes that a table of a spec holds. Entries that cannot be read are noted and left out.
 
     `tables` are the names of tables that it may hold besides its entries.
     """

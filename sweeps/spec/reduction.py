@@ -120,7 +120,7 @@ def _edges(name: str, value: Any) -> tuple[float, ...]:
 
 
 ENTRIES = (
-    name_entry("output.reduce", "over", "over", lambda: ("seed",), "What is reduced.", default="seed"),
+    name_entry("output.reduce", "over", "over", lambda: ("seed",), "The reduced axis.", default="seed"),
     names_entry(
         "output.reduce",
         "statistics",

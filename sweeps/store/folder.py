@@ -52,7 +52,7 @@ class LocalFolder(Location):
         self._make(self._path(SCRATCH))
 
     def exists(self) -> bool:
-        """Return whether there is anything at this path, be it a broken link.
+        """Return whether there is anything at this path, also a broken link.
 
         Folders without files do not count: a run leaves them if it dies before it writes its first file.
         """

@@ -27,7 +27,7 @@ PARTIAL = ".partial"  # end of the names of temporary files
 
 
 class Identity(NamedTuple):
-    """What tells a location from a copy of it.
+    """The identity of a location, by which it differs from a copy.
 
     The path may differ between machines that share a folder, but the inode number of the folder does not.
     Some file systems in user space (FUSE) number their files anew, but their path stays. A copy differs in
@@ -63,8 +63,8 @@ class Location(ABC):
     writer : str
         Id of the lease holder that writes; the names of its temporary files begin with it.
     opened : bool
-        Whether the run that writes has found or made the store's folder. It is never made again then, because
-        somebody has moved or removed it if it is missing.
+        Whether the run that writes has found or made the store's folder. The folder is never made again then:
+        if it is missing, it was moved or removed.
     """
 
     text: str

@@ -76,7 +76,7 @@ def in_words(content: dict[str, Any]) -> str:
         lines.append(f"{content['blocks_per_second']:.3g} blocks/s in the last minute, about {left} left")
     lines += [f"being written by {holder['text']}" for holder in content["holders"]]
     if content["pending"] and not content["holders"]:
-        lines.append("nobody is writing it; fastlin run goes on")
+        lines.append("no run is writing it; fastlin run continues")
     lines += [f"{point['status']}: {_rebuilding(point)}" for point in content["bad"][:SHOWN]]
     if (more := content["diverged"] + content["failed"] - SHOWN) > 0:
         lines.append(f"and {more:,} more, which --json lists")

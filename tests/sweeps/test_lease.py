@@ -162,7 +162,7 @@ def test_status_tells_who_writes(whole, tmp_path, gate):
         until(lambda: marks(path))
         assert f"being written by process {writer.pid} on" in ended("status", path).out
         writer.kill()
-    assert "nobody is writing it; fastlin run goes on" in ended("status", path).out
+    assert "no run is writing it; fastlin run continues" in ended("status", path).out
     assert ended("status", path, "--json").report["holders"] == []
 
 

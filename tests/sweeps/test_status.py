@@ -36,7 +36,7 @@ def test_a_part_of_a_sweep(tmp_path, client):
     assert (content["blocks"], content["complete_blocks"]) == (6, 2)
     assert content["holders"] == content["bad"] == []
     assert "60 of 180 points done (2 of 6 blocks)" in in_words(content)
-    assert "nobody is writing it; fastlin run goes on" in in_words(content)
+    assert "no run is writing it; fastlin run continues" in in_words(content)
 
 
 def test_rate_and_time_left_are_of_the_latest_marks(tmp_path, client):
