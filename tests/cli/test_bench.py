@@ -110,7 +110,7 @@ def figures():
     return result
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_figures(figures):
     assert json.loads(json.dumps(figures)) == figures
     descent, solution = figures["gradient_descent"], figures["closed_form"]
@@ -146,7 +146,7 @@ def test_figures(figures):
     assert list(sweep["scaling"]) == ["1", "2"]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_table_takes_its_place(figures, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
@@ -180,7 +180,7 @@ def commands():
 
 
 @pytest.mark.processes
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_commands_are_measured(commands):
     assert json.loads(json.dumps(commands)) == commands
     assert list(commands) == ["machine", "compilation", "architectures", "first_calls", "plan"]
@@ -246,7 +246,7 @@ def test_operations_are_those_of_a_step():
     assert widths.shape_of("100-w-7", 9) == (100, 9, 7)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_widths_are_drawn(figures, tmp_path):
     widths.draw(figures["widths"], tmp_path / "widths.png")
     assert (tmp_path / "widths.png").stat().st_size > 10_000
