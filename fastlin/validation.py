@@ -15,7 +15,8 @@ MOST_LISTED = 20  # allowed values in a message
 
 def shown(value: Any) -> str:
     """Return the `repr` of a value in one line, shortened if it is long."""
-    text = " ".join(repr(value).split())
+    plain = value.item() if isinstance(value, np.generic) else value
+    text = " ".join(repr(plain).split())
     return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"
 
 

@@ -63,7 +63,8 @@ def dynamics(
             for index, line in enumerate(_entries(gd[name])):
                 ax.plot(gd.time, line, color=style.COLOURS[index % len(style.COLOURS)], linewidth=2)
         for dots in _entries(exact[name]):
-            ax.plot(exact.time[finite], dots[finite], ".", color=style.ink(), markersize=3)
+            marks = "." if gd is not None else ".-"
+            ax.plot(exact.time[finite], dots[finite], marks, color=style.ink(), markersize=3, linewidth=1)
         if gd is not None and name == "loss":
             ax.legend(ax.lines, ["gradient descent", "closed form"], frameon=False)
         scales.time_axis(ax, last)

@@ -140,10 +140,13 @@ class Pages:
         for name in (self.x, self.y):
             means = means.isel({name: np.flatnonzero(scales.drawable(means[name].values))})
         mesh = self._mesh(means)
+        figure = axes[0].figure
+        # Beside the diagrams are the colour bar and the lines, which take as much as two diagrams.
+        narrow = figure.bbox.width / figure.dpi / (len(axes) + 2) < 2.0
         for index, (ax, shape) in enumerate(zip(axes, architectures(shown), strict=True)):
             grid, _ = grid_over(shown.isel(architecture=index), self.x, self.y)
             drawn = draw_grid(ax, grid, self._contours(), mesh)
-            ax.set_title(f"{shape.family} {shape}", fontsize="medium")
+            ax.set_title(("\n" if narrow else " ").join((shape.family, str(shape))), fontsize="medium")
             ax.label_outer()
         colour_bar(drawn, axes, means, 1)
 

@@ -61,8 +61,9 @@ def _check_spec(opened: Store, spec: Spec) -> None:
     lines = extension.obstacles(opened.layout.spec, spec)
     if lines:
         raise InputError(
-            f"the store {opened.location.text} was made from another spec; choose another --store, or change "
-            "the spec:\n" + "\n".join(f"  {line}" for line in lines)
+            f"the store {opened.location.text} was made from another spec, and grows only to a spec with all "
+            "its values; choose another --store, or change the spec:\n"
+            + "\n".join(f"  {line}" for line in lines)
         )
     if opened.layout.compacted and spec.seeds.size > opened.layout.spec.seeds.size:
         raise InputError(

@@ -130,9 +130,14 @@ class Speed(NamedTuple):
     work: float  # estimated seconds of work per second
 
 
-def speed(store: Store) -> Speed | None:
-    """Return the speed by the time stamps of the latest commit markers; None where there are too few."""
-    entries = sorted(store.marker_entries(), key=lambda entry: entry.modified)
+def speed(store: Store, began: float) -> Speed | None:
+    """Return the speed by the time stamps of the latest commit markers; None where there are too few.
+
+    Only markers count that were written after `began` (seconds since 1970). Older ones are of another run, or
+    of a copy, in which all have the time of the copy.
+    """
+    entries = [entry for entry in store.marker_entries() if entry.modified >= began]
+    entries.sort(key=lambda entry: entry.modified)
     if len(entries) < 2:
         return None
     first = bisect_left(entries, entries[-1].modified - RECENT, key=lambda entry: entry.modified)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import Any
 
 import zarr
@@ -170,15 +171,16 @@ def read_attributes(location: Location) -> tuple[dict[str, Any], bytes]:
         raise InputError(
             f"{location.text}: both copies of {ROOT} are damaged, and with them what the store is of"
         )
-    raise InputError(_other(location.text, content))
+    raise InputError(_other(location.text, content, location.read(".zgroup")))
 
 
-def _other(path: str, content: bytes | None) -> str:
-    try:
-        if json.loads(content or b"")["zarr_format"]:
-            return f"{path} is a Zarr store, but not one of a fastlin sweep of format {FORMAT}"
-    except (ValueError, KeyError, TypeError):
-        pass
+def _other(path: str, content: bytes | None, version_2: bytes | None) -> str:
+    with suppress(ValueError, KeyError, TypeError):
+        if json.loads(version_2 or content or b"")["zarr_format"]:
+            return (
+                f"{path} is a Zarr store, but not one of a fastlin sweep of format {FORMAT}; "
+                "xarray.open_zarr opens copies that xarray saved"
+            )
     return f"{path} is not a Zarr store"
 
 

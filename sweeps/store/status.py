@@ -43,7 +43,9 @@ def sweep_status(path: str | Path) -> dict[str, Any]:
     counts = count_points(store)
     done = int(counts.complete.sum())
     live = [holder for holder in lease.holders(store.location) if not holder.ended]
-    pace, left = speed(store), float(counts.pending_seconds.sum())
+    began = min((holder.since for holder in live), default=None)
+    pace = None if began is None else speed(store, began)
+    left = float(counts.pending_seconds.sum())
     return {
         "store": str(path),
         "name": store.attributes["title"],

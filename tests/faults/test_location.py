@@ -132,6 +132,12 @@ def test_a_store_that_is_gone_at_the_end_is_not_told_as_pending(tmp_path, monkey
     assert not path.exists()
 
 
+def test_a_path_below_a_file_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no folder")
+    with pytest.raises(fl.InputError, match=r"notes\.txt is a file; needed is the path of a folder"):
+        fl.run_sweep(sweeping.spec(), tmp_path / "notes.txt" / "s.zarr")
+
+
 def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
     home, here = tmp_path / "home", tmp_path / "here"
     home.mkdir()

@@ -71,3 +71,11 @@ def test_a_command_warns_in_one_line(copy, tmp_path):
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"fastlin: {copy}: chunks are lost (1, kernel_distance/{lost.name} the first)")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_copy_that_xarray_saved_is_told_from_a_store(swept, tmp_path, zarr_format):
+    path = tmp_path / "copy.zarr"
+    fl.open_sweep(swept).isel(seed=slice(2)).to_zarr(path, zarr_format=zarr_format, consolidated=False)
+    with pytest.raises(fl.InputError, match=r"is a Zarr store, .*; xarray\.open_zarr opens copies"):
+        fl.open_sweep(path)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,18 +40,26 @@ def test_a_part_of_a_sweep(tmp_path, client):
     assert "no run is writing it; fastlin run continues" in in_words(content)
 
 
-def test_rate_and_time_left_are_of_the_latest_marks(tmp_path, client):
+def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, client, monkeypatch):
     path = tmp_path / "s.zarr"
     run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset(range(4))), NoProgress())
     now = time.time()
     for mark, age in zip(sorted((path / "status").glob("c.*")), (3600, 4, 2, 0), strict=True):
         os.utime(mark, (now - age, now - age))
+    stopped = sweep_status(path)
+    assert stopped["blocks_per_second"] is None
+    assert stopped["seconds_left"] is None
+    holder = lease.new_holder("0" * 64)
+    monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now - 4000)])
     content = sweep_status(path)
     assert content["blocks_per_second"] == pytest.approx(0.5)
     seconds = Plan(Store.open(locate(path)).layout).seconds_of_blocks.ravel()
     left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
     assert content["seconds_left"] == pytest.approx(left)
     assert f"0.5 blocks/s in the last minute, about {format_duration(left)} left" in in_words(content)
+    # In a copy all marks have the time of the copy, which is before a run into it.
+    monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now + 1)])
+    assert sweep_status(path)["blocks_per_second"] is None
 
 
 def test_a_live_store_says_who_writes_it(tmp_path, client, monkeypatch):
