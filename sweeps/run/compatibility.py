@@ -108,7 +108,7 @@ def _same_statistics(store: Store, index: tuple[int, ...], place: tuple[int, ...
     assert reduce is not None
     cell = (*index[:-2], index[-1])
     blocks = layout.seed_blocks(cell)
-    if any((store.read_status(block) == Status.PENDING).any() for block in blocks):
+    if not all(store.is_complete(block) for block in blocks):
         return True
     groups = [layout.group(block, place) for block in blocks]
     seeds = np.concatenate([group.seeds for group in groups])

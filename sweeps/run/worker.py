@@ -110,7 +110,7 @@ def run_block(request: BlockRequest, index: tuple[int, ...]) -> BlockReport:
     kernel_seconds = thread_time() - worked
     with lease.writing(request.location):
         opened.write_block(index, values, status)
-    points = int(wanted.sum()) * (opened.layout.block_seeds(index).size if opened.layout.spec.reduce else 1)
+    points = int(wanted.sum()) * opened.layout.seeds_per_status(index)
     return BlockReport(index, points, kernel_seconds, perf_counter() - start, outcome.reasons)
 
 
@@ -135,8 +135,8 @@ def _computed(
             if whole is None:  # the arrays of a single group are those of the block
                 ones = (1,) * len(place)
                 values, status = evaluated.result
-                spread = {name: part.reshape(ones + part.shape) for name, part in values.items()}
-                whole = Result(spread, status.reshape(wanted.shape))
+                placed = {name: part.reshape(ones + part.shape) for name, part in values.items()}
+                whole = Result(placed, status.reshape(wanted.shape))
                 break
             for name, part in evaluated.result.values.items():
                 whole.values[name][place] = part

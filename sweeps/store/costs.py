@@ -90,8 +90,7 @@ def sum_over_blocks(layout: StoreLayout, groups: NDArray[np.float64]) -> NDArray
 def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray[np.bool_]) -> float:
     """Estimate the time of some points of a block, given by a mask in the dimensions of its `status`."""
     seconds = point_seconds(layout)[layout.status.region(index)[:-2]]
-    seeds = layout.block_seeds(index).size if layout.spec.reduce else 1
-    return float((seconds * points.sum(axis=(-2, -1))).sum()) * seeds
+    return float((seconds * points.sum(axis=(-2, -1))).sum()) * layout.seeds_per_status(index)
 
 
 @lru_cache(maxsize=4)

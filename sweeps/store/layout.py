@@ -214,6 +214,10 @@ class StoreLayout:
         region = self.status.region(index)[-2]
         return self.stored.seeds[self._seed_blocks[region.start] if self.spec.reduce else region]
 
+    def seeds_per_status(self, index: tuple[int, ...]) -> int:
+        """Return the number of points for each status of a block: its seeds in a reduced sweep, else 1."""
+        return int(self.block_seeds(index).size) if self.spec.reduce else 1
+
     def _group(
         self,
         region: tuple[slice, ...],

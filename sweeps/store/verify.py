@@ -114,8 +114,7 @@ def _missing_points(opened: Store, damaged: set[int | None]) -> list[int]:
     """Return the number of missing points of each block that is neither complete nor damaged."""
     layout, counts = opened.layout, []
     for number, (index, status) in enumerate(opened.commit_markers()):
-        seeds = layout.block_seeds(index).size if layout.spec.reduce else 1
-        points = int(is_missing(status).sum()) * seeds
+        points = int(is_missing(status).sum()) * layout.seeds_per_status(index)
         if points and number not in damaged:
             counts.append(points)
     return counts

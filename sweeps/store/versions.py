@@ -67,7 +67,7 @@ def _uses_blas(spec: Spec) -> bool:
     steps = {SOLVERS[name].step for name in spec.solvers}
     if None in steps or not spec.problem(1.0).in_lanes:
         return True  # NumPy computes what no kernel does
-    if any(REGISTRY[name].scale is not None for name in spec.observables):
+    if any(not REGISTRY[name].over_time for name in spec.observables):
         steps.add("time_scales")
     sizes = sizes_of_all(spec)
     return not all(np.all(sizes.fits_vectors(step)) for step in ("set_up", *steps) if step is not None)
