@@ -1,8 +1,8 @@
 """The exact solution of one network: the algorithms of `vector/` (`echelon`, `evolution`, `march`) on LAPACK.
 
 Columns of K are ordered slowest direction first, the reverse of `echelon`. The lower triangles of `evolution`
-then become the upper ones into which LAPACK factors. `q` and `k` are arrays (H, N), whose rows are the
-columns of the matrix.
+then become upper triangles, which LAPACK's factorisations use. `q` and `k` are arrays (H, N). Their rows are
+the columns of the matrix.
 """
 
 import numpy as np
@@ -166,7 +166,7 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
         rate = abs(ws.w[i])
         twice = 2.0 * rate
         if rate == 0.0:
-            # A direction with w = 0 decays like 1/sqrt(t), whose limit is 0.
+            # A direction with w = 0 decays like 1/sqrt(t). Its limit is 0.
             ws.root[i] = 1.0 if limit else np.sqrt(t)
         elif limit:
             ws.root[i] = np.sqrt(1.0 / twice)

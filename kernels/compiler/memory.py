@@ -116,7 +116,7 @@ class LaneVariable:
 
 
 class Numbers:
-    """An array of whole numbers or doubles, whose elements are the same for all lanes.
+    """An array of whole numbers or doubles. All lanes share its elements.
 
     `shape` has an `Index` for each dimension if the array is an argument of a kernel. Else it is empty.
     """

@@ -70,7 +70,7 @@ def begin(code: Code, ws: Dynamics) -> None:
 
 @part(reads="short", writes="jumping")
 def _advance(code: VectorCode, ws: Dynamics, index: Index, way: Numbers) -> None:
-    """Bring Q in q to the time in `time`, whose index is `index`."""
+    """Bring Q in q to the time in `time`. Its index is `index`."""
     marching, jump = code.equal(way[index], Way.MARCH), code.equal(way[index], Way.JUMP)
     short: Any = ws.short[()] > 0.0
     jumping = code.mask(jump) | (code.mask(marching) & ~short)

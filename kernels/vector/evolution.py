@@ -61,7 +61,7 @@ class Limit:
         return select(rate >= -self.tie, 1.0, 0.0)
 
     def pair(self, w: Any) -> tuple[Any, Any]:
-        """Return 0 and 1/(2|w|). A direction with w = 0 decays like 1/sqrt(t), whose limit is 0."""
+        """Return 0 and 1/(2|w|). A direction with w = 0 decays like 1/sqrt(t). Its limit is 0."""
         rate = absolute(w)
         return self.zero, select(rate > 0.0, 0.5 / select(rate > 0.0, rate, 1.0), 1.0)
 
