@@ -20,7 +20,7 @@ from fastlin import cli
 from fastlin.sweeps.run import block
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.store import folder, lease
-from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.contents import layout_of
 from tests import cutting, fault_injection, gate
 from tests.fault_injection import PATIENCE, System, until
 from tests.launched import heed_signals
@@ -163,7 +163,7 @@ def _serve(folder, arguments, patches, environment, together):
 
 def smaller_blocks(seeds=2, **sizes):
     """Cut a sweep into blocks of a few seeds, and of so many values of other axes; by default of one each."""
-    Plan.of = lambda spec: Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds, **sizes)))
+    Plan.of = lambda spec: Plan(layout_of((spec,), cutting.shape_of(spec, seeds=seeds, **sizes)))
 
 
 def held(folder):

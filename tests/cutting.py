@@ -9,7 +9,8 @@ from unittest import mock
 
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.store import block_shape
-from fastlin.sweeps.store.layout import BlockShape, StoreLayout
+from fastlin.sweeps.store.contents import layout_of
+from fastlin.sweeps.store.layout import BlockShape
 
 LEAST_BLOCKS, LEAST_SECONDS = block_shape.LEAST_BLOCKS, block_shape.LEAST_SECONDS
 
@@ -34,7 +35,7 @@ def shape_of(spec, **sizes):
 
 def into(**sizes):
     """Have sweeps cut into blocks of so many values of some axes, within the context."""
-    return mock.patch.object(Plan, "of", lambda spec: Plan(StoreLayout((spec,), shape_of(spec, **sizes))))
+    return mock.patch.object(Plan, "of", lambda spec: Plan(layout_of((spec,), shape_of(spec, **sizes))))
 
 
 # Of each group in blocks of its own, and of blocks that hold several groups; both with two seeds.

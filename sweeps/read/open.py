@@ -17,9 +17,10 @@ from fastlin.errors import DamageWarning, InputError
 from fastlin.kernels import Status
 from fastlin.sweeps.read.rebuild import problem_coordinates
 from fastlin.sweeps.spec.extension import AXES
-from fastlin.sweeps.store.layout import PARTIALS, SCALE_PARTIALS, StoreLayout
+from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.metadata import ROOT
+from fastlin.sweeps.store.partials import PARTIALS, SCALE_PARTIALS
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import lost_chunks
 

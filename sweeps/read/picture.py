@@ -81,7 +81,7 @@ def check_spec(spec: Spec) -> None:
         raise InputError("--plot draws over lam, and the spec has one value of it; use fastlin plot --x AXIS")
     if all(REGISTRY[name].dims for name in spec.observables):
         raise InputError("--plot draws one number per point, and the spec's observables have one per layer")
-    if spec.reduce and "mean" not in spec.reduce.statistics:
+    if not spec.gives("mean"):
         raise InputError("--plot draws means over seeds, and output.reduce.statistics of the spec has none")
 
 

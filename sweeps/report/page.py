@@ -119,8 +119,8 @@ def _embedded(content: dict[str, Any] | None) -> str:
 
 
 def _why_empty(spec: Spec, counts: tables.Counts) -> str:
-    if spec.reduce and "mean" not in spec.reduce.statistics:
-        there = ", ".join(spec.reduce.names)
+    if not spec.gives("mean"):
+        there = ", ".join(spec.reduction.names)
         return f"Nothing is drawn, because this store holds no mean over seeds; it has {there}."
     if counts.pending:
         return "Nothing is drawn, because no mean over seeds is known yet."

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.kernels.compilation import Kernel, compile_all, seconds_to_compile
-from fastlin.sweeps.run.block import compute
+from fastlin.sweeps.run.evaluators import evaluator_of
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.run.reduce import folded
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds, specialised
 from fastlin.sweeps.store.locate import locate
@@ -128,13 +127,10 @@ def _unit(plan: Plan, group: Group, place: Location) -> Callable[[int], None]:
 
     Joined groups are written together, and the share of each in that time is negligible.
     """
-    reduce, alone = plan.spec.reduce, math.prod(plan.layout.status.chunk[:-2]) == 1
+    evaluator, alone = evaluator_of(plan.spec), math.prod(plan.layout.status.chunk[:-2]) == 1
 
     def run(number: int) -> None:
-        if reduce:
-            folded(group, reduce, compute)
-            return
-        for name, values in compute(group).values.items():
+        for name, values in evaluator.rehearse(group).items():
             if alone:
                 place.write(f"{name}/{number}", np.ascontiguousarray(values))
 

@@ -82,7 +82,7 @@ def compact(path: str | Path, *, progress: bool | Progress = False) -> Compactio
 def _check(opened: Store) -> None:
     """Raise if a store has no partial sums, or still needs them."""
     text = opened.location.text
-    if opened.layout.spec.reduce is None:
+    if not opened.layout.statistics:
         raise InputError(
             f"{text} holds every point, so there is nothing to compact; stores of specs with [output.reduce] "
             "have partial sums"

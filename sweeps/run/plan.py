@@ -19,12 +19,11 @@ from fastlin.kernels.blas.workspace import doubles as doubles_of_one
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.vector.problems import SetUp
 from fastlin.kernels.vector.state import Dynamics
-from fastlin.sweeps.run.reduce import BATCH_BYTES
+from fastlin.sweeps.run.evaluators import evaluator_of
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.block_shape import choose_block_shape
+from fastlin.sweeps.store.contents import bytes_per_seed, layout_of
 from fastlin.sweeps.store.costs import (
-    bytes_per_seed,
     point_seconds,
     seconds_of_blocks,
     sizes_of_all,
@@ -47,7 +46,7 @@ class Plan:
     @classmethod
     def of(cls, spec: Spec) -> Plan:
         """Return the plan of a new sweep."""
-        return cls(StoreLayout((spec,), choose_block_shape(spec)))
+        return cls(layout_of((spec,), choose_block_shape(spec)))
 
     @property
     def spec(self) -> Spec:
@@ -83,7 +82,7 @@ class Plan:
 
         Compressed chunks are estimated: partial sums, histograms and quantiles over the seeds.
         """
-        return self._plain_bytes + partials.statistics_bytes(self.layout) + self._kept_bytes
+        return self._plain_bytes + self.layout.compressed_bytes
 
     @property
     def most_bytes(self) -> int:
@@ -91,11 +90,7 @@ class Plan:
 
         The size of compressed chunks is estimated with a margin.
         """
-        layout = self.layout
-        if layout.spec.reduce is None:
-            return self.bytes
-        sums = partials.stored_bytes(layout) * layout.grid[-2]
-        return self._plain_bytes + partials.MARGIN * (partials.statistics_bytes(layout) + sums)
+        return self._plain_bytes + self.layout.most_compressed_bytes
 
     @property
     def _plain_bytes(self) -> int:
@@ -104,30 +99,21 @@ class Plan:
         return sum(array.chunk_count * (array.chunk_bytes + 4) for array in plain)
 
     @property
-    def _kept_bytes(self) -> int:
-        """Estimated size of the partial sums of the complete store."""
-        return partials.stored_bytes(self.layout) if partials.keeps(self.layout) else 0
-
-    @property
     def files(self) -> int:
         """Number of chunk files of the complete store."""
-        lasting = sum(array.chunk_count for array in self.layout.arrays if not array.transient)
-        if not partials.keeps(self.layout):
-            return lasting
-        sums = sum(array.chunk_count for array in self.layout.values.values())
-        return lasting + sums // self.layout.grid[-2]
+        layout = self.layout
+        lasting = sum(array.chunk_count for array in layout.arrays if not array.transient)
+        sums = sum(array.chunk_count for array in layout.arrays if array.transient)
+        return lasting + (sums // layout.grid[-2] if layout.keeps_values else 0)
 
     @property
     def block_memory(self) -> int:
         """Bytes that one block needs while it runs: its results, and the problems they are made from."""
         layout, per_seed = self.layout, bytes_per_seed(self.spec) * 8 // np.dtype(self.spec.dtype).itemsize
         groups = math.prod(layout.status.chunk[:-2])
-        seeds = layout.block_shape.seeds
-        results = WORKING_COPIES * per_seed * seeds
-        if self.spec.reduce:
-            cells = sum(array.chunk_bytes for array in layout.values.values()) // groups
-            seeds = max(1, min(BATCH_BYTES // per_seed, seeds))
-            results = WORKING_COPIES * (cells + per_seed * seeds)
+        seeds = evaluator_of(self.spec).seeds_at_once(layout.block_shape.seeds, per_seed)
+        sums = sum(array.chunk_bytes for array in layout.arrays if array.transient) // groups
+        results = WORKING_COPIES * (sums + per_seed * seeds)
         # Where groups are joined, the arrays of the block hold the results of all groups.
         joined = 0 if groups == 1 else sum(array.chunk_bytes for array in layout.values.values())
         return results + 2 * joined + self._problem_memory(seeds)

@@ -49,7 +49,7 @@ def is_done(opened: Store, spec: Spec, options: RunOptions) -> bool:
             return False
     if compatibility.check(opened, options.allow_version) != opened.made_with:
         return False
-    return not spec.reduce or all(is_finished(opened, cell) for cell in layout.cells)
+    return all(is_finished(opened, cell) for cell in layout.cells)
 
 
 def check_resources(layout: StoreLayout, location: Location, at_once: int | None, done: int = 0) -> None:

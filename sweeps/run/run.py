@@ -192,7 +192,7 @@ def run(
         check_resources(opened.layout, location, at_once, done=before.complete.sum())
         todo = wanted_blocks(before, options)
         done = Done()
-        if todo.size or spec.reduce:
+        if todo.size or opened.layout.statistics:
             # The limit of threads is given back at the end: this process may be a notebook.
             with show, threadpool_limits(limits=1, user_api="blas"):
                 lacking = _compile(opened.layout, todo, where, show)
@@ -298,7 +298,7 @@ def _calls(layout: StoreLayout, request: BlockRequest, todo: list[int]) -> Itera
 def _finish(client: Client, job: Job, show: Progress) -> list[int]:
     """Write the statistics of a reduced sweep; return the blocks that have to be computed again for them."""
     layout, location = job.store.layout, job.store.location
-    if not layout.spec.reduce:
+    if not layout.statistics:
         return []
     calls = (WorkerCall(finish, location, place) for place in layout.cells)
     lost = list(itertools.chain.from_iterable(results(client, calls, location, job.lease)))

@@ -20,8 +20,9 @@ from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.sweeps.run import block as blocks
 from fastlin.sweeps.run.block import Result
-from fastlin.sweeps.run.isolation import KEPT_REASONS, Apart, Compute, evaluate
-from fastlin.sweeps.run.reduce import fold_group, spread
+from fastlin.sweeps.run.evaluators import evaluator_of
+from fastlin.sweeps.run.isolation import KEPT_REASONS, Apart, Compute
+from fastlin.sweeps.run.reduce import spread
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.store import lease, store
 from fastlin.sweeps.store.costs import point_seconds
@@ -118,7 +119,7 @@ def _computed(
     request: BlockRequest, layout: StoreLayout, index: tuple[int, ...], wanted: NDArray[np.bool_]
 ) -> BlockOutcome:
     """Compute the wanted points of a block, group by group, in the dimensions of its chunks."""
-    block, reduce = layout.block(index), layout.spec.reduce
+    block, evaluator = layout.block(index), evaluator_of(layout.spec)
     seconds = point_seconds(layout)[layout.status.region(index)[:-2]]
     shares = seconds / seconds.sum()
     whole = _unset(layout, wanted.shape) if len(block) > 1 else None
@@ -129,8 +130,7 @@ def _computed(
             mine = wanted[place]
             if not mine.any():
                 continue
-            compute = computing(group, float(shares[place]))
-            evaluated = fold_group(group, mine, compute, reduce) if reduce else evaluate(group, mine, compute)
+            evaluated = evaluator.evaluate(group, mine, computing(group, float(shares[place])))
             reasons += [(layout.where(index, place, *at), why) for *at, why in evaluated.reasons]
             if whole is None:  # the arrays of a single group are those of the block
                 ones = (1,) * len(place)

@@ -195,6 +195,16 @@ class Spec:
         return Problem(self.task.kind.law(**self.task.values), start, init_scale)
 
     @property
+    def reduction(self) -> Reduction:
+        """The statistics over the seeds, of a spec that asks for them."""
+        assert self.reduce is not None
+        return self.reduce
+
+    def gives(self, statistic: str) -> bool:
+        """Return whether a store has a statistic over the seeds, or every point to make it of."""
+        return self.reduce is None or statistic in self.reduce.statistics
+
+    @property
     def point_dims(self) -> dict[str, int]:
         """Dimensions of the grid of points (that of `status`) and their sizes, in order."""
         sizes = {"architecture": len(self.architectures), "init_scale": self.init_scales.size}

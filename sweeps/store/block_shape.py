@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store.costs import GROUP_SECONDS, bytes_per_seed, seed_seconds
-from fastlin.sweeps.store.layout import BlockShape, StoreLayout
+from fastlin.sweeps.store.contents import layout_class, layout_of
+from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds
+from fastlin.sweeps.store.layout import BlockShape
 
 # A block should hold so much that files are few and their overhead is small: at 4 MB the overhead of
 # phase-10m was as long as its kernels. A block should take seconds at most, so that a kill loses little and
@@ -31,12 +32,12 @@ def choose_block_shape(spec: Spec) -> BlockShape:
     The shape depends on the spec alone, never on the machine.
     """
     seconds = seed_seconds(spec)
-    by_bytes = math.inf if spec.reduce else BLOCK_BYTES / bytes_per_seed(spec)
+    by_bytes = layout_class(spec).most_seeds(spec, BLOCK_BYTES)
     seeds = max(1, int(min(by_bytes, BLOCK_SECONDS / seconds.max(), spec.seeds.size)))
     shape = BlockShape(seeds=seeds, lams=spec.lams.size, times=spec.times.size)
     if seeds < spec.seeds.size:
         return shape
-    alone = StoreLayout((spec,), shape)
+    alone = layout_of((spec,), shape)
     room = BLOCK_BYTES // sum(array.chunk_bytes for array in alone.values.values())  # groups
     least = min(LEAST_BLOCKS, 3 * LEAST_BLOCKS // len(alone.arrays))
     blocks = alone.block_count

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from fastlin.kernels import exact_statistics as fold
 from fastlin.sweeps.store import partials
-from fastlin.sweeps.store.layout import COUNT
+from fastlin.sweeps.store.array_spec import Values
+from fastlin.sweeps.store.contents import COUNT
 from fastlin.sweeps.store.resume import is_bad, is_missing
-from fastlin.sweeps.store.store import DamagedBlockError, Store, Values
+from fastlin.sweeps.store.store import DamagedBlockError, Store
 
 Held = dict[str, NDArray[np.int64]]  # the number of blocks in each number of each array
 Mask = NDArray[np.bool_]  # of the lam of all groups of a cell, in the dimensions of a block's status
@@ -52,31 +53,29 @@ def read_cell(store: Store, place: tuple[int, ...]) -> Cell | None:
     DamagedBlockError
         If the partial sums of a block are damaged.
     """
-    layout, reduce = store.layout, store.layout.spec.reduce
-    assert reduce is not None
-    blocks = layout.seed_blocks(place)
+    blocks = store.layout.seed_blocks(place)
     status = [store.read_status(index) for index in blocks]
     if any(is_missing(codes).any() for codes in status):
         return None
     bad: Mask = np.any([is_bad(codes) for codes in status], axis=0)
-    total, held = _unpacked(store.read_values(blocks[0]), reduce.bins)
+    total, held = _unpacked(store.read_values(blocks[0]))
     merged = all((part == len(blocks)).all() for part in held.values())
     dropped = _dropped(store, place, bad)
     lost = []
     for number, index in enumerate(blocks, start=1):
         if number > 1 and not (_reach(held, number, bad.ndim) | dropped).all():
-            _merge(total, held, number, *_unpacked(store.read_values(index), reduce.bins), reduce.bins)
+            _merge(total, held, number, *_unpacked(store.read_values(index)))
         if not (_reach(held, number, bad.ndim) | dropped).all():
             lost.append(index)
             held = {name: np.maximum(part, number) for name, part in held.items()}
     return Cell(total, merged, bad, dropped, lost)
 
 
-def _merge(total: Values, held: Held, number: int, part: Values, blocks: Held, bins: int) -> None:
+def _merge(total: Values, held: Held, number: int, part: Values, blocks: Held) -> None:
     """Add the sums of the block of that number, from 1 on, to those that do not hold it yet."""
     for name, cells in part.items():
         wanted = (held[name] < number) & (blocks[name] > 0)
-        cells[~wanted] = fold.empty((), bins)
+        cells[~wanted] = partials.empty_like(cells)
         fold.merge(total[name], cells)
         held[name] += np.where(wanted, blocks[name], 0)
 
@@ -86,7 +85,7 @@ def _dropped(store: Store, place: tuple[int, ...], bad: Mask) -> Mask:
 
     Partial sums that are there are newer than the statistics. Where points are bad they are kept.
     """
-    if partials.keeps(store.layout):
+    if store.layout.keeps_values:
         return np.zeros_like(bad)
     try:
         count = np.expand_dims(store.read_statistics(place)[COUNT], len(place) - 1)
@@ -100,8 +99,8 @@ def _dropped(store: Store, place: tuple[int, ...], bad: Mask) -> Mask:
     return found
 
 
-def _unpacked(values: Values, bins: int) -> tuple[Values, Held]:
-    found = {name: partials.unpack(part, bins) for name, part in values.items()}
+def _unpacked(values: Values) -> tuple[Values, Held]:
+    found = {name: partials.unpack(part) for name, part in values.items()}
     return {name: cells for name, (cells, _) in found.items()}, {name: n for name, (_, n) in found.items()}
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
-from fastlin.sweeps.store.layout import ArraySpec
+from fastlin.sweeps.store.array_spec import ArraySpec
 
 # The fastest level: higher ones gain a few per cent on limbs, which are random bits between runs of zeros.
 ZSTD_LEVEL = 1

@@ -6,7 +6,6 @@ machine must cut a sweep into the same blocks.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -17,13 +16,12 @@ from fastlin.architecture import Architecture
 from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, time_scales
-from fastlin.observables import REGISTRY
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import CONVERGENCE
+from fastlin.sweeps.store.contents import bytes_per_seed, layout_class
 from fastlin.sweeps.store.layout import StoreLayout
 
-FOLD_SECONDS = 8e-9  # to add one value to partial sums
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -33,21 +31,13 @@ def sizes_of_all(spec: Spec) -> SizesOfMany:
     return SizesOfMany(np.array(triples, dtype=np.int64))
 
 
-def bytes_per_seed(spec: Spec) -> int:
-    """Return the bytes of all lam and times of one seed, for one architecture and init_scale."""
-    entries = [REGISTRY[name] for name in spec.observables]
-    numbers = sum(math.prod(entry.stored_shape(spec.times.size)) for entry in entries)
-    return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
-
-
 def seed_seconds(spec: Spec) -> NDArray[np.float64]:
     """Estimate the time of all lam of one seed, (architectures, solvers, learning rates).
 
     Without learning rates the last dimension has one place.
     """
     sizes = sizes_of_all(spec)
-    values = bytes_per_seed(spec)
-    writing = 1e9 * FOLD_SECONDS * values / 8 if spec.reduce else 2.0 * values
+    writing = layout_class(spec).write_nanoseconds * bytes_per_seed(spec)
     rates = spec.learning_rates if spec.learning_rates.size else np.array([np.nan])
     found = np.empty((len(spec.architectures), len(spec.solvers), rates.size))
     for at, solver in enumerate(spec.solvers):

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
-from fastlin.sweeps.store import costs, partials
-from fastlin.sweeps.store.layout import PARTIALS, SEPARATOR, STATUS
+from fastlin.sweeps.store import costs
+from fastlin.sweeps.store.array_spec import SEPARATOR
+from fastlin.sweeps.store.layout import STATUS
 from fastlin.sweeps.store.resume import BAD, is_bad, is_missing
-from fastlin.sweeps.store.store import Store, Values
+from fastlin.sweeps.store.store import Store
 
 RECENT = 60.0  # seconds before the latest commit marker; the blocks of that time make the rate
 
@@ -90,23 +91,16 @@ def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> ND
     """
     cells = codes.reshape(len(codes), -1)
     counts = np.stack([(cells == status).sum(axis=1) for status in range(len(Status))], axis=1)
-    if not store.layout.spec.reduce:
-        return counts
-    seeds = store.layout.block_seeds(index).size
-    folded = counts * seeds
+    seeds = store.layout.seeds_per_status(index)
+    found = counts * seeds
     if counts[:, list(BAD)].any():
-        lost = seeds - _seeds_ok(store.read_values(index)).reshape(cells.shape)
+        bad = store.layout.bad_seeds(index, lambda: store.read_values(index))
+        bad = np.broadcast_to(bad, codes.shape).reshape(cells.shape)
         for code in BAD:
-            folded[:, code] = np.where(cells == code, lost, 0).sum(axis=1)
-        pending_or_bad = folded[:, [Status.PENDING, *BAD]].sum(axis=1)
-        folded[:, Status.OK] = seeds * cells.shape[1] - pending_or_bad
-    return folded
-
-
-def _seeds_ok(values: Values) -> NDArray[np.int64]:
-    """Return how many seeds of a block are ok for each lam (..., L): as many for all observables."""
-    name, part = next(iter(values.items()))
-    return partials.count_in(part[..., 0, 0, :] if name == PARTIALS else part[..., 0, :])
+            found[:, code] = np.where(cells == code, bad, 0).sum(axis=1)
+        pending_or_bad = found[:, [Status.PENDING, *BAD]].sum(axis=1)
+        found[:, Status.OK] = seeds * cells.shape[1] - pending_or_bad
+    return found
 
 
 def bad_points(store: Store) -> Iterator[dict[str, Any]]:
@@ -117,10 +111,8 @@ def bad_points(store: Store) -> Iterator[dict[str, Any]]:
     for index, codes in store.commit_markers():
         for *place, row, column in np.argwhere(is_bad(codes)).tolist():
             point = store.layout.where(index, tuple(place), row, column)
-            if store.layout.spec.reduce:
-                point["last_seed"] = int(store.layout.block_seeds(index)[-1])
             code = codes[(*place, row, column)]
-            yield {**point, "status": Status(code).name.lower()}
+            yield {**point, **store.layout.seed_range(index), "status": Status(code).name.lower()}
 
 
 class Speed(NamedTuple):

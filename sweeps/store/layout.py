@@ -1,4 +1,4 @@
-"""The geometry of a store: its arrays, their dimensions and chunks, and the points of each block.
+"""The geometry of a store: its blocks, the chunks that they are in every array, and the points of each.
 
 A block is one chunk of every array. Chunks span several architectures, init_scales, solvers and learning
 rates where one alone is too small to be worth a file. A chunk at the end of an axis is filled up with the
@@ -11,55 +11,29 @@ The attributes of a store hold both.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
-from fastlin.dynamics import TIME_ATTRIBUTES
 from fastlin.kernels import Status
-from fastlin.kernels import exact_statistics as fold
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.spec.extension import AXES, arranged
 from fastlin.sweeps.spec.group import Block, Group, PlacedGroup
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.array_spec import ArraySpec, Values
 
-T = TypeVar("T")
 SIZES = ("n_i", "n_h", "n_o")
-# Separator in the keys of chunks. With "/" every block would make its own folders and take twice the time.
-SEPARATOR: Final = "."
 STATUS = "status"
-# Arrays of partial sums over seeds: of observables over time, and of time scales.
-PARTIALS, SCALE_PARTIALS = "partials", "scale_partials"
-COUNT = "count"
 STATUS_ATTRIBUTES: dict[str, Any] = {
     "long_name": "status of each point; 0 until its block is complete",
     "flag_values": [int(status) for status in Status],
     "flag_meanings": " ".join(status.name.lower() for status in Status),
-}
-AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
-    "architecture": {"long_name": "sizes n_i-n_h-n_o of the architecture"},
-    "n_i": {"long_name": "number of inputs", "units": "1"},
-    "n_h": {"long_name": "number of hidden units", "units": "1"},
-    "n_o": {"long_name": "number of outputs", "units": "1"},
-    "init_scale": {"long_name": "scale of the weights before balancing", "units": "1"},
-    "solver": {"long_name": "closed form (exact) or gradient descent"},
-    "learning_rate": {"long_name": "learning rate of gradient descent", "units": "1"},
-    "seed": {"long_name": "seed of task and initialisation"},
-    "seed_block": {"long_name": "first of the seeds, in the order stored, that are folded together"},
-    "lam": {"long_name": "relative scale of the layers, W2^T W2 - W1 W1^T = lam I", "units": "1"},
-    "layer": {"long_name": "layer of weights"},
-    "statistic": {"long_name": "statistic over the seeds that are ok"},
-    "bin_left": {"long_name": "left edge of the bins of a histogram", "units": "1"},
-    "bin_right": {"long_name": "right edge of the bins of a histogram", "units": "1"},
-    "time": {
-        **TIME_ATTRIBUTES,
-        "comment": "gradient descent is recorded at the nearest whole step, round(time / learning_rate)",
-    },
 }
 
 
@@ -75,44 +49,15 @@ class BlockShape(NamedTuple):
     times: int = 1
 
 
-@dataclass(frozen=True)
-class ArraySpec:
-    """One array of a store."""
-
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    chunk: tuple[int, ...]
-    dtype: str
-    fill: Any
-    attributes: dict[str, Any]
-    compressed: bool = False  # with zstd, the last dimension stored first
-    transient: bool = False  # whether a chunk of a complete block may have been deleted since
-
-    def key(self, name: str, index: tuple[int, ...]) -> str:
-        """Return where a chunk is stored."""
-        return f"{name}/{SEPARATOR.join(['c', *map(str, index)])}"
-
-    def region(self, index: tuple[int, ...]) -> tuple[slice, ...]:
-        """Return the part of the array that a chunk holds."""
-        return tuple(
-            slice(i * step, min((i + 1) * step, size))
-            for i, step, size in zip(index, self.chunk, self.shape, strict=True)
-        )
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Size of one chunk, which is stored whole; before compression."""
-        return math.prod(self.chunk) * np.dtype(self.dtype).itemsize
-
-    @property
-    def chunk_count(self) -> int:
-        """Number of chunks."""
-        return math.prod(math.ceil(size / step) for size, step in zip(self.shape, self.chunk, strict=True))
-
-
 @dataclass(frozen=True, eq=False)
-class StoreLayout:
-    """The layout of a store: the specs that it was made and extended from, oldest first, and its blocks."""
+class StoreLayout(ABC):
+    """The layout of a store: the specs that it was made and extended from, oldest first, and its blocks.
+
+    `contents.layout_of` makes it. The abstract methods differ between a store that holds every point and a
+    reduced one, which holds statistics over the seeds.
+    """
+
+    write_nanoseconds: ClassVar[float]  # estimated, of each byte of results, on the way into a block
 
     specs: tuple[Spec, ...]
     block_shape: BlockShape
@@ -128,26 +73,68 @@ class StoreLayout:
         """The spec of all that the store holds, with axes in the order stored."""
         return arranged(self.specs)
 
-    @cached_property
+    @classmethod
+    @abstractmethod
+    def most_seeds(cls, spec: Spec, block_bytes: float) -> float:
+        """Return how many seeds of one group fit into a block of so many bytes."""
+
+    @property
+    @abstractmethod
     def dims(self) -> dict[str, int]:
         """Dimensions of `status` and their sizes."""
-        sizes = self.spec.point_dims
-        if self.spec.reduce:
-            return {("seed_block" if name == "seed" else name): size for name, size in sizes.items()} | {
-                "seed_block": len(self._seed_blocks)
-            }
-        return sizes
 
-    @cached_property
-    def _seed_blocks(self) -> list[slice]:
-        """Slices of seeds that are reduced together. New seeds start new blocks: none is written twice."""
-        blocks, first = [], 0
-        for count in range(1, len(self.specs) + 1):
-            last = arranged(self.specs[:count]).seeds.size
-            starts = range(first, last, self.block_shape.seeds)
-            blocks += [slice(start, min(start + self.block_shape.seeds, last)) for start in starts]
-            first = last
-        return blocks
+    @property
+    @abstractmethod
+    def values(self) -> dict[str, ArraySpec]:
+        """Arrays of which every block has its own chunks: one, or one for each chunk of time."""
+
+    @property
+    @abstractmethod
+    def statistics(self) -> dict[str, ArraySpec]:
+        """Arrays of statistics over seeds, made of all blocks along them; none in a store of every point."""
+
+    @property
+    @abstractmethod
+    def keeps_values(self) -> bool:
+        """Whether blocks of a complete store keep their values, so that added seeds need no others."""
+
+    @property
+    @abstractmethod
+    def compressed_bytes(self) -> int:
+        """Estimated bytes on disk of the compressed arrays of the complete store."""
+
+    @property
+    @abstractmethod
+    def most_compressed_bytes(self) -> int:
+        """Estimated bytes, with a margin, that compressed arrays take before the seed blocks are merged."""
+
+    @property
+    @abstractmethod
+    def group_dtype(self) -> str:
+        """Type of the numbers that are computed of each group."""
+
+    @abstractmethod
+    def block_seeds(self, index: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return the seeds of a block."""
+
+    @abstractmethod
+    def seeds_per_status(self, index: tuple[int, ...]) -> int:
+        """Return the number of points for each status of a block."""
+
+    @abstractmethod
+    def bad_seeds(self, index: tuple[int, ...], read: Callable[[], Values]) -> NDArray[np.int64]:
+        """Return how many points diverged or failed under each status of a block that says so.
+
+        `read` returns the values of the block.
+        """
+
+    @abstractmethod
+    def seed_range(self, index: tuple[int, ...]) -> dict[str, int]:
+        """Return what a point of a block has, beside its first seed, to name all seeds of its status."""
+
+    @abstractmethod
+    def _seed_axes(self) -> dict[str, NDArray[Any]]:
+        """Return the coordinates of seeds and statistics."""
 
     @cached_property
     def status(self) -> ArraySpec:
@@ -175,15 +162,10 @@ class StoreLayout:
         return math.prod(self.grid)
 
     @property
-    def time_chunks(self) -> int:
-        """Number of chunks along time: one, and more after time has grown."""
-        return math.ceil(self.spec.times.size / self.block_shape.times)
-
-    @property
     def cells(self) -> Iterator[tuple[int, ...]]:
         """Indices of the chunks of statistics: those of the grid without the dimension of seeds."""
         *others, _, lams = self.grid
-        return np.ndindex(*others, lams)
+        return np.ndindex(*others, lams) if self.statistics else iter(())
 
     def seed_blocks(self, cell: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Return the places in the grid of the blocks whose seeds are in a chunk of statistics."""
@@ -209,15 +191,6 @@ class StoreLayout:
         region = self.status.region(index)
         return self._group(region, place, self.block_seeds(index), self.stored.lams[region[-1]])
 
-    def block_seeds(self, index: tuple[int, ...]) -> NDArray[np.int64]:
-        """Return the seeds of a block. A reduced sweep reduces them together."""
-        region = self.status.region(index)[-2]
-        return self.stored.seeds[self._seed_blocks[region.start] if self.spec.reduce else region]
-
-    def seeds_per_status(self, index: tuple[int, ...]) -> int:
-        """Return the number of points for each status of a block: its seeds in a reduced sweep, else 1."""
-        return int(self.block_seeds(index).size) if self.spec.reduce else 1
-
     def _group(
         self,
         region: tuple[slice, ...],
@@ -239,7 +212,7 @@ class StoreLayout:
             times=spec.times,
             observables=spec.observables,
             fraction=spec.fraction,
-            dtype="float64" if spec.reduce else spec.dtype,
+            dtype=self.group_dtype,
         )
 
     def kernels_of(self, numbers: NDArray[np.int64]) -> dict[tuple[Architecture, str], Group]:
@@ -253,95 +226,10 @@ class StoreLayout:
                 found.setdefault((group.architecture, group.solver), group)
         return found
 
-    @cached_property
-    def values(self) -> dict[str, ArraySpec]:
-        """Arrays of which every block has its own chunks: one, or one for each chunk of time."""
-        spec, points = self.spec, self.status
-        if spec.reduce:
-            word = {"word": 2 * (fold.WORDS + spec.reduce.bins)}  # of 32 bits; see `partials`
-            about = {"long_name": "partial sums over the seeds, from which the statistics are made"}
-            found = {}
-            for name, members in folded_together(spec.observables).items():
-                rows = sum(REGISTRY[member].rows for member in members)
-                extra = ({"row": rows} if name == PARTIALS else {"scale": len(members)}) | word
-                array = self._array(points, extra, "uint32", 0, about, name == PARTIALS)
-                found[name] = replace(array, compressed=True, transient=True)
-            return found
-        return {
-            name: self._of_observable(name, points, REGISTRY[name].stored_dims, spec.dtype, math.nan)
-            for name in spec.observables
-        }
-
-    @cached_property
-    def statistics(self) -> dict[str, ArraySpec]:
-        """Arrays of statistics over seeds, made of all blocks along them; none without a reduction."""
-        reduce = self.spec.reduce
-        if not reduce:
-            return {}
-        cells = _without_seeds(self.status)
-        found = {COUNT: ArraySpec(cells.dims, cells.shape, cells.chunk, "int64", 0, COUNT_ATTRIBUTES)}
-        for name in self.spec.observables:
-            extra = REGISTRY[name].stored_dims | {"statistic": len(reduce.names)}
-            array = self._of_observable(name, cells, extra, self.spec.dtype, math.nan)
-            # A quantile is the middle of a bin, of which there are few.
-            found[name] = replace(array, compressed=bool(reduce.quantiles))
-            if reduce.histogram:
-                extra = REGISTRY[name].stored_dims | {"bin": reduce.bins}
-                about = {"long_name": f"seeds by {name}", "units": "1"}
-                array = self._of_observable(name, cells, extra, "int64", 0, about)
-                found[f"{name}_histogram"] = replace(array, compressed=True)
-        return found
-
     @property
     def arrays(self) -> list[ArraySpec]:
         """All arrays over points."""
         return [self.status, *self.values.values(), *self.statistics.values()]
-
-    def _of_observable(
-        self,
-        name: str,
-        points: ArraySpec,
-        extra: dict[str, int],
-        dtype: str,
-        fill: Any,
-        about: dict[str, Any] | None = None,
-    ) -> ArraySpec:
-        """Return the spec of an array of an observable. `about` holds attributes beside its own."""
-        attributes = REGISTRY[name].attributes | (about or {})
-        if name == "convergence_time":
-            attributes["fraction"] = self.spec.fraction
-        return self._array(points, extra, dtype, fill, attributes, REGISTRY[name].over_time)
-
-    def _array(
-        self,
-        points: ArraySpec,
-        extra: dict[str, int],
-        dtype: str,
-        fill: Any,
-        attributes: dict[str, Any],
-        over_time: bool,
-    ) -> ArraySpec:
-        """Return the spec of an array over points, over time if asked for, and over `extra` dimensions."""
-        time = {"time": self.spec.times.size} if over_time else {}
-        rest = tuple(extra.values())
-        return ArraySpec(
-            (*points.dims, *time, *extra),
-            (*points.shape, *time.values(), *rest),
-            (*points.chunk, *(self.block_shape.times for _ in time), *rest),
-            dtype,
-            fill,
-            attributes,
-        )
-
-    def parts(self, index: tuple[int, ...], form: ArraySpec) -> Iterator[tuple[tuple[int, ...], Any]]:
-        """Yield the index of each chunk that an array has for a block, and the part of the block in it."""
-        if "time" not in form.dims:
-            yield (*index, *(0,) * (len(form.shape) - len(index))), ...
-            return
-        rank, extra = len(index), len(form.shape) - len(index) - 1
-        for number in range(self.time_chunks):
-            chunk = (*index, number, *(0,) * extra)
-            yield chunk, (*(slice(None),) * rank, form.region(chunk)[rank])
 
     @cached_property
     def axes(self) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
@@ -355,14 +243,7 @@ class StoreLayout:
             found["solver"] = np.array(spec.solvers)
         if spec.learning_rate_axis:
             found["learning_rate"] = spec.learning_rates
-        found["seed"] = spec.seeds
-        if spec.reduce:
-            del found["seed"]
-            found["seed_block"] = spec.seeds[[part.start for part in self._seed_blocks]]
-            found["statistic"] = np.array(spec.reduce.names)
-            if spec.reduce.histogram:
-                edges = spec.reduce.edges
-                found |= {"bin_left": edges[:-1], "bin_right": edges[1:]}
+        found |= self._seed_axes()
         found |= {"lam": spec.lams, "time": spec.times}
         for observable in spec.observables:
             labels = REGISTRY[observable].labels
@@ -384,28 +265,3 @@ class StoreLayout:
         if self.spec.learning_rate_axis:
             point["learning_rate"] = group.learning_rate
         return point
-
-
-COUNT_ATTRIBUTES = {
-    "long_name": "seeds that are ok, and in the statistics; 0 until all are done",
-    "units": "1",
-}
-
-
-def folded_together(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the names of the observables in each array of partial sums."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(PARTIALS if REGISTRY[name].over_time else SCALE_PARTIALS, []).append(name)
-    return found
-
-
-def _without_seeds(points: ArraySpec) -> ArraySpec:
-    """Return the spec of an array over the points of another, without the dimension of seeds."""
-    at = points.dims.index("seed_block")
-
-    def rest(parts: tuple[T, ...]) -> tuple[T, ...]:
-        return parts[:at] + parts[at + 1 :]
-
-    dims, shape, chunk = rest(points.dims), rest(points.shape), rest(points.chunk)
-    return ArraySpec(dims, shape, chunk, points.dtype, points.fill, points.attributes)

@@ -18,18 +18,13 @@ from zarr.abc.buffer import Buffer
 from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
+from fastlin.dynamics import TIME_ATTRIBUTES
 from fastlin.errors import InputError
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.array_spec import SEPARATOR, ArraySpec
 from fastlin.sweeps.store.codec import ZSTD_LEVEL
-from fastlin.sweeps.store.layout import (
-    AXIS_ATTRIBUTES,
-    SEPARATOR,
-    SIZES,
-    STATUS,
-    ArraySpec,
-    BlockShape,
-    StoreLayout,
-)
+from fastlin.sweeps.store.contents import layout_of
+from fastlin.sweeps.store.layout import SIZES, STATUS, BlockShape, StoreLayout
 from fastlin.sweeps.store.location import SCRATCH, Location
 
 ROOT = "zarr.json"
@@ -37,6 +32,27 @@ ROOT_COPY = f"{SCRATCH}/zarr.json"
 FORMAT = 4  # of stores; raised when an older fastlin could not read them
 SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
 FIXED = ("statistic", "bin_left", "bin_right")  # coordinates that never grow
+
+AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "architecture": {"long_name": "sizes n_i-n_h-n_o of the architecture"},
+    "n_i": {"long_name": "number of inputs", "units": "1"},
+    "n_h": {"long_name": "number of hidden units", "units": "1"},
+    "n_o": {"long_name": "number of outputs", "units": "1"},
+    "init_scale": {"long_name": "scale of the weights before balancing", "units": "1"},
+    "solver": {"long_name": "closed form (exact) or gradient descent"},
+    "learning_rate": {"long_name": "learning rate of gradient descent", "units": "1"},
+    "seed": {"long_name": "seed of task and initialisation"},
+    "seed_block": {"long_name": "first of the seeds, in the order stored, that are folded together"},
+    "lam": {"long_name": "relative scale of the layers, W2^T W2 - W1 W1^T = lam I", "units": "1"},
+    "layer": {"long_name": "layer of weights"},
+    "statistic": {"long_name": "statistic over the seeds that are ok"},
+    "bin_left": {"long_name": "left edge of the bins of a histogram", "units": "1"},
+    "bin_right": {"long_name": "right edge of the bins of a histogram", "units": "1"},
+    "time": {
+        **TIME_ATTRIBUTES,
+        "comment": "gradient descent is recorded at the nearest whole step, round(time / learning_rate)",
+    },
+}
 
 Documents = dict[str, bytes]
 
@@ -49,7 +65,7 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
     files: dict[str, Buffer] = {}
     group = zarr.create_group(MemoryStore(files), zarr_format=3)
     # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
-    first = StoreLayout(layout.specs[:1], layout.block_shape).axes
+    first = layout_of(layout.specs[:1], layout.block_shape).axes
     for name, (dims, values) in layout.axes.items():
         shortest = 1 if name in FIXED else SHORTEST_CHUNK
         _put_axis(group, name, dims, values, max(shortest, first[name][1].size))
@@ -187,7 +203,7 @@ def _other(path: str, content: bytes | None, version_2: bytes | None) -> str:
 def read_layout(attributes: dict[str, Any]) -> StoreLayout:
     """Return the layout that attributes describe."""
     specs = [Spec.from_dict(content) for content in (*attributes["grown_from"], attributes["spec"])]
-    return StoreLayout(tuple(specs), BlockShape(**attributes["block_shape"]), attributes["compacted"])
+    return layout_of(tuple(specs), BlockShape(**attributes["block_shape"]), attributes["compacted"])
 
 
 def write_metadata(location: Location, content: Documents) -> None:

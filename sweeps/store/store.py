@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError, StoppedError
-from fastlin.sweeps.store import codec, metadata, partials, versions
-from fastlin.sweeps.store.layout import STATUS, ArraySpec, StoreLayout
+from fastlin.sweeps.store import codec, metadata, versions
+from fastlin.sweeps.store.array_spec import ArraySpec, Values
+from fastlin.sweeps.store.layout import STATUS, StoreLayout
 from fastlin.sweeps.store.location import SCRATCH, Entry, Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
 from fastlin.sweeps.store.resume import Codes, is_missing
-
-Values = dict[str, NDArray[Any]]
 
 
 class DamagedBlockError(InputError):
@@ -105,7 +104,7 @@ class Store:
 
     def _read(self, name: str, form: ArraySpec, index: tuple[int, ...]) -> NDArray[Any]:
         parts = []
-        for chunk, _ in self.layout.parts(index, form):
+        for chunk, _ in form.parts(index):
             key = form.key(name, chunk)
             content = self.location.read(key)
             try:
@@ -190,14 +189,14 @@ class Store:
     def value_keys(self, index: tuple[int, ...]) -> Iterator[str]:
         """Yield the keys of the values of a block."""
         for name, form in self.layout.values.items():
-            for chunk, _ in self.layout.parts(index, form):
+            for chunk, _ in form.parts(index):
                 yield form.key(name, chunk)
 
     def _encoded(
         self, index: tuple[int, ...], values: Values, forms: dict[str, ArraySpec]
     ) -> Iterator[tuple[str, list[Any]]]:
         for name, form in forms.items():
-            for chunk, part in self.layout.parts(index, form):
+            for chunk, part in form.parts(index):
                 yield form.key(name, chunk), codec.encode(form, values[name][part])
 
     @property
@@ -316,8 +315,8 @@ def grow(store: Store, layout: StoreLayout, made_with: list[dict[str, str]]) -> 
     partial sums.
     """
     before, after = store.layout.spec, layout.spec
-    more_seeds = before.reduce is not None and after.seeds.size > before.seeds.size
-    if after.times.size > before.times.size or (more_seeds and not partials.keeps(store.layout)):
+    more_seeds = after.seeds.size > before.seeds.size
+    if after.times.size > before.times.size or (more_seeds and not store.layout.keeps_values):
         for number in range(store.layout.block_count):
             store.withdraw(store.layout.index(number))
     metadata.write_metadata(store.location, metadata.encode_metadata(layout, made_with))

@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastlin.sweeps.store import codec, metadata, partials, store
+from fastlin.sweeps.store import codec, metadata, store
+from fastlin.sweeps.store.array_spec import SEPARATOR, ArraySpec
 from fastlin.sweeps.store.cell import read_cell
-from fastlin.sweeps.store.layout import SEPARATOR, STATUS, ArraySpec
+from fastlin.sweeps.store.layout import STATUS
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
@@ -127,15 +128,16 @@ def lost_chunks(opened: Store) -> list[str]:
     written when a run ends. `verify` looks at those, too, and into every file.
     """
     folder, layout = opened.location.folder, opened.layout
-    if folder is None or layout.spec.reduce:
+    lasting = {name: form for name, form in layout.values.items() if not form.transient}
+    if folder is None or not lasting:
         return []
     # First, because of each block the status is written last.
     begun = [name for name in _names(folder / STATUS) if name.startswith("c.")]
     first = layout.index(0)
     lost = []
-    for array, form in layout.values.items():
+    for array, form in lasting.items():
         there = _names(folder / array)
-        for chunk, _ in layout.parts(first, form):
+        for chunk, _ in form.parts(first):
             suffix = "".join(f"{SEPARATOR}{place}" for place in chunk[len(first) :])
             lost += [f"{array}/{name}{suffix}" for name in begun if f"{name}{suffix}" not in there]
     # A listing of a network file system may be older than its files are.
@@ -199,7 +201,7 @@ def _damaged_block(opened: Store, number: int, index: tuple[int, ...]) -> Iterat
         yield Damage(key, fault, number)
     begun = not opened.missing(index).all()
     for name, values in opened.layout.values.items():
-        for chunk, _ in opened.layout.parts(index, values):
+        for chunk, _ in values.parts(index):
             key = values.key(name, chunk)
             content = opened.location.read(key)
             if content is None:
@@ -221,10 +223,10 @@ def _fault(form: ArraySpec, index: tuple[int, ...], content: bytes) -> str:
 def damaged_statistics(opened: Store) -> Iterator[Damage]:
     """Yield the chunks of statistics that are damaged, or missing although all their blocks are complete."""
     layout = opened.layout
-    for place in layout.cells if layout.spec.reduce else ():
+    for place in layout.cells:
         complete = _complete(opened, place)
         for name, form in layout.statistics.items():
-            for chunk, _ in layout.parts(place, form):
+            for chunk, _ in form.parts(place):
                 key = form.key(name, chunk)
                 content = opened.location.read(key)
                 if content is not None and (fault := _fault(form, chunk, content)):
@@ -240,10 +242,10 @@ def lost_partials(opened: Store) -> Iterator[Damage]:
     Where no sums are kept, damaged statistics are named instead. A run finds all blocks to be computed again.
     """
     layout = opened.layout
-    for place in layout.cells if layout.spec.reduce else ():
+    for place in layout.cells:
         with suppress(DamagedBlockError):  # `damaged_blocks` names it
             cell = read_cell(opened, place)
-            if cell is None or not (partials.keeps(layout) or cell.bad.any()):
+            if cell is None or not (layout.keeps_values or cell.bad.any()):
                 continue
             lost = cell.lost[:1] if cell.lost[:1] == layout.seed_blocks(place)[:1] else cell.lost
             for index in lost:

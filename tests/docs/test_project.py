@@ -116,6 +116,18 @@ def test_modules_do_not_import_each_other_in_a_circle():
     tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
+def test_one_module_of_a_room_chooses_between_every_point_and_statistics():
+    """All others ask the layout or the evaluator that it chose."""
+    rooms = ("fastlin.sweeps.store", "fastlin.sweeps.run", "fastlin.sweeps.read", "fastlin.sweeps.report")
+    asking = {
+        module
+        for module in MODULES
+        if within(module, rooms)
+        and re.search(r"\bspec\.reduce\b", inspect.getsource(importlib.import_module(module)))
+    }
+    assert asking == {"fastlin.sweeps.store.contents", "fastlin.sweeps.run.evaluators"}
+
+
 PRIVATE = re.compile(
     r"(numba\.(core|misc)|zarr\.core|dask\.(?!array|utils)|xarray\.(core|backends|coding)|distributed)(\.|$)|.*\._"
 )

@@ -16,7 +16,7 @@ import zarr
 import fastlin as fl
 from fastlin.sweeps.run import prepare, worker
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import block_shape, costs, counts, folder
+from fastlin.sweeps.store import block_shape, contents, counts, folder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store, is_new
 from tests import fault_injection, sweeping
@@ -48,7 +48,7 @@ def test_only_blocks_without_their_mark_are_computed(swept, tmp_path, monkeypatc
 
 def test_blocks_without_a_mark_that_can_be_read_are_pending(tmp_path, monkeypatch):
     spec, path = Spec.from_dict(sweeping.spec()), tmp_path / "cut.zarr"
-    monkeypatch.setattr(block_shape, "BLOCK_BYTES", 4 * costs.bytes_per_seed(spec))
+    monkeypatch.setattr(block_shape, "BLOCK_BYTES", 4 * contents.bytes_per_seed(spec))
     assert fl.run_sweep(spec, path).blocks == 12
     for gone in ("0.0.0.0", "1.1.1.0"):
         (path / "status" / f"c.{gone}").unlink()

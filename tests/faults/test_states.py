@@ -82,7 +82,7 @@ def known(path):
         form.key(name, chunk)
         for index in map(layout.index, range(layout.block_count))
         for name, form in {STATUS: layout.status, **layout.values}.items()
-        for chunk, _ in layout.parts(index, form)
+        for chunk, _ in form.parts(index)
     ]
     return [ROOT, *attributes["documents"], *chunks]
 

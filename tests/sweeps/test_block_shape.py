@@ -18,7 +18,8 @@ from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import block_shape, codec
 from fastlin.sweeps.store.block_shape import choose_block_shape
-from fastlin.sweeps.store.layout import BlockShape, StoreLayout
+from fastlin.sweeps.store.contents import layout_of
+from fastlin.sweeps.store.layout import BlockShape
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
@@ -186,7 +187,7 @@ def test_the_time_of_a_block_apart_is_shared_by_the_cost_of_its_groups(monkeypat
 
     monkeypatch.setattr(worker, "Apart", Shared)
     place = locate(tmp_path / "s.zarr")
-    layout = StoreLayout((spec,), cutting.shape_of(spec, architectures=216, seeds=2))
+    layout = layout_of((spec,), cutting.shape_of(spec, architectures=216, seeds=2))
     from fastlin.sweeps.store import store
 
     store.create(place, layout)

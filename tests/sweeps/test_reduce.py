@@ -14,7 +14,7 @@ from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.spec.reduction import QUANTILE_EDGES
 from fastlin.sweeps.store import codec
-from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.contents import layout_of
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.status import sweep_status
 from fastlin.sweeps.store.store import Store
@@ -44,7 +44,7 @@ def cut_into(monkeypatch, seeds):
     """Cut sweeps into blocks of so many seeds."""
 
     def of(spec):
-        return Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds)))
+        return Plan(layout_of((spec,), cutting.shape_of(spec, seeds=seeds)))
 
     monkeypatch.setattr(plan.Plan, "of", of)
 

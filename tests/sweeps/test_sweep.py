@@ -16,8 +16,9 @@ from fastlin.sweeps.run import worker
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.worker import BlockRequest, run_block
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import block_shape, costs, lease, store
-from fastlin.sweeps.store.layout import BlockShape, StoreLayout
+from fastlin.sweeps.store import block_shape, lease, store
+from fastlin.sweeps.store.contents import bytes_per_seed, layout_of
+from fastlin.sweeps.store.layout import BlockShape
 from fastlin.sweeps.store.locate import locate
 from tests import reference, sweeping
 from tests.sweeping import BOTH, content
@@ -65,7 +66,7 @@ def test_two_runs_are_bit_identical_and_hold_no_clock(swept, tmp_path):
 @pytest.mark.parametrize("seeds_per_block", [1, 4])
 def test_blocks_workers_and_order_change_no_bit(swept, tmp_path, monkeypatch, seeds_per_block):
     spec = Spec.from_dict(sweeping.spec())
-    monkeypatch.setattr(block_shape, "BLOCK_BYTES", seeds_per_block * costs.bytes_per_seed(spec))
+    monkeypatch.setattr(block_shape, "BLOCK_BYTES", seeds_per_block * bytes_per_seed(spec))
     layout = Plan.of(spec).layout
     assert layout.block_shape.seeds == seeds_per_block
     place = locate(path := tmp_path / "cut.zarr")
@@ -242,7 +243,7 @@ def test_kernel_distance_of_figure_2():
     )  # fmt: skip
     from fastlin.sweeps.run.block import compute
 
-    layout = StoreLayout((spec,), BlockShape(seeds=400, lams=3, times=1))
+    layout = layout_of((spec,), BlockShape(seeds=400, lams=3, times=1))
     for ((_, group),) in map(layout.block, np.ndindex(layout.grid)):
         shape = group.architecture
         means = compute(group).values["kernel_distance"].mean(axis=0)[:, 0]
