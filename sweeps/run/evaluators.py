@@ -7,7 +7,6 @@ A store that holds every point has the first evaluator, a reduced one the second
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -33,27 +32,7 @@ SAMPLE_SEEDS = 2  # seeds of a group that are computed again to compare
 BATCH_BYTES = 2_000_000  # of values that are computed and folded at a time, so that they stay in the cache
 
 
-class Evaluator(ABC):
-    """How the groups of a store are evaluated."""
-
-    @abstractmethod
-    def evaluate(self, group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
-        """Evaluate a group where it is wanted, in the dimensions of its status; return what is stored."""
-
-    @abstractmethod
-    def rehearse(self, group: Group) -> Values:
-        """Evaluate a group to measure the time; return the values that take time to write."""
-
-    @abstractmethod
-    def reproduces(self, store: Store, index: tuple[int, ...], place: tuple[int, ...], there: Values) -> bool:
-        """Return whether a group of a block comes out as the store has it. `there` are its values."""
-
-    @abstractmethod
-    def seeds_at_once(self, seeds: int, bytes_per_seed: int) -> int:
-        """Return of how many of the seeds of a group the values are in memory at the same time."""
-
-
-class PointEvaluator(Evaluator):
+class PointEvaluator:
     """The evaluator of a store that holds every point."""
 
     def evaluate(self, group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
@@ -61,23 +40,23 @@ class PointEvaluator(Evaluator):
         return isolation.evaluate(group, wanted, compute)
 
     def rehearse(self, group: Group) -> Values:
-        """Compute a group; return all its values."""
+        """Compute a group to measure the time; return the values, which take time to write."""
         return compute(group).values
 
     def reproduces(self, store: Store, index: tuple[int, ...], place: tuple[int, ...], there: Values) -> bool:
-        """Return whether the points of a few seeds come out the same."""
+        """Return whether the points of a few seeds of a group come out as `there`, its stored values."""
         group = store.layout.group(index, place)
         part = compute(replace(group, seeds=group.seeds[:SAMPLE_SEEDS])).values
         seen = {name: values[:SAMPLE_SEEDS] for name, values in there.items()}
         return all(np.array_equal(part[name], seen[name], equal_nan=True) for name in part)
 
     def seeds_at_once(self, seeds: int, bytes_per_seed: int) -> int:
-        """Return all seeds."""
+        """Return of how many seeds of a group the values are in memory at the same time: of all."""
         return seeds
 
 
 @dataclass(frozen=True)
-class StatisticsEvaluator(Evaluator):
+class StatisticsEvaluator:
     """The evaluator of a reduced store, which folds the seeds of a block into partial sums."""
 
     spec: Spec
@@ -97,7 +76,7 @@ class StatisticsEvaluator(Evaluator):
         return Outcome(Result(spread, status), reasons)
 
     def rehearse(self, group: Group) -> Values:
-        """Fold a group; return nothing, because partial sums are few."""
+        """Fold a group to measure the time; return nothing, because partial sums are few."""
         self._folded(group, compute)
         return {}
 
@@ -129,7 +108,7 @@ class StatisticsEvaluator(Evaluator):
         )
 
     def seeds_at_once(self, seeds: int, bytes_per_seed: int) -> int:
-        """Return the number of seeds in a batch."""
+        """Return the number of seeds whose values are in memory at the same time: those of a batch."""
         return max(1, min(BATCH_BYTES // bytes_per_seed, seeds))
 
     def _folded(
@@ -173,6 +152,9 @@ def _by_row(values: Values, names: list[str]) -> list[NDArray[np.float64]]:
         rows = np.moveaxis(part.reshape(*part.shape[:3], -1), -1, 0)
         found += [np.ascontiguousarray(row) for row in rows]
     return found
+
+
+Evaluator = PointEvaluator | StatisticsEvaluator
 
 
 def evaluator_of(spec: Spec) -> Evaluator:

@@ -35,6 +35,7 @@ from fastlin.sweeps.store.location import Location
 # Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
 # is written, in float64 whatever the store's dtype.
 WORKING_COPIES = 3
+MARGIN = 2  # by how much the most that a store takes exceeds the estimates of compressed arrays
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Plan:
 
         Compressed chunks are estimated: partial sums, histograms and quantiles over the seeds.
         """
-        return self._plain_bytes + self.layout.compressed_bytes
+        kept = self._merged_bytes if self.layout.keeps_values else 0
+        return self._plain_bytes + self._statistics_bytes + kept
 
     @property
     def most_bytes(self) -> int:
@@ -90,13 +92,26 @@ class Plan:
 
         The size of compressed chunks is estimated with a margin.
         """
-        return self._plain_bytes + self.layout.most_compressed_bytes
+        return self._plain_bytes + MARGIN * (
+            self._statistics_bytes + self._merged_bytes * self.layout.grid[-2]
+        )
 
     @property
     def _plain_bytes(self) -> int:
         """Size of the chunks that are not compressed."""
         plain = [array for array in self.layout.arrays if not array.compressed]
         return sum(array.chunk_count * (array.chunk_bytes + 4) for array in plain)
+
+    @property
+    def _statistics_bytes(self) -> int:
+        """Estimated size of the statistics that are compressed."""
+        return int(sum(array.compressed_bytes for array in self.layout.statistics.values()))
+
+    @property
+    def _merged_bytes(self) -> int:
+        """Estimated size of the partial sums, with the seed blocks of each cell merged."""
+        sums = sum(array.compressed_bytes for array in self.layout.values.values())
+        return int(sums) // self.layout.grid[-2]
 
     @property
     def files(self) -> int:

@@ -28,7 +28,9 @@ class ArraySpec:
     dtype: str
     fill: Any
     attributes: dict[str, Any]
-    compressed: bool = False  # with zstd, the last dimension stored first
+    # Bytes on disk, as estimated, of all values along the last dimension. An array with an estimate is
+    # compressed with zstd, the last dimension stored first.
+    compressed: float = 0.0
     transient: bool = False  # whether a chunk of a complete block may have been deleted since
 
     def key(self, name: str, index: tuple[int, ...]) -> str:
@@ -64,6 +66,11 @@ class ArraySpec:
     def chunk_count(self) -> int:
         """Number of chunks."""
         return math.prod(math.ceil(size / step) for size, step in zip(self.shape, self.chunk, strict=True))
+
+    @property
+    def compressed_bytes(self) -> float:
+        """Estimated bytes on disk of a compressed array; 0 of a plain one."""
+        return math.prod(self.shape[:-1]) * self.compressed
 
     def without(self, dimension: str) -> ArraySpec:
         """Return the spec of an array of the same kind that lacks a dimension."""

@@ -32,7 +32,6 @@ FOLD_SECONDS = 8e-9  # to add one value to partial sums
 # both solvers), a bin 0.2 to 1.1 (48 to 60 000 seeds), a quantile 3, because it is one of few values. Values
 # of one number lie within a few octaves, and quantiles have 64 bins in each.
 SUM_BYTES, BIN_BYTES, QUANTILE_BYTES, FILLED_BINS = 48, 0.5, 3, 256
-MARGIN = 2  # by how much the estimate of the most that a store takes exceeds these
 # Kept are partial sums that take, with the statistics, at most half of the bytes of the points, and at most a
 # 50th of those of so many seeds.
 SHARE, LARGE_SHARE, LARGE = 1 / 2, 1 / 50, 1000
@@ -43,7 +42,6 @@ class PointLayout(StoreLayout):
 
     write_nanoseconds = 2.0
     keeps_values = True
-    compressed_bytes = most_compressed_bytes = 0
 
     @classmethod
     def most_seeds(cls, spec: Spec, block_bytes: float) -> float:
@@ -63,10 +61,8 @@ class PointLayout(StoreLayout):
     @cached_property
     def values(self) -> dict[str, ArraySpec]:
         """The observables of each point."""
-        return {
-            name: _of_observable(self, name, self.status, {}, self.spec.dtype, math.nan)
-            for name in self.spec.observables
-        }
+        fields = {"dtype": self.spec.dtype, "fill": math.nan}
+        return {name: _of_observable(self, name, self.status, {}, **fields) for name in self.spec.observables}
 
     @property
     def statistics(self) -> dict[str, ArraySpec]:
@@ -76,10 +72,6 @@ class PointLayout(StoreLayout):
     def block_seeds(self, index: tuple[int, ...]) -> NDArray[np.int64]:
         """Return the seeds of a block."""
         return self.stored.seeds[self.status.region(index)[-2]]
-
-    def seeds_per_status(self, index: tuple[int, ...]) -> int:
-        """Return 1: each point has its status."""
-        return 1
 
     def bad_seeds(self, index: tuple[int, ...], read: Callable[[], Values]) -> NDArray[np.int64]:
         """Return 1 for each point."""
@@ -94,7 +86,7 @@ class PointLayout(StoreLayout):
 
 
 class StatisticsLayout(StoreLayout):
-    """The layout of a reduced store: statistics over the seeds, and the partial sums below them."""
+    """The layout of a reduced store, which holds statistics over the seeds, made from partial sums."""
 
     write_nanoseconds = 1e9 * FOLD_SECONDS / 8
     group_dtype = "float64"
@@ -123,39 +115,43 @@ class StatisticsLayout(StoreLayout):
     @cached_property
     def values(self) -> dict[str, ArraySpec]:
         """Partial sums over the seeds of each block."""
-        word = {"word": 2 * (fold.WORDS + self.spec.reduction.bins)}  # of 32 bits; see `partials`
-        about = {"long_name": "partial sums over the seeds, from which the statistics are made"}
-        found = {}
+        reduction, found = self.spec.reduction, {}
+        fields = {
+            "dtype": "uint32",
+            "fill": 0,
+            "attributes": {"long_name": "partial sums over the seeds, from which the statistics are made"},
+            "compressed": SUM_BYTES + self._bins_bytes,
+            "transient": True,
+        }
         for name, members in folded_together(self.spec.observables).items():
             over_time = name == PARTIALS
-            extra = ({"row": row_count(members)} if over_time else {"scale": len(members)}) | word
-            array = _array(self, self.status, extra, "uint32", 0, about, over_time)
-            found[name] = replace(array, compressed=True, transient=True)
+            extra = {"row": row_count(members)} if over_time else {"scale": len(members)}
+            extra |= {"word": 2 * (fold.WORDS + reduction.bins)}  # of 32 bits; see `partials`
+            found[name] = _array(self, self.status, extra, over_time, **fields)
         return found
 
     @cached_property
     def statistics(self) -> dict[str, ArraySpec]:
         """The count of seeds, and the statistics and the histogram of each observable."""
-        reduction, cells = self.spec.reduction, self.status.without("seed_block")
+        spec, reduction, cells = self.spec, self.spec.reduction, self.status.without("seed_block")
         found = {COUNT: replace(cells, dtype="int64", fill=0, attributes=COUNT_ATTRIBUTES)}
-        for name in self.spec.observables:
-            extra = {"statistic": len(reduction.names)}
-            array = _of_observable(self, name, cells, extra, self.spec.dtype, math.nan)
-            # A quantile is the middle of a bin, of which there are few.
-            found[name] = replace(array, compressed=bool(reduction.quantiles))
+        # A quantile is the middle of a bin, of which there are few.
+        moments = len(reduction.statistics) * np.dtype(spec.dtype).itemsize
+        quantiles = len(reduction.quantiles) * QUANTILE_BYTES
+        compressed = moments + quantiles if quantiles else 0
+        fields = {"dtype": spec.dtype, "fill": math.nan, "compressed": compressed}
+        for name in spec.observables:
+            found[name] = _of_observable(self, name, cells, {"statistic": len(reduction.names)}, **fields)
             if reduction.histogram:
                 about = {"long_name": f"seeds by {name}", "units": "1"}
-                array = _of_observable(self, name, cells, {"bin": reduction.bins}, "int64", 0, about)
-                found[f"{name}_histogram"] = replace(array, compressed=True)
+                counted = {"dtype": "int64", "fill": 0, "attributes": about, "compressed": self._bins_bytes}
+                extra = {"bin": reduction.bins}
+                found[f"{name}_histogram"] = _of_observable(self, name, cells, extra, **counted)
         return found
 
     def block_seeds(self, index: tuple[int, ...]) -> NDArray[np.int64]:
         """Return the seeds of a block, which are reduced together."""
         return self.stored.seeds[self._seed_blocks[index[-2]]]
-
-    def seeds_per_status(self, index: tuple[int, ...]) -> int:
-        """Return the number of seeds of a block."""
-        return int(self.block_seeds(index).size)
 
     def bad_seeds(self, index: tuple[int, ...], read: Callable[[], Values]) -> NDArray[np.int64]:
         """Return how many seeds of a block are not in its partial sums."""
@@ -186,34 +182,6 @@ class StatisticsLayout(StoreLayout):
         return SUM_BYTES + self._bins_bytes + statistics <= allowed
 
     @property
-    def compressed_bytes(self) -> int:
-        """Estimated bytes on disk of the compressed statistics, and of the partial sums that are kept."""
-        return self._statistics_bytes + (self._merged_bytes if self.keeps_values else 0)
-
-    @property
-    def most_compressed_bytes(self) -> int:
-        """Estimated bytes on disk, with a margin, while no seed blocks are merged."""
-        return MARGIN * (self._statistics_bytes + self._merged_bytes * self.grid[-2])
-
-    @property
-    def _merged_bytes(self) -> int:
-        """Estimated bytes on disk of all partial sums, with the seed blocks of each cell merged."""
-        numbers = sum(math.prod(array.shape[:-1]) for array in self.values.values())
-        return int(numbers // self.grid[-2] * (SUM_BYTES + self._bins_bytes))
-
-    @property
-    def _statistics_bytes(self) -> int:
-        """Estimated bytes on disk of the statistics that are compressed."""
-        reduction, total = self.spec.reduction, 0.0
-        for array in self.statistics.values():
-            if array.compressed:
-                moments = len(reduction.statistics) * np.dtype(array.dtype).itemsize
-                quantiles = len(reduction.quantiles) * QUANTILE_BYTES
-                each = self._bins_bytes if reduction.histogram else moments + quantiles
-                total += math.prod(array.shape[:-1]) * each
-        return int(total)
-
-    @property
     def _bins_bytes(self) -> float:
         """Estimated bytes on disk of the bins of one number, over all seeds."""
         return BIN_BYTES * min(self.spec.reduction.bins, self.spec.seeds.size, FILLED_BINS)
@@ -237,30 +205,19 @@ def bytes_per_seed(spec: Spec) -> int:
 
 
 def _of_observable(
-    layout: StoreLayout,
-    name: str,
-    points: ArraySpec,
-    extra: dict[str, int],
-    dtype: str,
-    fill: Any,
-    about: dict[str, Any] | None = None,
+    layout: StoreLayout, name: str, points: ArraySpec, extra: dict[str, int], **fields: Any
 ) -> ArraySpec:
-    """Return the spec of an array of an observable. `about` holds attributes beside its own."""
+    """Return the spec of an array of an observable. `fields` may have attributes beside its own."""
     entry = REGISTRY[name]
-    attributes = entry.attributes | (about or {})
+    attributes = entry.attributes | fields.pop("attributes", {})
     if name == "convergence_time":
         attributes["fraction"] = layout.spec.fraction
-    return _array(layout, points, entry.stored_dims | extra, dtype, fill, attributes, entry.over_time)
+    extra = entry.stored_dims | extra
+    return _array(layout, points, extra, entry.over_time, attributes=attributes, **fields)
 
 
 def _array(
-    layout: StoreLayout,
-    points: ArraySpec,
-    extra: dict[str, int],
-    dtype: str,
-    fill: Any,
-    attributes: dict[str, Any],
-    over_time: bool,
+    layout: StoreLayout, points: ArraySpec, extra: dict[str, int], over_time: bool, **fields: Any
 ) -> ArraySpec:
     """Return the spec of an array over points, over time if asked for, and over `extra` dimensions."""
     time = {"time": layout.spec.times.size} if over_time else {}
@@ -269,7 +226,5 @@ def _array(
         (*points.dims, *time, *extra),
         (*points.shape, *time.values(), *rest),
         (*points.chunk, *(layout.block_shape.times for _ in time), *rest),
-        dtype,
-        fill,
-        attributes,
+        **fields,
     )

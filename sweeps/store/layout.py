@@ -100,26 +100,12 @@ class StoreLayout(ABC):
 
     @property
     @abstractmethod
-    def compressed_bytes(self) -> int:
-        """Estimated bytes on disk of the compressed arrays of the complete store."""
-
-    @property
-    @abstractmethod
-    def most_compressed_bytes(self) -> int:
-        """Estimated bytes, with a margin, that compressed arrays take before the seed blocks are merged."""
-
-    @property
-    @abstractmethod
     def group_dtype(self) -> str:
         """Type of the numbers that are computed of each group."""
 
     @abstractmethod
     def block_seeds(self, index: tuple[int, ...]) -> NDArray[np.int64]:
         """Return the seeds of a block."""
-
-    @abstractmethod
-    def seeds_per_status(self, index: tuple[int, ...]) -> int:
-        """Return the number of points for each status of a block."""
 
     @abstractmethod
     def bad_seeds(self, index: tuple[int, ...], read: Callable[[], Values]) -> NDArray[np.int64]:
@@ -190,6 +176,11 @@ class StoreLayout(ABC):
         """Return one group of a block."""
         region = self.status.region(index)
         return self._group(region, place, self.block_seeds(index), self.stored.lams[region[-1]])
+
+    def seeds_per_status(self, index: tuple[int, ...]) -> int:
+        """Return the number of points for each status of a block."""
+        region = self.status.region(index)[-2]
+        return self.block_seeds(index).size // int(region.stop - region.start)
 
     def _group(
         self,
