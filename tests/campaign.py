@@ -1,4 +1,4 @@
-"""How often a test is repeated: a few times with all tests, many times by `pytest -m campaign`."""
+"""Repetition of tests: a few times by default, many times with `pytest -m campaign`."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def trials(quick, full, slow=None):
-    """Run a test once with `trials` few, in the campaign once with many, and as a slow test with `slow`."""
+    """Run a test once with few `trials`, as a slow test with `slow`, and in the campaign with `full`."""
     numbers = {quick: (), full: pytest.mark.campaign}
     if slow is not None:
         numbers[slow] = pytest.mark.slow
@@ -15,7 +15,7 @@ def trials(quick, full, slow=None):
 
 
 def combinations(quick, **values):
-    """Run a test with all combinations of values, which have names; those not in `quick` as slow tests.
+    """Run a test with all combinations of named values. Those outside `quick` are slow tests.
 
     Parameters
     ----------

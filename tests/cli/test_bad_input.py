@@ -1,4 +1,4 @@
-"""What a hostile user types: one clear line comes back, or the right number, and never a warning."""
+"""Odd input gives one clear line or the right number, and never a warning."""
 
 import re
 
@@ -20,7 +20,7 @@ AXES = sweeping.spec()["axes"] | {"architecture": [[4, 2, 2], [3, 4, 3]], "init_
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, client):
-    """Stores by name: of points, with points that diverge, reduced, of one seed, with markup in its name."""
+    """Stores by name: plain, with diverged points, reduced, of one seed, with markup in the name."""
     path = tmp_path_factory.mktemp("bad")
     plain = sweeping.spec(axes=AXES, dynamics={"times": TIMES})
     rough = {"solver": "gradient_descent", "learning_rate": 0.2, "times": [0.0, 1.0, 4.0]}
@@ -52,7 +52,7 @@ def clean():
 
 @pytest.fixture
 def run(command_line, monkeypatch, folder):
-    """Return a function that runs a command line beside the stores: (code, out, err)."""
+    """Return a function that runs a command line in the folder of the stores and returns (code, out, err)."""
     monkeypatch.chdir(folder)
     return command_line
 
@@ -111,7 +111,7 @@ ODD = st.one_of(
 
 
 def refused(call):
-    """Return what a call returns, or None where it was refused in one line."""
+    """Return the result of a call, or None where it was refused in one line."""
     try:
         return call()
     except fl.InputError as error:
@@ -140,7 +140,7 @@ def test_what_was_given_is_shown_on_one_line(plain, value):
 
 
 def test_a_range_holds_its_ends_as_single_values_do(plain):
-    """A grid of thirds has -0.33333333333333304, which a selection of -1/3 finds."""
+    """A grid of thirds has -0.33333333333333304, which a selection of -1/3 matches."""
     thirds = plain.assign_coords(lam=[-1.0, -1 / 3 + 3e-16, 1 / 3 - 3e-16, 1.0, 2.0])
     assert thirds.fastlin.select(lam=1 / 3).lam.size == 1
     assert thirds.fastlin.select(lam=slice(None, -1 / 3)).lam.size == 2
@@ -208,7 +208,7 @@ def test_the_mean_of_a_reduced_store_may_be_selected(folder):
 
 
 def of_seeds(values):
-    """Return a dataset of a sweep's form, over seeds alone."""
+    """Return a dataset with the schema of a sweep, over seeds only."""
     seeds = {"seed": np.arange(values.size), "status": ("seed", np.full(values.size, "ok"))}
     return xr.Dataset({"ntk_norm": ("seed", values)}, seeds)
 

@@ -1,4 +1,4 @@
-"""The benchmark: that rivals compute the same, that flops are counted, and what is reported."""
+"""The benchmark: rival implementations compute the same, flops are counted, and tables are written."""
 
 import json
 import time
@@ -20,7 +20,7 @@ RATE, STEPS, DT, TIMES = 0.002, 40, 0.05, 21
 LAMS = np.array([-3.0, 0.5, 2.0])
 
 
-# Each architecture takes three kernels of its own, as in the benchmark.
+# Each architecture compiles three special kernels, as in the benchmark.
 QUICK = ("square", "narrow unequal bottleneck", "wide, unequal", "between, more inputs")
 MARKS = {name: () if name in QUICK else pytest.mark.slow for name in CLASSES}
 MARKED = [pytest.param(shape, id=name, marks=MARKS[name]) for name, shape in CLASSES.items()]
@@ -61,7 +61,7 @@ def test_jax_computes_the_same():
 
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 def test_flops_are_those_of_the_gram_form(shape):
-    """Two Gram matrices, the target in the planes, and one product with a Gram matrix for each row."""
+    """A step takes two Gram matrices, the target, and for each row a product with a Gram matrix."""
     sizes = Sizes(*shape)
     entries = sizes.width * (sizes.width + 1) // 2
     grams = sum(entries * (2 * rows - 1) for rows in (sizes.rows_i, sizes.rows_o))
@@ -103,7 +103,7 @@ def figures():
     )
     said = []
     with pytest.MonkeyPatch.context() as patch:
-        # Of this process: what others do on the machine is in no number.
+        # Process time, so that the load of the machine is in no number.
         patch.setattr(timing, "perf_counter", time.process_time)
         result = measure.measure(program, ("numpy",), said.append)
     assert said[0] == "gradient_descent 4-2-4"

@@ -1,4 +1,4 @@
-"""The command line: what it prints, its exit codes, and that nobody sees a traceback."""
+"""The command line: its output and its exit codes. It never prints a traceback."""
 
 import errno
 import json
@@ -35,7 +35,7 @@ times = [0.1, 1.0, 10.0, inf]
 
 @pytest.fixture
 def run(command_line, monkeypatch, tmp_path):
-    """Return a function that runs a command line in a folder with small.toml: (code, out, err)."""
+    """Return a function that runs a command line in a folder with small.toml and returns (code, out, err)."""
     (tmp_path / "small.toml").write_text(SMALL)
     one = SMALL.replace("{ start = -2.0, stop = 2.0, num = 5 }", "1.0")
     (tmp_path / "one.toml").write_text(one.replace("[0.1, 1.0, 10.0, inf]", "1.0"))
@@ -199,7 +199,7 @@ def test_json_has_one_key_on_a_line(run):
 
 
 def test_a_path_may_begin_with_the_home_folder(run, tmp_path, monkeypatch):
-    """A shell expands ~ at the start of a word, so not in --out=~/picture.png."""
+    """A shell expands ~ only at the start of a word, so not in --out=~/picture.png."""
     home, here = tmp_path / "home", tmp_path / "here"
     home.mkdir()
     here.mkdir()
@@ -228,7 +228,7 @@ WORDS = {
 
 @pytest.mark.parametrize("shell", WORDS)
 def test_shells_complete_commands(run, shell, monkeypatch):
-    """The script that a shell loads asks for the completion of a word by a variable."""
+    """The script that a shell loads asks for completions by an environment variable."""
     monkeypatch.setattr("shellingham.detect_shell", lambda: (shell, f"/bin/{shell}"))
     code, out, err = run("--show-completion")
     assert (code, err) == (0, "")
@@ -259,7 +259,7 @@ def test_plan_touches_nothing(run, tmp_path):
 
 
 def test_the_start_up_that_a_plan_adds_is_the_time_of_its_process_so_far(run, monkeypatch):
-    """The time at which a process began is known in whole seconds only, and may be in the future."""
+    """The start of a process is known in whole seconds only, so that it may seem to lie in the future."""
     begun, added = process_time(), []
 
     def project(_spec, _workers, start_up):
@@ -370,7 +370,7 @@ def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EACCES])
 def test_errors_of_the_system_are_no_internal_errors(run, monkeypatch, number):
-    """Also where Dask wraps them."""
+    """The message is the system's, also where Dask wraps the error."""
 
     def fails(**_given):
         try:
@@ -388,7 +388,7 @@ def test_every_exit_code_has_a_meaning():
 
 
 def test_help_loads_nothing_heavy():
-    """What makes `fastlin --help` slow is importing; it must not."""
+    """Imports of large packages are what makes `fastlin --help` slow."""
     code = (
         "import sys; sys.argv = ['fastlin', '--help']\n"
         "from fastlin.cli import main\n"

@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
 
 
 def at_the_gate(source, folder, *patches):
-    """Start a command that waits at a gate with two blocks done; return it as a context, and the gate."""
+    """Start a command whose third block waits at a gate. Return the command's context and the gate."""
     gate = Gate(folder / "gate", 2)
     arguments = ("run", source, "--store", folder / "s.zarr")
     return commands.command(*arguments, patches=[commands.smaller_blocks, gate.patch, *patches]), gate
@@ -71,7 +71,7 @@ def test_a_signal_that_is_ignored_stays_ignored(whole, tmp_path):
 
 
 def test_signals_that_a_system_lacks_are_left_out(monkeypatch):
-    """Windows has no SIGHUP, SIGUSR1 and SIGXCPU, and SIGBREAK instead."""
+    """Windows has SIGBREAK, and no SIGHUP, SIGUSR1 and SIGXCPU."""
     handlers, ended = {}, []
     windows = SimpleNamespace(
         SIGINT=2, SIGTERM=15, SIGBREAK=21, SIG_IGN=1, signal=handlers.__setitem__, getsignal=lambda _number: 0

@@ -1,4 +1,4 @@
-"""The project itself: imports run one way, caches are never stale, documentation holds."""
+"""The project as a whole: the import direction, caches of compiled code, and documentation."""
 
 import ast
 import doctest
@@ -30,7 +30,7 @@ MODULES = sorted(
 )
 
 
-# The modules that a room must not import, and its exceptions.
+# The packages that a package must not import. Its subpackages must not import them, either.
 ABOVE = {
     "fastlin.kernels": ["fastlin"],
     "fastlin": ["fastlin.sweeps"],
@@ -40,7 +40,7 @@ ABOVE = {
     "fastlin.sweeps.read": ["fastlin.sweeps.run"],
     "fastlin.sweeps": ["fastlin.cli", "fastlin.bench"],
 }
-LAST = ["fastlin.sweeps.report", "fastlin.sweeps.figures"]  # no other room of sweeps imports them
+LAST = ["fastlin.sweeps.report", "fastlin.sweeps.figures"]  # no other package of sweeps imports them
 COMMANDS = ("fastlin.cli", "fastlin.bench")  # the only parts of fastlin that import sweeps
 LAZY = "fastlin"  # its names are loaded on first use
 
@@ -107,7 +107,7 @@ def test_each_rule_of_the_import_direction_refuses_an_import():
 
 
 def test_modules_do_not_import_each_other_in_a_circle():
-    """Imports within functions count, too; a package counts as its `__init__`."""
+    """Imports within functions count, too. A package counts as its `__init__`."""
     graph = {
         module: {name for name in imported(module) if name in MODULES and name != LAZY}
         for module in MODULES
@@ -164,21 +164,21 @@ def test_private_parts_are_known():
 
 
 def test_kernels_export_no_name_of_a_module():
-    """Else the import of the module would give the function."""
+    """Otherwise the import of the module would give the function."""
     modules = {module.rpartition(".")[2] for module in MODULES if module.startswith("fastlin.kernels.")}
     assert not modules & set(kernels.__all__)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_docstring_examples(module, swept, monkeypatch):
-    """Beside a store of the name that they use."""
+    """The working folder has a store of the name that the examples use."""
     monkeypatch.chdir(swept.parent)
     results = doctest.testmod(importlib.import_module(module), extraglobs={"fl": fl, "np": np})
     assert results.failed == 0
 
 
 def test_public_functions_have_examples():
-    """Run by the test above."""
+    """The test above runs the examples."""
     finder = doctest.DocTestFinder(recurse=False)
     for name in fl.__all__:
         value = getattr(fl, name)
@@ -218,7 +218,7 @@ def test_unknown_attribute():
 
 @pytest.mark.processes
 def test_type_checkers_know_all_names(tmp_path):
-    """A name that does not exist is an error for mypy, and one that exists has its type."""
+    """mypy reports a name that does not exist, and knows the type of one that exists."""
     pytest.importorskip("mypy")
     (tmp_path / "wrong.py").write_text("import fastlin as fl\nfl.exac\n")
     (tmp_path / "right.py").write_text("import fastlin as fl\nfl.exact, fl.plan, fl.plot, fl.__version__\n")
@@ -230,7 +230,7 @@ def test_type_checkers_know_all_names(tmp_path):
 
 
 def test_editors_list_public_names_only():
-    """An editor that reads the source lists the names of the module that have no underscore."""
+    """Editors read the source and list the names of the module that have no underscore."""
     names = {
         target.id
         for node in ast.parse((ROOT / "__init__.py").read_text()).body
@@ -276,7 +276,7 @@ print(batch.outputs[0, 0, 0], sum(_closed_form.stats.cache_hits.values()))
 
 
 def test_compiled_code_is_cached_and_never_stale(tmp_path):
-    """A kernel that calls an edited one is compiled anew, though its own file did not change."""
+    """A kernel that calls an edited one is compiled again, although its own file did not change."""
     shutil.copytree(ROOT, tmp_path / "fastlin", ignore=shutil.ignore_patterns("__pycache__"))
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
 

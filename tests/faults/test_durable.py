@@ -1,4 +1,4 @@
-"""What is synced to disk, as the system sees it."""
+"""Durable stores: files and folders that are synced to disk, as the system calls show."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace
 
 
 def traced(tmp_path, text, *options):
-    """Run a sweep and return its renames and syncs, in order: (call, path), with the paths of descriptors."""
+    """Run a sweep and return its renames and syncs in order, as (call, path)."""
     (tmp_path / "s.toml").write_text(text)
     command = [sys.executable, "-m", "fastlin", "run", "s.toml", "--store", "s.zarr", *options]
     calls = ["strace", "-f", "-y", "-e", "trace=rename,fsync,fdatasync,mkdir", "-o", "trace"]
@@ -46,12 +46,12 @@ def test_a_durable_store_syncs_files_before_and_folders_after_each_rename(tmp_pa
     calls = traced(tmp_path, text, *(["--durable"] if way == "option" else []))
     sources = [(at, path) for at, (call, path) in enumerate(calls) if call == "rename from"]
     targets = [(at, path) for at, (call, path) in enumerate(calls) if call == "rename to"]
-    assert len(targets) >= 2 * 3 + 10  # the chunks of two blocks, and documents
+    assert len(targets) >= 2 * 3 + 10  # the chunks of two blocks, and the metadata
     for at, path in sources:
         assert ("sync", path) in calls[:at]
     for at, path in targets:
         assert ("sync", path.rpartition("/")[0]) in calls[at:]
-    assert ("sync", str(tmp_path)) in calls  # that the store's folder is there
+    assert ("sync", str(tmp_path)) in calls  # the entry of the store's folder
 
 
 @needs_strace

@@ -1,4 +1,4 @@
-"""Points that raise, hang, kill their process or diverge: the others finish, and each bad one is known."""
+"""Points that raise, hang, kill their process or diverge: others finish, and each bad point is listed."""
 
 import json
 import random
@@ -39,7 +39,7 @@ SPEC = fl.Spec.from_dict(tomllib.loads(WILD))
 
 @pytest.fixture(scope="module")
 def wild(tmp_path_factory):
-    """The path of a spec, that of an undisturbed store of it, and its points that diverge by themselves."""
+    """The path of a spec, the path of an undisturbed store of it, and the points that diverge there."""
     folder = tmp_path_factory.mktemp("wild")
     (folder / "wild.toml").write_text(WILD)
     report = fl.run_sweep(folder / "wild.toml", folder / "whole.zarr")
@@ -48,20 +48,20 @@ def wild(tmp_path_factory):
 
 
 def bad_points(path):
-    """Return the points that diverged or failed, as `fastlin status` lists them: (n_i, scale, seed, lam)."""
+    """Return the bad points that `fastlin status` lists, by (n_i, init_scale, seed, lam)."""
     with fault_injection.started("status", path, "--json") as process:
         listed = json.loads(process.communicate(timeout=PATIENCE)[0])["bad"]
     assert process.returncode == (1 if listed else 0)
     found = {}
     for point in listed:
-        # By what rebuilds it: from these values alone the network must be the one that was computed.
+        # These values alone rebuild the network, so it must be the one that was computed.
         shape = fl.Architecture.read(point["architecture"])
         found[(shape.n_i, point["init_scale"], point["seed"], point["lam"])] = point["status"]
     return found
 
 
 def choose(chance, kinds, taken):
-    """Return points for each kind of fault, those that kill or hang in few blocks; `taken` are others'."""
+    """Return points for each kind of fault, without those in `taken`. Kills and hangs are in few blocks."""
     blocks = [(shape.n_i, float(scale)) for shape in SPEC.architectures for scale in SPEC.init_scales]
     chance.shuffle(blocks)
     points = {}
@@ -76,7 +76,7 @@ def choose(chance, kinds, taken):
 
 
 def spoiling(folder, points):
-    """Return the changes of the environment that make points go wrong."""
+    """Return the environment variables that make points fail."""
     (folder / "points.json").write_text(json.dumps([[*point, kind] for point, kind in points.items()]))
     return planted(folder, Path(__file__).parents[1] / "spoiled.py")
 
@@ -112,7 +112,7 @@ def test_one_point_in_a_hundred_is_bad_and_the_others_finish(wild, tmp_path, tri
 
 
 def check_others(path, whole, points):
-    """Check that all but the spoiled points have the bits of an undisturbed store, and those have none."""
+    """Check that all other points have the bits of an undisturbed store, and that `points` are NaN."""
     here, there = (fl.open_sweep(store).load() for store in (path, whole))
     good = np.full(here.status.shape, True)
     axes = [
@@ -130,7 +130,7 @@ def check_others(path, whole, points):
 
 
 def test_points_that_raise_in_threads(wild, tmp_path, monkeypatch):
-    """Among them the first point of the sweep, on which kernels are loaded."""
+    """One of them is the first point of the sweep, on which kernels are loaded."""
     source, whole, diverged = wild
     points = choose(random.Random(30), {"raise": (77, 0)}, diverged)
     points[(4, 0.5, 0, -20.0)] = "raise"
@@ -152,7 +152,7 @@ def test_points_that_raise_in_threads(wild, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sleep", pytest.param("spin", marks=pytest.mark.campaign)])
 def test_sigterm_while_a_block_hangs_leaves_no_process(wild, tmp_path, kind):
-    """Also not the one in which the block is computed apart."""
+    """The process in which the block is computed in isolation ends, too."""
     path, folder = tmp_path / "s.zarr", tmp_path / "site"
     folder.mkdir()
     spoiled = spoiling(folder, {(4, 0.5, 3, 0.0): kind})
@@ -181,7 +181,7 @@ def test_a_process_that_hangs_ends_though_its_parent_was_killed(wild, tmp_path, 
 
 
 def computing_apart(process):
-    """Return a process in which a command's worker computes apart, if there is one."""
+    """Return the isolated process of a command's worker, or None."""
     for child in fault_injection.family(process):
         try:
             if "isolation" in " ".join(child.cmdline()):

@@ -1,4 +1,4 @@
-"""Processes that are killed, of workers, of the coordinator, at each step of a write: nothing is lost."""
+"""Processes that are killed: workers, the coordinator, and at each step of a write. Nothing is lost."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ from tests.sweeping import content, marks
 pytestmark = pytest.mark.processes
 
 BLOCKS = 80
-IN_FLIGHT = 8  # blocks that may be begun at a time, on any machine with up to six cores
+IN_FLIGHT = 8  # blocks that are begun at a time, on a machine with up to six cores
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def long(tmp_path_factory):
 @pytest.mark.slow
 @trials(5, 100)
 def test_killed_workers_are_replaced(long, tmp_path, trials):
-    """Some kills in the life of each sweep: the first while it starts or runs, the next when it goes on."""
+    """Workers are killed several times in each sweep, while they start and while they run."""
     source, whole = long
     chance, killed = random.Random(1), 0
     for number in itertools.count():
@@ -63,7 +63,7 @@ def test_killed_workers_are_replaced(long, tmp_path, trials):
 @pytest.mark.slow
 @trials(5, 50)
 def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
-    """A store is killed time and again until it is complete: marks stay as they are."""
+    """A run is killed until its store is complete. Commit markers do not change."""
     source, whole = long
     chance, path = random.Random(2), tmp_path / "0.zarr"
     for number in range(trials):
@@ -86,13 +86,13 @@ def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
 
 
 def begun(path):
-    """Return the blocks that have data and no mark."""
+    """Return the blocks that have data and no commit marker."""
     done = {file.name for file in marks(path)}
     return {file.name.rpartition(".")[0] for file in (path / "loss").glob("c.*")} - done
 
 
 def finish(source, path, whole):
-    """Run a store to its end: what was marked is not computed again."""
+    """Complete a store, and check that blocks with a commit marker are not computed again."""
     before = marks(path)
     report = fl.run_sweep(source, path)
     assert report.computed_blocks == BLOCKS - len(before)
@@ -102,7 +102,7 @@ def finish(source, path, whole):
 
 @trials(2, 20)
 def test_sigterm_ends_at_once(tmp_path, trials):
-    """As a scheduler preempts: with threads and with processes, each with blocks in flight that never end."""
+    """SIGTERM ends threads and processes while blocks in flight wait at the gate."""
     source = tmp_path / "short.toml"
     source.write_text(fault_injection.SHORT)
     fl.run_sweep(source, tmp_path / "whole.zarr")
@@ -125,7 +125,7 @@ def test_sigterm_ends_at_once(tmp_path, trials):
 
 
 def tiny(seeds=3, lams=2, shapes=2, times=2):
-    """Return a spec of two blocks, of which larger ones are extensions."""
+    """Return a spec of two blocks. Specs with larger arguments are extensions of it."""
     return sweeping.spec(
         axes={
             "architecture": [[2, 1, 2], [3, 2, 2], [2, 2, 3]][:shapes],
@@ -141,7 +141,7 @@ REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"], "quantile
 
 
 def chosen(total, trials, seed):
-    """Return the steps at which to kill: all in the campaign, a spread of them else."""
+    """Return the steps at which to kill: all of them in the campaign, else some that are spread evenly."""
     return range(total) if trials == 0 else fault_injection.spread(total, trials, random.Random(seed))
 
 
@@ -174,7 +174,7 @@ GROWTHS = {
 def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth, joined):
     small = tiny(seeds=1020) if growth.startswith("beyond") else tiny()
     large = tiny(**GROWTHS[growth])
-    leftover = {"seed/c.1"}  # of a growth that was given up: no shape reaches there
+    leftover = {"seed/c.1"}  # of a growth that was abandoned: no shape reaches it
     base, grown, straight = (tmp_path / f"{name}.zarr" for name in ("base", "grown", "straight"))
     sizes = {"architectures": joined, "seeds": 1020 if growth.startswith("beyond") else 4 - joined}
     with fault_injection.in_turn(), cutting.into(**sizes):
@@ -201,7 +201,7 @@ def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, tria
 
 
 def check_ok_points(seen, complete):
-    """Check that what counts as ok has its final values."""
+    """Check that points that count as ok have their final values."""
     ok = (seen.status == "ok").drop_vars("status")
     for name in seen.data_vars:
         here, there = (dataset[name].drop_vars("status").where(ok) for dataset in (seen, complete))
@@ -209,7 +209,7 @@ def check_ok_points(seen, complete):
 
 
 def test_temporary_files_of_the_dead_are_cleaned_and_those_of_the_living_stay(tmp_path):
-    """Two slices: one lives, and its temporary file with it, as long as it does."""
+    """The temporary file of a dead slice is deleted. That of a live slice stays while the slice lives."""
     spec, path = tiny(), tmp_path / "s.zarr"
     with fault_injection.in_turn():
         renames = [

@@ -1,4 +1,4 @@
-"""Stores at unusual locations: read-only, moved or removed under a run, in a home folder, on Windows."""
+"""Stores at unusual locations: read-only, moved or removed during a run, in a home folder, on Windows."""
 
 import dataclasses
 import errno
@@ -46,7 +46,7 @@ def test_a_complete_store_may_be_read_only(complete):
 
 @pytest.mark.parametrize("lost", ["status/c.*", "loss/c.*", None], ids=["marker", "values", "nothing"])
 def test_a_run_that_has_to_write_says_that_its_store_is_read_only(complete, lost):
-    """Values that are lost beside a commit marker are for verify to find, but statistics are made again."""
+    """Lost values beside a commit marker are left to verify, but lost statistics are computed again."""
     spec, path = complete
     if lost is None:
         spec = spec | {"axes": tiny(seeds=4)["axes"]}
@@ -101,7 +101,7 @@ def test_a_store_that_is_gone_ends_its_run_and_nothing_is_left_behind(tmp_path, 
 
 
 def test_a_store_that_is_gone_is_not_made_again(tmp_path, monkeypatch):
-    """By no write, by no heartbeat, and not at the end of the run, either."""
+    """No write, no heartbeat and no end of the run creates the store again."""
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     path, beats, real = tmp_path / "s.zarr", [], folder.LocalFolder.swap
 
@@ -164,7 +164,7 @@ RESERVED = {
 
 @pytest.mark.parametrize("kind", [*KINDS, "everything"])
 def test_names_of_files_suit_every_file_system(tmp_path, kind):
-    """Also those that do not tell a from A, and that reserve names and characters."""
+    """Names suit file systems that ignore case, and those that reserve names and characters."""
     spec = KINDS.get(kind, sweeping.spec(dynamics=sweeping.BOTH))
     with fault_injection.in_turn():
         fl.run_sweep(spec, tmp_path / "s.zarr")
@@ -174,7 +174,7 @@ def test_names_of_files_suit_every_file_system(tmp_path, kind):
 
 
 def test_a_file_that_windows_refuses_for_a_while_is_tried_again(tmp_path, monkeypatch):
-    """Because a reader has it open, or a writer replaces it."""
+    """Windows refuses a file while a reader has it open or a writer replaces it."""
     monkeypatch.setattr(folder, "SHARING_SECONDS", PATIENCE)
     refused = []
 
@@ -266,7 +266,7 @@ def test_a_lock_that_is_held_for_too_long_is_ignored(tmp_path, monkeypatch):
 
 
 def test_a_swap_whose_file_was_cleaned_away_is_tried_again(tmp_path):
-    """By another one, on a file system that has locks of one machine only."""
+    """Another process may delete the file on a file system whose locks hold on one machine only."""
     place, taken = locate(tmp_path), []
 
     def strike(name, arguments):

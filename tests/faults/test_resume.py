@@ -1,4 +1,4 @@
-"""Stopping and going on: kills, full disks, damage, other specs; nothing is lost, nothing is done twice."""
+"""Resume after kills, full disks, damage and changed specs: nothing is lost, and nothing is done twice."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ from tests.sweeping import content, marks
 def test_only_blocks_without_their_mark_are_computed(swept, tmp_path, monkeypatch):
     path = tmp_path / "part.zarr"
     shutil.copytree(swept, path)
-    # A block that died between data and mark, and one that died before its data.
+    # One block was interrupted between its data and its marker, and one before its data.
     (path / "status" / "c.1.0.0.0").unlink()
     (path / "status" / "c.2.1.0.0").unlink()
     (path / "loss" / "c.2.1.0.0.0").unlink()
@@ -63,7 +63,7 @@ SHORT = fault_injection.SHORT.replace("num = 40", "num = 12")  # 24 blocks
 
 
 def test_sigkill_and_run_again(tmp_path):
-    """The store equals an undisturbed one, and no finished block is computed twice."""
+    """The store equals an undisturbed one, and no complete block is computed twice."""
     source, path, whole = tmp_path / "short.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
     source.write_text(SHORT)
     command = ["run", source, "--store", path]
@@ -76,12 +76,12 @@ def test_sigkill_and_run_again(tmp_path):
             process.wait()
         now = marks(path)
         assert len(now) == wanted
-        assert finished.items() <= now.items()  # marks of finished blocks were not written again
+        assert finished.items() <= now.items()  # markers of complete blocks were not written again
         finished = now
     with fault_injection.started(*command, "--json") as process:
         out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
-    # Zarr opens a chunk's mark whole or not at all, so those that were there are those not computed.
+    # Zarr reads a marker whole or not at all, so exactly the blocks with a marker are not computed.
     assert json.loads(out)["computed_blocks"] == 24 - len(finished)
     assert finished.items() <= marks(path).items()
     fl.run_sweep(source, whole)
@@ -90,7 +90,7 @@ def test_sigkill_and_run_again(tmp_path):
 
 @pytest.mark.parametrize("options", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)])
 def test_interrupt_says_how_to_go_on(tmp_path, options):
-    """Ctrl-C reaches the whole process group, as on a terminal, and twice, as from the impatient."""
+    """Ctrl-C reaches the whole process group, as on a terminal, and the user presses it twice."""
     source, path = tmp_path / "short.toml", tmp_path / "stopped.zarr"
     source.write_text(SHORT)
     gate = Gate(tmp_path / "gate", 1)
@@ -121,7 +121,7 @@ def test_another_spec_is_refused_with_the_difference(swept):
 
 
 def test_a_store_made_anew_in_one_process_is_written_by_its_own_shape(tmp_path):
-    """As in a notebook: what a process knew of the store that was there before does not count."""
+    """The process has written another store at this path before, as in a notebook."""
     smaller = sweeping.spec(axes={"architecture": [4, 2, 2], "seed": 3, "lam": [0.5, 1.0]})
     path, apart = tmp_path / "again.zarr", tmp_path / "apart.zarr"
     fl.run_sweep(sweeping.spec(), path)
@@ -219,7 +219,7 @@ def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypa
 
 
 def test_a_script_without_main_guard_is_told(tmp_path):
-    """Worker processes import the calling script; without the guard each would start a sweep itself."""
+    """Worker processes import the calling script. Without the guard each would start a sweep."""
     script = tmp_path / "script.py"
     script.write_text("import fastlin as fl\nfl.run_sweep('bottleneck-width', 's.zarr', workers=1)\n")
     done = subprocess.run(
@@ -231,7 +231,7 @@ def test_a_script_without_main_guard_is_told(tmp_path):
 
 
 def test_a_lease_that_is_just_being_renamed_is_of_a_store_in_the_making(tmp_path, monkeypatch):
-    """What is listed under its old name is gone when it is looked at, and is not listed under the new one."""
+    """The listing has the lease under its old name, which no longer exists, and not under its new name."""
     store = tmp_path / "s.zarr"
     lease = store / "status" / "lease" / "lease.json"
     lease.parent.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""Any order of running, killing, growing, damaging, checking and mending leaves a store that is right.
+"""Any order of running, killing, growing, damaging, verifying and repairing leaves a correct store.
 
-How far a killed run came depends on the machine. So nothing that Hypothesis draws depends on it: a rule draws
-a number or the seed of a generator, and every rule applies to every store.
+The progress of a killed run depends on the machine. So nothing that Hypothesis draws may depend on it: a rule
+draws a number or the seed of a generator, and every rule applies to every store.
 """
 
 import itertools
@@ -40,7 +40,7 @@ from tests.fault_injection import changes_something, striking
 
 # Hypothesis draws the seed of such a generator and nothing else.
 CHANCES = st.randoms(use_true_random=True)
-# All values that an axis may come to have. Times are no uniform grid, so bits do not depend on the others.
+# All values that an axis can have. Times form no uniform grid, so bits do not depend on the other times.
 LARGEST = {
     "architecture": [[2, 1, 2], [2, 2, 3], [3, 2, 2]],
     "init_scale": [0.5, 1.0, 2.0],
@@ -51,13 +51,14 @@ LARGEST = {
 
 
 class KilledError(BaseException):
-    """What a test raises where a process would die: nobody catches it."""
+    """Raised by a test where a process would die. The library does not catch it."""
 
 
 def dying(number):
-    """Let this process die, as far as its store is concerned, at a step that changes something there.
+    """Make this process stop changing the store from step `number` on, as if it had died.
 
-    No thread of it changes anything afterwards. Signs of life are no steps, because they come with the clock.
+    No thread of it changes anything afterwards. Heartbeats are not counted as steps, because they follow the
+    clock.
     """
     counter = itertools.count(1)
 
@@ -70,7 +71,7 @@ def dying(number):
 
 
 def known(path):
-    """Return the keys of all files that a store may have by its root document, or by the copy of that one.
+    """Return the keys of all files that a store may have by its root document or the copy of it.
 
     They follow from the specs alone. A block that is not computed yet has no files.
     """
@@ -88,7 +89,7 @@ def known(path):
 
 
 def damage(path, chance, spared):
-    """Truncate, empty or flip a bit of a file of a store; return its key, or None where all are spared."""
+    """Truncate, empty or flip a bit of a file of a store. Return its key, or None if all files are spared."""
     keys = sorted(set(known(path)) - spared)
     chance.shuffle(keys)
     key = next((key for key in keys if (path / key).exists()), None)
@@ -122,7 +123,7 @@ def reference(tmp_path_factory, client):
 
 
 class Sweep(RuleBasedStateMachine):
-    """One store, and what is known about it: its axes, and what is damaged."""
+    """One store, its axes, and the keys of its damaged files."""
 
     client = reference = None
 
@@ -152,12 +153,12 @@ class Sweep(RuleBasedStateMachine):
             return run(self.spec, self.path, client or self.client, choices, NoProgress())
 
     def make(self):
-        """Make the store where it is not there yet, without a block."""
+        """Create the store without blocks, if it does not exist."""
         if not self.there:
             self.run(RunOptions(only=frozenset()))
 
     def refused(self):
-        """Tell whether the root document is damaged; if so, check that a run says it."""
+        """Return whether the root document is damaged. If it is, check that a run reports it."""
         if ROOT not in self.damaged:
             return False
         with pytest.raises(fl.InputError, match=r"zarr\.json is damaged; fastlin repair .* mends it"):
@@ -165,7 +166,7 @@ class Sweep(RuleBasedStateMachine):
         return True
 
     def computed_again(self):
-        """Note that a run has mended documents and marks, and with a mark all values of its block."""
+        """Update the damaged keys. A run has rewritten metadata, and all files of blocks without a marker."""
         self.damaged = {entry.key for entry in verify(self.path)}
 
     @rule(share=st.floats(0.0, 1.0), chance=CHANCES)
@@ -190,7 +191,7 @@ class Sweep(RuleBasedStateMachine):
     def kill(self, number):
         if self.refused():
             return
-        # The threads of a client of its own have ended with it, as those of a process that is killed.
+        # The client's threads end with it, as those of a killed process do.
         with dying(number), suppress(KilledError), connect(Threads()) as client:
             self.run(client=client)
         if self.there:
@@ -263,7 +264,7 @@ class Sweep(RuleBasedStateMachine):
 
 
 def some(chance: random.Random, values, kept=()):
-    """Return some of the values, in their order; those that are kept, and one at least."""
+    """Return at least one of the values, in their order, with all that are in `kept`."""
     chosen = [value for value in values if value in kept or chance.random() < 0.4]
     return chosen or [chance.choice(values)]
 

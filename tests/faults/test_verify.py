@@ -1,4 +1,4 @@
-"""Files that are cut, flipped or gone: verify finds each and nothing else, repair mends just that."""
+"""Files that are truncated, flipped or deleted: verify lists exactly these, and repair restores them."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from tests.campaign import trials
 from tests.sweeping import content
 
 ROOTS = ("zarr.json", "status/lease/zarr.json")
-UNSEALED = ("status/lease/lease.json", "status/lease/lock")  # which a run writes anew
+UNSEALED = ("status/lease/lease.json", "status/lease/lock")  # a run writes them again
 REDUCE = {
     "statistics": {"observables": ["loss", "weight_norms"], "reduce": {"quantiles": [0.1, 0.5]}},
     "histogram": {"observables": ["loss", "weight_norms"], "reduce": {"histogram": [0.0, 0.1, 1.0, 9.0]}},
@@ -34,7 +34,7 @@ def spec(seeds=6, times=(0.0, 0.9), **changes):
     return sweeping.spec(axes=axes, dynamics={"times": list(times)}, **changes)
 
 
-MANY = 30  # seeds of which a reduced store keeps the partial sums
+MANY = 30  # with so many seeds a reduced store has partial sums
 JOINED = {"architectures": 2, "seeds": 2}
 KINDS = {
     **{name: {"seeds": 2} for name in ("points", "grown", *REDUCE)},
@@ -45,7 +45,7 @@ KINDS = {
 
 @pytest.fixture(scope="module", params=KINDS)
 def store(request, tmp_path_factory):
-    """A store of several blocks along the seeds, in one process and thread."""
+    """A store with several blocks along the seeds, computed in one process and one thread."""
     path = tmp_path_factory.mktemp("damage") / "s.zarr"
     kind = request.param.removeprefix("joined ")
     with cutting.into(**KINDS[request.param]), fault_injection.in_turn():
@@ -77,8 +77,8 @@ HARMS = {
 
 
 def harm(path, key, chance, others=()):
-    """Damage a file in some way, and tell which; `others` are damaged too."""
-    # A mark that is gone is that of a block which was not computed yet, and has no values to miss.
+    """Damage a file in some way, and return the way. The files `others` are damaged as well."""
+    # A block without a marker is not computed yet, so that verify expects no values of it.
     missed = not key.startswith("status/c") and not any(other.startswith("status/c") for other in others)
     names = [name for name in HARMS if name != "gone" or missed]
     name = chance.choice(names)
@@ -91,7 +91,7 @@ def harm(path, key, chance, others=()):
 
 
 def blocks_of(key, path):
-    """Return the places in the grid of the blocks that have to be computed again after damage to a file."""
+    """Return the grid positions of the blocks that must be computed again after damage to a file."""
     name, _, file = key.partition("/")
     output = json.loads(json.loads((path / "zarr.json").read_bytes())["attributes"]["spec"])["output"]
     if not file.startswith("c.") or name not in {
@@ -109,7 +109,7 @@ def blocks_of(key, path):
         place = (*place[:2], place[3])
     elif kept:
         return set()
-    # The first block holds the sums of all, and without partial sums there are only those of new blocks.
+    # The first block holds the sums of all. Without partial sums only those of new blocks exist.
     return {(*place[:2], number, place[2]) for number in range(3)}
 
 
@@ -165,7 +165,7 @@ def test_both_roots_damaged_is_said(store, tmp_path, trials):
 
 @pytest.mark.parametrize("seeds", [1, 6])
 def test_an_incomplete_store_is_told_with_what_it_lacks(store, tmp_path, command_line, seeds):
-    """By the command, with exit code 1, because a commit marker that was lost looks the same."""
+    """The command exits with code 1, because a lost commit marker looks the same."""
     path = tmp_path / "s.zarr"
     shutil.copytree(store, path)
     whole = inspect(path)

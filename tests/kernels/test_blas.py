@@ -1,4 +1,4 @@
-"""The tier for large networks against the lanes, on sizes that both can do."""
+"""The BLAS kernels for large networks agree with the lanes on sizes that both can compute."""
 
 import platform
 import subprocess
@@ -59,9 +59,9 @@ def blas_time_scales(sizes, records, lams, out, status):
 
 
 def record(sizes, seed, saddle=False):
-    """Return the `Record` of random weights and a random task; on the inset of a saddle if wanted.
+    """Return the `Record` of random weights and a random task, on the inset of a saddle if `saddle`.
 
-    The sign of det W2 W1 is conserved, so that of a square net at lam = 0 decides which minima it reaches.
+    The sign of det W2 W1 of a square network is conserved at lam = 0, so it decides which minima are reached.
     """
     rng = np.random.default_rng([seed, sizes.n_i, sizes.n_h, sizes.n_o])
     u_task, s, vt_task = np.linalg.svd(0.8 * rng.standard_normal((sizes.n_o, sizes.n_i)))
@@ -85,7 +85,7 @@ def reduced(vectors, m, rows):
 
 
 def run(kernel, sizes, records, lams, *arguments, rows=ROWS):
-    """Return the rows (R, S, L, T) and status (S, L) of a kernel."""
+    """Return the outputs (R, S, L, T) and the status (S, L) of a kernel."""
     count = len(records) * lams.size
     out = np.full((rows.size, padded(count), arguments[-1].size), np.nan)
     status = np.zeros(padded(count), dtype=np.uint8)
@@ -106,7 +106,7 @@ def assert_equal_rows(actual, expected, tolerance):
 def assert_tiers_agree(sizes, records, lams, times, tolerance=1e-11):
     expected = run(lanes_closed_form, sizes, records, lams, times)
     actual = run(blas_closed_form, sizes, records, lams, times)
-    # A network that decays to nothing has no kernel, in either tier: 0/0.
+    # The kernel distance of a network that decays to nothing is 0/0 in both tiers.
     assert np.array_equal(expected[1], actual[1])
     assert (actual[1] == np.where(np.isnan(actual[0]).any(axis=(0, 3)), Status.FAILED, Status.OK)).all()
     assert_equal_rows(actual[0], expected[0], tolerance)
@@ -156,7 +156,7 @@ def test_gradient_descent_is_that_of_lanes(shape, by_gram):
 @pytest.mark.parametrize("shape", [*SHAPES, (3, 2, 20), (2, 6, 9), (9, 6, 2), (7, 3, 4)], ids=str)
 @pytest.mark.parametrize("kind", ["gaussian", "random_regression", "aligned"])
 def test_setup_is_that_of_lanes(shape, kind):
-    """The same values, and vectors that differ by what no observable sees: signs and completions."""
+    """The values are equal. The vectors may differ by signs and completions, which no output shows."""
     sizes, at = Sizes(*shape), Record(Sizes(*shape))
     arguments = (sizes, np.arange(5), problem(kind, max(9, shape[0]), 1.5, 0.7))
     one, other = problems.draw_records(*arguments, False), blas_problems.draw_records(*arguments)
@@ -193,7 +193,7 @@ def test_python_cannot_call_a_part_of_a_kernel():
 
 
 def assert_reference(sizes, seed, lam):
-    """Compare all rows with those of the plain formulas, along a grid and at a late time."""
+    """Compare all outputs with the plain formulas, along a grid and at a late time."""
     made, times = record(sizes, seed), np.array([0.0, 0.02, 0.04, 0.06, 5.0])
     out, status = run(blas_closed_form, sizes, made[None], np.array([lam]), times)
     assert status.tolist() == [[Status.OK]]
@@ -246,7 +246,7 @@ def test_any_size_is_the_reference(sizes, seed, lam):
 @pytest.mark.parametrize("shape", [(60, 45, 50), (12, 60, 90), (90, 60, 12), (41, 41, 41)], ids=str)
 @pytest.mark.parametrize("lam", [-2.0, 0.0, 2.0])
 def test_large_sizes_are_the_reference(shape, lam):
-    """Triangles of Gram matrices and blocks of reflections, which small networks do without."""
+    """Large networks use triangles of Gram matrices and blocks of reflections."""
     assert_reference(Sizes(*shape), 5, lam)
 
 
@@ -260,7 +260,7 @@ def run_triangularise(columns, n, triangle, below, scratch):
     seed=st.integers(0, 10**6),
 )
 def test_a_triangle_is_that_of_a_qr_decomposition(sizes, seed):
-    """It stays within its room, which every network has."""
+    """The function writes only to the part of the scratch memory that every network has."""
     rng, columns = np.random.default_rng(seed), sizes.width
     diagonal, below = rng.uniform(0.0, 1.0, columns), rng.normal(size=(columns, sizes.n))
     gram = np.diag(diagonal**2) + below @ below.T
@@ -329,7 +329,7 @@ def test_a_bad_point_fails_alone(place, value, capfd):
     blas_time_scales(sizes, records, lams, scales, status)
     assert status[[0, 1, 4, 5]].tolist() == [good] * 4
     assert place == "floor" or status[[2, 3]].tolist() == [Status.FAILED] * 2
-    assert capfd.readouterr() == ("", "")  # LAPACK prints where an argument is wrong
+    assert capfd.readouterr() == ("", "")  # LAPACK prints a message if an argument is wrong
 
 
 def test_diverging_runs_are_coded():
@@ -387,7 +387,7 @@ def test_follow_is_the_reference(n_i, n_h, n_o, lam, seed):
 
 @njit
 def halved_there_and_here(x):
-    """Return half a number with denormals flushed, and after they are restored."""
+    """Return half a number, first with denormals flushed and then after they are restored."""
     mode = routines.flush_denormals()
     half = 0.5 * x
     routines.restore_denormals(mode)
@@ -456,7 +456,7 @@ print(out[:, 0].tobytes().hex(), sum(dynamics._solve_points.stats.cache_hits.val
 
 @pytest.mark.processes
 def test_compiled_code_finds_the_routines_in_another_process():
-    """Libraries are loaded elsewhere in each process, so compiled code must not hold their addresses."""
+    """Libraries have other addresses in each process, so compiled code must not contain any."""
     found = []
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)

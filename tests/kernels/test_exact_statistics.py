@@ -1,4 +1,4 @@
-"""Mergeable statistics: against exact fractions, and the same words for any partition and order."""
+"""Mergeable statistics equal exact fractions, and have the same words for any partition and order."""
 
 import math
 from fractions import Fraction
@@ -54,7 +54,7 @@ def nearest(fraction):
 
 
 def exact(numbers):
-    """Return mean and standard deviation by rational arithmetic, two passes."""
+    """Return the mean and the standard deviation by rational arithmetic, in two passes."""
     terms = [Fraction(float(x)) for x in numbers]
     centre = sum(terms) / len(terms)
     if len(terms) < 2:
@@ -63,7 +63,7 @@ def exact(numbers):
 
 
 def pieces(rng, array):
-    """Return an array, shuffled and cut along its first axis; pieces may be empty."""
+    """Return the pieces of an array, shuffled and cut along its first axis. Pieces may be empty."""
     cuts = np.sort(rng.integers(0, len(array) + 1, rng.integers(0, 6)))
     return np.split(array[rng.permutation(len(array))], cuts)
 
@@ -85,7 +85,7 @@ def test_a_constant_has_no_deviation(number, sign, times):
 
 
 def test_every_exponent():
-    """Every place of a mantissa within the limbs, all its bits set and only its first."""
+    """Mantissas with all bits or the first bit set are exact at every position within the limbs."""
     powers = np.ldexp(1.0, np.arange(-1074, 1024))
     full = np.nextafter(2.0 * powers[:-1], 0.0)
     for numbers in (powers, -powers, full, np.concatenate([powers, -full])):
@@ -182,7 +182,7 @@ def test_ordinary_data_agree_with_numpy():
 
 @given(NUMBERS, st.lists(FLOATS | st.sampled_from([-np.inf, np.inf]), min_size=2, max_size=40))
 def test_histogram_is_that_of_numpy(numbers, edges):
-    """Edges may be equal, and numbers may lie on them."""
+    """Edges may be equal, and numbers may lie on edges."""
     edges = np.sort(edges)
     for values in (numbers, edges[np.isfinite(edges)]):
         assert np.array_equal(fold.histogram(cell(values, edges)), np.histogram(values, edges)[0])

@@ -16,7 +16,7 @@ SEEDS = np.arange(4)
 
 
 def results(shape, kind, specialise):
-    """Return all that kernels compute of an architecture, as bytes by name."""
+    """Return all outputs of the kernels for an architecture, as bytes by name."""
     sizes = Sizes(*shape)
     records = draw_records(sizes, SEEDS, problem(kind, max(9, shape[0]), 1.5, 0.7), specialise=specialise)
     runs = {
@@ -54,7 +54,7 @@ COMPILED = {
 
 
 def count_compiled():
-    """Return the numbers of kernels that this process has compiled or loaded."""
+    """Return the number of kernels of each kind that this process has compiled or loaded."""
     return {name: len(function.signatures) for name, function in COMPILED.items()}
 
 

@@ -1,4 +1,4 @@
-"""Compilation that the environment switches off."""
+"""Compilation that an environment variable disables."""
 
 import os
 import subprocess

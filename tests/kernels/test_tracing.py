@@ -70,13 +70,13 @@ def test_blocks_hold_each_column_and_each_row_once():
             assert (rows[..., 0] == ((each >= 1) & (each < until))).all()
             asked = each < until
             assert (columns[..., 0][asked] == 1.0).all()
-            # The last block may go on, by two columns or three.
+            # The last block may be up to three columns longer.
             beyond = columns[..., 0] * ~asked
             assert beyond.max() <= 1.0 and beyond.sum(axis=1).max() <= 3.0
 
 
 def compiled(function, outputs):
-    """Return `function` of lanes as one of arrays."""
+    """Return a function of arrays that applies `function` to lanes."""
 
     @traced()
     def run(code, x, y, count):
@@ -168,7 +168,7 @@ def test_normal_numbers_are_normal_and_have_places():
 
 
 def test_law_of_the_sufficient_statistics():
-    """What is drawn directly has the law of the literal construction: X whitened, Y normal (B.2.1)."""
+    """The statistics that are drawn directly have the law of the literal construction (B.2.1)."""
     arch, samples, count = fl.Architecture(3, 2, 2), 7, 3000
     at = kernels.Record(arch.sizes)
     records = kernels.draw_records(arch.sizes, np.arange(count), problem("gaussian", samples, 1.5, 1.0))
@@ -235,4 +235,4 @@ def test_numbers_below_the_normal_range_count_as_zero_where_asked_and_nowhere_el
     compiled_flush(CompileTime(ANY), x, inside, after)
     assert np.array_equal(inside[..., 0], [[0.0], [2.0 * tiny]])
     assert np.array_equal(after, 0.5 * x)
-    assert (0.5 * x > 0).all()  # this thread's own arithmetic is as it was
+    assert (0.5 * x > 0).all()  # the arithmetic of this thread is unchanged
