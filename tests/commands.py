@@ -111,11 +111,11 @@ def commands(*several, patches=(), environment=None):
     Parameters
     ----------
     *several : list
-        Arguments of each.
+        Arguments of each command.
     patches : sequence
-        Functions that change something in each process before it begins; those of this module.
+        Functions that change each process before it begins, such as those of this module.
     environment : dict, optional
-        Variables for them.
+        Variables of their environment.
     """
     together = _context().Barrier(len(several))
     with TemporaryDirectory() as folder:

@@ -138,7 +138,7 @@ class System:
     Parameters
     ----------
     strike : callable
-        Returns None, or what the call is to return; may raise.
+        Returns None, and may raise an error.
     """
 
     def __init__(self, strike):

@@ -12,8 +12,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "sweeps" / "notebooks"
-SECONDS = 300  # that a cell may take, for on a first run kernels are compiled
-# Of the pictures in a notebook; without the name of the version that drew them.
+SECONDS = 300  # for one cell, because the first run compiles kernels
+# Pictures of a notebook have no metadata of the version of Matplotlib.
 INLINE = 'c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Software": None}}\n'
 
 

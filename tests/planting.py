@@ -50,7 +50,7 @@ class Gate:
     Parameters
     ----------
     folder : Path
-        Where its files are; it is made.
+        Folder of its files, which is created.
     blocks : int
     """
 

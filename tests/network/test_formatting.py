@@ -1,4 +1,4 @@
-"""Durations as people say them, and compact JSON."""
+"""Durations in words, and compact JSON."""
 
 import json
 

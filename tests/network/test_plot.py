@@ -1,4 +1,4 @@
-"""Pictures: what is drawn is what the data say, and nothing global changes."""
+"""Pictures: they show the values of the data, and change no global setting."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -94,7 +94,7 @@ def test_dynamics_draws_default_output_over_the_time_axis_of_figure_1():
     arch = fl.Architecture(3, 2, 3)
     task, net = fl.random_regression(arch, 20, 0.1**0.5), fl.balanced_init(arch, -1.0)
     panels = fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0, 500.0, np.inf]))
-    assert [len(ax.lines) for ax in panels] == [1, 9, 9, 9]  # No NTK, which is asked for by name.
+    assert [len(ax.lines) for ax in panels] == [1, 9, 9, 9]  # the NTK is drawn only if it is named
     for ax in panels:
         assert ax.get_xscale() == "asinh"
         assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1", "10", "100"]
@@ -143,7 +143,7 @@ def test_contours_lie_where_the_mean_crosses_a_threshold(dataset):
     one = dataset.kernel_distance.isel(architecture=0, init_scale=1)
     ax = fl.plot.phase_diagram(one, contours=(0.02, 0.1, 7.0))
     mesh, lines = ax.collections
-    assert list(lines.levels) == [0.02, 0.1]  # nothing crosses 7
+    assert list(lines.levels) == [0.02, 0.1]  # no value crosses 7
     mean = one.mean("seed").sel(lam=0.0)
     (path,) = (path for level, path in zip(lines.levels, lines.get_paths(), strict=True) if level == 0.1)
     at_zero = path.vertices[np.abs(path.vertices[:, 0]) < 1e-9, 1]
@@ -232,7 +232,7 @@ def test_a_sweep_is_drawn_over_two_sizes(dataset):
     late = dataset.loss.mean("seed").isel(init_scale=1, lam=2, time=-1)
     grid = figure.axes[0].collections[0].get_array()
     columns, rows = (sorted(set(dataset[name].values.tolist())) for name in ("n_i", "n_h"))
-    assert figure.axes[0].patch.get_hatch()  # Empty cells look missing.
+    assert figure.axes[0].patch.get_hatch()  # empty cells are hatched
     assert grid.shape == (len(rows), len(columns))
     assert np.ma.count(grid) == late.sizes["architecture"]  # no colour where no architecture has both sizes
     for value, n_i, n_h in zip(late.values, late.n_i.values, late.n_h.values, strict=True):
@@ -269,7 +269,7 @@ def test_architectures_of_the_same_two_sizes_are_averaged(shapes):
     late = shapes.loss.isel(init_scale=1, time=-1, lam=1)
     ax = fl.plot.phase_diagram(late, "n_i", "n_h")
     grid = ax.collections[0].get_array()
-    assert grid.shape == (4, 4)  # N_i = 2, 3, 4, 5 and N_h = 1, 2, 3, 4: no cell covers the place of another
+    assert grid.shape == (4, 4)  # N_i = 2, 3, 4, 5 and N_h = 1, 2, 3, 4: cells do not overlap
     assert np.ma.count(grid) == len(wanted) == 9
     for (n_i, n_h), values in wanted.items():
         assert grid[n_h - 1, n_i - 2] == pytest.approx(values[1])
@@ -288,13 +288,13 @@ def test_architectures_of_the_same_ratio_are_averaged(shapes):
     assert f"mean of up to {most} architectures" in ax.figure.axes[1].get_ylabel()
     line = fl.plot.profile(late.isel(lam=0), "bottleneck_ratio")
     assert np.allclose(line.lines[0].get_ydata(), [wanted[key][0] for key in sorted(wanted)])
-    assert not line.collections  # No band: a deviation over seeds is not one over architectures.
+    assert not line.collections  # no band: a deviation over seeds is not one over architectures
     assert "mean of up to" in line.get_ylabel()
 
 
 def test_points_that_failed_do_not_spoil_a_mean_over_architectures(shapes):
     late = shapes.loss.isel(init_scale=1, time=-1, lam=1).copy(deep=True)
-    late[0] = np.nan  # 2-1-2, beside which there is 2-1-3
+    late[0] = np.nan  # 2-1-2, which shares its cell with 2-1-3
     grid = fl.plot.phase_diagram(late, "n_i", "n_h").collections[0].get_array()
     assert grid[0, 0] == pytest.approx(float(late[1].mean()))
 

@@ -76,7 +76,7 @@ class Clock:
     Parameters
     ----------
     events : dict
-        What happens while somebody sleeps: functions, by the second.
+        Functions by the second at which `sleep` calls them.
     """
 
     def __init__(self, events=()):
