@@ -16,13 +16,13 @@ from fastlin.sweeps.read.accessor import _first_passage
 from tests import sweeping
 
 TIMES = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, float("inf")]
-# All three, as in other tests: one kernel serves them.
+# All three, as in other tests, because one kernel computes them together.
 SCALES = ["convergence_time", "rotation_time", "escape_time"]
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """A store of both solvers, some points of which diverge."""
+    """A store of both solvers, in which some points diverge."""
     path = tmp_path_factory.mktemp("accessor") / "both.zarr"
     dynamics = {"solver": ["exact", "gradient_descent"], "learning_rate": 0.2, "times": [0.0, 1.0, 8.0]}
     axes = sweeping.spec()["axes"] | {"lam": [-4.0, 0.5, 30.0]}
@@ -144,7 +144,7 @@ def test_regimes_follow_the_conventions(exact, tmp_path):
 
 @pytest.mark.parametrize("fraction", [0.5, 0.9])
 def test_convergence_times_of_a_store_bracket_the_exact_ones(exact, fraction):
-    """Between the stored times around it, for networks whose limit is the least loss."""
+    """They lie between the stored times around the exact time, for networks whose limit is the least loss."""
     found = exact.fastlin.passage_time(fraction).load()
     assert found.dims == ("architecture", "init_scale", "seed", "lam")
     checked = 0
@@ -154,7 +154,7 @@ def test_convergence_times_of_a_store_bracket_the_exact_ones(exact, fraction):
         task, net = fl.rebuild(exact, **values)
         network = fl.exact(task, net, [1.0], ["convergence_time"], fraction=fraction)
         moment, stored = float(network.convergence_time), float(found[point])
-        if np.isinf(moment):  # at a saddle, the store's own last loss is what it falls to
+        if np.isinf(moment):  # at a saddle the loss falls only to the last loss of the store
             continue
         after = np.searchsorted(TIMES, moment)
         assert TIMES[after - 1] <= stored <= TIMES[after], (point, moment, stored)
@@ -189,7 +189,7 @@ def test_phase_diagrams_by_sizes(exact):
     late = exact.fastlin.select(init_scale=1.0, time=float("inf"))
     ax = late.fastlin.phase_diagram("lam", "bottleneck_ratio")
     drawn = ax.collections[0].get_array()
-    assert np.allclose(drawn, late.kernel_distance.mean("seed"))  # ratios rise with the index here
+    assert np.allclose(drawn, late.kernel_distance.mean("seed"))  # ratios rise with the index
     assert r"\min" in ax.get_ylabel()
     assert len(ax.collections) == 2  # the mesh, and the borders of regimes
     plain = late.fastlin.phase_diagram("lam", "n_h", threshold=())
@@ -224,7 +224,7 @@ print(json.dumps([size, peak() - before, float(means.loss.mean()), float(rich), 
 @pytest.mark.slow
 @pytest.mark.processes
 def test_a_store_five_times_the_memory_is_analysed_lazily(tmp_path):
-    """What all of it takes stays under a fifth of the store, beyond what the same takes of a small one."""
+    """Analysis of a large store takes less than a fifth of its size, beyond the memory for a small store."""
     times = [0.0, 0.1, 1.0, 10.0, float("inf")]
 
     def sweep(name, seeds):

@@ -1,4 +1,4 @@
-"""Axes: lists, ranges and both together, and that every form of an axis reads back to the same bits."""
+"""Axes: lists, ranges and their combinations. Every form of an axis reads back to the same bits."""
 
 import math
 import random
@@ -139,7 +139,7 @@ def test_faults_of_ranges_are_one_line(read, value, message):
 
 
 def forms(start, step, count, digits):
-    """Return an axis in all its forms: decimals of `digits` digits."""
+    """Return an axis of decimals with `digits` digits in all its forms."""
     unit = 10**digits
     first, stride, last = start / unit, step / unit, (start + step * (count - 1)) / unit
     listed = [(start + step * index) / unit for index in range(count)]

@@ -1,4 +1,4 @@
-"""Schedulers of others: a sweep finds them, and says in a line what is wrong with them or their workers."""
+"""External Dask schedulers: a sweep connects to them, and faults of them or their workers are one line."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ def dask_process(folder, *arguments, **changes):
 
 @contextlib.contextmanager
 def dask_scheduler(folder, *options, **changes):
-    """Run a scheduler; yields its address, which it wrote to the file scheduler.json."""
+    """Run a scheduler, and yield its address from the file scheduler.json."""
     file = folder / "scheduler.json"
     arguments = ("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
     with dask_process(folder, *arguments, *options, **changes):
@@ -65,7 +65,7 @@ def dask_cluster(tmp_path_factory):
 
 
 def check(executor):
-    """Compute on an executor of others, the way a sweep does."""
+    """Compute on an external executor, as a sweep does."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with connect(executor) as client:
@@ -93,7 +93,7 @@ def test_other_versions_of_dask_are_no_matter(dask_cluster, monkeypatch):
 
 
 def test_a_scheduler_without_workers_and_workers_of_another_build(tmp_path):
-    """Workers that are there are found at once, and those that join later by their first block."""
+    """Workers that have joined are checked at once, and those that join later with their first block."""
     copy = tmp_path / "other"
     shutil.copytree(ROOT / "fastlin", copy / "fastlin")
     with (copy / "fastlin" / "kernels" / "compiler" / "jit.py").open("a") as source:
@@ -129,7 +129,7 @@ def test_a_worker_without_fastlin_is_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Two authorities, ca and other, and a certificate that each has signed."""
+    """Two authorities, ca and other, and a certificate that each of them has signed."""
     if shutil.which("openssl") is None:
         pytest.skip("certificates are made with the openssl command, which is not installed")
     folder = tmp_path_factory.mktemp("certificates")

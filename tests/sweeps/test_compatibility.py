@@ -1,4 +1,4 @@
-"""A store goes on only with what gives the same numbers: other versions are refused, or tried first."""
+"""Compatibility of a store with other versions: they are refused, or their numbers are compared first."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"]}}
 
 
 def pretend(path, **changes):
-    """Have a store say that it was made with other versions; None: with none of that name."""
+    """Change the versions that a store records. None removes a name."""
     place = locate(path)
     root = json.loads(place.read(metadata.ROOT))
     made_with = json.loads(root["attributes"]["versions"]) | changes
@@ -34,7 +34,7 @@ def pretend(path, **changes):
 
 
 def alter(path, name, index, group=(0, 0)):
-    """Change the last bit of the first number of a group of a block, and its checksum with it."""
+    """Change the last bit of the first number of a group of a block, and the checksum with it."""
     store = Store.open(locate(path))
     form = {**store.layout.values, **store.layout.statistics}[name]
     key = form.key(name, index)
@@ -74,7 +74,7 @@ def test_groups_of_a_joined_block_are_tried_each(tmp_path, place, output):
 
 @pytest.fixture
 def part(swept, tmp_path):
-    """A store of which one block is to be computed yet."""
+    """A store with one incomplete block."""
     path = tmp_path / "part.zarr"
     shutil.copytree(swept, path)
     (path / "status" / "c.1.0.0.0").unlink()
@@ -82,7 +82,7 @@ def part(swept, tmp_path):
 
 
 def refused(path, match, spec=None, **options):
-    """Check that a run is refused and writes nothing; returns the lines of differences."""
+    """Check that a run is refused and writes nothing. Return the lines of differences."""
     before = content(path)
     with pytest.raises(fl.InputError, match=match) as caught:
         fl.run_sweep(spec or sweeping.spec(), path, **options)
@@ -121,7 +121,7 @@ def test_a_store_whose_numbers_come_out_the_same_is_gone_on_with(part, swept, na
     here = versions.here()
     assert Store.open(locate(part)).made_with == [here | {name: "0.0.1"}, here]
     assert fl.open_sweep(part).load().identical(fl.open_sweep(swept).load())
-    # From now on it is this installation's.
+    # After this run the versions of this installation are recorded as well.
     assert fl.run_sweep(sweeping.spec(), part).computed_blocks == 0
     assert verify(part) == []
 
@@ -157,7 +157,7 @@ def test_another_seed_rule_is_never_gone_on_with(part):
 )
 @pytest.mark.parametrize("cut", [1, 2], ids="blocks of {}".format)
 def test_a_store_of_statistics_is_tried_by_its_cells(tmp_path, seeds, name, index, cut):
-    """By its statistics where it keeps no partial sums, or has merged them."""
+    """Its statistics are compared if it has no partial sums, or has merged them."""
     axes = sweeping.spec()["axes"] | {"seed": {"start": 0, "num": seeds}}
     spec, path = sweeping.spec(axes=axes, output=REDUCED), tmp_path / "r.zarr"
     name, index = (name, index) if cut == 1 else ("loss", (1, 0, 0, 0, 0))

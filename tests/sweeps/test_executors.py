@@ -1,4 +1,4 @@
-"""Where a sweep runs: each executor computes, ends what it started, and says in a line what is wrong."""
+"""Executors: each computes, ends all that it started, and reports faults in one line."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def die():
 
 
 def workers_of(process):
-    """Return the processes that Python's multiprocessing has spawned for it."""
+    """Return the processes that Python's multiprocessing has spawned for a process."""
     found = []
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.Error):
@@ -135,7 +135,7 @@ def test_abandoned_processes_do_not_outlive_their_parent(tmp_path):
 
 
 def test_a_worker_that_is_being_started_again_is_not_taken_for_this_process(monkeypatch):
-    """Its nanny knows no process for a moment, and psutil takes None for the process that asks."""
+    """Its nanny has no process id for a moment, and psutil takes None for the calling process."""
     asked = []
 
     def process(pid):
@@ -227,7 +227,7 @@ def test_abandoned_jobs_are_cancelled(conf, tmp_path):
         process.terminate()
         assert process.communicate(timeout=PATIENCE) == ("", "")
         until(lambda: not slurm.jobs(conf))
-        assert slurm.state(conf, name) == "CANCELLED"  # it would have ended by itself, too, but later
+        assert slurm.state(conf, name) == "CANCELLED"  # the job would also end without it, but later
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Sweeps that grow: only what is new is computed, nothing moves, and the result is the larger sweep's."""
+"""Sweeps that grow: only new points are computed, and the result equals a sweep of the larger spec."""
 
 import contextlib
 import itertools
@@ -19,7 +19,7 @@ from tests.campaign import trials
 from tests.commands import SMALL, ended
 from tests.sweeping import content
 
-# Times are on no uniform grid, so that bits do not depend on what other times there are.
+# Times form no uniform grid, so that bits do not depend on the other times.
 BASE = {
     "architecture": [[4, 2, 2], [2, 3, 4]],
     "init_scale": [0.5, 1.5],
@@ -54,7 +54,7 @@ def spec(values, output=None):
 
 
 def more(values, names):
-    """Return values with those of MORE on some axes, `names`: {axis: which of them}."""
+    """Return values with some of MORE added. `names` maps an axis to the indices of the added values."""
     found = dict(values)
     for name, which in names.items():
         added = [MORE[name][number] for number in which if MORE[name][number] not in values[name]]
@@ -69,18 +69,19 @@ def count(values):
 
 
 def values_of(path):
-    """Return what a store holds, without how its seeds are cut into blocks."""
+    """Return the content of a store without the block shape of its seeds."""
     dataset = fl.open_sweep(path).load()
     return dataset.drop_dims("seed_block") if "seed_block" in dataset.dims else dataset
 
 
 def grow(client, path, steps, output=None):
-    """Run specs one after the other into one store, and check that each computes only what is new."""
+    """Run several specs in turn into one store, and check that each run computes only new points."""
     before = None
     for values in steps:
         report = fl.run_sweep(spec(values, output), path, client)
         assert (report.pending, report.ok) == (0, count(values))
-        # A reduced store of so few seeds keeps no partial sums, so all seeds are computed with the new ones.
+        # A reduced store of so few seeds has no partial sums, so all seeds are computed again with the new
+        # seeds.
         anew = ["time", "seed"] if output and "reduce" in output else ["time"]
         if before is None or any(values[name] != before[name] for name in anew):
             assert report.computed_points == count(values)
@@ -108,9 +109,9 @@ CASES = {
 
 
 def cases(shapes, *quick):
-    """Test all growths under all shapes of blocks in the campaign, the `quick` ones also as slow tests.
+    """Test all growths with all block shapes in the campaign, and the `quick` growths also as slow tests.
 
-    In the tests that always run the shapes take turns: each of the quick growths has one of them.
+    By default each of the quick growths is tested with one of the shapes in turn.
     """
     given = []
     for name, (shape, sizes) in itertools.product(CASES, shapes.items()):
@@ -125,7 +126,7 @@ def cases(shapes, *quick):
 SHAPES = {
     "apart": cutting.APART,
     "joined": cutting.JOINED,
-    # With room for values that the axes are yet to gain.
+    # Blocks with space for values that the axes will gain.
     "roomy": dict.fromkeys(("architectures", "init_scales", "solvers", "learning_rates", "seeds"), 3),
 }
 APART_OR_JOINED = {name: SHAPES[name] for name in ("apart", "joined")}
@@ -159,7 +160,7 @@ def test_axes_grow_at_random_again_and_again(client, tmp_path, trials, output):
 
 
 def at_each_write(monkeypatch, look, every):
-    """Have `look` called before each `every`-th write to a store, and at the first and last document."""
+    """Call `look` before each `every`-th write to a store, and at the first and the last document."""
     real, number = folder.LocalFolder.write, itertools.count()
 
     def write(place, key, *parts):
@@ -174,7 +175,7 @@ def at_each_write(monkeypatch, look, every):
 
 @cases(APART_OR_JOINED, "seed", "architecture", "time", "several")
 def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatch, names, sizes):
-    """Between any two writes: a dataset of before, and one that is opened then."""
+    """Between any two writes a dataset that was opened before and one that is opened then can be read."""
     path = tmp_path / "s.zarr"
     larger = more(BASE, names)
     with cutting.into(**sizes):
@@ -197,7 +198,7 @@ def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatc
                 assert (new[observable].values == final[observable].values)[ok.values].all()
         seen.append(float((status == "ok").mean()))
 
-    # Else Dask makes a client where a thread of a worker opens a store, and uses it for all that follows.
+    # Otherwise Dask would create a client where a thread of a worker opens a store, and use it from then on.
     with monkeypatch.context() as patch, dask.config.set(scheduler="synchronous"):
         at_each_write(patch, look, every=31 * len(names) if sizes == cutting.APART else 7)
         fl.run_sweep(spec(larger), path, client)
@@ -209,7 +210,7 @@ def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("joined", [1, 2])
 def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path, joined):
-    """Also where blocks hold both init_scales that are there: the third is in a block of its own."""
+    """If blocks already hold both init_scales, the third is in another block."""
     path = tmp_path / "s.zarr"
     with cutting.into(init_scales=joined):
         fl.run_sweep(spec(BASE), path, client)
@@ -241,7 +242,7 @@ def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path, joi
     ],
 )
 def test_what_does_not_extend_is_refused_with_the_difference(client, tmp_path, change, line):
-    """Also where another axis grows, which is no difference; and nothing is written."""
+    """Nothing is written. Another axis grows as well, which is not listed as a difference."""
     path = tmp_path / "s.zarr"
     fl.run_sweep(spec(BASE), path, client)
     before, other = content(path), spec(more(BASE, {"init_scale": [0]}))
@@ -257,7 +258,7 @@ def test_what_does_not_extend_is_refused_with_the_difference(client, tmp_path, c
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    """SMALL and a larger spec as files, and the files of a store that grew from the one to the other."""
+    """SMALL and a larger spec as files, and the files of a store that grew from the first to the second."""
     folder = tmp_path_factory.mktemp("grown")
     source, larger, path = folder / "s.toml", folder / "l.toml", folder / "s.zarr"
     source.write_text(SMALL)
@@ -276,7 +277,7 @@ STOPS = [  # at each of its eight groups but the first, and at each of its twelv
 
 @contextmanager
 def overtaken(source, path, module, name, at):
-    """Run a sweep that stops in a function, and let it count as dead, as after a long silence."""
+    """Run a sweep that stops in a function, and mark it as dead as if its heartbeats had expired."""
     stopping = partial(commands.stopping_in, module, name, at)
     with commands.command("run", source, "--store", path, patches=[CUT, stopping]) as sleeper:
         assert commands.stopped(sleeper)
@@ -284,16 +285,16 @@ def overtaken(source, path, module, name, at):
         yield sleeper
         sleeper.send(signal.SIGCONT)
         last = sleeper.end()
-    # Blocks that it had not begun it computes as those of the larger sweep.
+    # Blocks that it had not begun are computed as blocks of the larger sweep.
     assert last.code == 0 or "was changed by another run; run the same command again" in last.line
 
 
 @trials(2, 20)
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["after", "meanwhile"])
 def test_a_writer_of_before_the_growth_does_not_destroy_what_came_after(grown, tmp_path, trials, meanwhile):
-    """It was stopped between its values and its mark, say, and wakes up when the store has grown.
+    """The writer stops, for example between values and commit marker, and resumes when the store has grown.
 
-    A block that it was at may be pending then, but none counts as complete that is not.
+    The block that it was writing may be pending then, but no incomplete block counts as complete.
     """
     source, larger, expected = grown
     chance = random.Random(8)

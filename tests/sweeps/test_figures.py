@@ -1,4 +1,4 @@
-"""The paper's figures: what is drawn is what was computed, in every format, the same each time."""
+"""The paper's figures: they draw the computed numbers in every format, and are the same each time."""
 
 import functools
 from itertools import pairwise
@@ -22,7 +22,7 @@ SHAPES = [fl.Architecture(6, 3, 6), fl.Architecture(4, 2, 4)]
 
 @pytest.fixture(scope="module", autouse=True)
 def quick(tmp_path_factory):
-    """Sweeps of a few seeds and steps, and the networks of Figure 1 once."""
+    """Sweeps of a few seeds and steps, and the networks of Figure 1 computed once."""
     folder = tmp_path_factory.mktemp("presets")
     with pytest.MonkeyPatch.context() as patch:
         for panel, name in fig2.PRESETS.items():
@@ -62,7 +62,7 @@ def drawn(line):
 
 
 def borders(collection, places):
-    """Return the lower and the upper border of a band at some places."""
+    """Return the lower and the upper border of a band at given places."""
     x, y = collection.get_paths()[0].vertices.T
     return np.array([[y[x == place].min(), y[x == place].max()] for place in places]).T
 
@@ -85,7 +85,7 @@ def test_figure_1_is_the_papers():
     assert [net.lam for net in nets] == pytest.approx(fig1.LAMS)
     assert {net.balance for net in nets} == {"strict"}
     start = fl.exact(tasks[1], nets[1], [0.0]).weight_norms
-    assert start.max() < 0.05  # of twelve weights of deviation 0.01, made equally long
+    assert start.max() < 0.05  # twelve weights of deviation 0.01, with layers of equal norm
 
 
 def test_figure_1_draws_gradient_descent_and_the_closed_form(first):
@@ -239,7 +239,7 @@ def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, nam
     monkeypatch.setattr(fig2, "measure", lambda _: measured)
     one, other = (tmp_path / file for file in ("a.svg", "b.svg"))
     figures.draw(name, one)
-    with plt.style.context("dark_background"):  # nor does it matter what style a user has
+    with plt.style.context("dark_background"):  # the style of the user does not matter
         figures.draw(name, other)
     assert one.read_bytes() == other.read_bytes()
     assert b"<dc:date>" not in one.read_bytes()

@@ -1,4 +1,4 @@
-"""Datasets of several stores, joined by xarray: what is asked of them is right, or refused in one line."""
+"""Datasets of several stores that are joined by xarray: analysis is right, or refused in one line."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ INF = float("inf")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Return a function that opens a store of a small sweep, which changes make another."""
+    """Return a function that opens a store of a small sweep with given axes and dynamics."""
     folder = tmp_path_factory.mktemp("joined")
 
     def opened(*, samples=8, times=(0.0, 3.0, INF), solver="exact", learning_rate=None, **axes):
@@ -40,7 +40,7 @@ PARTS = {
 
 @pytest.fixture(params=PARTS)
 def joined(request, store):
-    """Return the axis, the parts joined over it in the other order, and the whole as one store."""
+    """Return the axis, the parts, the parts joined in the other order, and the whole as one store."""
     first, second = PARTS[request.param]
     values = [*np.ravel(first[request.param]), *np.ravel(second[request.param])]
     whole = store(**{request.param: [value.item() for value in np.asarray(values)]})
@@ -79,7 +79,7 @@ def test_a_point_of_joined_stores_is_rebuilt_from_the_first_or_refused(joined):
 
 
 def test_other_tasks_are_told_apart(store):
-    """The spec of the first part has fewer samples than the second part."""
+    """The spec of the first part has fewer samples than that of the second part."""
     few, many = store(architecture=SHAPES[:2]), store(architecture=SHAPES[2:], samples=20)
     point = {"seed": 1, "lam": 3.0, "init_scale": 1.0}
     for how in ({"coords": "minimal", "compat": "override"}, {"coords": "different", "compat": "equals"}):
@@ -121,7 +121,7 @@ def test_what_two_parts_share_is_refused(store):
 
 
 def test_points_that_only_one_part_has_are_missing(store):
-    """A join of unlike axes fills up with NaN, which counts nowhere, nor does it hide an architecture."""
+    """A join of unlike axes fills up with NaN, which is not counted and hides no architecture."""
     one = store(architecture=SHAPES[:2], seed=[0, 1], times=[0.0, INF])
     other = store(architecture=SHAPES[1:], seed=[2, 3, 4], times=[0.0, 3.0])
     together = xr.concat([one, other], "seed", join="outer", coords="different", compat="equals")

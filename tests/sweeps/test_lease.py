@@ -1,4 +1,4 @@
-"""The lease: one run writes at a time, that of a dead run is taken over, and bytes are the same anyway."""
+"""The lease: one run writes at a time, and the lease of a dead run is taken over without changing a byte."""
 
 import dataclasses
 import itertools
@@ -59,7 +59,7 @@ def elsewhere(**changes):
 
 
 def entered(path, *holders):
-    """Write a lease with some holders, at a time at which others may write it."""
+    """Write a lease with the given holders, while other processes may write it."""
     place = locate(path)
     place.make()
     content = lease.document(place, list(holders))
@@ -71,7 +71,7 @@ def acquired(place, mine, note=print):
 
 
 class Clock:
-    """The module `time` for a lease: it stands still, but while somebody sleeps.
+    """The module `time` for a lease. Its time changes only in `sleep`.
 
     Parameters
     ----------
@@ -96,13 +96,13 @@ class Clock:
 
 @pytest.fixture
 def gate(tmp_path):
-    """A gate that lets one block through."""
+    """A gate that lets one block pass."""
     return Gate(tmp_path / "gate", 1)
 
 
 @trials(3, 100, slow=8)
 def test_of_two_at_the_same_moment_one_is_refused(whole, tmp_path, trials):
-    """No block is computed before one of them has ended, so the other one cannot have been done by then."""
+    """No block is computed before one run has ended, so the run that continues cannot have been complete."""
     source, expected = whole
     for trial in range(trials):
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 0)
@@ -122,7 +122,7 @@ def test_of_two_at_the_same_moment_one_is_refused(whole, tmp_path, trials):
 
 @trials(2, 30)
 def test_the_lease_of_a_killed_run_is_taken_over_at_once(whole, tmp_path, trials):
-    """Not by its silence: here that of nobody is ever long enough."""
+    """The expiry time is infinite in this test, so that it cannot be the reason."""
     source, expected = whole
     chance = random.Random(1)
     for trial in range(trials):
@@ -173,7 +173,7 @@ part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 @part
 @pytest.mark.parametrize("behind", [0.0, 300.0, 1e9, -3600.0])
 def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monkeypatch, part, behind):
-    """Whatever its clock said: it may have been behind, or ahead."""
+    """The clock of the other host may have been behind or ahead."""
     clock, notes = Clock(), []
     monkeypatch.setattr(lease, "time", clock)
     dead = elsewhere(part=lease.new_holder("", part).part, seen=clock.time() - behind)
@@ -193,7 +193,7 @@ def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monke
 @part
 @pytest.mark.parametrize("behind", [0.0, 300.0, 1e9])
 def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, monkeypatch, part, behind):
-    """Its clock is behind, so that its heartbeats seem old."""
+    """The clock of the other host is behind, so that its heartbeats seem old."""
     path = tmp_path / "s.zarr"
     place = locate(path)
     alive = elsewhere(part=lease.new_holder("", part).part)
@@ -241,7 +241,7 @@ def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
 
 
 def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
-    """It writes a temporary file before it is in the lease: its entry."""
+    """A writer writes a temporary file with its entry before it is in the lease."""
     place = locate(tmp_path / "s.zarr")
     entered(tmp_path / "s.zarr", holder(process=commands.NO_PROCESS))
     key = f"{SCRATCH}/{holder().id}.1.partial"
@@ -251,7 +251,7 @@ def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
 
 
 def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for_long(tmp_path, monkeypatch):
-    """As of a worker process that was killed when its run had given its lease back."""
+    """Such files are left by a worker process that was killed after its run had released the lease."""
     place, clock, mine = locate(tmp_path / "s.zarr"), Clock(), holder()
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(lease, "time", clock)
@@ -302,10 +302,10 @@ def test_on_this_host_the_process_decides():
     mine = holder()
     assert mine.ended is False
     assert dataclasses.replace(mine, seen=0.0).ended is False
-    assert dataclasses.replace(mine, started=mine.started - 60).ended is True  # its number was given again
+    assert dataclasses.replace(mine, started=mine.started - 60).ended is True  # the process id was reused
     with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
         dead = holder(process=child.pid, started=process.start_of(child.pid))
-        until(lambda: dead.ended)  # a zombie: nobody has asked for its exit code yet
+        until(lambda: dead.ended)  # a zombie: no process has read its exit code yet
 
 
 def test_where_there_is_no_proc_psutil_decides(monkeypatch):
@@ -321,7 +321,7 @@ def test_where_there_is_no_proc_psutil_decides(monkeypatch):
 
 
 def test_a_clock_that_is_set_changes_no_process(monkeypatch):
-    """psutil adds the time of the boot to the start of a process, which moves with the clock."""
+    """psutil adds the boot time to the start of a process, and the boot time moves with the clock."""
     mine, real = holder(), psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + 3600.0)
     assert mine.ended is False
@@ -329,7 +329,7 @@ def test_a_clock_that_is_set_changes_no_process(monkeypatch):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PID namespaces are Linux's")
 def test_a_container_with_the_same_host_name_is_another_system(monkeypatch):
-    """Its processes have the numbers of others here, or of none."""
+    """Process ids in a container are those of other processes of this host, or of none."""
     assert holder(system=process.system_id.__wrapped__()).ended is False
     with monkeypatch.context() as patch:
         patch.setattr(process.os, "readlink", lambda _path: "pid:[1]")
@@ -380,7 +380,7 @@ def test_a_store_has_one_lease_under_all_its_paths(tmp_path):
 
 @trials(1, 10)
 def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
-    """What is under way it finishes, which does no harm."""
+    """Blocks that it has begun are finished, which does no harm."""
     source, _ = whole
     for trial in range(trials):
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 1)
@@ -393,7 +393,7 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         with commands.command(*arguments(source, path), patches=patches) as first:
             until(lambda path=path: marks(path))
             entered(path, elsewhere())
-            looks = beats.stat().st_size + 2  # of which one may have begun before
+            looks = beats.stat().st_size + 2  # one of them may have begun before
             until(lambda beats=beats, looks=looks: beats.stat().st_size >= looks)
             gate.open()
             done = first.end()
@@ -492,7 +492,7 @@ def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, g
 
 
 def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_path, monkeypatch):
-    """The lease is given back between the look of a sign of life and its write."""
+    """The lease is released between the read and the write of a heartbeat."""
     real, left = folder.LocalFolder.swap, threading.Event()
 
     def swap(place, key, old, new):
@@ -512,7 +512,7 @@ def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_
 
 
 def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
-    """Over a network the first try may come through unheard, and the second then finds its own entry."""
+    """A first try may succeed although its answer is lost, and the second try then sees its own entry."""
     real, answers = folder.LocalFolder.swap, []
 
     def swap(place, key, old, new):
@@ -533,7 +533,7 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("what", ["lease", "store"])
 @pytest.mark.parametrize("at", range(5))
 def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, monkeypatch, what, at):
-    """Whatever it finds, it takes it for a store that is to be made, or that is there."""
+    """It is either a new store or a store that exists, at whichever read the other run makes it."""
     path, looks = tmp_path / "s.zarr", itertools.count()
 
     def make():
@@ -562,7 +562,7 @@ def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, mo
 
 @trials(1, 20)
 def test_every_block_executed_twice(swept, tmp_path, trials, monkeypatch):
-    """One after the other, and the second time over what is there."""
+    """Each block is computed twice in turn, and the second time overwrites the first."""
 
     def twice(order, index, run=worker.run_block):
         run(order, index)
@@ -579,7 +579,10 @@ def test_every_block_executed_twice(swept, tmp_path, trials, monkeypatch):
 
 @trials(1, 20)
 def test_runs_that_do_not_know_of_each_other_write_the_same(whole, tmp_path, trials):
-    """As where two hosts each take the other for dead: no block is computed before all of them hold it."""
+    """Two hosts may each take the other for dead.
+
+    No block is computed before all of the runs hold the lease.
+    """
     source, expected = whole
     for trial in range(trials):
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 0)
@@ -593,7 +596,7 @@ def test_runs_that_do_not_know_of_each_other_write_the_same(whole, tmp_path, tri
 
 @trials(2, 20)
 def test_a_writer_that_wakes_up_after_the_others_are_done(whole, tmp_path, trials):
-    """It was stopped in the middle of a write: of the lease, of a document, of values, of a mark."""
+    """The writer was stopped in the middle of a write of the lease, metadata, values or a commit marker."""
     source, expected = whole
     chance = random.Random(2)
     woken = 0

@@ -1,4 +1,4 @@
-"""Opening a store of which chunks are lost."""
+"""Opening a store with lost chunks, and a copy that is no store."""
 
 import shutil
 import subprocess

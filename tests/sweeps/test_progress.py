@@ -1,4 +1,4 @@
-"""What is said of the progress of a run: counts of points, and shares and times by the cost of blocks."""
+"""Progress of a run: counts of points, and shares and times by the cost of blocks."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ from tests import cutting, sweeping
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Return a function that lets time go by."""
+    """Return a function that advances the clock."""
     now = [0.0]
     monkeypatch.setattr(progress, "monotonic", lambda: now[0])
 
@@ -26,7 +26,7 @@ def clock(monkeypatch):
 
 
 def test_time_left_goes_by_the_cost_of_blocks(clock):
-    """Of a grid whose last architectures take a hundred times as long as the first."""
+    """The last architectures of the grid take a hundred times as long as the first."""
     costs = [float(n) ** 2 / 25 for n in range(1, 51)]
     pace = Pace(50, 0, Work(sum(costs), sum(costs), sum(costs), 50, 1))
     assert pace.left is None
@@ -55,7 +55,7 @@ RUNS = {
 @pytest.mark.parametrize("pace_of_machine", [0.5, 1.6])
 @pytest.mark.parametrize(("costs", "threads", "start"), RUNS.values(), ids=RUNS)
 def test_time_left_is_right_after_a_tenth_of_the_work(clock, costs, threads, start, pace_of_machine):
-    """Within a factor of 1.5, or half a block, of runs whose blocks take up to a quarter more or less."""
+    """It is within a factor of 1.5 or half a block, although the time of a block varies by a quarter."""
     chance = random.Random(1)
     took = [pace_of_machine * cost * chance.uniform(0.75, 1.25) for cost in costs]
     free, ends = [start] * threads, []
@@ -123,11 +123,11 @@ def test_a_run_shows_a_bar_on_a_terminal_and_in_a_notebook_and_lines_elsewhere(m
     assert shown(True, False, False) is Live
     assert shown(False, False, True) is Plain
     assert shown(False, True, True) is Live
-    assert shown(False, True, False) is Plain  # where Rich would only warn
+    assert shown(False, True, False) is Plain  # Rich would print only a warning
 
 
 def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, capsys, caplog, clock):
-    """At a clock that stands still: both tell rates."""
+    """The clock does not advance, so that both print the same rates."""
     with caplog.at_level(logging.INFO, logger="fastlin"):
         report = fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client, progress=True)
     printed = capsys.readouterr()
@@ -148,21 +148,21 @@ def test_what_is_no_progress_is_named(tmp_path, given):
 
 
 class Noted(NoProgress):
-    """Progress that is kept."""
+    """Progress that records its calls."""
 
     def begin(self, total, done, work):
-        """Keep it."""
+        """Record the call."""
         self.begun, self.advanced = (total, done, work), []
 
     def advance(self, points, seconds, took):
-        """Keep it."""
+        """Record the call."""
         assert took > 0.0
         self.advanced.append((points, seconds))
 
 
 @pytest.mark.parametrize("output", [sweeping.spec()["output"], {"observables": ["loss"], "reduce": {}}])
 def test_the_work_of_a_run_is_that_of_its_blocks(tmp_path, client, output):
-    """Also where blocks are partly done, of a store that has grown inside them, and of a slice."""
+    """Blocks may be partly done, the store may have grown inside blocks, and the run may be a slice."""
     spec, path, show = sweeping.spec(output=output), tmp_path / "s.zarr", Noted()
     smaller = spec | {"axes": spec["axes"] | {"architecture": spec["axes"]["architecture"][:2]}}
     with cutting.into(architectures=3, init_scales=1, seeds=4):
@@ -180,6 +180,6 @@ def test_the_work_of_a_run_is_that_of_its_blocks(tmp_path, client, output):
 
 
 def check(show, total, done):
-    """Check that a run did what it said it had to do."""
+    """Check that the total work that a run announced equals the work that it did."""
     assert show.begun[:2] == (total, done)
     assert sum(seconds for _, seconds in show.advanced) == pytest.approx(show.begun[2].run)

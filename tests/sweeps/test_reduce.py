@@ -1,4 +1,4 @@
-"""Statistics over seeds: those of every point, whatever the blocks, and nothing else in the store."""
+"""Statistics over seeds: they equal those of all points for any block shape, and the store has no points."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def points(tmp_path_factory):
 
 
 def cut_into(monkeypatch, seeds):
-    """Cut sweeps into blocks of so many seeds."""
+    """Cut sweeps into blocks of `seeds` seeds."""
 
     def of(spec):
         return Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds)))
@@ -50,7 +50,7 @@ def cut_into(monkeypatch, seeds):
 
 
 def statistics(path):
-    """Return what a store holds, but for how its seeds were cut."""
+    """Return the content of a store without the block shape of its seeds."""
     return fl.open_sweep(path).load().drop_vars(["status", "seed_block"])
 
 
@@ -110,7 +110,7 @@ def test_histograms_are_numpys(points, tmp_path):
 @pytest.mark.parametrize("cut", [10, 100], ids="blocks of {}".format)
 @pytest.mark.parametrize(("seeds", "computed"), [(15, 45), (35, 10)], ids=["few seeds", "more seeds"])
 def test_more_seeds_fold_only_the_new_ones(tmp_path, monkeypatch, seeds, computed, cut):
-    """A store of few seeds keeps no partial sums, and computes the old seeds with the new ones."""
+    """A store of few seeds has no partial sums, and computes the old seeds again with the new seeds."""
     cut_into(monkeypatch, cut)
     path, fresh = tmp_path / "grown.zarr", tmp_path / "fresh.zarr"
     total = 45
@@ -141,7 +141,7 @@ def test_an_interrupted_sweep_is_finished_and_the_same(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_merged_sums_that_are_lost_are_computed_again(tmp_path, monkeypatch, number):
-    """Those of the first block hold all; when it is begun anew, the run finds what else is missing."""
+    """The first block holds the sums of all seeds, so the others are computed again with it."""
     cut_into(monkeypatch, 10)
     path = tmp_path / "s.zarr"
     fl.run_sweep(reduced(), path)
@@ -158,7 +158,7 @@ def test_merged_sums_that_are_lost_are_computed_again(tmp_path, monkeypatch, num
 
 @pytest.mark.parametrize("seeds", [6, 30])
 def test_lam_and_architectures_grow_without_partial_sums(tmp_path, seeds):
-    """Also inside blocks whose sums were merged or dropped: only new points are computed."""
+    """Blocks whose sums were merged or dropped grow as well, and only new points are computed."""
     path, fresh = tmp_path / "s.zarr", tmp_path / "fresh.zarr"
     steps = [([0, 1], [0.0]), ([0, 1, 2], [0.0, 1.0]), ([0, 1, 2, 3], [-1.0, 0.0, 1.0])]
     shapes, before = [[4, 2, 2], [3, 4, 3], [2, 3, 4], [2, 1, 2]], 0
@@ -185,7 +185,7 @@ def size(path):
 
 
 def large(seeds, dtype, **output):
-    """Return a spec of which the numbers take more than its metadata."""
+    """Return a spec whose numbers take more bytes than the metadata of its store."""
     axes = {"architecture": [4, 2, 4], "seed": {"start": 0, "num": seeds}}
     axes["lam"] = {"start": -4.0, "stop": 4.1, "num": 40}
     times = [*np.geomspace(0.1, 90.0, 19), np.inf]
@@ -195,7 +195,7 @@ def large(seeds, dtype, **output):
 
 @pytest.fixture(scope="module", params=[(8, "float64"), (8, "float32"), (1000, "float64"), (1000, "float32")])
 def full(request, tmp_path_factory):
-    """Return seeds and dtype of a store that holds every point, and its bytes."""
+    """Return seeds, dtype and bytes of a store that holds every point."""
     path = tmp_path_factory.mktemp("full") / "s.zarr"
     fl.run_sweep(large(*request.param), path)
     return *request.param, size(path)
@@ -244,7 +244,7 @@ def test_zarr_reads_and_writes_the_same_chunks(tmp_path, monkeypatch, options):
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    """A complete store that keeps its partial sums, and the path of it."""
+    """The path of a complete store with partial sums."""
     cut_into(monkeypatch, 10)
     fl.run_sweep(reduced(30), tmp_path / "s.zarr")
     return tmp_path / "s.zarr"
@@ -318,7 +318,7 @@ def test_compact_on_the_command_line(kept):
 @pytest.mark.parametrize("sizes", [{"architectures": 2, "seeds": 10}, {"architectures": 3, "seeds": 25}])
 @pytest.mark.parametrize("options", [{}, {"quantiles": [0.1, 0.5]}, {"histogram": [0.0, 0.25, 0.5, 1.0]}])
 def test_blocks_of_several_architectures_change_no_bit(tmp_path, sizes, options):
-    """Nor after a block of them was lost, and with it the statistics that span them."""
+    """The bits do not change either after a block and the statistics that span it were lost."""
     whole, path = tmp_path / "whole.zarr", tmp_path / "joined.zarr"
     fl.run_sweep(reduced(**options), whole)
     with cutting.into(**sizes):

@@ -1,4 +1,4 @@
-"""`ds.fastlin` is there after `import fastlin`, whatever is imported first, and costs nothing before."""
+"""`ds.fastlin` exists after `import fastlin`, in any order of imports, and costs no import before its use."""
 
 import importlib.util
 import subprocess

@@ -1,4 +1,4 @@
-"""A store as one web page: its numbers are the store's, it loads nothing, and it works in a browser."""
+"""A store as one web page: its numbers are those of the store, and it loads no other file."""
 
 import getpass
 import json
@@ -30,12 +30,12 @@ from tests import sweeping
 
 AXES = sweeping.spec()["axes"]
 INF = float("inf")
-FLOAT32 = 1.2e-7  # relative, of rounding to it
+FLOAT32 = 1.2e-7  # relative error of rounding to float32
 MAGMA = colormaps["magma"](np.arange(256), bytes=True)[:, :3].tolist()
 
 
 def page_of(store, folder):
-    """Return the text of a store's page, which is left in `folder`."""
+    """Return the text of a store's page, and leave the page in `folder`."""
     write(str(store), folder / "page.html")
     return (folder / "page.html").read_text(encoding="utf-8")
 
@@ -45,7 +45,7 @@ def part_of(page, pattern):
 
 
 def embedded(page):
-    """Return what a page carries, its numbers as DataArrays along their own axes."""
+    """Return the data in a page, with numbers as DataArrays along their axes."""
     content = json.loads(part_of(page, r'<script id="data" type="application/json">(.*?)</script>'))
     for quantity in content["quantities"] if content else ():
         for key in ("mean", "std", "count"):
@@ -56,7 +56,7 @@ def embedded(page):
 
 
 def assert_holds(quantity, wanted):
-    """Assert that a page has these numbers, rounded to float32."""
+    """Check that a page has these numbers, rounded to float32."""
     for key, value in wanted.items():
         plain = value.drop_vars(list(value.coords))
         assert set(quantity[key].dims) <= set(plain.dims)
@@ -65,7 +65,7 @@ def assert_holds(quantity, wanted):
 
 
 def statistics(points):
-    """Return by xarray what a page has of points (eager)."""
+    """Return the statistics of a page, computed by xarray from loaded points."""
     known = points.where(points.status == "ok")
     return {"mean": known.mean("seed"), "std": known.std("seed", ddof=1), "count": known.count("seed")}
 
@@ -242,7 +242,7 @@ def test_a_store_that_grew_is_in_order(tmp_path, client):
 
 
 def blank(sizes, times=None):
-    """Return a dataset of a sweep's form and these sizes, of no values."""
+    """Return a dataset with the schema of a sweep and these sizes. All values are zero."""
     values = {name: np.arange(size, dtype=float) for name, size in sizes.items()}
     if times is not None:
         values["time"] = times
@@ -273,7 +273,7 @@ def test_what_is_left_out_is_spread_evenly(shapes, scales, lams, times, limit):
             assert kept[-1] == there[-1] or kept.size == 1
             steps = np.diff(np.searchsorted(there, kept))
             assert np.ptp(steps) <= 1 if steps.size else True
-    if "lam" in said and "init_scale" in said:  # neither is short for the other's sake
+    if "lam" in said and "init_scale" in said:  # both are thinned equally
         assert abs(thin.sizes["lam"] - thin.sizes["init_scale"]) <= 1
 
 

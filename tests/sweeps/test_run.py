@@ -1,4 +1,4 @@
-"""How a run that fails ends, and how long the blocks of a run may take."""
+"""A run: how it ends after a failure, and the time limit of its blocks."""
 
 import errno
 import threading
@@ -31,7 +31,7 @@ GRID = {"n_i": {"start": 1, "num": 10}, "n_h": {"start": 1, "num": 10}, "n_o": {
 
 @pytest.fixture(scope="module")
 def many():
-    """A plan of 1,000 architectures, of which a block holds dozens, and the kernels that they need."""
+    """A plan of 1,000 architectures with dozens in a block, and the kernels that they need."""
     axes = {
         "architecture": GRID,
         "seed": {"start": 0, "num": 5},
@@ -66,7 +66,7 @@ def test_a_block_of_one_architecture_waits_for_no_kernel_of_another(monkeypatch)
     ("where", "known"), [(Threads(), True), (Processes(2), True), (mock.Mock(Client), False)]
 )
 def test_workers_elsewhere_may_lack_what_is_compiled_here(many, monkeypatch, where, known):
-    """In threads, and processes of this machine, a block waits for what was lacking; elsewhere for all."""
+    """In threads and local processes a block waits for the missing kernels, and elsewhere for all kernels."""
     plan, kernels = many
     monkeypatch.setattr(run, "missing", lambda needed: needed[:1])
     monkeypatch.setattr(run, "compile_all", lambda *_: None)
@@ -75,9 +75,9 @@ def test_workers_elsewhere_may_lack_what_is_compiled_here(many, monkeypatch, whe
 
 
 def failing_once(monkeypatch, others, ready=lambda: True):
-    """Make the first write of a block fail, as soon as a test is ready; `others` is called for later ones.
+    """Make the first write of a block fail as soon as `ready` holds. Call `others` for later writes.
 
-    Return an event that says it has failed.
+    Return an event that is set after the failure.
     """
     failed, real = threading.Event(), Store.write_block
 
@@ -93,7 +93,7 @@ def failing_once(monkeypatch, others, ready=lambda: True):
 
 
 def test_blocks_that_a_failed_run_still_computes_are_not_written(tmp_path, client, monkeypatch):
-    """One block cannot be written while others are held at a gate, which opens when the run has ended."""
+    """One block cannot be written while others wait at a gate. The gate opens when the run has ended."""
     path, held, at_work, run_block = tmp_path / "s.zarr", Gate(tmp_path / "gate", 1), [], worker.run_block
 
     def noted(order, index):
@@ -124,7 +124,7 @@ def test_a_failed_run_holds_its_lease_while_a_thread_writes(tmp_path, client, mo
 
     def slowly(store, write):
         writing.set()
-        time.sleep(0.5)  # in which a run that does not wait gives its lease back
+        time.sleep(0.5)  # a run that does not wait would release its lease now
         write()
         holders.append(len(lease.holders(store.location)))
 

@@ -1,4 +1,4 @@
-"""Stores in a bucket: what holds for a folder holds there, against a real server on loopback."""
+"""Stores in a bucket behave as stores in a folder, on a real server on the loopback interface."""
 
 import os
 import pickle
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.processes
 LARGER = SMALL.replace("num = 6", "num = 9").replace("[0.5, 1.0]", "[0.5, 0.7, 1.0]")
 LATER = SMALL.replace("[0.0, 0.9, 9.0, inf]", "[0.0, 0.9, 2.0, 9.0, inf]")
 REDUCED = '\n[output.reduce]\nstatistics = ["mean", "max"]\n'
-# Of these the bytes depend on when, by whom, and not on the spec.
+# The bytes of these depend on the time and the process of a run, and not on the spec.
 PASSING = {lease.KEY, f"{SCRATCH}/lock"}
 
 
@@ -75,7 +75,7 @@ def run(server, source, prefix, *options, patches=(commands.smaller_blocks,)):
 
 
 def in_folder(tmp_path, *sources):
-    """Return the files of a store in a folder of some specs, one after the other."""
+    """Return the files of a store in a folder after runs of several specs in turn."""
     path = tmp_path / "folder.zarr"
     for source in sources:
         assert ended("run", source, "--store", path, patches=[commands.smaller_blocks]).code == 0
@@ -179,7 +179,7 @@ def test_a_store_grows(server, source, prefix, tmp_path, texts):
     lazy, loaded = fl.open_sweep(path), fl.open_sweep(path).load()
     assert run(server, larger, prefix).report["pending"] == 0
     assert objects(server, prefix) == in_folder(tmp_path, smaller, larger)
-    if REDUCED not in texts[0]:  # statistics are of the seeds there are now
+    if REDUCED not in texts[0]:  # statistics change with the seeds
         assert lazy.load().identical(loaded)
     fl.run_sweep(larger, tmp_path / "fresh.zarr")
     points, expected = fl.open_sweep(path).load(), fl.open_sweep(tmp_path / "fresh.zarr").load()
@@ -259,7 +259,7 @@ def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, 
 
 @trials(1, 40, slow=3)
 def test_of_two_at_the_same_moment_one_is_refused(server, source, prefix, tmp_path, trials):
-    """No block is computed before one of them has ended, so the other one cannot have been done by then."""
+    """No block is computed before one run has ended, so the run that continues cannot have been complete."""
     expected = in_folder(tmp_path, source())
     for trial in range(trials):
         here, gate = f"{prefix}/{trial}", Gate(tmp_path / f"gate-{trial}", 0)
@@ -343,7 +343,7 @@ def test_a_server_that_is_not_there(source):
     ids=["threads", "processes"],
 )
 def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
-    """It is tried again as often as is said, and then the run stops."""
+    """The request is repeated as often as is set, and then the run stops."""
     gate = Gate(tmp_path / "gate", 1)
     with buckets.serving() as lost:
         arguments = ["run", source(), "--store", address("s.zarr"), *options]
@@ -360,7 +360,7 @@ def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
 
 
 def test_a_server_that_is_away_for_a_moment_is_waited_for(server, source, prefix, tmp_path):
-    """It answers nothing for a second, and nobody notices."""
+    """The server does not answer for a second, and the run continues without an error."""
     expected, gate = in_folder(tmp_path, source()), Gate(tmp_path / "gate", 1)
     arguments = ["run", source(), "--store", address(prefix)]
     patches = [commands.smaller_blocks, gate.patch]

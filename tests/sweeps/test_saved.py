@@ -1,4 +1,4 @@
-"""Datasets of stores that are saved by xarray, whole and in part, and what can be done with the copies."""
+"""Datasets of stores that xarray saves, in full and in part, and analysis of the copies."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def saved(request, tmp_path):
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    """A store whose axes are stored in another order than the spec's, with all that may be an axis."""
+    """A store whose axes have another order than in the spec, and in which all possible axes vary."""
     path = tmp_path_factory.mktemp("saved") / "grown.zarr"
     axes = sweeping.spec()["axes"]
     fl.run_sweep(

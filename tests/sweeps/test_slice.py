@@ -24,7 +24,7 @@ REDUCED = '\n[output.reduce]\nover = "seed"\nstatistics = ["mean", "std"]\n'
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    """Return what makes a spec a file, and the files of the store that runs of several specs leave."""
+    """Return a function that writes a spec to a file, and one that returns the files after several runs."""
     folder = tmp_path_factory.mktemp("known")
 
     def source(text):
@@ -55,7 +55,7 @@ OUTPUTS = {"points": "", "reduced": REDUCED}
 
 
 def run_slices(source, path, count, cut):
-    """Run all slices at the same moment; returns their reports."""
+    """Run all slices at the same moment, and return their reports."""
     together = slices(source, path, count)
     with commands.commands(*together, patches=[cut]) as started:
         ends = [command.end() for command in started]
@@ -153,7 +153,7 @@ def test_what_may_be_written_at_the_same_time(known, tmp_path, first, second, re
 
 
 def test_slices_of_different_specs_at_the_same_moment(known, tmp_path):
-    """Of two that would make different stores, one is refused and the store is the other's."""
+    """Of two slices that would make different stores one is refused, and the store is that of the other."""
     source, contents = known
     other = SMALL.replace("stop = 4.0", "stop = 5.0")
     expected = [contents(SMALL), contents(other)]
@@ -187,7 +187,7 @@ def test_slices_of_one_larger_spec_let_a_store_grow_together(known, tmp_path, tr
 
 
 def test_a_slice_that_grows_the_store_late_does_not_undo_what_others_have_done(known, tmp_path):
-    """Two slices find the store small; while one is held up, the other must not fill it and be undone."""
+    """Two slices open the small store. While one is stopped, the other must not fill it."""
     source, contents = known
     path = tmp_path / "s.zarr"
     assert ended("run", source(SMALL), "--store", path, patches=[commands.smaller_blocks]).code == 0

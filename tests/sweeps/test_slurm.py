@@ -1,4 +1,4 @@
-"""The command line on a real SLURM: workers that are jobs, and slices that are a job array."""
+"""The command line on a real SLURM: workers as jobs, and slices as a job array."""
 
 import json
 import shlex

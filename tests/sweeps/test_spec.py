@@ -1,4 +1,4 @@
-"""Specs: every fault is found and named, and every form of a spec is the same spec."""
+"""Specs: every fault is named, and every form of a spec is the same spec."""
 
 import inspect
 import json
@@ -166,7 +166,7 @@ def test_one_mistake_in_many_places_is_one_line():
 
 
 def test_an_unknown_kind_is_one_fault():
-    """Its parameters are unknown then, and no other faults."""
+    """Its parameters cannot be checked then, so they are not reported."""
     content = changed("task", {"kind": "parity", "n_samples": 8, "bits": 3})
     assert lines_of(content) == ["task.kind is 'parity'; allowed: random_regression"]
 
@@ -282,7 +282,7 @@ def test_the_spec_as_toml_is_the_same_spec(source, tmp_path):
 
 
 def some(*entries):
-    """Return a strategy of tables, each of whose keys is there or not."""
+    """Return a strategy of tables in which each key is optional."""
     return st.fixed_dictionaries({}, optional=dict(entries))
 
 

@@ -1,4 +1,4 @@
-"""Before a run starts: processes, networks and limits that would make it hang are told in one line."""
+"""Checks before a run: processes, networks and limits that would make it hang are reported in one line."""
 
 import asyncio
 import errno
@@ -58,7 +58,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here")
 @pytest.mark.parametrize("sweep", ["before", "none"])
 def test_a_fork_of_a_process_in_which_dask_has_run_is_told_of_spawn(tmp_path, sweep):
-    """A fork of one in which it has not may run."""
+    """A process may be forked in which Dask has not run."""
     (tmp_path / "forking.py").write_text(FORKING)
     (tmp_path / "s.toml").write_text(TOML)
     done = subprocess.run(
@@ -86,7 +86,7 @@ def environment():
 
 
 def refused(path, *given, **options):
-    """Return why a sweep is refused, before it leaves a trace."""
+    """Return the reason for which a sweep is refused before it writes anything."""
     with pytest.raises(fl.InputError) as error:
         fl.run_sweep(TINY, path, *given, **options)
     assert not path.exists()
@@ -140,7 +140,7 @@ def test_threads_ask_no_network(monkeypatch):
 
 
 def stopped(path, **options):
-    """Return why a run with workers stops."""
+    """Return the reason for which a run with workers stops."""
     with pytest.raises(fl.StoppedError) as error:
         fl.run_sweep(TINY, path, workers=2, **options)
     return one_line(error)
@@ -174,7 +174,7 @@ def test_limits_where_there_are_none(monkeypatch):
 
 
 def without_network(script, *arguments, cwd):
-    """Run a shell script in a namespace without a network, and return how it ended."""
+    """Run a shell script in a namespace without a network, and return the completed process."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rn", "true"]).returncode:
         pytest.skip("networks cannot be taken away here: no unshare, or not permitted")
     return subprocess.run(
@@ -189,7 +189,7 @@ def without_network(script, *arguments, cwd):
 
 @pytest.mark.processes
 def test_commands_without_a_network(tmp_path):
-    """Threads need none; worker processes need the loopback interface, and say so."""
+    """Threads need no network. Worker processes need the loopback interface, and the error says so."""
     (tmp_path / "s.toml").write_text(TOML)
     run = '"$@" -m fastlin run s.toml --store'
     done = without_network(f"{run} threads.zarr", cwd=tmp_path)

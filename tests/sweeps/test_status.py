@@ -1,4 +1,4 @@
-"""What people are told of a sweep: how it stands, what it will take."""
+"""Status and plan of a sweep: how much is done, and how long the rest takes."""
 
 import dataclasses
 import itertools
@@ -57,7 +57,7 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
     assert content["seconds_left"] == pytest.approx(left)
     assert f"0.5 blocks/s in the last minute, about {format_duration(left)} left" in in_words(content)
-    # In a copy all marks have the time of the copy, which is before a run into it.
+    # In a copy all markers have the time of the copy, which is before the start of a run into it.
     monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now + 1)])
     assert sweep_status(path)["blocks_per_second"] is None
 
@@ -137,7 +137,7 @@ def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
 
 
 def test_more_workers_take_less_time_and_more_memory(monkeypatch):
-    """By the model; whether the seconds are right is for the benchmark to say."""
+    """This holds in the model. The benchmark checks the seconds."""
     monkeypatch.setattr(calibration, "_measure", lambda _plan, _solver, _shape, modelled, _cores: modelled)
     spec = fl.Spec.from_dict(
         sweeping.spec(axes={**sweeping.spec()["axes"], "seed": {"start": 0, "num": 10**7}})
@@ -156,7 +156,7 @@ def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
 
 
 def test_ten_thousand_marks_are_read_as_they_are(tmp_path, client, monkeypatch):
-    """Each mark is one read: that is what makes counting instant."""
+    """Each marker is read once, and no other chunk is read."""
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)
     reads = []

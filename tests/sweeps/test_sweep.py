@@ -1,4 +1,4 @@
-"""Sweeps end to end: what is stored is right, reproducible, resumable and readable."""
+"""Sweeps end to end: stored numbers are right, reproducible, resumable and readable."""
 
 import getpass
 import json
@@ -119,7 +119,7 @@ def test_store_is_checksummed_and_one_chunk_a_block(swept):
 
 
 def test_nobody_is_named_in_a_store(tmp_path, monkeypatch):
-    """Not after a run; while it lasts the lease says who, as others must know."""
+    """The lease names host and process during a run, because other runs need them."""
     monkeypatch.setattr(socket, "gethostname", lambda: "a-host-of-mine")
     path, seen = tmp_path / "s.zarr", []
 
@@ -223,7 +223,7 @@ def test_specs_from_python_may_hold_arrays(swept):
 
 
 def test_kernel_distance_of_figure_2():
-    """The limits t = inf in the mean over seeds, against those of an independent implementation."""
+    """The mean limits t = inf over seeds agree with those of an independent implementation."""
     expected = {
         (4, 2, 2): [0.48, 0.24, 0.004],
         (2, 2, 4): [0.004, 0.24, 0.48],

@@ -1,4 +1,4 @@
-"""Time scales in a sweep: every store holds those that `fl.exact` gives, whatever its solver and its form."""
+"""Time scales in a sweep: every store has those of `fl.exact`, for any solver and form."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def spec(output=OUTPUT, axes=AXES, **changes):
 
 
 def run(path, given_spec):
-    """Run a sweep all points of which are ok, and return what it stored."""
+    """Run a sweep in which all points are ok, and return its dataset."""
     report = fl.run_sweep(given_spec, path)
     assert report.ok == report.points
     assert verify(path) == []
@@ -60,7 +60,7 @@ def test_a_sweep_stores_what_exact_gives_for_any_size_of_weights(tmp_path):
 
 
 def test_a_sweep_stores_infinite_times(stored):
-    # 1-1-1, where half of all signs are wrong; from small weights a drop of 90 % is then too much.
+    # Half of the 1-1-1 networks have the wrong sign. From small weights their loss cannot drop by 90 %.
     square = stored.sel(architecture="1-1-1", lam=0.0, init_scale=0.1)
     never = np.isinf(square.convergence_time)
     assert 0 < int(never.sum()) < never.size

@@ -1,4 +1,4 @@
-"""The versions that a store records, and the processor where its numbers depend on it."""
+"""The versions that a store records, and the processor if its numbers depend on it."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from fastlin.sweeps.store.store import Store
 from tests import sweeping
 from tests.sweeping import chunks, content
 
-# Its set-up goes through LAPACK, and all else takes eight networks at a time.
+# Its set-up uses LAPACK, and all other steps take eight networks at a time.
 LARGE = [100, 2, 60]
 
 
@@ -29,7 +29,7 @@ def made_with(path):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Return a function that moves this process to another processor."""
+    """Return a function that replaces the processor and BLAS of this process."""
 
     def move():
         monkeypatch.setattr(versions, "processor", lambda: "another")
@@ -48,7 +48,7 @@ def elsewhere(monkeypatch):
         ([300, 20, 5], "exact", False),
         (LARGE, "exact", True),
         ([58, 40, 58], "exact", True),
-        ([58, 40, 58], "gradient_descent", False),  # it is faster by vectors up to larger sizes
+        ([58, 40, 58], "gradient_descent", False),  # vectors are faster up to larger sizes
     ],
 )
 def test_the_processor_is_recorded_where_numbers_go_through_blas(architecture, solver, expected):
@@ -107,7 +107,7 @@ def test_blas_is_named_with_its_version(monkeypatch):
     monkeypatch.setattr(versions, "threadpool_info", lambda: libraries)
     assert versions.blas() == "mkl 2025.1, openblas 0.3.30 Haswell"
     monkeypatch.setattr(versions, "threadpool_info", lambda: libraries[:1])
-    assert versions.blas() == "unknown"  # Apple's Accelerate does not tell
+    assert versions.blas() == "unknown"  # Apple's Accelerate has no version
 
 
 PROBE = """
