@@ -108,13 +108,13 @@ def serving():
 
 def _port(log):
     """Return the port that the server printed, or None before it has printed one."""
-    said = re.search(rb"Running on http://127\.0\.0\.1:(\d+)", os.pread(log.fileno(), 2**16, 0))
-    return said and int(said[1])
+    match = re.search(rb"Running on http://127\.0\.0\.1:(\d+)", os.pread(log.fileno(), 2**16, 0))
+    return match and int(match[1])
 
 
 @contextmanager
 def absent():
     """Yield a server that does not run, at a port that no other process can take."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield Server(taken.getsockname()[1])
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield Server(reserved.getsockname()[1])

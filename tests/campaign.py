@@ -10,8 +10,10 @@ def trials(quick, full, slow=None):
     numbers = {quick: (), full: pytest.mark.campaign}
     if slow is not None:
         numbers[slow] = pytest.mark.slow
-    given = [pytest.param(number, id=f"{number}-trials", marks=marks) for number, marks in numbers.items()]
-    return pytest.mark.parametrize("trials", given)
+    parameters = [
+        pytest.param(number, id=f"{number}-trials", marks=marks) for number, marks in numbers.items()
+    ]
+    return pytest.mark.parametrize("trials", parameters)
 
 
 def combinations(quick, **values):
@@ -26,7 +28,7 @@ def combinations(quick, **values):
     """
     quick = set(quick)
     assert quick <= set(itertools.product(*values.values()))
-    given = [
+    parameters = [
         pytest.param(
             *(of[name] for of, name in zip(values.values(), names, strict=True)),
             id="-".join(names),
@@ -34,4 +36,4 @@ def combinations(quick, **values):
         )
         for names in itertools.product(*values.values())
     ]
-    return pytest.mark.parametrize(tuple(values), given)
+    return pytest.mark.parametrize(tuple(values), parameters)

@@ -41,7 +41,7 @@ BLOCKS = 12  # blocks of SMALL, as smaller_blocks cuts it
 
 
 @dataclass
-class Ended:
+class CompletedCommand:
     """A command that has ended: its exit code and its output."""
 
     code: int
@@ -94,7 +94,7 @@ class Command:
         self._process.join(PATIENCE)
         assert not self.running, f"not ended within {PATIENCE:g} s"
         out, err = (Path(self._folder, name).read_text() for name in ("out", "err"))
-        return Ended(self._process.exitcode, out, err)
+        return CompletedCommand(self._process.exitcode, out, err)
 
 
 @functools.cache
@@ -123,8 +123,8 @@ def commands(*several, patches=(), environment=None):
         for number, arguments in enumerate(several):
             own = Path(folder, str(number))
             own.mkdir()
-            given = (own, [str(entry) for entry in arguments], patches, environment or {}, together)
-            process = _context().Process(target=_serve, args=given)
+            own_arguments = (own, [str(entry) for entry in arguments], patches, environment or {}, together)
+            process = _context().Process(target=_serve, args=own_arguments)
             process.start()
             running.append(Command(process, own))
         try:
@@ -142,7 +142,7 @@ def command(*arguments, patches=(), environment=None):
         yield only
 
 
-def ended(*arguments, patches=(), environment=None):
+def run_to_end(*arguments, patches=(), environment=None):
     """Run one command to its end."""
     with command(*arguments, patches=patches, environment=environment) as only:
         return only.end()
@@ -166,28 +166,28 @@ def smaller_blocks(seeds=2, **sizes):
     Plan.of = lambda spec: Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds, **sizes)))
 
 
-def held(folder):
+def hold_blocks(folder):
     """Make blocks wait at the gate in a folder, see `tests.planting.Gate`."""
     gate.hold(block, folder)
 
 
-def shared_lease():
+def share_lease():
     """Let every process write while others write."""
     lease.LeaseHolder.excludes = lambda _holder, _other: False
 
 
-def faster_beat():
+def shorten_heartbeats():
     """Shorten the interval of heartbeats to 0.05 s."""
     lease.HEARTBEAT_SECONDS = 0.05
 
 
-def noted_beats(file):
+def record_heartbeats(file):
     """Shorten the interval of heartbeats, and append a byte to a file after each."""
-    faster_beat()
+    shorten_heartbeats()
     real = lease.Lease._change
 
-    def change(held, action):
-        done = real(held, action)
+    def change(own_lease, action):
+        done = real(own_lease, action)
         with open(file, "ab") as notes:
             notes.write(b".")
         return done
@@ -195,22 +195,22 @@ def noted_beats(file):
     lease.Lease._change = change
 
 
-def impatient(seconds):
+def shorten_expiry(seconds):
     """Treat a holder as dead after `seconds` without a heartbeat, and check every 0.01 s."""
     lease.EXPIRY_SECONDS, lease.WATCH_SECONDS = seconds, 0.01
 
 
-def read_only():
+def make_read_only():
     """Make the file system of the stores read-only."""
     folder.os = System(fault_injection.read_only)
 
 
-def two_tries():
+def retry_once():
     """Retry a request to a bucket only once."""
     importlib.import_module("fastlin.sweeps.store.s3").RETRIES = 1
 
 
-def stopping(at):
+def stop_in_write(at):
     """Stop the process in the middle of its write number `at`, until it gets SIGCONT."""
     numbers = itertools.count(1)
 
@@ -224,7 +224,7 @@ def stopping(at):
     folder.os = SimpleNamespace(**{**vars(os), "write": write})
 
 
-def stopping_in(module, name, at=1):
+def stop_in_call(module, name, at=1):
     """Stop the process before call number `at` of a function."""
     where = importlib.import_module(module)
     real, numbers = getattr(where, name), itertools.count(1)
@@ -253,7 +253,7 @@ def write_lease(path, **changes):
     file.write_text(json.dumps(content | {"holders": holders}))
 
 
-def stopped(only):
+def wait_until_stopped(only):
     """Wait until a command has stopped itself or has ended. Return whether it still runs."""
     until(lambda: not only.running or only.stopped)
     return only.running

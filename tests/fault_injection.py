@@ -55,8 +55,8 @@ def until(condition):
     """Wait until the condition returns a true value, and return that value."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        if found := condition():
-            return found
+        if value := condition():
+            return value
         time.sleep(0.002)
     raise AssertionError(f"not within {PATIENCE:g} s")
 
@@ -87,25 +87,25 @@ def started(*arguments, limit=None, **changes):
         process.communicate()
 
 
-def workers(process):
+def worker_processes(process):
     """Return the worker processes of a running command."""
-    found = []
+    processes = []
     with suppress(psutil.Error):
         for child in psutil.Process(process.pid).children():
             with suppress(psutil.Error):
                 if "spawn_main" in " ".join(child.cmdline()):
-                    found.append(child)
-    return found
+                    processes.append(child)
+    return processes
 
 
-def family(process):
+def descendants(process):
     """Return all descendants of a process."""
     with suppress(psutil.Error):
         return psutil.Process(process.pid).children(recursive=True)
     return []
 
 
-def alive(processes):
+def still_running(processes):
     """Return the processes that still run."""
 
     def runs(process):
@@ -116,10 +116,10 @@ def alive(processes):
     return [process for process in processes if runs(process)]
 
 
-def in_turn():
+def blocks_in_turn():
     """Compute the blocks of sweeps in this process in turn, so that their steps have one order."""
 
-    def results(_client, tasks, place, _held):
+    def results(_client, tasks, place, _lease):
         for task in tasks:
             try:
                 result = task.function(task.request, task.where)
@@ -133,23 +133,23 @@ def in_turn():
 
 
 class System:
-    """The module `os`, but it calls `strike(name, arguments)` before each call in STEPS.
+    """The module `os`, but it calls `intercept(name, arguments)` before each call in STEPS.
 
     Parameters
     ----------
-    strike : callable
+    intercept : callable
         Returns None, and may raise an error.
     """
 
-    def __init__(self, strike):
-        self._strike = strike
+    def __init__(self, intercept):
+        self._intercept = intercept
 
     def __getattr__(self, name):
-        found = getattr(os, name)
-        return partial(self._call, name, found) if name in STEPS else found
+        attribute = getattr(os, name)
+        return partial(self._call, name, attribute) if name in STEPS else attribute
 
     def _call(self, name, function, *arguments):
-        self._strike(name, arguments)
+        self._intercept(name, arguments)
         return function(*arguments)
 
 
@@ -167,22 +167,22 @@ def read_only(name, arguments):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(arguments[0]))
 
 
-def striking(strike):
-    """Call `strike(name, arguments)` before each step of a store in the file system, within the context."""
-    return mock.patch.object(folder, "os", System(strike))
+def intercepting(intercept):
+    """Call `intercept(name, arguments)` before each step of a store in the file system."""
+    return mock.patch.object(folder, "os", System(intercept))
 
 
-def steps(action):
+def recorded_steps(action):
     """Return the steps of `action` that change something, as (name, arguments)."""
-    found = []
+    recorded = []
 
     def note(name, arguments):
         if changes_something(name, arguments):
-            found.append((name, arguments))
+            recorded.append((name, arguments))
 
-    with striking(note):
+    with intercepting(note):
         action()
-    return found
+    return recorded
 
 
 def _run_and_die(spec, path, options, at, torn, sizes):
@@ -195,7 +195,7 @@ def _run_and_die(spec, path, options, at, torn, sizes):
             os.kill(os.getpid(), signal.SIGKILL)
 
     cutting.groups_apart()
-    with in_turn(), striking(die), cutting.into(**sizes) if sizes else nullcontext():
+    with blocks_in_turn(), intercepting(die), cutting.into(**sizes) if sizes else nullcontext():
         fl.run_sweep(spec, path, **options)
 
 
@@ -218,12 +218,12 @@ def spread(total, count, chance):
     return [chance.randrange(low, high) for low, high in itertools.pairwise(edges) if high > low]
 
 
-def scratch(path):
+def temporary_files(path):
     """Return the temporary files of a store."""
     return sorted(Path(path, SCRATCH).glob("*.partial"))
 
 
-def go_on(path, action, whole, leftover=()):
+def check_recovery(path, action, whole, leftover=()):
     """Verify the store after a fault, complete it by `action`, and compare its content with `whole`.
 
     `leftover` files are ignored. Markers of complete blocks must not change unless the store grows.

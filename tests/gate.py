@@ -22,13 +22,13 @@ def hold(module, folder):
     """Make the blocks that a module computes wait at the gate in a folder."""
     compute = module.compute
 
-    def held(block):
+    def compute_at_gate(block):
         # The first block with one time only loads kernels, before the sweep begins.
         if block.times.size > 1:
             _pass(folder)
         return compute(block)
 
-    module.compute = held
+    module.compute = compute_at_gate
 
 
 def _pass(folder):

@@ -71,7 +71,7 @@ class Gate:
     @property
     def patch(self):
         """The patch that makes a command of `tests.commands` wait at the gate."""
-        return partial(commands.held, self._folder)
+        return partial(commands.hold_blocks, self._folder)
 
     @property
     def environment(self):

@@ -323,8 +323,8 @@ def rsm_output(w2, y):
     The rank is determined from W2, because that of W2 W2^T is lost to rounding.
     """
     u, s, _ = np.linalg.svd(w2, full_matrices=False)
-    kept = s > max(w2.shape) * np.finfo(float).eps * s[0]
-    projected = u[:, kept].T @ y / s[kept, None]
+    significant = s > max(w2.shape) * np.finfo(float).eps * s[0]
+    projected = u[:, significant].T @ y / s[significant, None]
     return projected.T @ projected
 
 

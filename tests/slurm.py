@@ -65,8 +65,8 @@ def running(folder):
         conf.write_text(
             CONFIGURATION.format(
                 folder=folder,
-                controller=stack.enter_context(_kept_port()),
-                node=stack.enter_context(_kept_port()),
+                controller=stack.enter_context(_reserved_port()),
+                node=stack.enter_context(_reserved_port()),
                 cores=len(os.sched_getaffinity(0)),
                 memory=psutil.virtual_memory().total // 2**21,
             )
@@ -82,16 +82,16 @@ def running(folder):
 
 
 @contextmanager
-def _kept_port():
+def _reserved_port():
     """Yield a free port, and reserve it for a daemon.
 
     Linux gives a bound port to no process that asks for any free port. A daemon can still listen at it,
     because SLURM and this socket both ask to reuse addresses.
     """
-    with socket.socket() as kept:
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept.bind(("", 0))
-        yield kept.getsockname()[1]
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("", 0))
+        yield reserved.getsockname()[1]
 
 
 @contextmanager

@@ -30,10 +30,10 @@ def plant(module):
 
     def spoiled(block):
         for n_i, scale, seed, lam, kind in listed:
-            here = block.architecture.n_i == n_i and block.init_scale == scale
+            same_group = block.architecture.n_i == n_i and block.init_scale == scale
             # Kernels are loaded on a point at time 0, where only the kind "raise" fails.
             computed = kind == "raise" or block.times.size > 1
-            if here and computed and seed in block.seeds and lam in block.lams:
+            if same_group and computed and seed in block.seeds and lam in block.lams:
                 wrong(kind, (n_i, scale, seed, lam))
         return compute(block)
 

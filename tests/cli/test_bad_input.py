@@ -166,9 +166,9 @@ def test_the_whole_fall_ends_where_the_loss_is_first_as_small_as_at_last(plain):
     loss = plain.loss.values
     first = np.argmax(loss <= loss[..., -1:], axis=-1)
     earlier = plain.time.values[first]
-    found = plain.fastlin.passage_time(1.0).values
-    assert (found <= earlier).all()
-    assert (found > plain.time.values[np.maximum(first - 1, 0)]).all()
+    passage = plain.fastlin.passage_time(1.0).values
+    assert (passage <= earlier).all()
+    assert (passage > plain.time.values[np.maximum(first - 1, 0)]).all()
 
 
 def test_a_loss_that_rises_has_no_time_of_convergence():
@@ -180,8 +180,8 @@ def select_times(dataset, times):
 
 
 def test_the_order_of_selected_times_changes_no_number(plain):
-    given, sorted_ = (select_times(plain, times) for times in ([INF, 0.0, 10.0], [0.0, 10.0, INF]))
-    assert np.array_equal(given.fastlin.passage_time(0.5), sorted_.fastlin.passage_time(0.5))
+    unsorted, sorted_ = (select_times(plain, times) for times in ([INF, 0.0, 10.0], [0.0, 10.0, INF]))
+    assert np.array_equal(unsorted.fastlin.passage_time(0.5), sorted_.fastlin.passage_time(0.5))
 
 
 def test_the_order_of_selected_times_changes_no_picture(plain):

@@ -31,9 +31,9 @@ def case(request):
     return Case(request.param, seeds=2, lams=LAMS)
 
 
-def agree(found, expected):
-    assert np.asarray(found).shape == expected.shape
-    assert np.allclose(found, expected, rtol=1e-9, atol=1e-9)
+def agree(actual, expected):
+    assert np.asarray(actual).shape == expected.shape
+    assert np.allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_numpy_computes_the_same(case):
@@ -101,12 +101,12 @@ def figures():
         preset_seeds=(1, 2),
         preset_rounds=1,
     )
-    said = []
+    lines = []
     with pytest.MonkeyPatch.context() as patch:
         # Process time, so that the load of the machine is in no number.
         patch.setattr(timing, "perf_counter", time.process_time)
-        result = measure.measure(program, ("numpy",), said.append)
-    assert said[0] == "gradient_descent 4-2-4"
+        result = measure.measure(program, ("numpy",), lines.append)
+    assert lines[0] == "gradient_descent 4-2-4"
     return result
 
 
@@ -209,8 +209,8 @@ def test_sweeps_of_the_benchmark_are_valid(text):
 def test_a_table_says_how_many_plans_are_right():
     seconds = {"a": (6.9, 10.0), "b": (13.0, 10.0), "c": (7.0, 10.0), "d": (13.1, 10.0)}
     rows = [
-        {"sweep": name, "state": "cold", "planned_seconds": said, "seconds": took, "ratio": said / took}
-        for name, (said, took) in seconds.items()
+        {"sweep": name, "state": "cold", "planned_seconds": planned, "seconds": took, "ratio": planned / took}
+        for name, (planned, took) in seconds.items()
     ]
     text = report.table(
         {"machine": {"processor": "x", "cores": 2, "system": "y", "versions": {}}, "plan": rows}

@@ -200,13 +200,13 @@ def test_json_has_one_key_on_a_line(run):
 
 def test_a_path_may_begin_with_the_home_folder(run, tmp_path, monkeypatch):
     """A shell expands ~ only at the start of a word, so not in --out=~/picture.png."""
-    home, here = tmp_path / "home", tmp_path / "here"
+    home, current = tmp_path / "home", tmp_path / "here"
     home.mkdir()
-    here.mkdir()
+    current.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     (home / "mine.toml").write_text(SMALL)
-    monkeypatch.chdir(here)
+    monkeypatch.chdir(current)
     assert fl.Spec.load("~/mine.toml").name == "small"
     assert run("run", "~/mine.toml", f"--store={home / 's.zarr'}", "--plot=~/r.png")[0] == 0
     assert run("plot", str(home / "s.zarr"), "--out=~/p.png")[0] == 0
@@ -216,7 +216,7 @@ def test_a_path_may_begin_with_the_home_folder(run, tmp_path, monkeypatch):
     (home / "scheduler.json").write_text('{"address": "tcp://127.0.0.1:1"}')
     assert Scheduler("~/scheduler.json").contact() == "tcp://127.0.0.1:1"
     assert {path.name for path in home.iterdir()} >= {"r.png", "p.png", "p.html"}
-    assert list(here.iterdir()) == []
+    assert list(current.iterdir()) == []
 
 
 WORDS = {
@@ -282,9 +282,9 @@ def test_presets(run):
 
 
 def test_diverged_points_give_exit_code_1(run, tmp_path):
-    wild = SMALL.replace("times = [0.1, 1.0, 10.0, inf]", "times = [9.0]\nlearning_rate = 0.9")
-    wild = wild.replace("[dynamics]", '[dynamics]\nsolver = "gradient_descent"')
-    (tmp_path / "wild.toml").write_text(wild)
+    diverging = SMALL.replace("times = [0.1, 1.0, 10.0, inf]", "times = [9.0]\nlearning_rate = 0.9")
+    diverging = diverging.replace("[dynamics]", '[dynamics]\nsolver = "gradient_descent"')
+    (tmp_path / "wild.toml").write_text(diverging)
     code, out, _ = run("run", "wild.toml", "--store", "w.zarr")
     assert code == 1
     assert "diverged" in out
@@ -372,7 +372,7 @@ def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
 def test_errors_of_the_system_are_no_internal_errors(run, monkeypatch, number):
     """The message is the system's, also where Dask wraps the error."""
 
-    def fails(**_given):
+    def fails(**_options):
         try:
             raise OSError(number, os.strerror(number))
         except OSError as error:

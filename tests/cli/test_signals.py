@@ -25,7 +25,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("signals")
     (folder / "small.toml").write_text(SMALL)
     arguments = ("run", folder / "small.toml", "--store", folder / "whole.zarr")
-    assert commands.ended(*arguments, patches=[commands.smaller_blocks]).code == 0
+    assert commands.run_to_end(*arguments, patches=[commands.smaller_blocks]).code == 0
     return folder / "small.toml", content(folder / "whole.zarr")
 
 
@@ -40,15 +40,15 @@ def at_the_gate(source, folder, *patches):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_signal_ends_a_run_and_it_can_be_continued(whole, tmp_path, name):
     (source, expected), path, number = whole, tmp_path / "s.zarr", getattr(signal, name)
-    held, _ = at_the_gate(source, tmp_path)
-    with held as command:
+    waiting, _ = at_the_gate(source, tmp_path)
+    with waiting as command:
         until(lambda: len(marks(path)) == 2)
         command.send(number)
         end = command.end()
     assert (end.code, end.line) == (128 + number, signals.STOPPED)
     assert lease.holders(locate(path)) == []
-    again = commands.ended("run", source, "--store", path, patches=[commands.smaller_blocks])
-    assert again.code == 0
+    resumed = commands.run_to_end("run", source, "--store", path, patches=[commands.smaller_blocks])
+    assert resumed.code == 0
     assert content(path) == expected
 
 
@@ -61,8 +61,8 @@ def ignoring(number):
 @pytest.mark.skipif("SIGHUP" not in NAMES, reason="this system has no SIGHUP")
 def test_a_signal_that_is_ignored_stays_ignored(whole, tmp_path):
     (source, expected), path = whole, tmp_path / "s.zarr"
-    held, gate = at_the_gate(source, tmp_path, partial(ignoring, signal.SIGHUP))
-    with held as command:
+    waiting, gate = at_the_gate(source, tmp_path, partial(ignoring, signal.SIGHUP))
+    with waiting as command:
         until(lambda: len(marks(path)) == 2)
         command.send(signal.SIGHUP)
         gate.open()
@@ -72,13 +72,13 @@ def test_a_signal_that_is_ignored_stays_ignored(whole, tmp_path):
 
 def test_signals_that_a_system_lacks_are_left_out(monkeypatch):
     """Windows has SIGBREAK, and no SIGHUP, SIGUSR1 and SIGXCPU."""
-    handlers, ended = {}, []
+    handlers, exit_codes = {}, []
     windows = SimpleNamespace(
         SIGINT=2, SIGTERM=15, SIGBREAK=21, SIG_IGN=1, signal=handlers.__setitem__, getsignal=lambda _number: 0
     )
     monkeypatch.setattr(signals, "signal", windows)
-    monkeypatch.setattr(signals, "os", SimpleNamespace(**{**vars(os), "_exit": ended.append}))
-    signals.stop_at_once(SimpleNamespace(__exit__=lambda *_given: None))
+    monkeypatch.setattr(signals, "os", SimpleNamespace(**{**vars(os), "_exit": exit_codes.append}))
+    signals.stop_at_once(SimpleNamespace(__exit__=lambda *_arguments: None))
     assert set(handlers) == {2, 15, 21}
     handlers[21](21, None)
-    assert ended == [149]
+    assert exit_codes == [149]

@@ -66,15 +66,15 @@ def test_it_says_nothing_on_standard_error(fresh):
 
 
 def test_cells_are_those_of_the_source(source, committed):
-    wanted = notebooks.read(source)
+    expected = notebooks.read(source)
     assert [(cell.id, cell.cell_type, cell.source) for cell in committed.cells] == [
-        (cell.id, cell.cell_type, cell.source) for cell in wanted.cells
+        (cell.id, cell.cell_type, cell.source) for cell in expected.cells
     ]
-    assert committed.metadata == wanted.metadata
+    assert committed.metadata == expected.metadata
     notebooks.nbformat.validate(committed)
 
 
-def said(notebook):
+def comparable(notebook):
     """Return all outputs without those of Datasets, because their text changes with the version of xarray."""
     return [(kind, text) for kind, text in without_pictures(notebook) if "xarray." not in text[:20]]
 
@@ -82,7 +82,7 @@ def said(notebook):
 @pytest.mark.slow
 def test_outputs_are_those_of_a_run_now(committed, fresh):
     """If outputs differ for a good reason, `python -m tests.notebooks` renders them again."""
-    assert said(committed) == said(fresh)
+    assert comparable(committed) == comparable(fresh)
 
 
 def test_it_is_small_and_has_no_traces_of_a_machine(source, committed):

@@ -72,7 +72,7 @@ def forbidden(module):
     """Return the packages of this project that a module must not import."""
     if module == LAZY or within(module, COMMANDS):
         return []
-    names = [name for room, above in ABOVE.items() if within(module, [room]) for name in above]
+    names = [name for package, above in ABOVE.items() if within(module, [package]) for name in above]
     if within(module, ["fastlin.sweeps"]):
         names.remove("fastlin.sweeps")
         names += [] if within(module, LAST) else LAST
@@ -81,7 +81,7 @@ def forbidden(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_run_one_way(module):
-    own = [room for room in ("fastlin.kernels", *LAST) if within(module, [room])]
+    own = [package for package in ("fastlin.kernels", *LAST) if within(module, [package])]
     for name in imported(module):
         top = name.split(".")[0]
         assert top not in ("kernels", "sweeps", "relative")
@@ -311,9 +311,9 @@ def test_processes_that_start_at_once_compile_once(tmp_path, count):
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(count)
     ]
-    ended = [process.communicate() for process in started]
-    assert all(process.returncode == 0 for process in started), ended
-    values, hits = zip(*(out.split() for out, _ in ended), strict=True)
+    outputs = [process.communicate() for process in started]
+    assert all(process.returncode == 0 for process in started), outputs
+    values, hits = zip(*(out.split() for out, _ in outputs), strict=True)
     assert len(set(values)) == 1
     assert sorted(hits) == ["0"] + ["1"] * (count - 1)
 

@@ -31,9 +31,9 @@ def spec():
     return text
 
 
-def command(what):
+def command(row_start):
     """Return the command of the row that begins with these words, in the table of where a sweep runs."""
-    (row,) = [line for line in section("Where it runs").splitlines() if line.startswith(f"| {what}")]
+    (row,) = [line for line in section("Where it runs").splitlines() if line.startswith(f"| {row_start}")]
     return re.search(r"`([^`]*)` \|$", row)[1]
 
 
@@ -69,9 +69,9 @@ def stored(tmp_path):
 
 def test_every_block_is_run():
     """.ci/run runs the two blocks of installation. The tests below run all others."""
-    found = re.findall(r"^```(\w+)$", README.read_text(), re.MULTILINE)
-    assert {name: found.count(name) for name in found} == {"sh": 2, "python": 3, "toml": 1, "console": 3}
-    assert len(re.findall(r"^```$", README.read_text(), re.MULTILINE)) == len(found)
+    kinds = re.findall(r"^```(\w+)$", README.read_text(), re.MULTILINE)
+    assert {name: kinds.count(name) for name in kinds} == {"sh": 2, "python": 3, "toml": 1, "console": 3}
+    assert len(re.findall(r"^```$", README.read_text(), re.MULTILINE)) == len(kinds)
 
 
 def test_the_python_of_the_readme(tmp_path, monkeypatch):
@@ -151,15 +151,15 @@ def test_a_dask_cluster_by_its_file(shell, tmp_path, whole):
     with ExitStack() as stack:
         # The scheduler takes a free port, because others may test on the same machine.
         local = "--host 127.0.0.1 --port 0 --no-dashboard"
-        for line, more in ((scheduler, local), (worker, "--no-dashboard")):
-            stack.enter_context(_ended([*shlex.split(line), *more.split()], quiet))
+        for line, options in ((scheduler, local), (worker, "--no-dashboard")):
+            stack.enter_context(_in_background([*shlex.split(line), *options.split()], quiet))
             until(lambda: file.exists() and file.stat().st_size > 0)
         shell(command("a Dask cluster"))
     assert stored(tmp_path) == whole
 
 
 @contextmanager
-def _ended(line, options):
+def _in_background(line, options):
     program = shutil.which(line[0])
     assert program is not None
     process = subprocess.Popen([program, *line[1:]], **options)

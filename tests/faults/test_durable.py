@@ -30,13 +30,13 @@ def traced(tmp_path, text, *options):
     command = [sys.executable, "-m", "fastlin", "run", "s.toml", "--store", "s.zarr", *options]
     calls = ["strace", "-f", "-y", "-e", "trace=rename,fsync,fdatasync,mkdir", "-o", "trace"]
     subprocess.run([*calls, *command], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
-    found = []
+    entries = []
     for line in (tmp_path / "trace").read_text().splitlines():
         if match := re.search(r"\b(fsync|fdatasync)\(\d+<(.*?)>", line):
-            found.append(("sync", match[2]))
+            entries.append(("sync", match[2]))
         elif match := re.search(r'\brename\("(.*?)", "(.*?)"', line):
-            found += [("rename from", match[1]), ("rename to", match[2])]
-    return [(call, path) for call, path in found if path.startswith(str(tmp_path))]
+            entries += [("rename from", match[1]), ("rename to", match[2])]
+    return [(call, path) for call, path in entries if path.startswith(str(tmp_path))]
 
 
 @needs_strace

@@ -64,7 +64,7 @@ class Failing:
 def count(kind, action):
     """Return the number of calls of a kind that an action makes."""
     counter = Failing(kind, -1, 0)
-    with fault_injection.striking(counter):
+    with fault_injection.intercepting(counter):
         action()
     return next(counter._counter)
 
@@ -89,17 +89,17 @@ def check_every(action, path, tmp_path, kind, code, chance, share):
     if path.exists():
         shutil.copytree(path, base)
     total = count(kind, action)
-    whole, said = content(path), 0
+    whole, failures = content(path), 0
     for number in range(total):
         if chance.random() >= share:
             continue
         shutil.rmtree(path, ignore_errors=True)
         if base.exists():
             shutil.copytree(base, path)
-        with fault_injection.striking(Failing(kind, number, code, forever=chance.random() < 0.5)):
-            said += outcome(action, code)
-        fault_injection.go_on(path, action, whole)
-    assert said or kind == "unlink"  # the next run deletes what cannot be deleted now
+        with fault_injection.intercepting(Failing(kind, number, code, forever=chance.random() < 0.5)):
+            failures += outcome(action, code)
+        fault_injection.check_recovery(path, action, whole)
+    assert failures or kind == "unlink"  # the next run deletes what cannot be deleted now
 
 
 KINDS = ("open", "write", "replace", "mkdir", "fsync")
@@ -130,7 +130,7 @@ def test_any_call_of_a_run_may_fail(client, tmp_path, trials, kind, code):
 @pytest.mark.parametrize("kind", ["open", "write", "replace", "unlink"])
 def test_any_call_of_a_growth_may_fail(tmp_path, trials, kind):
     path = tmp_path / "s.zarr"
-    with fault_injection.in_turn():
+    with fault_injection.blocks_in_turn():
         fl.run_sweep(tiny(), path)
 
         def action():
@@ -148,7 +148,7 @@ def test_any_call_of_a_reduced_sweep_may_fail(tmp_path, trials, kind):
     def action():
         fl.run_sweep(tiny() | {"output": REDUCED}, path)
 
-    with fault_injection.in_turn():
+    with fault_injection.blocks_in_turn():
         share = 1.0 if trials == 0 else 0.1
         check_every(action, path, tmp_path, kind, errno.ENOSPC, random.Random(8), share)
 
@@ -175,9 +175,11 @@ def test_the_command_says_it_in_a_line_and_goes_on_later(tmp_path, options):
     with fault_injection.started("run", source, "--store", path, *options, limit=100_000) as process:
         errors = process.communicate(timeout=fault_injection.PATIENCE)[1].splitlines()
     assert process.returncode == 1
-    said = [line for line in errors if "kernels" not in line]
-    assert len(said) == 1, errors
-    assert said[0].startswith(f"fastlin: writing to {path} failed: File too large; what is complete stays")
+    messages = [line for line in errors if "kernels" not in line]
+    assert len(messages) == 1, errors
+    assert messages[0].startswith(
+        f"fastlin: writing to {path} failed: File too large; what is complete stays"
+    )
     assert marks(path) == {}
     fl.run_sweep(source, path)
     assert content(path) == content(whole)

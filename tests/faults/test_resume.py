@@ -50,13 +50,13 @@ def test_blocks_without_a_mark_that_can_be_read_are_pending(tmp_path, monkeypatc
     spec, path = Spec.from_dict(sweeping.spec()), tmp_path / "cut.zarr"
     monkeypatch.setattr(block_shape, "BLOCK_BYTES", 4 * costs.bytes_per_seed(spec))
     assert fl.run_sweep(spec, path).blocks == 12
-    for gone in ("0.0.0.0", "1.1.1.0"):
-        (path / "status" / f"c.{gone}").unlink()
+    for chunk in ("0.0.0.0", "1.1.1.0"):
+        (path / "status" / f"c.{chunk}").unlink()
     damaged = path / "status" / "c.2.0.1.0"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    found = counts.count_points(Store.open(locate(path)))
-    assert (found.blocks, found.pending, found.ok) == (12, (4 + 2 + 2) * 5, 180 - 40)
-    assert np.flatnonzero(~found.complete).tolist() == [0, 7, 9]
+    counted = counts.count_points(Store.open(locate(path)))
+    assert (counted.blocks, counted.pending, counted.ok) == (12, (4 + 2 + 2) * 5, 180 - 40)
+    assert np.flatnonzero(~counted.complete).tolist() == [0, 7, 9]
 
 
 SHORT = fault_injection.SHORT.replace("num = 40", "num = 12")  # 24 blocks
@@ -74,10 +74,10 @@ def test_sigkill_and_run_again(tmp_path):
             until(lambda wanted=wanted: len(marks(path)) == wanted)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        now = marks(path)
-        assert len(now) == wanted
-        assert finished.items() <= now.items()  # markers of complete blocks were not written again
-        finished = now
+        after = marks(path)
+        assert len(after) == wanted
+        assert finished.items() <= after.items()  # markers of complete blocks were not written again
+        finished = after
     with fault_injection.started(*command, "--json") as process:
         out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
@@ -123,12 +123,12 @@ def test_another_spec_is_refused_with_the_difference(swept):
 def test_a_store_made_anew_in_one_process_is_written_by_its_own_shape(tmp_path):
     """The process has written another store at this path before, as in a notebook."""
     smaller = sweeping.spec(axes={"architecture": [4, 2, 2], "seed": 3, "lam": [0.5, 1.0]})
-    path, apart = tmp_path / "again.zarr", tmp_path / "apart.zarr"
+    path, fresh = tmp_path / "again.zarr", tmp_path / "apart.zarr"
     fl.run_sweep(sweeping.spec(), path)
     shutil.rmtree(path)
     fl.run_sweep(smaller, path)
-    fl.run_sweep(smaller, apart)
-    assert content(path) == content(apart)
+    fl.run_sweep(smaller, fresh)
+    assert content(path) == content(fresh)
 
 
 def test_the_same_axes_written_otherwise_are_the_same_spec(swept):

@@ -36,7 +36,7 @@ from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
 from tests import cutting
 from tests.campaign import trials
-from tests.fault_injection import changes_something, striking
+from tests.fault_injection import changes_something, intercepting
 
 # Hypothesis draws the seed of such a generator and nothing else.
 CHANCES = st.randoms(use_true_random=True)
@@ -62,15 +62,15 @@ def dying(number):
     """
     counter = itertools.count(1)
 
-    def strike(name, arguments):
+    def intercept(name, arguments):
         alive = threading.current_thread().name == "lease" or not changes_something(name, arguments)
         if not alive and next(counter) >= number:
             raise KilledError
 
-    return striking(strike)
+    return intercepting(intercept)
 
 
-def known(path):
+def possible_files(path):
     """Return the keys of all files that a store may have by its root document or the copy of it.
 
     They follow from the specs alone. A block that is not computed yet has no files.
@@ -90,7 +90,7 @@ def known(path):
 
 def damage(path, chance, spared):
     """Truncate, empty or flip a bit of a file of a store. Return its key, or None if all files are spared."""
-    keys = sorted(set(known(path)) - spared)
+    keys = sorted(set(possible_files(path)) - spared)
     chance.shuffle(keys)
     key = next((key for key in keys if (path / key).exists()), None)
     if key is None:
@@ -99,8 +99,8 @@ def damage(path, chance, spared):
     how = chance.choice(("flip", "truncate", "empty"))
     if how == "flip":
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    left = {"flip": len(data), "truncate": chance.randrange(len(data)), "empty": 0}[how]
-    (path / key).write_bytes(data[:left])
+    length = {"flip": len(data), "truncate": chance.randrange(len(data)), "empty": 0}[how]
+    (path / key).write_bytes(data[:length])
     return key
 
 
@@ -131,7 +131,7 @@ class Sweep(RuleBasedStateMachine):
     def create(self, chance):
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "s.zarr"
-        self.axes = {name: some(chance, values) for name, values in LARGEST.items()}
+        self.axes = {name: choose_some(chance, values) for name, values in LARGEST.items()}
         self.sizes = {name: chance.randrange(1, 4) for name in ("architectures", "init_scales", "seeds")}
         self.damaged = set()
 
@@ -145,7 +145,7 @@ class Sweep(RuleBasedStateMachine):
         return spec_of(self.axes)
 
     @property
-    def there(self):
+    def exists(self):
         return (self.path / ROOT).exists()
 
     def run(self, choices=RunOptions(), client=None):  # noqa: B008 - it is frozen
@@ -154,7 +154,7 @@ class Sweep(RuleBasedStateMachine):
 
     def make(self):
         """Create the store without blocks, if it does not exist."""
-        if not self.there:
+        if not self.exists:
             self.run(RunOptions(only=frozenset()))
 
     def refused(self):
@@ -194,14 +194,14 @@ class Sweep(RuleBasedStateMachine):
         # The client's threads end with it, as those of a killed process do.
         with dying(number), suppress(KilledError), connect(Threads()) as client:
             self.run(client=client)
-        if self.there:
+        if self.exists:
             self.computed_again()
 
     @rule(chance=CHANCES, finish=st.booleans())
     def grow(self, chance, finish):
         if self.refused():
             return
-        self.axes = {name: some(chance, values, self.axes[name]) for name, values in LARGEST.items()}
+        self.axes = {name: choose_some(chance, values, self.axes[name]) for name, values in LARGEST.items()}
         self.run(RunOptions() if finish else RunOptions(only=frozenset()))
         self.computed_again()
 
@@ -221,9 +221,9 @@ class Sweep(RuleBasedStateMachine):
     def repair(self):
         self.make()
         before = verify(self.path)
-        found, report = repair(self.path, self.client)
-        assert found == before
-        assert report.computed_blocks == len({entry.block for entry in found} - {None})
+        repaired, report = repair(self.path, self.client)
+        assert repaired == before
+        assert report.computed_blocks == len({entry.block for entry in repaired} - {None})
         assert verify(self.path) == []
         self.damaged = set()
 
@@ -237,14 +237,14 @@ class Sweep(RuleBasedStateMachine):
 
     @invariant()
     def what_is_done_is_right(self):
-        if not hasattr(self, "path") or not self.there or self.damaged:
+        if not hasattr(self, "path") or not self.exists or self.damaged:
             return
         dataset = fl.open_sweep(self.path).load()
         expected = self.expected(dataset)
         done = dataset.status == "ok"
         for name in ("loss", "weight_norms"):
-            here, right = dataset[name].where(done), expected[name].where(done)
-            assert np.array_equal(here.values, right.values, equal_nan=True)
+            stored, correct = dataset[name].where(done), expected[name].where(done)
+            assert np.array_equal(stored.values, correct.values, equal_nan=True)
             assert np.isfinite(dataset[name].where(done, 0.0)).all()
 
     def expected(self, dataset):
@@ -253,7 +253,7 @@ class Sweep(RuleBasedStateMachine):
         return self.reference.sel({name: dataset[name].values for name in axes})
 
     def check_the_end(self):
-        if self.there and self.damaged:
+        if self.exists and self.damaged:
             repair(self.path, self.client)
         self.run()
         self.damaged = set()
@@ -263,9 +263,9 @@ class Sweep(RuleBasedStateMachine):
         assert not list(self.path.rglob("*.partial"))
 
 
-def some(chance: random.Random, values, kept=()):
-    """Return at least one of the values, in their order, with all that are in `kept`."""
-    chosen = [value for value in values if value in kept or chance.random() < 0.4]
+def choose_some(chance: random.Random, values, required=()):
+    """Return at least one of the values, in their order, with all that are in `required`."""
+    chosen = [value for value in values if value in required or chance.random() < 0.4]
     return chosen or [chance.choice(values)]
 
 

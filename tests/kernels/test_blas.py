@@ -164,9 +164,9 @@ def test_setup_is_that_of_lanes(shape, kind):
         assert np.allclose(one[:, part], other[:, part], rtol=1e-12, atol=1e-13)
     lams = np.array([-3.0, 0.8])
     solved = run(lanes_closed_form, sizes, one, lams, TIMES)
-    again = run(lanes_closed_form, sizes, other, lams, TIMES)
-    assert np.array_equal(solved[1], again[1])
-    assert_equal_rows(solved[0], again[0], 1e-11)
+    solved_by_lapack = run(lanes_closed_form, sizes, other, lams, TIMES)
+    assert np.array_equal(solved[1], solved_by_lapack[1])
+    assert_equal_rows(solved[0], solved_by_lapack[0], 1e-11)
 
 
 @pytest.mark.parametrize("shape", [(4, 2, 4), (5, 3, 2), (2, 3, 5), (3, 8, 5), (5, 8, 3), (4, 1, 4)], ids=str)
@@ -264,11 +264,11 @@ def test_a_triangle_is_that_of_a_qr_decomposition(sizes, seed):
     rng, columns = np.random.default_rng(seed), sizes.width
     diagonal, below = rng.uniform(0.0, 1.0, columns), rng.normal(size=(columns, sizes.n))
     gram = np.diag(diagonal**2) + below @ below.T
-    scratch, room = evolving(sizes).scratch, 2 * BLOCK * (1 + BLOCK + columns)
-    assert room <= scratch.size
+    scratch, used = evolving(sizes).scratch, 2 * BLOCK * (1 + BLOCK + columns)
+    assert used <= scratch.size
     scratch[:], triangle = np.nan, np.diag(diagonal).ravel()
     assert run_triangularise(columns, sizes.n, triangle, below, scratch)
-    assert np.isnan(scratch[room:]).all()
+    assert np.isnan(scratch[used:]).all()
     upper = np.tril(triangle.reshape(columns, columns))  # a column of R is a row here
     np.testing.assert_allclose(upper @ upper.T, gram, rtol=0, atol=1e-13 * gram.max())
 
@@ -386,7 +386,7 @@ def test_follow_is_the_reference(n_i, n_h, n_o, lam, seed):
 
 
 @njit
-def halved_there_and_here(x):
+def halved_inside_and_after(x):
     """Return half a number, first with denormals flushed and then after they are restored."""
     mode = routines.flush_denormals()
     half = 0.5 * x
@@ -397,15 +397,15 @@ def halved_there_and_here(x):
 @pytest.mark.parametrize("shape", [(4, 2, 4), (3, 8, 5), (784, 64, 10), (9, 1, 300)], ids=str)
 def test_memory_is_known(shape):
     sizes = Sizes(*shape)
-    room = sum(array.size for array in (*evolving(sizes), *observing(sizes)))
-    assert doubles(sizes) == room + 4 * sizes.n * sizes.width
+    arrays = sum(array.size for array in (*evolving(sizes), *observing(sizes)))
+    assert doubles(sizes) == arrays + 4 * sizes.n * sizes.width
 
 
 def test_flushing_ends():
     least = np.full(1, np.finfo(float).tiny)
-    flushed, kept = halved_there_and_here(least)
+    flushed, restored = halved_inside_and_after(least)
     assert flushed[0] == (0.0 if platform.machine() in ("x86_64", "AMD64") else least[0] / 2)
-    assert kept[0] > 0.0
+    assert restored[0] > 0.0
 
 
 @pytest.mark.parametrize("spoil", [False, True])
@@ -457,10 +457,10 @@ print(out[:, 0].tobytes().hex(), sum(dynamics._solve_points.stats.cache_hits.val
 @pytest.mark.processes
 def test_compiled_code_finds_the_routines_in_another_process():
     """Libraries have other addresses in each process, so compiled code must not contain any."""
-    found = []
+    printed = []
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
         assert done.stderr == ""
-        found.append(done.stdout.split())
-    (first, _), (second, hits), third = found
+        printed.append(done.stdout.split())
+    (first, _), (second, hits), third = printed
     assert first == second and hits == "1" and third == [second, hits]

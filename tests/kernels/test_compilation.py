@@ -18,10 +18,10 @@ def needed(sizes):
 
 def test_many_architectures_need_ten_kernels():
     kernels = [kernel for sizes in GRID for kernel in needed(sizes)]
-    found = distinct(kernels)
-    assert len(found) == 10
-    assert {kernel.key for kernel in found} == {kernel.key for kernel in kernels}
-    assert [kernel.seconds for kernel in found] == sorted((k.seconds for k in found), reverse=True)
+    unique = distinct(kernels)
+    assert len(unique) == 10
+    assert {kernel.key for kernel in unique} == {kernel.key for kernel in kernels}
+    assert [kernel.seconds for kernel in unique] == sorted((k.seconds for k in unique), reverse=True)
 
 
 def test_special_kernels_are_one_for_each_architecture():

@@ -100,8 +100,8 @@ def test_gradient_descent_rows(shape):
                 w1, w2 = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, rate, step)
                 for row, expected in literal(task, (net.w1, net.w2), w1, w2).items():
                     assert out[i, row, k, j] == pytest.approx(expected, rel=1e-11, abs=2e-14), (row, step)
-                start, now = reference.balance(net.w1, net.w2), reference.balance(w1, w2)
-                drift = np.linalg.norm(now - start)
+                start, end = reference.balance(net.w1, net.w2), reference.balance(w1, w2)
+                drift = np.linalg.norm(end - start)
                 assert out[i, Output.BALANCE_DRIFT, k, j] == pytest.approx(drift, abs=1e-12)
 
 

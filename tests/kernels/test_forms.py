@@ -24,13 +24,13 @@ def results(shape, kind, specialise):
         "gradient descent": (dispatch.gradient_descent, OUTPUTS, STEPS, 0.01),
         "time scales": (dispatch.time_scales, SCALES, np.empty(0), 0.5),
     }
-    found = {"records": records.tobytes()}
+    computed = {"records": records.tobytes()}
     for name, (kernel, outputs, times, *rest) in runs.items():
         batch = empty_batch(records, LAMS, times, len(outputs))
         kernel(sizes, outputs, batch, *rest, specialise=specialise)
         points = SEEDS.size * LAMS.size
-        found[name] = batch.outputs[:, :points].tobytes() + batch.status[:points].tobytes()
-    return found
+        computed[name] = batch.outputs[:, :points].tobytes() + batch.status[:points].tobytes()
+    return computed
 
 
 @trials(quick=1, slow=4, full=300)

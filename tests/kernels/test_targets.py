@@ -130,13 +130,13 @@ def write_follow(writer, sizes):
         "w": "n",
         "rates": "n",
     }
-    given = {
+    arguments = {
         name: Memory(code, writer.array(0).pointer, tuple(getattr(code.sizes, dim) for dim in dims.split()))
         for name, dims in shapes.items()
     }
-    first = [given.pop(name) for name in ("lam", "s", "q0")]
+    first = [arguments.pop(name) for name in ("lam", "s", "q0")]
     work, times, path = writer.array(2), writer.array(1), writer.array(3)
-    closed_form._follow_vector.body(code, work, *first, times, path, *given.values())
+    closed_form._follow_vector.body(code, work, *first, times, path, *arguments.values())
 
 
 KERNELS = {

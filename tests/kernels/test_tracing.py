@@ -50,8 +50,8 @@ def traced_blocks(code, columns, rows):
         for block in code.blocks(last):
             for h in block:
                 columns[last - 1, h] = columns[last - 1, h] + 1.0
-        for some in code.rows(1, last):
-            for i in some:
+        for group in code.rows(1, last):
+            for i in group:
                 rows[last - 1, i] = rows[last - 1, i] + 1.0
 
 
@@ -68,10 +68,10 @@ def test_blocks_hold_each_column_and_each_row_once():
             compiled_blocks(chosen, columns, rows)
             until, each = np.arange(1, width + 1)[:, None], np.arange(width)
             assert (rows[..., 0] == ((each >= 1) & (each < until))).all()
-            asked = each < until
-            assert (columns[..., 0][asked] == 1.0).all()
+            requested = each < until
+            assert (columns[..., 0][requested] == 1.0).all()
             # The last block may be up to three columns longer.
-            beyond = columns[..., 0] * ~asked
+            beyond = columns[..., 0] * ~requested
             assert beyond.max() <= 1.0 and beyond.sum(axis=1).max() <= 3.0
 
 

@@ -204,18 +204,18 @@ def test_each_panel_of_figure_1_is_off_by_the_order_of_the_learning_rate(lam):
 def test_closed_form_and_gradient_descent_part_only_at_saddles(run):
     """At lam = 0 half of the networks with N_i = N_o <= N_h end at a saddle. Descent leaves it."""
     late = run("figure-2b", lam=[-9.0, -1.8, 0.0, 1.8, 9.0]).isel(time=-1)
-    apart = gap(late).kernel_distance
+    difference = gap(late).kernel_distance
     square = list(PAPER).index("square")
     at_zero = late.isel(architecture=square).sel(lam=0.0)
     floor = [fl.random_regression(fl.Architecture(4, 4, 4), 10, 3**0.5, s).loss_floor for s in range(200)]
     excess = at_zero.loss - np.array(floor)
     saddle = excess.sel(solver="exact").values > 1e-9
     assert abs(saddle.mean() - 0.5) < ERRORS * 0.5 / 200**0.5
-    here = apart[square].sel(lam=0.0).values
-    assert here[~saddle].max() < 0.001
-    apart[square].loc[{"lam": 0.0}] = 0.0
-    assert apart.max() < 0.001
-    left = excess.sel(solver="gradient_descent") < 0.5 * excess.sel(solver="exact")
-    assert left.values[saddle].mean() > 0.9
+    at_zero_lam = difference[square].sel(lam=0.0).values
+    assert at_zero_lam[~saddle].max() < 0.001
+    difference[square].loc[{"lam": 0.0}] = 0.0
+    assert difference.max() < 0.001
+    departed = excess.sel(solver="gradient_descent") < 0.5 * excess.sel(solver="exact")
+    assert departed.values[saddle].mean() > 0.9
     s = at_zero.kernel_distance.mean("seed")
     assert s.sel(solver="exact") - s.sel(solver="gradient_descent") > 0.005

@@ -197,8 +197,8 @@ def test_eq_20_21_b_and_c_have_m_columns(shape):
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.inv(b)
     if n_h < m:
-        kept = [*range(n_h), *range(m, m + n_h), *range(2 * m, n_i + n_o)]
-        square = equation_2(p[:, kept], w[kept], growth(w[kept], t), w1, w2, t)
+        indices = [*range(n_h), *range(m, m + n_h), *range(2 * m, n_i + n_o)]
+        square = equation_2(p[:, indices], w[indices], growth(w[indices], t), w1, w2, t)
         assert distance(square, expected) > 0.05
 
 
@@ -228,8 +228,8 @@ def test_lemma_a1_equation_carries_the_time_constant():
 
     def end_of_ode(time_constant):
         def velocity(_, flat):
-            now = flat.reshape(start.shape)
-            return ((f @ now + now @ f - now @ now) / time_constant).ravel()
+            qqt = flat.reshape(start.shape)
+            return ((f @ qqt + qqt @ f - qqt @ qqt) / time_constant).ravel()
 
         run = solve_ivp(velocity, (0, t), start.ravel(), "DOP853", rtol=1e-12, atol=1e-13)
         return run.y[:, -1].reshape(start.shape)

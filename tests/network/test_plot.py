@@ -32,9 +32,9 @@ def clean():
 
 def test_phase_diagram_draws_the_mean_over_seeds(dataset):
     one = dataset.kernel_distance.isel(architecture=0, init_scale=1)
-    figure, given = plt.subplots()
-    ax = fl.plot.phase_diagram(one, x="lam", y="time", ax=given)
-    assert ax is given
+    figure, target = plt.subplots()
+    ax = fl.plot.phase_diagram(one, x="lam", y="time", ax=target)
+    assert ax is target
     drawn = ax.collections[0].get_array().reshape(5, 5)
     assert np.allclose(drawn, one.mean("seed").transpose("time", "lam").isel(time=slice(1, -1)))
     assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
@@ -187,18 +187,18 @@ def test_matrices_are_small_multiples_on_one_symmetric_scale(network):
         largest = np.abs(kernels[::6]).max()
         assert image.get_clim() == (-largest, largest)
         assert ax.get_title() == rf"$t/\tau = {network.time.values[index]:.3g}$"
-    _, given = plt.subplots(1, 2)
-    both = fl.plot.matrices(network.rsm_input, given)
-    assert [ax.get_title() for ax in both] == [r"$t/\tau = 0$", r"$t/\tau = 3$"]
+    _, targets = plt.subplots(1, 2)
+    drawn = fl.plot.matrices(network.rsm_input, targets)
+    assert [ax.get_title() for ax in drawn] == [r"$t/\tau = 0$", r"$t/\tau = 3$"]
 
 
 def test_an_animation_is_written_as_gif(network, tmp_path):
-    figure, given = plt.subplots(figsize=(2, 2))
-    film = fl.plot.animation(network.qqt, given, frames=5)
+    figure, target = plt.subplots(figsize=(2, 2))
+    film = fl.plot.animation(network.qqt, target, frames=5)
     film.save(tmp_path / "qqt.gif", writer="pillow")
     with Image.open(tmp_path / "qqt.gif") as picture:
         assert picture.n_frames == 5
-    (image,) = given.images
+    (image,) = target.images
     film._func(3)
     assert np.array_equal(image.get_array(), network.qqt.values[round(3 * 30 / 4)])
     assert len(figure.axes) == 2

@@ -409,12 +409,12 @@ def test_escape_of_one_mode(start):
 @given(problems())
 def test_transposition_changes_nothing(problem):
     sigma_yx, w1, w2, lam = problem
-    here, there = solved(problem), solved((sigma_yx.T, w2.T, w1.T, -lam))
-    t = here["convergence_time"]
-    assert there["convergence_time"] == t or abs(there["convergence_time"] - t) <= slack(problem, t)
+    straight, transposed = solved(problem), solved((sigma_yx.T, w2.T, w1.T, -lam))
+    t = straight["convergence_time"]
+    assert transposed["convergence_time"] == t or abs(transposed["convergence_time"] - t) <= slack(problem, t)
     # The singular values of draws may be close to each other.
-    assert there["rotation_time"] == pytest.approx(here["rotation_time"], rel=1e-10)
-    assert there["escape_time"] == pytest.approx(here["escape_time"], rel=1e-9, abs=1e-12)
+    assert transposed["rotation_time"] == pytest.approx(straight["rotation_time"], rel=1e-10)
+    assert transposed["escape_time"] == pytest.approx(straight["escape_time"], rel=1e-9, abs=1e-12)
 
 
 @given(problems(), st.integers(-12, 12).filter(bool))
@@ -422,9 +422,9 @@ def test_times_scale_like_one_over_the_target(problem, power):
     """Sigma -> c Sigma, W -> sqrt(c) W, lam -> c lam gives t -> t / c. Rounding is equal for c = 4^n."""
     sigma_yx, w1, w2, lam = problem
     c, root = 4.0**power, 2.0**power
-    here, there = solved(problem), solved((c * sigma_yx, root * w1, root * w2, c * lam))
+    original, scaled = solved(problem), solved((c * sigma_yx, root * w1, root * w2, c * lam))
     for name in SCALES:
-        assert there[name] * c == pytest.approx(here[name], rel=1e-12), name
+        assert scaled[name] * c == pytest.approx(original[name], rel=1e-12), name
 
 
 @pytest.mark.parametrize("lam", [0.0, 5e-324, 1e-200, -1e-30, 1e12, -1e100, 1e200, -1e307])

@@ -99,8 +99,8 @@ def test_one_damaged_chunk_is_one_block_to_compute(joined):
     file.write_bytes(data)
     (damage,) = verify(joined)
     assert damage.key == "loss/c.1.0.1.0.0.0.0"
-    found, report = repair(joined)
-    assert found == [damage]
+    repaired, report = repair(joined)
+    assert repaired == [damage]
     assert (report.computed_blocks, report.computed_points) == (1, 1 * 2 * 1 * 2 * 4 * 5)
     assert content(joined) == whole
 
@@ -121,13 +121,13 @@ def test_a_bad_point_is_contained_in_its_group_and_computed_again_alone(apart, c
     computed = [(str(group.architecture), group.init_scale) for group in calls]
     # The run also computes a network of 1-1-1, to distinguish a bad point from a broken installation.
     assert sum(each != ("3-4-3", 1.0) and each[0] != "1-1-1" for each in computed) <= 20
-    here, there = fl.open_sweep(path).load(), fl.open_sweep(apart).load()
-    failed = here.status == "failed"
-    assert here.status.where(failed, drop=True).size == 1
-    assert here.status[1, 1, 0, 1, 2, 3] == "failed"
-    for name in here.data_vars:
-        mine, theirs = (dataset[name].drop_vars("status") for dataset in (here, there))
-        assert mine.equals(theirs.where(~failed.drop_vars("status")))
+    dataset, undisturbed = fl.open_sweep(path).load(), fl.open_sweep(apart).load()
+    failed = dataset.status == "failed"
+    assert dataset.status.where(failed, drop=True).size == 1
+    assert dataset.status[1, 1, 0, 1, 2, 3] == "failed"
+    for name in dataset.data_vars:
+        actual, expected = (part[name].drop_vars("status") for part in (dataset, undisturbed))
+        assert actual.equals(expected.where(~failed.drop_vars("status")))
     before, calls[:] = values_of(path), []
     monkeypatch.setattr(block, "compute", lambda group: calls.append(group) or real(group))
     report = fl.run_sweep(SPEC, path, client, retry_failed=True)
@@ -135,10 +135,10 @@ def test_a_bad_point_is_contained_in_its_group_and_computed_again_alone(apart, c
     assert [group.points for group in calls] == [1]
     after = values_of(path)
     for name, values in before.items():
-        rest = np.full(values.shape[:6], True)
-        rest[1, 1, 0, 1, 2, 3] = False
-        assert values[rest].tobytes() == after[name][rest].tobytes(), name
-    assert fl.open_sweep(path).load().identical(there)
+        good = np.full(values.shape[:6], True)
+        good[1, 1, 0, 1, 2, 3] = False
+        assert values[good].tobytes() == after[name][good].tobytes(), name
+    assert fl.open_sweep(path).load().identical(undisturbed)
 
 
 def values_of(path):
@@ -192,9 +192,9 @@ def test_the_time_of_a_block_apart_is_shared_by_the_cost_of_its_groups(monkeypat
     store.create(place, layout)
     worker.run_block(worker.BlockRequest(place, 100.0, apart=True), layout.index(0))
     assert sum(share for _, share in shares) == pytest.approx(1.0)
-    found = dict(shares)
-    assert len(found) == 216
-    assert found["6-6-6"] == max(found.values()) > 1.02 * found["1-1-1"]
+    by_shape = dict(shares)
+    assert len(by_shape) == 216
+    assert by_shape["6-6-6"] == max(by_shape.values()) > 1.02 * by_shape["1-1-1"]
 
 
 sizes_of_axes = st.fixed_dictionaries(
@@ -257,13 +257,15 @@ def check_limits(spec, made, constants):
     """Check the bytes and seconds of blocks, and that there are neither too few nor too small blocks."""
     layout = made.layout
     groups = math.prod(layout.status.chunk[:-2])
-    held = sum(math.prod(array.chunk) * np.dtype(array.dtype).itemsize for array in layout.values.values())
+    block_bytes = sum(
+        math.prod(array.chunk) * np.dtype(array.dtype).itemsize for array in layout.values.values()
+    )
     if groups > 1:
         assert layout.block_shape.seeds == spec.seeds.size
-        assert held <= constants["BLOCK_BYTES"]
+        assert block_bytes <= constants["BLOCK_BYTES"]
         assert made.block_seconds <= constants["BLOCK_SECONDS"] * (1 + 1e-9)
     elif layout.block_shape.seeds > 1 and not spec.reduce:
-        assert held <= constants["BLOCK_BYTES"]
+        assert block_bytes <= constants["BLOCK_BYTES"]
     everything = spec.points // (spec.seeds.size * spec.lams.size)
     wanted = constants["LEAST_BLOCKS"]
     least = min(wanted, 3 * wanted // len(layout.arrays), everything)

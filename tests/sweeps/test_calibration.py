@@ -15,11 +15,11 @@ def planned(monkeypatch):
     """Return a function that plans a sweep and returns the plan and the compiled kernels."""
 
     def plan(architectures, lacking):
-        asked, compiled = [], []
+        requests, compiled = [], []
 
         def missing(kernels):
-            asked.append(found := distinct(kernels))
-            return found if lacking else []
+            requests.append(unique := distinct(kernels))
+            return unique if lacking else []
 
         monkeypatch.setattr(projection, "missing", missing)
         monkeypatch.setattr(calibration, "compile_all", lambda kernels, _processes: compiled.extend(kernels))
@@ -29,7 +29,7 @@ def planned(monkeypatch):
         axes = sweeping.spec()["axes"] | {"architecture": architectures}
         spec = Spec.from_dict(sweeping.spec(axes=axes, task={"n_samples": 300}))
         content = projection.project(spec, None)
-        assert len(asked) == 1  # each check loads compiled code
+        assert len(requests) == 1  # each check loads compiled code
         return content, compiled
 
     return plan

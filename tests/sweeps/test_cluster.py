@@ -182,7 +182,7 @@ def test_tls(certificates, tmp_path, monkeypatch):
 def test_certificates_are_checked_before_anything_is_sent(certificates, tmp_path):
     ca, cert, key = (certificates / name for name in ("ca.pem", "ca-node.pem", "ca-node.key"))
     address, missing = "tls://127.0.0.1:8786", tmp_path / "none.pem"
-    for given, message in [
+    for arguments, message in [
         ((address,), "takes certificates: give tls_ca, tls_cert and tls_key, or set distributed.comm.tls"),
         ((address, ca), "^tls_ca given; tls:// needs all three"),
         ((address, ca, cert), "^tls_ca and tls_cert given; tls:// needs all three"),
@@ -192,7 +192,7 @@ def test_certificates_are_checked_before_anything_is_sent(certificates, tmp_path
         (("tcp://127.0.0.1:8786", ca, cert, key), "given, and tcp://127.0.0.1:8786 is not tls://"),
     ]:
         with pytest.raises(fl.InputError, match=message) as error:
-            Scheduler(*given)
+            Scheduler(*arguments)
         one_line(error)
 
 

@@ -15,7 +15,7 @@ from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
 from tests import cutting, sweeping
-from tests.commands import SMALL, ended, smaller_blocks
+from tests.commands import SMALL, run_to_end, smaller_blocks
 from tests.sweeping import content
 
 DECISIVE = sorted({*versions.here()} - {*compatibility.HARMLESS})
@@ -27,8 +27,8 @@ def pretend(path, **changes):
     place = locate(path)
     root = json.loads(place.read(metadata.ROOT))
     made_with = json.loads(root["attributes"]["versions"]) | changes
-    kept = {name: text for name, text in made_with.items() if text is not None}
-    root["attributes"]["versions"] = json.dumps(kept)
+    recorded = {name: text for name, text in made_with.items() if text is not None}
+    root["attributes"]["versions"] = json.dumps(recorded)
     sealed = metadata._sealed(root)
     metadata.write_metadata(place, {metadata.ROOT_COPY: sealed, metadata.ROOT: sealed})
 
@@ -94,10 +94,10 @@ def refused(path, match, spec=None, **options):
 @pytest.mark.parametrize("other", ["0.0.1", None])
 def test_other_versions_are_refused_with_the_difference(part, name, other):
     pretend(part, **{name: other})
-    here = versions.here()[name]
+    installed = versions.here()[name]
     how = "with another processor or BLAS" if name in compatibility.HARDWARE else "by other versions"
     (line,) = refused(part, f"was written {how}; --allow-version goes on if its numbers")
-    assert line == f"{name}: the store has {other or 'none'}, this installation {here}"
+    assert line == f"{name}: the store has {other or 'none'}, this installation {installed}"
     assert verify(part) == []
 
 
@@ -118,8 +118,8 @@ def test_a_store_whose_numbers_come_out_the_same_is_gone_on_with(part, swept, na
     pretend(part, **{name: "0.0.1"})
     report = fl.run_sweep(sweeping.spec(), part, allow_version=True)
     assert (report.computed_blocks, report.pending) == (1, 0)
-    here = versions.here()
-    assert Store.open(locate(part)).made_with == [here | {name: "0.0.1"}, here]
+    installed = versions.here()
+    assert Store.open(locate(part)).made_with == [installed | {name: "0.0.1"}, installed]
     assert fl.open_sweep(part).load().identical(fl.open_sweep(swept).load())
     # After this run the versions of this installation are recorded as well.
     assert fl.run_sweep(sweeping.spec(), part).computed_blocks == 0
@@ -203,7 +203,7 @@ def test_another_spec_is_refused_whatever_is_allowed(part):
 def test_the_command_line_tells_and_allows(tmp_path):
     source, path = tmp_path / "s.toml", tmp_path / "s.zarr"
     source.write_text(SMALL)
-    run = partial(ended, "run", source, "--store", path, patches=[smaller_blocks])
+    run = partial(run_to_end, "run", source, "--store", path, patches=[smaller_blocks])
     assert run().code == 0
     pretend(path, scipy="0.0.1")
     done = run()

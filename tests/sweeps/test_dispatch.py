@@ -99,7 +99,7 @@ def test_a_worker_that_wakes_up_after_all_is_done(tmp_path, trials):
         command = ["run", source, "--store", path, "--workers", 2]
         with fault_injection.started(*command, **gate.environment) as process:
             until(lambda path=path, wanted=wanted: len(marks(path)) == wanted)
-            worker = chance.choice(fault_injection.workers(process))
+            worker = chance.choice(fault_injection.worker_processes(process))
             gate.let(2)  # the worker may be at any step
             time.sleep(chance.uniform(0.0, 0.03))
             worker.send_signal(signal.SIGSTOP)
@@ -110,7 +110,7 @@ def test_a_worker_that_wakes_up_after_all_is_done(tmp_path, trials):
             finally:
                 gate.open()
                 worker.send_signal(signal.SIGCONT)
-            until(lambda worker=worker: not fault_injection.alive([worker]))
+            until(lambda worker=worker: not fault_injection.still_running([worker]))
         dataset = fl.open_sweep(path).load()
         assert (dataset.status == "ok").all()
         assert fl.run_sweep(source, path).computed_blocks == 0  # the run also cleans up

@@ -33,12 +33,12 @@ def die():
 
 def workers_of(process):
     """Return the processes that Python's multiprocessing has spawned for a process."""
-    found = []
+    processes = []
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if "spawn_main" in " ".join(child.cmdline()):
-                found.append(child)
-    return found
+                processes.append(child)
+    return processes
 
 
 def listening(process):
@@ -71,9 +71,9 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
         with pytest.raises(KilledWorker):
             client.submit(die).result()
         until(lambda: len(client.nthreads()) == 2)
-        again = client.run(process_of_worker).values()
-        assert len({pid for pid, _ in first} & {pid for pid, _ in again}) == 1
-        assert all(pins == cluster.PINNED for _, pins in again)
+        restarted = client.run(process_of_worker).values()
+        assert len({pid for pid, _ in first} & {pid for pid, _ in restarted}) == 1
+        assert all(pins == cluster.PINNED for _, pins in restarted)
         handlers = client.run(lambda: signal.getsignal(signal.SIGINT)).values()
         assert set(handlers) == {signal.SIG_IGN}
     assert not workers_of(psutil.Process())
@@ -136,16 +136,16 @@ def test_abandoned_processes_do_not_outlive_their_parent(tmp_path):
 
 def test_a_worker_that_is_being_started_again_is_not_taken_for_this_process(monkeypatch):
     """Its nanny has no process id for a moment, and psutil takes None for the calling process."""
-    asked = []
+    requested = []
 
     def process(pid):
-        asked.append(pid)
+        requested.append(pid)
         raise psutil.NoSuchProcess(pid)
 
     monkeypatch.setattr(cluster, "psutil", SimpleNamespace(Process=process, Error=psutil.Error))
     nannies = [SimpleNamespace(pid=None), SimpleNamespace(pid=2**22 + 1)]
     cluster._kill_workers(SimpleNamespace(workers=dict(enumerate(nannies))))
-    assert asked == [2**22 + 1]
+    assert requested == [2**22 + 1]
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, "2", True, 10**6, None])

@@ -52,9 +52,9 @@ def test_stores_joined_over_an_axis_are_the_store_of_all(joined):
     axis, _, together, whole = joined
     assert together.sizes == whole.sizes
     for value in whole[axis].values.tolist():
-        here, right = (ds.fastlin.select(**{axis: value}).load() for ds in (together, whole))
-        assert here.kernel_distance.identical(right.kernel_distance)
-        assert together.sel({axis: value}).loss.identical(right.loss)
+        actual, expected = (ds.fastlin.select(**{axis: value}).load() for ds in (together, whole))
+        assert actual.kernel_distance.identical(expected.kernel_distance)
+        assert together.sel({axis: value}).loss.identical(expected.loss)
     means = [ds.fastlin.mean_over_seeds() for ds in (together, whole)]
     if axis != "seed":
         means[0] = means[0].sel({axis: whole[axis]})
@@ -80,24 +80,24 @@ def test_a_point_of_joined_stores_is_rebuilt_from_the_first_or_refused(joined):
 
 def test_other_tasks_are_told_apart(store):
     """The spec of the first part has fewer samples than that of the second part."""
-    few, many = store(architecture=SHAPES[:2]), store(architecture=SHAPES[2:], samples=20)
+    small, large = store(architecture=SHAPES[:2]), store(architecture=SHAPES[2:], samples=20)
     point = {"seed": 1, "lam": 3.0, "init_scale": 1.0}
     for how in ({"coords": "minimal", "compat": "override"}, {"coords": "different", "compat": "equals"}):
-        together = xr.concat([few, many], "architecture", **how)
+        together = xr.concat([small, large], "architecture", **how)
         assert fl.rebuild(together, "6-2-4", **point)[0].n_samples == 8
         with pytest.raises(fl.InputError, match="architecture = '6-3-4' is not in the spec"):
             fl.rebuild(together, "6-3-4", **point)
-    both = [few, store(architecture=SHAPES[:2], samples=20)]
-    twice = xr.concat(both, "n_samples", coords="different", compat="equals")
-    assert twice.n_samples.values.tolist() == [8, 20]
+    stores = [small, store(architecture=SHAPES[:2], samples=20)]
+    doubled = xr.concat(stores, "n_samples", coords="different", compat="equals")
+    assert doubled.n_samples.values.tolist() == [8, 20]
     for samples in (8, 20):
-        part = twice.sel(n_samples=samples)
+        part = doubled.sel(n_samples=samples)
         if samples == 8:
             assert fl.rebuild(part, architecture="6-1-4", **point)[0].n_samples == 8
             continue
         with pytest.raises(fl.InputError, match="n_samples = 20 is not in the spec"):
             fl.rebuild(part, architecture="6-1-4", **point)
-    unnamed = xr.concat(both, "run", coords="different", compat="equals").isel(run=1)
+    unnamed = xr.concat(stores, "run", coords="different", compat="equals").isel(run=1)
     with pytest.raises(fl.InputError, match="n_samples = 20 is not in the spec"):
         fl.rebuild(unnamed, architecture="6-1-4", **point)
 
@@ -105,11 +105,11 @@ def test_other_tasks_are_told_apart(store):
 def test_what_two_parts_share_is_refused(store):
     part = store()
     for axis, value in {"architecture": "6-2-4", "lam": 3.0, "seed": 2, "init_scale": 1.0}.items():
-        twice = xr.concat([part, part], axis)
+        doubled = xr.concat([part, part], axis)
         with pytest.raises(fl.InputError, match=f"{axis} = .* is on the axis 2 times"):
-            twice.fastlin.select(**{axis: value})
-        once = twice.drop_duplicates(axis).fastlin.select(**{axis: value})
-        assert once.loss.load().identical(part.loss.sel({axis: value}).load())
+            doubled.fastlin.select(**{axis: value})
+        single = doubled.drop_duplicates(axis).fastlin.select(**{axis: value})
+        assert single.loss.load().identical(part.loss.sel({axis: value}).load())
     seeds = xr.concat([part, part], "seed")
     for use in (
         lambda: seeds.fastlin.mean_over_seeds(),
@@ -128,16 +128,16 @@ def test_points_that_only_one_part_has_are_missing(store):
     means = together.fastlin.mean_over_seeds().load()
     assert means["count"].sel(lam=3.0, init_scale=1.0).values.tolist() == [2, 5, 3]
     for part, time in ((one, INF), (other, 3.0)):
-        right = part.fastlin.mean_over_seeds().sel(time=time)
-        here = means.sel(time=time, architecture=right.architecture)
+        expected = part.fastlin.mean_over_seeds().sel(time=time)
+        actual = means.sel(time=time, architecture=expected.architecture)
         for name in ("loss", "loss_standard_error"):
-            assert np.allclose(here[name], right[name], rtol=1e-12), (name, time)
+            assert np.allclose(actual[name], expected[name], rtol=1e-12), (name, time)
     for index, shape in enumerate(SHAPES):
         assert together.fastlin.select(n_h=index + 1).architecture.values.tolist() == [shape]
     late = together.fastlin.select(time=0.0, init_scale=1.0).load()
     ax = late.fastlin.phase_diagram("lam", "n_h", "loss")
-    right = means.loss.sel(time=0.0, init_scale=1.0).transpose("architecture", "lam")
-    assert np.allclose(ax.collections[0].get_array(), right)
+    expected = means.loss.sel(time=0.0, init_scale=1.0).transpose("architecture", "lam")
+    assert np.allclose(ax.collections[0].get_array(), expected)
 
 
 def test_pictures_of_joined_stores_name_the_architectures(store):

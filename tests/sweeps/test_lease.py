@@ -24,7 +24,7 @@ from fastlin.sweeps.store.location import SCRATCH
 from fastlin.sweeps.store.slice import Slice
 from tests import commands, sweeping
 from tests.campaign import trials
-from tests.commands import BLOCKS, SMALL, ended
+from tests.commands import BLOCKS, SMALL, run_to_end
 from tests.fault_injection import until
 from tests.planting import Gate
 from tests.sweeping import content, marks
@@ -40,7 +40,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     source = folder / "small.toml"
     source.write_text(SMALL)
-    done = ended("run", source, "--store", folder / "whole.zarr", patches=[commands.smaller_blocks])
+    done = run_to_end("run", source, "--store", folder / "whole.zarr", patches=[commands.smaller_blocks])
     assert done.code == 0, done.err
     return source, content(folder / "whole.zarr")
 
@@ -53,12 +53,12 @@ def holder(**changes):
     return dataclasses.replace(lease.new_holder("0" * 64), **changes)
 
 
-def elsewhere(**changes):
+def remote_holder(**changes):
     """Return a holder in another system."""
     return holder(**{"host": OTHER, "system": OTHER, "process": 7} | changes)
 
 
-def entered(path, *holders):
+def write_holders(path, *holders):
     """Write a lease with the given holders, while other processes may write it."""
     place = locate(path)
     place.make()
@@ -66,8 +66,8 @@ def entered(path, *holders):
     until(lambda: place.swap(lease.KEY, place.read(lease.KEY), content))
 
 
-def acquired(place, mine, note=print):
-    return lease.acquired(place, mine, note)
+def acquired(place, own_holder, note=print):
+    return lease.acquired(place, own_holder, note)
 
 
 class Clock:
@@ -132,8 +132,8 @@ def test_the_lease_of_a_killed_run_is_taken_over_at_once(whole, tmp_path, trials
             until(lambda path=path, wanted=wanted: len(marks(path)) == wanted)
             killed.kill()
         assert json.loads(commands.lease_file(path).read_bytes())["holders"][0]["process"] == killed.pid
-        patches = [commands.smaller_blocks, partial(commands.impatient, math.inf)]
-        done = ended(*arguments(source, path), patches=patches)
+        patches = [commands.smaller_blocks, partial(commands.shorten_expiry, math.inf)]
+        done = run_to_end(*arguments(source, path), patches=patches)
         assert (done.code, done.report["computed_blocks"]) == (0, BLOCKS - wanted)
         assert content(path) == expected
 
@@ -145,7 +145,7 @@ def test_a_stopped_run_is_alive(whole, tmp_path, gate):
     with commands.command(*arguments(source, path), patches=patches) as first:
         until(lambda: marks(path))
         first.send(signal.SIGSTOP)
-        second = ended(*arguments(source, path))
+        second = run_to_end(*arguments(source, path))
         assert second.code == 1
         assert f"process {first.pid} on" in second.line
         gate.open()
@@ -160,10 +160,10 @@ def test_status_tells_who_writes(whole, tmp_path, gate):
     patches = [commands.smaller_blocks, gate.patch]
     with commands.command(*arguments(source, path), patches=patches) as writer:
         until(lambda: marks(path))
-        assert f"being written by process {writer.pid} on" in ended("status", path).out
+        assert f"being written by process {writer.pid} on" in run_to_end("status", path).out
         writer.kill()
-    assert "no run is writing it; fastlin run continues" in ended("status", path).out
-    assert ended("status", path, "--json").report["holders"] == []
+    assert "no run is writing it; fastlin run continues" in run_to_end("status", path).out
+    assert run_to_end("status", path, "--json").report["holders"] == []
 
 
 PARTS = {"a run": None, "a slice": Slice(2, 4)}
@@ -176,13 +176,13 @@ def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monke
     """The clock of the other host may have been behind or ahead."""
     clock, notes = Clock(), []
     monkeypatch.setattr(lease, "time", clock)
-    dead = elsewhere(part=lease.new_holder("", part).part, seen=clock.time() - behind)
-    entered(tmp_path / "s.zarr", dead)
+    dead = remote_holder(part=lease.new_holder("", part).part, seen=clock.time() - behind)
+    write_holders(tmp_path / "s.zarr", dead)
     place = locate(tmp_path / "s.zarr")
     place.write(f"{SCRATCH}/{dead.id}.1.partial", b"half")
-    mine = lease.new_holder(dead.spec, part)
-    with acquired(place, mine, notes.append):
-        assert lease.holders(place) == [mine]
+    own_holder = lease.new_holder(dead.spec, part)
+    with acquired(place, own_holder, notes.append):
+        assert lease.holders(place) == [own_holder]
         assert place.read(f"{SCRATCH}/{dead.id}.1.partial") is None
     assert 120.0 <= clock.now <= 122.0
     (note,) = notes
@@ -196,11 +196,11 @@ def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, mo
     """The clock of the other host is behind, so that its heartbeats seem old."""
     path = tmp_path / "s.zarr"
     place = locate(path)
-    alive = elsewhere(part=lease.new_holder("", part).part)
-    clock = Clock({19.0: lambda: entered(path, dataclasses.replace(alive, heartbeats=1))})
+    alive = remote_holder(part=lease.new_holder("", part).part)
+    clock = Clock({19.0: lambda: write_holders(path, dataclasses.replace(alive, heartbeats=1))})
     alive = dataclasses.replace(alive, seen=clock.time() - behind)
     monkeypatch.setattr(lease, "time", clock)
-    entered(path, alive)
+    write_holders(path, alive)
     place.write(f"{SCRATCH}/{alive.id}.1.partial", b"half")
     with (
         pytest.raises(fl.StoppedError, match=rf"is being written by process 7 on {OTHER} .*; wait for it"),
@@ -214,26 +214,26 @@ def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, mo
 
 def test_a_dead_slice_elsewhere_does_not_hold_up_others_and_goes_in_time(tmp_path, monkeypatch):
     path = tmp_path / "s.zarr"
-    place, dead = locate(path), elsewhere(part="slice 1/4")
-    entered(path, dead)
+    place, dead = locate(path), remote_holder(part="slice 1/4")
+    write_holders(path, dead)
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     clock = Clock()
     monkeypatch.setattr(lease, "time", clock)
-    mine = lease.new_holder(dead.spec, Slice(2, 4))
-    with acquired(place, mine):
+    own_holder = lease.new_holder(dead.spec, Slice(2, 4))
+    with acquired(place, own_holder):
         assert clock.now == 0.0
         until(lambda: any(other.heartbeats > 2 for other in lease.holders(place)))
-        assert {other.id for other in lease.holders(place)} == {dead.id, mine.id}
+        assert {other.id for other in lease.holders(place)} == {dead.id, own_holder.id}
         clock.now = 121.0
-        until(lambda: {other.id for other in lease.holders(place)} == {mine.id})
+        until(lambda: {other.id for other in lease.holders(place)} == {own_holder.id})
 
 
 def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
     source, expected = whole
     path = tmp_path / "s.zarr"
-    entered(path, elsewhere())
-    patches = [commands.smaller_blocks, partial(commands.impatient, lease.QUIET_SECONDS + 0.5)]
-    done = ended(*arguments(source, path), patches=patches)
+    write_holders(path, remote_holder())
+    patches = [commands.smaller_blocks, partial(commands.shorten_expiry, lease.QUIET_SECONDS + 0.5)]
+    done = run_to_end(*arguments(source, path), patches=patches)
     assert done.code == 0, done.err
     assert f"waiting for process 7 on {OTHER} (all blocks) since 20" in done.err
     assert "without a heartbeat" in done.err
@@ -243,7 +243,7 @@ def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
 def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
     """A writer writes a temporary file with its entry before it is in the lease."""
     place = locate(tmp_path / "s.zarr")
-    entered(tmp_path / "s.zarr", holder(process=commands.NO_PROCESS))
+    write_holders(tmp_path / "s.zarr", holder(process=commands.NO_PROCESS))
     key = f"{SCRATCH}/{holder().id}.1.partial"
     place.write(key, b"half")
     with acquired(place, holder()):
@@ -252,12 +252,12 @@ def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
 
 def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for_long(tmp_path, monkeypatch):
     """Such files are left by a worker process that was killed after its run had released the lease."""
-    place, clock, mine = locate(tmp_path / "s.zarr"), Clock(), holder()
+    place, clock, own_holder = locate(tmp_path / "s.zarr"), Clock(), holder()
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(lease, "time", clock)
-    key, own = (f"{SCRATCH}/{writer}.1.partial" for writer in (holder().id, mine.id))
+    key, own = (f"{SCRATCH}/{writer}.1.partial" for writer in (holder().id, own_holder.id))
     place.write(key, b"half")
-    with acquired(place, mine):
+    with acquired(place, own_holder):
 
         def beat_twice():
             (now,) = lease.holders(place)
@@ -282,7 +282,7 @@ def test_a_run_that_has_nothing_to_do_removes_what_a_dead_one_left(swept, tmp_pa
     path = tmp_path / "s.zarr"
     shutil.copytree(swept, path)
     before, dead = content(path), holder(process=commands.NO_PROCESS)
-    entered(path, dead, alive := elsewhere())
+    write_holders(path, dead, alive := remote_holder())
     for writer in (dead.id, alive.id, "swap"):
         locate(path).write(f"{SCRATCH}/{writer}.1.partial", b"half")
     assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
@@ -299,10 +299,12 @@ def test_what_died_under_the_lock_is_cleaned_by_the_next_who_has_it(tmp_path):
 
 
 def test_on_this_host_the_process_decides():
-    mine = holder()
-    assert mine.ended is False
-    assert dataclasses.replace(mine, seen=0.0).ended is False
-    assert dataclasses.replace(mine, started=mine.started - 60).ended is True  # the process id was reused
+    own_holder = holder()
+    assert own_holder.ended is False
+    assert dataclasses.replace(own_holder, seen=0.0).ended is False
+    assert (
+        dataclasses.replace(own_holder, started=own_holder.started - 60).ended is True
+    )  # the process id was reused
     with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
         dead = holder(process=child.pid, started=process.start_of(child.pid))
         until(lambda: dead.ended)  # a zombie: no process has read its exit code yet
@@ -310,11 +312,11 @@ def test_on_this_host_the_process_decides():
 
 def test_where_there_is_no_proc_psutil_decides(monkeypatch):
     monkeypatch.setattr(process, "LINUX", False)
-    mine = holder(system=process.system_id())
+    own_holder = holder(system=process.system_id())
     assert process.system_id.__wrapped__() == process.system_id.__wrapped__()
-    assert mine.ended is False
-    assert dataclasses.replace(mine, started=mine.started - 60).ended is True
-    assert dataclasses.replace(mine, process=commands.NO_PROCESS).ended is True
+    assert own_holder.ended is False
+    assert dataclasses.replace(own_holder, started=own_holder.started - 60).ended is True
+    assert dataclasses.replace(own_holder, process=commands.NO_PROCESS).ended is True
     with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
         dead = holder(process=child.pid, started=process.start_of(child.pid))
         until(lambda: dead.ended)
@@ -322,9 +324,9 @@ def test_where_there_is_no_proc_psutil_decides(monkeypatch):
 
 def test_a_clock_that_is_set_changes_no_process(monkeypatch):
     """psutil adds the boot time to the start of a process, and the boot time moves with the clock."""
-    mine, real = holder(), psutil.Process.create_time
+    own_holder, real = holder(), psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + 3600.0)
-    assert mine.ended is False
+    assert own_holder.ended is False
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PID namespaces are Linux's")
@@ -347,35 +349,35 @@ def test_a_process_that_is_hidden_is_not_taken_for_dead(monkeypatch):
     def hidden(_process):
         raise FileNotFoundError
 
-    mine = holder()
+    own_holder = holder()
     monkeypatch.setattr(process, "_linux_status", hidden)
-    assert mine.ended is None
+    assert own_holder.ended is None
     assert holder(process=commands.NO_PROCESS).ended is True
 
 
 def test_a_copy_of_a_store_that_is_written_is_free(tmp_path):
     path, copy = tmp_path / "s.zarr", tmp_path / "copy.zarr"
-    place, mine = locate(path), holder()
-    partial_key = f"{SCRATCH}/{mine.id}.1.partial"
-    with acquired(place, mine):
+    place, own_holder = locate(path), holder()
+    partial_key = f"{SCRATCH}/{own_holder.id}.1.partial"
+    with acquired(place, own_holder):
         place.write(partial_key, b"half")
         shutil.copytree(path, copy)
         assert lease.holders(locate(copy)) == []
         with acquired(locate(copy), other := holder()):
             assert lease.holders(locate(copy)) == [other]
             assert locate(copy).read(partial_key) is None
-        assert lease.holders(place) == [mine]
+        assert lease.holders(place) == [own_holder]
         assert place.read(partial_key) == b"half"
 
 
 def test_a_store_has_one_lease_under_all_its_paths(tmp_path):
     path, link, moved = (tmp_path / name for name in ("s.zarr", "link.zarr", "moved.zarr"))
-    entered(path, mine := holder())
+    write_holders(path, own_holder := holder())
     link.symlink_to(path)
-    assert lease.holders(locate(link)) == [mine]
+    assert lease.holders(locate(link)) == [own_holder]
     link.unlink()
     path.rename(moved)
-    assert lease.holders(locate(moved)) == [mine]
+    assert lease.holders(locate(moved)) == [own_holder]
 
 
 @trials(1, 10)
@@ -388,11 +390,11 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         patches = [
             partial(commands.smaller_blocks, 1),
             gate.patch,
-            partial(commands.noted_beats, beats),
+            partial(commands.record_heartbeats, beats),
         ]
         with commands.command(*arguments(source, path), patches=patches) as first:
             until(lambda path=path: marks(path))
-            entered(path, elsewhere())
+            write_holders(path, remote_holder())
             looks = beats.stat().st_size + 2  # one of them may have begun before
             until(lambda beats=beats, looks=looks: beats.stat().st_size >= looks)
             gate.open()
@@ -400,12 +402,12 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         assert done.code == 1
         assert "was taken over while this run was silent, by process 7 on another-host" in done.err
         assert "Traceback" not in done.err
-        left = 24 - len(marks(path))
-        assert left > 0
+        missing = 24 - len(marks(path))
+        assert missing > 0
         (other,) = lease.holders(locate(path))
         assert other.host == OTHER
-        entered(path)
-        assert ended(*arguments(source, path)).report["computed_blocks"] == left
+        write_holders(path)
+        assert run_to_end(*arguments(source, path)).report["computed_blocks"] == missing
 
 
 GARBAGE = [
@@ -448,7 +450,7 @@ def test_a_damaged_lease_is_nobodys(tmp_path, damage):
 @pytest.mark.parametrize("system", [OTHER, None])
 def test_a_lease_with_a_damaged_holder_is_nobodys(tmp_path, system, changes):
     place = locate(tmp_path / "s.zarr")
-    entered(tmp_path / "s.zarr", holder())
+    write_holders(tmp_path / "s.zarr", holder())
     content = json.loads(place.read(lease.KEY))
     (entry,) = content["holders"]
     content["holders"] = [entry | ({"system": system} if system else {}) | changes]
@@ -457,10 +459,10 @@ def test_a_lease_with_a_damaged_holder_is_nobodys(tmp_path, system, changes):
 
 
 def is_nobodys(place):
-    mine = holder()
+    own_holder = holder()
     assert lease.holders(place) == []
-    with acquired(place, mine):
-        assert lease.holders(place) == [mine]
+    with acquired(place, own_holder):
+        assert lease.holders(place) == [own_holder]
     assert lease.holders(place) == []
 
 
@@ -478,7 +480,7 @@ def test_a_store_with_a_damaged_lease_is_gone_on_with(swept, tmp_path):
 def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, gate, damage):
     source, expected = whole
     path = tmp_path / "s.zarr"
-    patches = [commands.smaller_blocks, gate.patch, commands.faster_beat]
+    patches = [commands.smaller_blocks, gate.patch, commands.shorten_heartbeats]
     with commands.command(*arguments(source, path), patches=patches) as run:
         until(lambda: marks(path))
         if damage is None:
@@ -493,20 +495,20 @@ def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, g
 
 def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_path, monkeypatch):
     """The lease is released between the read and the write of a heartbeat."""
-    real, left = folder.LocalFolder.swap, threading.Event()
+    real, released = folder.LocalFolder.swap, threading.Event()
 
     def swap(place, key, old, new):
-        if threading.current_thread().name == "lease" and not left.is_set():
-            left.set()
-            held.release()
+        if threading.current_thread().name == "lease" and not released.is_set():
+            released.set()
+            own_lease.release()
         return real(place, key, old, new)
 
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     before = threading.active_count()
-    with acquired(place, lease.new_holder("0" * 64)) as held:
-        assert left.wait(30.0)
+    with acquired(place, lease.new_holder("0" * 64)) as own_lease:
+        assert released.wait(30.0)
         until(lambda: threading.active_count() == before)
         assert lease.holders(place) == []
 
@@ -523,24 +525,24 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     for part in (None, Slice(1, 2)):
-        mine = lease.new_holder("0" * 64, part)
-        with acquired(place, mine) as held:
-            held.prepared()
-            assert [other.id for other in lease.holders(place)] == [mine.id]
+        own_holder = lease.new_holder("0" * 64, part)
+        with acquired(place, own_holder) as own_lease:
+            own_lease.prepared()
+            assert [other.id for other in lease.holders(place)] == [own_holder.id]
         assert lease.holders(place) == []
 
 
-@pytest.mark.parametrize("what", ["lease", "store"])
+@pytest.mark.parametrize("created", ["lease", "store"])
 @pytest.mark.parametrize("at", range(5))
-def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, monkeypatch, what, at):
+def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, monkeypatch, created, at):
     """It is either a new store or a store that exists, at whichever read the other run makes it."""
     path, looks = tmp_path / "s.zarr", itertools.count()
 
     def make():
-        if what == "store":
+        if created == "store":
             shutil.copytree(swept, path)
         else:
-            entered(path, holder())
+            write_holders(path, holder())
 
     def looking(name):
         real = getattr(folder.LocalFolder, name)
@@ -556,7 +558,7 @@ def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, mo
         looking(name)
     place = locate(path)
     if not store.is_new(place):
-        assert what == "store"
+        assert created == "store"
         assert store.Store.open(place).layout.block_count == 6
 
 
@@ -586,7 +588,7 @@ def test_runs_that_do_not_know_of_each_other_write_the_same(whole, tmp_path, tri
     source, expected = whole
     for trial in range(trials):
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 0)
-        patches = [commands.smaller_blocks, commands.shared_lease, gate.patch]
+        patches = [commands.smaller_blocks, commands.share_lease, gate.patch]
         with commands.commands(*[arguments(source, path)] * 3, patches=patches) as started:
             until(lambda path=path: len(lease.holders(locate(path))) == 3)
             gate.open()
@@ -603,14 +605,14 @@ def test_a_writer_that_wakes_up_after_the_others_are_done(whole, tmp_path, trial
     for trial in range(trials):
         path = tmp_path / f"{trial}.zarr"
         at = chance.randrange(3, 75)
-        patches = [commands.smaller_blocks, partial(commands.stopping, at)]
+        patches = [commands.smaller_blocks, partial(commands.stop_in_write, at)]
         with commands.command(*arguments(source, path), patches=patches) as sleeper:
-            if not commands.stopped(sleeper):
+            if not commands.wait_until_stopped(sleeper):
                 assert content(path) == expected
                 continue
             woken += 1
             commands.write_lease(path, process=commands.NO_PROCESS)
-            done = ended(*arguments(source, path), patches=[commands.smaller_blocks])
+            done = run_to_end(*arguments(source, path), patches=[commands.smaller_blocks])
             assert done.code == 0, done.err
             assert content(path) == expected
             sleeper.send(signal.SIGCONT)

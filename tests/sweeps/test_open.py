@@ -23,11 +23,11 @@ def copy(swept, tmp_path):
 def test_a_lost_chunk_is_warned_of(copy, name):
     lost = next((copy / name).glob("c.1.1.*"))
     lost.unlink()
-    with pytest.warns(fl.DamageWarning, match=rf"lost \(1, {name}/{lost.name} the first\)") as seen:
+    with pytest.warns(fl.DamageWarning, match=rf"lost \(1, {name}/{lost.name} the first\)") as caught:
         dataset = fl.open_sweep(copy)
-    assert seen[0].filename == __file__
-    here = dataset.isel(architecture=1, init_scale=1)
-    assert np.isnan(here[name]).all() and (here.status == "ok").all()
+    assert caught[0].filename == __file__
+    part = dataset.isel(architecture=1, init_scale=1)
+    assert np.isnan(part[name]).all() and (part.status == "ok").all()
     assert [damage.key for damage in verify(copy)] == [f"{name}/{lost.name}"]
 
 

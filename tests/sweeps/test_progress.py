@@ -33,8 +33,8 @@ def test_time_left_goes_by_the_cost_of_blocks(clock):
     for number, cost in enumerate(costs, 1):
         clock(3.0 * cost)
         pace.advance(1, cost, 3.0 * cost)
-        rest = 3.0 * (sum(costs) - sum(costs[:number]))
-        assert pace.left == pytest.approx(rest, abs=1e-9)
+        remaining = 3.0 * (sum(costs) - sum(costs[:number]))
+        assert pace.left == pytest.approx(remaining, abs=1e-9)
         assert pace.share == pytest.approx(sum(costs[:number]) / sum(costs))
         assert pace.done == number
 
@@ -140,14 +140,14 @@ def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, 
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("given", ["yes", 1, None, print])
-def test_what_is_no_progress_is_named(tmp_path, given):
+@pytest.mark.parametrize("value", ["yes", 1, None, print])
+def test_what_is_no_progress_is_named(tmp_path, value):
     with pytest.raises(fl.InputError, match=r"^progress is .*; allowed are True, False and a Progress$"):
-        fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", progress=given)
+        fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", progress=value)
     assert not (tmp_path / "s.zarr").exists()
 
 
-class Noted(NoProgress):
+class RecordedProgress(NoProgress):
     """Progress that records its calls."""
 
     def begin(self, total, done, work):
@@ -163,7 +163,7 @@ class Noted(NoProgress):
 @pytest.mark.parametrize("output", [sweeping.spec()["output"], {"observables": ["loss"], "reduce": {}}])
 def test_the_work_of_a_run_is_that_of_its_blocks(tmp_path, client, output):
     """Blocks may be partly done, the store may have grown inside blocks, and the run may be a slice."""
-    spec, path, show = sweeping.spec(output=output), tmp_path / "s.zarr", Noted()
+    spec, path, show = sweeping.spec(output=output), tmp_path / "s.zarr", RecordedProgress()
     smaller = spec | {"axes": spec["axes"] | {"architecture": spec["axes"]["architecture"][:2]}}
     with cutting.into(architectures=3, init_scales=1, seeds=4):
         fl.run_sweep(smaller, path, client, progress=show)

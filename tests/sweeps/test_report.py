@@ -60,14 +60,18 @@ def assert_holds(quantity, wanted):
     for key, value in wanted.items():
         plain = value.drop_vars(list(value.coords))
         assert set(quantity[key].dims) <= set(plain.dims)
-        here = quantity[key].broadcast_like(plain).transpose(*plain.dims)
-        np.testing.assert_allclose(here, plain, rtol=FLOAT32, err_msg=f"{quantity['label']}, {key}")
+        actual = quantity[key].broadcast_like(plain).transpose(*plain.dims)
+        np.testing.assert_allclose(actual, plain, rtol=FLOAT32, err_msg=f"{quantity['label']}, {key}")
 
 
 def statistics(points):
     """Return the statistics of a page, computed by xarray from loaded points."""
-    known = points.where(points.status == "ok")
-    return {"mean": known.mean("seed"), "std": known.std("seed", ddof=1), "count": known.count("seed")}
+    complete = points.where(points.status == "ok")
+    return {
+        "mean": complete.mean("seed"),
+        "std": complete.std("seed", ddof=1),
+        "count": complete.count("seed"),
+    }
 
 
 def test_numbers_are_those_of_the_points(swept, tmp_path):
@@ -134,9 +138,9 @@ def test_numbers_of_a_reduced_store_are_those_of_the_points(tmp_path, client):
     fl.run_sweep(sweeping.spec(), tmp_path / "plain.zarr", client)
     fl.run_sweep(sweeping.spec(output=reduce), tmp_path / "reduced.zarr", client)
     plain, reduced = (embedded(page_of(tmp_path / f"{name}.zarr", tmp_path)) for name in ("plain", "reduced"))
-    for here, there in zip(plain["quantities"], reduced["quantities"], strict=True):
+    for of_points, of_seeds in zip(plain["quantities"], reduced["quantities"], strict=True):
         for key in ("mean", "std", "count"):
-            xr.testing.assert_allclose(here[key], there[key], rtol=1e-6, atol=1e-9)
+            xr.testing.assert_allclose(of_points[key], of_seeds[key], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -237,8 +241,8 @@ def test_a_store_that_grew_is_in_order(tmp_path, client):
     assert content["axes"]["architecture"]["values"] == ["between 2-3-4", "wide 3-4-3", "funnel 4-2-2"]
     assert_holds(content["quantities"][0], statistics(dataset.loss))
     pending = [row[4] for row in table(page, "Points")[1:]]
-    here = (dataset.status == "pending").sum(("init_scale", "seed", "lam")).values.tolist()
-    assert pending == [str(number) for number in (*here, sum(here))]
+    counts = (dataset.status == "pending").sum(("init_scale", "seed", "lam")).values.tolist()
+    assert pending == [str(number) for number in (*counts, sum(counts))]
 
 
 def blank(sizes, times=None):
@@ -261,19 +265,21 @@ def blank(sizes, times=None):
 def test_what_is_left_out_is_spread_evenly(shapes, scales, lams, times, limit):
     sizes = {"architecture": shapes, "init_scale": scales, "lam": lams, "time": len(times) + limit}
     dataset = blank(sizes, np.array([*times, INF] if limit else times))
-    thin, said = numbers.thin(dataset)
+    thin, thinned = numbers.thin(dataset)
     assert prod(thin.sizes.values()) * 3 * numbers.BYTES_PER_VALUE <= numbers.MOST_BYTES
-    assert said == {name: (thin.sizes[name], size) for name, size in sizes.items() if thin.sizes[name] < size}
+    assert thinned == {
+        name: (thin.sizes[name], size) for name, size in sizes.items() if thin.sizes[name] < size
+    }
     for name in sizes:
-        kept, there = thin[name].values, dataset[name].values
-        assert (kept[0], kept[-1]) == (there[0], there[-1])
+        kept, values = thin[name].values, dataset[name].values
+        assert (kept[0], kept[-1]) == (values[0], values[-1])
         if name == "time" and limit:
-            kept, there = kept[:-1], there[:-1]
+            kept, values = kept[:-1], values[:-1]
         if kept.size:
-            assert kept[-1] == there[-1] or kept.size == 1
-            steps = np.diff(np.searchsorted(there, kept))
+            assert kept[-1] == values[-1] or kept.size == 1
+            steps = np.diff(np.searchsorted(values, kept))
             assert np.ptp(steps) <= 1 if steps.size else True
-    if "lam" in said and "init_scale" in said:  # both are thinned equally
+    if "lam" in thinned and "init_scale" in thinned:  # both are thinned equally
         assert abs(thin.sizes["lam"] - thin.sizes["init_scale"]) <= 1
 
 

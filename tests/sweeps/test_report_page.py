@@ -166,7 +166,9 @@ def test_scales_are_a_choice(view):
     of_all, before = page.colours(), page.pictures()
     page.tick("same scale at all times")
     page.wait(lambda: page.colours() != of_all)
-    (least, most), (low, high) = ([*map(number, re.findall(VALUE, it))] for it in (of_all, page.colours()))
+    (least, most), (low, high) = (
+        [*map(number, re.findall(VALUE, label))] for label in (of_all, page.colours())
+    )
     assert least <= low < high < most
     pictures = page.pictures()
     assert all(old != new for old, new in zip(before, pictures, strict=True))

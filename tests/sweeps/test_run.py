@@ -63,15 +63,17 @@ def test_a_block_of_one_architecture_waits_for_no_kernel_of_another(monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("where", "known"), [(Threads(), True), (Processes(2), True), (mock.Mock(Client), False)]
+    ("where", "local"), [(Threads(), True), (Processes(2), True), (mock.Mock(Client), False)]
 )
-def test_workers_elsewhere_may_lack_what_is_compiled_here(many, monkeypatch, where, known):
+def test_workers_elsewhere_may_lack_what_is_compiled_here(many, monkeypatch, where, local):
     """In threads and local processes a block waits for the missing kernels, and elsewhere for all kernels."""
     plan, kernels = many
     monkeypatch.setattr(run, "missing", lambda needed: needed[:1])
     monkeypatch.setattr(run, "compile_all", lambda *_: None)
-    found = run._compile(plan.layout, np.arange(plan.layout.block_count), where, NoProgress())
-    assert [kernel.key for kernel in found] == [kernel.key for kernel in (kernels[:1] if known else kernels)]
+    waited_for = run._compile(plan.layout, np.arange(plan.layout.block_count), where, NoProgress())
+    assert [kernel.key for kernel in waited_for] == [
+        kernel.key for kernel in (kernels[:1] if local else kernels)
+    ]
 
 
 def failing_once(monkeypatch, others, ready=lambda: True):
@@ -81,12 +83,12 @@ def failing_once(monkeypatch, others, ready=lambda: True):
     """
     failed, real = threading.Event(), Store.write_block
 
-    def write(store, *given):
+    def write(store, *arguments):
         if not failed.is_set():
             failed.set()
             until(ready)
             raise OSError(errno.ENOSPC, "no space left on device")
-        others(store, lambda: real(store, *given))
+        others(store, lambda: real(store, *arguments))
 
     monkeypatch.setattr(Store, "write_block", write)
     return failed
@@ -94,9 +96,14 @@ def failing_once(monkeypatch, others, ready=lambda: True):
 
 def test_blocks_that_a_failed_run_still_computes_are_not_written(tmp_path, client, monkeypatch):
     """One block cannot be written while others wait at a gate. The gate opens when the run has ended."""
-    path, held, at_work, run_block = tmp_path / "s.zarr", Gate(tmp_path / "gate", 1), [], worker.run_block
+    path, block_gate, at_work, run_block = (
+        tmp_path / "s.zarr",
+        Gate(tmp_path / "gate", 1),
+        [],
+        worker.run_block,
+    )
 
-    def noted(order, index):
+    def recorded(order, index):
         at_work.append(index)
         try:
             return run_block(order, index)
@@ -106,14 +113,14 @@ def test_blocks_that_a_failed_run_still_computes_are_not_written(tmp_path, clien
     with monkeypatch.context() as patch:
         patch.setattr(block, "compute", block.compute)
         gate.hold(block, tmp_path / "gate")
-        patch.setattr(worker, "run_block", noted)
+        patch.setattr(worker, "run_block", recorded)
         failing_once(patch, lambda _store, write: write(), ready=lambda: len(at_work) > 1)
         with pytest.raises(fl.StoppedError, match="no space left"):
             fl.run_sweep(sweeping.spec(), path, client)
         assert at_work
         assert lease.holders(locate(path)) == []
         before = sweeping.content(path)
-        held.open()
+        block_gate.open()
         until(lambda: not at_work)
         assert sweeping.content(path) == before
     assert fl.run_sweep(sweeping.spec(), path, client).computed_blocks == 6

@@ -136,7 +136,7 @@ def expected(source, tmp_path_factory):
     """The digests for each block shape, from a run in threads with kernels for all sizes."""
     folder = tmp_path_factory.mktemp("expected")
     for name, cut in CUTS.items():
-        done = commands.ended(
+        done = commands.run_to_end(
             "run", source, "--store", folder / name, patches=[cut, partial(compiled, "for all sizes")]
         )
         assert done.code == 0, done.err
@@ -175,8 +175,8 @@ class TestCommands:
             "for all sizes": len({min(width, 9) for width in widths}),
             "for each architecture": len(SHAPES),
         }
-        found = Path(tmp_path, "cache").rglob("closed_form._closed_form-*.nbc")
-        assert len([*found]) == kernels[form]
+        cached = Path(tmp_path, "cache").rglob("closed_form._closed_form-*.nbc")
+        assert len([*cached]) == kernels[form]
 
     @cuts
     def test_slices_side_by_side_of_both_forms(self, source, expected, tmp_path, cut):
@@ -225,5 +225,5 @@ def cold(monkeypatch, cache):
 
 def check_run(source, folder, patches, options):
     """Run a sweep into the store of a folder."""
-    done = commands.ended("run", source, "--store", folder / "s.zarr", *options, patches=patches)
+    done = commands.run_to_end("run", source, "--store", folder / "s.zarr", *options, patches=patches)
     assert done.code == 0, done.err

@@ -100,8 +100,8 @@ def test_statistics_are_saved_too(tmp_path, saved):
 def test_a_plain_store_is_saved_by_xarray(swept, tmp_path):
     plain = xr.open_zarr(swept, consolidated=False)
     plain.to_netcdf(tmp_path / "plain.nc", engine="scipy")
-    again = xr.open_dataset(tmp_path / "plain.nc", engine="scipy")
-    assert fl.rebuild(again, "3-4-3", 4, 2.0, 0.5)[1].lam == 2.0
+    copy = xr.open_dataset(tmp_path / "plain.nc", engine="scipy")
+    assert fl.rebuild(copy, "3-4-3", 4, 2.0, 0.5)[1].lam == 2.0
 
 
 def test_one_network_is_saved(tmp_path):

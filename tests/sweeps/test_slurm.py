@@ -63,7 +63,7 @@ def test_a_job_array_fills_one_store(conf, tmp_path):
     source, expected = sweep(tmp_path)
     path = tmp_path / "s.zarr"
     line = f"{COMMAND} run {source} --store {path} --json --slice $SLURM_ARRAY_TASK_ID/3"
-    said = slurm.ask(
+    submitted = slurm.ask(
         conf,
         "sbatch",
         "--array=1-3",
@@ -73,7 +73,7 @@ def test_a_job_array_fills_one_store(conf, tmp_path):
         "--wrap",
         line,
     )
-    assert said.startswith("Submitted batch job")
+    assert submitted.startswith("Submitted batch job")
     until(lambda: not slurm.jobs(conf))
     reports = [json.loads((tmp_path / f"{task}.out").read_text()) for task in (1, 2, 3)]
     assert sorted(report["computed_blocks"] for report in reports) == [5, 5, 6]

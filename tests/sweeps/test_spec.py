@@ -37,10 +37,10 @@ def changed(path, value):
         """
     )
     *sections, key = path.split(".")
-    here = content
+    table = content
     for section in sections:
-        here = here.setdefault(section, {})
-    here[key] = value
+        table = table.setdefault(section, {})
+    table[key] = value
     return content
 
 

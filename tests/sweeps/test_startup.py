@@ -85,10 +85,10 @@ def environment():
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-def refused(path, *given, **options):
+def refused(path, *arguments, **options):
     """Return the reason for which a sweep is refused before it writes anything."""
     with pytest.raises(fl.InputError) as error:
-        fl.run_sweep(TINY, path, *given, **options)
+        fl.run_sweep(TINY, path, *arguments, **options)
     assert not path.exists()
     return one_line(error)
 
@@ -147,7 +147,7 @@ def stopped(path, **options):
 
 
 def test_worker_processes_without_a_loopback_interface(tmp_path, monkeypatch):
-    def unreachable(*_given, **_options):
+    def unreachable(*_arguments, **_options):
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
     monkeypatch.setattr(socket, "create_connection", unreachable)

@@ -54,9 +54,9 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     content = sweep_status(path)
     assert content["blocks_per_second"] == pytest.approx(0.5)
     seconds = Plan(Store.open(locate(path)).layout).seconds_of_blocks.ravel()
-    left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
-    assert content["seconds_left"] == pytest.approx(left)
-    assert f"0.5 blocks/s in the last minute, about {format_duration(left)} left" in in_words(content)
+    seconds_left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
+    assert content["seconds_left"] == pytest.approx(seconds_left)
+    assert f"0.5 blocks/s in the last minute, about {format_duration(seconds_left)} left" in in_words(content)
     # In a copy all markers have the time of the copy, which is before the start of a run into it.
     monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now + 1)])
     assert sweep_status(path)["blocks_per_second"] is None
@@ -112,10 +112,10 @@ def test_watching_ends_when_all_is_done(tmp_path, client):
     first = watching.stdout.readline()
     assert first == "{\n"
     fl.run_sweep(sweeping.spec(), path, client)
-    rest = watching.stdout.read()
+    remaining = watching.stdout.read()
     assert watching.wait(timeout=PATIENCE) == 0
     watching.stdout.close()
-    decoder, text, seen = json.JSONDecoder(), first + rest, []
+    decoder, text, seen = json.JSONDecoder(), first + remaining, []
     while text.strip():
         content, end = decoder.raw_decode(text)
         seen.append(content["pending"])

@@ -33,10 +33,10 @@ def test_every_point_rebuilt_alone_gives_the_stored_numbers(swept):
         ("3-4-3", 0.5, 2, 4.0),
     ]:
         task, net = fl.rebuild(dataset, architecture=shape, seed=seed, lam=lam, init_scale=scale)
-        here = dataset.sel(architecture=shape, seed=seed, lam=lam, init_scale=scale)
+        stored = dataset.sel(architecture=shape, seed=seed, lam=lam, init_scale=scale)
         exact = fl.exact(task, net, dataset.time, ["loss", "kernel_distance", "weight_norms"])
         for name in exact:
-            assert np.abs(exact[name].values - here[name].values).max() < 1e-10, name
+            assert np.abs(exact[name].values - stored[name].values).max() < 1e-10, name
 
 
 def test_gradient_descent_stepped_with_plain_numpy_gives_the_stored_numbers(tmp_path):
@@ -48,11 +48,11 @@ def test_gradient_descent_stepped_with_plain_numpy_gives_the_stored_numbers(tmp_
         task, net = fl.rebuild(dataset, architecture=shape, seed=seed, lam=lam, init_scale=1.0)
         for t in (0.9, 9.0):
             w1, w2 = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, 0.009, round(t / 0.009))
-            here = gd.sel(architecture=shape, seed=seed, lam=lam, init_scale=1.0, time=t)
+            stored = gd.sel(architecture=shape, seed=seed, lam=lam, init_scale=1.0, time=t)
             expected = reference.loss(w1, w2, task.sigma_yx, task.sigma_yy_trace)
-            assert float(here.loss) == pytest.approx(expected, abs=1e-10)
+            assert float(stored.loss) == pytest.approx(expected, abs=1e-10)
             norms = [np.linalg.norm(w1), np.linalg.norm(w2)]
-            assert np.abs(here.weight_norms.values - norms).max() < 1e-10
+            assert np.abs(stored.weight_norms.values - norms).max() < 1e-10
     gap = abs(gd.kernel_distance - dataset.kernel_distance.sel(solver="exact"))
     assert 0 < float(gap.max()) < 0.05
 
@@ -129,7 +129,7 @@ def test_nobody_is_named_in_a_store(tmp_path, monkeypatch):
 
     monkeypatch.setattr(worker, "run_block", look)
     fl.run_sweep(sweeping.spec(), path)
-    assert {(holder.host, holder.process) for found in seen for holder in found} == {
+    assert {(holder.host, holder.process) for holders in seen for holder in holders} == {
         ("a-host-of-mine", os.getpid())
     }
     text = b"".join(content(path).values())
@@ -156,12 +156,12 @@ def test_init_kinds_and_learning_rate_axis(tmp_path):
         dataset = fl.open_sweep(path).load()
         assert dataset.loss.dims[:4] == ("architecture", "init_scale", "solver", "learning_rate")
         task, net = fl.rebuild(dataset, architecture="3-4-3", seed=2, lam=2.0)
-        here = dataset.sel(architecture="3-4-3", seed=2, lam=2.0, time=2.0).squeeze()
+        point = dataset.sel(architecture="3-4-3", seed=2, lam=2.0, time=2.0).squeeze()
         exact = fl.exact(task, net, [2.0], ["loss"]).loss[0]
-        assert np.abs(here.loss.sel(solver="exact") - exact).max() < 1e-10
+        assert np.abs(point.loss.sel(solver="exact") - exact).max() < 1e-10
         for rate in (0.01, 0.02):
             gd = fl.gradient_descent(task, net, rate, round(2 / rate), round(2 / rate), ["loss"]).loss[-1]
-            stored = here.loss.sel({"solver": "gradient_descent", "learning_rate": rate})
+            stored = point.loss.sel({"solver": "gradient_descent", "learning_rate": rate})
             assert float(stored) == pytest.approx(float(gd), abs=1e-10)
 
 

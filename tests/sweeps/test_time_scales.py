@@ -37,12 +37,12 @@ def stored(tmp_path_factory):
 def assert_rebuilt(dataset, rtol, fraction=0.9):
     """Compare every point with fl.exact of its network."""
     for point in dataset.stack(point=["architecture", "init_scale", "seed", "lam"]).point.values:
-        here = dict(zip(["architecture", "init_scale", "seed", "lam"], point, strict=True))
-        task, net = fl.rebuild(dataset, **here)
+        coordinates = dict(zip(["architecture", "init_scale", "seed", "lam"], point, strict=True))
+        task, net = fl.rebuild(dataset, **coordinates)
         expected = fl.exact(task, net, [0.0], SCALES, fraction=fraction)
         for name in SCALES:
-            got = float(dataset[name].sel(here))
-            assert got == pytest.approx(float(expected[name]), rel=rtol), (name, here)
+            got = float(dataset[name].sel(coordinates))
+            assert got == pytest.approx(float(expected[name]), rel=rtol), (name, coordinates)
 
 
 def test_a_sweep_stores_what_exact_gives(stored):
@@ -109,22 +109,22 @@ def test_reduced_sweeps_hold_statistics_of_them(stored, tmp_path, solver):
     reduced = run(tmp_path / "r.zarr", spec(OUTPUT | {"reduce": {}}, dynamics=dynamics))
     for name in SCALES:
         assert reduced[name].dims == ("architecture", "init_scale", "lam", "statistic")
-        here = reduced[name]
+        statistics = reduced[name]
         mean = stored[name].mean("seed")
-        assert np.allclose(here.sel(statistic="mean"), mean, rtol=1e-14, atol=0)
-        assert (here.sel(statistic="min") == stored[name].min("seed")).all()
-        assert (here.sel(statistic="max") == stored[name].max("seed")).all()
+        assert np.allclose(statistics.sel(statistic="mean"), mean, rtol=1e-14, atol=0)
+        assert (statistics.sel(statistic="min") == stored[name].min("seed")).all()
+        assert (statistics.sel(statistic="max") == stored[name].max("seed")).all()
     assert np.isinf(reduced.escape_time.sel(statistic="mean", architecture="1-1-1", lam=0.0)).any()
     assert (reduced["count"] == 4).all()
 
 
 @pytest.mark.parametrize("reduction", [{}, {"reduce": {"quantiles": [0.5]}}], ids=["points", "statistics"])
 def test_a_sweep_with_them_grows(tmp_path, reduction):
-    few = AXES | {"architecture": AXES["architecture"][:2], "seed": [0, 1], "lam": [-4.0, 2.0]}
-    more = few | {"seed": [0, 1, 2], "lam": [-4.0, 0.0, 2.0]}
+    small = AXES | {"architecture": AXES["architecture"][:2], "seed": [0, 1], "lam": [-4.0, 2.0]}
+    large = small | {"seed": [0, 1, 2], "lam": [-4.0, 0.0, 2.0]}
     output, path = OUTPUT | reduction, tmp_path / "grown.zarr"
-    fl.run_sweep(spec(output, few, dynamics={"times": [0.0, 0.9]}), path)
-    later = spec(output, more, dynamics={"times": [0.0, 0.3, 0.9]})
+    fl.run_sweep(spec(output, small, dynamics={"times": [0.0, 0.9]}), path)
+    later = spec(output, large, dynamics={"times": [0.0, 0.3, 0.9]})
     grown, fresh = run(path, later), run(tmp_path / "fresh.zarr", later)
     for name in SCALES:
         assert grown[name].identical(fresh[name]), name
