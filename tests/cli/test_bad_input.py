@@ -88,7 +88,7 @@ def test_any_store_is_drawn_and_reported(run, name):
         assert (code, err) == (0, "")
 
 
-def test_to_name_the_horizontal_axis_is_enough(run):
+def test_plot_needs_only_the_horizontal_axis(run):
     assert run("plot", "plain", "--x", "time", "--out", "p.png")[0] == 0
 
 
@@ -121,7 +121,7 @@ def refused(call):
 
 
 @given(st.sampled_from(["lam", "time", "seed", "architecture", "n_h"]), ODD)
-def test_a_selection_is_what_was_asked_for_or_refused_in_one_line(plain, name, value):
+def test_a_selection_has_the_given_values_or_is_refused_in_one_line(plain, name, value):
     part = refused(lambda: plain.fastlin.select(**{name: value}))
     if part is not None:
         assert np.allclose(part[name].values, value, rtol=1e-12)
@@ -135,7 +135,7 @@ def test_arrays_select_as_lists_do(plain):
 
 
 @pytest.mark.parametrize("value", [xr.Dataset({"x": ("x", [1.0])}), {0.0: np.zeros((40, 40))}])
-def test_what_was_given_is_shown_on_one_line(plain, value):
+def test_invalid_values_are_shown_on_one_line(plain, value):
     assert refused(lambda: plain.fastlin.select(lam=value)) is None
 
 
@@ -146,7 +146,7 @@ def test_a_range_holds_its_ends_as_single_values_do(plain):
     assert thirds.fastlin.select(lam=slice(None, -1 / 3)).lam.size == 2
 
 
-def test_of_nothing_nothing_is_selected_in_one_line(plain):
+def test_a_selection_from_an_empty_axis_is_refused_in_one_line(plain):
     nothing = plain.isel(lam=[])
     assert refused(lambda: nothing.fastlin.select(lam=slice(0, 1))) is None
 
@@ -162,7 +162,7 @@ def test_sizes_are_read_as_they_are_printed(text):
 # ---- numbers
 
 
-def test_the_whole_fall_ends_where_the_loss_is_first_as_small_as_at_last(plain):
+def test_passage_of_the_full_drop_is_where_the_loss_first_reaches_its_last_value(plain):
     loss = plain.loss.values
     first = np.argmax(loss <= loss[..., -1:], axis=-1)
     earlier = plain.time.values[first]
@@ -171,7 +171,7 @@ def test_the_whole_fall_ends_where_the_loss_is_first_as_small_as_at_last(plain):
     assert (passage > plain.time.values[np.maximum(first - 1, 0)]).all()
 
 
-def test_a_loss_that_rises_has_no_time_of_convergence():
+def test_a_loss_that_rises_has_no_passage_time():
     assert np.isnan(_first_passage(np.array([1.0, 4.0, 2.0]), np.arange(3.0), 0.5))
 
 
@@ -238,7 +238,7 @@ def test_the_mean_of_one_seed_has_no_error_and_no_warning(folder):
     assert means.loss_standard_error.isnull().all()
 
 
-def test_pictures_of_an_observable_leave_out_what_diverged_as_those_of_the_dataset_do(folder):
+def test_pictures_of_observables_and_datasets_leave_out_diverged_points(folder):
     part = fl.open_sweep(folder / "diverging").fastlin.select(architecture="4-2-2", init_scale=1.0).load()
     assert (part.status == "diverged").any()
     drawn = [

@@ -147,7 +147,7 @@ def test_figures(figures):
 
 
 @pytest.mark.campaign
-def test_the_table_takes_its_place(figures, tmp_path):
+def test_the_table_is_written_between_its_marks(figures, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
     report.update(page, figures)

@@ -43,7 +43,7 @@ def run(command_line, monkeypatch, tmp_path):
     return command_line
 
 
-def test_bench_says_what_is_wrong_before_it_measures(run, tmp_path):
+def test_bench_checks_its_options_before_it_measures(run, tmp_path):
     code, _, err = run("bench", "--against", "jax,nunpy")
     assert (code, err.count("\n")) == (2, 1)
     assert "--against is 'nunpy'; did you mean 'numpy'? allowed: numpy, jax" in err
@@ -58,7 +58,7 @@ def test_bench_says_what_is_wrong_before_it_measures(run, tmp_path):
     assert (code, err) == (1, "fastlin: none.md: No such file or directory\n")
 
 
-def test_run_status_plot_and_run_again(run, tmp_path):
+def test_run_status_plot_and_resume(run, tmp_path):
     code, out, err = run("run", "small.toml", "--store", "s.zarr", "--plot", "s.png")
     assert code == 0
     assert "30 of 30 points ok" in out
@@ -247,7 +247,7 @@ def test_no_command_shows_the_help(run):
     assert "Traceback" not in err
 
 
-def test_plan_touches_nothing(run, tmp_path):
+def test_plan_writes_no_file(run, tmp_path):
     before = sorted(tmp_path.iterdir())
     code, out, _ = run("plan", "small.toml")
     assert code == 0
@@ -258,7 +258,7 @@ def test_plan_touches_nothing(run, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_the_start_up_that_a_plan_adds_is_the_time_of_its_process_so_far(run, monkeypatch):
+def test_a_plan_adds_the_start_up_time_of_its_process(run, monkeypatch):
     """The start of a process is known in whole seconds only, so that it may seem to lie in the future."""
     begun, added = process_time(), []
 
@@ -357,7 +357,7 @@ def test_a_full_disk_is_one_line_and_exit_code_1(run, monkeypatch):
     monkeypatch.undo()
 
 
-def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
+def test_an_unexpected_error_is_one_line(run, monkeypatch):
     def broken(order, index):
         raise ZeroDivisionError("impossible")
 

@@ -39,7 +39,7 @@ def test_the_citation_is_of_this_version(project):
     assert paper["title"] in " ".join((CHECKOUT / "README.md").read_text().split())
 
 
-def test_workflows_test_all_that_is_promised(project):
+def test_workflows_test_all_promised_versions(project):
     workflow = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "tests.yml").read_text())
     jobs = workflow["jobs"]
     promised = [text.rpartition(" ")[2] for text in project["classifiers"] if "Python :: 3." in text]

@@ -59,7 +59,7 @@ def test_every_source_is_tested_and_rendered():
 
 
 @pytest.mark.slow
-def test_it_says_nothing_on_standard_error(fresh):
+def test_a_notebook_prints_nothing_on_standard_error(fresh):
     assert outputs(fresh)
     assert {output.output_type for output in outputs(fresh)} <= {"stream", "display_data", "execute_result"}
     assert not [output.text for output in outputs(fresh) if output.get("name") == "stderr"]
@@ -80,12 +80,12 @@ def comparable(notebook):
 
 
 @pytest.mark.slow
-def test_outputs_are_those_of_a_run_now(committed, fresh):
+def test_committed_outputs_are_those_of_a_run(committed, fresh):
     """If outputs differ for a good reason, `python -m tests.notebooks` renders them again."""
     assert comparable(committed) == comparable(fresh)
 
 
-def test_it_is_small_and_has_no_traces_of_a_machine(source, committed):
+def test_a_notebook_is_small_and_has_no_traces_of_a_machine(source, committed):
     assert notebooks.rendered(source).stat().st_size < MOST_BYTES
     for kind, text in without_pictures(committed):
         assert not TRACES.search(text), (kind, text)

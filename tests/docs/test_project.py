@@ -144,7 +144,7 @@ def test_private_parts_of_dependencies_are_imported_for_a_reason(module):
         assert not private(line) or "# private: " in line, line
 
 
-def test_private_parts_are_known():
+def test_imports_of_private_parts_are_recognised():
     for line in (
         "from zarr.core.sync import sync",
         "    from distributed.system import MEMORY_LIMIT",
@@ -247,7 +247,7 @@ def test_editors_list_public_names_only():
     assert all(name.startswith("_") for name in names | imports), names | imports
 
 
-def test_a_checkout_without_links_says_so(tmp_path):
+def test_a_checkout_without_symbolic_links_is_explained(tmp_path):
     """Git writes symbolic links as text files where core.symlinks is off."""
     shutil.copytree(
         ROOT, tmp_path / "fastlin", ignore=shutil.ignore_patterns("__pycache__", "kernels", "sweeps")

@@ -55,13 +55,13 @@ def test_a_durable_store_syncs_files_before_and_folders_after_each_rename(tmp_pa
 
 
 @needs_strace
-def test_others_sync_nothing(tmp_path):
+def test_other_stores_sync_nothing(tmp_path):
     calls = traced(tmp_path, SPEC)
     assert any(call == "rename to" for call, _ in calls)
     assert not [path for call, path in calls if call == "sync"]
 
 
-def test_being_durable_is_no_part_of_a_spec():
+def test_durable_does_not_change_the_hash_of_a_spec():
     plain = fl.Spec.from_dict({"axes": AXES, "task": {"n_samples": 5}, "dynamics": {"times": 1.0}})
     durable = fl.Spec.from_dict(plain.to_dict() | {"output": {"durable": True}})
     assert durable.durable

@@ -56,7 +56,7 @@ def test_an_error_of_every_network_stops_the_run(tmp_path, client, monkeypatch, 
     assert content(path) == content(tmp_path / "whole.zarr")
 
 
-def test_points_that_are_complete_stay(tmp_path, client, monkeypatch):
+def test_complete_points_stay_after_an_error_of_the_environment(tmp_path, client, monkeypatch):
     """The failing block holds complete points and one point that had failed before."""
     path = tmp_path / "s.zarr"
 
@@ -106,7 +106,7 @@ def test_points_that_hang_are_no_error_of_the_environment(group):
     assert outcome.reasons[0] == (0, 0, "took longer than 2 s")
 
 
-def test_a_process_that_cannot_start_is_one(group, monkeypatch):
+def test_a_process_that_cannot_start_is_an_error_of_the_environment(group, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     apart = Apart(60.0)
     with pytest.raises(fl.StoppedError) as error:

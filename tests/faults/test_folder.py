@@ -167,7 +167,7 @@ times = [0.0, 1.0]
 
 
 @pytest.mark.parametrize("options", [[], pytest.param(["--workers", "1"], marks=pytest.mark.campaign)])
-def test_the_command_says_it_in_a_line_and_goes_on_later(tmp_path, options):
+def test_the_command_reports_a_failed_write_and_resumes_later(tmp_path, options):
     """The system allows no file above 100 kB, so that real writes fail in real processes."""
     source, path, whole = tmp_path / "big.toml", tmp_path / "s.zarr", tmp_path / "whole.zarr"
     source.write_text(BIG)

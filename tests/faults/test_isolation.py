@@ -129,7 +129,7 @@ def check_others(path, whole, points):
         assert np.isnan(actual[~good]).all(), name
 
 
-def test_points_that_raise_in_threads(unstable, tmp_path, monkeypatch):
+def test_points_that_raise_in_threads_do_not_affect_others(unstable, tmp_path, monkeypatch):
     """One of them is the first point of the sweep, on which kernels are loaded."""
     source, whole, diverged = unstable
     points = choose(random.Random(30), {"raise": (77, 0)}, diverged)

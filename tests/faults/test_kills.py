@@ -64,7 +64,7 @@ def test_killed_workers_are_replaced(long, tmp_path, trials):
 
 @pytest.mark.slow
 @trials(5, 50)
-def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
+def test_a_store_is_completed_after_kills_of_its_coordinator(long, tmp_path, trials):
     """A run is killed until its store is complete. Commit markers do not change."""
     source, whole = long
     chance, path = random.Random(2), tmp_path / "0.zarr"
@@ -212,7 +212,7 @@ def check_ok_points(dataset, complete):
         assert actual.equals(expected), name
 
 
-def test_temporary_files_of_the_dead_are_cleaned_and_those_of_the_living_stay(tmp_path):
+def test_temporary_files_of_dead_writers_are_deleted_and_those_of_live_writers_stay(tmp_path):
     """The temporary file of a dead slice is deleted. That of a live slice stays while the slice lives."""
     spec, path = tiny(), tmp_path / "s.zarr"
     with fault_injection.blocks_in_turn():

@@ -82,7 +82,7 @@ def test_a_complete_store_needs_no_lease(complete):
 @pytest.mark.processes
 @pytest.mark.parametrize("how", ["moved", "removed"])
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["threads", "workers"])
-def test_a_store_that_is_gone_ends_its_run_and_nothing_is_left_behind(tmp_path, how, options):
+def test_a_run_stops_when_its_store_is_gone_and_leaves_nothing_behind(tmp_path, how, options):
     source, path, gate = tmp_path / "short.toml", tmp_path / "s.zarr", Gate(tmp_path / "gate", 2)
     source.write_text(fault_injection.SHORT)
     with fault_injection.started("run", source, "--store", path, *options, **gate.environment) as process:
@@ -119,7 +119,7 @@ def test_a_store_that_is_gone_is_not_made_again(tmp_path, monkeypatch):
     assert not path.exists()
 
 
-def test_a_store_that_is_gone_at_the_end_is_not_told_as_pending(tmp_path, monkeypatch):
+def test_a_store_that_is_gone_at_the_end_is_not_reported_as_pending(tmp_path, monkeypatch):
     path, real = tmp_path / "s.zarr", fl.sweeps.run.run._compute
 
     def compute(*arguments):
@@ -194,7 +194,7 @@ def test_a_file_that_windows_refuses_for_a_while_is_tried_again(tmp_path, monkey
     assert not (tmp_path / "key").exists()
 
 
-def test_a_refusal_that_lasts_is_told(tmp_path, monkeypatch):
+def test_a_refusal_that_lasts_is_raised(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "SHARING_SECONDS", 0.05)
 
     def intercept(name, _arguments):
@@ -205,7 +205,7 @@ def test_a_refusal_that_lasts_is_told(tmp_path, monkeypatch):
         locate(tmp_path).write("key", b"content")
 
 
-def test_where_folders_cannot_be_opened_none_is_synced(tmp_path, monkeypatch):
+def test_folders_that_cannot_be_opened_are_not_synced(tmp_path, monkeypatch):
     synced = []
 
     def intercept(name, arguments):

@@ -62,7 +62,7 @@ def test_blocks_without_a_mark_that_can_be_read_are_pending(tmp_path, monkeypatc
 SHORT = fault_injection.SHORT.replace("num = 40", "num = 12")  # 24 blocks
 
 
-def test_sigkill_and_run_again(tmp_path):
+def test_a_run_is_resumed_after_sigkill(tmp_path):
     """The store equals an undisturbed one, and no complete block is computed twice."""
     source, path, whole = tmp_path / "short.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
     source.write_text(SHORT)
@@ -89,7 +89,7 @@ def test_sigkill_and_run_again(tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)])
-def test_interrupt_says_how_to_go_on(tmp_path, options):
+def test_an_interrupt_tells_how_to_resume(tmp_path, options):
     """Ctrl-C reaches the whole process group, as on a terminal, and the user presses it twice."""
     source, path = tmp_path / "short.toml", tmp_path / "stopped.zarr"
     source.write_text(SHORT)
@@ -120,7 +120,7 @@ def test_another_spec_is_refused_with_the_difference(swept):
     assert content(swept) == before
 
 
-def test_a_store_made_anew_in_one_process_is_written_by_its_own_shape(tmp_path):
+def test_a_store_made_again_in_one_process_is_written_by_its_own_shape(tmp_path):
     """The process has written another store at this path before, as in a notebook."""
     smaller = sweeping.spec(axes={"architecture": [4, 2, 2], "seed": 3, "lam": [0.5, 1.0]})
     path, fresh = tmp_path / "again.zarr", tmp_path / "apart.zarr"
@@ -147,7 +147,7 @@ def test_no_resume_refuses_a_store(swept):
 
 
 @pytest.mark.parametrize("kind", ["nothing", "file", "folder", "foreign"])
-def test_what_is_no_store_is_named(tmp_path, kind):
+def test_a_path_without_a_store_is_named(tmp_path, kind):
     path = tmp_path / "x.zarr"
     if kind == "file":
         path.write_text("hello")
@@ -196,7 +196,7 @@ def test_a_damaged_mark_is_computed_again(swept, tmp_path, length):
 
 
 @pytest.mark.parametrize("path", ["", "s3://bucket", "file:///tmp/x.zarr", None, 5, b"x", "a\0b"])
-def test_places_that_cannot_hold_a_store_are_named(path):
+def test_locations_that_cannot_hold_a_store_are_named(path):
     with pytest.raises(fl.InputError, match="needed is the path of a folder, or s3://bucket/path"):
         fl.run_sweep(sweeping.spec(), path)
 
@@ -218,7 +218,7 @@ def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_script_without_main_guard_is_told(tmp_path):
+def test_a_script_without_main_guard_is_explained(tmp_path):
     """Worker processes import the calling script. Without the guard each would start a sweep."""
     script = tmp_path / "script.py"
     script.write_text("import fastlin as fl\nfl.run_sweep('bottleneck-width', 's.zarr', workers=1)\n")
@@ -230,7 +230,7 @@ def test_a_script_without_main_guard_is_told(tmp_path):
     assert "StoppedError: worker processes cannot start" in done.stderr
 
 
-def test_a_lease_that_is_just_being_renamed_is_of_a_store_in_the_making(tmp_path, monkeypatch):
+def test_a_store_is_new_while_its_lease_is_being_renamed(tmp_path, monkeypatch):
     """The listing has the lease under its old name, which no longer exists, and not under its new name."""
     store = tmp_path / "s.zarr"
     lease = store / "status" / "lease" / "lease.json"

@@ -270,7 +270,7 @@ def choose_some(chance: random.Random, values, required=()):
 
 
 @trials(quick=6, slow=12, full=1000)
-def test_any_history_of_a_store(client, reference, trials):
+def test_any_history_leaves_a_correct_store(client, reference, trials):
     Sweep.client, Sweep.reference = client, reference
     run_machine(
         Sweep,

@@ -114,7 +114,7 @@ def blocks_of(key, path):
 
 
 @trials(5, 100, slow=10)
-def test_every_damage_is_found_and_mended(store, tmp_path, trials):
+def test_every_damage_is_found_and_repaired(store, tmp_path, trials):
     chance, whole = random.Random(10), content(store)
     keys = sorted(whole.keys() - set(UNSEALED))
     places = {key: blocks_of(key, store) for key in keys}
@@ -135,7 +135,7 @@ def test_every_damage_is_found_and_mended(store, tmp_path, trials):
         assert verify(path) == []
 
 
-def test_damage_to_all_files_but_one_root_is_mended(store, tmp_path):
+def test_damage_to_all_files_but_one_root_is_repaired(store, tmp_path):
     chance, whole, path = random.Random(11), content(store), tmp_path / "s.zarr"
     shutil.copytree(store, path)
     for key in whole.keys() - {*UNSEALED, ROOTS[1]}:
@@ -146,7 +146,7 @@ def test_damage_to_all_files_but_one_root_is_mended(store, tmp_path):
 
 
 @trials(10, 60)
-def test_both_roots_damaged_is_said(store, tmp_path, trials):
+def test_damage_to_both_roots_is_reported(store, tmp_path, trials):
     chance = random.Random(12)
     for number in range(trials):
         path = tmp_path / f"{number}.zarr"
@@ -164,7 +164,7 @@ def test_both_roots_damaged_is_said(store, tmp_path, trials):
 
 
 @pytest.mark.parametrize("seeds", [1, 6])
-def test_an_incomplete_store_is_told_with_what_it_lacks(store, tmp_path, command_line, seeds):
+def test_an_incomplete_store_is_reported_with_its_missing_points(store, tmp_path, command_line, seeds):
     """The command exits with code 1, because a lost commit marker looks the same."""
     path = tmp_path / "s.zarr"
     shutil.copytree(store, path)
@@ -199,7 +199,7 @@ def test_an_incomplete_store_is_told_with_what_it_lacks(store, tmp_path, command
     assert out == f"{path}: {progress}; fastlin run goes on\n"
 
 
-def test_a_damaged_block_is_not_told_as_missing(store, tmp_path, command_line):
+def test_a_damaged_block_is_not_reported_as_missing(store, tmp_path, command_line):
     path = tmp_path / "s.zarr"
     shutil.copytree(store, path)
     marker = min(path.glob("status/c.*"))

@@ -273,7 +273,7 @@ def test_a_triangle_is_that_of_a_qr_decomposition(sizes, seed):
     np.testing.assert_allclose(upper @ upper.T, gram, rtol=0, atol=1e-13 * gram.max())
 
 
-def test_a_column_of_zeros_is_said():
+def test_a_column_of_zeros_is_reported():
     triangle, below = np.diag([1.0, 0.0, 1.0]).ravel(), np.zeros((3, 4))
     assert not run_triangularise(3, 4, triangle, below, np.empty(2 * BLOCK * (1 + BLOCK + 3)))
 
@@ -352,7 +352,7 @@ def test_a_network_without_kernel_fails(kernel):
     assert np.isnan(out[Output.KERNEL_DISTANCE]).all() and np.isfinite(out[Output.LOSS]).all()
 
 
-def test_rows_alone_are_the_rows_together():
+def test_single_outputs_equal_those_computed_together():
     sizes, lams = Sizes(5, 2, 3), np.array([-1.0, 2.0])
     records = record(sizes, 3)[None]
     together, _ = run(blas_closed_form, sizes, records, lams, TIMES)
@@ -395,7 +395,7 @@ def halved_inside_and_after(x):
 
 
 @pytest.mark.parametrize("shape", [(4, 2, 4), (3, 8, 5), (784, 64, 10), (9, 1, 300)], ids=str)
-def test_memory_is_known(shape):
+def test_memory_of_blas_kernels_is_the_sum_of_their_arrays(shape):
     sizes = Sizes(*shape)
     arrays = sum(array.size for array in (*evolving(sizes), *observing(sizes)))
     assert doubles(sizes) == arrays + 4 * sizes.n * sizes.width

@@ -105,7 +105,7 @@ def test_gradient_descent_rows(shape):
                 assert out[i, Output.BALANCE_DRIFT, k, j] == pytest.approx(drift, abs=1e-12)
 
 
-def test_seeds_do_not_touch_each_other():
+def test_seeds_are_independent():
     """The bits of a seed do not depend on the other seeds of a block."""
     shape = (4, 4, 4)
     together, _ = closed_form(shape, records(shape, range(5)), LAMS, TIMES, OUTPUTS)
@@ -122,7 +122,7 @@ def test_seeds_do_not_touch_each_other():
     [[1.0], np.linspace(0.0, 6.0, 13), np.linspace(0.0, 200.0, 401)],
     ids=["jump", "march", "march far"],
 )
-def test_lam_do_not_touch_each_other(times):
+def test_lams_are_independent(times):
     """Some of these lam march on the grid, and others are too fast for it."""
     lams, problems = np.linspace(-60, 60, 29), records((4, 2, 4), [3])
     out, _ = closed_form((4, 2, 4), problems, lams, times, OUTPUTS)
@@ -156,7 +156,7 @@ def test_arrays_that_are_not_contiguous_are_refused():
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 21])
-def test_times_do_not_touch_each_other(count):
+def test_times_are_independent(count):
     """Times are written eight at a time, and the remaining ones singly."""
     times = np.linspace(3.0, 0.1, count) ** 2
     problems = records((4, 2, 4), range(3))

@@ -79,12 +79,12 @@ def test_statistics_are_those_of_fractions(numbers):
 @pytest.mark.parametrize("number", HOSTILE)
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 @pytest.mark.parametrize("times", [2, 3, 1000])
-def test_a_constant_has_no_deviation(number, sign, times):
+def test_a_constant_has_zero_deviation(number, sign, times):
     words = cell([sign * number] * times)
     assert (fold.mean(words), fold.std(words)) == (sign * number, 0.0)
 
 
-def test_every_exponent():
+def test_sums_are_exact_for_every_exponent():
     """Mantissas with all bits or the first bit set are exact at every position within the limbs."""
     powers = np.ldexp(1.0, np.arange(-1074, 1024))
     full = np.nextafter(2.0 * powers[:-1], 0.0)
@@ -102,7 +102,7 @@ def test_every_exponent():
 
 
 @given(NUMBERS, RANDOM)
-def test_words_do_not_depend_on_partition_and_order(numbers, rng):
+def test_words_do_not_depend_on_partition_or_order(numbers, rng):
     edges = [-1e308, -1.0, 0.0, 0.1, 1.0, 1e308]
     whole, merged, grown = cell(numbers, edges), fold.empty((), 5), fold.empty((1, 1), 5)
     parts = pieces(rng, np.array(numbers))
@@ -188,7 +188,7 @@ def test_histogram_is_that_of_numpy(numbers, edges):
         assert np.array_equal(fold.histogram(cell(values, edges)), np.histogram(values, edges)[0])
 
 
-def test_points_that_are_not_ok_are_not_looked_at():
+def test_points_that_are_not_ok_are_ignored():
     values = np.array(
         [[[1.0, 2.0], [np.nan, np.inf]], [[3.0, 5.0], [7.0, 8.0]], [[-np.inf, 0.0], [np.nan, 0.0]]]
     )
@@ -198,7 +198,7 @@ def test_points_that_are_not_ok_are_not_looked_at():
     assert fold.histogram(cells).tolist() == [[[1, 1], [0, 2]], [[0, 1], [0, 1]]]
 
 
-def test_no_numbers():
+def test_statistics_without_numbers_are_nan():
     cells = folded(np.full((3, 1, 1), np.nan), np.zeros((3, 1), dtype=bool))
     assert np.array_equal(cells, fold.empty((1, 1), 0))
     assert not fold.count(cells).any()
@@ -206,7 +206,7 @@ def test_no_numbers():
         assert np.isnan(statistic(cells)).all()
 
 
-def test_a_variance_that_does_not_fit():
+def test_a_variance_beyond_float64_is_infinite():
     words = cell([LARGEST, -LARGEST])
     assert (fold.mean(words), fold.std(words)) == (0.0, math.inf)
 

@@ -228,7 +228,7 @@ def compiled_flush(sizes, x, inside, after):
 
 
 @pytest.mark.skipif(not get_process_triple().startswith("x86_64"), reason="only x86 is slow on small numbers")
-def test_numbers_below_the_normal_range_count_as_zero_where_asked_and_nowhere_else():
+def test_denormals_are_flushed_only_within_flushing():
     tiny = np.finfo(float).tiny
     x = np.repeat([[[1.5 * tiny]], [[4.0 * tiny]]], WIDTH, axis=-1)
     inside, after = np.empty_like(x), np.empty_like(x)

@@ -98,7 +98,7 @@ def test_limits_of_the_families(shape, expected):
     assert limits(fl.Architecture(*shape)) == pytest.approx(expected, abs=1e-15)
 
 
-def test_which_family_is_lazy_where(run):
+def test_families_are_lazy_at_their_ends(run):
     """The funnel is lazy at lam -> +inf, the inverted funnel at lam -> -inf, and the square at both."""
     end = run("figure-2d", {"times": [INF]}, lam=[-9.0, 0.0, 9.0]).kernel_distance.isel(time=0)
     mean, most = end.mean("seed"), end.max("seed")
@@ -117,7 +117,7 @@ def test_which_family_is_lazy_where(run):
     assert (mean.sel(lam=0.0) > RICH).all()  # all architectures are rich as lam -> 0
 
 
-def test_a_bottleneck_is_rich_at_every_lam_only_in_the_end(run):
+def test_a_bottleneck_is_rich_at_every_lam_at_late_times(run):
     """It turns at a rate of (s_a^2 - s_b^2) / |lam|, so it is lazy at short times if |lam| is large."""
     times = [9.0, 900.0, INF]
     s = run("figure-2d", {"times": times}, architecture=[[4, 2, 4]], lam=[-1e3, -9.0, 0.0, 9.0, 1e3])
@@ -201,7 +201,7 @@ def test_each_panel_of_figure_1_is_off_by_the_order_of_the_learning_rate(lam):
         assert abs(large / middle - 2) < 0.1
 
 
-def test_closed_form_and_gradient_descent_part_only_at_saddles(run):
+def test_closed_form_and_gradient_descent_differ_only_at_saddles(run):
     """At lam = 0 half of the networks with N_i = N_o <= N_h end at a saddle. Descent leaves it."""
     late = run("figure-2b", lam=[-9.0, -1.8, 0.0, 1.8, 9.0]).isel(time=-1)
     difference = gap(late).kernel_distance

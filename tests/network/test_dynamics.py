@@ -71,7 +71,7 @@ def test_every_observable_of_the_closed_form(shape):
             assert np.abs(got - expected).max() <= 2e-8 * max(1.0, np.abs(expected).max()), name
 
 
-def test_same_schema_so_that_differences_just_work():
+def test_both_solvers_have_the_same_schema():
     task, net = point()
     gd = fl.gradient_descent(task, net, 0.005, 400, every=40)
     exact = fl.exact(task, net, gd.time)
@@ -148,7 +148,7 @@ def test_whitening():
         fl.Task(np.ones((3, 5)), np.ones((2, 5))).whiten()
 
 
-def test_saddles_are_told():
+def test_saddles_give_a_warning():
     task = fl.Task(np.eye(2) * 2**0.5, np.diag([2.0, 1.0]) * 2**0.5)
     net = fl.Network([[0.0, 0.1]], [[0.0], [0.1]])
     with pytest.warns(fl.SaddleWarning, match="saddle"):
@@ -191,7 +191,7 @@ def test_memory_is_projected_before_work():
     assert fl.exact(task, net, [0.0, 1.0], ["loss", "w2w1"]).loss.shape == (2,)
 
 
-def test_reprs_say_what_one_has():
+def test_reprs_show_sizes_and_parameters():
     task, net = point()
     assert repr(task).startswith(
         "<random regression task of 4 inputs, 3 outputs, 9 samples, target_scale 1.73"

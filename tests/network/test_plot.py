@@ -130,7 +130,7 @@ def test_the_closed_form_shows_in_a_dark_style():
         assert {line.get_color() for line in ax.lines} == {"white"}
 
 
-def test_sweep_shares_one_scale(dataset):
+def test_diagrams_of_a_sweep_share_one_scale(dataset):
     figure = fl.plot.sweep(dataset, "kernel_distance", "lam", None)
     diagrams = figure.axes[:3]
     assert len({panel.collections[0].get_clim() for panel in diagrams}) == 1
@@ -139,7 +139,7 @@ def test_sweep_shares_one_scale(dataset):
     assert r"\infty" in figure.axes[3].get_title()
 
 
-def test_contours_lie_where_the_mean_crosses_a_threshold(dataset):
+def test_contours_are_where_the_mean_crosses_a_threshold(dataset):
     one = dataset.kernel_distance.isel(architecture=0, init_scale=1)
     ax = fl.plot.phase_diagram(one, contours=(0.02, 0.1, 7.0))
     mesh, lines = ax.collections
@@ -394,7 +394,7 @@ def test_a_style_is_that_of_all_panels(dataset):
         ({"size": 3}, "size is 3; needed are width and height in inches"),
     ],
 )
-def test_no_style_is_named(style, message):
+def test_a_wrong_style_is_named(style, message):
     with pytest.raises(fl.InputError, match=message):
         fl.plot.Style(**style)
 
@@ -424,7 +424,7 @@ def test_latex_that_is_missing_is_named(dataset, tmp_path, monkeypatch):
         (lambda n: fl.plot.animation(n.qqt, frames=0), "frames is 0; allowed is 1"),
     ],
 )
-def test_no_matrix_is_named(network, call, message):
+def test_a_wrong_matrix_is_named(network, call, message):
     with pytest.raises(fl.InputError, match=message):
         call(network)
 

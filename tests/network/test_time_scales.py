@@ -92,7 +92,7 @@ def spaced(shape, seed):
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("lam", [-2.0, 0.0, 0.7])
 @pytest.mark.parametrize("fraction", [0.5, 0.99])
-def test_convergence_is_when_an_ode_solver_says(shape, lam, fraction):
+def test_convergence_agrees_with_an_ode_solver(shape, lam, fraction):
     problem = (*draw(*shape, lam), lam)
     expected = reference.convergence_time(*problem, fraction)
     got = converged(problem, fraction)
@@ -237,7 +237,7 @@ def test_a_wrong_sign_never_escapes(s, n_h):
     assert math.isfinite(turned["escape_time"])
 
 
-def test_zero_weights_never_start():
+def test_zero_weights_never_converge_or_escape():
     zero = np.diag([2.0, 1.0]), np.zeros((2, 2)), np.zeros((2, 2)), 0.0
     got = solved(zero)
     assert (got["convergence_time"], got["escape_time"]) == (math.inf, math.inf)
@@ -245,7 +245,7 @@ def test_zero_weights_never_start():
 
 @pytest.mark.parametrize("lam", [-1.0, 0.0, 2.0])
 @pytest.mark.parametrize("n_h", [1, 2, 3, 4])
-def test_what_is_learnt_has_converged(lam, n_h):
+def test_a_learned_start_has_converged(lam, n_h):
     values = np.array([3.0, 2.0, 1.0])
     w1, w2 = reference.balanced_weights(np.eye(3), values, np.eye(3), lam, n_h)
     assert converged((np.diag(values), w1, w2, lam), 0.999) == 0
@@ -309,7 +309,7 @@ def test_rotation_of_a_bottleneck_is_its_formula():
         ([0.0, 0.0, 0.0], 1, None),
     ],
 )
-def test_directions_that_grow_alike_do_not_turn(values, n_h, gap):
+def test_directions_of_equal_growth_do_not_turn(values, n_h, gap):
     """Directions of equal rates (also to rounding) turn only against directions that grow more slowly."""
     w1, w2 = draw(3, n_h, 3, 0.0)[1:]
     expected = 1 / gap if gap else 0.0
@@ -321,7 +321,7 @@ def test_directions_that_grow_alike_do_not_turn(values, n_h, gap):
 
 @pytest.mark.parametrize("shape", [(4, 2, 4), (5, 2, 3), (3, 1, 4)], ids=str)
 @pytest.mark.parametrize("lam", [-30.0, 30.0, 3.0])
-def test_the_hidden_space_turns_at_that_rate(shape, lam):
+def test_the_hidden_space_turns_at_the_rate_of_rotation_time(shape, lam):
     """The component of the dropped direction in the span of Q(t) falls like exp(-t / rotation_time)."""
     n_i, n_h, n_o = shape
     values = [5.0, 3.0, 2.0, 1.0][: min(n_i, n_o)]
@@ -455,7 +455,7 @@ def small():
     return fl.random_regression(arch, 9, 3**0.5), fl.balanced_init(arch, -1.0)
 
 
-def test_they_have_no_time_and_stand_in_the_registry():
+def test_time_scales_have_no_time_axis_and_are_in_the_registry():
     task, net = small()
     dataset = fl.exact(task, net, [0.0, 1.0, 2.0], ["loss", *SCALES])
     assert dataset.loss.dims == ("time",)
@@ -468,7 +468,7 @@ def test_they_have_no_time_and_stand_in_the_registry():
         assert name not in fl.exact(task, net, [0.0])
 
 
-def test_times_and_saddles_do_not_matter_to_them():
+def test_time_scales_do_not_depend_on_times():
     task, net = small()
     one, other = (fl.exact(task, net, times, SCALES) for times in ([3.0], [0.0, 1e6, np.inf]))
     assert all(one[name].identical(other[name]) for name in SCALES)
@@ -491,7 +491,7 @@ def test_a_fraction_is_between_0_and_1(fraction):
 
 
 @pytest.mark.parametrize("name", SCALES)
-def test_gradient_descent_refuses_them(name):
+def test_gradient_descent_refuses_time_scales(name):
     task, net = small()
     with pytest.raises(fl.InputError, match=f"{name}.*exact") as caught:
         fl.gradient_descent(task, net, 0.01, 10, observables=["loss", name])

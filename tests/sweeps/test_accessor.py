@@ -84,7 +84,7 @@ def test_selection_by_values(stored):
         ({"seed": 1.5}, "a whole number is needed"),
     ],
 )
-def test_what_cannot_be_selected_is_named(stored, values, message):
+def test_invalid_selections_are_named(stored, values, message):
     with pytest.raises(fl.InputError, match=message):
         stored.fastlin.select(**values)
 
@@ -223,7 +223,7 @@ print(json.dumps([size, peak() - before, float(means.loss.mean()), float(rich), 
 
 @pytest.mark.slow
 @pytest.mark.processes
-def test_a_store_five_times_the_memory_is_analysed_lazily(tmp_path):
+def test_a_store_is_analysed_in_a_fifth_of_its_size(tmp_path):
     """Analysis of a large store takes less than a fifth of its size, beyond the memory for a small store."""
     times = [0.0, 0.1, 1.0, 10.0, float("inf")]
 

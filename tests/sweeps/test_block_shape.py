@@ -218,7 +218,7 @@ limits = st.fixed_dictionaries(
 
 
 @given(sizes_of_axes, limits)
-def test_the_rule_of_the_cut(axes, constants):
+def test_block_shapes_cover_all_points_within_the_limits(axes, constants):
     dynamics = {"times": [0.0, 1.0, 5.0]}
     if axes["rates"]:
         rates = [0.01, 0.02, 0.04][: axes["rates"]]

@@ -83,7 +83,7 @@ def test_a_scheduler_is_found_by_address_and_by_file(dask_cluster):
     check(Scheduler(file))
 
 
-def test_other_versions_of_dask_are_no_matter(dask_cluster, monkeypatch):
+def test_other_versions_of_dask_are_ignored(dask_cluster, monkeypatch):
     from distributed import versions
 
     real = versions.get_versions()
@@ -149,7 +149,7 @@ def certificates(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_tls(certificates, tmp_path, monkeypatch):
+def test_tls_connections_need_matching_certificates(certificates, tmp_path, monkeypatch):
     ca, cert, key = (certificates / name for name in ("ca.pem", "ca-node.pem", "ca-node.key"))
     other = {
         "tls_ca": certificates / "other.pem",
@@ -210,7 +210,7 @@ def test_certificates_are_checked_before_anything_is_sent(certificates, tmp_path
         None,
     ],
 )
-def test_addresses_that_are_none_are_named(address):
+def test_invalid_addresses_are_named(address):
     with pytest.raises(
         fl.InputError, match="needed is tcp://HOST:PORT, tls://HOST:PORT or the file"
     ) as error:
@@ -221,7 +221,7 @@ def test_addresses_that_are_none_are_named(address):
 @pytest.mark.parametrize(
     "content", [None, "", "[]", '{"address": 5}', '{"id": "x"}', '{"address": "x"}', "\0\xff"]
 )
-def test_scheduler_files_that_are_none_are_named(tmp_path, content):
+def test_invalid_scheduler_files_are_named(tmp_path, content):
     file = tmp_path / "scheduler.json"
     if content is not None:
         file.write_text(content)
@@ -230,7 +230,7 @@ def test_scheduler_files_that_are_none_are_named(tmp_path, content):
     one_line(error)
 
 
-def test_what_is_no_scheduler_is_told_in_one_line(dask_cluster, capfd, monkeypatch):
+def test_an_address_without_a_scheduler_is_one_line(dask_cluster, capfd, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with connect(Scheduler(dask_cluster[0])) as client:

@@ -101,7 +101,7 @@ def test_other_versions_are_refused_with_the_difference(part, name, other):
     assert verify(part) == []
 
 
-def test_all_differences_are_told_at_once(part):
+def test_all_differences_are_reported_at_once(part):
     pretend(part, **dict.fromkeys(DECISIVE, "0.0.1"), unheard="1")
     assert len(refused(part, "was written by other versions")) == len(DECISIVE) + 1
 
@@ -114,7 +114,7 @@ def test_versions_that_change_no_number_do_not_matter(part, name):
 
 
 @pytest.mark.parametrize("name", [name for name in DECISIVE if name != "seed_rule"])
-def test_a_store_whose_numbers_come_out_the_same_is_gone_on_with(part, swept, name):
+def test_a_store_with_equal_numbers_is_resumed_with_allow_version(part, swept, name):
     pretend(part, **{name: "0.0.1"})
     report = fl.run_sweep(sweeping.spec(), part, allow_version=True)
     assert (report.computed_blocks, report.pending) == (1, 0)
@@ -146,7 +146,7 @@ def test_blocks_with_points_that_diverged_are_tried_too(tmp_path):
     refused(path, "computed other numbers", spec, allow_version=True)
 
 
-def test_another_seed_rule_is_never_gone_on_with(part):
+def test_another_seed_rule_is_always_refused(part):
     pretend(part, seed_rule="old")
     refused(part, "was written by other versions; --allow-version")
     refused(part, "the same seed would draw another network", allow_version=True)
@@ -200,7 +200,7 @@ def test_another_spec_is_refused_whatever_is_allowed(part):
     assert line == "task.n_samples: the store has 8, the spec 9"
 
 
-def test_the_command_line_tells_and_allows(tmp_path):
+def test_the_command_line_reports_other_versions_and_allows_them(tmp_path):
     source, path = tmp_path / "s.toml", tmp_path / "s.zarr"
     source.write_text(SMALL)
     run = partial(run_to_end, "run", source, "--store", path, patches=[smaller_blocks])

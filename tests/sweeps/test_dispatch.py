@@ -86,7 +86,7 @@ def test_a_reader_sees_pending_or_final_values(tmp_path, trials):
 
 @pytest.mark.slow
 @trials(1, 10)
-def test_a_worker_that_wakes_up_after_all_is_done(tmp_path, trials):
+def test_a_worker_that_resumes_after_completion_changes_nothing(tmp_path, trials):
     """The coordinator of the worker is dead, and another run has computed its block."""
     source = tmp_path / "s.toml"
     source.write_text(MEDIUM)

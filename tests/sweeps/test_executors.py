@@ -134,7 +134,7 @@ def test_abandoned_processes_do_not_outlive_their_parent(tmp_path):
         until(lambda: not worker.is_running())
 
 
-def test_a_worker_that_is_being_started_again_is_not_taken_for_this_process(monkeypatch):
+def test_a_worker_that_is_restarting_is_not_taken_for_this_process(monkeypatch):
     """Its nanny has no process id for a moment, and psutil takes None for the calling process."""
     requested = []
 
@@ -161,7 +161,7 @@ def test_blocks_in_memory_of_this_machine():
     assert executors.blocks_at_once(Scheduler("tcp://127.0.0.1:8786")) is None
 
 
-def test_what_is_no_engine_is_named():
+def test_a_wrong_executor_is_named():
     with (
         pytest.raises(fl.InputError, match="the executor is 'threads'; needed is Threads"),
         connect("threads"),
@@ -212,7 +212,7 @@ def test_jobs_that_end_early_are_submitted_again(conf, tmp_path, monkeypatch):
         ({"directives": ("--no-such-option",)}, "unrecognized option '--no-such-option'"),
     ],
 )
-def test_what_sbatch_refuses_is_told_in_one_line(conf, capfd, changes, reason):
+def test_a_refusal_of_sbatch_is_one_line(conf, capfd, changes, reason):
     with pytest.raises(fl.StoppedError) as error, connect(Slurm(2, **(SMALL | changes))):
         pass
     assert one_line(error) == f"sbatch refuses 2 of 2 jobs: {reason}"
@@ -256,7 +256,7 @@ def test_options_of_jobs_are_checked(changes, message):
     one_line(error)
 
 
-def test_what_jobs_need_and_is_missing_is_named(monkeypatch, tmp_path):
+def test_missing_requirements_of_jobs_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "dask_jobqueue", None)

@@ -172,7 +172,7 @@ def at_each_write(monkeypatch, look, every):
 
 
 @cases(APART_OR_JOINED, "seed", "architecture", "time", "several")
-def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatch, names, sizes):
+def test_datasets_that_were_opened_before_a_growth_stay_readable(client, tmp_path, monkeypatch, names, sizes):
     """Between any two writes a dataset that was opened before and one that is opened then can be read."""
     path = tmp_path / "s.zarr"
     larger = extend(BASE, names)
@@ -239,7 +239,7 @@ def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path, joi
         ({"output": {"reduce": {}}}, "output.reduce: the store has nothing, the spec"),
     ],
 )
-def test_what_does_not_extend_is_refused_with_the_difference(client, tmp_path, change, line):
+def test_a_spec_that_does_not_extend_is_refused_with_the_difference(client, tmp_path, change, line):
     """Nothing is written. Another axis grows as well, which is not listed as a difference."""
     path = tmp_path / "s.zarr"
     fl.run_sweep(spec(BASE), path, client)
@@ -289,7 +289,7 @@ def overtaken(source, path, module, name, at):
 
 @trials(2, 20)
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["after", "meanwhile"])
-def test_a_writer_of_before_the_growth_does_not_destroy_what_came_after(grown, tmp_path, trials, meanwhile):
+def test_a_writer_from_before_a_growth_does_not_destroy_newer_blocks(grown, tmp_path, trials, meanwhile):
     """The writer stops, for example between values and commit marker, and resumes when the store has grown.
 
     The block that it was writing may be pending then, but no incomplete block counts as complete.

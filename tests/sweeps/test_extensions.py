@@ -70,7 +70,7 @@ NORMS = Observable(
 )
 
 
-def test_an_observable_with_dimensions_of_its_own(tmp_path, monkeypatch):
+def test_an_observable_with_new_dimensions_is_one_object(tmp_path, monkeypatch):
     monkeypatch.setitem(REGISTRY, "norms", NORMS)
     output = {"observables": ["norms", "weight_norms", "ntk_norm"]}
     dataset = swept(tmp_path / "s.zarr", output=output)
@@ -84,7 +84,7 @@ def test_an_observable_with_dimensions_of_its_own(tmp_path, monkeypatch):
     assert np.allclose(mean, dataset.norms.mean("seed"), rtol=1e-12)
 
 
-def test_a_solver(tmp_path, monkeypatch):
+def test_a_solver_is_one_object(tmp_path, monkeypatch):
     """The solver is gradient descent in steps of half the learning rate."""
 
     def run(sizes, outputs, points, specialise):
@@ -122,7 +122,7 @@ class OneMode:
         return Target(self.strength * np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v)), 0.25)
 
 
-def test_a_kind_of_task(tmp_path, monkeypatch):
+def test_a_kind_of_task_is_one_object(tmp_path, monkeypatch):
     strength = Parameter(check_float, "singular value of Sigma_yx", 2.0)
     kind = TaskKind("one_mode", "Targets of rank one.", {"strength": strength}, OneMode)
     monkeypatch.setitem(TASK_KINDS, "one_mode", kind)
@@ -145,7 +145,7 @@ class Diagonal:
         return np.eye(sizes.n_o, sizes.n_i)
 
 
-def test_a_kind_of_start(tmp_path, monkeypatch):
+def test_a_kind_of_initialisation_is_one_object(tmp_path, monkeypatch):
     monkeypatch.setitem(INIT_KINDS, "diagonal", InitKind("diagonal", "Ones.", lambda n_samples: Diagonal()))
     dataset = swept(tmp_path / "s.zarr", init={"kind": "diagonal"})
     check_rebuilt(dataset)

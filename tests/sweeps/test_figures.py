@@ -118,7 +118,7 @@ def test_figure_1_marks_where_a_bottleneck_ends(first):
         assert best[0] > any_rank[0] > 0.0
 
 
-def test_figure_2_has_its_presets(measured):
+def test_figure_2_uses_its_presets(measured):
     sizes = {panel: dict(da.sizes) for panel, da in measured.items()}
     assert [sizes[panel]["lam"] for panel in "BCD"] == [11, 21, 181]
     assert all(size["architecture"] == 4 for size in sizes.values())
@@ -154,7 +154,7 @@ def test_figure_2_draws_lines_dots_and_bands(measured, second, panel, place):
     assert labels[0] == {"B": "funnel 4-2-2", "C": "bottleneck 3-2-3"}[panel]
 
 
-def test_figure_2_shows_what_the_horizon_does(measured, second):
+def test_figure_2_draws_all_horizons(measured, second):
     for ax, one, title in zip(
         second.subfigs[2].axes,
         measured["D"],
@@ -213,7 +213,7 @@ def test_figure_2_of_other_architectures(tmp_path, monkeypatch):
     assert "saddle" not in text(figure)
 
 
-def test_more_inputs_take_more_samples():
+def test_more_inputs_need_more_samples():
     assert fig2.samples_for(SHAPES) == 10
     assert fig2._with(fl.Spec.load("figure-2d"), [fl.Architecture(12, 2, 4)]).task.values["n_samples"] == 12
 

@@ -78,7 +78,7 @@ def test_a_point_of_joined_stores_is_rebuilt_from_the_first_or_refused(joined):
             fl.rebuild(together.fastlin.select(**at))
 
 
-def test_other_tasks_are_told_apart(store):
+def test_joined_stores_of_different_tasks_are_distinguished(store):
     """The spec of the first part has fewer samples than that of the second part."""
     small, large = store(architecture=SHAPES[:2]), store(architecture=SHAPES[2:], samples=20)
     point = {"seed": 1, "lam": 3.0, "init_scale": 1.0}
@@ -102,7 +102,7 @@ def test_other_tasks_are_told_apart(store):
         fl.rebuild(unnamed, architecture="6-1-4", **point)
 
 
-def test_what_two_parts_share_is_refused(store):
+def test_values_that_two_joined_stores_share_are_refused(store):
     part = store()
     for axis, value in {"architecture": "6-2-4", "lam": 3.0, "seed": 2, "init_scale": 1.0}.items():
         doubled = xr.concat([part, part], axis)

@@ -101,7 +101,7 @@ def gate(tmp_path):
 
 
 @trials(3, 100, slow=8)
-def test_of_two_at_the_same_moment_one_is_refused(whole, tmp_path, trials):
+def test_one_of_two_simultaneous_runs_is_refused(whole, tmp_path, trials):
     """No block is computed before one run has ended, so the run that continues cannot have been complete."""
     source, expected = whole
     for trial in range(trials):
@@ -172,7 +172,7 @@ part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 
 @part
 @pytest.mark.parametrize("behind", [0.0, 300.0, 1e9, -3600.0])
-def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monkeypatch, part, behind):
+def test_a_dead_holder_on_another_host_is_taken_over_after_its_expiry(tmp_path, monkeypatch, part, behind):
     """The clock of the other host may have been behind or ahead."""
     clock, notes = Clock(), []
     monkeypatch.setattr(lease, "time", clock)
@@ -192,7 +192,7 @@ def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monke
 
 @part
 @pytest.mark.parametrize("behind", [0.0, 300.0, 1e9])
-def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, monkeypatch, part, behind):
+def test_a_holder_on_another_host_with_heartbeats_is_not_taken_over(tmp_path, monkeypatch, part, behind):
     """The clock of the other host is behind, so that its heartbeats seem old."""
     path = tmp_path / "s.zarr"
     place = locate(path)
@@ -212,7 +212,7 @@ def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, mo
     assert [other.id for other in lease.holders(place)] == [alive.id]
 
 
-def test_a_dead_slice_elsewhere_does_not_hold_up_others_and_goes_in_time(tmp_path, monkeypatch):
+def test_a_dead_slice_on_another_host_delays_no_other_slice_and_expires(tmp_path, monkeypatch):
     path = tmp_path / "s.zarr"
     place, dead = locate(path), remote_holder(part="slice 1/4")
     write_holders(path, dead)
@@ -228,7 +228,7 @@ def test_a_dead_slice_elsewhere_does_not_hold_up_others_and_goes_in_time(tmp_pat
         until(lambda: {other.id for other in lease.holders(place)} == {own_holder.id})
 
 
-def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
+def test_the_command_names_the_holder_that_it_waits_for(whole, tmp_path):
     source, expected = whole
     path = tmp_path / "s.zarr"
     write_holders(path, remote_holder())
@@ -250,7 +250,7 @@ def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
         assert place.read(key) == b"half"
 
 
-def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for_long(tmp_path, monkeypatch):
+def test_files_of_a_writer_without_a_lease_are_deleted_after_the_expiry(tmp_path, monkeypatch):
     """Such files are left by a worker process that was killed after its run had released the lease."""
     place, clock, own_holder = locate(tmp_path / "s.zarr"), Clock(), holder()
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
@@ -278,7 +278,7 @@ def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for
         assert place.read(own) == b"half"
 
 
-def test_a_run_that_has_nothing_to_do_removes_what_a_dead_one_left(swept, tmp_path):
+def test_a_run_without_blocks_to_compute_removes_files_of_dead_runs(swept, tmp_path):
     path = tmp_path / "s.zarr"
     shutil.copytree(swept, path)
     before, dead = content(path), holder(process=commands.NO_PROCESS)
@@ -291,14 +291,14 @@ def test_a_run_that_has_nothing_to_do_removes_what_a_dead_one_left(swept, tmp_pa
     assert content(path) == before | {key: b"half", lease.KEY: lease.document(locate(path), [alive])}
 
 
-def test_what_died_under_the_lock_is_cleaned_by_the_next_who_has_it(tmp_path):
+def test_files_of_a_dead_holder_of_the_lock_are_deleted_by_the_next(tmp_path):
     place = locate(tmp_path / "s.zarr")
     place.write(f"{SCRATCH}/swap.1.partial", b"half")
     assert place.swap("key", None, b"new")
     assert sweeping.content(tmp_path / "s.zarr") == {"key": b"new", f"{SCRATCH}/lock": b""}
 
 
-def test_on_this_host_the_process_decides():
+def test_a_holder_on_this_host_ends_with_its_process():
     own_holder = holder()
     assert own_holder.ended is False
     assert dataclasses.replace(own_holder, seen=0.0).ended is False
@@ -310,7 +310,7 @@ def test_on_this_host_the_process_decides():
         until(lambda: dead.ended)  # a zombie: no process has read its exit code yet
 
 
-def test_where_there_is_no_proc_psutil_decides(monkeypatch):
+def test_psutil_is_asked_on_systems_without_proc(monkeypatch):
     monkeypatch.setattr(process, "LINUX", False)
     own_holder = holder(system=process.system_id())
     assert process.system_id.__wrapped__() == process.system_id.__wrapped__()
@@ -322,7 +322,7 @@ def test_where_there_is_no_proc_psutil_decides(monkeypatch):
         until(lambda: dead.ended)
 
 
-def test_a_clock_that_is_set_changes_no_process(monkeypatch):
+def test_a_change_of_the_clock_ends_no_holder(monkeypatch):
     """psutil adds the boot time to the start of a process, and the boot time moves with the clock."""
     own_holder, real = holder(), psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + 3600.0)
@@ -355,7 +355,7 @@ def test_a_process_that_is_hidden_is_not_taken_for_dead(monkeypatch):
     assert holder(process=commands.NO_PROCESS).ended is True
 
 
-def test_a_copy_of_a_store_that_is_written_is_free(tmp_path):
+def test_a_copy_of_a_store_that_is_written_has_no_lease(tmp_path):
     path, copy = tmp_path / "s.zarr", tmp_path / "copy.zarr"
     place, own_holder = locate(path), holder()
     partial_key = f"{SCRATCH}/{own_holder.id}.1.partial"
@@ -440,7 +440,7 @@ NO_HOLDERS = [
 
 
 @pytest.mark.parametrize("damage", GARBAGE, ids=range(len(GARBAGE)))
-def test_a_damaged_lease_is_nobodys(tmp_path, damage):
+def test_a_damaged_lease_has_no_holder(tmp_path, damage):
     place = locate(tmp_path / "s.zarr")
     place.write(lease.KEY, damage)
     is_nobodys(place)
@@ -448,7 +448,7 @@ def test_a_damaged_lease_is_nobodys(tmp_path, damage):
 
 @pytest.mark.parametrize("changes", NO_HOLDERS, ids=range(len(NO_HOLDERS)))
 @pytest.mark.parametrize("system", [OTHER, None])
-def test_a_lease_with_a_damaged_holder_is_nobodys(tmp_path, system, changes):
+def test_a_lease_with_a_damaged_holder_has_no_holder(tmp_path, system, changes):
     place = locate(tmp_path / "s.zarr")
     write_holders(tmp_path / "s.zarr", holder())
     content = json.loads(place.read(lease.KEY))
@@ -466,7 +466,7 @@ def is_nobodys(place):
     assert lease.holders(place) == []
 
 
-def test_a_store_with_a_damaged_lease_is_gone_on_with(swept, tmp_path):
+def test_a_store_with_a_damaged_lease_is_resumed(swept, tmp_path):
     path = tmp_path / "s.zarr"
     shutil.copytree(swept, path)
     (path / "status" / "c.1.0.0.0").unlink()
@@ -477,7 +477,7 @@ def test_a_store_with_a_damaged_lease_is_gone_on_with(swept, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"[" * 100_000, b'{"holders": []}', None])
-def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, gate, damage):
+def test_a_lease_that_is_damaged_during_a_run_is_written_again(whole, tmp_path, gate, damage):
     source, expected = whole
     path = tmp_path / "s.zarr"
     patches = [commands.smaller_blocks, gate.patch, commands.shorten_heartbeats]
@@ -493,7 +493,7 @@ def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, g
     assert content(path) == expected
 
 
-def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_path, monkeypatch):
+def test_a_heartbeat_does_not_restore_a_lease_that_is_released_meanwhile(tmp_path, monkeypatch):
     """The lease is released between the read and the write of a heartbeat."""
     real, released = folder.LocalFolder.swap, threading.Event()
 
@@ -513,7 +513,7 @@ def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_
         assert lease.holders(place) == []
 
 
-def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
+def test_a_swap_whose_answer_was_lost_is_recognised_as_own(tmp_path, monkeypatch):
     """A first try may succeed although its answer is lost, and the second try then sees its own entry."""
     real, answers = folder.LocalFolder.swap, []
 
@@ -534,7 +534,9 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("created", ["lease", "store"])
 @pytest.mark.parametrize("at", range(5))
-def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, monkeypatch, created, at):
+def test_a_store_that_another_run_creates_during_the_check_is_new_or_complete(
+    swept, tmp_path, monkeypatch, created, at
+):
     """It is either a new store or a store that exists, at whichever read the other run makes it."""
     path, looks = tmp_path / "s.zarr", itertools.count()
 
@@ -563,7 +565,7 @@ def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, mo
 
 
 @trials(1, 20)
-def test_every_block_executed_twice(swept, tmp_path, trials, monkeypatch):
+def test_blocks_that_are_computed_twice_have_the_same_bytes(swept, tmp_path, trials, monkeypatch):
     """Each block is computed twice in turn, and the second time overwrites the first."""
 
     def twice(order, index, run=worker.run_block):
@@ -580,7 +582,7 @@ def test_every_block_executed_twice(swept, tmp_path, trials, monkeypatch):
 
 
 @trials(1, 20)
-def test_runs_that_do_not_know_of_each_other_write_the_same(whole, tmp_path, trials):
+def test_concurrent_runs_without_exclusion_write_the_same(whole, tmp_path, trials):
     """Two hosts may each take the other for dead.
 
     No block is computed before all of the runs hold the lease.
@@ -597,7 +599,7 @@ def test_runs_that_do_not_know_of_each_other_write_the_same(whole, tmp_path, tri
 
 
 @trials(2, 20)
-def test_a_writer_that_wakes_up_after_the_others_are_done(whole, tmp_path, trials):
+def test_a_writer_that_resumes_after_completion_changes_nothing(whole, tmp_path, trials):
     """The writer was stopped in the middle of a write of the lease, metadata, values or a commit marker."""
     source, expected = whole
     chance = random.Random(2)

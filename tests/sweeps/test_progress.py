@@ -97,7 +97,7 @@ def test_lines_have_counts_of_points_and_the_time_left(clock):
     ]
 
 
-def test_the_bar_has_them_too(clock):
+def test_the_bar_has_counts_of_points_and_the_time_left(clock):
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with Live(console) as show:
         show.begin(1000, 0, Work(10.0, 10.0, 10.0, 2, 1))
@@ -126,7 +126,7 @@ def test_a_run_shows_a_bar_on_a_terminal_and_in_a_notebook_and_lines_elsewhere(m
     assert shown(False, True, False) is Plain  # Rich would print only a warning
 
 
-def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, capsys, caplog, clock):
+def test_progress_in_python_is_that_of_the_command_line(tmp_path, client, capsys, caplog, clock):
     """The clock does not advance, so that both print the same rates."""
     with caplog.at_level(logging.INFO, logger="fastlin"):
         report = fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client, progress=True)
@@ -141,7 +141,7 @@ def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, 
 
 
 @pytest.mark.parametrize("value", ["yes", 1, None, print])
-def test_what_is_no_progress_is_named(tmp_path, value):
+def test_a_wrong_progress_is_named(tmp_path, value):
     with pytest.raises(fl.InputError, match=r"^progress is .*; allowed are True, False and a Progress$"):
         fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", progress=value)
     assert not (tmp_path / "s.zarr").exists()

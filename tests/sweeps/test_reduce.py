@@ -293,7 +293,7 @@ def test_other_axes_of_a_compacted_store_grow(with_partials, tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["loss/c.1.0.0.0.0", "status/c.1.0.1.0", "count/c.1.0.0"])
-def test_damage_to_a_compacted_store_is_mended(with_partials, lost):
+def test_damage_to_a_compacted_store_is_repaired(with_partials, lost):
     compact(with_partials)
     whole = sweeping.chunks(with_partials)
     (with_partials / lost).write_bytes(b"")
@@ -303,7 +303,7 @@ def test_damage_to_a_compacted_store_is_mended(with_partials, lost):
     assert sweeping.chunks(with_partials) == whole
 
 
-def test_what_cannot_be_compacted_is_said(with_partials, tmp_path):
+def test_full_and_incomplete_stores_are_not_compacted(with_partials, tmp_path):
     fl.run_sweep(sweeping.spec(axes=AXES), tmp_path / "full.zarr")
     with pytest.raises(fl.InputError, match="holds every point, so there is nothing to compact"):
         compact(tmp_path / "full.zarr")
@@ -382,7 +382,7 @@ def test_float32_rounds_the_statistics_and_not_the_points(tmp_path):
         (5, r"a table \[output.reduce\] is needed"),
     ],
 )
-def test_what_is_wrong_with_a_reduction_is_said(reduce, message):
+def test_faults_of_a_reduction_are_named(reduce, message):
     with pytest.raises(fl.InputError, match=message):
         fl.Spec.from_dict(sweeping.spec(output={"observables": ["loss"], "reduce": reduce}))
 

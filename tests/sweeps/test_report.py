@@ -150,7 +150,7 @@ def test_numbers_of_a_reduced_store_are_those_of_the_points(tmp_path, client):
         (["min", "std"], "Nothing is drawn, because this store holds no mean over seeds; it has min, std."),
     ],
 )
-def test_what_a_reduced_store_lacks_is_said(tmp_path, client, statistics, words):
+def test_a_page_names_the_statistics_that_a_store_lacks(tmp_path, client, statistics, words):
     reduce = {"observables": ["loss"], "reduce": {"statistics": statistics}}
     fl.run_sweep(sweeping.spec(output=reduce), tmp_path / "s.zarr", client)
     page = page_of(tmp_path / "s.zarr", tmp_path)
@@ -168,7 +168,7 @@ def test_observables_without_time_have_no_axis_of_it(tmp_path, client):
     assert_holds(scale, statistics(fl.open_sweep(tmp_path / "s.zarr").load().rotation_time))
 
 
-def test_a_running_sweep_says_how_much_is_done_and_counts_that_alone(partial, tmp_path):
+def test_the_page_of_a_running_sweep_shows_progress_and_counts_complete_points(partial, tmp_path):
     page, dataset = page_of(partial, tmp_path), fl.open_sweep(partial).load()
     assert "33 % of the points are done." in page
     assert "60 of 180" in page
@@ -262,7 +262,7 @@ def blank(sizes, times=None):
     st.booleans(),
 )
 @settings(max_examples=40)
-def test_what_is_left_out_is_spread_evenly(shapes, scales, lams, times, limit):
+def test_values_that_are_left_out_are_spread_evenly(shapes, scales, lams, times, limit):
     sizes = {"architecture": shapes, "init_scale": scales, "lam": lams, "time": len(times) + limit}
     dataset = blank(sizes, np.array([*times, INF] if limit else times))
     thin, thinned = numbers.thin(dataset)
@@ -283,7 +283,7 @@ def test_what_is_left_out_is_spread_evenly(shapes, scales, lams, times, limit):
         assert abs(thin.sizes["lam"] - thin.sizes["init_scale"]) <= 1
 
 
-def test_a_page_that_was_thinned_says_so_and_has_the_rest_right(swept, tmp_path, monkeypatch):
+def test_a_thinned_page_says_so_and_its_other_numbers_are_right(swept, tmp_path, monkeypatch):
     monkeypatch.setattr(numbers, "MOST_BYTES", 3 * 5 * numbers.BYTES_PER_VALUE * (3 * 2 * 3 * 3))
     page, dataset = page_of(swept, tmp_path), fl.open_sweep(swept).load()
     assert (
@@ -303,7 +303,7 @@ def test_any_name_makes_a_command_that_a_shell_takes(name):
     assert not re.search(r" [.-](?!-store)", line)
 
 
-def test_the_command_names_a_preset_only_where_it_is_that(tmp_path, client):
+def test_the_command_names_a_preset_only_for_its_spec(tmp_path, client):
     content = Spec.load("bottleneck-width").to_dict()
     for seeds, spec in ((100, "bottleneck-width "), (2, "bottleneck-width.toml ")):
         content["axes"]["seed"] = {"start": 0, "num": seeds}
@@ -313,7 +313,7 @@ def test_the_command_names_a_preset_only_where_it_is_that(tmp_path, client):
         assert f"fastlin run {spec}--store bottleneck-width.zarr" in page
 
 
-def test_the_spec_is_there_to_read_and_to_download(partial, tmp_path):
+def test_the_page_shows_the_spec_and_offers_it_for_download(partial, tmp_path):
     page = page_of(partial, tmp_path)
     text = unescape(part_of(page, r'<pre id="spec"><code>(.*?)</code>'))
     spec = Spec.from_dict(tomllib.loads(text))
@@ -323,7 +323,7 @@ def test_the_spec_is_there_to_read_and_to_download(partial, tmp_path):
     assert 'download="script-script-alert-1-script-b-x-b-co.toml"' in page
 
 
-def test_the_page_says_what_the_store_was_made_with(swept, tmp_path):
+def test_the_page_lists_the_versions_of_the_store(swept, tmp_path):
     rows = table(page_of(swept, tmp_path), "Made with")
     assert dict(rows[1:]) == json.loads(fl.open_sweep(swept).attrs["versions"])
 
@@ -338,7 +338,7 @@ def test_the_same_store_gives_the_same_bytes_and_no_name_of_anything_else(swept,
     assert getpass.getuser() not in words - {"root"}
 
 
-def test_nothing_of_a_page_is_elsewhere_and_only_its_own_script_may_run(partial, tmp_path):
+def test_a_page_loads_no_other_file_and_runs_its_own_script_only(partial, tmp_path):
     page = page_of(partial, tmp_path)
     assert not re.findall(
         r"https?:|//[\w.-]+\.\w+/|@import|url\(|<link rel=\"stylesheet|<(?:img|iframe|object)",
@@ -371,7 +371,7 @@ def test_a_file_that_cannot_be_is_refused(swept, tmp_path, name, message):
             attempt(tmp_path / name)
 
 
-def test_no_store_and_a_damaged_one_are_one_line(tmp_path, client):
+def test_missing_and_damaged_stores_are_one_line(tmp_path, client):
     with pytest.raises(fl.InputError, match="none"):
         write(str(tmp_path / "none.zarr"), tmp_path / "page.html")
     fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client)

@@ -56,7 +56,7 @@ def test_a_page_loads_without_a_fault_and_without_a_network(view, pages, name):
     assert page.count("#planes canvas") == 3
 
 
-def test_markup_in_a_name_is_text(view):
+def test_markup_in_a_name_is_shown_as_text(view):
     page = view("partial")
     assert page.text("h1") == sweeping.MARKUP
     assert page.driver.title == sweeping.MARKUP
@@ -64,7 +64,7 @@ def test_markup_in_a_name_is_text(view):
     assert page.count("script") == 2
 
 
-def test_the_slider_changes_the_picture_and_says_the_time(view):
+def test_the_slider_changes_the_picture_and_the_time(view):
     page = view("scales")
     before = page.pictures()
     assert page.text(".range:last-child output") == "t/τ = ∞"
@@ -178,7 +178,7 @@ def test_scales_are_a_choice(view):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out_in_light_and_dark(view, scheme):
+def test_text_has_contrast_in_light_and_dark(view, scheme):
     page = view("partial", scheme=scheme)
     texts = [
         "h1",
@@ -209,7 +209,7 @@ def test_pictures_follow_the_scheme_at_once(view):
 
 
 @pytest.mark.parametrize("name", ["scales", "partial", "times"])
-def test_a_telephone_scrolls_down_only(view, name):
+def test_a_narrow_page_scrolls_vertically_only(view, name):
     page = view(name, width=380)
     assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 380
     assert page.driver.execute_script(

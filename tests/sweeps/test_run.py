@@ -65,7 +65,7 @@ def test_a_block_of_one_architecture_waits_for_no_kernel_of_another(monkeypatch)
 @pytest.mark.parametrize(
     ("where", "local"), [(Threads(), True), (Processes(2), True), (mock.Mock(Client), False)]
 )
-def test_workers_elsewhere_may_lack_what_is_compiled_here(many, monkeypatch, where, local):
+def test_time_limits_count_kernels_that_workers_may_lack(many, monkeypatch, where, local):
     """In threads and local processes a block waits for the missing kernels, and elsewhere for all kernels."""
     plan, kernels = many
     monkeypatch.setattr(run, "missing", lambda needed: needed[:1])

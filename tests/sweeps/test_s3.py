@@ -90,7 +90,7 @@ def objects(server, prefix):
     "text",
     [pytest.param(SMALL, id="points", marks=pytest.mark.slow), pytest.param(SMALL + REDUCED, id="reduced")],
 )
-def test_objects_are_the_files_of_a_folder(server, source, prefix, tmp_path, text):
+def test_objects_equal_the_files_of_a_folder(server, source, prefix, tmp_path, text):
     done = run(server, source(text), prefix)
     assert done.code == 0, done.err
     assert objects(server, prefix) == in_folder(tmp_path, source(text))
@@ -99,7 +99,7 @@ def test_objects_are_the_files_of_a_folder(server, source, prefix, tmp_path, tex
 
 
 @pytest.mark.parametrize("name", ["plain", "a/b/c", "with space", "x#1?y%20", "é", "trailing/"])
-def test_names_are_taken_as_they_are(server, name):
+def test_names_of_prefixes_are_not_changed(server, name):
     place = locate(f"s3://{buckets.BUCKET}/names/{name}")
     assert not place.exists()
     place.write("k/c.0", np.arange(3), b"end")
@@ -115,7 +115,7 @@ def test_names_are_taken_as_they_are(server, name):
     "path", ["s3://", "s3://sweeps", "s3://sweeps/", "s3:///x", "s3://a b/x", "s3://A/x"]
 )
 @pytest.mark.parametrize("rest", ["", "//y", "/../y", "/./y"])
-def test_addresses_that_are_none_are_named(path, rest):
+def test_invalid_addresses_are_named(path, rest):
     with pytest.raises(fl.InputError, match="needed is the path of a folder, or s3://bucket/path"):
         locate(path + rest)
 
@@ -131,7 +131,7 @@ def test_swaps_are_conditional(server, prefix):
 
 
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_a_swap_loses_against_one_that_came_between(server, prefix, monkeypatch, old):
+def test_a_swap_fails_after_a_concurrent_write(server, prefix, monkeypatch, old):
     place = locate(address(prefix))
     if old is not None:
         place.write("k", old)
@@ -149,7 +149,7 @@ def test_a_swap_loses_against_one_that_came_between(server, prefix, monkeypatch,
 
 
 @trials(1, 15)
-def test_a_killed_run_is_gone_on_with(server, source, prefix, tmp_path, trials):
+def test_a_killed_run_is_resumed(server, source, prefix, tmp_path, trials):
     expected = in_folder(tmp_path, source())
     chance = random.Random(5)
     for trial in range(trials):
@@ -199,7 +199,7 @@ def test_another_spec_is_refused(server, source, prefix, tmp_path):
 
 
 @trials(2, 60)
-def test_every_flipped_bit_is_found_and_mended(server, source, prefix, tmp_path, trials):
+def test_every_flipped_bit_is_found_and_repaired(server, source, prefix, tmp_path, trials):
     assert run(server, source(SMALL + REDUCED), prefix).code == 0
     whole = objects(server, prefix)
     store, chance = server.objects(prefix), random.Random(6)
@@ -216,7 +216,7 @@ def test_every_flipped_bit_is_found_and_mended(server, source, prefix, tmp_path,
         assert objects(server, prefix) == whole, key
 
 
-def test_what_is_missing_is_found_and_mended_by_the_command_line(server, source, prefix, tmp_path):
+def test_missing_files_are_found_and_repaired_by_the_command_line(server, source, prefix, tmp_path):
     assert run(server, source(), prefix).code == 0
     whole = objects(server, prefix)
     for key in ("loss/c.0.0.1.0.0", "seed/zarr.json", metadata.ROOT):
@@ -254,7 +254,7 @@ def test_status_reading_and_plot(server, source, prefix, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, prefix, tmp_path):
+def test_a_picture_of_a_bucket_is_saved_in_the_current_folder(server, source, prefix, tmp_path):
     assert run(server, source(), prefix).code == 0
     change_folder = partial(os.chdir, tmp_path)
     done = run_to_end("plot", address(prefix), patches=[change_folder], environment=server.environment)
@@ -263,7 +263,7 @@ def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, 
 
 
 @trials(1, 40, slow=3)
-def test_of_two_at_the_same_moment_one_is_refused(server, source, prefix, tmp_path, trials):
+def test_one_of_two_simultaneous_runs_is_refused(server, source, prefix, tmp_path, trials):
     """No block is computed before one run has ended, so the run that continues cannot have been complete."""
     expected = in_folder(tmp_path, source())
     for trial in range(trials):
@@ -316,28 +316,28 @@ def check_one_line(done, code, *texts):
     assert "Traceback" not in done.err and "internal error" not in done.err
 
 
-def test_no_such_bucket(server, source):
+def test_a_missing_bucket_is_one_line(server, source):
     path = "s3://nowhere-at-all/s.zarr"
     for arguments in (["run", source(), "--store", path], ["status", path], ["verify", path], ["plot", path]):
         done = run_to_end(*arguments, environment=server.environment)
         check_one_line(done, 1, path, "The specified bucket does not exist")
 
 
-def test_no_such_store(server):
+def test_a_missing_store_is_one_line(server):
     path = address("nothing/here.zarr")
     for name in ("status", "verify", "repair", "plot"):
         done = run_to_end(name, path, environment=server.environment)
         check_one_line(done, 2, f"there is no store at {path}")
 
 
-def test_keys_that_are_refused(source):
+def test_refused_keys_are_one_line(source):
     with buckets.serving() as strict:
         strict.check_keys()
         done = run(strict, source(), "s.zarr")
         check_one_line(done, 1, address("s.zarr"), "Access Key Id you provided does not exist")
 
 
-def test_a_server_that_is_not_there(source):
+def test_a_missing_server_is_one_line(source):
     with buckets.absent() as absent:
         done = run(absent, source(), "s.zarr")
     check_one_line(done, 1, address("s.zarr"), f"error sending request at {absent.address}")
@@ -348,7 +348,7 @@ def test_a_server_that_is_not_there(source):
     [[], pytest.param(["--workers", "1"], marks=pytest.mark.campaign)],
     ids=["threads", "processes"],
 )
-def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
+def test_a_server_that_stops_answering_stops_the_run(source, tmp_path, options):
     """The request is repeated as often as is set, and then the run stops."""
     gate = Gate(tmp_path / "gate", 1)
     with buckets.serving() as lost:
@@ -365,7 +365,7 @@ def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
         )
 
 
-def test_a_server_that_is_away_for_a_moment_is_waited_for(server, source, prefix, tmp_path):
+def test_a_short_outage_of_the_server_is_survived(server, source, prefix, tmp_path):
     """The server does not answer for a second, and the run continues without an error."""
     expected, gate = in_folder(tmp_path, source()), Gate(tmp_path / "gate", 1)
     arguments = ["run", source(), "--store", address(prefix)]

@@ -156,7 +156,7 @@ class TestCommands:
     @cuts
     @forms
     @workers
-    def test_warm(self, source, expected, tmp_path, cut, form, options):
+    def test_warm_kernels_give_the_same_bytes(self, source, expected, tmp_path, cut, form, options):
         check_run(source, tmp_path, [CUTS[cut], partial(compiled, form)], options)
         assert digests(tmp_path / "s.zarr") == expected[cut]
 
@@ -165,7 +165,7 @@ class TestCommands:
         [("for all sizes", []), ("for each architecture", ["--workers", "2"])],
         ids=["threads", "processes"],
     )
-    def test_cold(self, source, expected, tmp_path, monkeypatch, form, options):
+    def test_cold_kernels_give_the_same_bytes(self, source, expected, tmp_path, monkeypatch, form, options):
         """The kernels are compiled by the run and its helper processes."""
         cold(monkeypatch, tmp_path / "cache")
         check_run(source, tmp_path, [CUTS["joined"], partial(compiled, form)], options)
@@ -193,7 +193,7 @@ class TestCommands:
         assert digests(path) == expected[cut]
 
     @cuts
-    def test_resumed_after_a_kill_with_the_other_form(self, source, expected, tmp_path, cut):
+    def test_a_resume_with_the_other_form_gives_the_same_bytes(self, source, expected, tmp_path, cut):
         path, gate = tmp_path / "s.zarr", Gate(tmp_path / "gate", 61)
         patches = [CUTS[cut], partial(compiled, "for each architecture"), gate.patch]
         with commands.command("run", source, "--store", path, patches=patches) as killed:

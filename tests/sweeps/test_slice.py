@@ -88,7 +88,7 @@ def test_slices_one_after_the_other_in_any_order(source_and_contents, tmp_path):
     assert content(path) == contents(SMALL)
 
 
-def test_more_slices_than_blocks(source_and_contents, tmp_path):
+def test_slices_beyond_the_blocks_have_no_work(source_and_contents, tmp_path):
     source, contents = source_and_contents
     path = tmp_path / "s.zarr"
     run = slices(source(SMALL), path, 100)
@@ -129,7 +129,9 @@ def test_a_killed_slice_is_run_again(source_and_contents, tmp_path, trials):
         (None, "1/3", True),
     ],
 )
-def test_what_may_be_written_at_the_same_time(source_and_contents, tmp_path, first, second, refused):
+def test_only_different_slices_of_one_partition_write_at_the_same_time(
+    source_and_contents, tmp_path, first, second, refused
+):
     source, _ = source_and_contents
     path, gate = tmp_path / "s.zarr", Gate(tmp_path / "gate", 1)
     arguments = [
@@ -188,7 +190,7 @@ def test_slices_of_one_larger_spec_let_a_store_grow_together(
         assert content(path) == expected
 
 
-def test_a_slice_that_grows_the_store_late_does_not_undo_what_others_have_done(source_and_contents, tmp_path):
+def test_a_slice_that_grows_the_store_late_does_not_undo_blocks_of_others(source_and_contents, tmp_path):
     """Two slices open the small store. While one is stopped, the other must not fill it."""
     source, contents = source_and_contents
     path = tmp_path / "s.zarr"
@@ -211,7 +213,7 @@ def test_a_slice_that_grows_the_store_late_does_not_undo_what_others_have_done(s
 @pytest.mark.parametrize(
     "part", ["0/3", "4/3", "x", "1/0", "1/2/3", "-1/2", "1/", "/", "", "1.0/2", "²/3", "1/9999999"]
 )
-def test_what_is_no_slice_is_told_in_one_line(source_and_contents, tmp_path, part):
+def test_an_invalid_slice_is_one_line(source_and_contents, tmp_path, part):
     source, _ = source_and_contents
     path = tmp_path / "s.zarr"
     done = run_to_end("run", source(SMALL), "--store", path, f"--slice={part}")

@@ -44,7 +44,7 @@ def test_jobs_are_workers_and_are_gone_in_the_end(conf, tmp_path):
     until(lambda: not slurm.jobs(conf))
 
 
-def test_sigterm_takes_the_jobs_along_and_the_store_is_gone_on_with(conf, tmp_path):
+def test_sigterm_cancels_the_jobs_and_the_store_can_be_resumed(conf, tmp_path):
     source, expected = sweep(tmp_path)
     path = tmp_path / "s.zarr"
     with on_slurm(source, path, Gate(tmp_path / "gate", 5)) as process:

@@ -192,7 +192,7 @@ def test_all_faults_are_shown_at_once_and_each_on_a_line(tmp_path):
     assert all(line.startswith(f"{file}: ") for line in lines)
 
 
-def test_what_is_no_toml_is_said_with_its_line(tmp_path):
+def test_invalid_toml_is_named_with_its_line(tmp_path):
     file = tmp_path / "bad.toml"
     file.write_text("[axes]\nlam = = 3\n")
     with pytest.raises(fl.InputError, match=r"is not TOML: .*line 2"):
@@ -233,7 +233,7 @@ def test_presets_are_those_of_the_paper():
     assert fl.Spec.load("scale-balance").init_scales.size > 10
 
 
-def test_plan_counts_what_a_run_leaves(tmp_path):
+def test_a_plan_has_the_files_and_bytes_of_a_run(tmp_path):
     spec = fl.Spec.from_dict(sweeping.spec())
     plan = Plan.of(spec)
     fl.run_sweep(spec, tmp_path / "x.zarr")

@@ -57,7 +57,7 @@ if __name__ == "__main__":
 @pytest.mark.processes
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here")
 @pytest.mark.parametrize("sweep", ["before", "none"])
-def test_a_fork_of_a_process_in_which_dask_has_run_is_told_of_spawn(tmp_path, sweep):
+def test_a_fork_of_a_process_in_which_dask_has_run_is_refused(tmp_path, sweep):
     """A process may be forked in which Dask has not run."""
     (tmp_path / "forking.py").write_text(FORKING)
     (tmp_path / "s.toml").write_text(TOML)
@@ -102,7 +102,7 @@ def test_worker_processes_of_a_daemonic_process(tmp_path, monkeypatch):
 LOCAL = {"processes": False, "n_workers": 1, "dashboard_address": FREE_PORT}
 
 
-def test_a_client_that_is_asynchronous(tmp_path):
+def test_an_asynchronous_client_is_refused(tmp_path):
     async def ask():
         async with (
             LocalCluster(**LOCAL, worker_dashboard_address=FREE_PORT, asynchronous=True) as cluster,
@@ -113,7 +113,7 @@ def test_a_client_that_is_asynchronous(tmp_path):
     assert "the client is asynchronous" in asyncio.run(ask())
 
 
-def test_a_client_that_is_closed(tmp_path):
+def test_a_closed_client_is_refused(tmp_path):
     with LocalCluster(**LOCAL, worker_dashboard_address=FREE_PORT) as cluster:
         with Client(cluster, set_as_default=False) as client:
             pass
@@ -163,7 +163,7 @@ def test_worker_processes_beyond_the_limit_of_open_files(tmp_path, monkeypatch):
     assert "32 are allowed; raise the limit (ulimit -n)" in reason
 
 
-def test_limits_where_there_are_none(monkeypatch):
+def test_missing_limits_of_open_files_are_no_error(monkeypatch):
     """Windows has no module `resource`, and other systems may have no limit."""
     resource = pytest.importorskip("resource", reason="this system has no limits of resources")
     with monkeypatch.context() as patch:
@@ -201,7 +201,7 @@ def test_commands_without_a_network(tmp_path):
 
 
 @pytest.mark.processes
-def test_a_command_with_few_open_files(tmp_path):
+def test_too_few_open_files_for_workers_are_one_line(tmp_path):
     (tmp_path / "s.toml").write_text(TOML)
     command = ["sh", "-c", 'ulimit -n 32; exec "$@"', "sh", sys.executable, "-m", "fastlin", "run", "s.toml"]
     done = subprocess.run(

@@ -29,7 +29,7 @@ from tests import sweeping
 from tests.fault_injection import PATIENCE
 
 
-def test_a_part_of_a_sweep(tmp_path, client):
+def test_status_of_a_partial_sweep(tmp_path, client):
     path = tmp_path / "s.zarr"
     run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset({0, 3})), NoProgress())
     content = sweep_status(path)
@@ -62,7 +62,7 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     assert sweep_status(path)["blocks_per_second"] is None
 
 
-def test_a_live_store_says_who_writes_it(tmp_path, client, monkeypatch):
+def test_status_of_a_live_store_names_its_holder(tmp_path, client, monkeypatch):
     path, seen = tmp_path / "s.zarr", []
 
     def look(order, index):
@@ -147,7 +147,7 @@ def test_more_workers_take_less_time_and_more_memory(monkeypatch):
     assert many.memory_bytes > one.memory_bytes
 
 
-def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
+def test_a_dead_holder_is_not_reported_as_writing(tmp_path, client):
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)
     dead = dataclasses.replace(lease.new_holder(""), process=2**22 + 1)
@@ -155,7 +155,7 @@ def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
     assert sweep_status(path)["holders"] == []
 
 
-def test_ten_thousand_marks_are_read_as_they_are(tmp_path, client, monkeypatch):
+def test_each_marker_is_read_once(tmp_path, client, monkeypatch):
     """Each marker is read once, and no other chunk is read."""
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)

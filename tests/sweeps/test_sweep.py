@@ -78,7 +78,7 @@ def test_blocks_workers_and_order_change_no_bit(swept, tmp_path, monkeypatch, se
     assert one.identical(other)
 
 
-def test_differences_of_solvers_just_work(tmp_path):
+def test_solvers_of_a_sweep_can_be_subtracted(tmp_path):
     fl.run_sweep(sweeping.spec(dynamics=BOTH), tmp_path / "both.zarr")
     dataset = fl.open_sweep(tmp_path / "both.zarr")
     gap = dataset.sel(solver="exact") - dataset.sel(solver="gradient_descent")
@@ -118,7 +118,7 @@ def test_store_is_checksummed_and_one_chunk_a_block(swept):
     assert group["status"].chunks == (1, 1, 6, 5)
 
 
-def test_nobody_is_named_in_a_store(tmp_path, monkeypatch):
+def test_a_store_contains_no_names_of_hosts_or_users(tmp_path, monkeypatch):
     """The lease names host and process during a run, because other runs need them."""
     monkeypatch.setattr(socket, "gethostname", lambda: "a-host-of-mine")
     path, seen = tmp_path / "s.zarr", []
@@ -194,7 +194,7 @@ def test_rebuild_names_what_is_missing(swept):
         fl.rebuild(dataset.loss)
 
 
-def test_rebuild_never_takes_a_neighbour(tmp_path):
+def test_rebuild_refuses_values_near_an_axis(tmp_path):
     axes = {"architecture": [2, 1, 2], "seed": [10**15, 10**15 + 1], "lam": [0.0, 1.0]}
     fl.run_sweep(sweeping.spec(axes=axes), tmp_path / "large.zarr")
     dataset = fl.open_sweep(tmp_path / "large.zarr")
@@ -203,7 +203,7 @@ def test_rebuild_never_takes_a_neighbour(tmp_path):
             fl.rebuild(dataset, **({"seed": 10**15, "lam": 1.0} | bad))
 
 
-def test_what_overflows_float32_has_failed(tmp_path):
+def test_points_that_overflow_float32_have_failed(tmp_path):
     axes = {"architecture": [4, 2, 4], "seed": [0], "lam": [0.0, 1e100]}
     output = {"observables": ["loss", "ntk_norm"], "dtype": "float32"}
     report = fl.run_sweep(sweeping.spec(axes=axes, output=output), tmp_path / "small.zarr")

@@ -70,12 +70,12 @@ def test_a_sweep_stores_infinite_times(stored):
         assert not np.isnan(stored[name]).any()
 
 
-def test_a_sweep_may_hold_nothing_else(stored, tmp_path):
+def test_a_sweep_may_store_time_scales_only(stored, tmp_path):
     alone = run(tmp_path / "s.zarr", spec({"observables": ["rotation_time"]}))
     assert alone.rotation_time.equals(stored.rotation_time)
 
 
-def test_float32_rounds_them(stored, tmp_path):
+def test_float32_rounds_time_scales(stored, tmp_path):
     coarse = run(tmp_path / "s.zarr", spec(OUTPUT | {"dtype": "float32"}))
     for name in SCALES:
         assert coarse[name].dtype == np.float32
@@ -119,7 +119,7 @@ def test_reduced_sweeps_hold_statistics_of_them(stored, tmp_path, solver):
 
 
 @pytest.mark.parametrize("reduction", [{}, {"reduce": {"quantiles": [0.5]}}], ids=["points", "statistics"])
-def test_a_sweep_with_them_grows(tmp_path, reduction):
+def test_a_sweep_with_time_scales_grows(tmp_path, reduction):
     small = AXES | {"architecture": AXES["architecture"][:2], "seed": [0, 1], "lam": [-4.0, 2.0]}
     large = small | {"seed": [0, 1, 2], "lam": [-4.0, 0.0, 2.0]}
     output, path = OUTPUT | reduction, tmp_path / "grown.zarr"
@@ -130,7 +130,7 @@ def test_a_sweep_with_them_grows(tmp_path, reduction):
         assert grown[name].identical(fresh[name]), name
 
 
-def test_a_sweep_with_them_is_finished_after_a_loss(stored, tmp_path):
+def test_a_sweep_with_time_scales_is_completed_after_lost_chunks(stored, tmp_path):
     fl.run_sweep(spec(), tmp_path / "s.zarr")
     for lost in ("status/c.1.0.0.0", "convergence_time/c.1.0.0.0"):
         (tmp_path / "s.zarr" / lost).unlink()
