@@ -195,7 +195,7 @@ plt.show()
 
 # %% [markdown]
 # The network function shows the consequence. The network assigns the properties of each animal to both
-# animals, at half strength: it predicts that a canary half swims.
+# animals, at half strength. It predicts "swims" with one half for the canary.
 
 # %%
 fig, axes = plt.subplots(1, 6, figsize=(9, 2.8), layout="constrained")
