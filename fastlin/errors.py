@@ -1,4 +1,4 @@
-"""Errors and warnings. A message says what is wrong, where, and what is allowed."""
+"""Errors and warnings. A message names the fault, its place, and the allowed values."""
 
 
 class InputError(ValueError):

@@ -44,7 +44,7 @@ class View:
 
 
 def read_style(log: bool | None, size: str | None, cmap: str | None) -> Style:
-    """Return the style that options of the command line ask for; the size is a text such as "6,4"."""
+    """Return the style of options of the command line. The size is a text such as "6,4"."""
     sides = None
     if size is not None:
         try:
@@ -86,7 +86,7 @@ def check_spec(spec: Spec) -> None:
 
 
 def draw(path: str, target: Path, view: View = View(), style: Style = DEFAULT_STYLE) -> list[Path]:
-    """Draw a store into a file; by default its kernel distance, if it is there.
+    """Draw a store into a file. The default is its kernel distance, if it has one.
 
     Returns
     -------

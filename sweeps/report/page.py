@@ -49,7 +49,7 @@ def write(path: str, out: Path, select: Sequence[str] = (), style: Style = DEFAU
     out : Path
         The page. The same store gives the same bytes.
     select : sequence of str
-        Texts such as "lam=-1:1", which say what part of the store the diagrams show.
+        Texts such as "lam=-1:1", which select the part of the store in the diagrams.
     style : fastlin.plot.Style
         Scale of values that the page opens with, least width and height of a phase diagram in inches of
         96 pixels, and colour map.
@@ -98,7 +98,7 @@ def _plane_size(style: Style) -> str:
 
 
 def _page(fields: dict[str, str], rule: str) -> str:
-    """Return the template, filled; only its own script and style are allowed to act in a browser."""
+    """Return the filled template. A browser may run only its own script and style."""
     html, style = _part("page.html"), _part("page.css") + rule
     script = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
     own = {"style": style, "script": script, "style_hash": _digest(style), "script_hash": _digest(script)}

@@ -1,4 +1,4 @@
-"""Dask clients: start or reach the workers that an executor names, and end what was started."""
+"""Dask clients: start or reach the workers that an executor names, and end the started ones."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def check_versions(client: Client) -> None:
         found["the scheduler"] = error
     for who, theirs in found.items():
         if isinstance(theirs, OSError) and who != "the scheduler":
-            continue  # this worker has ended; its successor is checked by `on_same_build`
+            continue  # this worker has ended, and `on_same_build` checks its successor
         if isinstance(theirs, Exception):
             raise StoppedError(f"{who} does not run this fastlin: {_reason(theirs)}")
         _compare(who, theirs, build())
@@ -236,7 +236,7 @@ class _IgnoreInterrupts(WorkerPlugin):
 def _kill_workers(cluster: LocalCluster) -> None:
     for nanny in list(cluster.workers.values()):
         pid = nanny.pid
-        if pid is None:  # the worker is being started again; psutil takes None for the present process
+        if pid is None:  # the worker is restarting, and psutil takes None for the present process
             continue
         with suppress(psutil.Error):
             worker = psutil.Process(pid)
@@ -282,7 +282,7 @@ def _check_answer(address: str, security: Security) -> None:
         async with rpc(address, timeout=CONNECT_SECONDS, connection_args=arguments) as remote:
             return await remote.identity()
 
-    # In another thread, because the main thread of a notebook runs an event loop already.
+    # This runs in another thread, because the main thread of a notebook already runs an event loop.
     with ThreadPoolExecutor(1) as thread:
         bounded = partial(asyncio.wait_for, timeout=CONNECT_SECONDS + 1)
         identity = thread.submit(lambda: asyncio.run(bounded(ask()))).result()

@@ -28,8 +28,8 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        If other versions wrote it, which may have computed other numbers, unless `allow` is given and a
-        sample of its points comes out the same, bit for bit.
+        If other versions wrote it, because they may have computed other numbers. With `allow` it is only
+        raised if a sample of its points differs in any bit.
     """
     old, new = store.made_with[-1], versions.of(store.layout.spec)
     names = [name for name in sorted({*old, *new} - set(HARMLESS)) if old.get(name) != new.get(name)]

@@ -71,7 +71,7 @@ def results(client: Client, tasks: Iterator[WorkerCall], location: Location, hel
 
 
 def again(task: WorkerCall, error: BaseException, location: Location) -> WorkerCall:
-    """Return a task that is to be done again, in a process of its own, if its process died.
+    """Return a task that is to be done again in a separate process, if its process died.
 
     Any other error is raised.
     """

@@ -1,6 +1,6 @@
 """Executors of a sweep: threads, processes, a Dask scheduler that runs already, or jobs of SLURM.
 
-They only hold options, which are checked at once; `fastlin.sweeps.run.cluster` starts or reaches the workers.
+They only hold options, which are checked at once. `fastlin.sweeps.run.cluster` starts or reaches the workers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Processes:
     """Processes of this machine, of one thread each. A process that dies is started again.
 
     A block whose process died fails at once, and so do the blocks that waited for the same process. Dask
-    raises KilledWorker for each of them; `dispatch.again` submits them again.
+    raises KilledWorker for each of them, and `dispatch.again` submits them again.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ def local_threads() -> int:
 
 
 def blocks_at_once(executor: Executor) -> int | None:
-    """Return the number of blocks in this machine's memory at a time; None if they are on other machines."""
+    """Return the number of blocks in this machine's memory at a time (None for other machines)."""
     if isinstance(executor, Threads):
         return local_threads() + SPARE_THREADS
     return executor.workers if isinstance(executor, Processes) else None

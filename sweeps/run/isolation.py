@@ -2,8 +2,8 @@
 
 A group that fails is computed again in parts: seed by seed, then point by point, until only those points are
 left that fail alone. Other groups of the block are not affected. If a failure ends the process, the parts are
-computed in a process of their own, which is started again as often as needed. Results do not depend on the
-parts by a single bit.
+computed in a separate process, which is restarted as often as needed. Results do not depend on the parts by a
+single bit.
 
 An installation that cannot compute at all, as one with a broken library, is told from bad points by a network
 that cannot fail. If that fails too, the run stops, and no point is marked as failed.
@@ -50,7 +50,7 @@ Part = tuple[Rows, Rows, Result | str]  # rows and columns of a group, and their
 
 
 class FailedError(Exception):
-    """A part of a block could not be computed; the text says why."""
+    """A part of a block could not be computed. The text has the reason."""
 
 
 class HungError(FailedError):
@@ -242,7 +242,7 @@ class Apart:
             raise FailedError(f"its process died ({_manner(self.close())})") from None
 
     def close(self) -> int | None:
-        """End the process, if there is one; return its exit code."""
+        """End the process, if there is one, and return its exit code."""
         process, self._process = self._process, None
         return None if process is None else process.end()
 
@@ -257,7 +257,7 @@ class _Process:
         command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        self._answers: SimpleQueue[tuple[Any, ...]] = SimpleQueue()  # of one item each; () at the end
+        self._answers: SimpleQueue[tuple[Any, ...]] = SimpleQueue()  # of one item each, and () at the end
         self._reader = Thread(target=self._read, name="answers", daemon=True)
         self._reader.start()
 
@@ -275,7 +275,7 @@ class _Process:
         assert self._process.stdin is not None
         try:
             _send(self._process.stdin, content)
-        except OSError:  # BrokenPipeError; on Windows it is of another kind
+        except OSError:  # BrokenPipeError, or another kind on Windows
             raise EOFError from None
         try:
             answer = self._answers.get(timeout=seconds)
@@ -322,7 +322,8 @@ def serve() -> None:
             group, seconds = _receive(incoming)
         except EOFError:
             return
-        # The process that waits for the answer may have been killed. Nobody else ends this one if it hangs.
+        # The process that waits for the answer may have been killed. No other process ends this one if it
+        # hangs.
         faulthandler.dump_traceback_later(seconds + ORPHAN_SECONDS, exit=True)
         try:
             answer: Any = tuple(blocks.compute(group))

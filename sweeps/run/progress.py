@@ -75,7 +75,7 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds that this run will still take at its pace so far; None before its first block."""
+        """Seconds that this run will still take at its pace so far, or None before its first block."""
         if self._first is None or not self._seconds:
             return None
         elapsed, rest = monotonic() - self._first, max(0.0, self.work.run - self._seconds)
@@ -174,7 +174,7 @@ class Plain(NoProgress):
         self._say(text)
 
     def compiling(self, done: int, total: int, left: float) -> None:
-        """Say how many kernels are compiled: at the start, now and then, and at the end."""
+        """Print the number of compiled kernels at the start, at intervals, and at the end."""
         now = monotonic()
         if 0 < done < total and now - self._last < PLAIN_INTERVAL:
             return
@@ -186,7 +186,7 @@ class Plain(NoProgress):
         self._pace, self._last = Pace(total, done, work), monotonic()
 
     def advance(self, points: int, seconds: float, took: float) -> None:
-        """Count, and say how many points are done: now and then, and at the end."""
+        """Count, and print the number of points that are done, at intervals and at the end."""
         pace, now = self._pace, monotonic()
         pace.advance(points, seconds, took)
         if now - self._last < PLAIN_INTERVAL and pace.done < pace.points:
@@ -269,7 +269,7 @@ class Live(NoProgress):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the bar as it stands."""
+        """Stop updating the bar."""
         self._bar.stop()
 
     def note(self, text: str) -> None:
@@ -277,7 +277,7 @@ class Live(NoProgress):
         self._console.print(text, highlight=False)
 
     def compiling(self, done: int, total: int, left: float) -> None:
-        """Show the compilation as a bar of its own, which disappears when all is compiled."""
+        """Show the compilation as a separate bar, which disappears when all is compiled."""
         if done == 0:
             self._compilation = self._bar.add_task("", total=total, count="", rate="", left="")
         count = _compiling(done, total, left)

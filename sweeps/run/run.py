@@ -96,8 +96,8 @@ def run_sweep(
     ----------
     spec : Spec, mapping, str or Path
         A spec, its content, a TOML file, the name of a preset, or the JSON text in the attribute `spec` of a
-        dataset. For a store that exists already it is the spec of the store, or one with more values on any
-        axes; only new points are computed then.
+        dataset. If the store exists, it is the spec of the store, or one with more values on any axes. Only
+        new points are computed then.
     path : str or Path
         The store: a folder, or s3://bucket/path. Only points that are pending are computed.
     client : distributed.Client, optional
@@ -159,7 +159,7 @@ def run_sweep(
 def chosen_executor(
     client: Client | None, executor: Executor | None, workers: int | None
 ) -> Client | Executor:
-    """Return where to run, of three arguments that can say it; by default threads of this process."""
+    """Return the executor that one of three arguments names. The default is threads of this process."""
     ways = {"client": client, "executor": executor, "workers": workers}
     given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:
@@ -172,7 +172,7 @@ def chosen_executor(
 def run(
     spec: Spec, path: str | Path, where: Client | Executor, options: RunOptions, progress: Progress
 ) -> Report:
-    """Run a sweep; see `run_sweep`."""
+    """Run a sweep (see `run_sweep`)."""
     start = perf_counter()
     check_process(where)
     show = Together(progress, Plain(_log.info))
@@ -296,7 +296,7 @@ def _calls(layout: StoreLayout, request: BlockRequest, todo: list[int]) -> Itera
 
 
 def _finish(client: Client, job: Job, show: Progress) -> list[int]:
-    """Write the statistics of a reduced sweep; return the blocks that have to be computed again for them."""
+    """Write the statistics of a reduced sweep. Return the blocks that must be computed again for them."""
     layout, location = job.store.layout, job.store.location
     if not layout.spec.reduce:
         return []

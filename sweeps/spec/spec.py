@@ -34,7 +34,7 @@ INCIDENTAL = (("name",), ("output", "durable"))
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A sweep: the product of its axes, and what is computed at each point.
+    """A sweep: the product of its axes, and the settings of its points.
 
     `Spec.load` makes one from a file or the name of a preset, `Spec.from_dict` from a mapping. All arrays
     are sorted.
@@ -137,8 +137,8 @@ class Spec:
         Parameters
         ----------
         content : Mapping
-            The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` stands
-            where TOML has three sizes.
+            The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
+            three sizes.
 
         Raises
         ------

@@ -17,15 +17,15 @@ from fastlin.sweeps.store.layout import PARTIALS, SEPARATOR, STATUS
 from fastlin.sweeps.store.resume import BAD, is_bad, is_missing
 from fastlin.sweeps.store.store import Store, Values
 
-RECENT = 60.0  # seconds before the latest commit marker; the blocks of that time make the rate
+RECENT = 60.0  # seconds before the latest commit marker: the blocks of that time make the rate
 
 
 @dataclass(frozen=True, eq=False)
 class PointCounts:
     """Numbers of points by status, and which blocks are complete.
 
-    In a reduced store, the seeds that are not folded diverged or failed. All those of one lam in a block
-    count as the worse of both that occurred there.
+    The seeds of a reduced store that are not folded diverged or failed. All those of one lam in a block count
+    as the worse of both that occurred there.
     """
 
     ok: int

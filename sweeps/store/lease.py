@@ -1,7 +1,7 @@
-"""The lease of a store: one run writes at a time, or several slices, each of which has blocks of its own.
+"""The lease of a store: one run writes at a time, or several slices with different blocks.
 
 The lease is one small JSON document in the store, which is replaced by compare-and-swap. Results do not
-depend on it, because a block has the same bytes whoever writes it. The lease keeps people from doing work
+depend on it, because every process writes the same bytes of a block. The lease keeps people from doing work
 twice, and from growing a store under a run.
 
 A holder in the same system counts as dead when its process has ended. A holder elsewhere counts as dead when
@@ -78,7 +78,7 @@ class LeaseHolder:
 
     @property
     def ended(self) -> bool | None:
-        """Whether its process has ended; None where that cannot be told from here."""
+        """Whether its process has ended, or None if this process cannot know that."""
         if self.id in _RELEASED:
             return True
         return has_ended(self.process, self.started) if self.system == system_id() else None
@@ -129,7 +129,7 @@ def holders(location: Location) -> list[LeaseHolder]:
 def document(location: Location, entries: list[LeaseHolder]) -> bytes:
     """Return the lease of a location with some holders, as it is stored.
 
-    Without holders it does not tell the location, so that a store at rest names no folder.
+    The document has no location if it has no holders, so that a store at rest names no folder.
     """
     identity = location.identity()._asdict() if entries else {}
     return json.dumps({**identity, "holders": [asdict(holder) for holder in entries]}, indent=1).encode()
@@ -152,7 +152,7 @@ def _parsed(content: bytes | None) -> tuple[Identity, list[LeaseHolder]]:
 
 @contextmanager
 def acquired(location: Location, holder: LeaseHolder, note: Note) -> Iterator[Lease]:
-    """Hold the lease of a store; that of a dead holder is taken over.
+    """Hold the lease of a store, and take over that of a dead holder.
 
     A holder in another system is watched until it has shown a heartbeat, or none for `EXPIRY_SECONDS`.
     A slice that prepares the store is waited for. `note` says a line about each such wait.
@@ -229,7 +229,7 @@ class _Watch:
         self._last: dict[str, tuple[Any, float]] = {}
 
     def see(self, key: str, value: Any) -> float:
-        """Note a value as it is now; return for how many seconds it has not changed, at least."""
+        """Note the present value, and return the least number of seconds for which it has not changed."""
         now = time.monotonic()
         self._first.setdefault(key, value)
         if key not in self._last or self._last[key][0] != value:
@@ -252,7 +252,7 @@ class Lease:
         self._lost = False
 
     def acquire(self) -> None:
-        """Enter this holder in the place of those that are dead, as soon as nobody excludes it."""
+        """Enter this holder in the place of dead holders, as soon as no live holder excludes it."""
         began = time.monotonic()
         self.location.make()
         self.location = replace(self.location, opened=True)
@@ -287,7 +287,7 @@ class Lease:
             )
 
     def _wait(self, others: list[LeaseHolder], announced: set[str]) -> None:
-        """Wait before the next look at others; say so, once for each, where it takes long."""
+        """Wait before the next check of the other holders. Print one line for each if it takes long."""
         for other in others:
             silence = self._silence(other)
             if other.ended is None and silence > QUIET_SECONDS and other.id not in announced:
@@ -322,7 +322,7 @@ class Lease:
         """Change the entry of this holder now and then, until the lease is released."""
 
         def beat(entries: list[LeaseHolder]) -> list[LeaseHolder]:
-            if self._released.is_set():  # since the lease was read; this holder must not be entered again
+            if self._released.is_set():  # since the lease was read: do not enter again
                 return entries
             entered = any(other.id == self.holder.id for other in entries)
             live = self._live_others(entries)
@@ -361,7 +361,7 @@ class Lease:
     def release(self) -> None:
         """Remove this holder from the lease when no thread of this process writes.
 
-        The next run need not wait then. Nothing is lost where it fails.
+        The next run does not have to wait then. A failure loses nothing.
         """
 
         def leave(entries: list[LeaseHolder]) -> list[LeaseHolder]:
@@ -411,7 +411,7 @@ class Lease:
                 self.location.delete(entry.key)
 
     def _change(self, change: Callable[[list[LeaseHolder]], list[LeaseHolder]]) -> list[LeaseHolder]:
-        """Change the list of holders as it is at that moment; return it."""
+        """Change the present list of holders, and return it."""
         while True:
             before = self.location.read(KEY)
             after = change(entries := _holders(before, self.location.identity()))

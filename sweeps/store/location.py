@@ -1,8 +1,8 @@
 """The location of a store: the operations that all kinds of it have.
 
 `folder` and `s3` are the kinds, and `locate` chooses. A key is a path below the location, with `/` between
-its parts. Writes are atomic: a write replaces the whole content of a key or nothing of it, whenever and
-however the writer dies.
+its parts. Writes are atomic: a write replaces the whole content of a key or nothing of it, even if the writer
+dies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Identity(NamedTuple):
     """The identity of a location, by which it differs from a copy.
 
     The path may differ between machines that share a folder, but the inode number of the folder does not.
-    Some file systems in user space (FUSE) number their files anew, but their path stays. A copy differs in
+    Some file systems in user space (FUSE) give files new numbers, but their path stays. A copy differs in
     both.
     """
 
@@ -127,7 +127,10 @@ class Location(ABC):
                 self.delete(entry.key)
 
     def temporary_files(self) -> Iterator[Entry]:
-        """Yield what is being written, or was left half-written. A bucket has no temporary files."""
+        """Yield the temporary files that are being written, or were left half-written.
+
+        A bucket has no temporary files.
+        """
         found = self.entries(SCRATCH) if self.folder is not None else ()
         return (entry for entry in found if entry.key.endswith(PARTIAL))
 

@@ -45,7 +45,7 @@ _TEXTS = ("spec", "grown_from", "block_shape", "versions", "earlier_versions", "
 
 
 def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Documents:
-    """Return all documents of a store, the root last; `made_with` are the versions that wrote it."""
+    """Return all documents of a store, the root last. `made_with` are the versions that wrote it."""
     files: dict[str, Buffer] = {}
     group = zarr.create_group(MemoryStore(files), zarr_format=3)
     # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
@@ -128,7 +128,7 @@ def _digest(content: bytes) -> str:
 
 
 def intact(key: str, content: bytes | None, attributes: dict[str, Any]) -> bool:
-    """Tell whether a document other than the root is what the root says."""
+    """Return whether a document other than the root has the checksum of the root document."""
     return content is not None and _digest(content) == attributes["documents"].get(key)
 
 
@@ -191,7 +191,7 @@ def read_layout(attributes: dict[str, Any]) -> StoreLayout:
 
 
 def write_metadata(location: Location, content: Documents) -> None:
-    """Bring the documents of a store to `content`, the root last; what is right already stays."""
+    """Write the documents of a store that differ from `content`, the root last."""
     for key, value in content.items():
         if location.read(key) != value:
             location.write(key, value)

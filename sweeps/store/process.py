@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 LINUX = sys.platform.startswith("linux")
-CLOCK_TOLERANCE = 2.0  # seconds; two readings of one start differ by less where it is told by the clock
+CLOCK_TOLERANCE = 2.0  # seconds by which two readings of one start may differ if it follows the clock
 
 
 @cache
@@ -54,7 +54,7 @@ def start_of(process: int) -> float:
 
 
 def has_ended(process: int, started: float) -> bool | None:
-    """Return whether a process of this system has ended; None where that cannot be told."""
+    """Return whether a process of this system has ended, or None if that is unknown."""
     try:
         if LINUX:
             return _has_ended_on_linux(process, started)

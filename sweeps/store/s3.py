@@ -29,7 +29,7 @@ METADATA = "169.254.169.254"  # the address that S3's clients ask for credential
 
 @dataclass(frozen=True)
 class S3Prefix(Location):
-    """A prefix of an S3 bucket; credentials, region and endpoint are those of the AWS_ variables.
+    """A prefix of an S3 bucket. Credentials, region and endpoint come from the AWS_ variables.
 
     S3 replaces objects as a whole and keeps them through a loss of power, so there is nothing to sync.
     """

@@ -1,7 +1,7 @@
 """A store that is open: its blocks, read and written, and the rule of resume.
 
 The chunk of `status` of a block is its commit marker, because it is written last. A block is complete if its
-commit marker has no pending point. So the store alone says what is left to do.
+commit marker has no pending point. So the store alone shows which blocks are missing.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Store:
         Raises
         ------
         StoppedError
-            If the store has grown, or been made anew, since the block was begun.
+            If the store has grown, or been made again, since the block was begun.
         """
         self.check_current()
         form = self.layout.status

@@ -21,7 +21,7 @@ PACKAGES = ("fastlin", "llvmlite", "numba", "numpy", "scipy", "zarr")
 
 
 def of(spec: Spec) -> dict[str, str]:
-    """Return what the numbers of a sweep depend on here, and the versions of what writes them.
+    """Return the versions on which the numbers of a sweep depend, and those of the packages that write them.
 
     Eight networks at a time give the same numbers on every processor of one instruction set. A network that
     goes through BLAS does not: OpenBLAS sums in another order on another processor, and so do other versions.
@@ -31,7 +31,7 @@ def of(spec: Spec) -> dict[str, str]:
 
 @cache
 def here() -> dict[str, str]:
-    """Return what the numbers of every sweep depend on, and the versions of what writes them."""
+    """Return the versions on which the numbers of every sweep depend, and those of the writing packages."""
     return {
         **{name: version(name) for name in PACKAGES},
         "kernels": kept_syntax_hash(),
