@@ -1,4 +1,4 @@
-"""Stores at unusual locations: read-only, moved or removed under a run, in a home folder, on Windows."""
+"""Stores at unusual locations: read-only, moved or removed under a run, on Windows."""
 
 import dataclasses
 import errno
@@ -136,21 +136,6 @@ def test_a_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no folder")
     with pytest.raises(fl.InputError, match=r"notes\.txt is a file; needed is the path of a folder"):
         fl.run_sweep(sweeping.spec(), tmp_path / "notes.txt" / "s.zarr")
-
-
-def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
-    home, here = tmp_path / "home", tmp_path / "here"
-    home.mkdir()
-    here.mkdir()
-    monkeypatch.chdir(here)
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(home))
-    with fault_injection.in_turn():
-        fl.run_sweep(tiny(), "~/s.zarr")
-    assert list(here.iterdir()) == []
-    assert (home / "s.zarr" / "zarr.json").exists()
-    assert fl.open_sweep("~/s.zarr").sizes["seed"] == 3
-    assert locate("./~").folder == here / "~"
 
 
 RESERVED = {
