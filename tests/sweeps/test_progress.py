@@ -9,7 +9,7 @@ from rich.console import Console
 
 import fastlin as fl
 from fastlin.sweeps.run import progress
-from fastlin.sweeps.run.progress import Live, NoProgress, Pace, Plain, Work
+from fastlin.sweeps.run.progress import Live, Pace, Plain, Progress, Work
 from tests import cutting, sweeping
 
 
@@ -147,7 +147,19 @@ def test_what_is_no_progress_is_named(tmp_path, given):
     assert not (tmp_path / "s.zarr").exists()
 
 
-class Noted(NoProgress):
+def test_a_progress_has_only_the_methods_that_do_something(tmp_path, client):
+    class Lines(Progress):
+        def note(self, text):
+            self.last = text
+
+    with Lines() as show:
+        show.compiling(1, 2, 3.0)
+        show.note("one line")
+        assert show.last == "one line"
+    assert fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client, progress=show).ok == 180
+
+
+class Noted(Progress):
     """Progress that is kept."""
 
     def begin(self, total, done, work):
