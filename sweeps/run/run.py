@@ -23,7 +23,13 @@ from fastlin.sweeps.run.dispatch import WorkerCall, results
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.run.prepare import check_before, check_resources, is_done, prepared_store, wanted_blocks
+from fastlin.sweeps.run.prepare import (
+    check_before,
+    check_resources,
+    counts_if_done,
+    prepared_store,
+    wanted_blocks,
+)
 from fastlin.sweeps.run.progress import Plain, Progress, Together, Work, as_progress
 from fastlin.sweeps.run.reduce import finish
 from fastlin.sweeps.run.report import Done, Report
@@ -181,9 +187,10 @@ def run(
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     with stopping(location):
         before_lease = check_before(spec, location, at_once, options)
-        if before_lease is not None and is_done(before_lease, spec, options):
+        counts = None if before_lease is None else counts_if_done(before_lease, spec, options)
+        if counts is not None:
             lease.Lease(replace(location, opened=True), holder, show.note).tidy()
-            return _report(path, count_points(before_lease), Done(), start)
+            return _report(path, counts, Done(), start)
     with lease.acquired(location, holder, show.note) as held:
         opened = prepared_store(spec, held.location, options)
         with stopping(location):

@@ -20,6 +20,7 @@ from fastlin.sweeps.run.run import hang_seconds
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.costs import kernels_needed
+from fastlin.sweeps.store.folder import LocalFolder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 from tests import cutting, gate, sweeping
@@ -142,3 +143,12 @@ def test_a_failed_run_holds_its_lease_while_a_thread_writes(tmp_path, client, mo
     assert holders
     assert set(holders) == {1}
     assert lease.holders(locate(path)) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"slice": "1/2"}, {"retry_failed": True}])
+def test_a_run_reads_the_markers_of_a_complete_store_once(swept, monkeypatch, options):
+    keys, read = [], LocalFolder.read
+    monkeypatch.setattr(LocalFolder, "read", lambda self, key: keys.append(key) or read(self, key))
+    report = fl.run_sweep(sweeping.spec(), swept, **options)
+    assert (report.ok, report.computed_blocks, report.blocks) == (180, 0, 6)
+    assert len([key for key in keys if key.startswith("status/c.")]) == 6
