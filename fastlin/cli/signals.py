@@ -22,13 +22,13 @@ def stop_at_once(progress: "Progress") -> None:
     The lease is released, and worker processes and jobs are ended. A signal that is ignored stays ignored, as
     SIGHUP is by `nohup`.
     """
-    from fastlin.sweeps.run import cluster
+    from fastlin.sweeps.run import lifecycle
     from fastlin.sweeps.store import lease
 
     def stop(number: int, _frame: object) -> None:
         progress.__exit__(None, None, None)
         lease.abandon()
-        cluster.abandon()
+        lifecycle.abandon()
         print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
         os._exit(SIGNAL + number)
 

@@ -16,7 +16,7 @@ from distributed import Client, Future, KilledWorker
 from distributed.comm.core import CommClosedError  # private: public names are hidden from mypy
 
 from fastlin.errors import StoppedError
-from fastlin.sweeps.run.cluster import build, on_same_build
+from fastlin.sweeps.run.builds import build, on_same_build
 from fastlin.sweeps.run.worker import BlockRequest
 from fastlin.sweeps.store.lease import Lease
 from fastlin.sweeps.store.location import Location, stopped

@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
 from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
-from fastlin.sweeps.run.cluster import check_versions, connect
+from fastlin.sweeps.run.builds import check_versions
+from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.run.options import RunOptions

@@ -8,17 +8,14 @@ import random
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from functools import partial
 
-import psutil
 import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run import worker
-from fastlin.sweeps.store import folder, lease, process, store
+from fastlin.sweeps.store import folder, lease, store
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
 from fastlin.sweeps.store.slice import Slice
@@ -298,59 +295,13 @@ def test_what_died_under_the_lock_is_cleaned_by_the_next_who_has_it(tmp_path):
     assert sweeping.content(tmp_path / "s.zarr") == {"key": b"new", f"{SCRATCH}/lock": b""}
 
 
-def test_on_this_host_the_process_decides():
+def test_in_the_same_system_the_process_decides_and_no_time():
     mine = holder()
     assert mine.ended is False
     assert dataclasses.replace(mine, seen=0.0).ended is False
     assert dataclasses.replace(mine, started=mine.started - 60).ended is True  # its number was given again
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
-        dead = holder(process=child.pid, started=process.start_of(child.pid))
-        until(lambda: dead.ended)  # a zombie: nobody has asked for its exit code yet
-
-
-def test_where_there_is_no_proc_psutil_decides(monkeypatch):
-    monkeypatch.setattr(process, "LINUX", False)
-    mine = holder(system=process.system_id())
-    assert process.system_id.__wrapped__() == process.system_id.__wrapped__()
-    assert mine.ended is False
-    assert dataclasses.replace(mine, started=mine.started - 60).ended is True
-    assert dataclasses.replace(mine, process=commands.NO_PROCESS).ended is True
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
-        dead = holder(process=child.pid, started=process.start_of(child.pid))
-        until(lambda: dead.ended)
-
-
-def test_a_clock_that_is_set_changes_no_process(monkeypatch):
-    """psutil adds the time of the boot to the start of a process, which moves with the clock."""
-    mine, real = holder(), psutil.Process.create_time
-    monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + 3600.0)
-    assert mine.ended is False
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PID namespaces are Linux's")
-def test_a_container_with_the_same_host_name_is_another_system(monkeypatch):
-    """Its processes have the numbers of others here, or of none."""
-    assert holder(system=process.system_id.__wrapped__()).ended is False
-    with monkeypatch.context() as patch:
-        patch.setattr(process.os, "readlink", lambda _path: "pid:[1]")
-        inside = process.system_id.__wrapped__()
-    with monkeypatch.context() as patch:
-        patch.setattr(process.Path, "read_text", lambda _path: "another boot")
-        before = process.system_id.__wrapped__()
-    assert len({inside, before, process.system_id()}) == 3
-    assert holder(system=inside, process=commands.NO_PROCESS).ended is None
-    assert holder(system=before, process=commands.NO_PROCESS).ended is None
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hidepid is Linux's")
-def test_a_process_that_is_hidden_is_not_taken_for_dead(monkeypatch):
-    def hidden(_process):
-        raise FileNotFoundError
-
-    mine = holder()
-    monkeypatch.setattr(process, "_linux_status", hidden)
-    assert mine.ended is None
     assert holder(process=commands.NO_PROCESS).ended is True
+    assert elsewhere(process=commands.NO_PROCESS).ended is None
 
 
 def test_a_copy_of_a_store_that_is_written_is_free(tmp_path):
