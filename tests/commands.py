@@ -19,7 +19,7 @@ import psutil
 from fastlin import cli
 from fastlin.sweeps.run import block
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store import folder, lease, lease_holders
 from fastlin.sweeps.store.layout import StoreLayout
 from tests import cutting, fault_injection, gate
 from tests.fault_injection import PATIENCE, System, until
@@ -173,7 +173,7 @@ def held(folder):
 
 def shared_lease():
     """Let anybody write at the same time as others."""
-    lease.LeaseHolder.excludes = lambda _holder, _other: False
+    lease_holders.LeaseHolder.excludes = lambda _holder, _other: False
 
 
 def faster_beat():
@@ -239,7 +239,7 @@ def stopping_in(module, name, at=1):
 
 def lease_file(path):
     """Return where the lease of a store in a folder is."""
-    return Path(path, lease.KEY)
+    return Path(path, lease_holders.KEY)
 
 
 NO_PROCESS = 2**22 + 1  # above the largest number of a process

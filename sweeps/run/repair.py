@@ -12,6 +12,7 @@ from fastlin.sweeps.run.progress import Progress, as_progress
 from fastlin.sweeps.run.report import Report
 from fastlin.sweeps.run.run import chosen_executor, run
 from fastlin.sweeps.store import lease, metadata, store
+from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location, stopping
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
@@ -59,7 +60,7 @@ def repair(
     damaged: list[Damage] = []
     # A store without damage may be read-only.
     if damaged_roots or _is_damaged(opened):
-        holder = lease.new_holder(spec.hash)
+        holder = new_holder(spec.hash)
         location = locate(path, durable=spec.durable, writer=holder.id)
         with lease.acquired(location, holder, show.note) as held, stopping(location):
             damaged = _withdraw_damaged(held.location)

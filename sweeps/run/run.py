@@ -41,6 +41,7 @@ from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.costs import kernels_needed, specialised
 from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.slice import Slice
@@ -183,7 +184,7 @@ def run(
     start = perf_counter()
     check_process(where)
     show = Together(progress, Plain(_log.info))
-    holder = lease.new_holder(spec.hash, options.slice)
+    holder = new_holder(spec.hash, options.slice)
     location = locate(path, durable=options.durable or spec.durable, writer=holder.id)
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     with stopping(location):

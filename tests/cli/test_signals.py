@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fastlin.cli import signals
-from fastlin.sweeps.store import lease
+from fastlin.sweeps.store import lease_holders
 from fastlin.sweeps.store.locate import locate
 from tests import commands
 from tests.commands import SMALL
@@ -46,7 +46,7 @@ def test_a_signal_ends_a_run_and_it_can_be_continued(whole, tmp_path, name):
         command.send(number)
         end = command.end()
     assert (end.code, end.line) == (128 + number, signals.STOPPED)
-    assert lease.holders(locate(path)) == []
+    assert lease_holders.holders(locate(path)) == []
     again = commands.ended("run", source, "--store", path, patches=[commands.smaller_blocks])
     assert again.code == 0
     assert content(path) == expected

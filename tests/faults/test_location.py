@@ -12,7 +12,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run.repair import repair
-from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store import folder, lease, lease_holders
 from fastlin.sweeps.store.locate import locate
 from tests import commands, fault_injection, sweeping
 from tests.fault_injection import PATIENCE, striking, until
@@ -73,10 +73,10 @@ def test_the_command_draws_a_complete_store_that_is_read_only(tmp_path):
 
 def test_a_complete_store_needs_no_lease(complete):
     spec, path = complete
-    place, other = locate(path), lease.new_holder("another spec")
+    place, other = locate(path), lease_holders.new_holder("another spec")
     with lease.acquired(place, other, print):
         assert fl.run_sweep(spec, path).computed_blocks == 0
-        assert lease.holders(place) == [other]
+        assert lease_holders.holders(place) == [other]
 
 
 @pytest.mark.processes
@@ -109,7 +109,7 @@ def test_a_store_that_is_gone_is_not_made_again(tmp_path, monkeypatch):
         beats.append(place)
         return real(place, *arguments)
 
-    with lease.acquired(locate(path), lease.new_holder("0" * 64), print) as held:
+    with lease.acquired(locate(path), lease_holders.new_holder("0" * 64), print) as held:
         shutil.rmtree(path)
         monkeypatch.setattr(folder.LocalFolder, "swap", swap)
         until(lambda: len(beats) > 2)

@@ -15,7 +15,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run import worker
-from fastlin.sweeps.store import folder, lease, store
+from fastlin.sweeps.store import folder, lease, lease_holders, store
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
 from fastlin.sweeps.store.slice import Slice
@@ -47,7 +47,7 @@ def arguments(source, path):
 
 
 def holder(**changes):
-    return dataclasses.replace(lease.new_holder("0" * 64), **changes)
+    return dataclasses.replace(lease_holders.new_holder("0" * 64), **changes)
 
 
 def elsewhere(**changes):
@@ -59,8 +59,8 @@ def entered(path, *holders):
     """Write a lease with some holders, at a time at which others may write it."""
     place = locate(path)
     place.make()
-    content = lease.document(place, list(holders))
-    until(lambda: place.swap(lease.KEY, place.read(lease.KEY), content))
+    content = lease_holders.document(place, list(holders))
+    until(lambda: place.swap(lease_holders.KEY, place.read(lease_holders.KEY), content))
 
 
 def acquired(place, mine, note=print):
@@ -173,13 +173,13 @@ def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monke
     """Whatever its clock said: it may have been behind, or ahead."""
     clock, notes = Clock(), []
     monkeypatch.setattr(lease, "time", clock)
-    dead = elsewhere(part=lease.new_holder("", part).part, seen=clock.time() - behind)
+    dead = elsewhere(part=lease_holders.new_holder("", part).part, seen=clock.time() - behind)
     entered(tmp_path / "s.zarr", dead)
     place = locate(tmp_path / "s.zarr")
     place.write(f"{SCRATCH}/{dead.id}.1.partial", b"half")
-    mine = lease.new_holder(dead.spec, part)
+    mine = lease_holders.new_holder(dead.spec, part)
     with acquired(place, mine, notes.append):
-        assert lease.holders(place) == [mine]
+        assert lease_holders.holders(place) == [mine]
         assert place.read(f"{SCRATCH}/{dead.id}.1.partial") is None
     assert 120.0 <= clock.now <= 122.0
     (note,) = notes
@@ -193,7 +193,7 @@ def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, mo
     """Its clock is behind, so that its heartbeats seem old."""
     path = tmp_path / "s.zarr"
     place = locate(path)
-    alive = elsewhere(part=lease.new_holder("", part).part)
+    alive = elsewhere(part=lease_holders.new_holder("", part).part)
     clock = Clock({19.0: lambda: entered(path, dataclasses.replace(alive, heartbeats=1))})
     alive = dataclasses.replace(alive, seen=clock.time() - behind)
     monkeypatch.setattr(lease, "time", clock)
@@ -201,12 +201,12 @@ def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, mo
     place.write(f"{SCRATCH}/{alive.id}.1.partial", b"half")
     with (
         pytest.raises(fl.StoppedError, match=rf"is being written by process 7 on {OTHER} .*; wait for it"),
-        acquired(place, lease.new_holder(alive.spec, part)),
+        acquired(place, lease_holders.new_holder(alive.spec, part)),
     ):
         pass
     assert clock.now <= 21.0
     assert place.read(f"{SCRATCH}/{alive.id}.1.partial") == b"half"
-    assert [other.id for other in lease.holders(place)] == [alive.id]
+    assert [other.id for other in lease_holders.holders(place)] == [alive.id]
 
 
 def test_a_dead_slice_elsewhere_does_not_hold_up_others_and_goes_in_time(tmp_path, monkeypatch):
@@ -216,13 +216,13 @@ def test_a_dead_slice_elsewhere_does_not_hold_up_others_and_goes_in_time(tmp_pat
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     clock = Clock()
     monkeypatch.setattr(lease, "time", clock)
-    mine = lease.new_holder(dead.spec, Slice(2, 4))
+    mine = lease_holders.new_holder(dead.spec, Slice(2, 4))
     with acquired(place, mine):
         assert clock.now == 0.0
-        until(lambda: any(other.heartbeats > 2 for other in lease.holders(place)))
-        assert {other.id for other in lease.holders(place)} == {dead.id, mine.id}
+        until(lambda: any(other.heartbeats > 2 for other in lease_holders.holders(place)))
+        assert {other.id for other in lease_holders.holders(place)} == {dead.id, mine.id}
         clock.now = 121.0
-        until(lambda: {other.id for other in lease.holders(place)} == {mine.id})
+        until(lambda: {other.id for other in lease_holders.holders(place)} == {mine.id})
 
 
 def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
@@ -257,8 +257,8 @@ def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for
     with acquired(place, mine):
 
         def beat_twice():
-            (now,) = lease.holders(place)
-            until(lambda: lease.holders(place)[0].heartbeats > now.heartbeats + 2)
+            (now,) = lease_holders.holders(place)
+            until(lambda: lease_holders.holders(place)[0].heartbeats > now.heartbeats + 2)
 
         place.write(own, b"half")
         beat_twice()
@@ -283,9 +283,12 @@ def test_a_run_that_has_nothing_to_do_removes_what_a_dead_one_left(swept, tmp_pa
     for writer in (dead.id, alive.id, "swap"):
         locate(path).write(f"{SCRATCH}/{writer}.1.partial", b"half")
     assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
-    assert lease.holders(locate(path)) == [alive]
+    assert lease_holders.holders(locate(path)) == [alive]
     key = f"{SCRATCH}/{alive.id}.1.partial"
-    assert content(path) == before | {key: b"half", lease.KEY: lease.document(locate(path), [alive])}
+    assert content(path) == before | {
+        key: b"half",
+        lease_holders.KEY: lease_holders.document(locate(path), [alive]),
+    }
 
 
 def test_what_died_under_the_lock_is_cleaned_by_the_next_who_has_it(tmp_path):
@@ -311,11 +314,11 @@ def test_a_copy_of_a_store_that_is_written_is_free(tmp_path):
     with acquired(place, mine):
         place.write(partial_key, b"half")
         shutil.copytree(path, copy)
-        assert lease.holders(locate(copy)) == []
+        assert lease_holders.holders(locate(copy)) == []
         with acquired(locate(copy), other := holder()):
-            assert lease.holders(locate(copy)) == [other]
+            assert lease_holders.holders(locate(copy)) == [other]
             assert locate(copy).read(partial_key) is None
-        assert lease.holders(place) == [mine]
+        assert lease_holders.holders(place) == [mine]
         assert place.read(partial_key) == b"half"
 
 
@@ -323,10 +326,10 @@ def test_a_store_has_one_lease_under_all_its_paths(tmp_path):
     path, link, moved = (tmp_path / name for name in ("s.zarr", "link.zarr", "moved.zarr"))
     entered(path, mine := holder())
     link.symlink_to(path)
-    assert lease.holders(locate(link)) == [mine]
+    assert lease_holders.holders(locate(link)) == [mine]
     link.unlink()
     path.rename(moved)
-    assert lease.holders(locate(moved)) == [mine]
+    assert lease_holders.holders(locate(moved)) == [mine]
 
 
 @trials(1, 10)
@@ -353,7 +356,7 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         assert "Traceback" not in done.err
         left = 24 - len(marks(path))
         assert left > 0
-        (other,) = lease.holders(locate(path))
+        (other,) = lease_holders.holders(locate(path))
         assert other.host == OTHER
         entered(path)
         assert ended(*arguments(source, path)).report["computed_blocks"] == left
@@ -391,7 +394,7 @@ NO_HOLDERS = [
 @pytest.mark.parametrize("damage", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_damaged_lease_is_nobodys(tmp_path, damage):
     place = locate(tmp_path / "s.zarr")
-    place.write(lease.KEY, damage)
+    place.write(lease_holders.KEY, damage)
     is_nobodys(place)
 
 
@@ -400,19 +403,19 @@ def test_a_damaged_lease_is_nobodys(tmp_path, damage):
 def test_a_lease_with_a_damaged_holder_is_nobodys(tmp_path, system, changes):
     place = locate(tmp_path / "s.zarr")
     entered(tmp_path / "s.zarr", holder())
-    content = json.loads(place.read(lease.KEY))
+    content = json.loads(place.read(lease_holders.KEY))
     (entry,) = content["holders"]
     content["holders"] = [entry | ({"system": system} if system else {}) | changes]
-    place.write(lease.KEY, json.dumps(content).encode())
+    place.write(lease_holders.KEY, json.dumps(content).encode())
     is_nobodys(place)
 
 
 def is_nobodys(place):
     mine = holder()
-    assert lease.holders(place) == []
+    assert lease_holders.holders(place) == []
     with acquired(place, mine):
-        assert lease.holders(place) == [mine]
-    assert lease.holders(place) == []
+        assert lease_holders.holders(place) == [mine]
+    assert lease_holders.holders(place) == []
 
 
 def test_a_store_with_a_damaged_lease_is_gone_on_with(swept, tmp_path):
@@ -436,7 +439,7 @@ def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, g
             commands.lease_file(path).unlink()
         else:
             commands.lease_file(path).write_bytes(damage)
-        until(lambda: [other.process for other in lease.holders(locate(path))] == [run.pid])
+        until(lambda: [other.process for other in lease_holders.holders(locate(path))] == [run.pid])
         gate.open()
         assert run.end().code == 0
     assert content(path) == expected
@@ -456,10 +459,10 @@ def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     before = threading.active_count()
-    with acquired(place, lease.new_holder("0" * 64)) as held:
+    with acquired(place, lease_holders.new_holder("0" * 64)) as held:
         assert left.wait(30.0)
         until(lambda: threading.active_count() == before)
-        assert lease.holders(place) == []
+        assert lease_holders.holders(place) == []
 
 
 def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
@@ -474,11 +477,11 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     for part in (None, Slice(1, 2)):
-        mine = lease.new_holder("0" * 64, part)
+        mine = lease_holders.new_holder("0" * 64, part)
         with acquired(place, mine) as held:
             held.prepared()
-            assert [other.id for other in lease.holders(place)] == [mine.id]
-        assert lease.holders(place) == []
+            assert [other.id for other in lease_holders.holders(place)] == [mine.id]
+        assert lease_holders.holders(place) == []
 
 
 @pytest.mark.parametrize("what", ["lease", "store"])
@@ -536,7 +539,7 @@ def test_runs_that_do_not_know_of_each_other_write_the_same(whole, tmp_path, tri
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 0)
         patches = [commands.smaller_blocks, commands.shared_lease, gate.patch]
         with commands.commands(*[arguments(source, path)] * 3, patches=patches) as started:
-            until(lambda path=path: len(lease.holders(locate(path))) == 3)
+            until(lambda path=path: len(lease_holders.holders(locate(path))) == 3)
             gate.open()
             assert [command.end().code for command in started] == [0, 0, 0]
         assert content(path) == expected

@@ -21,7 +21,7 @@ from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.run.projection import project
 from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store import folder, lease, lease_holders
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.store import Store
@@ -49,7 +49,7 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     stopped = sweep_status(path)
     assert stopped["blocks_per_second"] is None
     assert stopped["seconds_left"] is None
-    holder = lease.new_holder("0" * 64)
+    holder = lease_holders.new_holder("0" * 64)
     monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now - 4000)])
     content = sweep_status(path)
     assert content["blocks_per_second"] == pytest.approx(0.5)
@@ -150,8 +150,8 @@ def test_more_workers_take_less_time_and_more_memory(monkeypatch):
 def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)
-    dead = dataclasses.replace(lease.new_holder(""), process=2**22 + 1)
-    locate(path).write(lease.KEY, lease.document(locate(path), [dead]))
+    dead = dataclasses.replace(lease_holders.new_holder(""), process=2**22 + 1)
+    locate(path).write(lease_holders.KEY, lease_holders.document(locate(path), [dead]))
     assert sweep_status(path)["holders"] == []
 
 
