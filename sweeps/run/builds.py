@@ -32,12 +32,12 @@ def check_versions(client: Client) -> None:
         builds["the scheduler"] = client.run_on_scheduler(build)
     except Exception as error:
         builds["the scheduler"] = error
-    for who, theirs in builds.items():
-        if isinstance(theirs, OSError) and who != "the scheduler":
+    for name, theirs in builds.items():
+        if isinstance(theirs, OSError) and name != "the scheduler":
             continue  # this worker has ended; its successor is checked by `on_same_build`
         if isinstance(theirs, Exception):
-            raise StoppedError(f"{who} does not run this fastlin: {reason_of(theirs)}")
-        _compare(who, theirs, build())
+            raise StoppedError(f"{name} does not run this fastlin: {reason_of(theirs)}")
+        _compare(name, theirs, build())
 
 
 def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) -> Result:
@@ -58,6 +58,6 @@ def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) 
     return function(*given)
 
 
-def _compare(who: str, theirs: str, ours: str) -> None:
+def _compare(name: str, theirs: str, ours: str) -> None:
     if theirs != ours:
-        raise StoppedError(f"{who} runs {theirs}, and this process {ours}; install the same in both")
+        raise StoppedError(f"{name} runs {theirs}, and this process {ours}; install the same in both")

@@ -1,6 +1,6 @@
 """Executors of a sweep: threads, processes, a Dask scheduler that runs already, or jobs of SLURM.
 
-They only hold options, which are checked at once; `fastlin.sweeps.run.cluster` starts or reaches the workers.
+They hold options only, which are checked at once. `fastlin.sweeps.run.cluster` starts or reaches the workers.
 """
 
 from __future__ import annotations
@@ -173,18 +173,18 @@ def blocks_at_once(executor: Executor) -> int | None:
     return executor.workers if isinstance(executor, Processes) else None
 
 
-def _no_address(what: str) -> InputError:
-    return InputError(f"{what}; needed is tcp://HOST:PORT, tls://HOST:PORT or the file of a scheduler")
+def _no_address(fault: str) -> InputError:
+    return InputError(f"{fault}; needed is tcp://HOST:PORT, tls://HOST:PORT or the file of a scheduler")
 
 
-def _checked_address(address: Any, what: str) -> str:
+def _checked_address(address: Any, fault: str) -> str:
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port and not parts.path
     except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:
-        raise _no_address(what)
+        raise _no_address(fault)
     return str(address)
 
 

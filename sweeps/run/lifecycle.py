@@ -54,12 +54,12 @@ def refilled(cluster: Any, **count: int) -> Iterator[None]:
                 del cluster.workers[name]
         cluster.scale(**count)
 
-    often = PeriodicCallback(refill, 1000 * REFILL_SECONDS)
-    cluster.loop.add_callback(often.start)
+    refills = PeriodicCallback(refill, 1000 * REFILL_SECONDS)
+    cluster.loop.add_callback(refills.start)
     try:
         yield
     finally:
-        cluster.loop.add_callback(often.stop)
+        cluster.loop.add_callback(refills.stop)
 
 
 def reason_of(error: BaseException) -> str:

@@ -83,8 +83,8 @@ def _job_class(kind: Any, refusals: list[str]) -> Any:
             await kind.start(job)
         except (OSError, RuntimeError, ValueError) as error:
             lines = str(error).strip().splitlines()
-            said = [line.removeprefix("sbatch: ") for line in lines if line.startswith("sbatch: ")]
-            refusals.append([*said, *lines[-1:]][0].removeprefix("error: "))
+            messages = [line.removeprefix("sbatch: ") for line in lines if line.startswith("sbatch: ")]
+            refusals.append([*messages, *lines[-1:]][0].removeprefix("error: "))
             await ProcessInterface.start(job)
 
     return type("NotingJob", (kind,), {"start": start})

@@ -47,7 +47,7 @@ def acquired(location: Location, holder: LeaseHolder, note: Note) -> Iterator[Le
     """Hold the lease of a store; that of a dead holder is taken over.
 
     A holder in another system is watched until it has shown a heartbeat, or none for `EXPIRY_SECONDS`.
-    A slice that prepares the store is waited for. `note` says a line about each such wait.
+    A slice that prepares the store is waited for. `note` gets a line about each such wait.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def writing(location: Location) -> Iterator[None]:
 
 
 def abandon() -> None:
-    """Release all leases of this process, without waiting long, because it is about to end."""
+    """Release all leases of this process, which is about to end, within `ABANDON_SECONDS` for each."""
     threads = [threading.Thread(target=lease.release, daemon=True) for lease in list(_LEASES)]
     for thread in threads:
         thread.start()
@@ -176,7 +176,7 @@ class Lease:
             )
 
     def _wait(self, others: list[LeaseHolder], announced: set[str]) -> None:
-        """Wait before the next look at others; say so, once for each, where it takes long."""
+        """Wait before the lease is read again. A long wait for a holder is told once."""
         for other in others:
             silence = self._silence(other)
             if other.ended is None and silence > QUIET_SECONDS and other.id not in announced:

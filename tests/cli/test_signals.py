@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fastlin.cli import signals
+from fastlin.errors import CONTINUE
 from fastlin.sweeps.store import lease_holders
 from fastlin.sweeps.store.locate import locate
 from tests import commands
@@ -45,7 +46,7 @@ def test_a_signal_ends_a_run_and_it_can_be_continued(whole, tmp_path, name):
         until(lambda: len(marks(path)) == 2)
         command.send(number)
         end = command.end()
-    assert (end.code, end.line) == (128 + number, signals.STOPPED)
+    assert (end.code, end.line) == (128 + number, f"stopped; {CONTINUE}")
     assert lease_holders.holders(locate(path)) == []
     again = commands.ended("run", source, "--store", path, patches=[commands.smaller_blocks])
     assert again.code == 0
