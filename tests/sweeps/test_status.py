@@ -21,7 +21,7 @@ from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.run.projection import project
 from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import folder, lease, lease_holders
+from fastlin.sweeps.store import folder, lease_holders, status
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.store import Store
@@ -50,7 +50,7 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     assert stopped["blocks_per_second"] is None
     assert stopped["seconds_left"] is None
     holder = lease_holders.new_holder("0" * 64)
-    monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now - 4000)])
+    monkeypatch.setattr(status, "holders", lambda location: [replace(holder, since=now - 4000)])
     content = sweep_status(path)
     assert content["blocks_per_second"] == pytest.approx(0.5)
     seconds = Plan(Store.open(locate(path)).layout).seconds_of_blocks.ravel()
@@ -58,7 +58,7 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     assert content["seconds_left"] == pytest.approx(left)
     assert f"0.5 blocks/s in the last minute, about {format_duration(left)} left" in in_words(content)
     # In a copy all marks have the time of the copy, which is before a run into it.
-    monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now + 1)])
+    monkeypatch.setattr(status, "holders", lambda location: [replace(holder, since=now + 1)])
     assert sweep_status(path)["blocks_per_second"] is None
 
 
