@@ -1,5 +1,8 @@
 """Errors and warnings. A message names the fault, its place, and the allowed values."""
 
+# End of the message of a run that was stopped.
+CONTINUE = "what is complete stays, run the same command again to go on"
+
 
 class InputError(ValueError):
     """An argument, an option, a file or a spec is not usable. The message has one line for each fault."""

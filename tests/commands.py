@@ -19,7 +19,7 @@ import psutil
 from fastlin import cli
 from fastlin.sweeps.run import block
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store import folder, lease, lease_holders
 from fastlin.sweeps.store.layout import StoreLayout
 from tests import cutting, fault_injection, gate
 from tests.fault_injection import PATIENCE, System, until
@@ -173,7 +173,7 @@ def hold_blocks(folder):
 
 def share_lease():
     """Let every process write while others write."""
-    lease.LeaseHolder.excludes = lambda _holder, _other: False
+    lease_holders.LeaseHolder.excludes = lambda _holder, _other: False
 
 
 def shorten_heartbeats():
@@ -239,7 +239,7 @@ def stop_in_call(module, name, at=1):
 
 def lease_file(path):
     """Return the path of the lease of a store in a folder."""
-    return Path(path, lease.KEY)
+    return Path(path, lease_holders.KEY)
 
 
 NO_PROCESS = 2**22 + 1  # above the largest process id

@@ -78,16 +78,16 @@ def evaluate(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outco
     first = next(parts)
     if isinstance(first[-1], Result) and first[-1].status.shape == wanted.shape:
         return Outcome(first[-1], [])
-    result, reasons = _nothing(group), []
-    for rows, columns, found in itertools.chain([first], parts):
+    result, reasons = _pending(group), []
+    for rows, columns, part in itertools.chain([first], parts):
         at = np.ix_(rows, columns)
-        if isinstance(found, str):
+        if isinstance(part, str):
             result.status[at] = Status.FAILED
-            reasons.append((int(rows[0]), int(columns[0]), found))
+            reasons.append((int(rows[0]), int(columns[0]), part))
             continue
-        for name, values in found.values.items():
+        for name, values in part.values.items():
             result.values[name][at] = values
-        result.status[at] = found.status
+        result.status[at] = part.status
     return Outcome(result, reasons[:KEPT_REASONS])
 
 
@@ -124,7 +124,7 @@ _CANNOT_COMPUTE = "networks cannot be computed in this environment, so no point 
 def check_environment(group: Group, compute: Compute) -> None:
     """Raise a StoppedError if a network that cannot fail does so, with the settings of a group."""
     try:
-        compute(replace(unsuspected(group), architecture=Architecture(1, 1, 1), specialise=False))
+        compute(replace(single_point(group), architecture=Architecture(1, 1, 1), specialise=False))
     except HungError:  # a busy machine, and no evidence of a fault
         return
     except MemoryError:
@@ -176,7 +176,8 @@ def _parts(group: Group, rows: Rows, columns: Rows, compute: Compute) -> Iterato
                 yield from _parts(group, rows, np.array([column]), compute)
 
 
-def _nothing(group: Group) -> Result:
+def _pending(group: Group) -> Result:
+    """Return a group without values, all its points pending."""
     grid = (group.seeds.size, group.lams.size)
     values = {}
     for name in group.observables:
@@ -223,7 +224,7 @@ class Apart:
             self._process = _Process()
             self._loaded.clear()
         if (kernel := (group.architecture, group.solver)) not in self._loaded:
-            self._ask(unsuspected(group), START_SECONDS)
+            self._ask(single_point(group), START_SECONDS)
             self._loaded.add(kernel)
         answer = self._ask(group, allowed)
         if isinstance(answer, str):
@@ -239,7 +240,7 @@ class Apart:
             self.close()
             raise HungError(f"took longer than {seconds:g} s") from None
         except EOFError:
-            raise FailedError(f"its process died ({_manner(self.close())})") from None
+            raise FailedError(f"its process died ({_ending(self.close())})") from None
 
     def close(self) -> int | None:
         """End the process, if there is one, and return its exit code."""
@@ -301,7 +302,7 @@ class _Process:
         return code
 
 
-def unsuspected(group: Group) -> Group:
+def single_point(group: Group) -> Group:
     """Return a group of one point at t = 0.
 
     Computing it loads the kernels, so that loading does not count against the time limit of a part.
@@ -309,21 +310,20 @@ def unsuspected(group: Group) -> Group:
     return replace(group, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
 
 
-def _manner(code: int | None) -> str:
+def _ending(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
 def serve() -> None:
     """Compute groups that come in by standard input, until it ends: the other side of `Apart`."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # printed text must not get among the answers
+    sys.stdout = sys.stderr  # so that printed text does not mix with the answers
     while True:
         try:
             group, seconds = _receive(incoming)
         except EOFError:
             return
-        # The process that waits for the answer may have been killed. No other process ends this one if it
-        # hangs.
+        # The process that waits for the answer may have been killed, and no other ends this one if it hangs.
         faulthandler.dump_traceback_later(seconds + ORPHAN_SECONDS, exit=True)
         try:
             answer: Any = tuple(blocks.compute(group))

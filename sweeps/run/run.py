@@ -18,12 +18,19 @@ from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
 from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
-from fastlin.sweeps.run.cluster import check_versions, connect
+from fastlin.sweeps.run.builds import check_versions
+from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.run.prepare import check_before, check_resources, is_done, prepared_store, wanted_blocks
+from fastlin.sweeps.run.prepare import (
+    check_before,
+    check_resources,
+    counts_if_done,
+    prepared_store,
+    wanted_blocks,
+)
 from fastlin.sweeps.run.progress import Plain, Progress, Together, Work, as_progress
 from fastlin.sweeps.run.reduce import finish
 from fastlin.sweeps.run.report import Done, Report
@@ -34,6 +41,7 @@ from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.costs import kernels_needed, specialised
 from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.slice import Slice
@@ -176,14 +184,15 @@ def run(
     start = perf_counter()
     check_process(where)
     show = Together(progress, Plain(_log.info))
-    holder = lease.new_holder(spec.hash, options.slice)
+    holder = new_holder(spec.hash, options.slice)
     location = locate(path, durable=options.durable or spec.durable, writer=holder.id)
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     with stopping(location):
         before_lease = check_before(spec, location, at_once, options)
-        if before_lease is not None and is_done(before_lease, spec, options):
+        counts = None if before_lease is None else counts_if_done(before_lease, spec, options)
+        if counts is not None:
             lease.Lease(replace(location, opened=True), holder, show.note).tidy()
-            return _report(path, count_points(before_lease), Done(), start)
+            return _report(path, counts, Done(), start)
     with lease.acquired(location, holder, show.note) as held:
         opened = prepared_store(spec, held.location, options)
         with stopping(location):

@@ -95,7 +95,7 @@ class LocalFolder(Location):
         except OSError as error:
             with suppress(OSError):
                 os.unlink(scratch)
-            # The name of the temporary file means nothing to anybody.
+            # The message names the key, because users do not know the temporary file.
             raise OSError(error.errno, error.strerror or str(error), key) from None
         if self.durable:
             _sync_folder(os.path.dirname(target))

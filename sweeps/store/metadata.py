@@ -1,4 +1,4 @@
-"""The small files of a store: what zarr reads first (`zarr.json`), and the values of the coordinates.
+"""The metadata of a store: the documents that zarr reads first (`zarr.json`), and the coordinates.
 
 The root document is written last and is the one that counts: it holds the specs, from which everything
 else follows, the metadata of all arrays (consolidated, so a reader sees a store before or after it grew and
@@ -128,7 +128,7 @@ def _digest(content: bytes) -> str:
 
 
 def intact(key: str, content: bytes | None, attributes: dict[str, Any]) -> bool:
-    """Return whether a document other than the root has the checksum of the root document."""
+    """Return whether a document has the checksum that the root document holds for it."""
     return content is not None and _digest(content) == attributes["documents"].get(key)
 
 
@@ -151,7 +151,7 @@ def read_attributes(location: Location) -> tuple[dict[str, Any], bytes]:
     Raises
     ------
     InputError
-        If there is no store, it is another one's, or its root document is damaged.
+        If there is no store, it is no store of fastlin, or its root document is damaged.
     """
     content = location.read(ROOT)
     attributes = read_root(content)
@@ -191,7 +191,7 @@ def read_layout(attributes: dict[str, Any]) -> StoreLayout:
 
 
 def write_metadata(location: Location, content: Documents) -> None:
-    """Write the documents of a store that differ from `content`, the root last."""
+    """Bring the documents of a store to `content`, the root last. Documents that are right stay."""
     for key, value in content.items():
         if location.read(key) != value:
             location.write(key, value)

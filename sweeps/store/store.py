@@ -23,6 +23,7 @@ from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
 from fastlin.sweeps.store.resume import Codes, is_missing
 
 Values = dict[str, NDArray[Any]]
+Marker = tuple[tuple[int, ...], Codes]  # the index of a block and the status of its points
 
 
 class DamagedBlockError(InputError):
@@ -71,8 +72,8 @@ class Store:
         """Return a mask of the points of a block that are still to be computed, see `is_missing`."""
         return is_missing(self.read_status(index), retry)
 
-    def commit_markers(self) -> Iterator[tuple[tuple[int, ...], Codes]]:
-        """Yield the status of every block in turn."""
+    def commit_markers(self) -> Iterator[Marker]:
+        """Yield the commit marker of every block in turn."""
         form, count = self.layout.status, self.layout.block_count
         keys = (form.key(STATUS, self.layout.index(number)) for number in range(count))
         for number, content in enumerate(self.location.read_many(keys)):

@@ -18,7 +18,6 @@ from fastlin import cli
 from fastlin.cli import exit_codes
 from fastlin.sweeps.read import picture
 from fastlin.sweeps.run import cluster, projection, worker
-from fastlin.sweeps.run.executors import Scheduler
 
 SMALL = """
 name = "small"
@@ -196,27 +195,6 @@ def test_json_has_one_key_on_a_line(run):
     assert len(lines) < 60
     (times,) = [line for line in lines if line.startswith('      "times": ')]
     assert times.count(",") > 20
-
-
-def test_a_path_may_begin_with_the_home_folder(run, tmp_path, monkeypatch):
-    """A shell expands ~ only at the start of a word, so not in --out=~/picture.png."""
-    home, current = tmp_path / "home", tmp_path / "here"
-    home.mkdir()
-    current.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("USERPROFILE", str(home))
-    (home / "mine.toml").write_text(SMALL)
-    monkeypatch.chdir(current)
-    assert fl.Spec.load("~/mine.toml").name == "small"
-    assert run("run", "~/mine.toml", f"--store={home / 's.zarr'}", "--plot=~/r.png")[0] == 0
-    assert run("plot", str(home / "s.zarr"), "--out=~/p.png")[0] == 0
-    assert run("report", str(home / "s.zarr"), "--out=~/p.html")[0] == 0
-    (home / "page.md").write_text("nothing")
-    assert "has no place for the table" in run("bench", "--update=~/page.md")[2]
-    (home / "scheduler.json").write_text('{"address": "tcp://127.0.0.1:1"}')
-    assert Scheduler("~/scheduler.json").contact() == "tcp://127.0.0.1:1"
-    assert {path.name for path in home.iterdir()} >= {"r.png", "p.png", "p.html"}
-    assert list(current.iterdir()) == []
 
 
 WORDS = {

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from fastlin.cli import signals
-from fastlin.sweeps.store import lease
+from fastlin.errors import CONTINUE
+from fastlin.sweeps.store import lease_holders
 from fastlin.sweeps.store.locate import locate
 from tests import commands
 from tests.commands import SMALL
@@ -45,8 +46,8 @@ def test_a_signal_ends_a_run_and_it_can_be_continued(whole, tmp_path, name):
         until(lambda: len(marks(path)) == 2)
         command.send(number)
         end = command.end()
-    assert (end.code, end.line) == (128 + number, signals.STOPPED)
-    assert lease.holders(locate(path)) == []
+    assert (end.code, end.line) == (128 + number, f"stopped; {CONTINUE}")
+    assert lease_holders.holders(locate(path)) == []
     resumed = commands.run_to_end("run", source, "--store", path, patches=[commands.smaller_blocks])
     assert resumed.code == 0
     assert content(path) == expected

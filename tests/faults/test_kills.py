@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps.store import lease
+from fastlin.sweeps.store import lease, lease_holders
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
+from fastlin.sweeps.store.slice import Slice
 from tests import cutting, fault_injection, sweeping
 from tests.campaign import trials
 from tests.fault_injection import PATIENCE, until
@@ -121,7 +122,7 @@ def test_sigterm_ends_at_once(tmp_path, trials):
         assert process.returncode == 143
         messages = [line for line in errors if "kernels" not in line and "points/s" not in line]
         assert messages == ["fastlin: stopped; what is complete stays, run the same command again to go on"]
-        assert lease.holders(locate(path)) == []
+        assert lease_holders.holders(locate(path)) == []
         until(lambda: not fault_injection.still_running(family))  # noqa: B023
         finish(source, path, whole)
 
@@ -225,7 +226,7 @@ def test_temporary_files_of_dead_writers_are_deleted_and_those_of_live_writers_s
         ]
         fault_injection.die_at(renames[0], spec, path)
         assert len(fault_injection.temporary_files(path)) == 1
-        holder = lease.new_holder(fl.Spec.from_dict(spec).hash, lease.Slice(1, 2))
+        holder = lease_holders.new_holder(fl.Spec.from_dict(spec).hash, Slice(1, 2))
         with lease.acquired(locate(path, writer=holder.id), holder, print) as own_lease:
             own_lease.prepared()
             assert fault_injection.temporary_files(path) == []

@@ -1,4 +1,4 @@
-"""Stores at unusual locations: read-only, moved or removed during a run, in a home folder, on Windows."""
+"""Stores at unusual locations: read-only, moved or removed during a run, on Windows."""
 
 import dataclasses
 import errno
@@ -12,7 +12,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run.repair import repair
-from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store import folder, lease, lease_holders
 from fastlin.sweeps.store.locate import locate
 from tests import commands, fault_injection, sweeping
 from tests.fault_injection import PATIENCE, intercepting, until
@@ -73,10 +73,10 @@ def test_the_command_draws_a_complete_store_that_is_read_only(tmp_path):
 
 def test_a_complete_store_needs_no_lease(complete):
     spec, path = complete
-    place, other = locate(path), lease.new_holder("another spec")
+    place, other = locate(path), lease_holders.new_holder("another spec")
     with lease.acquired(place, other, print):
         assert fl.run_sweep(spec, path).computed_blocks == 0
-        assert lease.holders(place) == [other]
+        assert lease_holders.holders(place) == [other]
 
 
 @pytest.mark.processes
@@ -109,7 +109,7 @@ def test_a_store_that_is_gone_is_not_made_again(tmp_path, monkeypatch):
         beats.append(place)
         return real(place, *arguments)
 
-    with lease.acquired(locate(path), lease.new_holder("0" * 64), print) as own_lease:
+    with lease.acquired(locate(path), lease_holders.new_holder("0" * 64), print) as own_lease:
         shutil.rmtree(path)
         monkeypatch.setattr(folder.LocalFolder, "swap", swap)
         until(lambda: len(beats) > 2)
@@ -136,21 +136,6 @@ def test_a_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no folder")
     with pytest.raises(fl.InputError, match=r"notes\.txt is a file; needed is the path of a folder"):
         fl.run_sweep(sweeping.spec(), tmp_path / "notes.txt" / "s.zarr")
-
-
-def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
-    home, current = tmp_path / "home", tmp_path / "here"
-    home.mkdir()
-    current.mkdir()
-    monkeypatch.chdir(current)
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(home))
-    with fault_injection.blocks_in_turn():
-        fl.run_sweep(tiny(), "~/s.zarr")
-    assert list(current.iterdir()) == []
-    assert (home / "s.zarr" / "zarr.json").exists()
-    assert fl.open_sweep("~/s.zarr").sizes["seed"] == 3
-    assert locate("./~").folder == current / "~"
 
 
 RESERVED = {

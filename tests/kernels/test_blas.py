@@ -1,8 +1,5 @@
 """The BLAS kernels for large networks agree with the lanes on sizes that both can compute."""
 
-import platform
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -14,9 +11,8 @@ from scipy.linalg import block_diag
 
 from fastlin.kernels import Batch
 from fastlin.kernels.batch import padded
-from fastlin.kernels.blas import dynamics, routines, time_scales
+from fastlin.kernels.blas import dynamics, time_scales
 from fastlin.kernels.blas import problems as blas_problems
-from fastlin.kernels.blas.matrices import BLOCK, triangularise
 from fastlin.kernels.blas.workspace import doubles, evolving, observing, shape_of
 from fastlin.kernels.codes import Output, Status
 from fastlin.kernels.sizes import Record, Sizes, UnreducedSizes
@@ -250,34 +246,6 @@ def test_large_sizes_are_the_reference(shape, lam):
     assert_reference(Sizes(*shape), 5, lam)
 
 
-@njit
-def run_triangularise(columns, n, triangle, below, scratch):
-    return triangularise(columns, n, triangle, below, scratch)
-
-
-@given(
-    sizes=st.builds(Sizes, st.integers(1, 14), st.integers(1, 20), st.integers(1, 14)),
-    seed=st.integers(0, 10**6),
-)
-def test_a_triangle_is_that_of_a_qr_decomposition(sizes, seed):
-    """The function writes only to the part of the scratch memory that every network has."""
-    rng, columns = np.random.default_rng(seed), sizes.width
-    diagonal, below = rng.uniform(0.0, 1.0, columns), rng.normal(size=(columns, sizes.n))
-    gram = np.diag(diagonal**2) + below @ below.T
-    scratch, used = evolving(sizes).scratch, 2 * BLOCK * (1 + BLOCK + columns)
-    assert used <= scratch.size
-    scratch[:], triangle = np.nan, np.diag(diagonal).ravel()
-    assert run_triangularise(columns, sizes.n, triangle, below, scratch)
-    assert np.isnan(scratch[used:]).all()
-    upper = np.tril(triangle.reshape(columns, columns))  # a column of R is a row here
-    np.testing.assert_allclose(upper @ upper.T, gram, rtol=0, atol=1e-13 * gram.max())
-
-
-def test_a_column_of_zeros_is_reported():
-    triangle, below = np.diag([1.0, 0.0, 1.0]).ravel(), np.zeros((3, 4))
-    assert not run_triangularise(3, 4, triangle, below, np.empty(2 * BLOCK * (1 + BLOCK + 3)))
-
-
 @pytest.mark.parametrize("shape", [(50, 41, 45), (12, 60, 90), (100, 3, 90)], ids=str)
 @pytest.mark.parametrize("by_gram", [False, True])
 def test_descent_beyond_lanes_is_that_of_numpy(shape, by_gram):
@@ -385,27 +353,11 @@ def test_follow_is_the_reference(n_i, n_h, n_o, lam, seed):
         assert np.abs(basis @ q @ q.T @ basis.T - expected).max() <= 1e-8 * np.abs(expected).max()
 
 
-@njit
-def halved_inside_and_after(x):
-    """Return half a number, first with denormals flushed and then after they are restored."""
-    mode = routines.flush_denormals()
-    half = 0.5 * x
-    routines.restore_denormals(mode)
-    return half, 0.5 * x
-
-
 @pytest.mark.parametrize("shape", [(4, 2, 4), (3, 8, 5), (784, 64, 10), (9, 1, 300)], ids=str)
 def test_memory_of_blas_kernels_is_the_sum_of_their_arrays(shape):
     sizes = Sizes(*shape)
     arrays = sum(array.size for array in (*evolving(sizes), *observing(sizes)))
     assert doubles(sizes) == arrays + 4 * sizes.n * sizes.width
-
-
-def test_flushing_ends():
-    least = np.full(1, np.finfo(float).tiny)
-    flushed, restored = halved_inside_and_after(least)
-    assert flushed[0] == (0.0 if platform.machine() in ("x86_64", "AMD64") else least[0] / 2)
-    assert restored[0] > 0.0
 
 
 @pytest.mark.parametrize("spoil", [False, True])
@@ -429,38 +381,3 @@ def test_kernels_hold_no_lock():
         time_scales._scales_of_points,
     ):
         assert kernel.targetoptions["nogil"]
-
-
-def test_arguments_are_checked_on_compilation():
-    @njit
-    def wrong(x):
-        return routines.ddot(1.5, x, 1, x, 1)
-
-    with pytest.raises(TypeError, match="ddot needs arguments"):
-        wrong(np.ones(3))
-
-
-PROBE = """
-import numpy as np
-from fastlin.kernels import Batch, Record, Sizes, padded
-from fastlin.kernels.blas import dynamics
-sizes = Sizes(3, 2, 3)
-records = np.linspace(0.1, 1.0, Record(sizes).length)[None]
-out, status = np.empty((7, padded(1), 5)), np.empty(padded(1), np.uint8)
-times = np.array([0.0, 0.1, 0.2, 9.0, np.inf])
-batch = Batch(records, np.array([2.0]), times, out, status)
-dynamics.prepare_closed_form(sizes, tuple(range(7)), batch)()
-print(out[:, 0].tobytes().hex(), sum(dynamics._solve_points.stats.cache_hits.values()))
-"""
-
-
-@pytest.mark.processes
-def test_compiled_code_finds_the_routines_in_another_process():
-    """Libraries have other addresses in each process, so compiled code must not contain any."""
-    printed = []
-    for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
-        assert done.stderr == ""
-        printed.append(done.stdout.split())
-    (first, _), (second, hits), third = printed
-    assert first == second and hits == "1" and third == [second, hits]

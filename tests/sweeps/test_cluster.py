@@ -14,7 +14,7 @@ import dask
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps.run import cluster
+from fastlin.sweeps.run import builds, lifecycle
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Scheduler
 from tests.executors import one_line, scale_of_a_network
@@ -69,10 +69,10 @@ def check(executor):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with connect(executor) as client:
-            cluster.check_versions(client)
-            arguments = (cluster.on_same_build, cluster.build(), scale_of_a_network, 3)
+            builds.check_versions(client)
+            arguments = (builds.on_same_build, builds.build(), scale_of_a_network, 3)
             assert client.submit(*arguments).result(PATIENCE) == scale_of_a_network(3)
-            cluster.check_versions(client)
+            builds.check_versions(client)
             assert client.nthreads()
 
 
@@ -99,16 +99,16 @@ def test_a_scheduler_without_workers_and_workers_of_another_build(tmp_path):
     with (copy / "fastlin" / "kernels" / "compiler" / "jit.py").open("a") as source:
         source.write("CHANGED = True\n")
     with dask_scheduler(tmp_path) as address, connect(Scheduler(address)) as client:
-        cluster.check_versions(client)
-        block = client.submit(cluster.on_same_build, cluster.build(), abs, -1)
+        builds.check_versions(client)
+        block = client.submit(builds.on_same_build, builds.build(), abs, -1)
         with dask_worker(tmp_path, address, PYTHONPATH=str(copy)):
             with pytest.raises(fl.StoppedError) as late:
                 block.result(PATIENCE)
             with pytest.raises(fl.StoppedError) as early:
-                cluster.check_versions(client)
+                builds.check_versions(client)
     for error in (late, early):
         assert one_line(error).startswith("the worker tcp://127.0.0.1:")
-        assert f"and this process {cluster.build()}; install the same in both" in str(error.value)
+        assert f"and this process {builds.build()}; install the same in both" in str(error.value)
 
 
 def test_a_worker_without_fastlin_is_named(tmp_path):
@@ -118,12 +118,12 @@ def test_a_worker_without_fastlin_is_named(tmp_path):
     path = str(package.parent)
     with dask_scheduler(tmp_path, PYTHONPATH=path) as address, connect(Scheduler(address)) as client:
         with pytest.raises(fl.StoppedError) as error:
-            cluster.check_versions(client)
+            builds.check_versions(client)
         assert "the scheduler does not run this fastlin: there is no fastlin" in one_line(error)
         with dask_worker(tmp_path, address, PYTHONPATH=path):
             client.wait_for_workers(1, timeout=PATIENCE)
             with pytest.raises(fl.StoppedError, match=r"^the worker tcp.*there is no fastlin") as error:
-                cluster.check_versions(client)
+                builds.check_versions(client)
     one_line(error)
 
 
@@ -173,7 +173,7 @@ def test_tls_connections_need_matching_certificates(certificates, tmp_path, monk
         with pytest.raises(fl.StoppedError, match=r"self.signed certificate") as error:
             check(Scheduler(address, **other))
         one_line(error)
-        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3.0)
+        monkeypatch.setattr(lifecycle, "CONNECT_SECONDS", 3.0)
         with pytest.raises(fl.StoppedError, match=f"no Dask scheduler answers at {address}: ") as error:
             check(Scheduler(address, ca, other["tls_cert"], other["tls_key"]))
         one_line(error)
@@ -241,7 +241,7 @@ def test_an_address_without_a_scheduler_is_one_line(dask_cluster, capfd, monkeyp
             (f"tcp://127.0.0.1:{silent.getsockname()[1]}", 2.0, "nothing within 2 s"),
             (worker, PATIENCE, "it is a Worker"),
         ]:
-            monkeypatch.setattr(cluster, "CONNECT_SECONDS", seconds)
+            monkeypatch.setattr(lifecycle, "CONNECT_SECONDS", seconds)
             with pytest.raises(fl.StoppedError) as error, connect(Scheduler(address)):
                 pass
             assert one_line(error) == f"no Dask scheduler answers at {address}: {reason}"

@@ -173,6 +173,18 @@ def test_a_store_of_statistics_is_tried_by_its_cells(tmp_path, seeds, name, inde
     refused(path, "computed other numbers", spec, allow_version=True)
 
 
+def test_the_samples_of_a_complete_store_are_compared_once(swept, tmp_path, monkeypatch):
+    path, compared = tmp_path / "s.zarr", []
+    compare = compatibility._compare
+    monkeypatch.setattr(compatibility, "_compare", lambda *given: compared.append(path) or compare(*given))
+    shutil.copytree(swept, path)
+    pretend(path, numpy="0.0.1")
+    assert fl.run_sweep(sweeping.spec(), path, allow_version=True).computed_blocks == 0
+    assert compared == [path]
+    assert fl.run_sweep(sweeping.spec(), path, allow_version=True).computed_blocks == 0
+    assert compared == [path]
+
+
 def test_repair_refuses_other_versions(part):
     pretend(part, numpy="0.0.1")
     before = content(part)

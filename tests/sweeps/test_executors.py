@@ -13,7 +13,7 @@ import pytest
 from distributed import KilledWorker
 
 import fastlin as fl
-from fastlin.sweeps.run import cluster, executors
+from fastlin.sweeps.run import builds, cluster, executors, lifecycle
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Processes, Scheduler, Slurm, Threads
 from tests import slurm
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.processes
 
 
 def process_of_worker():
-    return os.getpid(), {name: os.environ.get(name) for name in cluster.PINNED}
+    return os.getpid(), {name: os.environ.get(name) for name in lifecycle.PINNED}
 
 
 def die():
@@ -65,7 +65,7 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
         assert listening(psutil.Process()) == {"127.0.0.1"}
         assert set(client.nthreads().values()) == {1}
         first = client.run(process_of_worker).values()
-        assert all(pins == cluster.PINNED for _, pins in first)
+        assert all(pins == lifecycle.PINNED for _, pins in first)
         assert os.getpid() not in dict(first)
 
         with pytest.raises(KilledWorker):
@@ -73,7 +73,7 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
         until(lambda: len(client.nthreads()) == 2)
         restarted = client.run(process_of_worker).values()
         assert len({pid for pid, _ in first} & {pid for pid, _ in restarted}) == 1
-        assert all(pins == cluster.PINNED for _, pins in restarted)
+        assert all(pins == lifecycle.PINNED for _, pins in restarted)
         handlers = client.run(lambda: signal.getsignal(signal.SIGINT)).values()
         assert set(handlers) == {signal.SIG_IGN}
     assert not workers_of(psutil.Process())
@@ -83,10 +83,10 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
 
 ABANDONING = """
 import os, signal, sys, time
-from fastlin.sweeps.run import cluster, executors
+from fastlin.sweeps.run import cluster, executors, lifecycle
 
 def stop(number, _):
-    cluster.abandon()
+    lifecycle.abandon()
     os._exit(143)
 
 def stuck():
@@ -175,12 +175,12 @@ SMALL = {"interface": "lo", "memory": "500MB"}
 def test_slurm_computes_and_leaves_nothing(conf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with connect(Slurm(2, partition="main", **SMALL)) as client:
-        cluster.check_versions(client)
-        arguments = (cluster.on_same_build, cluster.build(), scale_of_a_network, 3)
+        builds.check_versions(client)
+        arguments = (builds.on_same_build, builds.build(), scale_of_a_network, 3)
         assert client.submit(*arguments).result(PATIENCE) == scale_of_a_network(3)
         client.wait_for_workers(2, timeout=PATIENCE)
-        cluster.check_versions(client)
-        assert all(pins == cluster.PINNED for _, pins in client.run(process_of_worker).values())
+        builds.check_versions(client)
+        assert all(pins == lifecycle.PINNED for _, pins in client.run(process_of_worker).values())
         assert listening(psutil.Process()) == {"127.0.0.1"}
         assert len(slurm.jobs(conf)) == 2
         assert len(set(slurm.jobs(conf))) == 1
@@ -190,7 +190,7 @@ def test_slurm_computes_and_leaves_nothing(conf, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_jobs_that_end_early_are_submitted_again(conf, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "REFILL_SECONDS", 0.5)
+    monkeypatch.setattr(lifecycle, "REFILL_SECONDS", 0.5)
     log = tmp_path / "job.log"
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),

@@ -8,17 +8,14 @@ import random
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from functools import partial
 
-import psutil
 import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run import worker
-from fastlin.sweeps.store import folder, lease, process, store
+from fastlin.sweeps.store import folder, lease, lease_holders, store
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
 from fastlin.sweeps.store.slice import Slice
@@ -50,7 +47,7 @@ def arguments(source, path):
 
 
 def holder(**changes):
-    return dataclasses.replace(lease.new_holder("0" * 64), **changes)
+    return dataclasses.replace(lease_holders.new_holder("0" * 64), **changes)
 
 
 def remote_holder(**changes):
@@ -62,8 +59,8 @@ def write_holders(path, *holders):
     """Write a lease with the given holders, while other processes may write it."""
     place = locate(path)
     place.make()
-    content = lease.document(place, list(holders))
-    until(lambda: place.swap(lease.KEY, place.read(lease.KEY), content))
+    content = lease_holders.document(place, list(holders))
+    until(lambda: place.swap(lease_holders.KEY, place.read(lease_holders.KEY), content))
 
 
 def acquired(place, own_holder, note=print):
@@ -176,13 +173,13 @@ def test_a_dead_holder_on_another_host_is_taken_over_after_its_expiry(tmp_path, 
     """The clock of the other host may have been behind or ahead."""
     clock, notes = Clock(), []
     monkeypatch.setattr(lease, "time", clock)
-    dead = remote_holder(part=lease.new_holder("", part).part, seen=clock.time() - behind)
+    dead = remote_holder(part=lease_holders.new_holder("", part).part, seen=clock.time() - behind)
     write_holders(tmp_path / "s.zarr", dead)
     place = locate(tmp_path / "s.zarr")
     place.write(f"{SCRATCH}/{dead.id}.1.partial", b"half")
-    own_holder = lease.new_holder(dead.spec, part)
+    own_holder = lease_holders.new_holder(dead.spec, part)
     with acquired(place, own_holder, notes.append):
-        assert lease.holders(place) == [own_holder]
+        assert lease_holders.holders(place) == [own_holder]
         assert place.read(f"{SCRATCH}/{dead.id}.1.partial") is None
     assert 120.0 <= clock.now <= 122.0
     (note,) = notes
@@ -196,7 +193,7 @@ def test_a_holder_on_another_host_with_heartbeats_is_not_taken_over(tmp_path, mo
     """The clock of the other host is behind, so that its heartbeats seem old."""
     path = tmp_path / "s.zarr"
     place = locate(path)
-    alive = remote_holder(part=lease.new_holder("", part).part)
+    alive = remote_holder(part=lease_holders.new_holder("", part).part)
     clock = Clock({19.0: lambda: write_holders(path, dataclasses.replace(alive, heartbeats=1))})
     alive = dataclasses.replace(alive, seen=clock.time() - behind)
     monkeypatch.setattr(lease, "time", clock)
@@ -204,12 +201,12 @@ def test_a_holder_on_another_host_with_heartbeats_is_not_taken_over(tmp_path, mo
     place.write(f"{SCRATCH}/{alive.id}.1.partial", b"half")
     with (
         pytest.raises(fl.StoppedError, match=rf"is being written by process 7 on {OTHER} .*; wait for it"),
-        acquired(place, lease.new_holder(alive.spec, part)),
+        acquired(place, lease_holders.new_holder(alive.spec, part)),
     ):
         pass
     assert clock.now <= 21.0
     assert place.read(f"{SCRATCH}/{alive.id}.1.partial") == b"half"
-    assert [other.id for other in lease.holders(place)] == [alive.id]
+    assert [other.id for other in lease_holders.holders(place)] == [alive.id]
 
 
 def test_a_dead_slice_on_another_host_delays_no_other_slice_and_expires(tmp_path, monkeypatch):
@@ -219,13 +216,13 @@ def test_a_dead_slice_on_another_host_delays_no_other_slice_and_expires(tmp_path
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     clock = Clock()
     monkeypatch.setattr(lease, "time", clock)
-    own_holder = lease.new_holder(dead.spec, Slice(2, 4))
+    own_holder = lease_holders.new_holder(dead.spec, Slice(2, 4))
     with acquired(place, own_holder):
         assert clock.now == 0.0
-        until(lambda: any(other.heartbeats > 2 for other in lease.holders(place)))
-        assert {other.id for other in lease.holders(place)} == {dead.id, own_holder.id}
+        until(lambda: any(other.heartbeats > 2 for other in lease_holders.holders(place)))
+        assert {other.id for other in lease_holders.holders(place)} == {dead.id, own_holder.id}
         clock.now = 121.0
-        until(lambda: {other.id for other in lease.holders(place)} == {own_holder.id})
+        until(lambda: {other.id for other in lease_holders.holders(place)} == {own_holder.id})
 
 
 def test_the_command_names_the_holder_that_it_waits_for(whole, tmp_path):
@@ -260,8 +257,8 @@ def test_files_of_a_writer_without_a_lease_are_deleted_after_the_expiry(tmp_path
     with acquired(place, own_holder):
 
         def beat_twice():
-            (now,) = lease.holders(place)
-            until(lambda: lease.holders(place)[0].heartbeats > now.heartbeats + 2)
+            (now,) = lease_holders.holders(place)
+            until(lambda: lease_holders.holders(place)[0].heartbeats > now.heartbeats + 2)
 
         place.write(own, b"half")
         beat_twice()
@@ -286,9 +283,12 @@ def test_a_run_without_blocks_to_compute_removes_files_of_dead_runs(swept, tmp_p
     for writer in (dead.id, alive.id, "swap"):
         locate(path).write(f"{SCRATCH}/{writer}.1.partial", b"half")
     assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
-    assert lease.holders(locate(path)) == [alive]
+    assert lease_holders.holders(locate(path)) == [alive]
     key = f"{SCRATCH}/{alive.id}.1.partial"
-    assert content(path) == before | {key: b"half", lease.KEY: lease.document(locate(path), [alive])}
+    assert content(path) == before | {
+        key: b"half",
+        lease_holders.KEY: lease_holders.document(locate(path), [alive]),
+    }
 
 
 def test_files_of_a_dead_holder_of_the_lock_are_deleted_by_the_next(tmp_path):
@@ -302,57 +302,10 @@ def test_a_holder_on_this_host_ends_with_its_process():
     own_holder = holder()
     assert own_holder.ended is False
     assert dataclasses.replace(own_holder, seen=0.0).ended is False
-    assert (
-        dataclasses.replace(own_holder, started=own_holder.started - 60).ended is True
-    )  # the process id was reused
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
-        dead = holder(process=child.pid, started=process.start_of(child.pid))
-        until(lambda: dead.ended)  # a zombie: no process has read its exit code yet
-
-
-def test_psutil_is_asked_on_systems_without_proc(monkeypatch):
-    monkeypatch.setattr(process, "LINUX", False)
-    own_holder = holder(system=process.system_id())
-    assert process.system_id.__wrapped__() == process.system_id.__wrapped__()
-    assert own_holder.ended is False
-    assert dataclasses.replace(own_holder, started=own_holder.started - 60).ended is True
-    assert dataclasses.replace(own_holder, process=commands.NO_PROCESS).ended is True
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
-        dead = holder(process=child.pid, started=process.start_of(child.pid))
-        until(lambda: dead.ended)
-
-
-def test_a_change_of_the_clock_ends_no_holder(monkeypatch):
-    """psutil adds the boot time to the start of a process, and the boot time moves with the clock."""
-    own_holder, real = holder(), psutil.Process.create_time
-    monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + 3600.0)
-    assert own_holder.ended is False
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PID namespaces are Linux's")
-def test_a_container_with_the_same_host_name_is_another_system(monkeypatch):
-    """Process ids in a container are those of other processes of this host, or of none."""
-    assert holder(system=process.system_id.__wrapped__()).ended is False
-    with monkeypatch.context() as patch:
-        patch.setattr(process.os, "readlink", lambda _path: "pid:[1]")
-        inside = process.system_id.__wrapped__()
-    with monkeypatch.context() as patch:
-        patch.setattr(process.Path, "read_text", lambda _path: "another boot")
-        before = process.system_id.__wrapped__()
-    assert len({inside, before, process.system_id()}) == 3
-    assert holder(system=inside, process=commands.NO_PROCESS).ended is None
-    assert holder(system=before, process=commands.NO_PROCESS).ended is None
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hidepid is Linux's")
-def test_a_process_that_is_hidden_is_not_taken_for_dead(monkeypatch):
-    def hidden(_process):
-        raise FileNotFoundError
-
-    own_holder = holder()
-    monkeypatch.setattr(process, "_linux_status", hidden)
-    assert own_holder.ended is None
+    reused = dataclasses.replace(own_holder, started=own_holder.started - 60)  # another process has its id
+    assert reused.ended is True
     assert holder(process=commands.NO_PROCESS).ended is True
+    assert remote_holder(process=commands.NO_PROCESS).ended is None
 
 
 def test_a_copy_of_a_store_that_is_written_has_no_lease(tmp_path):
@@ -362,11 +315,11 @@ def test_a_copy_of_a_store_that_is_written_has_no_lease(tmp_path):
     with acquired(place, own_holder):
         place.write(partial_key, b"half")
         shutil.copytree(path, copy)
-        assert lease.holders(locate(copy)) == []
+        assert lease_holders.holders(locate(copy)) == []
         with acquired(locate(copy), other := holder()):
-            assert lease.holders(locate(copy)) == [other]
+            assert lease_holders.holders(locate(copy)) == [other]
             assert locate(copy).read(partial_key) is None
-        assert lease.holders(place) == [own_holder]
+        assert lease_holders.holders(place) == [own_holder]
         assert place.read(partial_key) == b"half"
 
 
@@ -374,10 +327,10 @@ def test_a_store_has_one_lease_under_all_its_paths(tmp_path):
     path, link, moved = (tmp_path / name for name in ("s.zarr", "link.zarr", "moved.zarr"))
     write_holders(path, own_holder := holder())
     link.symlink_to(path)
-    assert lease.holders(locate(link)) == [own_holder]
+    assert lease_holders.holders(locate(link)) == [own_holder]
     link.unlink()
     path.rename(moved)
-    assert lease.holders(locate(moved)) == [own_holder]
+    assert lease_holders.holders(locate(moved)) == [own_holder]
 
 
 @trials(1, 10)
@@ -404,7 +357,7 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         assert "Traceback" not in done.err
         missing = 24 - len(marks(path))
         assert missing > 0
-        (other,) = lease.holders(locate(path))
+        (other,) = lease_holders.holders(locate(path))
         assert other.host == OTHER
         write_holders(path)
         assert run_to_end(*arguments(source, path)).report["computed_blocks"] == missing
@@ -442,7 +395,7 @@ NO_HOLDERS = [
 @pytest.mark.parametrize("damage", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_damaged_lease_has_no_holder(tmp_path, damage):
     place = locate(tmp_path / "s.zarr")
-    place.write(lease.KEY, damage)
+    place.write(lease_holders.KEY, damage)
     is_nobodys(place)
 
 
@@ -451,19 +404,19 @@ def test_a_damaged_lease_has_no_holder(tmp_path, damage):
 def test_a_lease_with_a_damaged_holder_has_no_holder(tmp_path, system, changes):
     place = locate(tmp_path / "s.zarr")
     write_holders(tmp_path / "s.zarr", holder())
-    content = json.loads(place.read(lease.KEY))
+    content = json.loads(place.read(lease_holders.KEY))
     (entry,) = content["holders"]
     content["holders"] = [entry | ({"system": system} if system else {}) | changes]
-    place.write(lease.KEY, json.dumps(content).encode())
+    place.write(lease_holders.KEY, json.dumps(content).encode())
     is_nobodys(place)
 
 
 def is_nobodys(place):
     own_holder = holder()
-    assert lease.holders(place) == []
+    assert lease_holders.holders(place) == []
     with acquired(place, own_holder):
-        assert lease.holders(place) == [own_holder]
-    assert lease.holders(place) == []
+        assert lease_holders.holders(place) == [own_holder]
+    assert lease_holders.holders(place) == []
 
 
 def test_a_store_with_a_damaged_lease_is_resumed(swept, tmp_path):
@@ -487,7 +440,7 @@ def test_a_lease_that_is_damaged_during_a_run_is_written_again(whole, tmp_path, 
             commands.lease_file(path).unlink()
         else:
             commands.lease_file(path).write_bytes(damage)
-        until(lambda: [other.process for other in lease.holders(locate(path))] == [run.pid])
+        until(lambda: [other.process for other in lease_holders.holders(locate(path))] == [run.pid])
         gate.open()
         assert run.end().code == 0
     assert content(path) == expected
@@ -507,10 +460,10 @@ def test_a_heartbeat_does_not_restore_a_lease_that_is_released_meanwhile(tmp_pat
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     before = threading.active_count()
-    with acquired(place, lease.new_holder("0" * 64)) as own_lease:
+    with acquired(place, lease_holders.new_holder("0" * 64)) as own_lease:
         assert released.wait(30.0)
         until(lambda: threading.active_count() == before)
-        assert lease.holders(place) == []
+        assert lease_holders.holders(place) == []
 
 
 def test_a_swap_whose_answer_was_lost_is_recognised_as_own(tmp_path, monkeypatch):
@@ -525,11 +478,11 @@ def test_a_swap_whose_answer_was_lost_is_recognised_as_own(tmp_path, monkeypatch
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     for part in (None, Slice(1, 2)):
-        own_holder = lease.new_holder("0" * 64, part)
+        own_holder = lease_holders.new_holder("0" * 64, part)
         with acquired(place, own_holder) as own_lease:
             own_lease.prepared()
-            assert [other.id for other in lease.holders(place)] == [own_holder.id]
-        assert lease.holders(place) == []
+            assert [other.id for other in lease_holders.holders(place)] == [own_holder.id]
+        assert lease_holders.holders(place) == []
 
 
 @pytest.mark.parametrize("created", ["lease", "store"])
@@ -592,7 +545,7 @@ def test_concurrent_runs_without_exclusion_write_the_same(whole, tmp_path, trial
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 0)
         patches = [commands.smaller_blocks, commands.share_lease, gate.patch]
         with commands.commands(*[arguments(source, path)] * 3, patches=patches) as started:
-            until(lambda path=path: len(lease.holders(locate(path))) == 3)
+            until(lambda path=path: len(lease_holders.holders(locate(path))) == 3)
             gate.open()
             assert [command.end().code for command in started] == [0, 0, 0]
         assert content(path) == expected

@@ -9,7 +9,7 @@ from rich.console import Console
 
 import fastlin as fl
 from fastlin.sweeps.run import progress
-from fastlin.sweeps.run.progress import Live, NoProgress, Pace, Plain, Work
+from fastlin.sweeps.run.progress import Live, Pace, Plain, Progress, Work
 from tests import cutting, sweeping
 
 
@@ -147,7 +147,19 @@ def test_a_wrong_progress_is_named(tmp_path, value):
     assert not (tmp_path / "s.zarr").exists()
 
 
-class RecordedProgress(NoProgress):
+def test_a_progress_has_only_the_methods_that_do_something(tmp_path, client):
+    class Lines(Progress):
+        def note(self, text):
+            self.last = text
+
+    with Lines() as show:
+        show.compiling(1, 2, 3.0)
+        show.note("one line")
+        assert show.last == "one line"
+    assert fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client, progress=show).ok == 180
+
+
+class RecordedProgress(Progress):
     """Progress that records its calls."""
 
     def begin(self, total, done, work):

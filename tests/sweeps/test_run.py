@@ -18,8 +18,9 @@ from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.run.run import hang_seconds
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease
+from fastlin.sweeps.store import lease_holders
 from fastlin.sweeps.store.costs import kernels_needed
+from fastlin.sweeps.store.folder import LocalFolder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 from tests import cutting, gate, sweeping
@@ -118,7 +119,7 @@ def test_blocks_that_a_failed_run_still_computes_are_not_written(tmp_path, clien
         with pytest.raises(fl.StoppedError, match="no space left"):
             fl.run_sweep(sweeping.spec(), path, client)
         assert at_work
-        assert lease.holders(locate(path)) == []
+        assert lease_holders.holders(locate(path)) == []
         before = sweeping.content(path)
         block_gate.open()
         until(lambda: not at_work)
@@ -133,7 +134,7 @@ def test_a_failed_run_holds_its_lease_while_a_thread_writes(tmp_path, client, mo
         writing.set()
         time.sleep(0.5)  # a run that does not wait would release its lease now
         write()
-        holders.append(len(lease.holders(store.location)))
+        holders.append(len(lease_holders.holders(store.location)))
 
     failed = failing_once(monkeypatch, slowly)
     real = dispatch.stopped
@@ -148,4 +149,13 @@ def test_a_failed_run_holds_its_lease_while_a_thread_writes(tmp_path, client, mo
         fl.run_sweep(sweeping.spec(), path, client)
     assert holders
     assert set(holders) == {1}
-    assert lease.holders(locate(path)) == []
+    assert lease_holders.holders(locate(path)) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"slice": "1/2"}, {"retry_failed": True}])
+def test_a_run_reads_the_markers_of_a_complete_store_once(swept, monkeypatch, options):
+    keys, read = [], LocalFolder.read
+    monkeypatch.setattr(LocalFolder, "read", lambda self, key: keys.append(key) or read(self, key))
+    report = fl.run_sweep(sweeping.spec(), swept, **options)
+    assert (report.ok, report.computed_blocks, report.blocks) == (180, 0, 6)
+    assert len([key for key in keys if key.startswith("status/c.")]) == 6

@@ -12,7 +12,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run.repair import repair
-from fastlin.sweeps.store import lease, metadata, s3
+from fastlin.sweeps.store import lease_holders, metadata, s3
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
 from fastlin.sweeps.store.status import sweep_status
@@ -38,7 +38,7 @@ LARGER = SMALL.replace("num = 6", "num = 9").replace("[0.5, 1.0]", "[0.5, 0.7, 1
 LATER = SMALL.replace("[0.0, 0.9, 9.0, inf]", "[0.0, 0.9, 2.0, 9.0, inf]")
 REDUCED = '\n[output.reduce]\nstatistics = ["mean", "max"]\n'
 # The bytes of these depend on the time and the process of a run, and not on the spec.
-PASSING = {lease.KEY, f"{SCRATCH}/lock"}
+PASSING = {lease_holders.KEY, f"{SCRATCH}/lock"}
 
 
 @pytest.fixture(scope="module")

@@ -351,13 +351,6 @@ def test_any_spec_as_toml_is_the_same_spec(content):
         assert np.array_equal(before, after) if isinstance(before, np.ndarray) else before == after
 
 
-def test_a_home_folder_in_the_path_of_a_spec(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    (tmp_path / "mine.toml").write_text(fl.Spec.load("rich-lazy").to_toml(), encoding="utf-8")
-    assert fl.Spec.load("~/mine.toml").hash == fl.Spec.load("rich-lazy").hash
-
-
 @pytest.mark.parametrize("kind", [fl.Spec, Reduction])
 def test_every_attribute_is_documented(kind):
     documented = re.findall(r"^(\w+) : .+\n    \S", inspect.getdoc(kind), re.MULTILINE)

@@ -16,7 +16,7 @@ from fastlin.sweeps.run import worker
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.worker import BlockRequest, run_block
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import block_shape, costs, lease, store
+from fastlin.sweeps.store import block_shape, costs, lease_holders, store
 from fastlin.sweeps.store.layout import BlockShape, StoreLayout
 from fastlin.sweeps.store.locate import locate
 from tests import reference, sweeping
@@ -124,7 +124,7 @@ def test_a_store_contains_no_names_of_hosts_or_users(tmp_path, monkeypatch):
     path, seen = tmp_path / "s.zarr", []
 
     def look(order, index):
-        seen.append(lease.holders(order.location))
+        seen.append(lease_holders.holders(order.location))
         return run_block(order, index)
 
     monkeypatch.setattr(worker, "run_block", look)
