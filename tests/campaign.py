@@ -5,15 +5,11 @@ import itertools
 import pytest
 
 
-def trials(quick, full, slow=None):
-    """Run a test once with few `trials`, as a slow test with `slow`, and in the campaign with `full`."""
-    numbers = {quick: (), full: pytest.mark.campaign}
-    if slow is not None:
-        numbers[slow] = pytest.mark.slow
-    parameters = [
-        pytest.param(number, id=f"{number}-trials", marks=marks) for number, marks in numbers.items()
-    ]
-    return pytest.mark.parametrize("trials", parameters)
+def trials(few, many):
+    """Run a test with few trials, and in the campaign with many."""
+    numbers = {few: (), many: pytest.mark.campaign}
+    given = [pytest.param(number, id=f"{number}-trials", marks=marks) for number, marks in numbers.items()]
+    return pytest.mark.parametrize("trials", given)
 
 
 def combinations(quick, **values):

@@ -37,7 +37,7 @@ def long(tmp_path_factory):
 
 
 @pytest.mark.slow
-@trials(5, 100)
+@trials(3, 100)
 def test_killed_workers_are_replaced(long, tmp_path, trials):
     """Workers are killed several times in each sweep, while they start and while they run."""
     source, whole = long
@@ -64,7 +64,7 @@ def test_killed_workers_are_replaced(long, tmp_path, trials):
 
 
 @pytest.mark.slow
-@trials(5, 50)
+@trials(3, 50)
 def test_a_store_is_completed_after_kills_of_its_coordinator(long, tmp_path, trials):
     """A run is killed until its store is complete. Commit markers do not change."""
     source, whole = long
@@ -148,7 +148,7 @@ def chosen(total, trials, seed):
     return range(total) if trials == 0 else fault_injection.spread(total, trials, random.Random(seed))
 
 
-@trials(4, 0, slow=8)
+@trials(4, 0)
 @pytest.mark.parametrize("kind", ["points", "joined points", "reduced", "joined reduced", "durable"])
 def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
     spec = tiny() | ({"output": REDUCED} if "reduced" in kind else {})
@@ -173,7 +173,7 @@ GROWTHS = {
 }
 
 
-@trials(2, 0, slow=4)
+@trials(2, 0)
 @pytest.mark.parametrize("joined", [1, 3])
 @pytest.mark.parametrize("growth", [*GROWTHS])
 def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth, joined):

@@ -113,7 +113,7 @@ def blocks_of(key, path):
     return {(*place[:2], number, place[2]) for number in range(3)}
 
 
-@trials(5, 100, slow=10)
+@trials(5, 100)
 def test_every_damage_is_found_and_repaired(store, tmp_path, trials):
     chance, whole = random.Random(10), content(store)
     keys = sorted(whole.keys() - set(UNSEALED))

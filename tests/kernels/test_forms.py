@@ -33,7 +33,7 @@ def results(shape, kind, specialise):
     return computed
 
 
-@trials(quick=1, slow=4, full=300)
+@trials(1, 300)
 def test_both_forms_give_the_same_bits(trials):
     rng = np.random.default_rng(12)
     for trial in range(trials):

@@ -97,7 +97,7 @@ def gate(tmp_path):
     return Gate(tmp_path / "gate", 1)
 
 
-@trials(3, 100, slow=8)
+@trials(3, 100)
 def test_one_of_two_simultaneous_runs_is_refused(whole, tmp_path, trials):
     """No block is computed before one run has ended, so the run that continues cannot have been complete."""
     source, expected = whole

@@ -262,7 +262,7 @@ def test_a_picture_of_a_bucket_is_saved_in_the_current_folder(server, source, pr
     assert (tmp_path / "s.png").stat().st_size > 1000
 
 
-@trials(1, 40, slow=3)
+@trials(1, 40)
 def test_one_of_two_simultaneous_runs_is_refused(server, source, prefix, tmp_path, trials):
     """No block is computed before one run has ended, so the run that continues cannot have been complete."""
     expected = in_folder(tmp_path, source())
