@@ -11,7 +11,7 @@ from fastlin.plot.style import SYMBOLS, number
 
 
 def caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray) -> tuple[str, ...]:
-    """Return parts of a text: what is averaged, and what was chosen where the sweep has more."""
+    """Return parts of a text: the averaged values, and the chosen values of axes with several."""
     title = str(dataset.attrs.get("title", "sweep")).replace("$", r"\$")
     parts = [f"{title}: {str(da.name).replace('_', ' ')}{_seeds(dataset, da)}"]
     if "layer" in da.coords:

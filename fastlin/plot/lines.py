@@ -33,8 +33,8 @@ def profile(
     da : xarray.DataArray
         An observable of a sweep; besides `x` and "seed" its dimensions have one value each.
     x : str
-        A dimension; or a size of the architectures, as in `phase_diagram`. Of its values those are drawn
-        that have a place on the axis: not t = inf, and not t = 0 where the scale is logarithmic.
+        A dimension, or a size of the architectures, as in `phase_diagram`. Of its values those are drawn that
+        have a place on the axis: not t = inf, and not t = 0 where the scale is logarithmic.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     log : bool, optional
@@ -131,7 +131,7 @@ def trajectories(
     if hue is None:
         return profile(da, "time", ax, log, **line)
     _check_hue(da, hue)
-    # A new figure has room beside its axes for the legend; the axes of a caller may not.
+    # A new figure has space for the legend beside its axes. The axes of a caller may have none.
     place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
     if ax is None:
         ax = plt.subplots(layout="constrained")[1]

@@ -16,7 +16,7 @@ from fastlin.plot.style import DEFAULT_STYLE, SIZE_NAMES, Style, default_index
 from fastlin.validation import suggest
 
 MAX_PAGES = 100
-MANY = 48  # From more architectures than these on, the default axes are their sizes.
+MANY = 48  # The default axes are the sizes if there are more architectures than this.
 X_AXES = ("lam", "init_scale", "time", "learning_rate")
 Y_AXES = ("init_scale", "time", "lam", "learning_rate")
 
@@ -28,7 +28,7 @@ def sweep(
     y: str | None = None,
     style: Style = DEFAULT_STYLE,
 ) -> Figure:
-    """Draw a sweep on one page; see `pages`.
+    """Draw a sweep on one page (see `pages`).
 
     Returns
     -------
@@ -57,8 +57,8 @@ def pages(
 ) -> Pages:
     """Draw a sweep: for each architecture a phase diagram, and a line at one value of the vertical axis.
 
-    A page holds 12 architectures; all pages have the same scales. Of the kernel distance, the borders of the
-    regimes are drawn, too.
+    A page holds 12 architectures. All pages have the same scales. Diagrams of the kernel distance show the
+    borders of the regimes.
 
     Parameters
     ----------

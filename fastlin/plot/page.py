@@ -20,8 +20,8 @@ from fastlin.plot.planes import colour_bar, draw_grid, grid_over, with_norm
 from fastlin.plot.style import COLOURS, SYMBOLS, Style, architectures, default_index
 from fastlin.regimes import THRESHOLD
 
-PER_PAGE = 12  # Architectures on a page; so many lines can be told apart.
-IN_ONE_ROW = 4  # Diagrams that stand in a row with the profile.
+PER_PAGE = 12  # Architectures on a page. This number of lines can be distinguished.
+IN_ONE_ROW = 4  # Diagrams in the row of the profile.
 MAX_BANDS = 6  # More bands hide each other.
 LETTERS = 12  # Letters of a caption that fit an inch.
 NAMES_OF_NORMS = {True: "log", False: "linear", None: None}
@@ -64,7 +64,7 @@ class Pages:
         return few and seed_statistics.deviation(self.da) is not None
 
     def _mesh(self, values: xr.DataArray) -> dict[str, Any]:
-        """Return the properties of all meshes: the colours and their scale, which spans what is drawn."""
+        """Return the properties of all meshes: the colours and their scale, which spans the drawn values."""
         return with_norm(values, {"norm": NAMES_OF_NORMS[self.style.log], "cmap": self.style.cmap})
 
     def _contours(self) -> tuple[float, ...]:
@@ -151,7 +151,7 @@ class Pages:
         colour_bar(drawn, axes, means, 1)
 
     def _draw_lines(self, ax: Axes, shown: xr.DataArray) -> None:
-        """Draw a line for each architecture at the default value of `y`; all pages have the same scale."""
+        """Draw a line for each architecture at the default value of `y`. All pages have the same scale."""
         every = seed_statistics.mean(self._late(self.da))
         log = scales.log_values(every, self.style.log)
         late = self._late(shown)

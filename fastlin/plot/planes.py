@@ -131,7 +131,7 @@ def set_axis(ax: Axes, letter: str, name: str, values: NDArray[Any]) -> None:
 
 
 def colour_bar(drawn: QuadMesh, axes: Sequence[Axes], da: xr.DataArray, merged: int) -> None:
-    """Draw a colour bar beside axes; its label says which scale it has and over what values are averaged."""
+    """Draw a colour bar beside axes. Its label names the scale, and the dimensions that are averaged."""
     notes = []
     values = np.asarray(da.values)
     if isinstance(drawn.norm, LogNorm):

@@ -62,7 +62,7 @@ class StatisticsEvaluator:
     spec: Spec
 
     def evaluate(self, group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
-        """Fold all seeds of a group for the wanted lam (1, L); return the words to store."""
+        """Fold all seeds of a group for the wanted lam (1, L). Return the words to store."""
         columns = np.flatnonzero(wanted)
         cells, worst, reasons = self._folded(replace(group, lams=group.lams[columns]), compute)
         status = np.full(wanted.shape, Status.PENDING, dtype=np.uint8)

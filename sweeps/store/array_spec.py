@@ -59,7 +59,7 @@ class ArraySpec:
 
     @property
     def chunk_bytes(self) -> int:
-        """Size of one chunk, which is stored whole; before compression."""
+        """Size of one chunk before compression. A chunk is stored whole."""
         return math.prod(self.chunk) * np.dtype(self.dtype).itemsize
 
     @property

@@ -91,7 +91,7 @@ class StoreLayout(ABC):
     @property
     @abstractmethod
     def statistics(self) -> dict[str, ArraySpec]:
-        """Arrays of statistics over seeds, made of all blocks along them; none in a store of every point."""
+        """Arrays of statistics over all blocks along the seeds. A store of every point has none."""
 
     @property
     @abstractmethod
