@@ -1,7 +1,7 @@
 """Statistics over seeds: `finish` merges the partial sums of all blocks of a cell and evaluates them.
 
 Partial sums are exact (`fastlin.kernels.exact_statistics`), so the statistics depend neither on how seeds are
-cut into blocks nor on the order of computation. `fastlin.sweeps.store.partials` describes which sums are kept.
+cut into blocks nor on the order of computation. `fastlin.sweeps.store.partials` tells which sums are kept.
 """
 
 from __future__ import annotations
