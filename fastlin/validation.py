@@ -14,7 +14,7 @@ MOST_LISTED = 20  # allowed values in a message
 
 
 def shown(value: Any) -> str:
-    """Return the `repr` of a value in one line, shortened if it is long; of arrays and Datasets, their sizes."""
+    """Return the `repr` of a value in one line, shortened if it is long; the sizes of arrays and Datasets."""
     if isinstance(sizes := getattr(value, "sizes", None), Mapping):  # of xarray, which is not imported here
         dims = ", ".join(f"{name}: {size}" for name, size in sizes.items())
         return f"<{type(value).__name__} ({dims})>"
