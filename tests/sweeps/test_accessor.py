@@ -132,7 +132,7 @@ def reduced(tmp_path_factory):
 
 
 def test_a_reduced_store_has_no_seed_to_select(reduced):
-    with pytest.raises(fl.InputError, match="^the store holds statistics over seeds, so that there is no"):
+    with pytest.raises(fl.InputError, match=r"^the store holds statistics over seeds, so that there is no"):
         reduced.fastlin.select(seed=3)
     for name in ("seed_block", "tim"):  # "seed_block" is how the store is cut, and no axis of the sweep
         with pytest.raises(fl.InputError, match=f"'{name}' is no axis of the sweep") as caught:
