@@ -77,7 +77,7 @@ function palette() {
 
 function colour({ map, none }, number, limits) {
   if (!Number.isFinite(number)) return none;
-  if (logarithmic && number === 0) return map[0];
+  if (logarithmic && Math.abs(number) <= quantity().zero) return map[0];
   const part = share(number, limits);
   return Number.isNaN(part) ? none : map[Math.min(255, Math.max(0, Math.floor(256 * part)))];
 }

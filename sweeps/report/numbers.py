@@ -112,9 +112,8 @@ def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
     if not any(np.isfinite(numbers[index, "mean"]).any() for index in range(len(found))):
         return []
     for index, quantity in enumerate(found):
-        zero = scales.zero(quantity["name"])
         for key in ("mean", "std", "count"):
-            quantity[key] = _packed(numbers[index, key], zero) if (index, key) in numbers else None
+            quantity[key] = _packed(numbers[index, key]) if (index, key) in numbers else None
     return found
 
 
@@ -139,6 +138,7 @@ def _about(words: str, da: xr.DataArray) -> dict[str, Any]:
         "equation": entry.equation,
         "dims": [name for name in DIMENSIONS if name in da.dims],
         "levels": THRESHOLD if entry.name == "kernel_distance" else (),
+        "zero": scales.zero(entry.name),
     }
 
 
@@ -153,15 +153,11 @@ def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray
     return found if (std := seed_statistics.deviation(da)) is None else found | {"std": std}
 
 
-def _packed(da: xr.DataArray, zero: float) -> dict[str, Any]:
-    """Return an array as base64 of little-endian float32, without axes along which it is constant.
-
-    Values up to `zero` are rounding errors, and become 0.
-    """
+def _packed(da: xr.DataArray) -> dict[str, Any]:
+    """Return an array as base64 of little-endian float32, without axes along which it is constant."""
     dims = [name for name in DIMENSIONS if name in da.dims]
-    values = da.transpose(*dims).values
     with np.errstate(over="ignore"):
-        values = np.where(np.abs(values) <= zero, 0.0, values).astype("<f4")
+        values = da.transpose(*dims).values.astype("<f4")
     for place in reversed(range(len(dims))):
         bits, first = values.view("<i4"), values.take([0], axis=place)
         if (bits == first.view("<i4")).all():

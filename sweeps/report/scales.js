@@ -72,9 +72,11 @@ function range(names, low, high) {
   each(dims, { ...at }, (place) => {
     const [a, b] = [low(place), high(place)];
     if (Number.isFinite(a) && a < least) least = a;
-    if (Number.isFinite(a) && a > 0 && a < positive) positive = a;
+    if (Number.isFinite(a) && a > quantity().zero && a < positive) positive = a;
     if (Number.isFinite(b) && b > most) most = b;
   });
+  const { zero } = quantity(); // up to which absolute value a number is a rounding error
+  if (Math.max(Math.abs(least), Math.abs(most)) <= zero) return [0, 0];
   if (logarithmic && most > 0) least = Math.max(positive, most / 10 ** DECADES);
   const equal = most - least <= ROUNDING * Math.max(Math.abs(least), Math.abs(most));
   return equal ? [most, most] : [least, most];
