@@ -24,7 +24,7 @@ MINOR_LABELS = (1.5, 0.4)  # Decades of a colour bar up to which numbers between
 FEW_DECADES = (0.7, 2.0)  # Of an axis: below the first ticks are evenly spaced, up to the second 1, 2, 5, 10.
 PLAIN_NUMBERS = (1e-3, 1e4)  # Numbers that are short without an exponent.
 MAX_TICKS = 12  # Sizes on an axis, up to which each of them is labelled.
-SHARE_OF_AXIS = 0.9  # Share of an axis between its first and its last value, at least.
+SHARE_OF_AXIS = 0.9  # Share of an axis of lines between its first and its last value.
 LINEAR_TIME = 1.0  # The time axis is linear up to this t / tau and logarithmic beyond it.
 MAX_POWERS = 4  # Powers of ten beyond 1 that fit a time axis as labels.
 LONG_TIME = 30.0  # Up to this t / tau, a plain linear axis shows all of the dynamics.
@@ -59,7 +59,8 @@ def _fit(ax: Axes, letter: str, values: NDArray[Any], *, log: bool) -> bool:
     if values.size > MAX_TICKS:
         return False
     box = ax.get_window_extent()
-    inches = SHARE_OF_AXIS * (box.width if letter == "x" else box.height) / ax.figure.dpi
+    share = min(SHARE_OF_AXIS, 1 - 1 / values.size)  # In a diagram, half a cell lies beyond each end.
+    inches = share * (box.width if letter == "x" else box.height) / ax.figure.dpi
     places = np.log(values) if log else values.astype(float)
     gaps = np.diff(places) * inches / (np.ptp(places) or 1.0)
     lengths = np.array([len(name) for name in _names(values)])

@@ -74,13 +74,14 @@ def new_axes(da: xr.DataArray, *drawn: str) -> Axes:
 
 def _chosen(da: xr.DataArray, drawn: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Yield the axes that are not drawn and have one value, with the value: a text or a number."""
-    solver = str(da["solver"].item()) if "solver" in da.coords and da["solver"].ndim == 0 else None
+    scalar = "solver" in da.coords and da["solver"].ndim == 0
+    solver = SOLVERS.get(str(da["solver"].values)) if scalar else None
     for name in AXES:
         if name in drawn or name not in da.coords or da[name].ndim:
             continue
         if name == "solver":
-            yield name, SOLVERS[str(solver)].label
-        elif name != "learning_rate" or solver is None or SOLVERS[solver].learning_rate:
+            yield name, solver.label if solver else str(da[name].values)
+        elif name != "learning_rate" or solver is None or solver.learning_rate:
             yield name, da[name].item()
     if set(drawn) & set(sizes.SIZES) and "architecture" in da.dims:
         of_all = sizes_of(da["architecture"].values)

@@ -32,7 +32,11 @@ from fastlin.regimes import THRESHOLD
 
 PER_PAGE = 12  # Architectures on a page; so many lines can be told apart.
 IN_ONE_ROW = 4  # Diagrams that stand in a row with the profile.
-LEAST_HEIGHTS = (3.0, 0.9)  # Inches of caption and lines, and of a row of diagrams.
+# Inches by default of a row of diagrams, of the lines below all rows, and of the caption above them.
+ROW, LINES, CAPTION = 2.3, 2.8, 0.6
+LEAST_ROW, LEAST_REST = 0.9, 3.0  # Inches of a row, and of lines and caption, that can be drawn.
+AROUND = 0.8  # Inches of a row for titles, numbers and gaps.
+BESIDE = 1.5  # Inches of the colour bar and the names of axes beside diagrams.
 NARROW = 2.0  # Inches of a place in a row below which diagrams stand above the lines.
 MAX_BANDS = 6  # More bands hide each other.
 NAMES_OF_NORMS = {True: "log", False: "linear", None: None}
@@ -63,7 +67,7 @@ class Pages:
         """Number of architectures on a page: 12, or as many rows of diagrams as fit a lower page."""
         if self.style.size is None or self._flat:
             return PER_PAGE
-        rows = int((self.style.size[1] - LEAST_HEIGHTS[0]) / LEAST_HEIGHTS[1])
+        rows = int((self.style.size[1] - LEAST_REST) / LEAST_ROW)
         return min(PER_PAGE, IN_ONE_ROW * max(rows, 1))
 
     @property
@@ -142,7 +146,7 @@ class Pages:
         count = shown.sizes["architecture"]
         figure = self._figure(2.7 * count + 5.0, 2.8)
         *diagrams, last = figure.subplots(1, count + 1, squeeze=False)[0]
-        place = figure.get_figwidth() / (count + 2), figure.get_figheight() - 1.3
+        place = figure.get_figwidth() / (count + 2), figure.get_figheight() - AROUND - CAPTION
         self._draw_diagrams(diagrams, shown, count, place)
         return figure, last
 
@@ -151,11 +155,12 @@ class Pages:
         count = shown.sizes["architecture"]
         columns = 3 if count in (5, 6, 9) else min(count, IN_ONE_ROW)
         rows = -(-count // columns)
-        figure = self._figure(11.4, 2.3 * rows + 3.4)
-        top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.3 * rows, 2.8])[:, 0]
+        height = ROW * rows + LINES + CAPTION
+        figure = self._figure(11.4, height)
+        top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[ROW * rows, LINES])[:, 0]
         grid = top.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        share = 2.3 / (2.3 * rows + 3.4)
-        place = (figure.get_figwidth() - 1.5) / columns, share * figure.get_figheight() - 0.8
+        width = (figure.get_figwidth() - BESIDE) / columns
+        place = width, ROW / height * figure.get_figheight() - AROUND
         self._draw_diagrams(list(grid[:count]), shown, columns, place)
         for ax in grid[count:]:
             ax.set_visible(False)
@@ -164,7 +169,7 @@ class Pages:
     def _draw_diagrams(
         self, axes: list[Axes], shown: xr.DataArray, columns: int, place: tuple[float, float]
     ) -> None:
-        """Draw a phase diagram for each architecture, each in a place of so many inches, and a colour bar."""
+        """Draw a phase diagram for each architecture in a place of so many inches, and a colour bar."""
         means = scales.drawn(seed_statistics.mean(self.da), self.x, self.y)
         mesh = self._mesh(means)
         names = architectures(shown)

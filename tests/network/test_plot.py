@@ -515,6 +515,10 @@ def test_captions_name_all_values_that_are_not_drawn_over(dataset, shapes):
     assert "inputs $N_i$" not in wide
     assert "outputs $N_o$ = $2$" in caption_of(fl.plot.sweep(shapes.isel(architecture=[0, 2]), "loss", "n_h"))
     one = dataset.kernel_distance.isel(architecture=0, time=3)
+    mine = one.assign_coords(solver="my own", learning_rate=0.1)
+    assert "my own" in fl.plot.phase_diagram(mine, "lam", "init_scale").get_title()
+    mine = one.assign_coords(solver="exact", learning_rate=0.1)
+    assert r"\eta" not in fl.plot.phase_diagram(mine, "lam", "init_scale").get_title()
     assert fl.plot.phase_diagram(one, "lam", "init_scale").get_title() == (
         "architecture 4-2-2, $t/\\tau$\u00a0=\u00a0$1$"
     )
