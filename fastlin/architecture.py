@@ -61,7 +61,7 @@ class Architecture:
 
     @property
     def family(self) -> str:
-        """Name of the shape as in section 5 of the paper; "wide" or "between" where it has none."""
+        """Name of the shape as in section 5 of the paper, or "wide" or "between" where it has none."""
         if self.n_h < min(self.n_i, self.n_o):
             return "bottleneck"
         if self.n_i == self.n_h == self.n_o:

@@ -46,12 +46,12 @@ def exact(
     net : Network
         Balanced on its support (assumption A2, relaxed): `balanced_init` gives such.
     times : array_like, (T,)
-        t / tau = learning_rate * step >= 0, in any order; inf is allowed.
+        t / tau = learning_rate * step >= 0, in any order. inf is allowed.
     observables : sequence of str, optional
-        Names from the registry; by default all but those asked for by name: "ntk", which is lazy, and the
-        time scales "convergence_time", "rotation_time" and "escape_time".
+        Names from the registry. The default is all but those that must be named: "ntk", which is lazy, and
+        the time scales "convergence_time", "rotation_time" and "escape_time".
     fraction : float
-        Of the achievable loss drop, for "convergence_time"; between 0 and 1.
+        Fraction of the achievable loss drop, between 0 and 1, for "convergence_time".
 
     Returns
     -------
@@ -140,7 +140,7 @@ def gradient_descent(
     Returns
     -------
     xarray.Dataset
-        Of the schema of `exact`, with time = learning_rate * step; ``gd - exact(task, net, gd.time)``
+        With the schema of `exact` and time = learning_rate * step, so that ``gd - exact(task, net, gd.time)``
         is the difference.
 
     Raises

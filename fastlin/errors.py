@@ -1,4 +1,7 @@
-"""Errors and warnings. A message says what is wrong, where, and what is allowed."""
+"""Errors and warnings. A message names the fault, its place, and the allowed values."""
+
+# End of the message of a run that was stopped.
+CONTINUE = "what is complete stays, run the same command again to go on"
 
 
 class InputError(ValueError):

@@ -1,4 +1,4 @@
-"""Text for people and for programs: durations as people say them, and compact JSON."""
+"""Text for people and for programs: durations in words, and compact JSON."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a duration in words.
 
     Parameters
     ----------

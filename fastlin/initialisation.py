@@ -1,4 +1,4 @@
-"""The registry of initialisations: the law of the unbalanced product that each kind of start is made of."""
+"""The registry of initialisations. Each kind has a law of the unbalanced product."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def imbalance(w1: Array, w2: Array, lam: float) -> float:
 
 
 def support_lam(w1: Array, w2: Array) -> float:
-    """Return the lam that fits ``Q (D - lam I) = 0`` best, ``tr(Q D Q^T) / |Q|^2``; 0 for zero weights."""
+    """Return the lam that fits ``Q (D - lam I) = 0`` best, ``tr(Q D Q^T) / |Q|^2``, or 0 for zero weights."""
     q, d, scale = _scaled(w1, w2)
     square = float(np.sum(q**2))
     return float(np.sum((q @ d) * q) / square * scale * scale) if square else 0.0
@@ -87,14 +87,14 @@ class Network:
     w2 : array_like, (N_o, N_h)
         Output weights.
     lam : float, optional
-        The balance; by default read off the weights.
+        The balance. By default it is determined from the weights.
 
     Attributes
     ----------
     w1, w2 : ndarray
         The weights.
     lam : float
-        Relative scale of the layers; NaN where the weights have none.
+        Relative scale of the layers, or NaN where the weights have none.
     balance : {"strict", "support", "none"}
         "strict" if ``W2^T W2 - W1 W1^T = lam I``, "support" if that holds on the support of Q, and "none"
         otherwise. The closed form needs "support".
@@ -170,7 +170,7 @@ def balanced_init(
     task : Task, optional
         For "aligned".
     weights : (w1, w2), optional
-        Your own raw weights in place of Gaussian ones; they are multiplied by init_scale.
+        Raw weights in place of Gaussian weights. They are multiplied by init_scale.
 
     Returns
     -------

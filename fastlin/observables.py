@@ -90,7 +90,7 @@ class Observable:
 
     @property
     def over_time(self) -> bool:
-        """Whether it has a time axis; a time scale has none."""
+        """Whether it has a time axis. A time scale has none."""
         return self.scale is None
 
     @property
@@ -392,7 +392,7 @@ def check_fraction(name: str, value: Any) -> float:
 
 
 def select(names: Sequence[str] | None) -> list[Observable]:
-    """Return the named observables, or the default ones.
+    """Return the named observables, or the default observables.
 
     Raises
     ------

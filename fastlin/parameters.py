@@ -1,4 +1,4 @@
-"""Kinds of tasks and of starts: what they have in common, and how a spec or a call gives their parameters."""
+"""Common parts of the kinds of tasks and starts: names, and parameters from a spec or a call."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def regime(distance: xr.DataArray, threshold: float | Sequence[float] = THRESHOL
     Parameters
     ----------
     distance : xarray.DataArray
-        Kernel distances, of single networks or means over seeds; lazy (Dask) arrays stay so.
+        Kernel distances, of single networks or means over seeds; lazy (Dask) arrays stay lazy.
     threshold : float or pair of float
         In [0, 1], the second at least the first. A single number leaves no intermediate regime.
 

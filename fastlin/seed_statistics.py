@@ -79,7 +79,7 @@ def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
 
 
 def deviation_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray | None:
-    """Return the standard deviation over seeds in the form of `mean_over`, or None if there is none."""
+    """Return the standard deviation over seeds in the form of `mean_over`, or None without one."""
     found = None if "seed" in kept else deviation(da)
     return None if found is None else _arranged(found, kept)
 

@@ -110,14 +110,14 @@ def solve_qqt(
     w2 : array_like, (..., N_o, N_h)
         Output weights at t = 0.
     times : array_like, (T,)
-        Times t / tau = learning_rate * step (dimensionless) >= 0, in any order; inf is allowed.
+        Times t / tau = learning_rate * step (dimensionless) >= 0, in any order. inf is allowed.
     lam : array_like, (...), optional
-        Balance of the weights; by default read off each pair of weights (on their support).
+        Balance of the weights. By default it is determined from each pair of weights (on their support).
 
     Returns
     -------
     ndarray, (..., T, N_i + N_o, N_i + N_o)
-        QQ^T at each time; leading dimensions broadcast. Blocks: W1^T W1, and W2 W1 below it, W2 W2^T.
+        QQ^T at each time. Leading dimensions broadcast. Blocks: W1^T W1, and W2 W1 below it, W2 W2^T.
 
     Raises
     ------

@@ -90,7 +90,7 @@ class Task:
 
     @property
     def loss_floor(self) -> float:
-        """The loss that no linear map of X goes below; ``(tr Sigma_yy - |Sigma_yx|^2) / 2`` if whitened."""
+        """The least loss of a linear map of X, ``(tr Sigma_yy - |Sigma_yx|^2) / 2`` if whitened."""
         best, *_ = np.linalg.lstsq(self.X.T, self.Y.T, rcond=None)
         return float(0.5 * np.sum((self.Y.T - self.X.T @ best) ** 2) / self.n_samples)
 

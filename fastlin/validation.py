@@ -50,7 +50,7 @@ def check_float(
     above: bool = False,
     infinite: bool = False,
 ) -> float:
-    """Return `value` as a float in [low, high], or (low, high] with `above`; finite unless `infinite`."""
+    """Return `value` as a float in [low, high], or (low, high] with `above`, finite unless `infinite`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise InputError(f"{name} is {shown(value)}; a number is needed")
     try:

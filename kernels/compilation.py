@@ -116,7 +116,7 @@ MARGIN = 2.0
 
 
 def pays(step: str, sizes: Sizes, seconds: Any) -> Any:
-    """Return whether so many seconds of work on an architecture pay for a kernel of its own.
+    """Return whether so many seconds of work on an architecture pay for a special kernel.
 
     With `SizesOfMany` and an array of seconds it returns an array. The form of a kernel changes no bit.
     """

@@ -70,21 +70,21 @@ def prepare_time_scales(
 
 
 def closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, specialise: bool = False) -> None:
-    """Evaluate the exact solution for a batch; see `prepare_closed_form`."""
+    """Evaluate the exact solution for a batch (see `prepare_closed_form`)."""
     prepare_closed_form(sizes, outputs, batch, specialise=specialise)()
 
 
 def gradient_descent(
     sizes: Sizes, outputs: tuple[int, ...], batch: Batch, learning_rate: float, *, specialise: bool = False
 ) -> None:
-    """Run gradient descent for a batch; see `prepare_gradient_descent`."""
+    """Run gradient descent for a batch (see `prepare_gradient_descent`)."""
     prepare_gradient_descent(sizes, outputs, batch, learning_rate, specialise=specialise)()
 
 
 def time_scales(
     sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float, *, specialise: bool = False
 ) -> None:
-    """Find time scales of the exact flow for a batch; see `prepare_time_scales`."""
+    """Find time scales of the exact flow for a batch (see `prepare_time_scales`)."""
     prepare_time_scales(sizes, scales, batch, fraction, specialise=specialise)()
 
 

@@ -32,8 +32,8 @@ _SUM = 3
 _SQUARES = _SUM + _SUM_LIMBS
 WORDS = _SQUARES + _SQUARE_LIMBS
 
-# Seeds that are added before limbs are carried. An addition is at most 2^32, so 2^30 seeds would be safe.
-# With this many, the time of carrying is already negligible.
+# Seeds that are added before limbs are carried. An addition is at most 2^32, so 2^30 seeds would be safe. The
+# time of carrying is negligible with this number.
 _BATCH = 4096
 _COMPARED = 128  # up to so many bins, comparing all edges is faster than halving
 
@@ -245,7 +245,7 @@ def _of_each(statistic: Callable[[int, int, int], float], cells: Integers) -> Ar
 
 
 def _integer(limbs: Integers) -> int:
-    """Return the integer that carried limbs stand for."""
+    """Return the integer that carried limbs represent."""
     low, top = limbs[:-1].astype("<u4"), limbs[-1:].astype("<i8")
     return int.from_bytes(low.tobytes() + top.tobytes(), "little", signed=True)
 

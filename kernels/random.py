@@ -101,7 +101,7 @@ def _fill(
 
 
 def _transform(code: VectorCode, uniform: Numbers, pairs: Index, normal: Numbers) -> None:
-    """Turn pairs of uniform numbers into pairs of normal ones, in the same order."""
+    """Turn pairs of uniform numbers into pairs of normal numbers, in the same order."""
     uniforms, normals = uniform.vectors(), normal.vectors()
     for pair in code.loop(0, pairs):
         radius = sqrt(-2.0 * log(uniforms[pair * 2]))
@@ -183,7 +183,7 @@ def pairs_of(count: int) -> int:
 
 
 def scratch() -> Array:
-    """Return an array for the uniform numbers of a chunk of normal ones."""
+    """Return an array for the uniform numbers of a chunk of normal numbers."""
     return aligned(2 * _CHUNK)
 
 
@@ -220,7 +220,7 @@ def _add_squares(
 def add_squares(
     key: np.uint64, seeds: Integers, first: int, count: int, uniforms: Array, total: Array
 ) -> None:
-    """Add the squares of the first `count` normal numbers to total (WIDTH,); see `write_squares`."""
+    """Add the squares of the first `count` normal numbers to total (WIDTH,) (see `write_squares`)."""
     _add_squares(key, seeds, first, count, uniforms, total)
 
 

@@ -186,7 +186,7 @@ class Sizes:
 
     @cached_property
     def fits_lanes(self) -> bool:
-        """Whether the closed form takes eight networks at a time. Larger ones go through BLAS one at a time.
+        """Whether the closed form takes eight networks at a time. Larger networks use BLAS.
 
         Measured, in us per time of a grid and per late time, lanes and BLAS: (20, 20, 20) 5.2 and 11.8, 7.8
         and 18.1; (28, 28, 28) 14.1 and 22.7, 25.9 and 35.9; (40, 40, 40) 43 and 47, 77 and 68; (48, 48, 48)
@@ -210,7 +210,7 @@ class Sizes:
 
     @cached_property
     def fits_setup(self) -> bool:
-        """Whether problems are set up eight at a time. Larger ones go through LAPACK one at a time.
+        """Whether problems are set up eight at a time. Larger networks go through LAPACK one at a time.
 
         Measured: lanes take 0.29 ms for (48, 8, 48) and LAPACK 0.43, for (80, 8, 80) 1.5 and 0.94, and for
         (200, 10, 200) 26 and 6.

@@ -1,8 +1,8 @@
 """Two hashes of the sources of kernels: of their bytes for compiled code, of their syntax for results.
 
-Compiled code is loaded only if it was made of the same bytes. A store records the hash of the syntax, because
-a comment, a docstring or the layout of a line changes no number. Every module of kernels counts, because a
-list of those that can change a number would have to be kept up to date by hand.
+Compiled code is loaded only if the bytes of its sources are the same. A store records the hash of the syntax,
+because a comment, a docstring or the layout of a line changes no number. Every module of kernels counts,
+because a list of those that can change a number would have to be kept up to date by hand.
 """
 
 import ast
@@ -25,7 +25,7 @@ def bytes_hash() -> str:
 def syntax_hash() -> str:
     """Return the hash of all sources without comments, docstrings and layout.
 
-    It is the same in every version of Python. It takes about 0.15 s; `compiler.cache` keeps it on disk.
+    It is the same in every version of Python. It takes about 0.15 s, so `compiler.cache` keeps it on disk.
     """
     return _hash_of_files(lambda path: syntax(ast.parse(path.read_bytes())).encode())
 
@@ -38,7 +38,7 @@ def _hash_of_files(content: Callable[[Path], bytes]) -> str:
 
 
 def syntax(tree: ast.AST) -> str:
-    """Return a syntax tree as text, without positions and strings that stand alone.
+    """Return a syntax tree as text, without positions and strings that are statements.
 
     `ast.dump` prints other fields in each version of Python: 3.12 added `type_params`, 3.13 leaves out empty
     fields. Here no version writes an empty field.

@@ -1,4 +1,4 @@
-"""A headless Chromium that the tests drive, and what they do to a page in it."""
+"""A headless Chromium that the tests drive, and actions on a page in it."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ OPTIONS = (
 )
 LOGS = {"browser": "ALL", "performance": "ALL"}
 
-# The relative luminance of a colour, and the colour behind an element (WCAG 2).
+# JavaScript: the relative luminance of a colour, and the colour behind an element (WCAG 2).
 COLOURS = """
 const channels = (text) => {
   const ctx = document.createElement("canvas").getContext("2d");
@@ -45,7 +45,7 @@ const contrast = (a, b) => {
   return (high + 0.05) / (low + 0.05);
 };
 """
-# Of a canvas: the pixel that stands out most from what is behind it, of those without hue.
+# JavaScript: the largest contrast to the background among the opaque grey pixels of a canvas.
 DARKEST = """
 const canvas = document.querySelector(arguments[0]);
 const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -62,14 +62,14 @@ return best;
 
 
 def missing():
-    """Return what is not there of that which is needed, or nothing."""
+    """Return the names of the required programs that are not installed, or an empty text."""
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
     return ", ".join(absent + ([] if find_spec("selenium") else ["selenium"]))
 
 
 @contextmanager
 def running(folder):
-    """Yield a driver of a browser whose profile is a new one in `folder`."""
+    """Yield a driver of a browser whose profile is a new folder below `folder`."""
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
     options = ChromeOptions()
@@ -85,13 +85,13 @@ def running(folder):
 
 
 def resize(driver, width, height=900, ratio=1):
-    """Make the window that wide, in CSS pixels."""
+    """Set the width of the window in CSS pixels."""
     metrics = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def prefer(driver, scheme):
-    """Let the user prefer a "light" or "dark" scheme of colours."""
+    """Set the colour scheme that the user prefers: "light" or "dark"."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
@@ -101,14 +101,14 @@ def download_to(driver, folder):
 
 
 class Page:
-    """The page that is open."""
+    """The page that is open in the browser."""
 
     def __init__(self, driver):
         self.driver = driver
 
     def open(self, address):
         self.driver.get("about:blank")
-        self.faults(), self.requests()  # those of what was there before
+        self.faults(), self.requests()  # drop the entries of the page before
         self.driver.get(address)
 
     def find(self, selector, index=0):
@@ -121,11 +121,11 @@ class Page:
         return self.find(selector).text
 
     def faults(self):
-        """Return what was complained of since the last call."""
+        """Return the messages of the browser's log since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self):
-        """Return the addresses that were asked for since the last call."""
+        """Return the addresses that were requested since the last call."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
         return [params["request"]["url"] for params in sent]
@@ -138,7 +138,7 @@ class Page:
         return self.driver.execute_script(script)
 
     def colours(self):
-        """Return what the colour bar says of itself."""
+        """Return the label of the colour bar."""
         return self.find("#bar").get_attribute("aria-label")
 
     def click(self, selector):
@@ -160,7 +160,7 @@ class Page:
         self.field(label).click()
 
     def point(self, selector, index, across, up, touch=False, click=False):
-        """Point at a canvas, at shares of its diagram; return the lines that appear."""
+        """Point at a canvas, at fractions of its diagram, and return the lines of the tooltip."""
         from selenium.webdriver.common.action_chains import ActionBuilder
         from selenium.webdriver.common.actions.pointer_input import PointerInput
 

@@ -1,4 +1,4 @@
-"""A real S3 server in a process of its own, on loopback."""
+"""A real S3 server in its own process, on the loopback interface."""
 
 import os
 import re
@@ -22,7 +22,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
 class Server:
-    """A server at a port of this machine, of a process if there is one."""
+    """A server at a port of this machine. It has a process if it runs."""
 
     def __init__(self, port, process=None):
         self.address = f"http://127.0.0.1:{port}"
@@ -30,12 +30,12 @@ class Server:
 
     @property
     def environment(self):
-        """What commands need to find it."""
+        """The environment variables by which commands find the server."""
         region = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), REGION)
         return {**KEYS, **region, "AWS_ENDPOINT_URL": self.address, "AWS_ALLOW_HTTP": "true"}
 
     def make_bucket(self):
-        """Wait until it answers, and make one bucket."""
+        """Wait until the server answers, and create the bucket."""
         until(self._answers)
         urlopen(Request(f"{self.address}/{BUCKET}", method="PUT")).close()
 
@@ -49,13 +49,13 @@ class Server:
         return True
 
     def end(self):
-        """End it at once; its objects are gone."""
+        """Kill the server. Its objects are lost."""
         self._process.kill()
         self._process.wait()
 
     @contextmanager
     def stopped(self):
-        """Let it answer nothing while the context lasts."""
+        """Stop the server from answering within the context."""
         self._process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -63,12 +63,12 @@ class Server:
             self._process.send_signal(signal.SIGCONT)
 
     def check_keys(self):
-        """Let it refuse keys that it does not know, which are all."""
+        """Make the server check keys. It knows none, so it refuses all."""
         text = {"Content-Type": "text/plain"}
         urlopen(Request(f"{self.address}/moto-api/reset-auth", b"0", text, method="POST")).close()
 
     def objects(self, prefix):
-        """Return S3 below a prefix."""
+        """Return an S3 store below a prefix."""
         return S3Store(
             BUCKET,
             prefix=prefix,
@@ -80,20 +80,20 @@ class Server:
         )
 
     def content(self, prefix):
-        """Return every object below a prefix with its bytes."""
+        """Return the bytes of every object below a prefix, by key."""
         store = self.objects(prefix)
         keys = [entry["path"] for page in obstore.list(store) for entry in page]
         return {key: bytes(obstore.get(store, key).bytes()) for key in keys}
 
     def marks(self, prefix):
-        """Return the keys of the commit marks of a store."""
+        """Return the keys of the commit markers of a store."""
         listed = obstore.list(self.objects(prefix), "status")
         return {entry["path"] for page in listed for entry in page if entry["path"].startswith("status/c")}
 
 
 @contextmanager
 def serving():
-    """Run a server, at a port that is free when it takes it."""
+    """Run a server at a free port."""
     program = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", "0"]
     with TemporaryFile() as log:
         process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=log)
@@ -107,14 +107,14 @@ def serving():
 
 
 def _port(log):
-    """Return the port that a server says it is at, once it does."""
-    said = re.search(rb"Running on http://127\.0\.0\.1:(\d+)", os.pread(log.fileno(), 2**16, 0))
-    return said and int(said[1])
+    """Return the port that the server printed, or None before it has printed one."""
+    match = re.search(rb"Running on http://127\.0\.0\.1:(\d+)", os.pread(log.fileno(), 2**16, 0))
+    return match and int(match[1])
 
 
 @contextmanager
 def absent():
-    """Yield a server that is not there, at a port that nobody else can take."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield Server(taken.getsockname()[1])
+    """Yield a server that does not run, at a port that no other process can take."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield Server(reserved.getsockname()[1])

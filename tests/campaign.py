@@ -1,21 +1,19 @@
-"""How often a test is repeated: a few times with all tests, many times by `pytest -m campaign`."""
+"""Repetition of tests: a few times by default, many times with `pytest -m campaign`."""
 
 import itertools
 
 import pytest
 
 
-def trials(quick, full, slow=None):
-    """Run a test once with `trials` few, in the campaign once with many, and as a slow test with `slow`."""
-    numbers = {quick: (), full: pytest.mark.campaign}
-    if slow is not None:
-        numbers[slow] = pytest.mark.slow
+def trials(few, many):
+    """Run a test with few trials, and in the campaign with many."""
+    numbers = {few: (), many: pytest.mark.campaign}
     given = [pytest.param(number, id=f"{number}-trials", marks=marks) for number, marks in numbers.items()]
     return pytest.mark.parametrize("trials", given)
 
 
 def combinations(quick, **values):
-    """Run a test with all combinations of values, which have names; those not in `quick` as slow tests.
+    """Run a test with all combinations of named values. Those outside `quick` are slow tests.
 
     Parameters
     ----------
@@ -26,7 +24,7 @@ def combinations(quick, **values):
     """
     quick = set(quick)
     assert quick <= set(itertools.product(*values.values()))
-    given = [
+    parameters = [
         pytest.param(
             *(of[name] for of, name in zip(values.values(), names, strict=True)),
             id="-".join(names),
@@ -34,4 +32,4 @@ def combinations(quick, **values):
         )
         for names in itertools.product(*values.values())
     ]
-    return pytest.mark.parametrize(tuple(values), given)
+    return pytest.mark.parametrize(tuple(values), parameters)

@@ -1,4 +1,4 @@
-"""The command line in real processes, forked from one that has imported everything: dozens in seconds."""
+"""The command line in real processes that are forked from one server, so that dozens take seconds."""
 
 import functools
 import importlib
@@ -19,7 +19,7 @@ import psutil
 from fastlin import cli
 from fastlin.sweeps.run import block
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store import folder, lease, lease_holders
 from fastlin.sweeps.store.layout import StoreLayout
 from tests import cutting, fault_injection, gate
 from tests.fault_injection import PATIENCE, System, until
@@ -37,12 +37,12 @@ n_samples = 8
 [dynamics]
 times = [0.0, 0.9, 9.0, inf]
 """
-BLOCKS = 12  # of SMALL, as smaller_blocks cuts it
+BLOCKS = 12  # blocks of SMALL, as smaller_blocks cuts it
 
 
 @dataclass
-class Ended:
-    """What a command left: its exit code and what it printed."""
+class CompletedCommand:
+    """A command that has ended: its exit code and its output."""
 
     code: int
     out: str
@@ -50,19 +50,19 @@ class Ended:
 
     @property
     def report(self):
-        """What `--json` printed."""
+        """The content that `--json` printed."""
         return json.loads(self.out)
 
     @property
     def line(self):
-        """The one line that says what is wrong; progress is left out."""
+        """The one line of the error message, without lines of progress."""
         lines = [line for line in self.err.splitlines() if line.startswith("fastlin: ")]
         assert len(lines) == 1, self.err
         return lines[0].removeprefix("fastlin: ")
 
 
 class Command:
-    """One command that runs."""
+    """One running command."""
 
     def __init__(self, process, folder):
         self._process, self._folder = process, folder
@@ -70,31 +70,31 @@ class Command:
 
     @property
     def running(self):
-        """Whether it has not ended."""
+        """Whether the command has not ended."""
         return self._process.is_alive()
 
     @property
     def stopped(self):
-        """Whether it was stopped, by SIGSTOP."""
+        """Whether the process is stopped by SIGSTOP."""
         with suppress(psutil.Error):
             return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
         return False
 
     def send(self, number):
-        """Send a signal."""
+        """Send a signal to the process."""
         os.kill(self.pid, number)
 
     def kill(self):
-        """End it without a warning, as SIGKILL does."""
+        """Kill the process by SIGKILL."""
         self._process.kill()
         self._process.join()
 
     def end(self):
-        """Wait for the end, and return it."""
+        """Wait until the command ends, and return its exit code and output."""
         self._process.join(PATIENCE)
         assert not self.running, f"not ended within {PATIENCE:g} s"
         out, err = (Path(self._folder, name).read_text() for name in ("out", "err"))
-        return Ended(self._process.exitcode, out, err)
+        return CompletedCommand(self._process.exitcode, out, err)
 
 
 @functools.cache
@@ -106,16 +106,16 @@ def _context():
 
 @contextmanager
 def commands(*several, patches=(), environment=None):
-    """Run some commands, all of which begin at the same moment; yields them.
+    """Run several commands that begin at the same moment, and yield them.
 
     Parameters
     ----------
     *several : list
-        Arguments of each.
+        Arguments of each command.
     patches : sequence
-        Functions that change something in each process before it begins; those of this module.
+        Functions that change each process before it begins, such as those of this module.
     environment : dict, optional
-        Variables for them.
+        Variables of their environment.
     """
     together = _context().Barrier(len(several))
     with TemporaryDirectory() as folder:
@@ -123,8 +123,8 @@ def commands(*several, patches=(), environment=None):
         for number, arguments in enumerate(several):
             own = Path(folder, str(number))
             own.mkdir()
-            given = (own, [str(entry) for entry in arguments], patches, environment or {}, together)
-            process = _context().Process(target=_serve, args=given)
+            own_arguments = (own, [str(entry) for entry in arguments], patches, environment or {}, together)
+            process = _context().Process(target=_serve, args=own_arguments)
             process.start()
             running.append(Command(process, own))
         try:
@@ -142,7 +142,7 @@ def command(*arguments, patches=(), environment=None):
         yield only
 
 
-def ended(*arguments, patches=(), environment=None):
+def run_to_end(*arguments, patches=(), environment=None):
     """Run one command to its end."""
     with command(*arguments, patches=patches, environment=environment) as only:
         return only.end()
@@ -162,32 +162,32 @@ def _serve(folder, arguments, patches, environment, together):
 
 
 def smaller_blocks(seeds=2, **sizes):
-    """Cut a sweep into blocks of a few seeds, and of so many values of other axes; by default of one each."""
+    """Cut a sweep into blocks of a few seeds and of `sizes` values of the other axes (default: one each)."""
     Plan.of = lambda spec: Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds, **sizes)))
 
 
-def held(folder):
-    """Hold the blocks at the gate in a folder, see `tests.planting.Gate`."""
+def hold_blocks(folder):
+    """Make blocks wait at the gate in a folder, see `tests.planting.Gate`."""
     gate.hold(block, folder)
 
 
-def shared_lease():
-    """Let anybody write at the same time as others."""
-    lease.LeaseHolder.excludes = lambda _holder, _other: False
+def share_lease():
+    """Let every process write while others write."""
+    lease_holders.LeaseHolder.excludes = lambda _holder, _other: False
 
 
-def faster_beat():
-    """Look at the lease all the time."""
+def shorten_heartbeats():
+    """Shorten the interval of heartbeats to 0.05 s."""
     lease.HEARTBEAT_SECONDS = 0.05
 
 
-def noted_beats(file):
-    """Look at the lease all the time, and leave a byte in a file after each look."""
-    faster_beat()
+def record_heartbeats(file):
+    """Shorten the interval of heartbeats, and append a byte to a file after each."""
+    shorten_heartbeats()
     real = lease.Lease._change
 
-    def change(held, action):
-        done = real(held, action)
+    def change(own_lease, action):
+        done = real(own_lease, action)
         with open(file, "ab") as notes:
             notes.write(b".")
         return done
@@ -195,23 +195,23 @@ def noted_beats(file):
     lease.Lease._change = change
 
 
-def impatient(seconds):
-    """Take for dead who is silent for so long, and look at it all the time."""
+def shorten_expiry(seconds):
+    """Treat a holder as dead after `seconds` without a heartbeat, and check every 0.01 s."""
     lease.EXPIRY_SECONDS, lease.WATCH_SECONDS = seconds, 0.01
 
 
-def read_only():
-    """Let the file system of the stores be read-only."""
+def make_read_only():
+    """Make the file system of the stores read-only."""
     folder.os = System(fault_injection.read_only)
 
 
-def two_tries():
-    """Try a request to a bucket again just once."""
+def retry_once():
+    """Retry a request to a bucket only once."""
     importlib.import_module("fastlin.sweeps.store.s3").RETRIES = 1
 
 
-def stopping(at):
-    """Stop the process in the middle of its write number `at`, until somebody wakes it."""
+def stop_in_write(at):
+    """Stop the process in the middle of its write number `at`, until it gets SIGCONT."""
     numbers = itertools.count(1)
 
     def write(file, data):
@@ -224,8 +224,8 @@ def stopping(at):
     folder.os = SimpleNamespace(**{**vars(os), "write": write})
 
 
-def stopping_in(module, name, at=1):
-    """Stop the process when a function is about to be called for the time number `at`."""
+def stop_in_call(module, name, at=1):
+    """Stop the process before call number `at` of a function."""
     where = importlib.import_module(module)
     real, numbers = getattr(where, name), itertools.count(1)
 
@@ -238,11 +238,11 @@ def stopping_in(module, name, at=1):
 
 
 def lease_file(path):
-    """Return where the lease of a store in a folder is."""
-    return Path(path, lease.KEY)
+    """Return the path of the lease of a store in a folder."""
+    return Path(path, lease_holders.KEY)
 
 
-NO_PROCESS = 2**22 + 1  # above the largest number of a process
+NO_PROCESS = 2**22 + 1  # above the largest process id
 
 
 def write_lease(path, **changes):
@@ -253,7 +253,7 @@ def write_lease(path, **changes):
     file.write_text(json.dumps(content | {"holders": holders}))
 
 
-def stopped(only):
-    """Wait until a command was stopped, by itself; tell whether it was, or ended before."""
+def wait_until_stopped(only):
+    """Wait until a command has stopped itself or has ended. Return whether it still runs."""
     until(lambda: not only.running or only.stopped)
     return only.running

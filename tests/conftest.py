@@ -1,4 +1,4 @@
-"""Settings of all tests."""
+"""Settings and fixtures that all tests share."""
 
 import sys
 from pathlib import Path
@@ -20,21 +20,22 @@ from fastlin.sweeps.spec.spec import Spec
 from tests import cutting, slurm, sweeping
 
 matplotlib.use("Agg")
-LONG = ("slow", "campaign")  # markers
+LONG = ("slow", "campaign")  # before the markers are evaluated
 
-# Examples are the same on every machine, and a first call may compile.
+# Hypothesis draws the same examples on every machine. A first call may have to compile.
 settings.register_profile("fastlin", deadline=None, derandomize=True, max_examples=60, print_blob=True)
 # For a second Python: `pytest --hypothesis-profile=few`.
 settings.register_profile("few", settings.get_profile("fastlin"), max_examples=10)
 settings.load_profile("fastlin")
 cutting.groups_apart()
-# The processes of pytest-xdist keep all cores busy, so that a helper costs its imports and saves nothing.
+# The processes of pytest-xdist keep all cores busy, so that a helper process costs its imports and saves
+# nothing.
 run.compile_all = lambda kernels, _, show: compile_all(kernels, 1, show)
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(config, items):
-    """Mark what takes a SLURM, which is processes; leave out what takes long, unless -m names its marker."""
+    """Mark tests that use SLURM as tests of processes. Deselect long tests unless -m names their marker."""
     for item in items:
         if "daemons" in item.fixturenames:
             item.add_marker("processes")
@@ -46,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def no_client_is_left():
-    """Check that a test leaves no default client, which would compute all that later tests ask Dask for."""
+    """Check that a test leaves no default client, because Dask would use it in all later tests."""
     yield
     with pytest.raises(ValueError, match="No client"):
         distributed.default_client()
@@ -62,7 +63,7 @@ def swept(tmp_path_factory):
 
 @pytest.fixture
 def command_line(monkeypatch, capsys):
-    """Return a function that runs a command line in this process: (code, out, err)."""
+    """Return a function that runs a command line in this process and returns (code, out, err)."""
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["fastlin", *arguments])
@@ -76,7 +77,7 @@ def command_line(monkeypatch, capsys):
 
 @pytest.fixture(scope="session")
 def client():
-    """A Dask client in threads, for what runs many sweeps."""
+    """A Dask client with threads, for tests that run many sweeps."""
     with connect(Threads()) as connected:
         yield connected
 
@@ -91,7 +92,7 @@ def daemons(tmp_path_factory):
 
 @pytest.fixture
 def conf(daemons, monkeypatch):
-    """The configuration of a SLURM that runs, for this process and those it starts."""
+    """The configuration file of a running SLURM, for this process and its children."""
     pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: it is in fastlin's extra hpc")
     monkeypatch.setenv("SLURM_CONF", str(daemons))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # jobs find the modules of the tests
@@ -100,7 +101,7 @@ def conf(daemons, monkeypatch):
 
 @pytest.fixture(scope="session")
 def partial(tmp_path_factory, client):
-    """A sweep with a wild name, of which 2 of 6 blocks are done."""
+    """A sweep whose name has unusual characters. Of its 6 blocks 2 are complete."""
     path = tmp_path_factory.mktemp("partial") / "s.zarr"
     spec = Spec.from_dict(sweeping.spec(name=sweeping.MARKUP))
     run.run(spec, path, client, RunOptions(only=frozenset({0, 3})), NoProgress())
@@ -109,7 +110,7 @@ def partial(tmp_path_factory, client):
 
 @pytest.fixture(scope="session")
 def diverging(tmp_path_factory, client):
-    """Both solvers at several rates, where some points of gradient descent diverge, with one weight scale."""
+    """A sweep of both solvers at several rates. Some points of gradient descent diverge."""
     axes = sweeping.spec()["axes"] | {"lam": {"start": -200.0, "stop": 200.0, "num": 9}, "init_scale": 1.0}
     dynamics = {
         "solver": ["exact", "gradient_descent"],

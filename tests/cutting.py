@@ -1,8 +1,8 @@
-"""Into which blocks tests cut their sweeps.
+"""Shapes of the blocks into which tests cut their sweeps.
 
-By the rule of `fastlin.sweeps.store.block_shape` a sweep as small as those of tests is one block. Tests of
-other things keep each group in blocks of its own, so that there are several; tests of joined groups say
-how many.
+The rule of `fastlin.sweeps.store.block_shape` puts a sweep as small as those of the tests into one block.
+Most tests put each group into separate blocks, so that there are several. Tests of joined groups state the
+shape.
 """
 
 from unittest import mock
@@ -15,28 +15,28 @@ LEAST_BLOCKS, LEAST_SECONDS = block_shape.LEAST_BLOCKS, block_shape.LEAST_SECOND
 
 
 def groups_apart():
-    """Have no groups joined, in this process."""
+    """Join no groups into one block, in this process."""
     block_shape.LEAST_BLOCKS, block_shape.LEAST_SECONDS = 10**9, 0.0
 
 
 def by_the_rule():
-    """Have groups joined as in use."""
+    """Join groups by the rule of the library, within the context."""
     return mock.patch.multiple(block_shape, LEAST_BLOCKS=LEAST_BLOCKS, LEAST_SECONDS=LEAST_SECONDS)
 
 
 def shape_of(spec, **sizes):
-    """Return the shape of blocks of so many values of some axes: all lam and times, and one of the others.
+    """Return a block shape with all lam and times, and `sizes` values of the other axes (default: one).
 
-    Axes may have fewer values as yet.
+    An axis may still have fewer values than its size.
     """
     return BlockShape(**{"lams": spec.lams.size, "times": spec.times.size} | sizes)
 
 
 def into(**sizes):
-    """Have sweeps cut into blocks of so many values of some axes, within the context."""
+    """Cut sweeps into blocks of `sizes` values of some axes, within the context."""
     return mock.patch.object(Plan, "of", lambda spec: Plan(StoreLayout((spec,), shape_of(spec, **sizes))))
 
 
-# Of each group in blocks of its own, and of blocks that hold several groups; both with two seeds.
+# Two seeds a block: with one group in each block, and with several groups.
 APART = {"seeds": 2}
 JOINED = {"architectures": 2, "init_scales": 2, "solvers": 2, "learning_rates": 2, "seeds": 2}

@@ -1,4 +1,4 @@
-"""Faults and how they are brought about: calls of the system that fail or kill, and processes to kill."""
+"""Fault injection: system calls that fail or kill the process, and processes to kill."""
 
 import errno
 import itertools
@@ -29,11 +29,11 @@ from tests import cutting
 from tests.sweeping import content, marks
 
 COMMAND = [sys.executable, "-m", "tests.launched"]
-# Seconds after which a test counts as hung. It measures nothing: no result depends on how busy a machine is.
+# Seconds after which a test counts as hung. It is no measurement, so a busy machine changes no result.
 PATIENCE = 300.0
-# Of servers of Dask, which take port 8787 even where there is to be no dashboard, and warn where it is taken.
+# Address for servers of Dask. They take port 8787 even without a dashboard, and warn where it is in use.
 FREE_PORT = "127.0.0.1:0"
-# Blocks of some 0.1 s, and enough of them that a kill finds most of them undone.
+# Blocks of about 0.1 s, and enough blocks that most are incomplete at a kill.
 LONG = """
 name = "long"
 [axes]
@@ -48,24 +48,24 @@ solver = "gradient_descent"
 learning_rate = 0.01
 times = [0.0, 40.0]
 """
-SHORT = LONG.replace("40.0]", "4.0]").replace('"long"', '"short"')  # of which a block takes no time
+SHORT = LONG.replace("40.0]", "4.0]").replace('"long"', '"short"')  # its blocks take almost no time
 
 
 def until(condition):
-    """Wait until something holds, and return it."""
+    """Wait until the condition returns a true value, and return that value."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        if found := condition():
-            return found
+        if value := condition():
+            return value
         time.sleep(0.002)
     raise AssertionError(f"not within {PATIENCE:g} s")
 
 
 @contextmanager
 def started(*arguments, limit=None, **changes):
-    """Start a command, and end in any case what is left of it.
+    """Start a command, and kill what is left of it at the end of the context.
 
-    `limit` is that of bytes in a file, `changes` are variables of its environment.
+    `limit` is the largest size of a file in bytes. `changes` are variables of the command's environment.
     """
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
@@ -87,26 +87,26 @@ def started(*arguments, limit=None, **changes):
         process.communicate()
 
 
-def workers(process):
-    """Return the worker processes of a command that runs."""
-    found = []
+def worker_processes(process):
+    """Return the worker processes of a running command."""
+    processes = []
     with suppress(psutil.Error):
         for child in psutil.Process(process.pid).children():
             with suppress(psutil.Error):
                 if "spawn_main" in " ".join(child.cmdline()):
-                    found.append(child)
-    return found
+                    processes.append(child)
+    return processes
 
 
-def family(process):
-    """Return all processes below one."""
+def descendants(process):
+    """Return all descendants of a process."""
     with suppress(psutil.Error):
         return psutil.Process(process.pid).children(recursive=True)
     return []
 
 
-def alive(processes):
-    """Return those that still run."""
+def still_running(processes):
+    """Return the processes that still run."""
 
     def runs(process):
         with suppress(psutil.Error):
@@ -116,10 +116,10 @@ def alive(processes):
     return [process for process in processes if runs(process)]
 
 
-def in_turn():
-    """Make sweeps of this process run block after block, so that their steps come in one order."""
+def blocks_in_turn():
+    """Compute the blocks of sweeps in this process in turn, so that their steps have one order."""
 
-    def results(_client, tasks, place, _held):
+    def results(_client, tasks, place, _lease):
         for task in tasks:
             try:
                 result = task.function(task.request, task.where)
@@ -133,23 +133,23 @@ def in_turn():
 
 
 class System:
-    """The module `os`, but that some of its calls strike: `strike(name, call)` is called before each.
+    """The module `os`, but it calls `intercept(name, arguments)` before each call in STEPS.
 
     Parameters
     ----------
-    strike : callable
-        Returns None, or what the call is to return; may raise.
+    intercept : callable
+        Returns None, and may raise an error.
     """
 
-    def __init__(self, strike):
-        self._strike = strike
+    def __init__(self, intercept):
+        self._intercept = intercept
 
     def __getattr__(self, name):
-        found = getattr(os, name)
-        return partial(self._call, name, found) if name in STEPS else found
+        attribute = getattr(os, name)
+        return partial(self._call, name, attribute) if name in STEPS else attribute
 
     def _call(self, name, function, *arguments):
-        self._strike(name, arguments)
+        self._intercept(name, arguments)
         return function(*arguments)
 
 
@@ -157,32 +157,32 @@ STEPS = ("open", "write", "replace", "mkdir", "fsync", "unlink")
 
 
 def changes_something(name, arguments):
-    """Tell whether a call leaves a trace in the file system."""
+    """Return whether a call changes the file system."""
     return name != "open" or bool(arguments[1] & os.O_CREAT)
 
 
 def read_only(name, arguments):
-    """Refuse a call that would change something, as a read-only file system does."""
+    """Raise the error of a read-only file system for a call that would change something."""
     if changes_something(name, arguments):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(arguments[0]))
 
 
-def striking(strike):
-    """Have `strike(name, arguments)` called before each step of a store in the file system."""
-    return mock.patch.object(folder, "os", System(strike))
+def intercepting(intercept):
+    """Call `intercept(name, arguments)` before each step of a store in the file system."""
+    return mock.patch.object(folder, "os", System(intercept))
 
 
-def steps(action):
-    """Return the steps that change something, as (name, arguments), of what `action` does."""
-    found = []
+def recorded_steps(action):
+    """Return the steps of `action` that change something, as (name, arguments)."""
+    recorded = []
 
     def note(name, arguments):
         if changes_something(name, arguments):
-            found.append((name, arguments))
+            recorded.append((name, arguments))
 
-    with striking(note):
+    with intercepting(note):
         action()
-    return found
+    return recorded
 
 
 def _run_and_die(spec, path, options, at, torn, sizes):
@@ -195,14 +195,14 @@ def _run_and_die(spec, path, options, at, torn, sizes):
             os.kill(os.getpid(), signal.SIGKILL)
 
     cutting.groups_apart()
-    with in_turn(), striking(die), cutting.into(**sizes) if sizes else nullcontext():
+    with blocks_in_turn(), intercepting(die), cutting.into(**sizes) if sizes else nullcontext():
         fl.run_sweep(spec, path, **options)
 
 
 def die_at(at, spec, path, torn=False, sizes=None, **options):
-    """Run a sweep in a process that kills itself before its step `at`; `torn`: in the middle of a write.
+    """Run a sweep in a process that kills itself before its step `at` (if `torn`, in the middle of a write).
 
-    `sizes` are those of blocks, as `cutting.into` takes them.
+    `sizes` are the sizes of blocks, as `cutting.into` takes them.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.warmed", "tests.fault_injection"])
@@ -213,20 +213,20 @@ def die_at(at, spec, path, torn=False, sizes=None, **options):
 
 
 def spread(total, count, chance):
-    """Return so many numbers below `total`, one at random of each of as many equal parts."""
+    """Return `count` numbers below `total`: one at random from each of `count` equal parts."""
     edges = [total * part // count for part in range(count + 1)]
     return [chance.randrange(low, high) for low, high in itertools.pairwise(edges) if high > low]
 
 
-def scratch(path):
+def temporary_files(path):
     """Return the temporary files of a store."""
     return sorted(Path(path, SCRATCH).glob("*.partial"))
 
 
-def go_on(path, action, whole, leftover=()):
-    """Check a store after a fault, if there is one, run it to its end by `action`, and compare.
+def check_recovery(path, action, whole, leftover=()):
+    """Verify the store after a fault, complete it by `action`, and compare its content with `whole`.
 
-    `leftover` files mean nothing. Marks of complete blocks stay as they are, but where the store grows.
+    `leftover` files are ignored. Markers of complete blocks must not change unless the store grows.
     """
     spec = spec_hash(path)
     before = complete_marks(path) if spec else {}
@@ -239,7 +239,7 @@ def go_on(path, action, whole, leftover=()):
 
 
 def complete_marks(path):
-    """Return the marks of the blocks that are complete, and when each was written."""
+    """Return the commit markers of complete blocks, and the time at which each was written."""
     opened = Store.open(locate(path))
     complete = count_points(opened).complete
     keys = {
@@ -249,7 +249,7 @@ def complete_marks(path):
 
 
 def spec_hash(path):
-    """Return by which spec a store is, if there is one."""
+    """Return the hash of the spec of a store, or None if there is no store."""
     try:
         return json.loads(Path(path, "zarr.json").read_bytes())["attributes"]["spec_hash"]
     except FileNotFoundError:

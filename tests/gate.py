@@ -1,8 +1,9 @@
-"""A gate in a sweep: it lets so many blocks through, and holds the others until a test opens it.
+"""A gate in a sweep: it lets a given number of blocks pass, and the others wait until a test opens it.
 
-A test that acts on a sweep that runs, as one that kills it, would race with its end otherwise. Each ticket is
-a file, because a sweep may have several processes, and a block takes one away. Processes that a test starts
-import a copy of this file, see `tests.planting`: it must not import anything of fastlin or of the tests.
+Without the gate a test that acts on a running sweep, for example by a kill, would race with the end of the
+sweep. Each ticket is a file, because a sweep may have several processes. A block removes one ticket.
+Processes that a test starts import a copy of this file (see `tests.planting`), so it must not import anything
+of fastlin or of the tests.
 """
 
 import time
@@ -13,27 +14,27 @@ OPEN = "open"
 
 
 def plant(module):
-    """Hold the blocks of a process at the gate whose folder this copy of the file lies in."""
+    """Make the blocks of a process wait at the gate in the folder of this copy of the file."""
     hold(module, Path(__file__).parent)
 
 
 def hold(module, folder):
-    """Hold the blocks that a module computes at the gate in a folder."""
+    """Make the blocks that a module computes wait at the gate in a folder."""
     compute = module.compute
 
-    def held(block):
-        # A block of one time loads kernels, before the sweep begins.
+    def compute_at_gate(block):
+        # The first block with one time only loads kernels, before the sweep begins.
         if block.times.size > 1:
             _pass(folder)
         return compute(block)
 
-    module.compute = held
+    module.compute = compute_at_gate
 
 
 def _pass(folder):
     while not (folder / OPEN).exists():
         for ticket in folder.glob("*.ticket"):
-            with suppress(FileNotFoundError):  # another block has taken it
+            with suppress(FileNotFoundError):  # another block has taken the ticket
                 ticket.unlink()
                 return
         time.sleep(0.01)

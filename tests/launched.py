@@ -1,4 +1,4 @@
-"""The command line, as `python -m fastlin`, but that no groups are joined."""
+"""The command line, as `python -m fastlin`, but without joining groups into blocks."""
 
 import signal
 
@@ -8,7 +8,7 @@ from tests import cutting
 
 
 def heed_signals():
-    """Heed the signals that end a run, also where tests run in the background or under `nohup`."""
+    """Handle the signals that end a run, also where tests run in the background or under `nohup`."""
     for name in signals.NAMES:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Networks that the tests share: one architecture of every class, and random balanced ones."""
+"""Networks that the tests share: one architecture of every class, and random balanced networks."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ CLASSES = {
 
 
 def problem(kind, n_samples, target_scale, init_scale):
-    """Return the law of random regression and of a kind of start, as `draw_records` takes it."""
+    """Return the `Problem` of random regression and a kind of initialisation, as `draw_records` takes it."""
     return Problem(RegressionTask(n_samples, target_scale), INIT_KINDS[kind].law(n_samples), init_scale)
 
 
@@ -42,13 +42,13 @@ def networks(draw_value, max_size=5):
     """Draw (sigma_yx, w1, w2, lam) of any architecture."""
     sizes = st.integers(1, max_size)
     n_i, n_h, n_o = (draw_value(sizes) for _ in range(3))
-    # Nearer to 0, but not 0, some starts lie so close to a saddle's inset (at a distance of lam) that
-    # the weights' own rounding, over lam, is what decides the time of escape.
+    # A start at a distance of lam from a saddle's inset is left out for tiny lam that is not 0: the rounding
+    # of its weights, divided by lam, would decide the time of escape.
     lam = draw_value(st.just(0.0) | st.floats(1e-3, 10) | st.floats(-10, -1e-3))
     scale = draw_value(st.sampled_from([0.1, 1.0, 2.0]))
     return (*draw(n_i, n_h, n_o, lam, scale, draw_value(st.integers(0, 10**6))), lam)
 
 
 def relative(actual, expected):
-    """Return the largest deviation relative to the largest entry expected (or to 1 where that is 0)."""
+    """Return the largest deviation, relative to the largest expected entry (to 1 where that is 0)."""
     return np.abs(np.asarray(actual) - expected).max() / (np.abs(expected).max() or 1.0)

@@ -1,4 +1,4 @@
-"""The notebooks: run as a reader would, and rendered anew by `python -m tests.notebooks`."""
+"""The notebooks: executed in an empty folder, and rendered again by `python -m tests.notebooks`."""
 
 import os
 from pathlib import Path
@@ -12,13 +12,13 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "sweeps" / "notebooks"
-SECONDS = 300  # that a cell may take, for on a first run kernels are compiled
-# Of the pictures in a notebook; without the name of the version that drew them.
+SECONDS = 300  # for one cell, because the first run compiles kernels
+# Pictures of a notebook have no metadata of the version of Matplotlib.
 INLINE = 'c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Software": None}}\n'
 
 
 def read(source):
-    """Return the notebook of a percent source, the same each time."""
+    """Return the notebook of a percent source. It is the same each time."""
     notebook = jupytext.read(source)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells):
@@ -27,7 +27,7 @@ def read(source):
 
 
 def execute(source):
-    """Run a percent source on this interpreter, in an empty folder; return the notebook with its outputs."""
+    """Execute a percent source in an empty folder, and return the notebook with its outputs."""
     notebook = read(source)
     with TemporaryDirectory() as folder, TemporaryDirectory() as settings:
         profile = Path(settings, "profile_default")
@@ -35,7 +35,7 @@ def execute(source):
         (profile / "ipython_config.py").write_text(INLINE)
         manager = AsyncKernelManager(
             kernel_name=KERNEL_NAME,
-            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # so that it is this interpreter
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # so that the kernel is this interpreter
             transport="ipc",
             connection_file=f"{settings}/kernel.json",
         )
@@ -63,12 +63,12 @@ def sources():
 
 
 def rendered(source):
-    """Return the file of a source with its outputs."""
+    """Return the path of the notebook of a source."""
     return source.with_suffix(".ipynb")
 
 
 def main():
-    """Render every notebook anew."""
+    """Render every notebook again."""
     for source in sources():
         nbformat.write(execute(source), rendered(source))
         print(rendered(source).name)

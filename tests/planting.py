@@ -1,4 +1,4 @@
-"""Code of tests in the processes of commands that they start: of the command, its workers, and theirs."""
+"""Test code that runs in the processes of commands: in the command, its workers, and their children."""
 
 import itertools
 import os
@@ -7,7 +7,7 @@ from functools import partial
 
 from tests import commands, gate
 
-# Python runs this file at the start of every process whose PYTHONPATH has its folder.
+# Python runs this file at the start of every process whose PYTHONPATH contains its folder.
 SITE = """
 import importlib.util
 import sys
@@ -35,9 +35,9 @@ sys.meta_path.insert(0, Planting())
 
 
 def planted(folder, source):
-    """Return the changes of the environment that have `plant` of a source change `fastlin.sweeps.run.block`.
+    """Return environment variables by which `plant` of a source changes `fastlin.sweeps.run.block`.
 
-    The source is copied to `folder`, so what it needs may lie beside it.
+    The source is copied to `folder`. Files that it needs may lie beside it.
     """
     (folder / "sitecustomize.py").write_text(SITE)
     shutil.copy(source, folder / "planted.py")
@@ -45,12 +45,12 @@ def planted(folder, source):
 
 
 class Gate:
-    """A gate of `tests.gate`, which lets so many blocks through.
+    """A gate of `tests.gate`, which lets a given number of blocks pass.
 
     Parameters
     ----------
     folder : Path
-        Where its files are; it is made.
+        Folder of its files, which is created.
     blocks : int
     """
 
@@ -60,20 +60,20 @@ class Gate:
         self.let(blocks)
 
     def let(self, blocks):
-        """Let so many more blocks through."""
+        """Let `blocks` more blocks pass."""
         for _ in range(blocks):
             (self._folder / f"{next(self._numbers)}.ticket").touch()
 
     def open(self):
-        """Let all blocks through."""
+        """Let all blocks pass."""
         (self._folder / gate.OPEN).touch()
 
     @property
     def patch(self):
-        """The patch of a command of `tests.commands` that runs through the gate."""
-        return partial(commands.held, self._folder)
+        """The patch that makes a command of `tests.commands` wait at the gate."""
+        return partial(commands.hold_blocks, self._folder)
 
     @property
     def environment(self):
-        """The environment of a command of `tests.faults` that runs through the gate."""
+        """The environment that makes a command of `tests.fault_injection` wait at the gate."""
         return planted(self._folder, gate.__file__)

@@ -1,4 +1,4 @@
-"""The README and the reference of specs. `python -m tests.readme` writes their tables anew."""
+"""The README and the reference of specs. `python -m tests.readme` writes their tables again."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def section(title: str) -> str:
 
 
 def blocks(language: str) -> list[str]:
-    """Return all blocks of code in a language."""
+    """Return all code blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
 
 
@@ -38,12 +38,12 @@ TABLES = {"observables": observables, "exit codes": exit_codes.table}
 
 
 def ends(name: str) -> tuple[str, str]:
-    """Return the marks before and after a table."""
+    """Return the comments that mark the start and the end of a table."""
     return f"<!-- {name} -->\n", f"<!-- /{name} -->"
 
 
 def present(name: str) -> str:
-    """Return a table as it is in the README."""
+    """Return a table as it is in the README now."""
     text = README.read_text()
     start, end = ends(name)
     return text[text.index(start) + len(start) : text.index(end)]

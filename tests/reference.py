@@ -1,11 +1,13 @@
 """Plain-NumPy reference: one network at a time, the paper's equations with their numbers.
 
-Every fast path of the library is tested against this file, so it favours clarity over speed and
-shares no code with the library. Notation: ``w1`` is W1 (N_h, N_i), ``w2`` is W2 (N_o, N_h),
-``sigma_yx`` is Y X^T / P (N_o, N_i), N = N_i + N_o, m = min(N_i, N_o), Q = [W1, W2^T]^T (N, N_h);
-rows of Q and of F are inputs first, then outputs. ``t`` is t / tau = learning_rate * step.
-Closed forms hold for whitened inputs and weights with Q (W2^T W2 - W1 W1^T - lam I) = 0.
-Where an equation was misprinted the corrected form is used; ``test_corrections`` has the evidence.
+Every fast path of the library is tested against this file. So it favours clarity over speed, and shares no
+code with the library.
+
+Notation: ``w1`` is W1 (N_h, N_i), ``w2`` is W2 (N_o, N_h), ``sigma_yx`` is Y X^T / P (N_o, N_i), N = N_i +
+N_o, m = min(N_i, N_o), and Q = [W1, W2^T]^T (N, N_h). The rows of Q and of F are inputs first, then outputs.
+``t`` is t / tau = learning_rate * step. Closed forms hold for whitened inputs and weights with Q (W2^T W2 -
+W1 W1^T - lam I) = 0. A misprinted equation is replaced by the corrected form. ``test_corrections`` has the
+evidence.
 """
 
 import math
@@ -21,16 +23,16 @@ from scipy.linalg import solve_triangular
 def balanced_weights(u, p, v, lam, n_h, rotation=None):
     """Algorithm 1, corrected: lam-balanced (w1 (n_h, N_i), w2 (N_o, n_h)) from an SVD.
 
-    ``u`` (N_o, N_o), ``p`` (m,), ``v`` (N_i, N_i) are the full SVD ``u diag(p) v^T`` of the
-    unbalanced product, singular vectors in columns; ``rotation`` (n_h, n_h) is orthogonal.
-    The hidden index i has an entry in W2 if i < N_o and in W1 if i < N_i, with s = 0 past m.
+    ``u`` (N_o, N_o), ``p`` (m,), ``v`` (N_i, N_i) are the full SVD ``u diag(p) v^T`` of the unbalanced
+    product, with singular vectors in columns. ``rotation`` (n_h, n_h) is orthogonal. The hidden index i has
+    an entry in W2 if i < N_o and in W1 if i < N_i, with s = 0 past m.
     """
     n_o, n_i = len(u), len(v)
     s2_matrix, s1_matrix = np.zeros((n_o, n_h)), np.zeros((n_h, n_i))
     for i in range(n_h):
         s = p[i] if i < len(p) else 0.0
         larger = math.sqrt((math.hypot(lam, 2 * s) + abs(lam)) / 2)
-        smaller = s / larger if larger > 0 else 0.0  # their product is s: no difference of squares
+        smaller = s / larger if larger > 0 else 0.0  # their product is s, without a difference of squares
         s2, s1 = (larger, smaller) if lam >= 0 else (smaller, larger)
         if i < n_o:
             s2_matrix[i, i] = s2
@@ -41,7 +43,7 @@ def balanced_weights(u, p, v, lam, n_h, rotation=None):
 
 
 def random_balanced(rng, n_i, n_h, n_o, lam, init_scale=1.0):
-    """Algorithm 1 from raw Gaussian weights of std ``init_scale`` and a random rotation."""
+    """Return Algorithm 1 applied to raw Gaussian weights of std ``init_scale`` and a random rotation."""
     w1 = init_scale * rng.standard_normal((n_h, n_i))
     w2 = init_scale * rng.standard_normal((n_o, n_h))
     u, p, vt = np.linalg.svd(w2 @ w1)
@@ -51,7 +53,7 @@ def random_balanced(rng, n_i, n_h, n_o, lam, init_scale=1.0):
 
 
 def random_task(rng, n_i, n_o, n_samples, target_scale):
-    """B.2.1: x (n_i, P) with x x^T / P = I exactly, y (n_o, P) of std target_scale / sqrt(n_o)."""
+    """Draw x (n_i, P) with x x^T / P = I exactly, and y (n_o, P) of std target_scale / sqrt(n_o) (B.2.1)."""
     x = rng.standard_normal((n_i, n_samples))
     left, _, right = np.linalg.svd(x, full_matrices=False)
     x = math.sqrt(n_samples) * left @ right  # (x x^T / P)^(-1/2) x
@@ -81,10 +83,10 @@ def eigen_system(sigma_yx, lam):
             np.concatenate([cos * vt[i], sin * u[:, i]]),
             np.concatenate([sin * vt[i], -cos * u[:, i]]),
         ]
-    for i in range(len(singular), n_i):  # inputs the targets do not use
+    for i in range(len(singular), n_i):  # inputs that the targets do not use
         values.append(-lam / 2)
         vectors.append(np.concatenate([vt[i], np.zeros(n_o)]))
-    for i in range(len(singular), n_o):  # outputs the inputs do not reach
+    for i in range(len(singular), n_o):  # outputs that the inputs do not reach
         values.append(lam / 2)
         vectors.append(np.concatenate([np.zeros(n_i), u[:, i]]))
     order = np.argsort(values)[::-1]
@@ -92,15 +94,15 @@ def eigen_system(sigma_yx, lam):
 
 
 def growth_integral(w, t):
-    """Eq 6: the integral of exp(2 w s) over 0 <= s <= t, (e^{2 w t} - 1) / (2 w), t at w = 0."""
+    """Return the integral of exp(2 w s) over 0 <= s <= t (Eq 6): (e^{2 w t} - 1) / (2 w), or t at w = 0."""
     return t if w == 0 else math.expm1(2 * w * t) / (2 * w)
 
 
 def theorem_a3(sigma_yx, w1, w2, lam, t):
     """Theorem A.3, Eq 10-13 and 20-21, corrected: QQ^T (N, N) at a moderate time t.
 
-    B and C are (N_h, m); lam_perp is sgn(N_o - N_i) lam/2, and its term in Eq 13 carries
-    (e^{2 lam_perp t} - 1) / (2 lam_perp). The exponentials overflow at late times.
+    B and C are (N_h, m). lam_perp is sgn(N_o - N_i) lam/2, and its term in Eq 13 has the factor (e^{2
+    lam_perp t} - 1) / (2 lam_perp). The exponentials overflow at late times.
     """
     n_o, n_i = sigma_yx.shape
     m = min(n_i, n_o)
@@ -131,12 +133,12 @@ def theorem_a3(sigma_yx, w1, w2, lam, t):
 
 
 def march_weights(sigma_yx, w1, w2, lam, times):
-    """Eq 2 stepped as a factor of QQ^T: the list of (w1, w2), each up to a hidden rotation.
+    """Step Eq 2 as a factor of QQ^T: the list of (w1, w2), each up to a hidden rotation.
 
-    ``times`` ascend from 0 or later and are finite. Each step is Eq 2 over dt with
-    2 r_max dt <= 8, so no exponential is large; K = P^T Q becomes e^{w dt} K C^{-T}, where
-    C C^T = I + K^T diag((e^{2 w dt} - 1) / (2 w)) K.
-    At a saddle the rounding of each step grows like e^{w t} and leaves it late; `any_time` stays.
+    ``times`` ascend from 0 or later and are finite. Each step is Eq 2 over dt with 2 r_max dt <= 8, so that
+    no exponential is large. A step replaces K = P^T Q by e^{w dt} K C^{-T}, where C C^T = I + K^T diag((e^{2
+    w dt} - 1) / (2 w)) K. Near a saddle the rounding of each step grows like e^{w t}, so that the path leaves
+    it late. `any_time` stays at the saddle.
     """
     n_i = sigma_yx.shape[1]
     w, p = eigen_system(sigma_yx, lam)
@@ -156,18 +158,18 @@ def march_weights(sigma_yx, w1, w2, lam, times):
 
 
 def march(sigma_yx, w1, w2, lam, times):
-    """Eq 2 by steps (see `march_weights`): QQ^T (T, N, N) at ascending, finite ``times``."""
+    """Step Eq 2 (see `march_weights`): QQ^T (T, N, N) at ascending, finite ``times``."""
     return np.array([qqt(*pair) for pair in march_weights(sigma_yx, w1, w2, lam, times)])
 
 
 def lower_echelon(k):
     """Rotate the columns of ``k`` to lower echelon form: (k @ orthogonal, row of each pivot).
 
-    Row by row the columns not yet fixed are reflected onto the first of them; a row in which they
-    vanish to rounding (a rank deficit) gets no pivot. Columns that remain are zero and dropped.
+    In each row the columns that are not yet fixed are reflected onto the first of them. A row in which they
+    vanish to rounding (a rank deficit) has no pivot. The remaining columns are zero and are dropped.
     """
     k, pivots = k.copy(), []
-    noise = 1e-12 * np.linalg.norm(k)  # small pivots above amplify rounding: seen up to 40-fold
+    noise = 1e-12 * np.linalg.norm(k)  # rounding is amplified up to 40-fold by small pivots above
     for row in range(len(k)):
         done = len(pivots)
         rest = k[row, done:].copy()
@@ -187,22 +189,22 @@ def lower_echelon(k):
 def any_time(sigma_yx, w1, w2, lam, t):
     """Eq 2 at one finite time of any size without overflow: QQ^T (N, N).
 
-    With K = P^T Q in lower echelon form (eigenvalues descending) column j grows no faster than
-    its pivot row, e^{g_j t} with g_j = max(w_pivot, 0). That factor cancels between both ends of
-    Eq 2, and the matrix to invert, E^2 + (sqrt(phi) K E)^T (sqrt(phi) K E) with E = diag(e^{-g t}),
-    is only needed through the R of a QR decomposition of its stacked square root.
+    K = P^T Q is in lower echelon form (eigenvalues descending). Column j then grows no faster than its pivot
+    row, e^{g_j t} with g_j = max(w_pivot, 0). That factor cancels between both ends of Eq 2. The matrix to
+    invert is E^2 + (sqrt(phi) K E)^T (sqrt(phi) K E) with E = diag(e^{-g t}). Only the R of a QR
+    decomposition of its stacked square root is needed.
     """
     w, p = eigen_system(sigma_yx, lam)
     k, pivots = lower_echelon(p.T @ np.vstack([w1.T, w2]))
     if not pivots:
         return np.zeros_like(p)
-    # growth_integral(w, t) = bounded * e^{2 max(w, 0) t}, as phi(w) = e^{2 w t} phi(-w).
+    # growth_integral(w, t) = bounded * e^{2 max(w, 0) t}, because phi(w) = e^{2 w t} phi(-w).
     bounded = np.array([growth_integral(-abs(value), t) for value in w])
     evolved, stacked = np.zeros_like(k), np.zeros_like(k)
     shrink = np.zeros(len(pivots))
     for j, pivot in enumerate(pivots):
         growth = max(w[pivot], 0.0)
-        below = slice(pivot, None)  # entries above the pivot are zero, those below grow less
+        below = slice(pivot, None)  # entries above the pivot are zero, and those below it grow less
         shrink[j] = math.exp(-growth * t)
         evolved[below, j] = k[below, j] * np.exp((w[below] - growth) * t)
         root_phi = np.sqrt(bounded[below]) * np.exp((np.maximum(w[below], 0.0) - growth) * t)
@@ -215,9 +217,9 @@ def any_time(sigma_yx, w1, w2, lam, t):
 def at_infinity(sigma_yx, w1, w2, lam):
     """Limit of Eq 2 for t -> infinity: QQ^T (N, N), the sum of 2 w p p^T over the modes reached.
 
-    At generic weights these are the positive ones of the rank(Q) largest eigenvalues of F. If a
-    repeated eigenvalue straddles that cut, the part of its eigenspace that the columns of K with
-    pivots there span is reached; an eigenvalue without a pivot is not reached at all (a saddle).
+    At generic weights the flow reaches the positive eigenvalues among the rank(Q) largest of F. If a repeated
+    eigenvalue straddles that cut, the part of its eigenspace is reached that is spanned by the columns of K
+    with pivots there. An eigenvalue without a pivot is not reached (a saddle).
     """
     w, p = eigen_system(sigma_yx, lam)
     k, pivots = lower_echelon(p.T @ np.vstack([w1.T, w2]))
@@ -254,14 +256,14 @@ def _integrate(sigma_yx, w1, w2, end, **options):
 
 
 def flow_ode(sigma_yx, w1, w2, times):
-    """Gradient flow on the weights by an ODE solver: the list of (w1, w2) at ascending times."""
+    """Integrate the gradient flow by an ODE solver: the list of (w1, w2) at ascending times."""
 
     run = _integrate(sigma_yx, w1, w2, max(times), t_eval=times)
     return [(y[: w1.size].reshape(w1.shape), y[w1.size :].reshape(w2.shape)) for y in run.y.T]
 
 
 def gradient_descent(sigma_yx, w1, w2, learning_rate, steps, sigma_xx=None):
-    """Full-batch gradient descent, plain form, for any input correlation: the final (w1, w2)."""
+    """Take full-batch steps in plain form, for any input correlation: the final (w1, w2)."""
     xx = np.eye(sigma_yx.shape[1]) if sigma_xx is None else sigma_xx
     for _ in range(steps):
         error = sigma_yx - w2 @ w1 @ xx
@@ -270,7 +272,7 @@ def gradient_descent(sigma_yx, w1, w2, learning_rate, steps, sigma_xx=None):
 
 
 def gradient_descent_gram(sigma_yx, w1, w2, learning_rate, steps):
-    """The same steps through the hidden Gram matrices (whitened inputs): the final (w1, w2)."""
+    """Take the same steps through the hidden Gram matrices (whitened inputs): the final (w1, w2)."""
     for _ in range(steps):
         step1 = w2.T @ sigma_yx - (w2.T @ w2) @ w1
         step2 = sigma_yx @ w1.T - w2 @ (w1 @ w1.T)
@@ -282,18 +284,18 @@ def gradient_descent_gram(sigma_yx, w1, w2, learning_rate, steps):
 
 
 def qqt(w1, w2):
-    """Eq 1: QQ^T (N, N) of Q = [W1, W2^T]^T."""
+    """Return QQ^T (N, N) of Q = [W1, W2^T]^T (Eq 1)."""
     q = np.vstack([w1.T, w2])
     return q @ q.T
 
 
 def balance(w1, w2):
-    """A2, corrected: D = W2^T W2 - W1 W1^T (N_h, N_h), conserved by the flow."""
+    """Return D = W2^T W2 - W1 W1^T (N_h, N_h), which the flow conserves (A2, corrected)."""
     return w2.T @ w2 - w1 @ w1.T
 
 
 def loss(w1, w2, sigma_yx, sigma_yy_trace, sigma_xx=None):
-    """Section 3: half the mean squared error, from the data's correlations."""
+    """Return half the mean squared error, from the data's correlations (Section 3)."""
     product = w2 @ w1
     xx = np.eye(sigma_yx.shape[1]) if sigma_xx is None else sigma_xx
     quadratic = np.trace(product @ xx @ product.T)
@@ -301,30 +303,36 @@ def loss(w1, w2, sigma_yx, sigma_yy_trace, sigma_xx=None):
 
 
 def ntk(w1, w2, x):
-    """Section 3: the dense neural tangent kernel (N_o P, N_o P) on the inputs x (N_i, P)."""
+    """Return the dense neural tangent kernel (N_o P, N_o P) on the inputs x (N_i, P) (Section 3)."""
     return np.kron(np.eye(len(w2)), x.T @ w1.T @ w1 @ x) + np.kron(w2 @ w2.T, x.T @ x)
 
 
 def kernel_distance(k0, kt):
-    """B.4: S(t) = 1 - <K_0, K_t> / (|K_0| |K_t|) of two dense kernels."""
+    """Return S(t) = 1 - <K_0, K_t> / (|K_0| |K_t|) of two dense kernels (B.4)."""
     return 1 - np.sum(k0 * kt) / (np.linalg.norm(k0) * np.linalg.norm(kt))
 
 
 def rsm_input(w1, x):
-    """Section 3: RSM_I = X^T W1^T W1 X (P, P)."""
+    """Return RSM_I = X^T W1^T W1 X (P, P) (Section 3)."""
     return x.T @ w1.T @ w1 @ x
 
 
 def rsm_output(w2, y):
-    """Section 3: RSM_O = Y^T (W2 W2^T)^+ Y (P, P), the rank read off W2, not off its square."""
+    """Return RSM_O = Y^T (W2 W2^T)^+ Y (P, P) (Section 3).
+
+    The rank is determined from W2, because that of W2 W2^T is lost to rounding.
+    """
     u, s, _ = np.linalg.svd(w2, full_matrices=False)
-    kept = s > max(w2.shape) * np.finfo(float).eps * s[0]
-    projected = u[:, kept].T @ y / s[kept, None]
+    significant = s > max(w2.shape) * np.finfo(float).eps * s[0]
+    projected = u[:, significant].T @ y / s[significant, None]
     return projected.T @ projected
 
 
 def effective_rank(w2w1):
-    """Exp of the entropy of the normalised singular values (Roy & Vetterli 2007); 0 for zero."""
+    """Return exp of the entropy of the normalised singular values, or 0 for a zero matrix.
+
+    The definition is that of Roy & Vetterli (2007).
+    """
     s = np.linalg.svd(w2w1, compute_uv=False)
     if s.sum() == 0:
         return 0.0
@@ -336,15 +344,16 @@ def effective_rank(w2w1):
 
 
 def excess_loss(w2w1, sigma_yx, n_h):
-    """The loss above the least that a map of rank ``n_h`` reaches (Eckart & Young 1936)."""
+    """Return the loss above the least that a map of rank ``n_h`` reaches (Eckart & Young 1936)."""
     dropped = np.linalg.svd(sigma_yx, compute_uv=False)[n_h:]
     return (np.sum((sigma_yx - w2w1) ** 2) - np.sum(dropped**2)) / 2
 
 
 def convergence_time(sigma_yx, w1, w2, lam, fraction):
-    """The first t by which ``fraction`` of the achievable drop in loss is done, by an ODE solver.
+    """Return the first t by which ``fraction`` of the achievable drop in loss is done, by an ODE solver.
 
-    The closed form only tells where the flow ends: a solver would leave a saddle by its rounding.
+    The closed form is used only to find where the flow ends, because a solver would leave a saddle by its
+    rounding.
     """
     n_i, n_h = w1.shape[1], len(w1)
     target = (1 - fraction) * excess_loss(w2 @ w1, sigma_yx, n_h)
@@ -357,17 +366,18 @@ def convergence_time(sigma_yx, w1, w2, lam, fraction):
 
     above_target.terminal = True
     (event,) = _integrate(sigma_yx, w1, w2, 1e6, events=above_target).t_events[0]
-    # A Newton step, as the solver interpolates at a lower order than it steps; dL/dt = -|velocity|^2.
+    # A Newton step with dL/dt = -|velocity|^2, because the solver interpolates at a lower order than it
+    # steps.
     a, b = flow_ode(sigma_yx, w1, w2, [event])[0]
     descent = sum(np.sum(part**2) for part in velocity(sigma_yx, a, b))
     return event + (excess_loss(b @ a, sigma_yx, n_h) - target) / descent
 
 
 def rotation_time(singular, lam, n_i, n_h, n_o):
-    """The slowest e-folding time of the turn towards the ``n_h`` fastest growing directions of F.
+    """Return the slowest e-folding time of the turn towards the ``n_h`` fastest growing directions of F.
 
-    The largest 1 / (w_a - w_b) of a <= N_h < b, w_a > 0 and w_a > w_b, of the eigenvalues of F as in
-    Eq 7-8, falling, in decimals of 100 digits: no difference of two of them needs care.
+    It is the largest 1 / (w_a - w_b) for a <= N_h < b, w_a > 0 and w_a > w_b. The w are the eigenvalues of F
+    (Eq 7-8) in descending order. They are decimals of 100 digits, so that their differences lose nothing.
     """
     with localcontext(prec=100):
         half = Decimal(lam) / 2
@@ -379,9 +389,10 @@ def rotation_time(singular, lam, n_i, n_h, n_o):
 
 
 def escape_times(sigma_yx, w1, w2, lam):
-    """When each mode is half-way, (m,): x' = 2 w x - x^2 from x_0 reaches w (x: |K_a|^2, w = r_a).
+    """Return the time (m,) at which each mode is half-way to its limit.
 
-    t_a = log(2 w / x_0 - 1) / (2 w); a row of K = P^T Q that is zero to rounding is never there.
+    x' = 2 w x - x^2 reaches w from x_0, where x is |K_a|^2 and w is r_a: t_a = log(2 w / x_0 - 1) / (2 w).
+    The time is infinite for a row of K = P^T Q that is zero to rounding.
     """
     m = min(sigma_yx.shape)
     w, p = eigen_system(sigma_yx, lam)

@@ -1,4 +1,4 @@
-"""A SLURM of one node for tests: real daemons on free ports, all their files in one folder."""
+"""A SLURM of one node for tests: real daemons on free ports, with all their files in one folder."""
 
 import os
 import re
@@ -43,7 +43,7 @@ PartitionName=main Nodes=localhost Default=YES MaxTime=01:00:00 State=UP
 
 
 def missing():
-    """Return why there can be no SLURM here, or an empty text."""
+    """Return the reason why no SLURM can run here, or an empty text."""
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if absent:
         return f"not installed: {', '.join(absent)}"
@@ -52,7 +52,7 @@ def missing():
 
 @contextmanager
 def running(folder):
-    """Start the daemons, and stop them at the end; yields the path for SLURM_CONF."""
+    """Start the daemons, yield the path for SLURM_CONF, and stop the daemons at the end."""
     conf = folder / "slurm.conf"
     for name in ("state", "spool"):
         (folder / name).mkdir()
@@ -65,8 +65,8 @@ def running(folder):
         conf.write_text(
             CONFIGURATION.format(
                 folder=folder,
-                controller=stack.enter_context(_kept_port()),
-                node=stack.enter_context(_kept_port()),
+                controller=stack.enter_context(_reserved_port()),
+                node=stack.enter_context(_reserved_port()),
                 cores=len(os.sched_getaffinity(0)),
                 memory=psutil.virtual_memory().total // 2**21,
             )
@@ -82,15 +82,16 @@ def running(folder):
 
 
 @contextmanager
-def _kept_port():
-    """Yield a port that is free, and keep it so for a daemon: Linux gives it to nobody who asks for any.
+def _reserved_port():
+    """Yield a free port, and reserve it for a daemon.
 
-    A daemon may listen at it all the same, because SLURM asks to reuse addresses, as is asked for here.
+    Linux gives a bound port to no process that asks for any free port. A daemon can still listen at it,
+    because SLURM and this socket both ask to reuse addresses.
     """
-    with socket.socket() as kept:
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept.bind(("", 0))
-        yield kept.getsockname()[1]
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("", 0))
+        yield reserved.getsockname()[1]
 
 
 @contextmanager
@@ -115,17 +116,17 @@ def _wait_for_node(conf):
 
 
 def ask(conf, *command):
-    """Return what one of SLURM's commands prints."""
+    """Return the output of a command of SLURM."""
     environment = os.environ | {"SLURM_CONF": str(conf)}
     return subprocess.run(command, env=environment, capture_output=True, text=True).stdout
 
 
 def jobs(conf):
-    """Return the names of jobs that are neither done nor cancelled."""
+    """Return the names of the jobs that are neither done nor cancelled."""
     return ask(conf, "squeue", "-h", "-o", "%j").split()
 
 
 def state(conf, name):
-    """Return what became of the job of that name."""
+    """Return the final state of the job of this name."""
     (line,) = [line for line in ask(conf, "scontrol", "-o", "show", "jobs").splitlines() if name in line]
     return re.search(r"JobState=(\w+)", line)[1]

@@ -1,4 +1,7 @@
-"""Makes points go wrong; a copy beside a `points.json` says which, see `tests.planting`."""
+"""Faults at single points: a copy of this file beside a `points.json` fails at the points in it.
+
+See `tests.planting`.
+"""
 
 import collections
 import itertools
@@ -17,20 +20,20 @@ def wrong(kind, where):
     if kind == "sleep":
         time.sleep(1e6)
     if kind == "spin":
-        collections.deque(itertools.repeat(None), maxlen=0)  # in C, and never lets go of the lock
+        collections.deque(itertools.repeat(None), maxlen=0)  # in C, and never releases the GIL
 
 
 def plant(module):
-    """Put what makes points go wrong in the place of `compute`."""
+    """Replace `compute` of a module by a function that fails at some points."""
     compute = module.compute
     listed = json.loads(Path(__file__).with_name("points.json").read_text())
 
     def spoiled(block):
         for n_i, scale, seed, lam, kind in listed:
-            here = block.architecture.n_i == n_i and block.init_scale == scale
-            # Kernels are loaded on a point at the time 0, where only what raises goes wrong.
+            same_group = block.architecture.n_i == n_i and block.init_scale == scale
+            # Kernels are loaded on a point at time 0, where only the kind "raise" fails.
             computed = kind == "raise" or block.times.size > 1
-            if here and computed and seed in block.seeds and lam in block.lams:
+            if same_group and computed and seed in block.seeds and lam in block.lams:
                 wrong(kind, (n_i, scale, seed, lam))
         return compute(block)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def spec(**changes):
-    """Return the content of a small spec; `changes` replace whole sections."""
+    """Return the content of a small spec. Each of `changes` replaces a whole section."""
     return {
         "name": "small",
         "axes": {
@@ -25,7 +25,7 @@ BOTH = {"solver": ["exact", "gradient_descent"], "learning_rate": 0.009, "times"
 
 
 def content(path):
-    """Return every file of a store with its bytes."""
+    """Return the bytes of every file of a store, by key."""
     return {
         str(Path(folder, name).relative_to(path)): Path(folder, name).read_bytes()
         for folder, _, names in os.walk(path)
@@ -34,7 +34,7 @@ def content(path):
 
 
 def chunks(path):
-    """Return the chunks of the arrays of a store over points, with their bytes."""
+    """Return the bytes of the chunks of the arrays over points."""
     axes = {
         "architecture",
         "n_i",
@@ -56,5 +56,5 @@ def chunks(path):
 
 
 def marks(path):
-    """Return the commit marks of a store (chunks of status) and when each was written."""
+    """Return the commit markers of a store (chunks of status), and the time at which each was written."""
     return {file: file.stat().st_mtime_ns for file in Path(path, "status").glob("c.*")}

@@ -1,4 +1,4 @@
-"""What a server of forks imports before it forks, so that its children need not load compiled kernels."""
+"""Imports of the server of forks before it forks, so that its children need not load compiled kernels."""
 
 from fastlin.sweeps.run.block import compute
 from fastlin.sweeps.run.plan import Plan
@@ -8,7 +8,7 @@ from tests import sweeping
 
 
 def layout() -> StoreLayout:
-    """Return one of blocks of every solver."""
+    """Return a layout with blocks of every solver."""
     axes = {"architecture": [2, 1, 2], "seed": 0, "lam": 0.0}
     return Plan.of(Spec.from_dict(sweeping.spec(axes=axes, dynamics=sweeping.BOTH))).layout
 

@@ -1,4 +1,4 @@
-"""Sweeps over many architectures, with an empty and with a filled cache of kernels; first calls.
+"""Sweeps over many architectures, with an empty and with a filled cache of kernels, and first calls.
 
 ``python -m fastlin.bench.architectures`` prints the times of the first calls in its process, as JSON.
 """

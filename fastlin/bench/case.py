@@ -36,7 +36,7 @@ class Case:
         return draw_records(self._sizes, seeds, problem, specialise=specialise)
 
     def closed_form(self, times: Array, specialise: bool = True) -> Callable[[], Array]:
-        """Return a run of the closed form; it returns loss and kernel distance (points, T, 2)."""
+        """Return a run of the closed form, which returns loss and kernel distance (points, T, 2)."""
         batch = empty_batch(self._records, self._lams, times, len(OUTPUTS))
         return partial(
             self._run,
@@ -45,7 +45,7 @@ class Case:
         )
 
     def gradient_descent(self, rate: float, steps: int, specialise: bool = True) -> Callable[[], Array]:
-        """Return a run of gradient descent; it returns the last loss and kernel distance (points, 1, 2)."""
+        """Return a run of gradient descent, which returns its last loss and distance (points, 1, 2)."""
         batch = empty_batch(self._records, self._lams, np.array([steps]), len(OUTPUTS))
         return partial(
             self._run,

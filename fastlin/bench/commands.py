@@ -1,4 +1,4 @@
-"""Whole commands in processes of their own: their output, their time and their memory."""
+"""Whole commands in new processes: their output, their time and their memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def call(arguments: Sequence[str], cache: Path | None = None) -> Outcome:
     ----------
     arguments : sequence of str
     cache : Path, optional
-        Folder of compiled kernels. With an empty one, the command compiles all kernels that it needs.
+        Folder of compiled kernels. If it is empty, the command compiles all kernels that it needs.
     """
     environment = os.environ | ({} if cache is None else {"NUMBA_CACHE_DIR": str(cache)})
     with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
@@ -55,10 +55,10 @@ def call(arguments: Sequence[str], cache: Path | None = None) -> Outcome:
 
 
 def run_sweep(spec: str | Path, store: Path, cache: Path | None = None, *options: str) -> Outcome:
-    """Run ``fastlin run`` in a process of its own."""
+    """Run ``fastlin run`` in a new process."""
     return call(["-m", "fastlin", "run", str(spec), "--store", str(store), "--json", *options], cache)
 
 
 def plan_sweep(spec: str | Path, cache: Path | None = None, *options: str) -> Outcome:
-    """Run ``fastlin plan`` in a process of its own."""
+    """Run ``fastlin plan`` in a new process."""
     return call(["-m", "fastlin", "plan", str(spec), "--json", *options], cache)

@@ -79,7 +79,7 @@ class Program:
 
 
 def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any]:
-    """Return the figures of a program, compared with "numpy", "jax" or both; times are medians of rounds."""
+    """Return the figures of a program, compared with "numpy", "jax" or both. Times are medians of rounds."""
     sections: dict[str, Callable[[], dict[str, Any]]] = {
         "kernels": lambda: _kernels(program, against, say),
         "widths": lambda: {

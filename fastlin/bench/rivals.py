@@ -112,8 +112,8 @@ def numpy_closed_form(net: Networks, dt: float, count: int) -> Array:
 class Jax:
     """`numpy_descent` and `numpy_closed_form` of a stack in JAX, on all cores.
 
-    Each core has a process of its own and a share of the stack. XLA runs most of a loop over small matrices
-    on one core, and its LAPACK calls from two threads block each other for ever.
+    Each core has one process and a share of the stack. XLA runs most of a loop over small matrices on one
+    core, and its LAPACK calls from two threads block each other for ever.
     """
 
     def __init__(self, cores: int) -> None:
@@ -145,7 +145,7 @@ class Jax:
 
 
 def _take_core(taken: Any) -> None:
-    """Bind this process to a core of its own, before JAX counts the cores that it may use."""
+    """Bind this process to one core, before JAX counts the cores that it may use."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     if hasattr(os, "sched_setaffinity"):
         with taken.get_lock():

@@ -64,7 +64,7 @@ def idle(count: int) -> None:
 
 
 def grown() -> list[dict[str, Any]]:
-    """Return the figures of `idle` for each number of blocks, each from a process of its own."""
+    """Return the figures of `idle` for each number of blocks, each from a new process."""
     rows = []
     for count in COUNTS:
         code = f"from fastlin.bench.scale import idle; idle({count})"

@@ -1,4 +1,4 @@
-"""The time and the memory of `fastlin run` in a process of its own."""
+"""The time and the memory of `fastlin run` in a new process."""
 
 from __future__ import annotations
 

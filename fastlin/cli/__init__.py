@@ -48,7 +48,7 @@ def options(
 def main() -> NoReturn:
     """Run the command line. An error is printed as a line, never as a traceback."""
     # Imports make 330,000 objects that stay. Searching them for garbage takes 0.03 s each time, and 0.7 s
-    # with the thresholds of Python. At this threshold a command of two seconds never searches them.
+    # with the thresholds of Python. A command of two seconds never reaches this threshold.
     gc.set_threshold(500_000)
     atexit.register(gc.freeze)
     os.environ["MPLBACKEND"] = "Agg"  # pictures go to files, so no window system is needed

@@ -1,12 +1,11 @@
 """`fastlin bench` measures this machine."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, read_path, say
+from fastlin.cli.common import Json, Quiet, say
 
 
 def bench(
@@ -33,20 +32,18 @@ def bench(
         typer.Option("--plans", help="Also compare ten plans with their runs, which takes 15 minutes."),
     ] = False,
     update: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--update",
             metavar="FILE",
-            parser=read_path,
             help="Also write the table to its place in this file.",
         ),
     ] = None,
     plot: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--plot",
             metavar="FILE",
-            parser=read_path,
             help="Draw the time against the hidden width, as PNG, SVG or PDF.",
         ),
     ] = None,
@@ -61,6 +58,7 @@ def bench(
     from fastlin.bench.measure import RIVALS, SECTIONS, USUAL, Program, measure
     from fastlin.bench.plans import PLANNED
     from fastlin.errors import InputError
+    from fastlin.paths import user_path
     from fastlin.sweeps.read.picture import check_file
     from fastlin.validation import check_choice
 
@@ -73,10 +71,10 @@ def bench(
         raise InputError("--update writes the whole table; leave --only out")
     if plot is not None and "widths" not in sections:
         raise InputError("--plot draws the section widths, which --only leaves out")
-    if update is not None:
-        report.place(update)  # raises before minutes of work
-    if plot is not None:
-        check_file(plot)
+    page = None if update is None else user_path(update)
+    if page is not None:
+        report.place(page)  # raises before minutes of work
+    picture = None if plot is None else check_file(plot)
     if "jax" in rivals and find_spec("jax") is None:
         _note(
             "JAX is not installed, so it is left out: pip install jax (it is in fastlin's extra bench)", quiet
@@ -86,10 +84,10 @@ def bench(
     program = Program(sections=sections, sweeps=SWEEPS | more, planned=PLANNED | more)
     figures = measure(program, rivals, lambda text: _note(text, quiet))
     say(figures, report.table(figures), as_json, quiet)
-    if update is not None:
-        report.update(update, figures)
-    if plot is not None:
-        widths.draw(figures["widths"], plot)
+    if page is not None:
+        report.update(page, figures)
+    if picture is not None:
+        widths.draw(figures["widths"], picture)
 
 
 def _note(text: str, quiet: bool) -> None:

@@ -1,18 +1,10 @@
 """Shared parts of the commands: arguments and output."""
 
-import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fastlin.formatting import compact_json
-
-
-def read_path(text: str) -> Path:
-    """Return the path that an option names. A shell does not expand the ~ of ``--out=~/picture.png``."""
-    return Path(os.path.expanduser(text))
-
 
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or the name of a preset.")]
 StoreArgument = Annotated[

@@ -1,11 +1,10 @@
 """Commands that draw: a store, a figure of the paper, a page about a store."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, StoreArgument, read_path, say
+from fastlin.cli.common import Json, Quiet, StoreArgument, say
 
 Select = Annotated[
     list[str] | None,
@@ -27,11 +26,10 @@ ColourMap = Annotated[str | None, typer.Option("--cmap", help="Colour map of Mat
 def plot(
     path: StoreArgument,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--out",
             metavar="FILE",
-            parser=read_path,
             help="PNG, SVG or PDF; by default beside the store, or in this folder.",
         ),
     ] = None,
@@ -55,8 +53,8 @@ def plot(
     """Draw the phase diagrams of a store, on several pages if it has many architectures."""
     from fastlin.sweeps.read import picture
 
-    target = out or picture.beside(path, f"-{observable}.png" if observable else ".png")
-    picture.check_file(target)
+    ending = f"-{observable}.png" if observable else ".png"
+    target = picture.beside(path, ending) if out is None else out
     view = picture.View(tuple(select or ()), observable, x, y)
     files = [str(file) for file in picture.draw(path, target, view, picture.read_style(log, size, cmap))]
     content = {"store": path, "picture": files[0], "pictures": files}
@@ -66,10 +64,8 @@ def plot(
 def figure(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="fig1 or fig2.")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="FILE", parser=read_path, help="PNG, SVG or PDF; by default NAME.png here."
-        ),
+        str | None,
+        typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default NAME.png here."),
     ] = None,
     architecture: Annotated[
         list[str] | None,
@@ -93,20 +89,18 @@ def figure(
         return
     if name is None:
         raise InputError(f"a figure is missing; there are {', '.join(figures.NAMES)}")
-    target = out or Path(f"{name}.png")
     shapes = [Architecture.read(text) for text in architecture or ()]
-    figures.draw(name, target, shapes or None)
+    target = figures.draw(name, f"{name}.png" if out is None else out, shapes or None)
     say({"figure": name, "picture": str(target)}, f"picture: {target}", as_json, quiet)
 
 
 def report(
     path: StoreArgument,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--out",
             metavar="FILE",
-            parser=read_path,
             help="HTML; by default beside the store, or in this folder.",
         ),
     ] = None,
@@ -121,6 +115,6 @@ def report(
     from fastlin.sweeps import report as pages
     from fastlin.sweeps.read import picture
 
-    target = out or picture.beside(path, ".html")
-    pages.write(path, target, tuple(select or ()), picture.read_style(log, size, cmap))
-    say({"store": path, "report": str(target)}, f"report: {target}", as_json, quiet)
+    target = picture.beside(path, ".html") if out is None else out
+    page = pages.write(path, target, tuple(select or ()), picture.read_style(log, size, cmap))
+    say({"store": path, "report": str(page)}, f"report: {page}", as_json, quiet)

@@ -1,12 +1,11 @@
 """`fastlin run`. Options choose where a sweep runs."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, SpecArgument, read_path, say
+from fastlin.cli.common import Json, Quiet, SpecArgument, say
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.signals import stop_at_once
 
@@ -34,18 +33,16 @@ def run(
         ),
     ] = None,
     tls_ca: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", parser=read_path, help="Certificate authority for tls://.", rich_help_panel=WHERE
-        ),
+        str | None,
+        typer.Option(metavar="FILE", help="Certificate authority for tls://.", rich_help_panel=WHERE),
     ] = None,
     tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", parser=read_path, help="Certificate for tls://.", rich_help_panel=WHERE),
+        str | None,
+        typer.Option(metavar="FILE", help="Certificate for tls://.", rich_help_panel=WHERE),
     ] = None,
     tls_key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", parser=read_path, help="Key of the certificate.", rich_help_panel=WHERE),
+        str | None,
+        typer.Option(metavar="FILE", help="Key of the certificate.", rich_help_panel=WHERE),
     ] = None,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Submit --workers jobs to SLURM.", rich_help_panel=WHERE)
@@ -102,11 +99,10 @@ def run(
         ),
     ] = None,
     plot: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--plot",
             metavar="FILE",
-            parser=read_path,
             help="Draw the phase diagram when the sweep is complete.",
         ),
     ] = None,
@@ -162,7 +158,7 @@ def _executor(
 
     if slurm and scheduler is not None:
         raise InputError("--slurm and --scheduler each choose where to run; give one of them")
-    if scheduler is None and (given := [name for name, value in tls.items() if value]):
+    if scheduler is None and (given := [name for name, value in tls.items() if value is not None]):
         raise InputError(f"--{given[0].replace('_', '-')} is for --scheduler")
     if not slurm and (given := [name for name, value in jobs.items() if value]):
         raise InputError(f"--{given[0].removesuffix('s')} is for --slurm")

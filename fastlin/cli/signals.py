@@ -10,7 +10,6 @@ from fastlin.cli.exit_codes import SIGNAL
 if TYPE_CHECKING:
     from fastlin.sweeps.run.progress import Progress
 
-STOPPED = "stopped; what is complete stays, run the same command again to go on"
 # Ctrl-C and `kill`, a terminal that closes, a job at its limit (`sbatch --signal`, RLIMIT_CPU), Ctrl-Break.
 # Windows has the first two and the last only.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU", "SIGBREAK")
@@ -22,14 +21,15 @@ def stop_at_once(progress: "Progress") -> None:
     The lease is released, and worker processes and jobs are ended. A signal that is ignored stays ignored, as
     SIGHUP is by `nohup`.
     """
-    from fastlin.sweeps.run import cluster
+    from fastlin.errors import CONTINUE
+    from fastlin.sweeps.run import lifecycle
     from fastlin.sweeps.store import lease
 
     def stop(number: int, _frame: object) -> None:
         progress.__exit__(None, None, None)
         lease.abandon()
-        cluster.abandon()
-        print(f"fastlin: {STOPPED}", file=sys.stderr, flush=True)
+        lifecycle.abandon()
+        print(f"fastlin: stopped; {CONTINUE}", file=sys.stderr, flush=True)
         os._exit(SIGNAL + number)
 
     for name in NAMES:

@@ -24,8 +24,8 @@ def plan(
     from fastlin.sweeps.run.projection import project
     from fastlin.sweeps.spec.spec import Spec
 
-    # By now this command has imported all that `run` imports, and has done nothing else. The time at which
-    # the process began is not used, because Linux knows it in whole seconds only (btime in /proc/stat).
+    # This command has now imported all that `run` imports, and has done nothing else. The time at which the
+    # process began is not used, because Linux knows it in whole seconds only (btime in /proc/stat).
     projection = project(Spec.load(spec), workers, start_up=process_time())
     say(projection.to_dict(), str(projection), as_json)
 

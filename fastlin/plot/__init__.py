@@ -1,6 +1,6 @@
 """Pictures: axes in, axes out, no global state of Matplotlib, colour-blind-safe colours.
 
-`phase_diagram`, `profile` and `trajectories` draw a part of a sweep, `sweep` and `pages` all of one;
+`phase_diagram`, `profile` and `trajectories` draw a part of a sweep, and `sweep` and `pages` a whole sweep.
 `dynamics`, `matrices` and `animation` draw one network.
 """
 

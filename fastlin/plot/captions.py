@@ -25,7 +25,7 @@ REGIMES = dict(zip(THRESHOLD, ("lazy below {:g} (dashed)", "rich from {:g} (soli
 def caption(
     dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray, drawn: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return parts of a text: what is averaged, what is drawn over the axes `drawn`, and what was chosen."""
+    """Return parts of a text: the averaged values, and the values of the axes that are not `drawn`."""
     title = str(dataset.attrs.get("title", "sweep")).replace("$", r"\$")
     parts = [f"{title}: {str(da.name).replace('_', ' ')}{_seeds(dataset, da)}"]
     if "layer" in da.coords:

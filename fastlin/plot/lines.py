@@ -34,9 +34,9 @@ def profile(
     da : xarray.DataArray
         An observable of a sweep; besides `x` and "seed" its dimensions have one value each.
     x : str
-        A dimension; or a size of the architectures, as in `phase_diagram`. Of its values those are drawn
-        that have a place on the axis: not t = inf, and not t = 0 where the scale is logarithmic. The label
-        of the axis names values that are left out.
+        A dimension, or a size of the architectures, as in `phase_diagram`. Of its values those are drawn that
+        have a place on the axis: not t = inf, and not t = 0 where the scale is logarithmic. The label of the
+        axis names the values that are left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure, whose title has the values of the other dimensions.
     log : bool, optional
@@ -143,7 +143,7 @@ def trajectories(
     if hue is None:
         return profile(da, "time", ax, log, **line)
     _check_hue(da, hue)
-    # A new figure has room beside its axes for the legend; the axes of a caller may not.
+    # A new figure has space for the legend beside its axes. The axes of a caller may have none.
     place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
     if ax is None:
         ax = new_axes(da, "time", hue)

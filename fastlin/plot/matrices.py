@@ -106,7 +106,7 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
 
 
 def _stack(da: xr.DataArray) -> xr.DataArray:
-    """Return matrices (time, rows, columns); of the NTK, each pair (output, sample) is one row."""
+    """Return matrices (time, rows, columns). Each pair (output, sample) of the NTK is one row."""
     check_instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
     rest = [str(name) for name in da.dims if name != "time"]
     if "time" not in da.dims or len(rest) not in (2, 4):

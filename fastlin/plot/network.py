@@ -27,9 +27,9 @@ def dynamics(
 
     The panels show the loss, the network function, the correlations of input and of output weights, and the
     NTK, as far as the Datasets hold them. Lines are gradient descent, black dots (light ones in a dark style)
-    the closed form. Of a matrix, nine entries are drawn, spread over it from the first to the last in
-    row-major order. If times go beyond 30, the time axis is linear up to 1 and logarithmic later.
-    t = inf has no place on it, and the label says so.
+    the closed form. Nine entries of a matrix are drawn, spread over it from the first to the last in
+    row-major order. If times go beyond 30, the time axis is linear up to 1 and logarithmic later. t = inf has
+    no place on it, and the label says so.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from fastlin.plot.style import DEFAULT_STYLE, SIZE_NAMES, Style, default_index
 from fastlin.validation import suggest
 
 MAX_PAGES = 100
-MANY = 48  # From more architectures than these on, the default axes are their sizes.
+MANY = 48  # The default axes are the sizes if there are more architectures than this.
 X_AXES = ("lam", "init_scale", "time", "learning_rate")
 Y_AXES = ("init_scale", "time", "lam", "learning_rate")
 
@@ -28,7 +28,7 @@ def sweep(
     y: str | None = None,
     style: Style = DEFAULT_STYLE,
 ) -> Figure:
-    """Draw a sweep on one page; see `pages`.
+    """Draw a sweep on one page (see `pages`).
 
     Returns
     -------
@@ -58,9 +58,9 @@ def pages(
 ) -> Pages:
     """Draw a sweep: for each architecture a phase diagram, and a line at one value of the vertical axis.
 
-    A page holds 12 architectures, or fewer if its height is given and low; all pages have the same scales. Of
-    the kernel distance, the borders of the regimes are drawn, too. The caption names the values of all axes
-    that are not drawn, and values that have no place on an axis that is drawn, such as t = inf.
+    A page holds 12 architectures, or fewer if its height is given and low. All pages have the same scales.
+    Diagrams of the kernel distance show the borders of the regimes. The caption names the values of all axes
+    that are not drawn. It also names values that have no place on an axis, such as t = inf.
 
     Parameters
     ----------

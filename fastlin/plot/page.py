@@ -30,8 +30,8 @@ from fastlin.plot.style import (
 )
 from fastlin.regimes import THRESHOLD
 
-PER_PAGE = 12  # Architectures on a page; so many lines can be told apart.
-IN_ONE_ROW = 4  # Diagrams that stand in a row with the profile.
+PER_PAGE = 12  # Architectures on a page. This number of lines can be distinguished.
+IN_ONE_ROW = 4  # Diagrams in the row of the profile.
 # Inches by default of a row of diagrams, of the lines below all rows, and of the caption above them.
 ROW, LINES, CAPTION = 2.3, 2.8, 0.6
 LEAST_ROW, LEAST_REST = 0.9, 3.0  # Inches of a row, and of lines and caption, that can be drawn.
@@ -85,7 +85,7 @@ class Pages:
         return few and seed_statistics.deviation(self.da) is not None
 
     def _mesh(self, values: xr.DataArray) -> dict[str, Any]:
-        """Return the properties of all meshes: the colours and their scale, which spans what is drawn."""
+        """Return the properties of all meshes: the colours and their scale, which spans the drawn values."""
         return with_norm(values, {"norm": NAMES_OF_NORMS[self.style.log], "cmap": self.style.cmap})
 
     def _contours(self) -> tuple[float, ...]:
@@ -185,7 +185,7 @@ class Pages:
         colour_bar(drawn, axes, means, 1)
 
     def _draw_lines(self, ax: Axes, shown: xr.DataArray) -> None:
-        """Draw a line for each architecture at the default value of `y`; all pages have the same scale."""
+        """Draw a line for each architecture at the default value of `y`. All pages have the same scale."""
         every = seed_statistics.mean(self._late(self.da))
         log = scales.log_values(every, self.style.log)
         late = scales.drawn(self._late(shown), self.x)

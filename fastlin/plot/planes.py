@@ -115,7 +115,7 @@ def draw_grid(
 
 
 def colour_bar(drawn: QuadMesh, axes: Sequence[Axes], da: xr.DataArray, merged: int) -> None:
-    """Draw a colour bar beside axes; its label says which scale it has and over what values are averaged."""
+    """Draw a colour bar beside axes. Its label names the scale, and the dimensions that are averaged."""
     notes = []
     if isinstance(drawn.norm, LogNorm):
         zeros = bool((da <= scales.zero(da.name)).any())

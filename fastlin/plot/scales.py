@@ -31,7 +31,7 @@ def logarithmic(values: NDArray[Any]) -> bool:
 
 
 def drawable(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which values of an axis can be drawn: finite ones, and only positive ones on a log scale."""
+    """Return a mask of the values of an axis that can be drawn: finite, and positive on a log scale."""
     return np.asarray(np.isfinite(values) & ((values > 0) | (not logarithmic(values))))
 
 
@@ -41,7 +41,7 @@ def drawn(da: xr.DataArray, *names: str) -> xr.DataArray:
 
 
 def edges(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the borders of cells around values: midpoints, geometric ones on a logarithmic axis.
+    """Return the borders of cells around values: midpoints, or geometric means on a logarithmic axis.
 
     Where no value is negative, no cell reaches below 0.
     """
@@ -103,7 +103,7 @@ def log_values(da: xr.DataArray, wanted: bool | None) -> bool:
 
 
 def colour_norm(da: xr.DataArray, *, log: bool) -> Normalize:
-    """Return the scale of colours of all finite values; if it is logarithmic, of the positive ones."""
+    """Return the scale of colours of all finite values, or of positive values if it is logarithmic."""
     values = da.values
     ends = limits(values[values > zero(da.name)] if log else values, da.name)
     return LogNorm(*ends, clip=True) if log else Normalize(*ends)

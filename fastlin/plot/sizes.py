@@ -1,4 +1,4 @@
-"""Architectures along their sizes: the mean over those of the same sizes, and gaps where there is none."""
+"""Architectures along their sizes: means over those of equal sizes, and gaps at missing sizes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mean_along(da: xr.DataArray, kept: tuple[str, ...]) -> tuple[xr.DataArray, i
     Returns
     -------
     mean : xarray.DataArray
-        With the dimensions `kept`, along which values rise; NaN where no architecture has such sizes.
+        With the dimensions `kept`, along which values rise. It is NaN where no architecture has such sizes.
     count : int
         The largest number of architectures that one value is the mean of.
 
@@ -71,7 +71,7 @@ def along(da: xr.DataArray, names: Sequence[str], *, filled: bool) -> tuple[xr.D
 
 
 def _cell_means(values: NDArray[Any], cells: NDArray[np.intp], count: int) -> NDArray[np.float64]:
-    """Return the means of the rows of `values` by cell; NaN is left out, and stays where there is nothing."""
+    """Return the means of the rows of `values` by cell, without NaN. Cells without values are NaN."""
     known = ~np.isnan(values)
     total = np.zeros((count, *values.shape[1:]))
     number = np.zeros(total.shape)

@@ -29,7 +29,7 @@ from fastlin.kernels.vector.closed_form import Way, ways
 
 @callee
 def _write_column(q: Array, count: int, first: int, rows: int, scale: float, vectors: Array, at: int) -> bool:
-    """Write scale * (one column of vectors) to rows of a column of q; return whether it is 0."""
+    """Write scale * (one column of vectors) to rows of a column of q, and return whether it is 0."""
     nothing = True
     for i in range(rows):
         value = scale * vectors[i, at]
@@ -40,7 +40,7 @@ def _write_column(q: Array, count: int, first: int, rows: int, scale: float, vec
 
 @callee
 def write_start(shape: Shape, record: Array, lam: float, q: Array) -> int:
-    """Write Q(0) (H, N) of a `Record` without the columns that are 0; return H, at least 1."""
+    """Write Q(0) (H, N) of a `Record` without the columns that are 0, and return H, at least 1."""
     m, k, k_i, k_o, rows_i, rows_o = shape.m, shape.k, shape.k_i, shape.k_o, shape.rows_i, shape.rows_o
     first = m + k + 1
     v = record[first : first + rows_i * k_i].reshape(rows_i, k_i)
@@ -48,7 +48,7 @@ def write_start(shape: Shape, record: Array, lam: float, q: Array) -> int:
     count = 0
     for h in range(shape.width):
         p = record[m + h] if h < k else 0.0
-        # Algorithm 1; see `balanced_scales`.
+        # Algorithm 1 (see `balanced_scales`).
         larger = np.sqrt(0.5 * np.hypot(lam, 2.0 * p) + 0.5 * abs(lam))
         smaller = p / larger if larger > 0.0 else p
         s1, s2 = (smaller, larger) if lam >= 0.0 else (larger, smaller)
@@ -79,7 +79,7 @@ def _solve_point(
     view: Observing,
     out: Array,
 ) -> bool:
-    """Write the outputs of one start q0 (H, N) at all times to out (R, T); return whether all are finite."""
+    """Write the outputs of one start q0 (H, N) at all times to out (R, T). Return whether all are finite."""
     observed = plan(shape, len(q0), s, floor, outputs, False)
     start = first_view(shape, observed, q0, view)
     count = begin(shape, lam, s, q0, ws)

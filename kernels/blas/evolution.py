@@ -17,7 +17,7 @@ from fastlin.kernels.tolerances import LONGEST_STEP, MAX_ANGLE, ROUNDING, TIE
 
 @callee
 def _write_eigen_system(shape: Shape, lam: float, s: Array, ws: Evolving) -> None:
-    """Write the eigenvalues of F and the angles of its eigenvectors; see `eigenbasis`."""
+    """Write the eigenvalues of F and the angles of its eigenvectors (see `eigenbasis`)."""
     half, n, m = 0.5 * lam, shape.n, shape.m
     outside = half if shape.n_o > shape.n_i else -half
     for a in range(m, n - m):
@@ -88,7 +88,7 @@ def _transpose(k: Array, transposed: Array) -> None:
 
 @callee
 def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
-    """Write K in lower echelon form without columns that are 0; return their number. See `echelon`."""
+    """Write K in lower echelon form without columns that are 0, and return their number. See `echelon`."""
     columns, n = k.shape
     count: int = min(columns, n)
     rows = ws.transposed
@@ -150,7 +150,7 @@ def _echelon_by_rows(columns: int, n: int, rows: Array, ws: Evolving) -> int:
 
 @callee
 def begin(shape: Shape, lam: float, s: Array, q: Array, ws: Evolving) -> int:
-    """Bring a start q (H, N) to K in echelon form; return its columns."""
+    """Bring a start q (H, N) to K in echelon form, and return its columns."""
     _write_eigen_system(shape, lam, s, ws)
     k = ws.k_t[: len(q)]
     _rotate_into(shape, q, k, ws)
@@ -159,7 +159,7 @@ def begin(shape: Shape, lam: float, s: Array, q: Array, ws: Evolving) -> int:
 
 @callee
 def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
-    """Write K(t) from the start, by a QR decomposition of [D; sqrt(phi) K D]; return False if it fails."""
+    """Write K(t) from the start, by a QR decomposition of [D; sqrt(phi) K D]. Return False if it fails."""
     n, limit = shape.n, np.isinf(t)
     tie = n * TIE * ws.excess_rate[0]
     for i in range(n):
@@ -185,7 +185,7 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
     triangle[:] = 0.0
     for h in range(count):
         rate, excess = ws.column_rate[h], ws.column_excess[h]
-        # At t = inf, rates within `tie` of 0 are 0, because the SVD cannot tell them apart.
+        # Rates within `tie` of 0 are 0 at t = inf, because the SVD cannot distinguish them.
         scale = (1.0 if rate <= tie else 0.0) if limit else np.exp(-t * rate)
         triangle[h * count + h] = scale
         k, k_t, qr_rows = ws.k[h], ws.k_t[h], ws.qr_rows[h]
@@ -208,7 +208,7 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
 
 @callee
 def prepare_march(shape: Shape, dt: float, ws: Evolving) -> bool:
-    """Write the factors that all steps of a grid share; return whether they are short enough for Cholesky."""
+    """Write the factors that all steps of a grid share. Return whether they are short enough for Cholesky."""
     if not 2.0 * ws.w[0] * dt <= LONGEST_STEP:
         return False
     for i in range(shape.n):
@@ -220,7 +220,7 @@ def prepare_march(shape: Shape, dt: float, ws: Evolving) -> bool:
 
 @callee
 def march(shape: Shape, count: int, ws: Evolving) -> bool:
-    """Take K(t) to the next time of the grid, by a Cholesky decomposition; return False if it fails."""
+    """Take K(t) to the next time of the grid, by a Cholesky decomposition, and return False if it fails."""
     n, triangle = shape.n, ws.triangle[: count * count]
     for h in range(count):
         k_t, qr_rows = ws.k_t[h], ws.qr_rows[h]

@@ -26,7 +26,7 @@ _SOLVED_TOGETHER = 16
 # Columns that `triangularise` reflects together. At (84, 64), blocks of 4, 8, 12 and 16 take 38, 36, 37 and
 # 38 us.
 BLOCK = 8
-# From these sizes on, one triangle of a Gram matrix is faster than the whole matrix.
+# One triangle of a Gram matrix is faster than the whole matrix from these sizes on.
 _TRIANGLE_OF_COLUMNS = 40
 _TRIANGLE_OF_ROWS = 80
 

@@ -65,7 +65,8 @@ def plan(shape: Shape, columns: int, s: Array, floor: float, outputs: Integers, 
     drift = drifts and _asks_for(outputs, Output.BALANCE_DRIFT)
     loss = _asks_for(outputs, Output.LOSS)
     grams = distance or drift or _asks_for(outputs, Output.NTK_NORM)
-    # By columns, the product with the kernel of the start is another matrix, which doubles the operations.
+    # The product with the kernel of the start would be another matrix by columns, which doubles the
+    # operations.
     tallest = TALLEST * columns if distance else columns
     by_rows_i, by_rows_o = not drift and rows_i < tallest, not drift and rows_o < tallest
     if loss and not grams and columns * (rows_i + rows_o) < 2 * rows_i * rows_o:
@@ -104,7 +105,7 @@ def _trace(size: int, gram: Array) -> float:
 
 @callee
 def _see(shape: Shape, plan: Plan, q: Array, view: Observing) -> tuple[float, float]:
-    """Write the Gram matrices of both layers; return their traces, |W1|^2 and |W2|^2."""
+    """Write the Gram matrices of both layers, and return their traces, |W1|^2 and |W2|^2."""
     n, rows_i, rows_o, columns = shape.n, shape.rows_i, shape.rows_o, plan.columns
     if plan.grams:
         _write_gram(plan.size_i, rows_i, columns, q, n, view.gram_i)
@@ -217,7 +218,7 @@ def _kernel_distance(
 
 @callee
 def _triangle_of(columns: int, n: int, rows: int, q: Array, out: Array, view: Observing) -> int:
-    """Write a layer, or the triangle of its QR decomposition if it is tall; return its rows, or -1 if bad."""
+    """Write a layer, or the triangle of its QR decomposition if it is tall. Return its rows, or -1 if bad."""
     for h in range(columns):
         copy(rows, q[h], out[h * rows :])
     if rows <= columns:
@@ -279,7 +280,7 @@ def observe(
     index: int,
     view: Observing,
 ) -> bool:
-    """Write the outputs of q (H, N) to out[:, index], or NaN; return whether all are finite."""
+    """Write the outputs of q (H, N) to out[:, index], or NaN, and return whether all are finite."""
     trace_i, trace_o = _see(shape, plan, q, view)
     if not np.isfinite(trace_i) or not np.isfinite(trace_o):
         out[:, index] = np.nan

@@ -58,7 +58,10 @@ def _aligned(task: Array, basis: Array) -> Array:
 
 
 def _start_of(start: StartLaw, seed: int, sizes: Sizes) -> _Decomposed | None:
-    """Draw and decompose the unbalanced product of a start; None if its singular vectors are the task's."""
+    """Draw and decompose the unbalanced product of a start.
+
+    Return None for the singular vectors of the task.
+    """
     if isinstance(start, GaussianStart) and sizes.n_h < sizes.m:
         w1, w2 = start.weights(seed, sizes)
         return _decompose_thin(*((w2, w1.T) if sizes.outputs_wide else (w1.T, w2)))
@@ -67,7 +70,7 @@ def _start_of(start: StartLaw, seed: int, sizes: Sizes) -> _Decomposed | None:
 
 
 def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
-    """Return the records of problems, one seed at a time; see `dispatch.draw_records`."""
+    """Return the records of problems, one seed at a time (see `dispatch.draw_records`)."""
     at, records = Record(sizes), np.zeros((seeds.size, Record(sizes).length))
     for record, seed in zip(records, seeds.tolist(), strict=True):
         sigma, floor = problem.task.draw(seed, sizes)
@@ -89,7 +92,7 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
 
 
 def factorise(product: Array, n_h: int) -> Factors:
-    """Factorise one product; see `dispatch.factorise`."""
+    """Factorise one product (see `dispatch.factorise`)."""
     sizes = Sizes(product.shape[1], n_h, product.shape[0])
     parts = _decompose(product if sizes.outputs_wide else product.T)
     wide, small = _reached(parts.wide, sizes.k_wide), parts.small[:, : min(n_h, sizes.m)]

@@ -1,4 +1,4 @@
-"""Time scales of large networks, one at a time; see `vector.time_scales`."""
+"""Time scales of large networks, one at a time (see `vector.time_scales`)."""
 
 from typing import Any
 
@@ -186,7 +186,7 @@ def _scales_of(
     view: Observing,
     out: Array,
 ) -> bool:
-    """Write the time scales of one start q0 (H, N) to out (R,); return whether none is NaN."""
+    """Write the time scales of one start q0 (H, N) to out (R,), and return whether none is NaN."""
     if not is_finite(q0) or not is_finite(s):
         out[:] = np.nan
         return False
@@ -256,7 +256,7 @@ def scales_of(sizes: Sizes, lam: float, s: Array, q0: Array, fraction: float, wh
 
 
 def prepare(sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float) -> Call:
-    """Return the call that finds the time scales of all points; see `dispatch.time_scales`."""
+    """Return the call that finds the time scales of all points (see `dispatch.time_scales`)."""
     return Call(
         _scales_of_points,
         (

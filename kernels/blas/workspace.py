@@ -14,12 +14,12 @@ from fastlin.kernels.sizes import Sizes, greatest, least
 
 # Columns that LAPACK works on together if its workspace allows it. OpenBLAS chooses no more.
 _LAPACK_BLOCK = 64
-# Largest ratio of rows to columns of a layer of which the Gram matrix of rows is formed; see `observables`.
+# Largest ratio of rows to columns of a layer of which the Gram matrix of rows is formed (see `observables`).
 TALLEST = 3
 
 
 class Shape(NamedTuple):
-    """The sizes of a network; see `Sizes`."""
+    """The sizes of a network (see `Sizes`)."""
 
     n_i: int
     n_h: int

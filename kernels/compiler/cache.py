@@ -138,7 +138,7 @@ class _Implementation(caching.CompileResultCacheImpl):
 
 
 class _CacheFile(caching.IndexDataCacheFile):
-    """The code of one function: it is written to one folder, and read from the read-only ones as well."""
+    """The code of one function: it is written to one folder, and also read from the read-only folders."""
 
     def __init__(self, base: str) -> None:
         super().__init__(str(folders().written), base, bytes_hash())  # type: ignore[no-untyped-call]
@@ -156,7 +156,7 @@ class _CacheFile(caching.IndexDataCacheFile):
 
 
 class FunctionCache(caching.FunctionCache):
-    """Numba's cache for many processes. Of those that need a kernel, one compiles it and the others wait.
+    """Numba's cache for many processes. One process compiles a missing kernel, and the others wait.
 
     Different kernels of one function are compiled at the same time, so each has a lock. Numba reads its index
     of a function's kernels and writes it back, so another lock guards the index.

@@ -1,4 +1,4 @@
-"""Functions that only compiled code calls, without machine code of their own.
+"""Functions that only compiled code calls, without separate machine code.
 
 Numba optimises a function together with all functions that it calls, and makes machine code of the whole. A
 function seven calls deep is optimised seven times, and all but one of the copies are thrown away. That was

@@ -130,8 +130,8 @@ class VectorCode:
     def blocks(self, last: Any) -> Iterator[list[Any]]:
         """Write loops over hidden directions by fours and then by threes, so that several sums run at once.
 
-        Every width from 6 on is a sum of fours and threes, so that no direction needs a slow loop of its own:
-        9 = 3 + 3 + 3, 10 = 4 + 3 + 3, 11 = 4 + 4 + 3.
+        Every width from 6 on is a sum of fours and threes, so that no direction needs a slow separate loop: 9
+        = 3 + 3 + 3, 10 = 4 + 3 + 3, 11 = 4 + 4 + 3.
         """
         if self.sizes.unrolled:
             yield from ([column] for column in range(last))
@@ -243,7 +243,7 @@ class VectorCode:
     def call(self, part: Callable[..., None], *given: Numbers | Index, name: Any = None) -> None:
         """Write ``part(code, *given)`` as a function of its own, and a call of it.
 
-        In one large function LLVM would load the operands of a loop ahead of it, and spill them at once. The
+        LLVM would load the operands of a loop ahead of it in one large function, and spill them at once. The
         stack of a part is aligned, because a vector across two cache lines takes twice as long. Parts of one
         `name` are written once. By default the name is the part itself.
         """

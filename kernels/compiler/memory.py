@@ -163,7 +163,7 @@ def _transposed(rows: list[ir.Value], builder: ir.IRBuilder) -> list[ir.Value]:
 
 
 class Spread:
-    """Arrays of doubles, one for each lane, each at an address of its own."""
+    """Arrays of doubles, one for each lane, at different addresses."""
 
     def __init__(self, array: Numbers, offsets: list[Whole]) -> None:
         self.code = code = array.code

@@ -117,7 +117,7 @@ class Code(Protocol):
         """Return whether a whole number is less than another."""
 
     def apart(self, part: Callable[..., None], /, *given: Array | Whole) -> None:
-        """Run ``part(code, *given)``, which is compiled once however often it occurs.
+        """Run ``part(code, *given)``, which is compiled once for all its calls.
 
         Arrays have one dimension, or rows of all columns.
         """
@@ -137,7 +137,7 @@ class Code(Protocol):
 
 @dataclass(frozen=True)
 class Access:
-    """The access that a part declares to an array of a workspace; see `workspace.part`."""
+    """The access that a part declares to an array of a workspace (see `workspace.part`)."""
 
     name: str = ""
     reads: bool = True

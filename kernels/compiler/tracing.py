@@ -1,4 +1,4 @@
-"""Numba intrinsics that are made of traced functions."""
+"""Numba intrinsics from traced functions."""
 
 from __future__ import annotations
 

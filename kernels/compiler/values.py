@@ -1,6 +1,6 @@
 """Values of vector code: a `Lane` is one number of each of eight networks.
 
-Their operators write LLVM instructions instead of computing. There is no fast-math: an FMA stands only where
+Their operators write LLVM instructions instead of computing. There is no fast-math: an FMA is used only where
 `fma` is called, so bits depend neither on the processor nor on what LLVM inlines. Vectors of eight doubles
 are legal on every processor, because LLVM splits them where registers are narrower.
 """

@@ -167,7 +167,7 @@ def _closed_form(
 
 
 def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, specialise: bool) -> Call:
-    """Return the call that solves all points; see `dispatch.closed_form`."""
+    """Return the call that solves all points (see `dispatch.closed_form`)."""
     compiled_for, work = form(sizes, Dynamics, specialise=specialise), Dynamics.allocate(sizes, VECTORS)
     return Call(_closed_form, (compiled_for, CompileTime(outputs), work, batch, *ways(batch.times)))
 
@@ -271,13 +271,13 @@ def _follow(sizes: Form, work: Array, lam: Array, s: Array, q0: Array, times: Ar
 
 
 def prepare_follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Call:
-    """Return the call that solves networks with given starts; see `dispatch.follow`."""
+    """Return the call that solves networks with given starts (see `dispatch.follow`)."""
     paths = empty_paths(sizes, len(lam), times.size)
     return Call(_follow, (form(sizes, Dynamics), Dynamics.allocate(sizes), lam, s, q0, times, paths))
 
 
 def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Paths:
-    """Solve networks with given starts; see `dispatch.follow`."""
+    """Solve networks with given starts (see `dispatch.follow`)."""
     call = prepare_follow(sizes, lam, s, q0, times)
     call()
     paths: Paths = call.arguments[-1]

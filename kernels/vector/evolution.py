@@ -4,9 +4,9 @@ With K = P^T Q(0) in echelon form (see `echelon`) and ``A = I + K^T phi K``, ``p
 solution is ``K(t) = exp(wt) K L^-1`` for any L with ``A = L^T L``. L is lower triangular here, because K(t)
 then keeps the echelon form, and with it every saddle.
 
-A jump to any time costs O(1). Column h of A is scaled by ``D = exp(-column_rate_h t)``. A is not formed, but
-factored by a QL decomposition of ``[D; sqrt(phi) K D]``. All exponents are <= 0, so nothing overflows at any
-t, and t = inf is the limit of the same formula. `march` is faster along a uniform grid.
+A jump to any time costs O(1). Column h of A is scaled by ``D = exp(-column_rate_h t)``. A is never formed. A
+QL decomposition of ``[D; sqrt(phi) K D]`` gives its factor. All exponents are <= 0, so nothing overflows at
+any t, and t = inf is the limit of the same formula. `march` is faster along a uniform grid.
 """
 
 from __future__ import annotations

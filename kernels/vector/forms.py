@@ -1,8 +1,8 @@
 """The two forms of a kernel: compiled for one architecture, or once for all architectures of a width.
 
 Both forms are written by the same traced functions, whose operations are explicit, so they give the same
-bits. In the form for all architectures only the hidden width is known on compilation, up to
-`WIDEST_UNROLLED`. One kernel serves all wider networks. All other sizes are loaded from a table.
+bits. The form for all architectures knows only the hidden width on compilation, up to `WIDEST_UNROLLED`. One
+kernel serves all wider networks. All other sizes are loaded from a table.
 """
 
 from __future__ import annotations

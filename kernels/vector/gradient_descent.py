@@ -118,7 +118,7 @@ def walk(code: Code, ws: Dynamics, steps: Whole) -> None:
 
 @part(reads="s q0 start", writes="scaled state")
 def scale_down(code: Code, ws: Dynamics, rate: Number) -> Number:
-    """Write the scaled weights and target; return the |Q|^2 beyond which a run has diverged."""
+    """Write the scaled weights and target, and return the |Q|^2 beyond which a run has diverged."""
     sizes, root = code.sizes, sqrt(rate)
     bound = code.variable(ws.start[0] + ws.start[1])
     for a in code.loop(0, sizes.m):
@@ -133,7 +133,7 @@ def scale_down(code: Code, ws: Dynamics, rate: Number) -> Number:
 
 @part(reads="state q", writes="q")
 def scale_up(code: Code, ws: Dynamics, rate: Number) -> Number:
-    """Write the weights to q; return |Q|^2."""
+    """Write the weights to q, and return |Q|^2."""
     sizes, root = code.sizes, sqrt(rate)
     size = code.variable(0.0)
     for i in code.loop(0, sizes.n):
@@ -174,7 +174,7 @@ def _gradient_descent(sizes: Form, outputs: CompileTime, work: Doubles, batch: B
 
 
 def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, rate: float, specialise: bool) -> Call:
-    """Return the call that runs all points; see `dispatch.gradient_descent`."""
+    """Return the call that runs all points (see `dispatch.gradient_descent`)."""
     batch = batch._replace(times=np.diff(batch.times, prepend=0))
     compiled_for = form(sizes, Dynamics, specialise=specialise)
     return Call(
@@ -183,7 +183,7 @@ def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, rate: float, s
 
 
 def nanoseconds(sizes: Sizes, steps: float, records: int) -> Doubles:
-    """Estimate the time of one network on one core; see `closed_form.nanoseconds`."""
+    """Estimate the time of one network on one core (see `closed_form.nanoseconds`)."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 0.5 + 0.08 * sizes.n + 0.044 * gram
     step = np.where(sizes.unrolled, narrow, 0.061 * gram)

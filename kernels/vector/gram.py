@@ -1,7 +1,7 @@
 """Sums of products of columns: Gram matrices, and products of rows with a matrix.
 
-Where a row fits the registers, rows are the outer loop and all sums are in registers. In wider networks, rows
-are the inner loop and the sums of a block of columns are in registers. Each sum has the same order in both.
+If a row fits the registers, rows are the outer loop and all sums are in registers. Rows are the inner loop in
+wider networks, and the sums of a block of columns are in registers. Each sum has the same order in both.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def add_products(
 ) -> None:
     """For each (total, X, Y), write X^T Y, summed over the rows first..last-1 in turn, to `total`.
 
-    Y may be X. Where a row fits the registers, one loop over the rows serves all products. Two loops for a
-    kernel distance would make a step of the march of 16-4-16 slower by 8 %.
+    Y may be X. One loop over the rows serves all products if a row fits the registers. Two loops for a kernel
+    distance would make a step of the march of 16-4-16 slower by 8 %.
     """
     width = code.sizes.width
     if not code.sizes.unrolled:

@@ -26,7 +26,7 @@ _LARGEST = 1e100
 
 @part(reads="w cosine sine root", writes="power root to_cosine to_sine")
 def prepare_march(code: Code, ws: Dynamics, dt: Number) -> Mask:
-    """Write the factors that all steps share; return where the step is short enough. Elsewhere dt is 0."""
+    """Write the factors that all steps share. Return where the step is short enough. Elsewhere dt is 0."""
     sizes = code.sizes
     short = 2.0 * ws.w[0] * dt <= LONGEST_STEP
     dt = select(short, dt, 0.0)

@@ -85,7 +85,7 @@ class Observer:
         self._outputs, self._drifts = outputs, drifts
 
     def observe(self, code: Code, ws: Dynamics) -> None:
-        """Write the outputs of Q in q. Each kind of output is computed in a function of its own."""
+        """Write the outputs of Q in q. Each kind of output is computed in a separate function."""
         parts = {
             Output.LOSS: loss,
             Output.BALANCE_DRIFT: _balance_drift if self._drifts else _no_drift,

@@ -109,7 +109,7 @@ def _complete(code: Code, ws: SetUp) -> None:
 
 @part(reads="task basis", writes="beyond")
 def _align_square(code: Code, ws: SetUp) -> None:
-    """Write `basis` in the frame of a task, all of whose directions are singular ones, to `beyond`."""
+    """Write `basis` to `beyond`, in the frame of a task whose directions are all singular vectors."""
     _overlaps(code, ws.task, ws.basis, ws.beyond)
 
 
@@ -328,7 +328,7 @@ def _set_up(sizes: Form, kind: CompileTime, work: Doubles, setting: Setting) -> 
 
 
 def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Call:
-    """Return the call that draws and factorises problems in lanes; see `dispatch.draw_records`."""
+    """Return the call that draws and factorises problems in lanes (see `dispatch.draw_records`)."""
     task, start = problem.task, problem.start
     assert isinstance(task, RegressionTask) and isinstance(start, LaneStart)
     setting = Setting(
@@ -351,7 +351,7 @@ def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise:
 
 
 def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Doubles:
-    """Draw and factorise problems in lanes, which are independent; see `dispatch.draw_records`."""
+    """Draw and factorise problems in lanes, which are independent (see `dispatch.draw_records`)."""
     call = prepare_records(sizes, seeds, problem, specialise)
     call()
     records: Doubles = call.arguments[-1].records
@@ -359,7 +359,7 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bo
 
 
 def nanoseconds(sizes: Sizes) -> Any:
-    """Estimate the time of the set-up of one problem on one core; see `closed_form.nanoseconds`."""
+    """Estimate the time of the set-up of one problem on one core (see `closed_form.nanoseconds`)."""
     draws = 3.4 * sizes.n_h * sizes.units + 5.9 * sizes.n_i * sizes.n_o
     return 150.0 + draws + 2.6 * sizes.m * sizes.wide * (sizes.m + sizes.k_wide)
 
@@ -375,7 +375,7 @@ def _factorise(sizes: Form, work: Doubles) -> None:
 
 
 def factorise(product: Doubles, n_h: int) -> Factors:
-    """Factorise one product in lanes; see `dispatch.factorise`."""
+    """Factorise one product in lanes (see `dispatch.factorise`)."""
     sizes = Sizes(product.shape[1], n_h, product.shape[0])
     work = SetUp.allocate(sizes)
     views = SetUp.views(sizes, work)

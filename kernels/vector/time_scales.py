@@ -246,13 +246,13 @@ def _time_scales(sizes: Form, scales: CompileTime, work: Array, batch: Batch, fr
 
 
 def prepare(sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float, specialise: bool) -> Call:
-    """Return the call that finds the time scales of all points; see `dispatch.time_scales`."""
+    """Return the call that finds the time scales of all points (see `dispatch.time_scales`)."""
     compiled_for = form(sizes, Search, specialise=specialise)
     return Call(_time_scales, (compiled_for, CompileTime(scales), Search.allocate(sizes), batch, fraction))
 
 
 def nanoseconds(sizes: Sizes) -> Array:
-    """Estimate the time of the search for the time of convergence; see `closed_form.nanoseconds`."""
+    """Estimate the time of the search for the time of convergence (see `closed_form.nanoseconds`)."""
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 150.0 + 22.0 * sizes.n + 7.0 * sizes.n * sizes.width + 1.5 * gram + 1.3 * product
     return np.where(sizes.unrolled, narrow, 1000.0 + 2.3 * gram + 2.1 * product)

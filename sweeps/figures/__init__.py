@@ -23,17 +23,22 @@ DPI = 150
 _UNDATED: Mapping[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
-def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = None) -> None:
+def draw(name: str, out: str | Path, architectures: Sequence[Architecture] | None = None) -> Path:
     """Draw a figure of the paper into a file.
 
     Parameters
     ----------
     name : str
         One of `NAMES`.
-    out : Path
+    out : str or Path
         The file: .png, .svg or .pdf.
     architectures : sequence of Architecture, optional
         For fig2, one to six in place of the paper's.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
@@ -41,7 +46,7 @@ def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = No
         If there is no such figure, the file could not be written, or the architectures do not fit.
     """
     check_choice("figure", name, list(NAMES))
-    check_file(out)
+    target = check_file(out)
     if architectures is not None and name != "fig2":
         raise InputError(f"{name} shows one network; architectures are for fig2")
     from matplotlib.style import context
@@ -52,4 +57,5 @@ def draw(name: str, out: Path, architectures: Sequence[Architecture] | None = No
 
     figure = fig1.figure() if name == "fig1" else fig2.figure(architectures)
     with context([*STYLE, {"svg.hashsalt": name}]):
-        save(figure, out, dpi=DPI, metadata=_UNDATED.get(out.suffix.lower()))
+        save(figure, target, dpi=DPI, metadata=_UNDATED.get(target.suffix.lower()))
+    return target

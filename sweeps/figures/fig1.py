@@ -23,15 +23,15 @@ from fastlin.task import Task, random_regression
 LAMS = (1.0, 0.0, -1.0)
 ARCHITECTURE = Architecture(3, 2, 3)
 N_SAMPLES, TARGET_SCALE, LEARNING_RATE = 20, 0.1**0.5, 0.01
-# The paper states neither the seed nor the number of steps. With this seed, the singular values of Sigma_yx
-# (0.16, 0.053, 0.022) lie so far apart that the plateaus show. At lam = 1 and -1 the weights turn towards
+# The paper states neither the seed nor the number of steps. The singular values of Sigma_yx with this seed
+# (0.16, 0.053, 0.022) are so far apart that the plateaus show. At lam = 1 and -1 the weights turn towards
 # their directions until times of |lam| / (s_2^2 - s_3^2) = 430.
 SEED, STEPS = 25, 100_000
 # B.3 says "variance 0.0001", so the standard deviation is 0.01. If 0.0001 were the factor of Algorithm 1, the
 # plateaus would be the same, but the first one twice as long.
 ZERO_SCALE = 0.01
 EVERY = 10  # Steps from one record of gradient descent to the next.
-LINE, DOT = 240, 8  # Records that are drawn as a line; every eighth of them is a dot of the closed form.
+LINE, DOT = 240, 8  # Records that are drawn as a line. Every eighth of them is a dot of the closed form.
 
 
 def setting(lam: float) -> tuple[Task, Network]:

@@ -84,17 +84,17 @@ def samples_for(architectures: Sequence[Architecture]) -> int:
 def limits(architecture: Architecture) -> tuple[float, float]:
     """Return the mean of S(t = inf) for lam -> -inf and for lam -> +inf.
 
-    In these limits one layer alone makes up the kernel. For lam -> +inf it is ``W2 W2^T / lam``, the
+    The kernel is that of one layer alone in these limits. For lam -> +inf it is ``W2 W2^T / lam``, the
     projection on the N_h output directions that the weights span. Training turns ``k = min(N_h, N_i)`` of
-    them, as many as the other layer can serve, towards the directions of the task; the others stay. If the
-    start is isotropic, the mean of ``<K_0, K_inf> / |K_0| |K_inf|`` is ``1 - k (1 / N_h - 1 / N_o)``. For
-    lam -> -inf, N_i and N_o are exchanged. If the layer has N_h or fewer units, the weights span all of its
+    them, as many as the other layer can serve, towards the directions of the task. The others stay. If the
+    start is isotropic, the mean of ``<K_0, K_inf> / |K_0| |K_inf|`` is ``1 - k (1 / N_h - 1 / N_o)``. For lam
+    -> -inf, N_i and N_o are exchanged. If the layer has N_h or fewer units, the weights span all of its
     directions, and the limit is 0.
 
     Parameters
     ----------
     architecture : Architecture
-        Its sizes; for a bottleneck the limits are 1 - N_h / N_i and 1 - N_h / N_o.
+        Its sizes. For a bottleneck the limits are 1 - N_h / N_i and 1 - N_h / N_o.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 
 from fastlin.architecture import Architecture
 
-MOST = 8  # Circles of a layer; a larger layer is drawn without its middle.
+MOST = 8  # Circles of a layer. A larger layer is drawn without its middle.
 GREY = "0.75"
 
 

@@ -1,4 +1,4 @@
-"""The style of the paper's figures, which is the same whatever style a reader prefers for others."""
+"""The style of the paper's figures, which does not depend on the user's style of Matplotlib."""
 
 from typing import Any
 

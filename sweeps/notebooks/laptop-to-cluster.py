@@ -9,12 +9,12 @@
 # %% [markdown]
 # # From laptop to cluster
 #
-# A sweep starts small, on a laptop. Then there are more seeds, a finer grid, a cluster; jobs end early, disks
-# fill up. The numbers should not notice. This notebook takes one sweep through all of that, and checks each
-# time that the store is the same, byte for byte.
+# A sweep often starts small, on a laptop. Later it has more seeds and a finer grid, and runs on a cluster.
+# Jobs end early, and disks fill up. None of this may change a number. This notebook takes one sweep through
+# all of these steps, and checks each time that the store is the same, byte for byte.
 #
-# Lines that begin with `!` are commands for a shell. Nothing in them needs a notebook. They find the fastlin
-# of this kernel, and everything is written to an empty folder, so that the notebook may run again.
+# Lines that begin with `!` are shell commands, which work without a notebook, too. They use the fastlin of
+# this kernel. All files are in a new empty folder, so that the notebook can run again.
 
 # %%
 import hashlib
@@ -33,8 +33,8 @@ os.chdir(tempfile.mkdtemp())
 # %% [markdown]
 # ## Plan
 #
-# A spec is a TOML file: data, not code. `fastlin plan` tells what it will take, before anything is computed.
-# (Two more lines, which are left out here, tell the memory and the time that it takes on your machine.)
+# A spec is a TOML file. `fastlin plan` estimates a sweep before anything is computed. (This page leaves out
+# its last two lines, which estimate memory and time on your machine.)
 
 # %%
 text = """
@@ -58,20 +58,20 @@ _ = Path("scales.toml").write_text(text)
 # !fastlin plan scales.toml | head -3
 
 # %% [markdown]
-# A *block* is the unit of work, of writing and of going on. It holds some groups of seeds, here two. Each is
-# of one architecture at one scale, with all $\lambda$ and times.
+# A *block* is the unit of work, of writing and of resuming. It holds some groups of seeds, here two. Each
+# group has one architecture and one scale, with all $\lambda$ and all times.
 #
 # ## On a laptop
 #
-# Without further options, `fastlin run` uses threads on all cores. `fastlin status` tells how a store stands,
-# also while it is being written.
+# Without further options `fastlin run` uses threads on all cores. `fastlin status` shows the progress of a
+# store, also during a run.
 
 # %%
 # !fastlin run scales.toml --store laptop.zarr > run.log 2>&1
 # !fastlin status laptop.zarr
 
 # %% [markdown]
-# Of each store we keep a fingerprint that depends on the name and on every byte of each of its files.
+# We compare stores by a fingerprint of the names and bytes of all their files.
 
 
 # %%
@@ -86,10 +86,10 @@ def fingerprint(store):
 laptop = fingerprint("laptop.zarr")
 
 # %% [markdown]
-# ## Stop, and go on
+# ## Stop and resume
 #
-# A run may stop at any time: Ctrl-C, a kill, a full disk. Here we compute every second block only, which
-# leaves a store just as a stopped run does.
+# A run may stop at any time: by Ctrl-C, a kill or a full disk. As an example we compute only every second
+# block, which leaves a store like that of a stopped run.
 
 # %%
 report = fl.run_sweep("scales.toml", "stopped.zarr", slice="1/2")
@@ -97,7 +97,7 @@ print(f"{report.computed_blocks} of {report.blocks} blocks computed")
 # !fastlin status stopped.zarr | head -2
 
 # %% [markdown]
-# To go on is to say the same again. What is complete is not computed a second time.
+# The same command resumes the sweep. It does not compute complete blocks again.
 
 # %%
 report = fl.run_sweep("scales.toml", "stopped.zarr")
@@ -107,14 +107,14 @@ print("the same bytes:", fingerprint("stopped.zarr") == laptop)
 # %% [markdown]
 # ## A job array
 #
-# Slices are also how a cluster without Dask runs a sweep. Each job of an array computes its share of one
-# store, and none waits for another:
+# A cluster without Dask runs a sweep by slices. Each job of an array computes its share of one store, and no
+# job waits for another:
 #
 # ```sh
 # sbatch --array=1-100 --wrap 'fastlin run scales.toml --store scales.zarr --slice $SLURM_ARRAY_TASK_ID/100'
 # ```
 #
-# The two jobs of an array of two, in the wrong order:
+# Here are the two jobs of an array of two, in reverse order:
 
 # %%
 for job in (2, 1):
@@ -124,9 +124,9 @@ print("the same bytes:", fingerprint("array.zarr") == laptop)
 # %% [markdown]
 # ## A Dask cluster
 #
-# `run_sweep` takes any `distributed.Client` whose workers see the path of the store: of a `SLURMCluster`, a
-# Kubernetes cluster, or, as a stand-in here, two processes on this machine. Workers write their blocks
-# themselves, so no data go through the client.
+# `run_sweep` takes any `distributed.Client` whose workers can reach the path of the store: that of a
+# `SLURMCluster`, of a Kubernetes cluster, or, in this example, of two processes on this machine. Workers
+# write their blocks themselves, so no data go through the client.
 
 # %%
 with (
@@ -138,15 +138,15 @@ print(f"{report.ok:,} points ok")
 print("the same bytes:", fingerprint("cluster.zarr") == laptop)
 
 # %% [markdown]
-# From a shell: `fastlin run scales.toml --store cluster.zarr --scheduler tcp://...` for a scheduler that is
-# there, or `--slurm --workers 100` for one that submits its own jobs. A store may be in a bucket, too:
-# `--store s3://...`.
+# On the command line, `fastlin run scales.toml --store cluster.zarr --scheduler tcp://...` uses a running
+# scheduler, and `--slurm --workers 100` submits jobs as workers. A store may be in a bucket, too: `--store
+# s3://...`.
 #
-# ## More of everything
+# ## Growing a sweep
 #
-# The first results ask for more: here twice the seeds, and one more scale. Run the larger spec into the same
-# store, and only what is new is computed. Old numbers cannot change, for every random draw is a function of
-# its seed and its sizes, never of its place on the grid.
+# A sweep can grow: here by twice the seeds and one more scale. Run the larger spec into the same store, and
+# only the new points are computed. Old numbers cannot change, because every random draw is a function of its
+# seed and its sizes, and not of its position on the grid.
 
 # %%
 larger = text.replace("num = 2000", "num = 4000").replace(
@@ -165,11 +165,10 @@ fl.run_sweep("larger.toml", "at-once.zarr")
 print("as if made at once:", ds.equals(fl.open_sweep("at-once.zarr")))
 
 # %% [markdown]
-# ## Billions
+# ## Statistics of a billion networks
 #
-# Of a billion networks one does not keep every number. With `[output.reduce]` the seeds are folded into
-# statistics where they are computed. The size of the store then depends on the grid, and no longer on the
-# number of seeds.
+# A sweep over a billion networks is too large to store every number. With `[output.reduce]` each worker folds
+# its seeds into statistics. The size of the store then depends on the grid, and not on the number of seeds.
 
 # %%
 reduced = """
@@ -183,24 +182,24 @@ statistics = fl.open_sweep("reduced.zarr")
 statistics.statistic.values.tolist()
 
 # %% [markdown]
-# The sums behind these statistics are exact, so that they are the same bits however the seeds are spread over
-# workers. Against NumPy, over the points of the other store:
+# The sums behind these statistics are exact, so that they have the same bits for any distribution of seeds
+# over workers. They agree with NumPy on the points of the other store:
 
 # %%
 mean = statistics.kernel_distance.sel(statistic="mean")
 print("largest difference below 1e-14:", float(abs(mean - ds.kernel_distance.mean("seed")).max()) < 1e-14)
 
 # %% [markdown]
-# A preset, `fastlin run phase-1g`, is the paper's Figure 2B over 1.4 million seeds. Its store is some 45 MB.
+# The preset `phase-1g` is the paper's Figure 2B with 1.4 million seeds. Its store takes about 45 MB.
 
 # %%
 print(f"{fl.Spec.load('phase-1g').points:,} points")
 
 # %% [markdown]
-# ## Trust, and check
+# ## Verify and repair
 #
-# Each chunk carries a checksum, and `fastlin verify` reads every byte. To see it work, we flip one bit of a
-# file in the middle of the store.
+# Each chunk has a checksum, and `fastlin verify` reads every byte. As a test we flip one bit of a file in the
+# middle of the store.
 
 # %%
 chunk = sorted(Path("cluster.zarr/loss").rglob("c.*"))[3]
@@ -210,7 +209,7 @@ _ = chunk.write_bytes(data)
 # !fastlin verify cluster.zarr
 
 # %% [markdown]
-# `fastlin repair` computes the damaged blocks again, and no others, to the same bits.
+# `fastlin repair` computes only the damaged blocks again, and gives the same bits.
 
 # %%
 # !fastlin repair cluster.zarr 2> repair.log
@@ -219,7 +218,7 @@ print("the same bytes:", fingerprint("cluster.zarr") == laptop)
 # %% [markdown]
 # ## Where to go from here
 #
-# * `fastlin --help` has the other verbs, and every verb has `--json` for scripts.
-# * `fastlin run ... --durable` syncs every file, so that not even a loss of power costs a complete block.
-# * [A phase diagram from a store](phase-diagram.ipynb): what to do with the numbers.
-# * [One network](one-network.ipynb): where they come from.
+# * `fastlin --help` lists the other commands. Most of them have `--json` for scripts.
+# * `fastlin run ... --durable` syncs every file, so that a loss of power cannot damage a complete block.
+# * [A phase diagram from a store](phase-diagram.ipynb) analyses a store.
+# * [One network](one-network.ipynb) explains the observables.

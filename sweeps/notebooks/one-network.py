@@ -9,13 +9,13 @@
 # %% [markdown]
 # # One network: the closed form against gradient descent
 #
-# A two-layer linear network $\hat{y} = W_2 W_1 x$ computes nothing that one matrix could not. How it *learns*
-# is another matter: it learns in stages, may get stuck for a while, and builds a hidden representation on the
-# way. Its training can be solved exactly, and fastlin evaluates that solution at any time without taking a
-# single step.
+# A two-layer linear network $\hat{y} = W_2 W_1 x$ computes a linear map, as a single matrix does. Its
+# *learning* is not linear: it goes in stages, with plateaus in between, and builds a hidden representation on
+# the way. The training can be solved exactly. fastlin evaluates that solution at any time without taking a
+# step.
 #
-# Here we follow one small network from its first weights to the end, and check the solution against plain
-# gradient descent.
+# Here we follow one small network from its first weights to the end of training, and check the solution
+# against plain gradient descent.
 
 # %%
 import matplotlib.pyplot as plt
@@ -31,13 +31,13 @@ np.set_printoptions(precision=3, suppress=True)
 # %% [markdown]
 # ## A task with structure
 #
-# Four things, of which two are animals and two are plants, and seven properties that they have or lack (a
-# classic of semantic cognition, after Rumelhart; Saxe et al. 2019). A network maps things to properties. All
-# that its training sees of the data is the correlation of inputs and outputs, $\Sigma_{yx} = Y X^\top / P$,
-# and its singular values $s_a$ say how strong each distinction is: what all share, animal or plant, and
-# within each kind.
+# There are four things: two animals and two plants. Each has or lacks seven properties (a classic of semantic
+# cognition, after Rumelhart; Saxe et al. 2019). A network maps things to properties. Its training depends on
+# the data only through the correlation of inputs and outputs, $\Sigma_{yx} = Y X^\top / P$. The singular
+# values $s_a$ of this matrix are the strengths of the distinctions: common to all things, animal or plant,
+# and within each kind.
 #
-# The closed form asks for whitened inputs, $X X^\top / P = I$. One-hot inputs are, once they are scaled.
+# The closed form needs whitened inputs, $X X^\top / P = I$. One-hot inputs are white after scaling.
 
 # %%
 things = ["canary", "salmon", "oak", "rose"]
@@ -65,9 +65,10 @@ strengths
 #
 # $$W_2^\top W_2 - W_1 W_1^\top = \lambda I,$$
 #
-# which training then keeps for ever. $\lambda$ tells how unequal the two layers are: below 0 the input
-# weights are the larger ones, above 0 the output weights. `balanced_init` draws Gaussian weights of standard
-# deviation `init_scale` and balances them without changing their product, which is what the network computes.
+# and training conserves this balance. $\lambda$ measures how unequal the two layers are: the input weights
+# are larger for $\lambda < 0$, and the output weights for $\lambda > 0$. `balanced_init` draws Gaussian
+# weights of standard deviation `init_scale`. It then balances them without changing their product, which is
+# the map that the network computes.
 
 # %%
 arch = fl.Architecture(n_i=4, n_h=2, n_o=7)
@@ -78,9 +79,10 @@ np.allclose(net.w2.T @ net.w2 - net.w1 @ net.w1.T, -1.0 * np.eye(arch.n_h))
 # %% [markdown]
 # ## Two ways to train it
 #
-# Gradient descent takes 2,000 steps of $\eta = 0.01$. The closed form is evaluated at a few of the same
-# times, where time is $t/\tau = \eta \times$ step. Both return an `xarray.Dataset` with the same variables,
-# which know their equations. The neural tangent kernel (NTK) is large, so it is there only when asked for.
+# Gradient descent takes 2,000 steps of $\eta = 0.01$. The closed form is evaluated at some of the same times,
+# in units of $t/\tau = \eta \times$ step. Both return an `xarray.Dataset` with the same variables. Each
+# variable has its equation as an attribute. The neural tangent kernel (NTK) is large, so it is computed only
+# if it is named.
 
 # %%
 names = ["loss", "network_function", "w1tw1", "w2w2t", "ntk"]
@@ -92,8 +94,8 @@ exact
 exact.ntk.attrs["equation"]
 
 # %% [markdown]
-# In the manner of Figure 1 of the paper: lines are gradient descent, black dots the closed form. Of each
-# matrix, nine entries are drawn.
+# The picture has the style of Figure 1 of the paper: lines are gradient descent, and black dots are the
+# closed form. Nine entries of each matrix are drawn.
 
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(13, 2.5), layout="constrained")
@@ -101,10 +103,10 @@ fl.plot.dynamics(exact, gd, axes)
 plt.show()
 
 # %% [markdown]
-# ## What is left between them
+# ## The difference between them
 #
-# The closed form solves the flow, $\eta \to 0$. A real learning rate leaves a difference that should shrink
-# in proportion to it: halve $\eta$, halve the difference. If it did not, one of the two would be wrong.
+# The closed form solves gradient flow, $\eta \to 0$. A finite learning rate leaves a difference that should
+# shrink in proportion to $\eta$: half the rate, half the difference. Otherwise one of the two would be wrong.
 
 # %%
 print("  eta   largest difference of W2 W1   over eta")
@@ -118,58 +120,59 @@ for eta in (0.04, 0.02, 0.01, 0.005):
 # %% [markdown]
 # ## Plateaus, and what a bottleneck cannot learn
 #
-# Now a start near zero, with equal layers ($\lambda = 0$). Distinctions are learned one after the other, the
-# strongest first, and in between the loss stands still: first at what it is without any map, then without the
-# second mode. Two hidden units hold two modes, so the loss ends at
+# The next network starts near zero, with equal layers ($\lambda = 0$). It learns one distinction after the
+# other, the strongest first, and the loss has a plateau in between. The first plateau is the loss of the zero
+# map, and the second is the loss without the second mode. Two hidden units hold two modes, so the loss ends
+# at
 #
 # $$L_\infty = L_\mathrm{floor} + \tfrac{1}{2} \sum_{a > N_h} s_a^2,$$
 #
-# where $L_\mathrm{floor}$ is what no linear map can explain (here 0). With as many hidden units as modes all
-# would be learned. `np.inf` is a time like any other: the limit is evaluated, not waited for.
+# where $L_\mathrm{floor}$ is the loss of the best linear map (here 0). With as many hidden units as modes the
+# network would learn all of them. `np.inf` is a valid time: the limit is evaluated directly.
 
 # %%
 small = fl.balanced_init(arch, lam=0.0, init_scale=0.003, seed=2)
 times = np.linspace(0.0, 20.0, 401)
 learning = fl.exact(task, small, times)
-plateaus = [task.loss_floor + 0.5 * np.sum(strengths[known:] ** 2) for known in range(arch.n_h + 1)]
+plateaus = [task.loss_floor + 0.5 * np.sum(strengths[modes:] ** 2) for modes in range(arch.n_h + 1)]
 end = float(fl.exact(task, small, [np.inf], observables=["loss"]).loss[0])
 print("plateaus:", np.array(plateaus), " end:", round(end, 12))
 
 # %%
 fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 ax.plot(learning.time, learning.loss)
-for known, level in enumerate(plateaus):
+for modes, level in enumerate(plateaus):
     ax.axhline(level, color="0.6", linestyle="--", linewidth=1, zorder=0)
-    ax.text(20, level + 0.02, f"{known} of {strengths.size} modes", ha="right", color="0.4")
+    ax.text(20, level + 0.02, f"{modes} of {strengths.size} modes", ha="right", color="0.4")
 ax.set(xlabel=r"time $t/\tau$", ylabel=r"loss $\mathcal{L}$", ylim=(0, 1.65))
 plt.show()
 
 # %% [markdown]
-# With $\lambda = 0$, $N_i = N_o$ and no bottleneck, about half of all starts end on a saddle instead: the
-# sign of $\det(W_2 W_1)$ cannot change along the flow. fastlin stays on the saddle, as the flow does, and
+# With $\lambda = 0$, $N_i = N_o$ and no bottleneck, about half of all starts end at a saddle, because the
+# sign of $\det(W_2 W_1)$ is conserved along the flow. fastlin stays at the saddle, as the flow does, and
 # warns at $t = \infty$.
 #
 # ## Three time scales
 #
-# Each network has three times in closed form, found without any grid of times:
+# Each network has three time scales in closed form, without a grid of times:
 #
 # * `escape_time`: the first mode leaves the saddle at zero,
-# * `rotation_time`: the slowest turn of the hidden units towards the modes they end with,
+# * `rotation_time`: the slowest rotation of the hidden units towards their final modes,
 # * `convergence_time`: 99 % of the loss that this width can lose is gone.
 #
-# Two networks show why one needs all three. Near zero and balanced, the wait is for the escape. With $\lambda
-# = -4$ there is no escape to wait for: the output weights, small and free, read at once what the large input
-# weights happen to show, and the rest takes until these have turned.
+# Two networks show why all three are needed. The balanced network near zero waits for the escape. With
+# $\lambda = -4$ there is no such wait: the small output weights soon read out the map that the large input
+# weights allow. The rest of the learning takes as long as the rotation of the input weights.
 
 # %%
 scales = {"escape_time": ":", "rotation_time": "-.", "convergence_time": "--"}
 unequal = fl.balanced_init(arch, lam=-4.0, init_scale=0.1, seed=2)
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
 for ax, one in zip(axes, (small, unequal), strict=True):
-    found = fl.exact(task, one, np.linspace(0.0, 50.0, 501), observables=["loss", *scales])
-    ax.plot(found.time, found.loss, color="C0")
+    result = fl.exact(task, one, np.linspace(0.0, 50.0, 501), observables=["loss", *scales])
+    ax.plot(result.time, result.loss, color="C0")
     for name, style in scales.items():
-        when = float(found[name])
+        when = float(result[name])
         ax.axvline(when, color="0.3", linestyle=style, label=f"{name.replace('_', ' ')} {when:.1f}")
     ax.set(xlabel=r"time $t/\tau$", title=rf"$\lambda = {one.lam:g}$")
     ax.legend(frameon=False)
@@ -177,12 +180,12 @@ axes[0].set_ylabel(r"loss $\mathcal{L}$")
 plt.show()
 
 # %% [markdown]
-# ## What the hidden layer knows, and when
+# ## The representation of the hidden layer over time
 #
 # The representational similarity of the inputs, $\mathrm{RSM}_I = X^\top W_1^\top W_1 X$, compares things by
-# their hidden activity, as one would compare stimuli by the activity of neurons. First all things are alike,
-# then animals and plants part, each a block. The two kinds of animals stay one: their difference is a mode
-# that two hidden units have no room for.
+# their hidden activity, as one compares stimuli by the activity of neurons. At first all things are alike.
+# Then animals and plants separate into two blocks. The two animals stay alike, because their difference is a
+# third mode, and two hidden units hold only two.
 
 # %%
 shown = learning.sel(time=[0, 4, 6, 8, 10, 20], method="nearest")
@@ -191,8 +194,8 @@ panels[0].set_yticks(range(4), things)
 plt.show()
 
 # %% [markdown]
-# So what does it say of them? All properties that one animal has, it gives to both, by half: a canary half
-# swims.
+# The network function shows the consequence. The network assigns the properties of each animal to both
+# animals, at half strength. It predicts "swims" with one half for the canary.
 
 # %%
 fig, axes = plt.subplots(1, 6, figsize=(9, 2.8), layout="constrained")
@@ -203,8 +206,8 @@ for ax in axes:
 plt.show()
 
 # %% [markdown]
-# The same layer with $\lambda = -4$ starts from similarities that the draw of the weights has put there,
-# large ones, and the network learns *by* them before it changes them.
+# With $\lambda = -4$ the same layer starts from large similarities that the random weights have set. The
+# network first learns *with* them, and changes them later.
 
 # %%
 slow = fl.exact(task, unequal, [0, 1, 5, 10, 40, 400])
@@ -213,13 +216,13 @@ panels[0].set_yticks(range(4), things)
 plt.show()
 
 # %% [markdown]
-# The NTK, $K = I \otimes X^\top W_1^\top W_1 X + W_2 W_2^\top \otimes X^\top X$, tells how a step on one
-# example changes the answer to another. Each of its 7 by 7 blocks belongs to a pair of properties and holds
-# the four things. How far it turns from its start is the kernel distance
+# The NTK, $K = I \otimes X^\top W_1^\top W_1 X + W_2 W_2^\top \otimes X^\top X$, describes how a step on one
+# example changes the answer to another. It has 7 by 7 blocks, one for each pair of properties. Each block is
+# a matrix over the four things. The kernel distance measures how far the NTK has turned from its start:
 #
 # $$S(t) = 1 - \frac{\langle K_0, K_t \rangle}{|K_0| \, |K_t|}.$$
 #
-# A network whose kernel stays is *lazy*, one whose kernel turns learns features: it is *rich*.
+# A network is *lazy* if its kernel stays, and *rich* if its kernel turns, because it then learns features.
 
 # %%
 moments = [0, 4, 6, 8, 10, 20]
@@ -232,12 +235,12 @@ plt.show()
 # %% [markdown]
 # ## Everything at once
 #
-# With $Q = [W_1, W_2^\top]^\top$, all second-order statistics of the weights are in one matrix,
+# With $Q = [W_1, W_2^\top]^\top$, one matrix holds all second-order statistics of the weights,
 #
 # $$Q Q^\top = \begin{pmatrix} W_1^\top W_1 & W_1^\top W_2^\top \\ W_2 W_1 & W_2 W_2^\top \end{pmatrix},$$
 #
-# and it is this matrix that the closed form gives. As an animation, with lines between the blocks, the map
-# $W_2 W_1$ is at the lower left.
+# and the closed form gives this matrix. In the animation lines separate the blocks. The map $W_2 W_1$ is at
+# the lower left.
 
 # %%
 fig, ax = plt.subplots(figsize=(3.8, 3.2), layout="constrained")
@@ -251,7 +254,7 @@ Image("qqt.gif")
 # %% [markdown]
 # ## Where to go from here
 #
-# * Change `n_h` to 4 and look at the plateaus and the similarities again.
-# * Bring your own data, `fl.Task(x, y).whiten()`, and weights, `fl.balanced_init(..., weights=(w1, w2))`.
-# * `fl.OBSERVABLES` lists what can be asked of a network, each with its equation.
-# * [A phase diagram from a store](phase-diagram.ipynb) asks the same of thousands of networks at once.
+# * Change `n_h` to 4, and compare the plateaus and the similarities.
+# * Use your own data, `fl.Task(x, y).whiten()`, and weights, `fl.balanced_init(..., weights=(w1, w2))`.
+# * `fl.OBSERVABLES` lists all observables of a network with their equations.
+# * [A phase diagram from a store](phase-diagram.ipynb) studies thousands of networks at once.

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # A phase diagram from a store
 #
-# When does a network learn features (*rich*), and when does it stay near its initial kernel (*lazy*)? One
-# network does not answer that; a sweep over thousands does. This notebook runs one, opens its store, draws
-# its phase diagrams, and goes back from one of its points to the network behind it.
+# When does a network learn features (*rich*), and when does it stay near its initial kernel (*lazy*)? The
+# answer needs a sweep over thousands of networks. This notebook runs one, opens its store, and draws its
+# phase diagrams. At the end it rebuilds the network of a single point.
 
 # %%
 import matplotlib.pyplot as plt
@@ -25,8 +25,8 @@ _ = xr.set_options(display_style="text", display_expand_attrs=False)
 # %% [markdown]
 # ## A spec
 #
-# A sweep is the product of its axes. A spec says what they are; as a dict here, or as a TOML file with the
-# same content.
+# A sweep is the product of its axes. A spec defines them, as a dict (as here) or as a TOML file with the same
+# content.
 #
 # | axis | meaning |
 # |-|-|
@@ -55,8 +55,8 @@ print(f"{report.ok:,} of {report.points:,} networks are ok")
 # %% [markdown]
 # ## Open it
 #
-# `open_sweep` returns an `xarray.Dataset`. It is lazy: nothing is read before it is looked at, so a store may
-# be larger than memory. `status` says what became of each point, and the spec is in the attributes. (Plain
+# `open_sweep` returns a lazy `xarray.Dataset`: it reads numbers only when they are used, so a store may be
+# larger than memory. `status` is the result of each point, and the spec is in the attributes. (Plain
 # `xr.open_zarr("bottlenecks.zarr", consolidated=False)` reads the store, too.)
 
 # %%
@@ -67,8 +67,8 @@ ds
 ds.kernel_distance.attrs
 
 # %% [markdown]
-# What one asks again and again is under `ds.fastlin`. It selects by values, and an architecture goes by its
-# name. A value that is not on the grid is an error that names the nearest, never a silent neighbour.
+# Common analyses are methods of `ds.fastlin`. `select` takes values, and an architecture by its name. A value
+# that is not on the grid is an error that lists the nearest values.
 
 # %%
 square = ds.fastlin.select(architecture="4-4-4", init_scale=1.0)
@@ -83,9 +83,9 @@ except fl.InputError as error:
 # %% [markdown]
 # ## Rich and lazy, over $\lambda$ and time
 #
-# The kernel distance $S$ is 0 while the neural tangent kernel is that of the start, and grows as it turns.
-# `fastlin` calls a network lazy below $S = 0.05$ (dashed line) and rich from 0.15 on (solid line);
-# `threshold=` changes that.
+# The kernel distance $S$ is 0 while the neural tangent kernel equals that of the start, and grows as the
+# kernel turns. fastlin calls a network lazy below $S = 0.05$ (dashed line) and rich from 0.15 on (solid
+# line). The argument `threshold` changes these values.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
@@ -98,12 +98,11 @@ fig.colorbar(axes[1].collections[0], ax=axes, label="kernel distance $S$")
 plt.show()
 
 # %% [markdown]
-# The square network is rich only where its layers are nearly equal. The more unequal they are, the lazier it
-# is, and no time changes that. The bottleneck is slow there but not lazy: its two hidden units have to turn
-# towards the modes that they keep, the turn takes a time that grows with $|\lambda|$, and in the end it
-# always comes.
+# The square network is rich only where its layers are nearly equal. It is lazier the more unequal they are,
+# at all times. The bottleneck is slow there, but not lazy. Its two hidden units have to turn towards the
+# modes that they keep. The time of this turn grows with $|\lambda|$, but the turn always happens in the end.
 #
-# The same as lines over time, the mean over seeds and a band of one standard deviation:
+# The next figure shows the same over time: the mean over seeds, with a band of one standard deviation.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
@@ -118,11 +117,11 @@ plt.show()
 # %% [markdown]
 # ## Over the scale of the weights
 #
-# Small weights are often called rich and large ones lazy. In this plane, at $t/\tau = 10$, it is more subtle.
-# The smaller $\sigma$, the smaller the $|\lambda|$ that makes a square network lazy: then one layer is near a
-# rotation of size $\sqrt{|\lambda|}$, the other near zero, and the task is learned by the small one alone,
-# with a kernel that the large one fixes. Very large weights leave their start, too, for most of what they
-# compute has to be unlearned.
+# Small weights are often called rich and large ones lazy. At $t/\tau = 10$ the plane of $\lambda$ and
+# $\sigma$ shows more. The smaller $\sigma$ is, the smaller is the $|\lambda|$ that makes a square network
+# lazy. One layer is then near a rotation of size $\sqrt{|\lambda|}$, and the other is near zero. The small
+# layer learns the task alone, with a kernel that the large layer fixes. The kernel of very large weights
+# changes, too, because most of their initial map has to be unlearned.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
@@ -137,8 +136,8 @@ plt.show()
 # %% [markdown]
 # ## Over the width of the bottleneck
 #
-# Architectures have an axis, too: of their sizes, or of `bottleneck_ratio`, $N_h / \min(N_i, N_o)$. Seen at
-# the end of training, what decides between lazy and rich is whether there is a bottleneck at all.
+# Architectures can be drawn over their sizes, or over `bottleneck_ratio`, $N_h / \min(N_i, N_o)$. At the end
+# of training the regime depends on whether there is a bottleneck.
 
 # %%
 end = ds.fastlin.select(init_scale=1.0, time=np.inf)
@@ -150,8 +149,8 @@ plt.show()
 # %% [markdown]
 # ## Numbers behind the pictures
 #
-# `regime` classifies every single network, `mean_over_seeds` averages and adds standard errors. Both are
-# xarray objects, and everything that xarray can do goes on from there.
+# `regime` classifies every network. `mean_over_seeds` averages over seeds and adds standard errors. Both
+# return xarray objects, for further analysis with xarray.
 
 # %%
 regimes = end.fastlin.regime()
@@ -167,13 +166,13 @@ for name in ("kernel_distance", "kernel_distance_standard_error"):
     print(means[name].transpose("architecture", "lam").values.round(3))
 
 # %% [markdown]
-# At $\lambda = 0$ exactly, about half of the square networks end at a saddle, since the sign of $\det(W_2
-# W_1)$ is conserved. The mean there is over both kinds.
+# At exactly $\lambda = 0$ about half of the square networks end at a saddle, because the sign of $\det(W_2
+# W_1)$ is conserved. The mean there is over both kinds of networks.
 #
-# How long does training take? The observable `convergence_time` is exact for each network, without a grid of
-# times: 99 % of the loss that it can lose is gone. With small weights ($\sigma = 0.1$), unequal layers make
-# the square network fast and every bottleneck slow. (`ds.fastlin.passage_time()` reads it off the stored
-# losses, for stores that do not hold it.)
+# How long does training take? The observable `convergence_time` is the exact time of each network at which 99
+# % of the loss that it can lose is gone. It needs no grid of times. With small weights ($\sigma = 0.1$),
+# unequal layers make the square network fast and every bottleneck slow. (`ds.fastlin.passage_time()`
+# estimates the time from stored losses, for stores without this observable.)
 
 # %%
 waiting = ds.fastlin.select(init_scale=0.1).convergence_time.median("seed")
@@ -188,33 +187,33 @@ plt.show()
 # %% [markdown]
 # ## Back to a network
 #
-# A number that cannot be traced should not be trusted. Any point can be built again from its values alone,
-# for the random streams are functions of these. Let us take the network of two hidden units whose kernel
-# distance at $t/\tau = 10$ is nearest to 0.2, on its way from lazy to rich.
+# Every stored number can be traced to its network. Any point can be rebuilt from its values alone, because
+# the random streams are functions of these values. As an example, we take the network with two hidden units
+# whose kernel distance at $t/\tau = 10$ is nearest to 0.2, between lazy and rich.
 
 # %%
-here = ds.fastlin.select(architecture="4-2-4", init_scale=0.1)
-gap = abs(here.kernel_distance.sel(time=10.0) - 0.2).load()
+part = ds.fastlin.select(architecture="4-2-4", init_scale=0.1)
+gap = abs(part.kernel_distance.sel(time=10.0) - 0.2).load()
 point = {name: gap[name][index].item() for name, index in gap.argmin(["seed", "lam"]).items()}
-task, net = fl.rebuild(here, **point)
+task, net = fl.rebuild(part, **point)
 print(point)
 print(task)
 print(net)
 
 # %% [markdown]
-# The closed form of this network, evaluated anew, is what the store holds:
+# The closed form of this network gives the stored numbers again:
 
 # %%
-stored = here.sel(**point)
-anew = fl.exact(task, net, times=ds.time)
+stored = part.sel(**point)
+computed = fl.exact(task, net, times=ds.time)
 for name in ("loss", "kernel_distance", "effective_rank"):
-    same = np.allclose(anew[name], stored[name], rtol=1e-12, atol=1e-12)
+    same = np.allclose(computed[name], stored[name], rtol=1e-12, atol=1e-12)
     print(f"{name:16} at t = 10: {float(stored[name].sel(time=10.0)):.6f}   the same, to 1e-12: {same}")
 
 # %% [markdown]
-# And one may look inside. The loss falls in two steps. In the first, which is over by $t/\tau = 0.3$, the
-# small input weights learn what they can with the output weights as they are: the kernel stays, this is the
-# lazy part. In the second the output weights turn, and with them the kernel.
+# The rebuilt network can be studied at more times. The loss falls in two steps. The first step, which ends at
+# $t/\tau = 0.3$, is lazy: the small input weights learn as much as the fixed output weights allow, and the
+# kernel stays. In the second step the output weights turn, and the kernel turns with them.
 
 # %%
 inside = fl.exact(task, net, times=np.geomspace(0.01, 1000.0, 200))
@@ -226,8 +225,8 @@ for ax, name in zip(axes, ("loss", "kernel_distance", "effective_rank"), strict=
 plt.show()
 
 # %% [markdown]
-# $QQ^\top$ shows the same, with $W_1^\top W_1$ at the upper left and $W_2 W_2^\top$, which is large as
-# $\lambda > 0$, at the lower right: until $t/\tau = 1$ it is that of the start, by 30 it has turned.
+# $QQ^\top$ shows the same. $W_1^\top W_1$ is at the upper left. $W_2 W_2^\top$ is at the lower right, and it
+# is large because $\lambda > 0$. It does not change until $t/\tau = 1$, and has turned by 30.
 
 # %%
 moments = fl.exact(task, net, times=[0.0, 1.0, 3.0, 10.0, 30.0, np.inf])
@@ -237,8 +236,8 @@ plt.show()
 # %% [markdown]
 # ## Where to go from here
 #
-# * `fastlin presets` lists the sweeps of the paper's figures; `fastlin run rich-lazy --store rich-lazy.zarr`
-#   runs one.
-# * `fastlin report bottlenecks.zarr` writes a page about a store that one can mail.
-# * [From laptop to cluster](laptop-to-cluster.ipynb): the same sweep, a million times larger.
-# * [One network](one-network.ipynb): what all these numbers are, from the start.
+# * `fastlin presets` lists the sweeps of the paper's figures. `fastlin run rich-lazy --store rich-lazy.zarr`
+#   runs one of them.
+# * `fastlin report bottlenecks.zarr` writes a web page about the store, in one file that you can mail.
+# * [From laptop to cluster](laptop-to-cluster.ipynb) runs and grows a sweep on many machines.
+# * [One network](one-network.ipynb) explains the observables on a single network.

@@ -15,5 +15,5 @@ def text(name: str) -> str:
 
 
 def summary(name: str) -> str:
-    """Return the first comment line of a preset, which says what it shows."""
+    """Return the first comment line of a preset, which describes it."""
     return text(name).splitlines()[0].lstrip("# ")

@@ -1,4 +1,4 @@
-"""`ds.fastlin`: what is asked of a store again and again, in one line each."""
+"""`ds.fastlin`: the common analyses of a store, each in one line."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class SweepAccessor:
         Parameters
         ----------
         **values
-            By the names of axes: a value (whose axis goes), a list of values, or ``slice(first, last)`` of
-            all from first to last, both included. ``architecture`` is a name as "4-2-4", a tuple of sizes, or
-            an `Architecture`; ``n_i``, ``n_h`` and ``n_o`` select all architectures of a size.
+            Values by the names of axes: one value (its axis is dropped), a list of values, or ``slice(first,
+            last)``, both included. ``architecture`` is a name as "4-2-4", a tuple of sizes, or an
+            `Architecture`. ``n_i``, ``n_h`` and ``n_o`` select all architectures of a size.
 
         Returns
         -------
@@ -67,8 +67,8 @@ class SweepAccessor:
         -------
         xarray.Dataset
             For each observable its mean over the points that are "ok"; ``NAME_standard_error``, the standard
-            deviation (n - 1 degrees of freedom) over the root of n; and ``count``, which is n. Of a store
-            with [output.reduce] these are its own statistics.
+            deviation (n - 1 degrees of freedom) over the root of n; and ``count``, which is n. A store with
+            [output.reduce] gives the statistics that it holds.
 
         Raises
         ------
@@ -115,14 +115,14 @@ class SweepAccessor:
     def regime(self, threshold: float | Sequence[float] = THRESHOLD) -> xr.DataArray:
         """Return the regime of learning at each point: lazy, intermediate or rich.
 
-        It is that of each network; for that of the means, ``ds.fastlin.mean_over_seeds().fastlin.regime()``.
-        A store with [output.reduce] holds no networks, so there it is that of the means.
+        It is the regime of each network. ``ds.fastlin.mean_over_seeds().fastlin.regime()`` is that of the
+        means. A store with [output.reduce] holds no networks, so there it is that of the means.
 
         Parameters
         ----------
         threshold : float or pair of float
-            Kernel distances: lazy below the first, rich from the second on. The default separates what the
-            paper's Figure 2B calls so.
+            Kernel distances: lazy below the first, rich from the second on. The default separates the regimes
+            of the paper's Figure 2B.
 
         Returns
         -------
@@ -148,7 +148,7 @@ class SweepAccessor:
         return regime(self._ok(DISTANCE), threshold)
 
     def passage_time(self, fraction: float = 0.99) -> xr.DataArray:
-        """Return when the loss has fallen by a fraction of what it falls from the first time to the last.
+        """Return the time at which the loss has fallen by a fraction of its fall over all stored times.
 
         Read off the stored times, linearly between them: as fine as these are. The exact time, without any
         grid, is the observable "convergence_time", which a sweep can store.
@@ -204,13 +204,13 @@ class SweepAccessor:
         threshold: float | Sequence[float] = THRESHOLD,
         **mesh: Any,
     ) -> Axes:
-        """Draw an observable over two axes, in the mean over seeds; of the kernel distance with its regimes.
+        """Draw the mean over seeds of an observable over two axes, with the regimes of the kernel distance.
 
         Parameters
         ----------
         x, y : str
-            Axes; for architectures one of "n_i", "n_h", "n_o" and "bottleneck_ratio". All others must have
-            one value: ``ds.fastlin.select(...)`` first.
+            Axes. For architectures they are one of "n_i", "n_h", "n_o" and "bottleneck_ratio". All others
+            must have one value: ``ds.fastlin.select(...)`` first.
         observable : str
             One of the sweep's.
         ax : matplotlib.axes.Axes, optional
@@ -250,7 +250,7 @@ class SweepAccessor:
         return self._dataset["status"]
 
     def _ok(self, name: str) -> xr.DataArray:
-        """Return an observable where points are ok; means and statistics are of such points only."""
+        """Return an observable where points are ok. Means and statistics are over these points only."""
         values = self._dataset[name]
         if "seed" in values.dims or "status" in values.coords:
             values = values.assign_coords(status=self._status)

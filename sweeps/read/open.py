@@ -1,4 +1,4 @@
-"""From a store to a Dataset."""
+"""Open a store as a Dataset."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus
-        "solver" and "learning_rate" where the spec has them as axes. Axes of numbers are sorted; the
-        coordinate `status` is decoded to "pending", "ok", "diverged", "failed". Architectures go by their
-        names, as "4-2-4", and have the coordinates n_i, n_h, n_o and bottleneck_ratio. The coordinates
-        task_kind, n_samples, target_scale and init_kind, of one value each, say what the spec has under
-        [task] and [init]. The attribute `spec` is the spec as JSON text. ``.fastlin`` selects, averages,
-        classifies and draws (`fastlin.sweeps.read.accessor.SweepAccessor`).
+        Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus "solver"
+        and "learning_rate" where the spec has them as axes. Axes of numbers are sorted. The coordinate
+        `status` is decoded to "pending", "ok", "diverged", "failed". Architectures go by their names, as
+        "4-2-4", and have the coordinates n_i, n_h, n_o and bottleneck_ratio. The coordinates task_kind,
+        n_samples, target_scale and init_kind, of one value each, hold the entries of [task] and [init] in the
+        spec. The attribute `spec` is the spec as JSON text. ``.fastlin`` selects, averages, classifies and
+        draws (`fastlin.sweeps.read.accessor.SweepAccessor`).
 
     Raises
     ------
@@ -63,14 +63,14 @@ def open_sweep(path: str | Path) -> xr.Dataset:
 
     Notes
     -----
-    While a sweep is running, load `status` first: what is "ok" then has its final values, everything else
-    may be NaN still.
+    During a run, load `status` first. Points that are "ok" then have their final values. Other points may
+    still be NaN.
 
-    A chunk that is lost, as in a copy that was cut short, reads as NaN like every chunk that Zarr does not
-    find, and `status` does not know of it. A point that is "ok" has no NaN otherwise, apart from the kernel
-    distance of a network without weights. ``fastlin verify`` reads every byte and names what is lost or
-    damaged. This function looks only at the names of files in a folder: it does not notice lost chunks in a
-    bucket, or lost statistics of a reduced store.
+    A lost chunk, as in an incomplete copy, reads as NaN like every chunk that Zarr does not find. Its points
+    may still have the status "ok". A point that is "ok" has no NaN otherwise, apart from the kernel distance
+    of a network without weights. ``fastlin verify`` reads every byte and names the lost and damaged files.
+    This function looks only at the names of files in a folder: it does not notice lost chunks in a bucket, or
+    lost statistics of a reduced store.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     )
     decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(coordinates)
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
-    # How the store is cut and compressed is not how a copy of it must be.
+    # A copy may have other chunks and other compression than the store.
     decoded = decoded.drop_encoding()
     for coordinate in decoded.coords.values():
         if coordinate.dtype.kind in "UO":
@@ -143,7 +143,7 @@ def _sizes(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
 
 
 def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
-    """Open a store, with axes as they are stored; once more if it grew meanwhile."""
+    """Open a store with axes as they are stored, and open it again if it grew meanwhile."""
     opened = Store.open(locate(path))
     try:
         chunks: Any = None if len(opened.layout.specs) > 1 else {}

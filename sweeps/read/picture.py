@@ -14,6 +14,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 
 from fastlin.errors import InputError
 from fastlin.observables import REGISTRY, sweepable
+from fastlin.paths import user_path
 from fastlin.plot import Pages, Style, pages
 from fastlin.plot.overview import MANY
 from fastlin.plot.saving import rendering, save
@@ -44,7 +45,7 @@ class View:
 
 
 def read_style(log: bool | None, size: str | None, cmap: str | None) -> Style:
-    """Return the style that options of the command line ask for; the size is a text such as "6,4"."""
+    """Return the style of options of the command line. The size is a text such as "6,4"."""
     sides = None
     if size is not None:
         try:
@@ -55,22 +56,30 @@ def read_style(log: bool | None, size: str | None, cmap: str | None) -> Style:
     return Style(log, sides, COLOUR_MAP if cmap is None else cmap)
 
 
-def check_file(target: Path) -> None:
-    """Raise `InputError` if a picture could not be written into a file, before any work."""
-    check_target(target, (".png", ".svg", ".pdf"), "picture", "picture")
+def check_file(out: str | Path) -> Path:
+    """Return the path of a picture. Raises `InputError` if it could not be written there, before any work."""
+    return check_target(out, (".png", ".svg", ".pdf"), "picture", "picture")
 
 
-def check_target(target: Path, endings: Sequence[str], kind: str, noun: str) -> None:
-    """Raise `InputError` if a file has another ending than `endings`, or no folder to be in."""
+def check_target(out: str | Path, endings: Sequence[str], kind: str, noun: str) -> Path:
+    """Return the path of a file to write.
+
+    Raises
+    ------
+    InputError
+        If it has another ending than `endings`, or no folder to be in.
+    """
+    target = user_path(out)
     if target.suffix.lower() not in endings or target.is_dir():
         raise InputError(f"{target} is no {kind}; its ending must be one of {', '.join(endings)}")
     if not target.absolute().parent.is_dir():
         raise InputError(f"there is no folder {target.absolute().parent} for the {noun}")
+    return target
 
 
 def beside(store: str, ending: str) -> Path:
     """Return a file named after a store: next to it, or in this folder if no file can be written there."""
-    path = Path(os.path.abspath(os.path.expanduser(store)))
+    path = Path(os.path.abspath(user_path(store)))
     here = "://" in store or not os.access(path.parent, os.W_OK)
     return (Path.cwd() if here else path.parent) / f"{path.stem}{ending}"
 
@@ -85,20 +94,21 @@ def check_spec(spec: Spec) -> None:
         raise InputError("--plot draws means over seeds, and output.reduce.statistics of the spec has none")
 
 
-def draw(path: str, target: Path, view: View = View(), style: Style = DEFAULT_STYLE) -> list[Path]:
+def draw(path: str, out: str | Path, view: View = View(), style: Style = DEFAULT_STYLE) -> list[Path]:
     """Draw a store into a file; by default its kernel distance, if it is there.
 
     Returns
     -------
     list of Path
-        The files: `target`, or NAME-1.png, NAME-2.png and so on where there are several pages. A PDF holds
+        The files: `out`, or NAME-1.png, NAME-2.png and so on where there are several pages. A PDF holds
         all pages.
 
     Raises
     ------
     InputError
-        If there is no store, it is damaged, or it cannot be drawn so.
+        If there is no store, it is damaged, it cannot be drawn so, or the file could not be written.
     """
+    target = check_file(out)
     dataset = select_by_text(open_sweep(path), view.select)
     observable = _default_observable(dataset) if view.observable is None else view.observable
     with reading(path):

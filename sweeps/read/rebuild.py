@@ -1,4 +1,4 @@
-"""From a point of a sweep back to its task and network."""
+"""Rebuild the task and the network of a point of a sweep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastlin.validation import check_instance, shown
 
 
 def problem_coordinates(spec: Spec) -> dict[str, Any]:
-    """Return the coordinates of one value that say what the spec has under [task] and [init].
+    """Return the coordinates of one value that hold the entries of [task] and [init] in the spec.
 
     They tell joined stores apart: where the values differ, xarray keeps each with its part.
     """
@@ -49,8 +49,7 @@ def rebuild(
     seed : int, optional
         Value on the axis "seed".
     lam, init_scale : float, optional
-        Values on these axes.
-        Whatever is left out must have a single value in the dataset.
+        Values on these axes. An argument may be left out if the dataset has a single value of it.
 
     Returns
     -------
@@ -102,7 +101,7 @@ def rebuild(
 
 def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> Any:
     """Return the value on an axis that is meant: given and there, or the only one of the dataset."""
-    if name in dataset.coords:  # what a selection left of the axis
+    if name in dataset.coords:  # the values that a selection left on the axis
         axis = np.atleast_1d(dataset[name].values)
     if value is None:
         if axis.size != 1:

@@ -35,7 +35,7 @@ def _register(xarray: ModuleType) -> None:
 
 
 def _accessor(dataset: Dataset) -> SweepAccessor:
-    """Return the accessor of a dataset; the modules that it takes are imported when one is first used."""
+    """Return the accessor of a dataset. Its modules are imported at its first use."""
     from fastlin.sweeps.read.accessor import SweepAccessor
 
     return SweepAccessor(dataset)
@@ -66,7 +66,7 @@ class _Loader:
         self._loader = loader
 
     def __getattr__(self, name: str) -> Any:
-        """Return what else the other loader has, for those who only look for the module."""
+        """Return other attributes of the original loader, for code that only looks for the module."""
         return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:

@@ -1,4 +1,4 @@
-"""Points of a sweep by the values on its axes: exact, whatever the order, and with a word on what is near."""
+"""Selection of points by exact values on axes, in any order. An error names the nearest values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
     Raises
     ------
     InputError
-        If it is not there; the message has the nearest.
+        If it is not on the axis. The message has the nearest values.
     """
     if axis.dtype.kind in "UOT":
         places = np.flatnonzero(axis == value) if isinstance(value, str) else np.empty(0, dtype=np.intp)
@@ -61,7 +61,7 @@ def _check_once(name: str, value: Any, count: int) -> None:
 
 
 def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
-    """Return the part of a sweep with these values on its axes; see `SweepAccessor.select`."""
+    """Return the part of a sweep with these values on its axes (see `SweepAccessor.select`)."""
     for name, value in wanted.items():
         if name == "architecture":
             axis = _architectures(dataset)

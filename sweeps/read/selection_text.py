@@ -14,7 +14,7 @@ FORM = "NAME=VALUE, as in lam=0, lam=-1:1, lam=-3,0,3, time=inf, architecture=4-
 
 
 def select_by_text(dataset: xr.Dataset, texts: Sequence[str]) -> xr.Dataset:
-    """Return the part of a sweep that texts select; all dimensions stay.
+    """Return the part of a sweep that texts select. All dimensions stay.
 
     Parameters
     ----------

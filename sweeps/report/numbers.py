@@ -25,7 +25,7 @@ MOST_PANELS = 40
 MOST_BANDS = 8  # More bands hide each other.
 BYTES_PER_VALUE = 4 * 4 / 3  # Size of a float32 in base64.
 DIMENSIONS = ("architecture", "solver", "learning_rate", "init_scale", "lam", "time")
-# Candidates for the axes of the diagrams; the first that can be drawn is taken.
+# Candidates for the axes of the diagrams. The first that can be drawn is taken.
 HORIZONTAL = ("lam", "init_scale", "learning_rate", "time")
 VERTICAL = ("init_scale", "time", "learning_rate")
 Thinned = dict[str, tuple[int, int]]
@@ -69,7 +69,7 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
     Parameters
     ----------
     dataset : xarray.Dataset
-        From `open_sweep`, thinned; it is read lazily, all observables at once.
+        From `open_sweep`, thinned. It is read lazily, all observables at once.
     total : int
         Number of seeds of the sweep.
     style : fastlin.plot.Style
@@ -99,7 +99,7 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
 
 
 def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
-    """Return a description of each observable with its numbers; an empty list if no number is finite."""
+    """Return a description of each observable with its numbers, or an empty list if no number is finite."""
     found: list[dict[str, Any]] = []
     lazy: dict[tuple[int, str], xr.DataArray] = {}
     for name, da in _quantities(dataset):
@@ -118,7 +118,7 @@ def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
-    """Yield the observables with their names in words; each layer is one of its own."""
+    """Yield the observables with their names in words. Each layer is a separate observable."""
     for name in REGISTRY:
         if name in dataset:
             words, da = name.replace("_", " ").replace("ntk", "NTK"), dataset[name]
@@ -181,7 +181,7 @@ def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
 
 
 def _edges(values: NDArray[Any]) -> list[float]:
-    """Return the borders of cells; a single value has a cell of width 1."""
+    """Return the borders of cells. A single value has a cell of width 1."""
     if values.size > 1:
         return [float(edge) for edge in scales.edges(values)]
     return [float(value) + half for value in values for half in (-0.5, 0.5)]

@@ -29,38 +29,43 @@ ALL_POINTS = '<p class="note">These are all points of the store, also those that
 SCRIPTS = ("numbers", "scales", "drawing", "page")
 
 
-def check_file(out: Path) -> None:
-    """Raise if a page could not be written into a file, before any work.
+def check_file(out: str | Path) -> Path:
+    """Return the path of a page, before any work.
 
     Raises
     ------
     InputError
         If the file's ending is not that of a web page, or there is no such folder.
     """
-    check_target(out, ENDINGS, "web page", "page")
+    return check_target(out, ENDINGS, "web page", "page")
 
 
-def write(path: str, out: Path, select: Sequence[str] = (), style: Style = DEFAULT_STYLE) -> None:
+def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style = DEFAULT_STYLE) -> Path:
     """Write the store of a sweep, complete or still running, as one web page that loads nothing else.
 
     Parameters
     ----------
     path : str
         The store.
-    out : Path
+    out : str or Path
         The page. The same store gives the same bytes.
     select : sequence of str
-        Texts such as "lam=-1:1", which say what part of the store the diagrams show.
+        Texts such as "lam=-1:1", which select the part of the store in the diagrams.
     style : fastlin.plot.Style
         Scale of values that the page opens with, width and height of a phase diagram in inches of 96
         pixels, and colour map. A diagram is as wide as the window at most.
+
+    Returns
+    -------
+    Path
+        The page.
 
     Raises
     ------
     InputError
         If there is no store, it is damaged, it has no such part, or the page could not be written there.
     """
-    check_file(out)
+    target = check_file(out)
     store = Store.open(locate(path))
     spec, counts = store.layout.spec, tables.count(store)
     selected = select_by_text(open_sweep(path), select)
@@ -88,7 +93,8 @@ def write(path: str, out: Path, select: Sequence[str] = (), style: Style = DEFAU
         "hash": spec.hash,
         "versions": tables.versions(store.made_with),
     }
-    out.write_bytes(_page(fields, _plane_size(style)).encode(errors="replace"))
+    target.write_bytes(_page(fields, _plane_size(style)).encode(errors="replace"))
+    return target
 
 
 def _plane_size(style: Style) -> str:
@@ -100,7 +106,7 @@ def _plane_size(style: Style) -> str:
 
 
 def _page(fields: dict[str, str], rule: str) -> str:
-    """Return the template, filled; only its own script and style are allowed to act in a browser."""
+    """Return the filled template. A browser may run only its own script and style."""
     html, style = _part("page.html"), _part("page.css") + rule
     script = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
     own = {"style": style, "script": script, "style_hash": _digest(style), "script_hash": _digest(script)}

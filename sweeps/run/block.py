@@ -32,10 +32,11 @@ def compute(group: Group) -> Result:
     seeds, lams = np.array(group.seeds), np.array(group.lams)
     records = draw_records(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
     values, status = _over_time(group, records, lams)
-    scales, health = _time_scales(group, records, lams)
+    scales, scale_status = _time_scales(group, records, lams)
     grid = (seeds.size, lams.size)
-    found = {name: part.reshape(*grid, *part.shape[1:]) for name, part in (values | scales).items()}
-    return Result({name: found[name] for name in group.observables}, np.maximum(status, health).reshape(grid))
+    shaped = {name: part.reshape(*grid, *part.shape[1:]) for name, part in (values | scales).items()}
+    worst = np.maximum(status, scale_status).reshape(grid)
+    return Result({name: shaped[name] for name in group.observables}, worst)
 
 
 def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
@@ -70,9 +71,9 @@ def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, F
     dispatch.time_scales(sizes, group.scales, batch, group.fraction, specialise=special)
     out, status = batch.outputs[:, :points, 0], batch.status[:points]
     with np.errstate(over="ignore"):
-        found = out.astype(group.dtype)
-    status[(np.isinf(found) & np.isfinite(out)).any(axis=0)] = Status.FAILED
-    return dict(zip(names, found, strict=True)), status
+        values = out.astype(group.dtype)
+    status[(np.isinf(values) & np.isfinite(out)).any(axis=0)] = Status.FAILED
+    return dict(zip(names, values, strict=True)), status
 
 
 def _by_observable(names: Sequence[str], out: Floats) -> dict[str, Floats]:

@@ -1,4 +1,4 @@
-"""Dask clients: start or reach the workers that an executor names, and end what was started."""
+"""Dask clients: start or reach the workers that an executor names, and end the started ones."""
 
 from __future__ import annotations
 
@@ -7,52 +7,33 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
-from importlib import import_module
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import Any
 
 import dask
 import psutil
-from distributed import Client, LocalCluster, Security, Status, Worker, WorkerPlugin, get_worker, rpc
+from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin, rpc
 from distributed.comm.addressing import parse_address, parse_host_port  # private: as in `dispatch`
-from distributed.deploy.spec import ProcessInterface  # private: as in `dispatch`
 from distributed.versions import VersionMismatchWarning  # private: it has no public name
-from tornado.ioloop import PeriodicCallback
 
-import fastlin
 from fastlin.errors import InputError, StoppedError
-from fastlin.kernels.compiler.cache import kept_syntax_hash
+from fastlin.sweeps.run import lifecycle
 from fastlin.sweeps.run.executors import Executor, Processes, Scheduler, Slurm, Threads, blocks_at_once
+from fastlin.sweeps.run.lifecycle import NO_DASHBOARD, PINNED, ended_by, reason_of, refilled
+from fastlin.sweeps.run.slurm import slurm_jobs
 from fastlin.sweeps.run.startup import check_machine
 from fastlin.validation import shown
 
-CONNECT_SECONDS = 30.0  # time limit for a scheduler to answer
-REFILL_SECONDS = 5.0  # time between two searches for workers or jobs that have ended
 STARTS = 3  # number of attempts to start processes
-CANCEL_SECONDS = 4.0  # time limit of scancel, which a process waits for before it ends
-
-# A worker computes on one thread, so libraries must not start one thread for each core.
-PINNED = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-)
-
-# There is no dashboard. The HTTP server that Dask starts anyway listens on loopback only.
-_NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 _LOCAL: dict[str, Any] = {
     "dashboard_address": None,
     "worker_dashboard_address": "127.0.0.1:0",
     "silence_logs": logging.CRITICAL,
 }
-
-_endings: list[Callable[[], object]] = []
-
-Result = TypeVar("Result")
 
 
 @contextmanager
@@ -78,66 +59,6 @@ def connect(executor: Executor) -> Iterator[Client]:
         yield client
 
 
-def abandon() -> None:
-    """End the workers and jobs that `connect` started and this process would leave behind.
-
-    It is for a signal handler that is about to call `os._exit`: it never raises, and takes at most
-    `CANCEL_SECONDS`. A job whose submission is under way ends by itself, because it finds no scheduler.
-    """
-    for end in list(_endings):
-        with suppress(Exception):
-            end()
-
-
-def build() -> str:
-    """Return the build of fastlin in this process: its version, and the hash of its kernels' syntax."""
-    return f"fastlin {fastlin.__version__}, kernels {kept_syntax_hash()}"
-
-
-def check_versions(client: Client) -> None:
-    """Raise a StoppedError unless the scheduler and all its present workers run the same fastlin.
-
-    Workers that join later are checked by `on_same_build` when they get a task.
-    """
-    found = {
-        f"the worker {address}": theirs for address, theirs in client.run(build, on_error="return").items()
-    }
-    try:
-        # The scheduler computes nothing, but it must be able to read the tasks.
-        found["the scheduler"] = client.run_on_scheduler(build)
-    except Exception as error:
-        found["the scheduler"] = error
-    for who, theirs in found.items():
-        if isinstance(theirs, OSError) and who != "the scheduler":
-            continue  # this worker has ended; its successor is checked by `on_same_build`
-        if isinstance(theirs, Exception):
-            raise StoppedError(f"{who} does not run this fastlin: {_reason(theirs)}")
-        _compare(who, theirs, build())
-
-
-def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) -> Result:
-    """Call a function in a worker, or raise a StoppedError if the worker runs another fastlin.
-
-    A worker without fastlin cannot read this task, and ends. Dask gives the task to another worker.
-
-    Parameters
-    ----------
-    submitted : str
-        `build` of the process that submits the task.
-    function : callable
-        Function to call.
-    *given
-        Its arguments.
-    """
-    _compare(f"the worker {get_worker().address}", build(), submitted)
-    return function(*given)
-
-
-def _compare(who: str, theirs: str, ours: str) -> None:
-    if theirs != ours:
-        raise StoppedError(f"{who} runs {theirs}, and this process {ours}; install the same in both")
-
-
 def _opened(executor: Executor) -> AbstractContextManager[Client]:
     match executor:
         case Threads():
@@ -147,7 +68,7 @@ def _opened(executor: Executor) -> AbstractContextManager[Client]:
         case Scheduler():
             return _scheduler(executor)
         case Slurm():
-            return _slurm(executor)
+            return slurm_jobs(executor)
     raise InputError(f"the executor is {shown(executor)}; needed is Threads, Processes, Scheduler or Slurm")
 
 
@@ -163,16 +84,6 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _ended_by(end: Callable[[], object]) -> Iterator[None]:
-    """Have `abandon` call `end` while the context lasts."""
-    _endings.append(end)
-    try:
-        yield
-    finally:
-        _endings.remove(end)
-
-
-@contextmanager
 def _threads() -> Iterator[Client]:
     threads = blocks_at_once(Threads())
     local = {"processes": False, "n_workers": 1, "threads_per_worker": threads, **_LOCAL}
@@ -180,7 +91,7 @@ def _threads() -> Iterator[Client]:
         with warnings.catch_warnings():
             # Dask asks for an address of this machine, which threads do not use (dask/distributed#5858).
             warnings.filterwarnings("ignore", "Couldn't detect a suitable IP address", RuntimeWarning)
-            cluster = stack.enter_context(LocalCluster(**local, scheduler_kwargs=_NO_DASHBOARD))
+            cluster = stack.enter_context(LocalCluster(**local, scheduler_kwargs=NO_DASHBOARD))
         yield stack.enter_context(Client(cluster, set_as_default=False))
 
 
@@ -197,9 +108,9 @@ def _processes(executor: Processes) -> Iterator[Client]:
         check_machine(executor.workers)
         stack.enter_context(dask.config.set(pins))
         cluster = stack.enter_context(_local_cluster(**local))
-        stack.enter_context(_ended_by(partial(_kill_workers, cluster)))
+        stack.enter_context(ended_by(partial(_kill_workers, cluster)))
         client = stack.enter_context(Client(cluster, set_as_default=False))
-        stack.enter_context(_refilled(cluster, n=executor.workers))
+        stack.enter_context(refilled(cluster, n=executor.workers))
         yield client
 
 
@@ -207,10 +118,10 @@ def _local_cluster(**local: Any) -> LocalCluster:
     """Start worker processes, with some more attempts if one is killed while it starts."""
     for left in reversed(range(STARTS)):
         try:
-            return LocalCluster(**local, scheduler_kwargs={**_NO_DASHBOARD, "allowed_failures": 0})
+            return LocalCluster(**local, scheduler_kwargs={**NO_DASHBOARD, "allowed_failures": 0})
         except RuntimeError as error:
             if not left:
-                raise StoppedError(f"worker processes end as they start: {_reason(error)}") from None
+                raise StoppedError(f"worker processes end as they start: {reason_of(error)}") from None
     raise AssertionError
 
 
@@ -236,7 +147,7 @@ class _IgnoreInterrupts(WorkerPlugin):
 def _kill_workers(cluster: LocalCluster) -> None:
     for nanny in list(cluster.workers.values()):
         pid = nanny.pid
-        if pid is None:  # the worker is being started again; psutil takes None for the present process
+        if pid is None:  # the worker is restarting, and psutil takes None for the present process
             continue
         with suppress(psutil.Error):
             worker = psutil.Process(pid)
@@ -255,9 +166,11 @@ def _scheduler(executor: Scheduler) -> Iterator[Client]:
             # Ignore version mismatches of Dask and Python, which are harmless here. `check_versions` compares
             # fastlin's own.
             warnings.simplefilter("ignore", VersionMismatchWarning)
-            client = Client(address, security=security, timeout=CONNECT_SECONDS, set_as_default=False)
+            client = Client(
+                address, security=security, timeout=lifecycle.CONNECT_SECONDS, set_as_default=False
+            )
     except (OSError, RuntimeError, ImportError, ValueError) as error:
-        reason = _reason(_refusal(address) or error)
+        reason = reason_of(_refusal(address) or error)
         raise StoppedError(f"no Dask scheduler answers at {address}: {reason}") from None
     with client:
         yield client
@@ -279,112 +192,12 @@ def _check_answer(address: str, security: Security) -> None:
 
     async def ask() -> Any:
         arguments = security.get_connection_args("client")
-        async with rpc(address, timeout=CONNECT_SECONDS, connection_args=arguments) as remote:
+        async with rpc(address, timeout=lifecycle.CONNECT_SECONDS, connection_args=arguments) as remote:
             return await remote.identity()
 
-    # In another thread, because the main thread of a notebook runs an event loop already.
+    # This runs in another thread, because the main thread of a notebook already runs an event loop.
     with ThreadPoolExecutor(1) as thread:
-        bounded = partial(asyncio.wait_for, timeout=CONNECT_SECONDS + 1)
+        bounded = partial(asyncio.wait_for, timeout=lifecycle.CONNECT_SECONDS + 1)
         identity = thread.submit(lambda: asyncio.run(bounded(ask()))).result()
     if identity.get("type") != "Scheduler":
         raise ValueError(f"it is a {identity.get('type')}")
-
-
-@contextmanager
-def _slurm(executor: Slurm) -> Iterator[Client]:
-    # SLURM finds jobs by their name, also those whose numbers this process does not know yet.
-    name = f"fastlin-{uuid4().hex[:12]}"
-    cancel = partial(_cancel_jobs, name)
-    refusals: list[str] = []
-    with _ended_by(cancel), ExitStack() as stack:
-        stack.callback(cancel)
-        cluster = stack.enter_context(_slurm_cluster(executor, name, refusals))
-        cluster.scale(jobs=executor.workers)
-        client = stack.enter_context(Client(cluster, set_as_default=False))
-        if refusals:
-            raise StoppedError(f"sbatch refuses {len(refusals)} of {executor.workers} jobs: {refusals[0]}")
-        stack.enter_context(_refilled(cluster, jobs=executor.workers))
-        yield client
-
-
-def _slurm_cluster(executor: Slurm, name: str, refusals: list[str]) -> Any:
-    slurm: Any = import_module("dask_jobqueue.slurm")  # it sets the configuration that is read below
-
-    def configured(key: str) -> Any:
-        return dask.config.get(f"jobqueue.slurm.{key}")
-
-    # The output of jobs is dropped. It would be a file for each job in the folder of submission, and other
-    # folders may not exist on a node.
-    dropped = [] if configured("log-directory") else ["--output=/dev/null"]
-    try:
-        return slurm.SLURMCluster(
-            job_cls=_job_class(slurm.SLURMJob, refusals),
-            job_name=name,
-            cores=1,
-            processes=1,
-            queue=executor.partition,
-            walltime=executor.walltime,
-            memory=executor.memory,
-            interface=executor.interface,
-            job_extra_directives=[*dropped, *configured("job-extra-directives"), *executor.directives],
-            job_script_prologue=[
-                *configured("job-script-prologue"),
-                *(f"export {library}={threads}" for library, threads in PINNED.items()),
-            ],
-            worker_extra_args=[
-                *configured("worker-extra-args"),
-                *("--no-dashboard", "--dashboard-address", _NO_DASHBOARD["dashboard_address"]),
-            ],
-            scheduler_options={**configured("scheduler-options"), **_NO_DASHBOARD},
-            silence_logs=logging.CRITICAL,
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StoppedError(f"the scheduler of the jobs cannot start: {_reason(error)}") from None
-
-
-def _job_class(kind: Any, refusals: list[str]) -> Any:
-    """Return a class of jobs that notes why sbatch refuses one. Dask would log it and wait for the worker."""
-
-    async def start(job: Any) -> None:
-        try:
-            await kind.start(job)
-        except (OSError, RuntimeError, ValueError) as error:
-            lines = str(error).strip().splitlines()
-            said = [line.removeprefix("sbatch: ") for line in lines if line.startswith("sbatch: ")]
-            refusals.append([*said, *lines[-1:]][0].removeprefix("error: "))
-            await ProcessInterface.start(job)
-
-    return type("NotingJob", (kind,), {"start": start})
-
-
-def _cancel_jobs(name: str) -> None:
-    with suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(["scancel", f"--name={name}"], timeout=CANCEL_SECONDS, capture_output=True)
-
-
-@contextmanager
-def _refilled(cluster: Any, **count: int) -> Iterator[None]:
-    """Keep so many workers, or jobs, running while the context lasts."""
-
-    def look() -> None:
-        for name, worker in list(cluster.workers.items()):
-            if worker.status in (Status.failed, Status.closed):  # Dask does not notice that a start failed
-                del cluster.workers[name]
-        cluster.scale(**count)
-
-    often = PeriodicCallback(look, 1000 * REFILL_SECONDS)
-    cluster.loop.add_callback(often.start)
-    try:
-        yield
-    finally:
-        cluster.loop.add_callback(often.stop)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first cause of an error, in one line."""
-    while error.__cause__ is not None and not isinstance(error, TimeoutError):
-        error = error.__cause__
-    if isinstance(error, TimeoutError):
-        return f"nothing within {CONNECT_SECONDS:g} s"
-    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
-    return text.splitlines()[0]

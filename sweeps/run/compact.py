@@ -10,6 +10,7 @@ from fastlin.sweeps.run.progress import Progress, as_progress
 from fastlin.sweeps.run.reduce import finish
 from fastlin.sweeps.store import lease, store
 from fastlin.sweeps.store.counts import count_points
+from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location, stopping
 from fastlin.sweeps.store.store import Store
@@ -62,7 +63,7 @@ def compact(path: str | Path, *, progress: bool | Progress = False) -> Compactio
     """
     opened = Store.open(locate(path))
     _check(opened)
-    holder = lease.new_holder(opened.layout.spec.hash)
+    holder = new_holder(opened.layout.spec.hash)
     location = locate(path, durable=opened.layout.spec.durable, writer=holder.id)
     with lease.acquired(location, holder, as_progress(progress).note) as held, stopping(location):
         location = held.location

@@ -22,19 +22,25 @@ SAMPLES = 20  # number of groups that are computed again to compare, spread over
 SAMPLE_SEEDS = 2  # number of seeds of each
 
 
+def differences(store: Store) -> list[str]:
+    """Return the names of the versions that numbers depend on and that are others than the store's."""
+    old, new = store.made_with[-1], versions.of(store.layout.spec)
+    return [name for name in sorted({*old, *new} - set(HARMLESS)) if old.get(name) != new.get(name)]
+
+
 def check(store: Store, allow: bool) -> list[dict[str, str]]:
     """Return the versions that a store is made with from now on.
 
     Raises
     ------
     InputError
-        If other versions wrote it, which may have computed other numbers, unless `allow` is given and a
-        sample of its points comes out the same, bit for bit.
+        If other versions wrote it, because they may have computed other numbers. With `allow` it is only
+        raised if a sample of its points differs in any bit.
     """
-    old, new = store.made_with[-1], versions.of(store.layout.spec)
-    names = [name for name in sorted({*old, *new} - set(HARMLESS)) if old.get(name) != new.get(name)]
+    names = differences(store)
     if not names:
         return store.made_with
+    old, new = store.made_with[-1], versions.of(store.layout.spec)
     lines = [
         f"  {name}: the store has {old.get(name, 'none')}, this installation {new.get(name, 'none')}"
         for name in names

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from distributed import Client, Future, KilledWorker
 from distributed.comm.core import CommClosedError  # private: public names are hidden from mypy
 
-from fastlin.errors import StoppedError
-from fastlin.sweeps.run.cluster import build, on_same_build
+from fastlin.errors import CONTINUE, StoppedError
+from fastlin.sweeps.run.builds import build, on_same_build
 from fastlin.sweeps.run.worker import BlockRequest
 from fastlin.sweeps.store.lease import Lease
 from fastlin.sweeps.store.location import Location, stopped
@@ -35,9 +35,9 @@ class WorkerCall(NamedTuple):
     deaths: int = 0  # number of processes that died with it
 
 
-def results(client: Client, tasks: Iterator[WorkerCall], location: Location, held: Lease) -> Iterator[Any]:
+def results(client: Client, tasks: Iterator[WorkerCall], location: Location, lease: Lease) -> Iterator[Any]:
     """Keep the window full until all tasks are done. Yield their results in the order in which they end."""
-    flying: dict[Future[Any], WorkerCall] = {}
+    in_flight: dict[Future[Any], WorkerCall] = {}
     ended: SimpleQueue[tuple[Future[Any], Any, BaseException | None]] = SimpleQueue()
     window, loop = _Window(client), client.loop
     assert loop is not None
@@ -48,7 +48,7 @@ def results(client: Client, tasks: Iterator[WorkerCall], location: Location, hel
 
     def submit(task: WorkerCall) -> None:
         future = client.submit(on_same_build, build(), *task[:3], pure=False)
-        flying[future] = task
+        in_flight[future] = task
         loop.add_callback(fetch, future)
 
     # Dask's as_completed waits forever for a result that was lost with its worker before it arrived.
@@ -59,19 +59,19 @@ def results(client: Client, tasks: Iterator[WorkerCall], location: Location, hel
             ended.put((future, None, error))
 
     launch(window.size())
-    while flying:
+    while in_flight:
         future, result, error = ended.get()
-        task = flying.pop(future)
+        task = in_flight.pop(future)
         if error is None:
             yield result
         else:
             submit(again(task, error, location))
-        held.check()
-        launch(max(0, window.size() - len(flying)))
+        lease.check()
+        launch(max(0, window.size() - len(in_flight)))
 
 
 def again(task: WorkerCall, error: BaseException, location: Location) -> WorkerCall:
-    """Return a task that is to be done again, in a process of its own, if its process died.
+    """Return a task that is to be done again in a separate process, if its process died.
 
     Any other error is raised.
     """
@@ -87,9 +87,7 @@ def again(task: WorkerCall, error: BaseException, location: Location) -> WorkerC
         )
         return task._replace(request=request, deaths=task.deaths + 1)
     if isinstance(error, CancelledError | asyncio.CancelledError | CommClosedError):
-        raise StoppedError(
-            "the Dask scheduler is gone; what is complete stays, run the same command again to go on"
-        ) from None
+        raise StoppedError(f"the Dask scheduler is gone; {CONTINUE}") from None
     if isinstance(error, OSError):
         raise stopped(location, error) from error
     raise error
@@ -100,11 +98,11 @@ class _Window:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._looked, self._size = -math.inf, 0
+        self._counted, self._size = -math.inf, 0
 
     def size(self) -> int:
         """Return the number, which is at most a second old."""
-        if perf_counter() - self._looked > WINDOW_SECONDS:
+        if perf_counter() - self._counted > WINDOW_SECONDS:
             self._size = WINDOW * max(1, sum(self._client.nthreads().values()))
-            self._looked = perf_counter()
+            self._counted = perf_counter()
         return self._size

@@ -1,6 +1,6 @@
 """Executors of a sweep: threads, processes, a Dask scheduler that runs already, or jobs of SLURM.
 
-They only hold options, which are checked at once; `fastlin.sweeps.run.cluster` starts or reaches the workers.
+They hold options only, which are checked at once. `fastlin.sweeps.run.cluster` starts or reaches the workers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dask.utils import parse_bytes
 from distributed import Security
 
 from fastlin.errors import InputError
+from fastlin.paths import user_path
 from fastlin.validation import check_choice, check_int, shown
 
 MAX_WORKERS = 4096
@@ -37,7 +38,7 @@ class Processes:
     """Processes of this machine, of one thread each. A process that dies is started again.
 
     A block whose process died fails at once, and so do the blocks that waited for the same process. Dask
-    raises KilledWorker for each of them; `dispatch.again` submits them again.
+    raises KilledWorker for each of them, and `dispatch.again` submits them again.
 
     Attributes
     ----------
@@ -59,14 +60,14 @@ class Scheduler:
     ----------
     address : str or Path
         tcp://HOST:PORT, tls://HOST:PORT, or the path of the file that the scheduler wrote.
-    tls_ca, tls_cert, tls_key : Path, optional
+    tls_ca, tls_cert, tls_key : str or Path, optional
         Files that tls:// needs: all three, or none if Dask's configuration has them.
     """
 
     address: str | Path
-    tls_ca: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls_ca: str | Path | None = None
+    tls_cert: str | Path | None = None
+    tls_key: str | Path | None = None
 
     def __post_init__(self) -> None:
         self.security(self.contact())
@@ -79,7 +80,7 @@ class Scheduler:
         if "://" in str(given):
             return _checked_address(given, f"the scheduler is {shown(given)}")
         try:
-            content = json.loads(Path(os.path.expanduser(given)).read_bytes())
+            content = json.loads(user_path(given).read_bytes())
         except OSError as error:
             raise _no_address(f"the scheduler file {given}: {error.strerror or error}") from None
         except ValueError:
@@ -90,7 +91,7 @@ class Scheduler:
     def security(self, address: str) -> Security:
         """Return the security settings of a connection to `address`, after a check of the files."""
         files = {"tls_ca": self.tls_ca, "tls_cert": self.tls_cert, "tls_key": self.tls_key}
-        given = {name: os.path.expanduser(path) for name, path in files.items() if path is not None}
+        given = {name: user_path(path) for name, path in files.items() if path is not None}
         if given and not address.startswith("tls://"):
             raise InputError(f"{' and '.join(given)} given, and {address} is not tls://")
         if given and len(given) < len(files):
@@ -98,7 +99,7 @@ class Scheduler:
                 f"{' and '.join(given)} given; tls:// needs all three, or none: {', '.join(files)}"
             )
         for name, path in given.items():
-            if not Path(path).is_file():
+            if not path.is_file():
                 raise InputError(f"{name}: there is no file {path}")
         return _checked_security(address, given)
 
@@ -166,32 +167,32 @@ def local_threads() -> int:
 
 
 def blocks_at_once(executor: Executor) -> int | None:
-    """Return the number of blocks in this machine's memory at a time; None if they are on other machines."""
+    """Return the number of blocks in this machine's memory at a time (None for other machines)."""
     if isinstance(executor, Threads):
         return local_threads() + SPARE_THREADS
     return executor.workers if isinstance(executor, Processes) else None
 
 
-def _no_address(what: str) -> InputError:
-    return InputError(f"{what}; needed is tcp://HOST:PORT, tls://HOST:PORT or the file of a scheduler")
+def _no_address(fault: str) -> InputError:
+    return InputError(f"{fault}; needed is tcp://HOST:PORT, tls://HOST:PORT or the file of a scheduler")
 
 
-def _checked_address(address: Any, what: str) -> str:
+def _checked_address(address: Any, fault: str) -> str:
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port and not parts.path
     except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:
-        raise _no_address(what)
+        raise _no_address(fault)
     return str(address)
 
 
-def _checked_security(address: str, files: dict[str, str]) -> Security:
+def _checked_security(address: str, files: dict[str, Path]) -> Security:
     """Return security settings of Dask's configuration or of three files, after reading the certificates."""
     renamed = {"tls_ca": "tls_ca_file", "tls_cert": "tls_client_cert", "tls_key": "tls_client_key"}
     try:
-        security = Security(**{renamed[name]: path for name, path in files.items()})
+        security = Security(**{renamed[name]: str(path) for name, path in files.items()})
         context = security.get_connection_args("client")["ssl_context"]
     except OSError as error:
         raise InputError(

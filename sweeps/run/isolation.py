@@ -2,8 +2,8 @@
 
 A group that fails is computed again in parts: seed by seed, then point by point, until only those points are
 left that fail alone. Other groups of the block are not affected. If a failure ends the process, the parts are
-computed in a process of their own, which is started again as often as needed. Results do not depend on the
-parts by a single bit.
+computed in a separate process, which is restarted as often as needed. Results do not depend on the parts by a
+single bit.
 
 An installation that cannot compute at all, as one with a broken library, is told from bad points by a network
 that cannot fail. If that fails too, the run stops, and no point is marked as failed.
@@ -50,7 +50,7 @@ Part = tuple[Rows, Rows, Result | str]  # rows and columns of a group, and their
 
 
 class FailedError(Exception):
-    """A part of a block could not be computed; the text says why."""
+    """A part of a block could not be computed. The text has the reason."""
 
 
 class HungError(FailedError):
@@ -78,16 +78,16 @@ def evaluate(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outco
     first = next(parts)
     if isinstance(first[-1], Result) and first[-1].status.shape == wanted.shape:
         return Outcome(first[-1], [])
-    result, reasons = _nothing(group), []
-    for rows, columns, found in itertools.chain([first], parts):
+    result, reasons = _pending(group), []
+    for rows, columns, part in itertools.chain([first], parts):
         at = np.ix_(rows, columns)
-        if isinstance(found, str):
+        if isinstance(part, str):
             result.status[at] = Status.FAILED
-            reasons.append((int(rows[0]), int(columns[0]), found))
+            reasons.append((int(rows[0]), int(columns[0]), part))
             continue
-        for name, values in found.values.items():
+        for name, values in part.values.items():
             result.values[name][at] = values
-        result.status[at] = found.status
+        result.status[at] = part.status
     return Outcome(result, reasons[:KEPT_REASONS])
 
 
@@ -124,7 +124,7 @@ _CANNOT_COMPUTE = "networks cannot be computed in this environment, so no point 
 def check_environment(group: Group, compute: Compute) -> None:
     """Raise a StoppedError if a network that cannot fail does so, with the settings of a group."""
     try:
-        compute(replace(unsuspected(group), architecture=Architecture(1, 1, 1), specialise=False))
+        compute(replace(single_point(group), architecture=Architecture(1, 1, 1), specialise=False))
     except HungError:  # a busy machine, and no evidence of a fault
         return
     except MemoryError:
@@ -176,7 +176,8 @@ def _parts(group: Group, rows: Rows, columns: Rows, compute: Compute) -> Iterato
                 yield from _parts(group, rows, np.array([column]), compute)
 
 
-def _nothing(group: Group) -> Result:
+def _pending(group: Group) -> Result:
+    """Return a group without values, all its points pending."""
     grid = (group.seeds.size, group.lams.size)
     values = {}
     for name in group.observables:
@@ -223,7 +224,7 @@ class Apart:
             self._process = _Process()
             self._loaded.clear()
         if (kernel := (group.architecture, group.solver)) not in self._loaded:
-            self._ask(unsuspected(group), START_SECONDS)
+            self._ask(single_point(group), START_SECONDS)
             self._loaded.add(kernel)
         answer = self._ask(group, allowed)
         if isinstance(answer, str):
@@ -239,10 +240,10 @@ class Apart:
             self.close()
             raise HungError(f"took longer than {seconds:g} s") from None
         except EOFError:
-            raise FailedError(f"its process died ({_manner(self.close())})") from None
+            raise FailedError(f"its process died ({_ending(self.close())})") from None
 
     def close(self) -> int | None:
-        """End the process, if there is one; return its exit code."""
+        """End the process, if there is one, and return its exit code."""
         process, self._process = self._process, None
         return None if process is None else process.end()
 
@@ -257,7 +258,7 @@ class _Process:
         command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        self._answers: SimpleQueue[tuple[Any, ...]] = SimpleQueue()  # of one item each; () at the end
+        self._answers: SimpleQueue[tuple[Any, ...]] = SimpleQueue()  # of one item each, and () at the end
         self._reader = Thread(target=self._read, name="answers", daemon=True)
         self._reader.start()
 
@@ -275,7 +276,7 @@ class _Process:
         assert self._process.stdin is not None
         try:
             _send(self._process.stdin, content)
-        except OSError:  # BrokenPipeError; on Windows it is of another kind
+        except OSError:  # BrokenPipeError, or another kind on Windows
             raise EOFError from None
         try:
             answer = self._answers.get(timeout=seconds)
@@ -301,7 +302,7 @@ class _Process:
         return code
 
 
-def unsuspected(group: Group) -> Group:
+def single_point(group: Group) -> Group:
     """Return a group of one point at t = 0.
 
     Computing it loads the kernels, so that loading does not count against the time limit of a part.
@@ -309,20 +310,20 @@ def unsuspected(group: Group) -> Group:
     return replace(group, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
 
 
-def _manner(code: int | None) -> str:
+def _ending(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
 def serve() -> None:
     """Compute groups that come in by standard input, until it ends: the other side of `Apart`."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # printed text must not get among the answers
+    sys.stdout = sys.stderr  # so that printed text does not mix with the answers
     while True:
         try:
             group, seconds = _receive(incoming)
         except EOFError:
             return
-        # The process that waits for the answer may have been killed. Nobody else ends this one if it hangs.
+        # The process that waits for the answer may have been killed, and no other ends this one if it hangs.
         faulthandler.dump_traceback_later(seconds + ORPHAN_SECONDS, exit=True)
         try:
             answer: Any = tuple(blocks.compute(group))

@@ -33,8 +33,8 @@ from fastlin.sweeps.store.costs import (
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location
 
-# Bytes that a block needs while it runs, per byte of its result: the kernel's array and the copy that
-# is written, in float64 whatever the store's dtype.
+# Bytes that a running block needs per byte of its result: the kernel's array and the copy that is written.
+# Both are float64 for every dtype of the store.
 WORKING_COPIES = 3
 
 
@@ -144,7 +144,7 @@ class Plan:
         return 8 * int((draws + records + setup + dynamics).max())
 
     def check_resources(self, location: Location, at_once: int | None, memory: int, done: int = 0) -> None:
-        """Raise if the disk or the memory of this machine cannot hold what is still to be computed."""
+        """Raise an error if the disk or the memory of this machine cannot hold the missing blocks."""
         folder = location.folder
         if folder is not None:
             while not folder.exists():

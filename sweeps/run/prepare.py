@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,11 +17,11 @@ from fastlin.sweeps.run.reduce import is_finished
 from fastlin.sweeps.spec import extension
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import store, versions
-from fastlin.sweeps.store.counts import PointCounts
+from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location, stopping
 from fastlin.sweeps.store.resume import is_missing
-from fastlin.sweeps.store.store import Store
+from fastlin.sweeps.store.store import Marker, Store
 
 
 def check_before(spec: Spec, location: Location, at_once: int | None, options: RunOptions) -> Store | None:
@@ -38,18 +39,31 @@ def check_before(spec: Spec, location: Location, at_once: int | None, options: R
     return opened
 
 
-def is_done(opened: Store, spec: Spec, options: RunOptions) -> bool:
-    """Return whether this run has nothing to write. It takes no lease then, so the store may be read-only."""
+def counts_if_done(opened: Store, spec: Spec, options: RunOptions) -> PointCounts | None:
+    """Return the counts of a store if this run has nothing to write there, else None.
+
+    Such a run takes no lease, so the store may be read-only.
+    """
     layout = opened.layout
     if spec.hash != layout.spec.hash or store.stale_metadata(opened):
-        return False
-    mine = set(_chosen(np.arange(layout.block_count), options).tolist())
-    for number, (_, status) in enumerate(opened.commit_markers()):
-        if number in mine and is_missing(status, options.retry_failed).any():
-            return False
-    if compatibility.check(opened, options.allow_version) != opened.made_with:
-        return False
-    return not spec.reduce or all(is_finished(opened, cell) for cell in layout.cells)
+        return None
+    counts = count_points(opened, _markers_until_missing(opened, options))
+    if wanted_blocks(counts, options).size:
+        return None
+    if options.allow_version and compatibility.differences(opened):
+        return None  # samples are compared under the lease, because the store's versions are written then
+    compatibility.check(opened, allow=False)
+    done = not spec.reduce or all(is_finished(opened, cell) for cell in layout.cells)
+    return counts if done else None
+
+
+def _markers_until_missing(opened: Store, options: RunOptions) -> Iterator[Marker]:
+    """Yield the commit markers of a store as far as the first block that this run is to compute."""
+    chosen = set(_chosen(np.arange(opened.layout.block_count), options).tolist())
+    for number, (index, status) in enumerate(opened.commit_markers()):
+        if number in chosen and is_missing(status, options.retry_failed).any():
+            return
+        yield index, status
 
 
 def check_resources(layout: StoreLayout, location: Location, at_once: int | None, done: int = 0) -> None:

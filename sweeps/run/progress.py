@@ -75,7 +75,7 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds that this run will still take at its pace so far; None before its first block."""
+        """Seconds that this run will still take at its pace so far, or None before its first block."""
         if self._first is None or not self._seconds:
             return None
         elapsed, rest = monotonic() - self._first, max(0.0, self.work.run - self._seconds)
@@ -102,37 +102,15 @@ class Pace:
 
 @runtime_checkable
 class Progress(Protocol):
-    """The calls by which a run tells how far it is. The run enters it as a context."""
+    """The calls by which a run tells how far it is. The run enters it as a context.
+
+    Each does nothing. A class that extends this one has those that do something.
+    """
+
+    # `return` tells mypy that a method of a protocol is not abstract.
 
     def __enter__(self) -> Self:
         """Start."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop."""
-
-    def note(self, text: str) -> None:
-        """Tell one line."""
-
-    def compiling(self, done: int, total: int, left: float) -> None:
-        """Tell how many of the missing kernels are compiled, and the seconds that the others will take."""
-
-    def begin(self, total: int, done: int, work: Work) -> None:
-        """Tell how many points there are, how many were done before this run, and how much work there is."""
-
-    def advance(self, points: int, seconds: float, took: float) -> None:
-        """Count a block: its points, the estimated seconds of its work, and the seconds that it took."""
-
-
-class NoProgress(Progress):
-    """Progress that tells nothing."""
-
-    def __enter__(self) -> Self:
-        """Do nothing."""
         return self
 
     def __exit__(
@@ -141,62 +119,71 @@ class NoProgress(Progress):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Do nothing."""
+        """Stop."""
+        return
 
     def note(self, text: str) -> None:
-        """Do nothing."""
+        """Tell one line."""
+        return
 
     def compiling(self, done: int, total: int, left: float) -> None:
-        """Do nothing."""
+        """Tell how many of the missing kernels are compiled, and the seconds that the others will take."""
+        return
 
     def begin(self, total: int, done: int, work: Work) -> None:
-        """Do nothing."""
+        """Tell how many points there are, how many were done before this run, and how much work there is."""
+        return
 
     def advance(self, points: int, seconds: float, took: float) -> None:
-        """Do nothing."""
+        """Count a block: its points, the estimated seconds of its work, and the seconds that it took."""
+        return
 
 
-class Plain(NoProgress):
+class NoProgress(Progress):
+    """Progress that tells nothing."""
+
+
+class Plain(Progress):
     """Lines of text, at most one in ten seconds.
 
     Parameters
     ----------
-    say : callable
+    write : callable
         Called with each line.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
         self._last = monotonic()
 
     def note(self, text: str) -> None:
-        """Say one line."""
-        self._say(text)
+        """Write one line."""
+        self._write(text)
 
     def compiling(self, done: int, total: int, left: float) -> None:
-        """Say how many kernels are compiled: at the start, now and then, and at the end."""
+        """Write how many kernels are compiled: at the start, now and then, and at the end."""
         now = monotonic()
         if 0 < done < total and now - self._last < PLAIN_INTERVAL:
             return
         self._last = now
-        self._say(_compiling(done, total, left))
+        self._write(_compiling(done, total, left))
 
     def begin(self, total: int, done: int, work: Work) -> None:
         """Remember where the run starts."""
         self._pace, self._last = Pace(total, done, work), monotonic()
 
     def advance(self, points: int, seconds: float, took: float) -> None:
-        """Count, and say how many points are done: now and then, and at the end."""
+        """Count, and write how many points are done: now and then, and at the end."""
         pace, now = self._pace, monotonic()
         pace.advance(points, seconds, took)
         if now - self._last < PLAIN_INTERVAL and pace.done < pace.points:
             return
         self._last = now
         left = "" if pace.left is None else f", {format_duration(pace.left)} left"
-        self._say(f"{pace.done:,} of {pace.points:,} points, {pace.rate:,.0f} points/s{left}")
+        self._write(f"{pace.done:,} of {pace.points:,} points, {pace.rate:,.0f} points/s{left}")
 
 
-class Together(NoProgress):
+class Together(Progress):
     """Several progresses that are told the same.
 
     Parameters
@@ -214,12 +201,7 @@ class Together(NoProgress):
             self._stack.enter_context(each)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop all."""
         self._stack.close()
 
@@ -244,7 +226,7 @@ class Together(NoProgress):
             each.advance(points, seconds, took)
 
 
-class Live(NoProgress):
+class Live(Progress):
     """A bar with points done, points per second and time left."""
 
     def __init__(self, console: Console) -> None:
@@ -263,21 +245,16 @@ class Live(NoProgress):
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the bar as it stands."""
         self._bar.stop()
 
     def note(self, text: str) -> None:
-        """Say one line above the bar."""
+        """Write one line above the bar."""
         self._console.print(text, highlight=False)
 
     def compiling(self, done: int, total: int, left: float) -> None:
-        """Show the compilation as a bar of its own, which disappears when all is compiled."""
+        """Show the compilation as a separate bar, which disappears when all is compiled."""
         if done == 0:
             self._compilation = self._bar.add_task("", total=total, count="", rate="", left="")
         count = _compiling(done, total, left)

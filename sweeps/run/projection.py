@@ -104,7 +104,7 @@ class Projection:
 
 
 def plan(spec: Spec | Mapping[str, Any] | str | Path, *, workers: int | None = None) -> Projection:
-    """Return what a sweep takes on this machine: points, blocks, bytes, files, memory and time.
+    """Return the resources of a sweep on this machine: points, blocks, bytes, files, memory and time.
 
     Nothing is written, except that kernels compiled for the measurement are kept in the cache. It takes a
     few seconds.
@@ -114,8 +114,8 @@ def plan(spec: Spec | Mapping[str, Any] | str | Path, *, workers: int | None = N
     spec : Spec, mapping, str or Path
         A spec, its content, a TOML file, or the name of a preset.
     workers : int, optional
-        Plan for so many processes; more than this machine has cores are taken for as many cores like these.
-        By default threads on all cores.
+        Plan for this number of processes. Those beyond the cores of this machine are taken for equal cores
+        elsewhere. By default threads on all cores.
 
     Returns
     -------

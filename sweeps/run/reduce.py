@@ -1,7 +1,7 @@
 """Sweeps that keep statistics over seeds: workers fold the seeds of each block, `finish` merges the blocks.
 
 Both are exact (`fastlin.kernels.exact_statistics`), so the statistics depend neither on how seeds are cut
-into blocks nor on the order of computation. `fastlin.sweeps.store.partials` tells what a store keeps.
+into blocks nor on the order of computation. `fastlin.sweeps.store.partials` decides which sums a store keeps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Cells = NDArray[np.int64]
 
 
 def fold_group(group: Group, wanted: NDArray[np.bool_], compute: Compute, reduce: Reduction) -> Outcome:
-    """Fold all seeds of a group for the wanted lam (1, L); return the words to store, by chunk dimensions."""
+    """Fold all seeds of a group for the wanted lam (1, L). Return the words to store, by chunk dimensions."""
     columns = np.flatnonzero(wanted)
     cells, worst, reasons = folded(replace(group, lams=group.lams[columns]), reduce, compute)
     status = np.full(wanted.shape, Status.PENDING, dtype=np.uint8)

@@ -11,7 +11,9 @@ from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.progress import Progress, as_progress
 from fastlin.sweeps.run.report import Report
 from fastlin.sweeps.run.run import chosen_executor, run
-from fastlin.sweeps.store import lease, metadata, store
+from fastlin.sweeps.store import metadata, store
+from fastlin.sweeps.store.lease import acquired
+from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location, stopping
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
@@ -42,7 +44,7 @@ def repair(
     Returns
     -------
     list of Damage
-        The damage that was found.
+        All files that were damaged or missing.
     Report
         The numbers of points and blocks that were computed, and of those in the store.
 
@@ -59,10 +61,10 @@ def repair(
     damaged: list[Damage] = []
     # A store without damage may be read-only.
     if damaged_roots or _is_damaged(opened):
-        holder = lease.new_holder(spec.hash)
+        holder = new_holder(spec.hash)
         location = locate(path, durable=spec.durable, writer=holder.id)
-        with lease.acquired(location, holder, show.note) as held, stopping(location):
-            damaged = _withdraw_damaged(held.location)
+        with acquired(location, holder, show.note) as lease, stopping(location):
+            damaged = _withdraw_damaged(lease.location)
     options = RunOptions(only=frozenset(entry.block for entry in damaged if entry.block is not None))
     return damaged, run(spec, path, chosen_executor(client, None, workers), options, show)
 

@@ -18,12 +18,19 @@ from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
 from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
-from fastlin.sweeps.run.cluster import check_versions, connect
+from fastlin.sweeps.run.builds import check_versions
+from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
-from fastlin.sweeps.run.prepare import check_before, check_resources, is_done, prepared_store, wanted_blocks
+from fastlin.sweeps.run.prepare import (
+    check_before,
+    check_resources,
+    counts_if_done,
+    prepared_store,
+    wanted_blocks,
+)
 from fastlin.sweeps.run.progress import Plain, Progress, Together, Work, as_progress
 from fastlin.sweeps.run.reduce import finish
 from fastlin.sweeps.run.report import Done, Report
@@ -34,6 +41,7 @@ from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.costs import kernels_needed, specialised
 from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.slice import Slice
@@ -96,8 +104,8 @@ def run_sweep(
     ----------
     spec : Spec, mapping, str or Path
         A spec, its content, a TOML file, the name of a preset, or the JSON text in the attribute `spec` of a
-        dataset. For a store that exists already it is the spec of the store, or one with more values on any
-        axes; only new points are computed then.
+        dataset. If the store exists, it is the spec of the store, or one with more values on any axes. Only
+        new points are computed then.
     path : str or Path
         The store: a folder, or s3://bucket/path. Only points that are pending are computed.
     client : distributed.Client, optional
@@ -159,7 +167,7 @@ def run_sweep(
 def chosen_executor(
     client: Client | None, executor: Executor | None, workers: int | None
 ) -> Client | Executor:
-    """Return where to run, of three arguments that can say it; by default threads of this process."""
+    """Return the executor that one of three arguments names. The default is threads of this process."""
     ways = {"client": client, "executor": executor, "workers": workers}
     given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:
@@ -172,18 +180,19 @@ def chosen_executor(
 def run(
     spec: Spec, path: str | Path, where: Client | Executor, options: RunOptions, progress: Progress
 ) -> Report:
-    """Run a sweep; see `run_sweep`."""
+    """Run a sweep (see `run_sweep`)."""
     start = perf_counter()
     check_process(where)
     show = Together(progress, Plain(_log.info))
-    holder = lease.new_holder(spec.hash, options.slice)
+    holder = new_holder(spec.hash, options.slice)
     location = locate(path, durable=options.durable or spec.durable, writer=holder.id)
     at_once = None if isinstance(where, Client) else blocks_at_once(where)
     with stopping(location):
         before_lease = check_before(spec, location, at_once, options)
-        if before_lease is not None and is_done(before_lease, spec, options):
+        counts = None if before_lease is None else counts_if_done(before_lease, spec, options)
+        if counts is not None:
             lease.Lease(replace(location, opened=True), holder, show.note).tidy()
-            return _report(path, count_points(before_lease), Done(), start)
+            return _report(path, counts, Done(), start)
     with lease.acquired(location, holder, show.note) as held:
         opened = prepared_store(spec, held.location, options)
         with stopping(location):
@@ -296,7 +305,7 @@ def _calls(layout: StoreLayout, request: BlockRequest, todo: list[int]) -> Itera
 
 
 def _finish(client: Client, job: Job, show: Progress) -> list[int]:
-    """Write the statistics of a reduced sweep; return the blocks that have to be computed again for them."""
+    """Write the statistics of a reduced sweep. Return the blocks that must be computed again for them."""
     layout, location = job.store.layout, job.store.location
     if not layout.spec.reduce:
         return []

@@ -78,7 +78,7 @@ def check_machine(workers: int) -> None:
 
 
 def _check_open_files(workers: int) -> None:
-    """Check the limit of open files: beyond it, Dask's event loop prints a traceback each time it looks."""
+    """Check the limit of open files: beyond it, Dask's event loop prints one traceback after another."""
     if find_spec("resource") is None:  # Windows, which has no such limit
         return
     resource = import_module("resource")

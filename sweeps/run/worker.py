@@ -29,7 +29,7 @@ from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.resume import is_missing
 
-# Takes a group and its share of the estimated time of the block; returns a function that computes parts.
+# Takes a group and its share of the estimated time of the block, and returns a function that computes parts.
 Computing = Callable[[Group, float], Compute]
 
 

@@ -76,7 +76,7 @@ def _numbers(name: str, value: Any, read: Callable[[str, Any], Any], dtype: Any)
 
 
 def _items(name: str, items: list[Any], read: Callable[[str, Any], Any]) -> list[Any]:
-    """Return what is read from each item of a list.
+    """Return the values that are read from each item of a list.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _items(name: str, items: list[Any], read: Callable[[str, Any], Any]) -> list
         try:
             parts.append(read(name + place, item))
         except InputError as error:
-            # A message says what is wrong and, after a semicolon, what is allowed. One kind breaks one rule.
+            # A message names the fault and, after a semicolon, the allowed values. One kind breaks one rule.
             rule = str(error).replace(name + place, name).rpartition("; ")[2]
             faults.add(str(error), rule, name, place)
     faults.check()
@@ -161,7 +161,7 @@ def texts(name: str, value: Any, allowed: Sequence[str]) -> tuple[str, ...]:
 
 
 def compact(values: NDArray[Any]) -> Any:
-    """Return the shortest form that reads back to the same values, bit for bit; JSON-ready."""
+    """Return the shortest JSON-ready form that reads back to the same values, bit for bit."""
     if values.size > 2:
         if values.dtype == np.int64:
             step = int(values[1] - values[0])

@@ -46,7 +46,7 @@ def check_task(task: Choice[TaskKind], architectures: Sequence[Architecture], fa
 
 
 def check_finite(solvers: Sequence[str], times: NDArray[np.float64], faults: Faults) -> bool:
-    """Note an infinite time of a solver that has finite ones only, and return whether there is none."""
+    """Note an infinite time of a solver with finite times only, and return whether there is none."""
     finite = [SOLVERS[name].label for name in solvers if SOLVERS[name].finite_times]
     if finite and np.isinf(times[-1]):
         faults.add(f"dynamics.times holds inf; {finite[0]} needs finite times, only exact has the limit")

@@ -26,7 +26,7 @@ class Entry:
     Attributes
     ----------
     section, key : str
-        Where it stands in TOML. The section "" is the top level.
+        Its place in TOML. The section "" is the top level.
     field : str
         The attribute that holds it.
     read : callable

@@ -78,7 +78,7 @@ class Reduction:
 
     @property
     def edges(self) -> NDArray[np.float64]:
-        """Edges of the bins that are counted; empty where none are."""
+        """Edges of the bins that are counted, or an empty array."""
         return QUANTILE_EDGES if self.quantiles else np.array(self.histogram)
 
     @property

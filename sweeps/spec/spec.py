@@ -20,6 +20,7 @@ from fastlin.errors import InputError
 from fastlin.initialisation import InitKind
 from fastlin.kernels import Problem
 from fastlin.parameters import Choice
+from fastlin.paths import user_path
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
@@ -34,7 +35,7 @@ INCIDENTAL = (("name",), ("output", "durable"))
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A sweep: the product of its axes, and what is computed at each point.
+    """A sweep: the product of its axes, and the settings of its points.
 
     `Spec.load` makes one from a file or the name of a preset, `Spec.from_dict` from a mapping. All arrays
     are sorted.
@@ -137,8 +138,8 @@ class Spec:
         Parameters
         ----------
         content : Mapping
-            The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` stands
-            where TOML has three sizes.
+            The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
+            three sizes.
 
         Raises
         ------
@@ -218,11 +219,11 @@ def _text(source: str | Path) -> str:
     if str(source) in presets.names():
         return presets.text(str(source))
     try:
-        return Path(source).expanduser().read_text(encoding="utf-8-sig")
+        return user_path(source).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         hint = suggest(source, presets.names())
         raise InputError(f"no file {str(source)!r}, nor a preset of that name; {hint}") from None
-    except (OSError, UnicodeDecodeError, RuntimeError) as error:  # RuntimeError: there is no home folder
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {str(source)!r}: {error}") from None
 
 

@@ -1,1 +1,1 @@
-"""A sweep as it is stored: locations, metadata, chunks, the lease, and what a store says of itself."""
+"""A stored sweep: locations, metadata, chunks, the lease, and the status of a store."""

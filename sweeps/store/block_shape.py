@@ -17,7 +17,8 @@ from fastlin.sweeps.store.layout import BlockShape, StoreLayout
 BLOCK_BYTES = 16_000_000
 BLOCK_SECONDS = 5.0
 # Groups are joined into one block until there would be fewer blocks than this, so that all slices and all
-# cores of a cluster have some. With more than three arrays there are fewer blocks, for as few files.
+# cores of a cluster have some. More than three arrays have fewer blocks, so that the number of files stays as
+# small.
 LEAST_BLOCKS = 48
 # Estimated time below which groups are joined in any case, because files and Dask would take longer.
 LEAST_SECONDS = 0.05
@@ -72,7 +73,7 @@ def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:
 def _longest_run(costs: NDArray[np.float64], axis: int, size: int) -> int:
     """Return how many values of an axis can be joined anywhere along it within the time of a block.
 
-    Of an axis on which the time does not depend, the costs have one place.
+    The costs have size 1 along an axis on which the time does not depend.
     """
     if costs.shape[axis] < size:
         return int(min(size, BLOCK_SECONDS / costs.max()))

@@ -1,4 +1,4 @@
-"""Estimated time of points, groups and blocks, from the estimates that stand beside the kernels.
+"""Estimated time of points, groups and blocks, from the estimates beside the kernels.
 
 The shape of blocks, the plan and the time left follow from them. They depend on constants only, because every
 machine must cut a sweep into the same blocks.

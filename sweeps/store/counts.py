@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,17 +15,17 @@ from fastlin.kernels import Status
 from fastlin.sweeps.store import costs, partials
 from fastlin.sweeps.store.layout import PARTIALS, SEPARATOR, STATUS
 from fastlin.sweeps.store.resume import BAD, is_bad, is_missing
-from fastlin.sweeps.store.store import Store, Values
+from fastlin.sweeps.store.store import Marker, Store, Values
 
-RECENT = 60.0  # seconds before the latest commit marker; the blocks of that time make the rate
+RECENT = 60.0  # seconds before the latest commit marker: the blocks of that time make the rate
 
 
 @dataclass(frozen=True, eq=False)
 class PointCounts:
     """Numbers of points by status, and which blocks are complete.
 
-    In a reduced store, the seeds that are not folded diverged or failed. All those of one lam in a block
-    count as the worse of both that occurred there.
+    The seeds of a reduced store that are not folded diverged or failed. All those of one lam in a block count
+    as the worse of both that occurred there.
     """
 
     ok: int
@@ -57,13 +57,17 @@ class PointCounts:
         return self.points - self.pending
 
 
-def count_points(store: Store) -> PointCounts:
-    """Count the points of a store by status, and tell which blocks are complete."""
+def count_points(store: Store, markers: Iterable[Marker] | None = None) -> PointCounts:
+    """Count the points of a store by status, and tell which blocks are complete.
+
+    `markers` are the commit markers of its first blocks; by default of all. The other blocks count as not
+    complete, and their points are in no number.
+    """
     counts = np.zeros(len(Status), dtype=np.int64)
     complete = np.zeros(store.layout.block_count, dtype=bool)
     bad = np.zeros_like(complete)
     seconds = np.zeros((2, complete.size))
-    for number, (index, codes) in enumerate(store.commit_markers()):
+    for number, (index, codes) in enumerate(store.commit_markers() if markers is None else markers):
         counts += points(store, index, codes).sum(axis=0)
         missing, failed = is_missing(codes), is_bad(codes)
         complete[number], bad[number] = not missing.any(), failed.any()

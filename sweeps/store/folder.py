@@ -95,7 +95,7 @@ class LocalFolder(Location):
         except OSError as error:
             with suppress(OSError):
                 os.unlink(scratch)
-            # The name of the temporary file means nothing to anybody.
+            # The message names the key, because users do not know the temporary file.
             raise OSError(error.errno, error.strerror or str(error), key) from None
         if self.durable:
             _sync_folder(os.path.dirname(target))
@@ -203,7 +203,7 @@ def _retried(action: Callable[[], T]) -> T:
 def _lock(file: int) -> bool:
     """Wait for a lock, and return whether it is held.
 
-    Without it the caller goes on where the file system has no locks, or the holder keeps it for too long.
+    The caller continues without it if the file system has no locks, or if its holder keeps it for too long.
     """
     end = monotonic() + LOCK_SECONDS
     with suppress(OSError):
@@ -215,7 +215,7 @@ def _lock(file: int) -> bool:
 
 
 def _sync_folder(folder: str) -> None:
-    """Sync the entries of a folder. Windows opens no folders: NTFS keeps a journal of its own of renames."""
+    """Sync the entries of a folder. Windows opens no folders: NTFS keeps a journal of renames."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     file = os.open(folder, os.O_RDONLY)

@@ -101,7 +101,7 @@ class ArraySpec:
 
     @property
     def chunk_bytes(self) -> int:
-        """Size of one chunk, which is stored whole; before compression."""
+        """Size of one chunk before compression. A chunk is stored whole."""
         return math.prod(self.chunk) * np.dtype(self.dtype).itemsize
 
     @property
@@ -274,7 +274,7 @@ class StoreLayout:
 
     @cached_property
     def statistics(self) -> dict[str, ArraySpec]:
-        """Arrays of statistics over seeds, made of all blocks along them; none without a reduction."""
+        """Arrays of statistics over all blocks along the seeds. Without a reduction there are none."""
         reduce = self.spec.reduce
         if not reduce:
             return {}

@@ -1,7 +1,7 @@
-"""The lease of a store: one run writes at a time, or several slices, each of which has blocks of its own.
+"""The lease of a store: one run writes at a time, or several slices with different blocks.
 
 The lease is one small JSON document in the store, which is replaced by compare-and-swap. Results do not
-depend on it, because a block has the same bytes whoever writes it. The lease keeps people from doing work
+depend on it, because every process writes the same bytes of a block. The lease keeps people from doing work
 twice, and from growing a store under a run.
 
 A holder in the same system counts as dead when its process has ended. A holder elsewhere counts as dead when
@@ -12,150 +12,42 @@ ever compared.
 from __future__ import annotations
 
 import itertools
-import json
-import os
-import socket
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 from fastlin.errors import StoppedError
-from fastlin.sweeps.store.location import SCRATCH, Identity, Location, stopping, writer_of
-from fastlin.sweeps.store.process import has_ended, start_of, system_id
-from fastlin.sweeps.store.slice import Slice
+from fastlin.sweeps.store.lease_holders import (
+    KEY,
+    RELEASED,
+    LeaseHolder,
+    document,
+    holders,
+    read_holders,
+    read_lease,
+)
+from fastlin.sweeps.store.location import Location, stopping, writer_of
 
-KEY = f"{SCRATCH}/lease.json"
 HEARTBEAT_SECONDS = 20.0  # between heartbeats
 EXPIRY_SECONDS = 120.0  # without a heartbeat, after which a holder in another system counts as dead
-ABANDON_SECONDS = 2.0
-PREPARING_SECONDS = 0.05  # between looks at a slice that prepares the store
-WATCH_SECONDS = 1.0  # between looks at a holder in another system
-QUIET_SECONDS = 2.0  # of waiting before it is announced
-WHOLE = "all blocks"
-LARGEST_PROCESS = 2**32  # numbers of processes are below, on Windows, too
-UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError)
-KINDS = {"str": str, "int": int, "float": int | float, "bool": bool}
+ABANDON_SECONDS = 2.0  # time limit of releasing the leases of a process that is about to end
+PREPARING_SECONDS = 0.05  # between two reads of the lease while a slice prepares the store
+WATCH_SECONDS = 1.0  # between two reads while a holder in another system is watched
+QUIET_SECONDS = 2.0  # of waiting, after which the wait is told
 
 Note = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class LeaseHolder:
-    """One run that writes to a store.
-
-    Times are by the clock of its own machine. They are shown to people and never compared.
-    """
-
-    id: str
-    host: str  # for people
-    system: str  # the running system in which the process has its number, see `system_id`
-    process: int
-    started: float  # of the process, see `start_of`
-    since: float  # seconds since 1970
-    seen: float  # the same, of the last heartbeat
-    heartbeats: int  # how many there were: an entry changes with each
-    part: str  # WHOLE, or "slice I/N"
-    spec: str  # its hash
-    preparing: bool = False  # makes, repairs or grows the store, which slices do one after the other
-
-    @classmethod
-    def read(cls, entry: Any) -> LeaseHolder:
-        """Read an entry of a lease; raises one of `UNREADABLE` where it is damaged."""
-        holder = cls(**entry)
-        for field in fields(cls):
-            if not isinstance(getattr(holder, field.name), KINDS[str(field.type)]):
-                raise TypeError(field.name)
-        if not 0 < holder.process < LARGEST_PROCESS:
-            raise ValueError(holder.process)
-        _ = str(holder), holder.ended
-        return holder
-
-    @property
-    def ended(self) -> bool | None:
-        """Whether its process has ended; None where that cannot be told from here."""
-        if self.id in _RELEASED:
-            return True
-        return has_ended(self.process, self.started) if self.system == system_id() else None
-
-    def excludes(self, other: LeaseHolder) -> bool:
-        """Return whether both must not write at the same time.
-
-        Slices of one spec may, if there are as many of them and their numbers differ.
-        """
-        (mine, *of), (theirs, *of_other) = self.part.split("/"), other.part.split("/")
-        return not (of and of == of_other and mine != theirs and self.spec == other.spec)
-
-    def __str__(self) -> str:
-        """Return it for people to read."""
-        since, seen = (
-            datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            for moment in (self.since, self.seen)
-        )
-        return f"process {self.process} on {self.host} ({self.part}) since {since}, last heartbeat {seen}"
-
-
-def new_holder(spec_hash: str, part: Slice | None = None) -> LeaseHolder:
-    """Return this process as a holder."""
-    now, process = time.time(), os.getpid()
-    started = 0.0
-    with suppress(OSError):
-        started = start_of(process)
-    return LeaseHolder(
-        id=uuid.uuid4().hex,
-        host=socket.gethostname(),
-        system=system_id(),
-        process=process,
-        started=started,
-        since=now,
-        seen=now,
-        heartbeats=0,
-        part=WHOLE if part is None else f"slice {part}",
-        spec=spec_hash,
-        preparing=part is not None,
-    )
-
-
-def holders(location: Location) -> list[LeaseHolder]:
-    """Return the holders of the lease of a store, dead or alive. A damaged or copied lease has none."""
-    return _holders(location.read(KEY), location.identity())
-
-
-def document(location: Location, entries: list[LeaseHolder]) -> bytes:
-    """Return the lease of a location with some holders, as it is stored.
-
-    Without holders it does not tell the location, so that a store at rest names no folder.
-    """
-    identity = location.identity()._asdict() if entries else {}
-    return json.dumps({**identity, "holders": [asdict(holder) for holder in entries]}, indent=1).encode()
-
-
-def _holders(content: bytes | None, here: Identity) -> list[LeaseHolder]:
-    origin, entries = _parsed(content)
-    return entries if origin.is_same(here) else []
-
-
-def _parsed(content: bytes | None) -> tuple[Identity, list[LeaseHolder]]:
-    """Return the location that a lease was written for, and its holders."""
-    try:
-        lease = json.loads(content or b"{}")
-        entries = [LeaseHolder.read(entry) for entry in lease["holders"]]
-        return Identity(lease["path"], lease["inode"]), entries
-    except UNREADABLE:
-        return Identity("", 0), []
-
-
 @contextmanager
 def acquired(location: Location, holder: LeaseHolder, note: Note) -> Iterator[Lease]:
-    """Hold the lease of a store; that of a dead holder is taken over.
+    """Hold the lease of a store, and take over that of a dead holder.
 
     A holder in another system is watched until it has shown a heartbeat, or none for `EXPIRY_SECONDS`.
-    A slice that prepares the store is waited for. `note` says a line about each such wait.
+    A slice that prepares the store is waited for. `note` gets a line about each such wait.
 
     Raises
     ------
@@ -178,9 +70,6 @@ def acquired(location: Location, holder: LeaseHolder, note: Note) -> Iterator[Le
 
 
 _LEASES: set[Lease] = set()  # that this process holds
-# Ids of holders of this process that have released their lease. They count as dead even if the release could
-# not be written (full disk).
-_RELEASED: set[str] = set()
 # Ids of holders of this process that are about to release, so that no thread begins to write; and the number
 # of threads that write for each holder.
 _RELEASING: set[str] = set()
@@ -213,7 +102,7 @@ def writing(location: Location) -> Iterator[None]:
 
 
 def abandon() -> None:
-    """Release all leases of this process, without waiting long, because it is about to end."""
+    """Release all leases of this process, which is about to end, within `ABANDON_SECONDS` for each."""
     threads = [threading.Thread(target=lease.release, daemon=True) for lease in list(_LEASES)]
     for thread in threads:
         thread.start()
@@ -229,7 +118,7 @@ class _Watch:
         self._last: dict[str, tuple[Any, float]] = {}
 
     def see(self, key: str, value: Any) -> float:
-        """Note a value as it is now; return for how many seconds it has not changed, at least."""
+        """Note the present value, and return the least number of seconds for which it has not changed."""
         now = time.monotonic()
         self._first.setdefault(key, value)
         if key not in self._last or self._last[key][0] != value:
@@ -252,7 +141,7 @@ class Lease:
         self._lost = False
 
     def acquire(self) -> None:
-        """Enter this holder in the place of those that are dead, as soon as nobody excludes it."""
+        """Enter this holder in the place of dead holders, as soon as no live holder excludes it."""
         began = time.monotonic()
         self.location.make()
         self.location = replace(self.location, opened=True)
@@ -274,7 +163,7 @@ class Lease:
 
     def _clean_copy(self) -> None:
         """Remove temporary files that came with a copy of a store, whose holders write to the original."""
-        origin, entries = _parsed(self.location.read(KEY))
+        origin, entries = read_lease(self.location.read(KEY))
         if not origin.is_same(self.location.identity()):
             self.location.clean({other.id for other in entries})
 
@@ -287,7 +176,7 @@ class Lease:
             )
 
     def _wait(self, others: list[LeaseHolder], announced: set[str]) -> None:
-        """Wait before the next look at others; say so, once for each, where it takes long."""
+        """Wait before the lease is read again. A long wait for a holder is told once."""
         for other in others:
             silence = self._silence(other)
             if other.ended is None and silence > QUIET_SECONDS and other.id not in announced:
@@ -322,7 +211,7 @@ class Lease:
         """Change the entry of this holder now and then, until the lease is released."""
 
         def beat(entries: list[LeaseHolder]) -> list[LeaseHolder]:
-            if self._released.is_set():  # since the lease was read; this holder must not be entered again
+            if self._released.is_set():  # since the lease was read: do not enter again
                 return entries
             entered = any(other.id == self.holder.id for other in entries)
             live = self._live_others(entries)
@@ -361,7 +250,7 @@ class Lease:
     def release(self) -> None:
         """Remove this holder from the lease when no thread of this process writes.
 
-        The next run need not wait then. Nothing is lost where it fails.
+        The next run does not have to wait then. A failure loses nothing.
         """
 
         def leave(entries: list[LeaseHolder]) -> list[LeaseHolder]:
@@ -375,7 +264,7 @@ class Lease:
             # If the disk hangs for longer than this, the lease has expired, too.
             _WRITTEN.wait_for(lambda: not _WRITING[self.holder.id], timeout=EXPIRY_SECONDS)
             del _WRITING[self.holder.id]
-        _RELEASED.add(self.holder.id)
+        RELEASED.add(self.holder.id)
         with suppress(OSError):
             self._change(leave)
 
@@ -411,10 +300,10 @@ class Lease:
                 self.location.delete(entry.key)
 
     def _change(self, change: Callable[[list[LeaseHolder]], list[LeaseHolder]]) -> list[LeaseHolder]:
-        """Change the list of holders as it is at that moment; return it."""
+        """Change the present list of holders, and return it."""
         while True:
             before = self.location.read(KEY)
-            after = change(entries := _holders(before, self.location.identity()))
+            after = change(entries := read_holders(before, self.location.identity()))
             if after is entries:
                 return after
             if self.location.swap(KEY, before, document(self.location, after)):

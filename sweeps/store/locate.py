@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from fastlin.errors import InputError
+from fastlin.paths import user_path
 from fastlin.sweeps.store.folder import LocalFolder
 from fastlin.sweeps.store.location import Location
 from fastlin.validation import shown
@@ -39,7 +40,7 @@ def locate(path: str | Path | Location, *, durable: bool = False, writer: str = 
                 "s3:// needs obstore: pip install obstore (it is in fastlin's extra s3)"
             ) from None
         return S3Prefix(text, durable, writer, bucket=remote["bucket"], prefix=remote["prefix"])
-    root = os.path.abspath(os.path.expanduser(text))
+    root = os.path.abspath(user_path(text))
     if above := next((folder for folder in Path(root).parents if folder.is_file()), None):
         raise InputError(f"the store is {text}, but {above} is a file; needed is the path of a folder")
     return LocalFolder(text, durable, writer, root=root)

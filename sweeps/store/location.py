@@ -1,8 +1,8 @@
 """The location of a store: the operations that all kinds of it have.
 
 `folder` and `s3` are the kinds, and `locate` chooses. A key is a path below the location, with `/` between
-its parts. Writes are atomic: a write replaces the whole content of a key or nothing of it, whenever and
-however the writer dies.
+its parts. Writes are atomic: a write replaces the whole content of a key or nothing of it, even if the writer
+dies.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastlin.errors import StoppedError
+from fastlin.errors import CONTINUE, StoppedError
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
 # Holds the lease, temporary files and a copy of the root document. It lies below the folder of an array,
-# because neither zarr nor xarray look there.
+# because neither zarr nor xarray reads files there.
 SCRATCH = "status/lease"
 
 PARTIAL = ".partial"  # end of the names of temporary files
@@ -30,7 +30,7 @@ class Identity(NamedTuple):
     """The identity of a location, by which it differs from a copy.
 
     The path may differ between machines that share a folder, but the inode number of the folder does not.
-    Some file systems in user space (FUSE) number their files anew, but their path stays. A copy differs in
+    Some file systems in user space (FUSE) give files new numbers, but their path stays. A copy differs in
     both.
     """
 
@@ -59,7 +59,7 @@ class Location(ABC):
     text : str
         As it was given, for messages.
     durable : bool
-        Whether what is written must survive a loss of power.
+        Whether files that are written must survive a loss of power.
     writer : str
         Id of the lease holder that writes; the names of its temporary files begin with it.
     opened : bool
@@ -111,7 +111,7 @@ class Location(ABC):
 
     @abstractmethod
     def identity(self) -> Identity:
-        """Return what tells this location from a copy of it."""
+        """Return the identity of this location, by which it differs from a copy."""
 
     @abstractmethod
     def make(self) -> None:
@@ -127,9 +127,9 @@ class Location(ABC):
                 self.delete(entry.key)
 
     def temporary_files(self) -> Iterator[Entry]:
-        """Yield what is being written, or was left half-written. A bucket has no temporary files."""
-        found = self.entries(SCRATCH) if self.folder is not None else ()
-        return (entry for entry in found if entry.key.endswith(PARTIAL))
+        """Yield files that are being written, or were left half-written. A bucket has no temporary files."""
+        entries = self.entries(SCRATCH) if self.folder is not None else ()
+        return (entry for entry in entries if entry.key.endswith(PARTIAL))
 
 
 def writer_of(entry: Entry) -> str:
@@ -148,7 +148,4 @@ def stopping(location: Location) -> Iterator[None]:
 
 def stopped(location: Location, error: OSError) -> StoppedError:
     """Return the error that a run raises for an error of its location."""
-    return StoppedError(
-        f"writing to {location.text} failed: {error.strerror or error}; what is complete stays, "
-        "run the same command again to go on"
-    )
+    return StoppedError(f"writing to {location.text} failed: {error.strerror or error}; {CONTINUE}")

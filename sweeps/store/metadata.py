@@ -1,4 +1,4 @@
-"""The small files of a store: what zarr reads first (`zarr.json`), and the values of the coordinates.
+"""The metadata of a store: the documents that zarr reads first (`zarr.json`), and the coordinates.
 
 The root document is written last and is the one that counts: it holds the specs, from which everything
 else follows, the metadata of all arrays (consolidated, so a reader sees a store before or after it grew and
@@ -45,7 +45,7 @@ _TEXTS = ("spec", "grown_from", "block_shape", "versions", "earlier_versions", "
 
 
 def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Documents:
-    """Return all documents of a store, the root last; `made_with` are the versions that wrote it."""
+    """Return all documents of a store, the root last. `made_with` are the versions that wrote it."""
     files: dict[str, Buffer] = {}
     group = zarr.create_group(MemoryStore(files), zarr_format=3)
     # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
@@ -128,7 +128,7 @@ def _digest(content: bytes) -> str:
 
 
 def intact(key: str, content: bytes | None, attributes: dict[str, Any]) -> bool:
-    """Tell whether a document other than the root is what the root says."""
+    """Return whether a document has the checksum that the root document holds for it."""
     return content is not None and _digest(content) == attributes["documents"].get(key)
 
 
@@ -151,7 +151,7 @@ def read_attributes(location: Location) -> tuple[dict[str, Any], bytes]:
     Raises
     ------
     InputError
-        If there is no store, it is another one's, or its root document is damaged.
+        If there is no store, it is no store of fastlin, or its root document is damaged.
     """
     content = location.read(ROOT)
     attributes = read_root(content)
@@ -191,7 +191,7 @@ def read_layout(attributes: dict[str, Any]) -> StoreLayout:
 
 
 def write_metadata(location: Location, content: Documents) -> None:
-    """Bring the documents of a store to `content`, the root last; what is right already stays."""
+    """Bring the documents of a store to `content`, the root last. Documents that are right stay."""
     for key, value in content.items():
         if location.read(key) != value:
             location.write(key, value)

@@ -12,8 +12,8 @@ statistics are evaluated from the merged partial sums of all blocks along the se
   statistics. It then replaces the partial sums of the first seed block by the merged ones and deletes the
   others. Every seed block takes disk space only until then.
 - *Dropping.* Where even merged sums would take too much beside the points themselves (`keeps`), or the store
-  was compacted, `finish` deletes all of them. Seeds that are added to a store of few seeds compute the old
-  ones again. A compacted store takes no more seeds.
+  was compacted, `finish` deletes all of them. If seeds are added to a store of few seeds, the old seeds are
+  computed again. A compacted store takes no more seeds.
 - *Bad points.* Partial sums of a lam at which a point diverged or failed stay as the workers wrote them,
   because `--retry-failed` replaces one block and needs the others.
 - *Loss.* A seed block that is complete and whose sums are neither there, nor merged, nor dropped, is
@@ -87,14 +87,14 @@ def _bins_bytes(spec: Spec) -> float:
 
 
 def pack(cells: Cells, blocks: int) -> Words:
-    """Return cells (..., words) as they are stored, as the sums of so many blocks; shares their memory."""
+    """Return cells (..., words) as they are stored, as the sums of so many blocks. They share memory."""
     words = cells.view("<u4")
     words[..., _BLOCKS] = blocks
     return words
 
 
 def unpack(words: Words, bins: int) -> tuple[Cells, NDArray[np.int64]]:
-    """Return cells that are stored, and the number of blocks in each; those of none are empty cells."""
+    """Return the stored cells, and the number of blocks in each. Cells of no block are empty."""
     cells = np.array(words, order="C").view("<i8")
     blocks = blocks_in(words)
     cells.view("<u4")[..., _BLOCKS] = 0

@@ -17,14 +17,14 @@ from pathlib import Path
 import psutil
 
 LINUX = sys.platform.startswith("linux")
-CLOCK_TOLERANCE = 2.0  # seconds; two readings of one start differ by less where it is told by the clock
+CLOCK_TOLERANCE = 2.0  # seconds by which two readings of one start may differ if it follows the clock
 
 
 @cache
 def system_id() -> str:
     """Return a name of the running system and the PID namespace of this process.
 
-    Processes can be looked up in the same system only. If the system has no such name, the name is of this
+    A process can be looked up in its own system only. If the system has no such name, the name is of this
     process alone, so that every other process counts as one of another system.
     """
     if not LINUX:
@@ -54,13 +54,13 @@ def start_of(process: int) -> float:
 
 
 def has_ended(process: int, started: float) -> bool | None:
-    """Return whether a process of this system has ended; None where that cannot be told."""
+    """Return whether a process of this system has ended, or None if that is unknown."""
     try:
         if LINUX:
             return _has_ended_on_linux(process, started)
-        found = psutil.Process(process)
-        reused = abs(found.create_time() - started) > CLOCK_TOLERANCE
-        return bool(reused or found.status() == psutil.STATUS_ZOMBIE)
+        running = psutil.Process(process)
+        reused = abs(running.create_time() - started) > CLOCK_TOLERANCE
+        return bool(reused or running.status() == psutil.STATUS_ZOMBIE)
     except (ProcessLookupError, psutil.NoSuchProcess):
         return True
     except (OSError, psutil.Error):

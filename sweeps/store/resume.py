@@ -23,7 +23,7 @@ def is_bad(status: Codes) -> NDArray[np.bool_]:
 def is_missing(status: Codes, retry: bool = False) -> NDArray[np.bool_]:
     """Return a mask of the points that are still to be computed, by their status.
 
-    They are the pending ones, and with `retry` also those that diverged or failed.
+    They are the pending points, and with `retry` also those that diverged or failed.
     """
     pending: NDArray[np.bool_] = status == Status.PENDING
     return pending | is_bad(status) if retry else pending

@@ -29,7 +29,7 @@ METADATA = "169.254.169.254"  # the address that S3's clients ask for credential
 
 @dataclass(frozen=True)
 class S3Prefix(Location):
-    """A prefix of an S3 bucket; credentials, region and endpoint are those of the AWS_ variables.
+    """A prefix of an S3 bucket. Credentials, region and endpoint come from the AWS_ variables.
 
     S3 replaces objects as a whole and keeps them through a loss of power, so there is nothing to sync.
     """
@@ -72,10 +72,10 @@ class S3Prefix(Location):
     def _get(self, key: str) -> tuple[bytes | None, Any]:
         with self._errors(key):
             try:
-                found = obstore.get(self._store, key)
+                answer = obstore.get(self._store, key)
             except (FileNotFoundError, NotFoundError):
                 return None, None
-            return bytes(found.bytes()), {"e_tag": found.meta["e_tag"]}
+            return bytes(answer.bytes()), {"e_tag": answer.meta["e_tag"]}
 
     def read_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
         """Get many objects side by side."""
@@ -134,10 +134,10 @@ def _as_os_errors(address: str) -> Iterator[None]:
 
 def _reason(text: str) -> str:
     """Return the reason of an error in one line: the answer of S3, or the server that does not answer."""
-    said = re.search("<Message>(.*?)</Message>", text, re.DOTALL)
-    if said:
-        return " ".join(unescape(said[1]).split())
+    message = re.search("<Message>(.*?)</Message>", text, re.DOTALL)
+    if message:
+        return " ".join(unescape(message[1]).split())
     first = text.strip().splitlines()[0]
     server = re.search(r"https?://[^/\s]+", first)
-    what = first.rpartition(" - ")[2] + (f" at {server[0]}" if server else "")
-    return f"{what}; is AWS_ACCESS_KEY_ID set?" if METADATA in what else what
+    reason = first.rpartition(" - ")[2] + (f" at {server[0]}" if server else "")
+    return f"{reason}; is AWS_ACCESS_KEY_ID set?" if METADATA in reason else reason

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fastlin.formatting import format_duration
-from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.counts import bad_points, count_points, speed
+from fastlin.sweeps.store.lease_holders import holders
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 
@@ -42,7 +42,7 @@ def sweep_status(path: str | Path) -> dict[str, Any]:
     store = Store.open(locate(path))
     counts = count_points(store)
     done = int(counts.complete.sum())
-    live = [holder for holder in lease.holders(store.location) if not holder.ended]
+    live = [holder for holder in holders(store.location) if not holder.ended]
     began = min((holder.since for holder in live), default=None)
     pace = None if began is None else speed(store, began)
     left = float(counts.pending_seconds.sum())

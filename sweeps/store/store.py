@@ -1,7 +1,7 @@
 """A store that is open: its blocks, read and written, and the rule of resume.
 
 The chunk of `status` of a block is its commit marker, because it is written last. A block is complete if its
-commit marker has no pending point. So the store alone says what is left to do.
+commit marker has no pending point. So the store alone shows which blocks are missing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
 from fastlin.sweeps.store.resume import Codes, is_missing
 
 Values = dict[str, NDArray[Any]]
+Marker = tuple[tuple[int, ...], Codes]  # the index of a block and the status of its points
 
 
 class DamagedBlockError(InputError):
@@ -71,8 +72,8 @@ class Store:
         """Return a mask of the points of a block that are still to be computed, see `is_missing`."""
         return is_missing(self.read_status(index), retry)
 
-    def commit_markers(self) -> Iterator[tuple[tuple[int, ...], Codes]]:
-        """Yield the status of every block in turn."""
+    def commit_markers(self) -> Iterator[Marker]:
+        """Yield the commit marker of every block in turn."""
         form, count = self.layout.status, self.layout.block_count
         keys = (form.key(STATUS, self.layout.index(number)) for number in range(count))
         for number, content in enumerate(self.location.read_many(keys)):
@@ -126,7 +127,7 @@ class Store:
         Raises
         ------
         StoppedError
-            If the store has grown, or been made anew, since the block was begun.
+            If the store has grown, or been made again, since the block was begun.
         """
         self.check_current()
         form = self.layout.status

@@ -81,7 +81,7 @@ def verify(path: str | Path) -> list[Damage]:
 
 
 def inspect(path: str | Path) -> Verification:
-    """Read every byte of a store; return its damage, and how much of it is not computed yet.
+    """Read every byte of a store. Return its damage, and the number of missing blocks and points.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def _missing_points(opened: Store, damaged: set[int | None]) -> list[int]:
 def lost_chunks(opened: Store) -> list[str]:
     """Return the chunks of values that are missing from blocks that are there, by the names of files alone.
 
-    Nothing is returned of a bucket, whose listing takes long, and of a reduced store, whose statistics are
-    written when a run ends. `verify` looks at those, too, and into every file.
+    The list is empty for a bucket, because its listing takes long, and for a reduced store, because its
+    statistics are written when a run ends. `verify` looks at those, too, and into every file.
     """
     folder, layout = opened.location.folder, opened.layout
     if folder is None or layout.spec.reduce:
@@ -150,11 +150,11 @@ def _names(folder: Path) -> set[str]:
 
 
 def open_damaged(location: Location) -> tuple[Store, list[Damage]]:
-    """Open a store by its root document, or by the copy of it; return which of them is damaged."""
+    """Open a store by its root document, or by the copy of it, and return which of them is damaged."""
     root, copy = location.read(ROOT), location.read(ROOT_COPY)
     good = {key: metadata.read_root(content) for key, content in ((ROOT, root), (ROOT_COPY, copy))}
     if good[ROOT] is None and good[ROOT_COPY] is None:
-        metadata.read_attributes(location)  # raises an error that tells what is there instead
+        metadata.read_attributes(location)  # raises an error that names the other content
     if good[ROOT] is not None:
         damaged = [] if copy == root else [Damage(ROOT_COPY, _what(copy, f"is not that of {ROOT}"))]
         return Store.open(location), damaged
@@ -236,8 +236,9 @@ def damaged_statistics(opened: Store) -> Iterator[Damage]:
 def lost_partials(opened: Store) -> Iterator[Damage]:
     """Yield the chunks of partial sums that are missing from cells whose blocks are complete.
 
-    Of a cell whose first block is lost only that one is named: the sums of the others may have been in it.
-    Where no sums are kept, damaged statistics are named instead. A run finds all blocks to be computed again.
+    If the first block of a cell is lost, only this block is named, because it may have held the sums of the
+    others. If no sums are kept, damaged statistics are named instead. A run finds all blocks to be computed
+    again.
     """
     layout = opened.layout
     for place in layout.cells if layout.spec.reduce else ():

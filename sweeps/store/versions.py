@@ -21,7 +21,7 @@ PACKAGES = ("fastlin", "llvmlite", "numba", "numpy", "scipy", "zarr")
 
 
 def of(spec: Spec) -> dict[str, str]:
-    """Return what the numbers of a sweep depend on here, and the versions of what writes them.
+    """Return what a store records of this installation for a sweep, with the processor if it matters.
 
     Eight networks at a time give the same numbers on every processor of one instruction set. A network that
     goes through BLAS does not: OpenBLAS sums in another order on another processor, and so do other versions.
@@ -31,7 +31,7 @@ def of(spec: Spec) -> dict[str, str]:
 
 @cache
 def here() -> dict[str, str]:
-    """Return what the numbers of every sweep depend on, and the versions of what writes them."""
+    """Return what a store records of this installation for every sweep."""
     return {
         **{name: version(name) for name in PACKAGES},
         "kernels": kept_syntax_hash(),
@@ -54,12 +54,12 @@ def processor() -> str:
 
 def blas() -> str:
     """Return the BLAS of NumPy and of SciPy: name, version and the processor that its kernels are for."""
-    found = {
+    libraries = {
         " ".join(str(library[key]) for key in ("internal_api", "version", "architecture") if library.get(key))
         for library in threadpool_info()
         if library["user_api"] == "blas"
     }
-    return ", ".join(sorted(found)) or "unknown"
+    return ", ".join(sorted(libraries)) or "unknown"
 
 
 def _uses_blas(spec: Spec) -> bool:

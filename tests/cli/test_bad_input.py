@@ -1,4 +1,4 @@
-"""What a hostile user types: one clear line comes back, or the right number, and never a warning."""
+"""Odd input gives one clear line or the right number, and never a warning."""
 
 import re
 
@@ -20,7 +20,7 @@ AXES = sweeping.spec()["axes"] | {"architecture": [[4, 2, 2], [3, 4, 3]], "init_
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, client):
-    """Stores by name: of points, with points that diverge, reduced, of one seed, with markup in its name."""
+    """Stores by name: plain, with diverged points, reduced, of one seed, with markup in the name."""
     path = tmp_path_factory.mktemp("bad")
     plain = sweeping.spec(axes=AXES, dynamics={"times": TIMES})
     rough = {"solver": "gradient_descent", "learning_rate": 0.2, "times": [0.0, 1.0, 4.0]}
@@ -52,7 +52,7 @@ def clean():
 
 @pytest.fixture
 def run(command_line, monkeypatch, folder):
-    """Return a function that runs a command line beside the stores: (code, out, err)."""
+    """Return a function that runs a command line in the folder of the stores and returns (code, out, err)."""
     monkeypatch.chdir(folder)
     return command_line
 
@@ -88,7 +88,7 @@ def test_any_store_is_drawn_and_reported(run, name):
         assert (code, err) == (0, "")
 
 
-def test_to_name_the_horizontal_axis_is_enough(run):
+def test_plot_needs_only_the_horizontal_axis(run):
     assert run("plot", "plain", "--x", "time", "--out", "p.png")[0] == 0
 
 
@@ -111,7 +111,7 @@ ODD = st.one_of(
 
 
 def refused(call):
-    """Return what a call returns, or None where it was refused in one line."""
+    """Return the result of a call, or None where it was refused in one line."""
     try:
         return call()
     except fl.InputError as error:
@@ -121,7 +121,7 @@ def refused(call):
 
 
 @given(st.sampled_from(["lam", "time", "seed", "architecture", "n_h"]), ODD)
-def test_a_selection_is_what_was_asked_for_or_refused_in_one_line(plain, name, value):
+def test_a_selection_has_the_given_values_or_is_refused_in_one_line(plain, name, value):
     part = refused(lambda: plain.fastlin.select(**{name: value}))
     if part is not None:
         assert np.allclose(part[name].values, value, rtol=1e-12)
@@ -135,18 +135,18 @@ def test_arrays_select_as_lists_do(plain):
 
 
 @pytest.mark.parametrize("value", [xr.Dataset({"x": ("x", [1.0])}), {0.0: np.zeros((40, 40))}])
-def test_what_was_given_is_shown_on_one_line(plain, value):
+def test_invalid_values_are_shown_on_one_line(plain, value):
     assert refused(lambda: plain.fastlin.select(lam=value)) is None
 
 
 def test_a_range_holds_its_ends_as_single_values_do(plain):
-    """A grid of thirds has -0.33333333333333304, which a selection of -1/3 finds."""
+    """A grid of thirds has -0.33333333333333304, which a selection of -1/3 matches."""
     thirds = plain.assign_coords(lam=[-1.0, -1 / 3 + 3e-16, 1 / 3 - 3e-16, 1.0, 2.0])
     assert thirds.fastlin.select(lam=1 / 3).lam.size == 1
     assert thirds.fastlin.select(lam=slice(None, -1 / 3)).lam.size == 2
 
 
-def test_of_nothing_nothing_is_selected_in_one_line(plain):
+def test_a_selection_from_an_empty_axis_is_refused_in_one_line(plain):
     nothing = plain.isel(lam=[])
     assert refused(lambda: nothing.fastlin.select(lam=slice(0, 1))) is None
 
@@ -162,16 +162,16 @@ def test_sizes_are_read_as_they_are_printed(text):
 # ---- numbers
 
 
-def test_the_whole_fall_ends_where_the_loss_is_first_as_small_as_at_last(plain):
+def test_passage_of_the_full_drop_is_where_the_loss_first_reaches_its_last_value(plain):
     loss = plain.loss.values
     first = np.argmax(loss <= loss[..., -1:], axis=-1)
     earlier = plain.time.values[first]
-    found = plain.fastlin.passage_time(1.0).values
-    assert (found <= earlier).all()
-    assert (found > plain.time.values[np.maximum(first - 1, 0)]).all()
+    passage = plain.fastlin.passage_time(1.0).values
+    assert (passage <= earlier).all()
+    assert (passage > plain.time.values[np.maximum(first - 1, 0)]).all()
 
 
-def test_a_loss_that_rises_has_no_time_of_convergence():
+def test_a_loss_that_rises_has_no_passage_time():
     assert np.isnan(_first_passage(np.array([1.0, 4.0, 2.0]), np.arange(3.0), 0.5))
 
 
@@ -180,8 +180,8 @@ def select_times(dataset, times):
 
 
 def test_the_order_of_selected_times_changes_no_number(plain):
-    given, sorted_ = (select_times(plain, times) for times in ([INF, 0.0, 10.0], [0.0, 10.0, INF]))
-    assert np.array_equal(given.fastlin.passage_time(0.5), sorted_.fastlin.passage_time(0.5))
+    unsorted, sorted_ = (select_times(plain, times) for times in ([INF, 0.0, 10.0], [0.0, 10.0, INF]))
+    assert np.array_equal(unsorted.fastlin.passage_time(0.5), sorted_.fastlin.passage_time(0.5))
 
 
 def test_the_order_of_selected_times_changes_no_picture(plain):
@@ -208,7 +208,7 @@ def test_the_mean_of_a_reduced_store_may_be_selected(folder):
 
 
 def of_seeds(values):
-    """Return a dataset of a sweep's form, over seeds alone."""
+    """Return a dataset with the schema of a sweep, over seeds only."""
     seeds = {"seed": np.arange(values.size), "status": ("seed", np.full(values.size, "ok"))}
     return xr.Dataset({"ntk_norm": ("seed", values)}, seeds)
 
@@ -238,7 +238,7 @@ def test_the_mean_of_one_seed_has_no_error_and_no_warning(folder):
     assert means.loss_standard_error.isnull().all()
 
 
-def test_pictures_of_an_observable_leave_out_what_diverged_as_those_of_the_dataset_do(folder):
+def test_pictures_of_observables_and_datasets_leave_out_diverged_points(folder):
     part = fl.open_sweep(folder / "diverging").fastlin.select(architecture="4-2-2", init_scale=1.0).load()
     assert (part.status == "diverged").any()
     drawn = [

@@ -1,4 +1,4 @@
-"""The benchmark: that rivals compute the same, that flops are counted, and what is reported."""
+"""The benchmark: rival implementations compute the same, flops are counted, and tables are written."""
 
 import json
 import time
@@ -20,7 +20,7 @@ RATE, STEPS, DT, TIMES = 0.002, 40, 0.05, 21
 LAMS = np.array([-3.0, 0.5, 2.0])
 
 
-# Each architecture takes three kernels of its own, as in the benchmark.
+# Each architecture compiles three special kernels, as in the benchmark.
 QUICK = ("square", "narrow unequal bottleneck", "wide, unequal", "between, more inputs")
 MARKS = {name: () if name in QUICK else pytest.mark.slow for name in CLASSES}
 MARKED = [pytest.param(shape, id=name, marks=MARKS[name]) for name, shape in CLASSES.items()]
@@ -31,9 +31,9 @@ def case(request):
     return Case(request.param, seeds=2, lams=LAMS)
 
 
-def agree(found, expected):
-    assert np.asarray(found).shape == expected.shape
-    assert np.allclose(found, expected, rtol=1e-9, atol=1e-9)
+def agree(actual, expected):
+    assert np.asarray(actual).shape == expected.shape
+    assert np.allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_numpy_computes_the_same(case):
@@ -61,7 +61,7 @@ def test_jax_computes_the_same():
 
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 def test_flops_are_those_of_the_gram_form(shape):
-    """Two Gram matrices, the target in the planes, and one product with a Gram matrix for each row."""
+    """A step takes two Gram matrices, the target, and for each row a product with a Gram matrix."""
     sizes = Sizes(*shape)
     entries = sizes.width * (sizes.width + 1) // 2
     grams = sum(entries * (2 * rows - 1) for rows in (sizes.rows_i, sizes.rows_o))
@@ -101,12 +101,12 @@ def figures():
         preset_seeds=(1, 2),
         preset_rounds=1,
     )
-    said = []
+    lines = []
     with pytest.MonkeyPatch.context() as patch:
-        # Of this process: what others do on the machine is in no number.
+        # Process time, so that the load of the machine is in no number.
         patch.setattr(timing, "perf_counter", time.process_time)
-        result = measure.measure(program, ("numpy",), said.append)
-    assert said[0] == "gradient_descent 4-2-4"
+        result = measure.measure(program, ("numpy",), lines.append)
+    assert lines[0] == "gradient_descent 4-2-4"
     return result
 
 
@@ -147,7 +147,7 @@ def test_figures(figures):
 
 
 @pytest.mark.campaign
-def test_the_table_takes_its_place(figures, tmp_path):
+def test_the_table_is_written_between_its_marks(figures, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
     report.update(page, figures)
@@ -209,8 +209,8 @@ def test_sweeps_of_the_benchmark_are_valid(text):
 def test_a_table_says_how_many_plans_are_right():
     seconds = {"a": (6.9, 10.0), "b": (13.0, 10.0), "c": (7.0, 10.0), "d": (13.1, 10.0)}
     rows = [
-        {"sweep": name, "state": "cold", "planned_seconds": said, "seconds": took, "ratio": said / took}
-        for name, (said, took) in seconds.items()
+        {"sweep": name, "state": "cold", "planned_seconds": planned, "seconds": took, "ratio": planned / took}
+        for name, (planned, took) in seconds.items()
     ]
     text = report.table(
         {"machine": {"processor": "x", "cores": 2, "system": "y", "versions": {}}, "plan": rows}

@@ -1,4 +1,4 @@
-"""The command line: what it prints, its exit codes, and that nobody sees a traceback."""
+"""The command line: its output and its exit codes. It never prints a traceback."""
 
 import errno
 import json
@@ -18,7 +18,6 @@ from fastlin import cli
 from fastlin.cli import exit_codes
 from fastlin.sweeps.read import picture
 from fastlin.sweeps.run import cluster, projection, worker
-from fastlin.sweeps.run.executors import Scheduler
 
 SMALL = """
 name = "small"
@@ -35,7 +34,7 @@ times = [0.1, 1.0, 10.0, inf]
 
 @pytest.fixture
 def run(command_line, monkeypatch, tmp_path):
-    """Return a function that runs a command line in a folder with small.toml: (code, out, err)."""
+    """Return a function that runs a command line in a folder with small.toml and returns (code, out, err)."""
     (tmp_path / "small.toml").write_text(SMALL)
     one = SMALL.replace("{ start = -2.0, stop = 2.0, num = 5 }", "1.0")
     (tmp_path / "one.toml").write_text(one.replace("[0.1, 1.0, 10.0, inf]", "1.0"))
@@ -43,7 +42,7 @@ def run(command_line, monkeypatch, tmp_path):
     return command_line
 
 
-def test_bench_says_what_is_wrong_before_it_measures(run, tmp_path):
+def test_bench_checks_its_options_before_it_measures(run, tmp_path):
     code, _, err = run("bench", "--against", "jax,nunpy")
     assert (code, err.count("\n")) == (2, 1)
     assert "--against is 'nunpy'; did you mean 'numpy'? allowed: numpy, jax" in err
@@ -58,7 +57,7 @@ def test_bench_says_what_is_wrong_before_it_measures(run, tmp_path):
     assert (code, err) == (1, "fastlin: none.md: No such file or directory\n")
 
 
-def test_run_status_plot_and_run_again(run, tmp_path):
+def test_run_status_plot_and_resume(run, tmp_path):
     code, out, err = run("run", "small.toml", "--store", "s.zarr", "--plot", "s.png")
     assert code == 0
     assert "30 of 30 points ok" in out
@@ -198,27 +197,6 @@ def test_json_has_one_key_on_a_line(run):
     assert times.count(",") > 20
 
 
-def test_a_path_may_begin_with_the_home_folder(run, tmp_path, monkeypatch):
-    """A shell expands ~ at the start of a word, so not in --out=~/picture.png."""
-    home, here = tmp_path / "home", tmp_path / "here"
-    home.mkdir()
-    here.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("USERPROFILE", str(home))
-    (home / "mine.toml").write_text(SMALL)
-    monkeypatch.chdir(here)
-    assert fl.Spec.load("~/mine.toml").name == "small"
-    assert run("run", "~/mine.toml", f"--store={home / 's.zarr'}", "--plot=~/r.png")[0] == 0
-    assert run("plot", str(home / "s.zarr"), "--out=~/p.png")[0] == 0
-    assert run("report", str(home / "s.zarr"), "--out=~/p.html")[0] == 0
-    (home / "page.md").write_text("nothing")
-    assert "has no place for the table" in run("bench", "--update=~/page.md")[2]
-    (home / "scheduler.json").write_text('{"address": "tcp://127.0.0.1:1"}')
-    assert Scheduler("~/scheduler.json").contact() == "tcp://127.0.0.1:1"
-    assert {path.name for path in home.iterdir()} >= {"r.png", "p.png", "p.html"}
-    assert list(here.iterdir()) == []
-
-
 WORDS = {
     "bash": {"COMP_WORDS": "fastlin sta", "COMP_CWORD": "1"},
     "zsh": {"_TYPER_COMPLETE_ARGS": "fastlin sta"},
@@ -228,7 +206,7 @@ WORDS = {
 
 @pytest.mark.parametrize("shell", WORDS)
 def test_shells_complete_commands(run, shell, monkeypatch):
-    """The script that a shell loads asks for the completion of a word by a variable."""
+    """The script that a shell loads asks for completions by an environment variable."""
     monkeypatch.setattr("shellingham.detect_shell", lambda: (shell, f"/bin/{shell}"))
     code, out, err = run("--show-completion")
     assert (code, err) == (0, "")
@@ -247,7 +225,7 @@ def test_no_command_shows_the_help(run):
     assert "Traceback" not in err
 
 
-def test_plan_touches_nothing(run, tmp_path):
+def test_plan_writes_no_file(run, tmp_path):
     before = sorted(tmp_path.iterdir())
     code, out, _ = run("plan", "small.toml")
     assert code == 0
@@ -258,8 +236,8 @@ def test_plan_touches_nothing(run, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_the_start_up_that_a_plan_adds_is_the_time_of_its_process_so_far(run, monkeypatch):
-    """The time at which a process began is known in whole seconds only, and may be in the future."""
+def test_a_plan_adds_the_start_up_time_of_its_process(run, monkeypatch):
+    """The start of a process is known in whole seconds only, so that it may seem to lie in the future."""
     begun, added = process_time(), []
 
     def project(_spec, _workers, start_up):
@@ -282,9 +260,9 @@ def test_presets(run):
 
 
 def test_diverged_points_give_exit_code_1(run, tmp_path):
-    wild = SMALL.replace("times = [0.1, 1.0, 10.0, inf]", "times = [9.0]\nlearning_rate = 0.9")
-    wild = wild.replace("[dynamics]", '[dynamics]\nsolver = "gradient_descent"')
-    (tmp_path / "wild.toml").write_text(wild)
+    diverging = SMALL.replace("times = [0.1, 1.0, 10.0, inf]", "times = [9.0]\nlearning_rate = 0.9")
+    diverging = diverging.replace("[dynamics]", '[dynamics]\nsolver = "gradient_descent"')
+    (tmp_path / "wild.toml").write_text(diverging)
     code, out, _ = run("run", "wild.toml", "--store", "w.zarr")
     assert code == 1
     assert "diverged" in out
@@ -357,7 +335,7 @@ def test_a_full_disk_is_one_line_and_exit_code_1(run, monkeypatch):
     monkeypatch.undo()
 
 
-def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
+def test_an_unexpected_error_is_one_line(run, monkeypatch):
     def broken(order, index):
         raise ZeroDivisionError("impossible")
 
@@ -370,9 +348,9 @@ def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EACCES])
 def test_errors_of_the_system_are_no_internal_errors(run, monkeypatch, number):
-    """Also where Dask wraps them."""
+    """The message is the system's, also where Dask wraps the error."""
 
-    def fails(**_given):
+    def fails(**_options):
         try:
             raise OSError(number, os.strerror(number))
         except OSError as error:
@@ -388,7 +366,7 @@ def test_every_exit_code_has_a_meaning():
 
 
 def test_help_loads_nothing_heavy():
-    """What makes `fastlin --help` slow is importing; it must not."""
+    """Imports of large packages are what makes `fastlin --help` slow."""
     code = (
         "import sys; sys.argv = ['fastlin', '--help']\n"
         "from fastlin.cli import main\n"

@@ -1,4 +1,4 @@
-"""The files for contributors: they name what exists, and test what the project promises."""
+"""The files for contributors: they name existing files, and workflows test the versions that we promise."""
 
 import re
 import subprocess
@@ -39,7 +39,7 @@ def test_the_citation_is_of_this_version(project):
     assert paper["title"] in " ".join((CHECKOUT / "README.md").read_text().split())
 
 
-def test_workflows_test_all_that_is_promised(project):
+def test_workflows_test_all_promised_versions(project):
     workflow = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "tests.yml").read_text())
     jobs = workflow["jobs"]
     promised = [text.rpartition(" ")[2] for text in project["classifiers"] if "Python :: 3." in text]
@@ -61,7 +61,7 @@ def test_the_lower_bound_of_every_dependency_is_tested(project):
 
 
 def test_commands_to_install_work_in_a_checkout():
-    """The package index has no fastlin yet, so that nothing may install an extra of it by name."""
+    """The package index has no fastlin yet, so no command may install an extra of it by name."""
     texts = [
         path
         for folder in ("fastlin", "kernels", "sweeps", ".github")

@@ -1,4 +1,4 @@
-"""The notebooks run, and what is committed of them is what they give."""
+"""The notebooks: they run, and the committed outputs are those of a run."""
 
 import base64
 import re
@@ -16,7 +16,7 @@ pytestmark = [
 ]
 NAMES = ["laptop-to-cluster", "one-network", "phase-diagram"]
 MOST_BYTES = 600_000
-# Absolute paths, addresses of objects, colours of a terminal, and moments.
+# Absolute paths, addresses of objects, terminal colours, and dates.
 TRACES = re.compile(r"(?<![\w.:/])/[A-Za-z]+/\w|\b[A-Z]:\\|0x[0-9a-f]{6,}|\x1b\[|\b20\d\d-\d\d-\d\d")
 
 
@@ -40,7 +40,7 @@ def outputs(notebook):
 
 
 def contents(notebook):
-    """Return all that is put out, as (kind, text or base64)."""
+    """Return all outputs, as (kind, text or base64)."""
     return [
         entry
         for output in outputs(notebook)
@@ -49,7 +49,7 @@ def contents(notebook):
 
 
 def without_pictures(notebook):
-    """Return all that is put out, pictures by their kind only."""
+    """Return all outputs. Of pictures only the kind is kept."""
     return [(kind, "" if kind.startswith("image/") else text) for kind, text in contents(notebook)]
 
 
@@ -59,33 +59,33 @@ def test_every_source_is_tested_and_rendered():
 
 
 @pytest.mark.slow
-def test_it_says_nothing_on_standard_error(fresh):
+def test_a_notebook_prints_nothing_on_standard_error(fresh):
     assert outputs(fresh)
     assert {output.output_type for output in outputs(fresh)} <= {"stream", "display_data", "execute_result"}
     assert not [output.text for output in outputs(fresh) if output.get("name") == "stderr"]
 
 
 def test_cells_are_those_of_the_source(source, committed):
-    wanted = notebooks.read(source)
+    expected = notebooks.read(source)
     assert [(cell.id, cell.cell_type, cell.source) for cell in committed.cells] == [
-        (cell.id, cell.cell_type, cell.source) for cell in wanted.cells
+        (cell.id, cell.cell_type, cell.source) for cell in expected.cells
     ]
-    assert committed.metadata == wanted.metadata
+    assert committed.metadata == expected.metadata
     notebooks.nbformat.validate(committed)
 
 
-def said(notebook):
-    """Return all that is put out, but for Datasets as xarray shows them, which changes with its version."""
+def comparable(notebook):
+    """Return all outputs without those of Datasets, because their text changes with the version of xarray."""
     return [(kind, text) for kind, text in without_pictures(notebook) if "xarray." not in text[:20]]
 
 
 @pytest.mark.slow
-def test_outputs_are_those_of_a_run_now(committed, fresh):
-    """Where they differ for a good reason, `python -m tests.notebooks` renders them anew."""
-    assert said(committed) == said(fresh)
+def test_committed_outputs_are_those_of_a_run(committed, fresh):
+    """If outputs differ for a good reason, `python -m tests.notebooks` renders them again."""
+    assert comparable(committed) == comparable(fresh)
 
 
-def test_it_is_small_and_has_no_traces_of_a_machine(source, committed):
+def test_a_notebook_is_small_and_has_no_traces_of_a_machine(source, committed):
     assert notebooks.rendered(source).stat().st_size < MOST_BYTES
     for kind, text in without_pictures(committed):
         assert not TRACES.search(text), (kind, text)

@@ -1,4 +1,4 @@
-"""The project itself: imports run one way, caches are never stale, documentation holds."""
+"""The project as a whole: the import direction, caches of compiled code, and documentation."""
 
 import ast
 import doctest
@@ -30,7 +30,7 @@ MODULES = sorted(
 )
 
 
-# The modules that a room must not import, and its exceptions.
+# The packages that a package must not import. Its subpackages must not import them, either.
 ABOVE = {
     "fastlin.kernels": ["fastlin"],
     "fastlin": ["fastlin.sweeps"],
@@ -40,7 +40,7 @@ ABOVE = {
     "fastlin.sweeps.read": ["fastlin.sweeps.run"],
     "fastlin.sweeps": ["fastlin.cli", "fastlin.bench"],
 }
-LAST = ["fastlin.sweeps.report", "fastlin.sweeps.figures"]  # no other room of sweeps imports them
+LAST = ["fastlin.sweeps.report", "fastlin.sweeps.figures"]  # no other package of sweeps imports them
 COMMANDS = ("fastlin.cli", "fastlin.bench")  # the only parts of fastlin that import sweeps
 LAZY = "fastlin"  # its names are loaded on first use
 
@@ -72,7 +72,7 @@ def forbidden(module):
     """Return the packages of this project that a module must not import."""
     if module == LAZY or within(module, COMMANDS):
         return []
-    names = [name for room, above in ABOVE.items() if within(module, [room]) for name in above]
+    names = [name for package, above in ABOVE.items() if within(module, [package]) for name in above]
     if within(module, ["fastlin.sweeps"]):
         names.remove("fastlin.sweeps")
         names += [] if within(module, LAST) else LAST
@@ -81,7 +81,7 @@ def forbidden(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_run_one_way(module):
-    own = [room for room in ("fastlin.kernels", *LAST) if within(module, [room])]
+    own = [package for package in ("fastlin.kernels", *LAST) if within(module, [package])]
     for name in imported(module):
         top = name.split(".")[0]
         assert top not in ("kernels", "sweeps", "relative")
@@ -107,7 +107,7 @@ def test_each_rule_of_the_import_direction_refuses_an_import():
 
 
 def test_modules_do_not_import_each_other_in_a_circle():
-    """Imports within functions count, too; a package counts as its `__init__`."""
+    """Imports within functions count, too. A package counts as its `__init__`."""
     graph = {
         module: {name for name in imported(module) if name in MODULES and name != LAZY}
         for module in MODULES
@@ -144,7 +144,7 @@ def test_private_parts_of_dependencies_are_imported_for_a_reason(module):
         assert not private(line) or "# private: " in line, line
 
 
-def test_private_parts_are_known():
+def test_imports_of_private_parts_are_recognised():
     for line in (
         "from zarr.core.sync import sync",
         "    from distributed.system import MEMORY_LIMIT",
@@ -164,21 +164,21 @@ def test_private_parts_are_known():
 
 
 def test_kernels_export_no_name_of_a_module():
-    """Else the import of the module would give the function."""
+    """Otherwise the import of the module would give the function."""
     modules = {module.rpartition(".")[2] for module in MODULES if module.startswith("fastlin.kernels.")}
     assert not modules & set(kernels.__all__)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_docstring_examples(module, swept, monkeypatch):
-    """Beside a store of the name that they use."""
+    """The working folder has a store of the name that the examples use."""
     monkeypatch.chdir(swept.parent)
     results = doctest.testmod(importlib.import_module(module), extraglobs={"fl": fl, "np": np})
     assert results.failed == 0
 
 
 def test_public_functions_have_examples():
-    """Run by the test above."""
+    """The test above runs the examples."""
     finder = doctest.DocTestFinder(recurse=False)
     for name in fl.__all__:
         value = getattr(fl, name)
@@ -218,7 +218,7 @@ def test_unknown_attribute():
 
 @pytest.mark.processes
 def test_type_checkers_know_all_names(tmp_path):
-    """A name that does not exist is an error for mypy, and one that exists has its type."""
+    """mypy reports a name that does not exist, and knows the type of one that exists."""
     pytest.importorskip("mypy")
     (tmp_path / "wrong.py").write_text("import fastlin as fl\nfl.exac\n")
     (tmp_path / "right.py").write_text("import fastlin as fl\nfl.exact, fl.plan, fl.plot, fl.__version__\n")
@@ -230,7 +230,7 @@ def test_type_checkers_know_all_names(tmp_path):
 
 
 def test_editors_list_public_names_only():
-    """An editor that reads the source lists the names of the module that have no underscore."""
+    """Editors read the source and list the names of the module that have no underscore."""
     names = {
         target.id
         for node in ast.parse((ROOT / "__init__.py").read_text()).body
@@ -247,7 +247,7 @@ def test_editors_list_public_names_only():
     assert all(name.startswith("_") for name in names | imports), names | imports
 
 
-def test_a_checkout_without_links_says_so(tmp_path):
+def test_a_checkout_without_symbolic_links_is_explained(tmp_path):
     """Git writes symbolic links as text files where core.symlinks is off."""
     shutil.copytree(
         ROOT, tmp_path / "fastlin", ignore=shutil.ignore_patterns("__pycache__", "kernels", "sweeps")
@@ -276,7 +276,7 @@ print(batch.outputs[0, 0, 0], sum(_closed_form.stats.cache_hits.values()))
 
 
 def test_compiled_code_is_cached_and_never_stale(tmp_path):
-    """A kernel that calls an edited one is compiled anew, though its own file did not change."""
+    """A kernel that calls an edited one is compiled again, although its own file did not change."""
     shutil.copytree(ROOT, tmp_path / "fastlin", ignore=shutil.ignore_patterns("__pycache__"))
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
 
@@ -311,9 +311,9 @@ def test_processes_that_start_at_once_compile_once(tmp_path, count):
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(count)
     ]
-    ended = [process.communicate() for process in started]
-    assert all(process.returncode == 0 for process in started), ended
-    values, hits = zip(*(out.split() for out, _ in ended), strict=True)
+    outputs = [process.communicate() for process in started]
+    assert all(process.returncode == 0 for process in started), outputs
+    values, hits = zip(*(out.split() for out, _ in outputs), strict=True)
     assert len(set(values)) == 1
     assert sorted(hits) == ["0"] + ["1"] * (count - 1)
 

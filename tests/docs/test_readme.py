@@ -1,4 +1,4 @@
-"""The README's commands, run as they are written."""
+"""The README: its commands run as they are written, and its tables are those of the code."""
 
 import os
 import re
@@ -31,15 +31,15 @@ def spec():
     return text
 
 
-def command(what):
-    """Return the one command of the table of where a sweep runs whose row begins with these words."""
-    (row,) = [line for line in section("Where it runs").splitlines() if line.startswith(f"| {what}")]
+def command(row_start):
+    """Return the command of the row that begins with these words, in the table of where a sweep runs."""
+    (row,) = [line for line in section("Where it runs").splitlines() if line.startswith(f"| {row_start}")]
     return re.search(r"`([^`]*)` \|$", row)[1]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The store of the README's spec."""
+    """The content of the store of the README's spec."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "mine.toml").write_text(spec())
     with cutting.by_the_rule():
@@ -49,7 +49,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
-    """Return a function that runs a line as a shell does, in a folder with mine.toml."""
+    """Return a function that runs a line in a shell, in a folder with mine.toml."""
     (tmp_path / "mine.toml").write_text(spec())
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
@@ -68,14 +68,14 @@ def stored(tmp_path):
 
 
 def test_every_block_is_run():
-    """Commands to set up by .ci/run, all others below."""
-    found = re.findall(r"^```(\w+)$", README.read_text(), re.MULTILINE)
-    assert {name: found.count(name) for name in found} == {"sh": 2, "python": 3, "toml": 1, "console": 3}
-    assert len(re.findall(r"^```$", README.read_text(), re.MULTILINE)) == len(found)
+    """.ci/run runs the two blocks of installation. The tests below run all others."""
+    kinds = re.findall(r"^```(\w+)$", README.read_text(), re.MULTILINE)
+    assert {name: kinds.count(name) for name in kinds} == {"sh": 2, "python": 3, "toml": 1, "console": 3}
+    assert len(re.findall(r"^```$", README.read_text(), re.MULTILINE)) == len(kinds)
 
 
 def test_the_python_of_the_readme(tmp_path, monkeypatch):
-    """On the store of the first command, which .ci/run makes whole, with a fifth of its seeds."""
+    """The store is that of the first command with a fifth of its seeds. .ci/run makes the whole store."""
     monkeypatch.chdir(tmp_path)
     content = fl.Spec.load("rich-lazy").to_dict()
     content["axes"]["seed"] = {"start": 0, "num": 20}
@@ -111,7 +111,7 @@ def test_the_tables_are_those_of_the_code():
 
 
 def test_the_reference_of_specs_is_that_of_their_table():
-    """`python -m tests.readme` writes it anew."""
+    """`python -m tests.readme` writes the page again."""
     assert REFERENCE.read_text(encoding="utf-8") == reference()
 
 
@@ -149,17 +149,17 @@ def test_a_dask_cluster_by_its_file(shell, tmp_path, whole):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
     file = tmp_path / "scheduler.json"
     with ExitStack() as stack:
-        # The scheduler takes a port that is free, because others may test on the same machine.
+        # The scheduler takes a free port, because others may test on the same machine.
         local = "--host 127.0.0.1 --port 0 --no-dashboard"
-        for line, more in ((scheduler, local), (worker, "--no-dashboard")):
-            stack.enter_context(_ended([*shlex.split(line), *more.split()], quiet))
+        for line, options in ((scheduler, local), (worker, "--no-dashboard")):
+            stack.enter_context(_in_background([*shlex.split(line), *options.split()], quiet))
             until(lambda: file.exists() and file.stat().st_size > 0)
         shell(command("a Dask cluster"))
     assert stored(tmp_path) == whole
 
 
 @contextmanager
-def _ended(line, options):
+def _in_background(line, options):
     program = shutil.which(line[0])
     assert program is not None
     process = subprocess.Popen([program, *line[1:]], **options)

@@ -27,7 +27,7 @@ REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"]}}
 
 
 def raising(error, calls=None, where=lambda _group: True):
-    """Return a `compute` that raises for some groups."""
+    """Return a `compute` that raises an error for some groups."""
     real = block.compute
 
     def compute(group):
@@ -51,13 +51,13 @@ def test_an_error_of_every_network_stops_the_run(tmp_path, client, monkeypatch, 
     text = str(error).splitlines()[0]
     assert one_line(stopped) == f"{SAYS}{type(error).__name__}: {text}"
     assert not marks(path)
-    assert len(calls) <= 2 * 6  # of each block one part and the network that cannot fail
+    assert len(calls) <= 2 * 6  # one part of each block, and the network that cannot fail
     assert fl.run_sweep(spec, path, client).ok == fl.run_sweep(spec, tmp_path / "whole.zarr", client).ok
     assert content(path) == content(tmp_path / "whole.zarr")
 
 
-def test_points_that_are_complete_stay(tmp_path, client, monkeypatch):
-    """The block that fails holds complete points and one that had failed."""
+def test_complete_points_stay_after_an_error_of_the_environment(tmp_path, client, monkeypatch):
+    """The failing block holds complete points and one point that had failed before."""
     path = tmp_path / "s.zarr"
 
     def one(group):
@@ -78,7 +78,7 @@ def test_points_that_are_complete_stay(tmp_path, client, monkeypatch):
 def test_an_architecture_that_always_fails_does_not_stop_the_others(
     tmp_path, client, monkeypatch, first, size
 ):
-    """Also as the first block, and in blocks of one point."""
+    """The failing architecture is the first or a later block, with blocks of one or more points."""
     axes = {"architecture": [first, [3, 2, 3]], "seed": {"start": 0, "num": size}, "lam": 1.0}
     error = ValueError("no")
     patched = raising(error, where=lambda group: group.architecture == fl.Architecture(*first))
@@ -89,14 +89,14 @@ def test_an_architecture_that_always_fails_does_not_stop_the_others(
 
 @pytest.fixture
 def group():
-    """A group of some points."""
+    """A group of six points."""
     layout = Plan.of(Spec.from_dict(sweeping.spec())).layout
     (placed, *_) = layout.block(layout.index(0))
     return replace(placed.group, seeds=np.arange(3), lams=np.array([0.0, 1.0]))
 
 
 def test_points_that_hang_are_no_error_of_the_environment(group):
-    """A machine may be too busy for the network that cannot fail, too."""
+    """The network that cannot fail may hang, too, if the machine is busy."""
 
     def hang(_group):
         raise HungError("took longer than 2 s")
@@ -106,7 +106,7 @@ def test_points_that_hang_are_no_error_of_the_environment(group):
     assert outcome.reasons[0] == (0, 0, "took longer than 2 s")
 
 
-def test_a_process_that_cannot_start_is_one(group, monkeypatch):
+def test_a_process_that_cannot_start_is_an_error_of_the_environment(group, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     apart = Apart(60.0)
     with pytest.raises(fl.StoppedError) as error:
@@ -117,7 +117,7 @@ def test_a_process_that_cannot_start_is_one(group, monkeypatch):
 
 @pytest.mark.processes
 def test_a_process_computes_hangs_and_dies(group, monkeypatch):
-    """Without waiting for a pipe, which Windows cannot do."""
+    """The test passes without `selectors`, because Windows cannot wait for a pipe."""
     monkeypatch.setattr(selectors, "DefaultSelector", None)
     apart = Apart(60.0)
     compute = apart.of(group, 1.0)

@@ -1,4 +1,4 @@
-"""Calls of the system that fail, as on a full or broken disk: a clear error, and nothing is lost."""
+"""System calls that fail, as on a full or broken disk: the error is clear, and nothing is lost."""
 
 import errno
 import itertools
@@ -38,12 +38,15 @@ def meet(_):
 
 
 def wait_for_threads(client):
-    """Wait until no thread is at a block: where one fails, a run ends, and others may still be written."""
+    """Wait until no thread computes a block.
+
+    A run ends after one block has failed, while others may still be written.
+    """
     client.gather(client.map(meet, range(THREADS), pure=False))
 
 
 class Failing:
-    """Let the n-th call of a kind fail, or all from that one on."""
+    """Make call number `number` of a kind fail, or all calls from that one on."""
 
     def __init__(self, kind, number, code, forever=False):
         self._kind, self._number, self._code, self._forever = kind, number, code, forever
@@ -59,15 +62,15 @@ class Failing:
 
 
 def count(kind, action):
-    """Return how many calls of a kind an action makes."""
+    """Return the number of calls of a kind that an action makes."""
     counter = Failing(kind, -1, 0)
-    with fault_injection.striking(counter):
+    with fault_injection.intercepting(counter):
         action()
     return next(counter._counter)
 
 
 def outcome(action, code):
-    """Do what may fail; return whether it did, with a clear error."""
+    """Run an action, and return whether it failed. A failure must have a clear error."""
     try:
         action()
     except (fl.StoppedError, fl.InputError) as error:
@@ -78,25 +81,25 @@ def outcome(action, code):
 
 
 def check_every(action, path, tmp_path, kind, code, chance, share):
-    """Let each call of a kind fail once, and each from then on; check, go on, and compare.
+    """Make each call of a kind fail, once or from then on. Then verify, complete and compare the store.
 
-    `action` works on the store at `path`, which is there already or not.
+    `action` works on the store at `path`, which may exist already.
     """
     base = tmp_path / "base"
     if path.exists():
         shutil.copytree(path, base)
     total = count(kind, action)
-    whole, said = content(path), 0
+    whole, failures = content(path), 0
     for number in range(total):
         if chance.random() >= share:
             continue
         shutil.rmtree(path, ignore_errors=True)
         if base.exists():
             shutil.copytree(base, path)
-        with fault_injection.striking(Failing(kind, number, code, forever=chance.random() < 0.5)):
-            said += outcome(action, code)
-        fault_injection.go_on(path, action, whole)
-    assert said or kind == "unlink"  # what cannot be removed now will be by the next run
+        with fault_injection.intercepting(Failing(kind, number, code, forever=chance.random() < 0.5)):
+            failures += outcome(action, code)
+        fault_injection.check_recovery(path, action, whole)
+    assert failures or kind == "unlink"  # the next run deletes what cannot be deleted now
 
 
 KINDS = ("open", "write", "replace", "mkdir", "fsync")
@@ -127,7 +130,7 @@ def test_any_call_of_a_run_may_fail(client, tmp_path, trials, kind, code):
 @pytest.mark.parametrize("kind", ["open", "write", "replace", "unlink"])
 def test_any_call_of_a_growth_may_fail(tmp_path, trials, kind):
     path = tmp_path / "s.zarr"
-    with fault_injection.in_turn():
+    with fault_injection.blocks_in_turn():
         fl.run_sweep(tiny(), path)
 
         def action():
@@ -145,7 +148,7 @@ def test_any_call_of_a_reduced_sweep_may_fail(tmp_path, trials, kind):
     def action():
         fl.run_sweep(tiny() | {"output": REDUCED}, path)
 
-    with fault_injection.in_turn():
+    with fault_injection.blocks_in_turn():
         share = 1.0 if trials == 0 else 0.1
         check_every(action, path, tmp_path, kind, errno.ENOSPC, random.Random(8), share)
 
@@ -164,17 +167,19 @@ times = [0.0, 1.0]
 
 
 @pytest.mark.parametrize("options", [[], pytest.param(["--workers", "1"], marks=pytest.mark.campaign)])
-def test_the_command_says_it_in_a_line_and_goes_on_later(tmp_path, options):
-    """The system allows no files beyond 100 kB: a failure of real writes in real processes."""
+def test_the_command_reports_a_failed_write_and_resumes_later(tmp_path, options):
+    """The system allows no file above 100 kB, so that real writes fail in real processes."""
     source, path, whole = tmp_path / "big.toml", tmp_path / "s.zarr", tmp_path / "whole.zarr"
     source.write_text(BIG)
     fl.run_sweep(source, whole)
     with fault_injection.started("run", source, "--store", path, *options, limit=100_000) as process:
         errors = process.communicate(timeout=fault_injection.PATIENCE)[1].splitlines()
     assert process.returncode == 1
-    said = [line for line in errors if "kernels" not in line]
-    assert len(said) == 1, errors
-    assert said[0].startswith(f"fastlin: writing to {path} failed: File too large; what is complete stays")
+    messages = [line for line in errors if "kernels" not in line]
+    assert len(messages) == 1, errors
+    assert messages[0].startswith(
+        f"fastlin: writing to {path} failed: File too large; what is complete stays"
+    )
     assert marks(path) == {}
     fl.run_sweep(source, path)
     assert content(path) == content(whole)

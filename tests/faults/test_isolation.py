@@ -1,4 +1,4 @@
-"""Points that raise, hang, kill their process or diverge: the others finish, and each bad one is known."""
+"""Points that raise, hang, kill their process or diverge: others finish, and each bad point is listed."""
 
 import json
 import random
@@ -20,8 +20,8 @@ from tests.sweeping import content
 
 pytestmark = pytest.mark.processes
 
-WILD = """
-name = "wild"
+UNSTABLE = """
+name = "unstable"
 [axes]
 architecture = [[4, 2, 4], [3, 3, 2]]
 init_scale = { start = 0.5, stop = 1.5, num = 10 }
@@ -34,49 +34,49 @@ solver = "gradient_descent"
 learning_rate = 0.08
 times = [0.0, 10.0]
 """
-SPEC = fl.Spec.from_dict(tomllib.loads(WILD))
+SPEC = fl.Spec.from_dict(tomllib.loads(UNSTABLE))
 
 
 @pytest.fixture(scope="module")
-def wild(tmp_path_factory):
-    """The path of a spec, that of an undisturbed store of it, and its points that diverge by themselves."""
-    folder = tmp_path_factory.mktemp("wild")
-    (folder / "wild.toml").write_text(WILD)
-    report = fl.run_sweep(folder / "wild.toml", folder / "whole.zarr")
+def unstable(tmp_path_factory):
+    """The path of a spec, the path of an undisturbed store of it, and the points that diverge there."""
+    folder = tmp_path_factory.mktemp("unstable")
+    (folder / "unstable.toml").write_text(UNSTABLE)
+    report = fl.run_sweep(folder / "unstable.toml", folder / "whole.zarr")
     assert (report.points, report.diverged, report.failed) == (10_000, 22, 0)
-    return folder / "wild.toml", folder / "whole.zarr", bad_points(folder / "whole.zarr")
+    return folder / "unstable.toml", folder / "whole.zarr", bad_points(folder / "whole.zarr")
 
 
 def bad_points(path):
-    """Return the points that diverged or failed, as `fastlin status` lists them: (n_i, scale, seed, lam)."""
+    """Return the bad points that `fastlin status` lists, by (n_i, init_scale, seed, lam)."""
     with fault_injection.started("status", path, "--json") as process:
         listed = json.loads(process.communicate(timeout=PATIENCE)[0])["bad"]
     assert process.returncode == (1 if listed else 0)
-    found = {}
+    statuses = {}
     for point in listed:
-        # By what rebuilds it: from these values alone the network must be the one that was computed.
+        # These values alone rebuild the network, so it must be the one that was computed.
         shape = fl.Architecture.read(point["architecture"])
-        found[(shape.n_i, point["init_scale"], point["seed"], point["lam"])] = point["status"]
-    return found
+        statuses[(shape.n_i, point["init_scale"], point["seed"], point["lam"])] = point["status"]
+    return statuses
 
 
-def choose(chance, kinds, taken):
-    """Return points for each kind of fault, those that kill or hang in few blocks; `taken` are others'."""
+def choose(chance, kinds, excluded):
+    """Return points for each kind of fault, without those in `taken`. Kills and hangs are in few blocks."""
     blocks = [(shape.n_i, float(scale)) for shape in SPEC.architectures for scale in SPEC.init_scales]
     chance.shuffle(blocks)
     points = {}
     for kind, (count, spread) in kinds.items():
-        mine = [blocks.pop() for _ in range(spread)] if spread else list(blocks)
-        while sum(found == kind for found in points.values()) < count:
-            where = chance.choice(mine)
+        candidates = [blocks.pop() for _ in range(spread)] if spread else list(blocks)
+        while sum(chosen == kind for chosen in points.values()) < count:
+            where = chance.choice(candidates)
             point = (*where, chance.choice(SPEC.seeds.tolist()), chance.choice(SPEC.lams.tolist()))
-            if point not in taken:
+            if point not in excluded:
                 points.setdefault(point, kind)
     return points
 
 
 def spoiling(folder, points):
-    """Return the changes of the environment that make points go wrong."""
+    """Return the environment variables that make points fail."""
     (folder / "points.json").write_text(json.dumps([[*point, kind] for point, kind in points.items()]))
     return planted(folder, Path(__file__).parents[1] / "spoiled.py")
 
@@ -89,8 +89,8 @@ KINDS = {
 
 @pytest.mark.slow
 @trials(1, 5)
-def test_one_point_in_a_hundred_is_bad_and_the_others_finish(wild, tmp_path, trials):
-    source, whole, diverged = wild
+def test_one_point_in_a_hundred_is_bad_and_the_others_finish(unstable, tmp_path, trials):
+    source, whole, diverged = unstable
     for number in range(trials):
         chance = random.Random(20 + number)
         points = choose(chance, KINDS["quick" if trials == 1 else "full"], diverged)
@@ -112,26 +112,26 @@ def test_one_point_in_a_hundred_is_bad_and_the_others_finish(wild, tmp_path, tri
 
 
 def check_others(path, whole, points):
-    """Check that all but the spoiled points have the bits of an undisturbed store, and those have none."""
-    here, there = (fl.open_sweep(store).load() for store in (path, whole))
-    good = np.full(here.status.shape, True)
+    """Check that all other points have the bits of an undisturbed store, and that `points` are NaN."""
+    dataset, undisturbed = (fl.open_sweep(store).load() for store in (path, whole))
+    good = np.full(dataset.status.shape, True)
     axes = [
         [shape.n_i for shape in SPEC.architectures],
         *map(np.ndarray.tolist, (SPEC.init_scales, SPEC.seeds)),
     ]
-    for *others, lam in points:
-        place = [axis.index(value) for axis, value in zip(axes, others, strict=True)]
+    for *coordinates, lam in points:
+        place = [axis.index(value) for axis, value in zip(axes, coordinates, strict=True)]
         good[(*place, SPEC.lams.tolist().index(lam))] = False
-    assert (here.status.values == there.status.values)[good].all()
-    for name in here.data_vars:
-        mine, theirs = here[name].values, there[name].values
-        assert np.array_equal(mine[good], theirs[good], equal_nan=True), name
-        assert np.isnan(mine[~good]).all(), name
+    assert (dataset.status.values == undisturbed.status.values)[good].all()
+    for name in dataset.data_vars:
+        actual, expected = dataset[name].values, undisturbed[name].values
+        assert np.array_equal(actual[good], expected[good], equal_nan=True), name
+        assert np.isnan(actual[~good]).all(), name
 
 
-def test_points_that_raise_in_threads(wild, tmp_path, monkeypatch):
-    """Among them the first point of the sweep, on which kernels are loaded."""
-    source, whole, diverged = wild
+def test_points_that_raise_in_threads_do_not_affect_others(unstable, tmp_path, monkeypatch):
+    """One of them is the first point of the sweep, on which kernels are loaded."""
+    source, whole, diverged = unstable
     points = choose(random.Random(30), {"raise": (77, 0)}, diverged)
     points[(4, 0.5, 0, -20.0)] = "raise"
     path, folder = tmp_path / "s.zarr", tmp_path / "site"
@@ -151,38 +151,38 @@ def test_points_that_raise_in_threads(wild, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sleep", pytest.param("spin", marks=pytest.mark.campaign)])
-def test_sigterm_while_a_block_hangs_leaves_no_process(wild, tmp_path, kind):
-    """Also not the one in which the block is computed apart."""
+def test_sigterm_while_a_block_hangs_leaves_no_process(unstable, tmp_path, kind):
+    """The process in which the block is computed in isolation ends, too."""
     path, folder = tmp_path / "s.zarr", tmp_path / "site"
     folder.mkdir()
     spoiled = spoiling(folder, {(4, 0.5, 3, 0.0): kind})
-    command = ["run", wild[0], "--store", path, "--workers", 2, "--timeout", 2]
+    command = ["run", unstable[0], "--store", path, "--workers", 2, "--timeout", 2]
     with fault_injection.started(*command, **spoiled) as process:
         apart = until(lambda: computing_apart(process))
-        family = fault_injection.family(process)
+        family = fault_injection.descendants(process)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert apart in family
-    until(lambda: not fault_injection.alive(family))
+    until(lambda: not fault_injection.still_running(family))
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("victim", ["coordinator", "worker"])
-def test_a_process_that_hangs_ends_though_its_parent_was_killed(wild, tmp_path, victim):
+def test_a_process_that_hangs_ends_though_its_parent_was_killed(unstable, tmp_path, victim):
     path, folder = tmp_path / "s.zarr", tmp_path / "site"
     folder.mkdir()
     spoiled = spoiling(folder, {(4, 0.5, 3, 0.0): "spin"})
-    command = ["run", wild[0], "--store", path, "--workers", 2, "--timeout", 2]
+    command = ["run", unstable[0], "--store", path, "--workers", 2, "--timeout", 2]
     with fault_injection.started(*command, **spoiled) as process:
         apart = until(lambda: computing_apart(process))
         (process if victim == "coordinator" else apart.parent()).kill()
-        until(lambda: not fault_injection.alive([apart]))
+        until(lambda: not fault_injection.still_running([apart]))
 
 
 def computing_apart(process):
-    """Return a process in which a command's worker computes apart, if there is one."""
-    for child in fault_injection.family(process):
+    """Return the isolated process of a command's worker, or None."""
+    for child in fault_injection.descendants(process):
         try:
             if "isolation" in " ".join(child.cmdline()):
                 return child
@@ -207,19 +207,20 @@ def test_a_bad_point_is_not_in_the_statistics(tmp_path, monkeypatch):
     monkeypatch.setattr(block, "compute", spoiled)
     report = fl.run_sweep(reduced, path)
     assert (report.points, report.failed) == (10_000, 2)  # one of each architecture
-    here, there = (fl.open_sweep(store).load() for store in (path, whole))
-    missed = (there["count"] - here["count"]).drop_vars("status", errors="ignore")
+    disturbed, undisturbed = (fl.open_sweep(store).load() for store in (path, whole))
+    missed = (undisturbed["count"] - disturbed["count"]).drop_vars("status", errors="ignore")
     assert float(missed.sum()) == 2
     assert (missed.sel(init_scale=scale, lam=0.0) == 1).all()
-    mine, theirs = (
-        dataset.loss.drop_vars("status", errors="ignore").where(missed == 0) for dataset in (here, there)
+    actual, expected = (
+        dataset.loss.drop_vars("status", errors="ignore").where(missed == 0)
+        for dataset in (disturbed, undisturbed)
     )
-    assert mine.equals(theirs)
+    assert actual.equals(expected)
     points = fl.run_sweep(SPEC, tmp_path / "points.zarr")
     assert points.failed == 2
     seeds = fl.open_sweep(tmp_path / "points.zarr").loss.sel(init_scale=scale, lam=0.0).load()
     assert np.isnan(seeds.sel(seed=7)).all()
-    spoiled_maximum = here.loss.sel(init_scale=scale, lam=0.0, statistic="max")
+    spoiled_maximum = disturbed.loss.sel(init_scale=scale, lam=0.0, statistic="max")
     assert (spoiled_maximum == seeds.max("seed")).all()
     monkeypatch.undo()
     assert fl.run_sweep(reduced, path, retry_failed=True).failed == 0

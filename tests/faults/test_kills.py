@@ -1,4 +1,4 @@
-"""Processes that are killed, of workers, of the coordinator, at each step of a write: nothing is lost."""
+"""Processes that are killed: workers, the coordinator, and at each step of a write. Nothing is lost."""
 
 import itertools
 import json
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps.store import lease
+from fastlin.sweeps.store import lease, lease_holders
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
+from fastlin.sweeps.store.slice import Slice
 from tests import cutting, fault_injection, sweeping
 from tests.campaign import trials
 from tests.fault_injection import PATIENCE, until
@@ -23,7 +24,7 @@ from tests.sweeping import content, marks
 pytestmark = pytest.mark.processes
 
 BLOCKS = 80
-IN_FLIGHT = 8  # blocks that may be begun at a time, on any machine with up to six cores
+IN_FLIGHT = 8  # blocks that are begun at a time, on a machine with up to six cores
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +37,22 @@ def long(tmp_path_factory):
 
 
 @pytest.mark.slow
-@trials(5, 100)
+@trials(3, 100)
 def test_killed_workers_are_replaced(long, tmp_path, trials):
-    """Some kills in the life of each sweep: the first while it starts or runs, the next when it goes on."""
+    """Workers are killed several times in each sweep, while they start and while they run."""
     source, whole = long
     chance, killed = random.Random(1), 0
     for number in itertools.count():
-        path, seen = tmp_path / f"{number}.zarr", -1
+        path, marked = tmp_path / f"{number}.zarr", -1
         with fault_injection.started("run", source, "--store", path, "--workers", 2, "--json") as process:
             for _ in range(min(5, trials - killed)):
-                until(lambda: len(fault_injection.workers(process)) == 2 or process.poll() is not None)
-                until(lambda: len(marks(path)) > seen or process.poll() is not None)  # noqa: B023
+                until(
+                    lambda: len(fault_injection.worker_processes(process)) == 2 or process.poll() is not None
+                )
+                until(lambda: len(marks(path)) > marked or process.poll() is not None)  # noqa: B023
                 time.sleep(chance.uniform(0.0, 0.7))
-                victims, seen = fault_injection.workers(process), len(marks(path))
-                if victims and seen < BLOCKS:
+                victims, marked = fault_injection.worker_processes(process), len(marks(path))
+                if victims and marked < BLOCKS:
                     chance.choice(victims).kill()
                     killed += 1
             output, errors = process.communicate(timeout=PATIENCE)
@@ -61,9 +64,9 @@ def test_killed_workers_are_replaced(long, tmp_path, trials):
 
 
 @pytest.mark.slow
-@trials(5, 50)
-def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
-    """A store is killed time and again until it is complete: marks stay as they are."""
+@trials(3, 50)
+def test_a_store_is_completed_after_kills_of_its_coordinator(long, tmp_path, trials):
+    """A run is killed until its store is complete. Commit markers do not change."""
     source, whole = long
     chance, path = random.Random(2), tmp_path / "0.zarr"
     for number in range(trials):
@@ -76,9 +79,9 @@ def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
             wanted = len(before) + chance.randrange(12)
             until(lambda: len(marks(path)) >= wanted or process.poll() is not None)  # noqa: B023
             time.sleep(chance.uniform(0.0, 0.1))
-            family = fault_injection.family(process)
+            family = fault_injection.descendants(process)
             process.kill()
-        until(lambda: not fault_injection.alive(family))  # noqa: B023
+        until(lambda: not fault_injection.still_running(family))  # noqa: B023
         after = marks(path)
         assert before.items() <= after.items()
         assert len(begun(path)) <= IN_FLIGHT
@@ -86,13 +89,13 @@ def test_a_killed_coordinator_is_run_again(long, tmp_path, trials):
 
 
 def begun(path):
-    """Return the blocks that have data and no mark."""
+    """Return the blocks that have data and no commit marker."""
     done = {file.name for file in marks(path)}
     return {file.name.rpartition(".")[0] for file in (path / "loss").glob("c.*")} - done
 
 
 def finish(source, path, whole):
-    """Run a store to its end: what was marked is not computed again."""
+    """Complete a store, and check that blocks with a commit marker are not computed again."""
     before = marks(path)
     report = fl.run_sweep(source, path)
     assert report.computed_blocks == BLOCKS - len(before)
@@ -102,7 +105,7 @@ def finish(source, path, whole):
 
 @trials(2, 20)
 def test_sigterm_ends_at_once(tmp_path, trials):
-    """As a scheduler preempts: with threads and with processes, each with blocks in flight that never end."""
+    """SIGTERM ends threads and processes while blocks in flight wait at the gate."""
     source = tmp_path / "short.toml"
     source.write_text(fault_injection.SHORT)
     fl.run_sweep(source, tmp_path / "whole.zarr")
@@ -113,19 +116,19 @@ def test_sigterm_ends_at_once(tmp_path, trials):
         options = ["--workers", 2] if number % 2 else []
         with fault_injection.started("run", source, "--store", path, *options, **gate.environment) as process:
             until(lambda: len(marks(path)) == done)  # noqa: B023
-            family = fault_injection.family(process)
+            family = fault_injection.descendants(process)
             process.send_signal(signal.SIGTERM)
             errors = process.communicate(timeout=PATIENCE)[1].splitlines()
         assert process.returncode == 143
-        said = [line for line in errors if "kernels" not in line and "points/s" not in line]
-        assert said == ["fastlin: stopped; what is complete stays, run the same command again to go on"]
-        assert lease.holders(locate(path)) == []
-        until(lambda: not fault_injection.alive(family))  # noqa: B023
+        messages = [line for line in errors if "kernels" not in line and "points/s" not in line]
+        assert messages == ["fastlin: stopped; what is complete stays, run the same command again to go on"]
+        assert lease_holders.holders(locate(path)) == []
+        until(lambda: not fault_injection.still_running(family))  # noqa: B023
         finish(source, path, whole)
 
 
 def tiny(seeds=3, lams=2, shapes=2, times=2):
-    """Return a spec of two blocks, of which larger ones are extensions."""
+    """Return a spec of two blocks. Specs with larger arguments are extensions of it."""
     return sweeping.spec(
         axes={
             "architecture": [[2, 1, 2], [3, 2, 2], [2, 2, 3]][:shapes],
@@ -141,23 +144,25 @@ REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"], "quantile
 
 
 def chosen(total, trials, seed):
-    """Return the steps at which to kill: all in the campaign, a spread of them else."""
+    """Return the steps at which to kill: all of them in the campaign, else some that are spread evenly."""
     return range(total) if trials == 0 else fault_injection.spread(total, trials, random.Random(seed))
 
 
-@trials(4, 0, slow=8)
+@trials(4, 0)
 @pytest.mark.parametrize("kind", ["points", "joined points", "reduced", "joined reduced", "durable"])
 def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
     spec = tiny() | ({"output": REDUCED} if "reduced" in kind else {})
     options = {"durable": True} if kind == "durable" else {}
     sizes = {"architectures": 2, "seeds": 2} if "joined" in kind else {"seeds": 3}
-    with fault_injection.in_turn(), cutting.into(**sizes):
-        total = len(fault_injection.steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr", **options)))
+    with fault_injection.blocks_in_turn(), cutting.into(**sizes):
+        total = len(
+            fault_injection.recorded_steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr", **options))
+        )
         whole = content(tmp_path / "whole.zarr")
         for at in chosen(total, trials, 4):
             path = tmp_path / f"{at}.zarr"
             fault_injection.die_at(at, spec, path, torn=at % 2, sizes=sizes, **options)
-            fault_injection.go_on(path, lambda: fl.run_sweep(spec, path), whole)  # noqa: B023
+            fault_injection.check_recovery(path, lambda: fl.run_sweep(spec, path), whole)  # noqa: B023
 
 
 GROWTHS = {
@@ -168,20 +173,20 @@ GROWTHS = {
 }
 
 
-@trials(2, 0, slow=4)
+@trials(2, 0)
 @pytest.mark.parametrize("joined", [1, 3])
 @pytest.mark.parametrize("growth", [*GROWTHS])
 def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth, joined):
     small = tiny(seeds=1020) if growth.startswith("beyond") else tiny()
     large = tiny(**GROWTHS[growth])
-    leftover = {"seed/c.1"}  # of a growth that was given up: no shape reaches there
+    leftover = {"seed/c.1"}  # of a growth that was abandoned: no shape reaches it
     base, grown, straight = (tmp_path / f"{name}.zarr" for name in ("base", "grown", "straight"))
     sizes = {"architectures": joined, "seeds": 1020 if growth.startswith("beyond") else 4 - joined}
-    with fault_injection.in_turn(), cutting.into(**sizes):
+    with fault_injection.blocks_in_turn(), cutting.into(**sizes):
         fl.run_sweep(small, base)
         old, values = content(base), fl.open_sweep(base).load()
         shutil.copytree(base, grown)
-        total = len(fault_injection.steps(lambda: fl.run_sweep(large, grown)))
+        total = len(fault_injection.recorded_steps(lambda: fl.run_sweep(large, grown)))
         new = content(grown)
         fl.run_sweep(large, straight)
         complete = fl.open_sweep(straight).load()
@@ -190,46 +195,46 @@ def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, tria
             path = tmp_path / f"{at}.zarr"
             shutil.copytree(base, path)
             fault_injection.die_at(at, large, path, torn=at % 2, sizes=sizes)
-            seen = fl.open_sweep(path).load()
-            is_old = seen.attrs["spec_hash"] == values.attrs["spec_hash"]
-            check_ok_points(seen, values if is_old else complete)
+            dataset = fl.open_sweep(path).load()
+            is_old = dataset.attrs["spec_hash"] == values.attrs["spec_hash"]
+            check_ok_points(dataset, values if is_old else complete)
             if is_old:
-                again = tmp_path / f"{at}-old.zarr"
-                shutil.copytree(path, again)
-                fault_injection.go_on(again, lambda: fl.run_sweep(small, again), old, leftover)  # noqa: B023
-            fault_injection.go_on(path, lambda: fl.run_sweep(large, path), new)  # noqa: B023
+                old_path = tmp_path / f"{at}-old.zarr"
+                shutil.copytree(path, old_path)
+                fault_injection.check_recovery(old_path, lambda: fl.run_sweep(small, old_path), old, leftover)  # noqa: B023
+            fault_injection.check_recovery(path, lambda: fl.run_sweep(large, path), new)  # noqa: B023
 
 
-def check_ok_points(seen, complete):
-    """Check that what counts as ok has its final values."""
-    ok = (seen.status == "ok").drop_vars("status")
-    for name in seen.data_vars:
-        here, there = (dataset[name].drop_vars("status").where(ok) for dataset in (seen, complete))
-        assert here.equals(there), name
+def check_ok_points(dataset, complete):
+    """Check that points that count as ok have their final values."""
+    ok = (dataset.status == "ok").drop_vars("status")
+    for name in dataset.data_vars:
+        actual, expected = (part[name].drop_vars("status").where(ok) for part in (dataset, complete))
+        assert actual.equals(expected), name
 
 
-def test_temporary_files_of_the_dead_are_cleaned_and_those_of_the_living_stay(tmp_path):
-    """Two slices: one lives, and its temporary file with it, as long as it does."""
+def test_temporary_files_of_dead_writers_are_deleted_and_those_of_live_writers_stay(tmp_path):
+    """The temporary file of a dead slice is deleted. That of a live slice stays while the slice lives."""
     spec, path = tiny(), tmp_path / "s.zarr"
-    with fault_injection.in_turn():
+    with fault_injection.blocks_in_turn():
         renames = [
             at
             for at, (name, arguments) in enumerate(
-                fault_injection.steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr"))
+                fault_injection.recorded_steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr"))
             )
             if name == "replace" and "/status/c." in arguments[1]
         ]
         fault_injection.die_at(renames[0], spec, path)
-        assert len(fault_injection.scratch(path)) == 1
-        holder = lease.new_holder(fl.Spec.from_dict(spec).hash, lease.Slice(1, 2))
-        with lease.acquired(locate(path, writer=holder.id), holder, print) as held:
-            held.prepared()
-            assert fault_injection.scratch(path) == []
+        assert len(fault_injection.temporary_files(path)) == 1
+        holder = lease_holders.new_holder(fl.Spec.from_dict(spec).hash, Slice(1, 2))
+        with lease.acquired(locate(path, writer=holder.id), holder, print) as own_lease:
+            own_lease.prepared()
+            assert fault_injection.temporary_files(path) == []
             living = path / SCRATCH / f"{holder.id}.1.partial"
             living.write_bytes(b"half")
             fl.run_sweep(spec, path, slice="2/2")
-            assert fault_injection.scratch(path) == [living]
+            assert fault_injection.temporary_files(path) == [living]
             living.unlink()
         fl.run_sweep(spec, path)
-        assert fault_injection.scratch(path) == []
+        assert fault_injection.temporary_files(path) == []
         assert content(path) == content(tmp_path / "whole.zarr")

@@ -1,4 +1,4 @@
-"""Stores at unusual locations: read-only, moved or removed under a run, in a home folder, on Windows."""
+"""Stores at unusual locations: read-only, moved or removed during a run, on Windows."""
 
 import dataclasses
 import errno
@@ -12,10 +12,10 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run.repair import repair
-from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store import folder, lease, lease_holders
 from fastlin.sweeps.store.locate import locate
 from tests import commands, fault_injection, sweeping
-from tests.fault_injection import PATIENCE, striking, until
+from tests.fault_injection import PATIENCE, intercepting, until
 from tests.faults.test_kills import REDUCED, tiny
 from tests.planting import Gate
 from tests.sweeping import content, marks
@@ -27,7 +27,7 @@ KINDS = {"points": tiny(), "reduced": tiny() | {"output": REDUCED}}
 def complete(request, tmp_path):
     """A spec, and its complete store."""
     path = tmp_path / "s.zarr"
-    with fault_injection.in_turn():
+    with fault_injection.blocks_in_turn():
         fl.run_sweep(KINDS[request.param], path)
         yield KINDS[request.param], path
 
@@ -35,7 +35,7 @@ def complete(request, tmp_path):
 def test_a_complete_store_may_be_read_only(complete):
     spec, path = complete
     before = content(path)
-    with striking(fault_injection.read_only):
+    with intercepting(fault_injection.read_only):
         for options in ({}, {"slice": "1/2"}, {"retry_failed": True}, {"durable": True}):
             report = fl.run_sweep(spec, path, **options)
             assert (report.computed_blocks, report.pending, report.ok) == (0, 0, report.points)
@@ -46,13 +46,13 @@ def test_a_complete_store_may_be_read_only(complete):
 
 @pytest.mark.parametrize("lost", ["status/c.*", "loss/c.*", None], ids=["marker", "values", "nothing"])
 def test_a_run_that_has_to_write_says_that_its_store_is_read_only(complete, lost):
-    """Values that are lost beside a commit marker are for verify to find, but statistics are made again."""
+    """Lost values beside a commit marker are left to verify, but lost statistics are computed again."""
     spec, path = complete
     if lost is None:
         spec = spec | {"axes": tiny(seeds=4)["axes"]}
     else:
         next(path.glob(lost)).unlink()
-    with striking(fault_injection.read_only):
+    with intercepting(fault_injection.read_only):
         if lost == "loss/c.*" and "reduce" not in spec["output"]:
             assert fl.run_sweep(spec, path).computed_blocks == 0
         else:
@@ -66,23 +66,23 @@ def test_the_command_draws_a_complete_store_that_is_read_only(tmp_path):
     source.write_text(commands.SMALL)
     fl.run_sweep(source, path)
     arguments = ("run", source, "--store", path, "--plot", picture)
-    done = commands.ended(*arguments, patches=[commands.read_only])
+    done = commands.run_to_end(*arguments, patches=[commands.make_read_only])
     assert done.code == 0, done.err
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_complete_store_needs_no_lease(complete):
     spec, path = complete
-    place, other = locate(path), lease.new_holder("another spec")
+    place, other = locate(path), lease_holders.new_holder("another spec")
     with lease.acquired(place, other, print):
         assert fl.run_sweep(spec, path).computed_blocks == 0
-        assert lease.holders(place) == [other]
+        assert lease_holders.holders(place) == [other]
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("how", ["moved", "removed"])
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["threads", "workers"])
-def test_a_store_that_is_gone_ends_its_run_and_nothing_is_left_behind(tmp_path, how, options):
+def test_a_run_stops_when_its_store_is_gone_and_leaves_nothing_behind(tmp_path, how, options):
     source, path, gate = tmp_path / "short.toml", tmp_path / "s.zarr", Gate(tmp_path / "gate", 2)
     source.write_text(fault_injection.SHORT)
     with fault_injection.started("run", source, "--store", path, *options, **gate.environment) as process:
@@ -93,15 +93,15 @@ def test_a_store_that_is_gone_ends_its_run_and_nothing_is_left_behind(tmp_path, 
         gate.open()
         errors = process.communicate(timeout=PATIENCE)[1].splitlines()
     assert process.returncode == 1
-    said = [line for line in errors if "kernels" not in line and "points/s" not in line]
-    assert said == [f"fastlin: {path} was moved or removed while this run wrote it"]
+    messages = [line for line in errors if "kernels" not in line and "points/s" not in line]
+    assert messages == [f"fastlin: {path} was moved or removed while this run wrote it"]
     assert not path.exists()
     if how == "moved":
         assert fl.run_sweep(source, tmp_path / "moved.zarr").pending == 0
 
 
 def test_a_store_that_is_gone_is_not_made_again(tmp_path, monkeypatch):
-    """By no write, by no heartbeat, and not at the end of the run, either."""
+    """No write, no heartbeat and no end of the run creates the store again."""
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     path, beats, real = tmp_path / "s.zarr", [], folder.LocalFolder.swap
 
@@ -109,17 +109,17 @@ def test_a_store_that_is_gone_is_not_made_again(tmp_path, monkeypatch):
         beats.append(place)
         return real(place, *arguments)
 
-    with lease.acquired(locate(path), lease.new_holder("0" * 64), print) as held:
+    with lease.acquired(locate(path), lease_holders.new_holder("0" * 64), print) as own_lease:
         shutil.rmtree(path)
         monkeypatch.setattr(folder.LocalFolder, "swap", swap)
         until(lambda: len(beats) > 2)
         for key in ("zarr.json", "status/c.0.0.0.0"):
             with pytest.raises(FileNotFoundError, match="the folder was moved or removed"):
-                held.location.write(key, b"content")
+                own_lease.location.write(key, b"content")
     assert not path.exists()
 
 
-def test_a_store_that_is_gone_at_the_end_is_not_told_as_pending(tmp_path, monkeypatch):
+def test_a_store_that_is_gone_at_the_end_is_not_reported_as_pending(tmp_path, monkeypatch):
     path, real = tmp_path / "s.zarr", fl.sweeps.run.run._compute
 
     def compute(*arguments):
@@ -138,21 +138,6 @@ def test_a_path_below_a_file_is_refused(tmp_path):
         fl.run_sweep(sweeping.spec(), tmp_path / "notes.txt" / "s.zarr")
 
 
-def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
-    home, here = tmp_path / "home", tmp_path / "here"
-    home.mkdir()
-    here.mkdir()
-    monkeypatch.chdir(here)
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(home))
-    with fault_injection.in_turn():
-        fl.run_sweep(tiny(), "~/s.zarr")
-    assert list(here.iterdir()) == []
-    assert (home / "s.zarr" / "zarr.json").exists()
-    assert fl.open_sweep("~/s.zarr").sizes["seed"] == 3
-    assert locate("./~").folder == here / "~"
-
-
 RESERVED = {
     "con",
     "prn",
@@ -164,9 +149,9 @@ RESERVED = {
 
 @pytest.mark.parametrize("kind", [*KINDS, "everything"])
 def test_names_of_files_suit_every_file_system(tmp_path, kind):
-    """Also those that do not tell a from A, and that reserve names and characters."""
+    """Names suit file systems that ignore case, and those that reserve names and characters."""
     spec = KINDS.get(kind, sweeping.spec(dynamics=sweeping.BOTH))
-    with fault_injection.in_turn():
+    with fault_injection.blocks_in_turn():
         fl.run_sweep(spec, tmp_path / "s.zarr")
     for part in {part for key in content(tmp_path / "s.zarr") for part in re.split(r"[/\\]", key)}:
         assert re.fullmatch(r"[a-z0-9_.]*[a-z0-9_]", part), part
@@ -174,11 +159,11 @@ def test_names_of_files_suit_every_file_system(tmp_path, kind):
 
 
 def test_a_file_that_windows_refuses_for_a_while_is_tried_again(tmp_path, monkeypatch):
-    """Because a reader has it open, or a writer replaces it."""
+    """Windows refuses a file while a reader has it open or a writer replaces it."""
     monkeypatch.setattr(folder, "SHARING_SECONDS", PATIENCE)
     refused = []
 
-    def strike(name, arguments):
+    def intercept(name, arguments):
         key = (name, str(arguments[0]))
         if name in ("replace", "unlink") or (name == "open" and not arguments[1] & os.O_CREAT):
             refused.append(key)
@@ -186,7 +171,7 @@ def test_a_file_that_windows_refuses_for_a_while_is_tried_again(tmp_path, monkey
                 raise PermissionError(errno.EACCES, "in use")
 
     place = locate(tmp_path)
-    with striking(strike):
+    with intercepting(intercept):
         place.write("key", b"content")
         assert place.read("key") == b"content"
         place.delete("key")
@@ -194,28 +179,28 @@ def test_a_file_that_windows_refuses_for_a_while_is_tried_again(tmp_path, monkey
     assert not (tmp_path / "key").exists()
 
 
-def test_a_refusal_that_lasts_is_told(tmp_path, monkeypatch):
+def test_a_refusal_that_lasts_is_raised(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "SHARING_SECONDS", 0.05)
 
-    def strike(name, _arguments):
+    def intercept(name, _arguments):
         if name == "replace":
             raise PermissionError(errno.EACCES, "in use")
 
-    with striking(strike), pytest.raises(PermissionError, match="in use"):
+    with intercepting(intercept), pytest.raises(PermissionError, match="in use"):
         locate(tmp_path).write("key", b"content")
 
 
-def test_where_folders_cannot_be_opened_none_is_synced(tmp_path, monkeypatch):
+def test_folders_that_cannot_be_opened_are_not_synced(tmp_path, monkeypatch):
     synced = []
 
-    def strike(name, arguments):
+    def intercept(name, arguments):
         if name == "open" and os.path.isdir(arguments[0]):
             raise PermissionError(errno.EACCES, "a folder")
         if name == "fsync":
             synced.append(name)
 
     place = locate(tmp_path / "s.zarr", durable=True)
-    with monkeypatch.context() as patch, striking(strike):
+    with monkeypatch.context() as patch, intercepting(intercept):
         patch.delattr(os, "O_DIRECTORY")
         place.write("key", b"content")
         place.delete("key")
@@ -225,12 +210,12 @@ def test_where_folders_cannot_be_opened_none_is_synced(tmp_path, monkeypatch):
 def test_files_are_opened_as_bytes_where_text_differs(tmp_path, monkeypatch):
     flags = []
 
-    def strike(name, arguments):
+    def intercept(name, arguments):
         if name == "open":
             flags.append(arguments[1])
 
     monkeypatch.setattr(os, "O_BINARY", os.O_NOCTTY, raising=False)
-    with striking(strike):
+    with intercepting(intercept):
         assert locate(tmp_path).swap("key", None, b"a\r\nb")
         assert locate(tmp_path).read("key") == b"a\r\nb"
     assert flags
@@ -256,25 +241,25 @@ def test_a_store_is_written_without_fcntl_and_rename(tmp_path):
 def test_a_lock_that_is_held_for_too_long_is_ignored(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "LOCK_SECONDS", 0.05)
     place = locate(tmp_path)
-    with place._locked() as alone:
-        assert alone
+    with place._locked() as has_lock:
+        assert has_lock
         place.write("status/lease/swap.1.partial", b"of the holder of the lock")
         assert place.swap("key", None, b"new")
         assert place.read("status/lease/swap.1.partial") is not None
-    with place._locked() as alone:
-        assert alone
+    with place._locked() as has_lock:
+        assert has_lock
 
 
 def test_a_swap_whose_file_was_cleaned_away_is_tried_again(tmp_path):
-    """By another one, on a file system that has locks of one machine only."""
-    place, taken = locate(tmp_path), []
+    """Another process may delete the file on a file system whose locks hold on one machine only."""
+    place, deleted = locate(tmp_path), []
 
-    def strike(name, arguments):
-        if name == "replace" and not taken:
-            taken.append(arguments[0])
+    def intercept(name, arguments):
+        if name == "replace" and not deleted:
+            deleted.append(arguments[0])
             os.unlink(arguments[0])
 
-    with striking(strike):
+    with intercepting(intercept):
         assert not place.swap("key", None, b"new")
         assert place.swap("key", None, b"new")
 

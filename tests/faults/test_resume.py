@@ -1,4 +1,4 @@
-"""Stopping and going on: kills, full disks, damage, other specs; nothing is lost, nothing is done twice."""
+"""Resume after kills, full disks, damage and changed specs: nothing is lost, and nothing is done twice."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ from tests.sweeping import content, marks
 def test_only_blocks_without_their_mark_are_computed(swept, tmp_path, monkeypatch):
     path = tmp_path / "part.zarr"
     shutil.copytree(swept, path)
-    # A block that died between data and mark, and one that died before its data.
+    # One block was interrupted between its data and its marker, and one before its data.
     (path / "status" / "c.1.0.0.0").unlink()
     (path / "status" / "c.2.1.0.0").unlink()
     (path / "loss" / "c.2.1.0.0.0").unlink()
@@ -50,20 +50,20 @@ def test_blocks_without_a_mark_that_can_be_read_are_pending(tmp_path, monkeypatc
     spec, path = Spec.from_dict(sweeping.spec()), tmp_path / "cut.zarr"
     monkeypatch.setattr(block_shape, "BLOCK_BYTES", 4 * costs.bytes_per_seed(spec))
     assert fl.run_sweep(spec, path).blocks == 12
-    for gone in ("0.0.0.0", "1.1.1.0"):
-        (path / "status" / f"c.{gone}").unlink()
+    for chunk in ("0.0.0.0", "1.1.1.0"):
+        (path / "status" / f"c.{chunk}").unlink()
     damaged = path / "status" / "c.2.0.1.0"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    found = counts.count_points(Store.open(locate(path)))
-    assert (found.blocks, found.pending, found.ok) == (12, (4 + 2 + 2) * 5, 180 - 40)
-    assert np.flatnonzero(~found.complete).tolist() == [0, 7, 9]
+    counted = counts.count_points(Store.open(locate(path)))
+    assert (counted.blocks, counted.pending, counted.ok) == (12, (4 + 2 + 2) * 5, 180 - 40)
+    assert np.flatnonzero(~counted.complete).tolist() == [0, 7, 9]
 
 
 SHORT = fault_injection.SHORT.replace("num = 40", "num = 12")  # 24 blocks
 
 
-def test_sigkill_and_run_again(tmp_path):
-    """The store equals an undisturbed one, and no finished block is computed twice."""
+def test_a_run_is_resumed_after_sigkill(tmp_path):
+    """The store equals an undisturbed one, and no complete block is computed twice."""
     source, path, whole = tmp_path / "short.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
     source.write_text(SHORT)
     command = ["run", source, "--store", path]
@@ -74,14 +74,14 @@ def test_sigkill_and_run_again(tmp_path):
             until(lambda wanted=wanted: len(marks(path)) == wanted)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        now = marks(path)
-        assert len(now) == wanted
-        assert finished.items() <= now.items()  # marks of finished blocks were not written again
-        finished = now
+        after = marks(path)
+        assert len(after) == wanted
+        assert finished.items() <= after.items()  # markers of complete blocks were not written again
+        finished = after
     with fault_injection.started(*command, "--json") as process:
         out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
-    # Zarr opens a chunk's mark whole or not at all, so those that were there are those not computed.
+    # Zarr reads a marker whole or not at all, so exactly the blocks with a marker are not computed.
     assert json.loads(out)["computed_blocks"] == 24 - len(finished)
     assert finished.items() <= marks(path).items()
     fl.run_sweep(source, whole)
@@ -89,8 +89,8 @@ def test_sigkill_and_run_again(tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)])
-def test_interrupt_says_how_to_go_on(tmp_path, options):
-    """Ctrl-C reaches the whole process group, as on a terminal, and twice, as from the impatient."""
+def test_an_interrupt_tells_how_to_resume(tmp_path, options):
+    """Ctrl-C reaches the whole process group, as on a terminal, and the user presses it twice."""
     source, path = tmp_path / "short.toml", tmp_path / "stopped.zarr"
     source.write_text(SHORT)
     gate = Gate(tmp_path / "gate", 1)
@@ -120,15 +120,15 @@ def test_another_spec_is_refused_with_the_difference(swept):
     assert content(swept) == before
 
 
-def test_a_store_made_anew_in_one_process_is_written_by_its_own_shape(tmp_path):
-    """As in a notebook: what a process knew of the store that was there before does not count."""
+def test_a_store_made_again_in_one_process_is_written_by_its_own_shape(tmp_path):
+    """The process has written another store at this path before, as in a notebook."""
     smaller = sweeping.spec(axes={"architecture": [4, 2, 2], "seed": 3, "lam": [0.5, 1.0]})
-    path, apart = tmp_path / "again.zarr", tmp_path / "apart.zarr"
+    path, fresh = tmp_path / "again.zarr", tmp_path / "apart.zarr"
     fl.run_sweep(sweeping.spec(), path)
     shutil.rmtree(path)
     fl.run_sweep(smaller, path)
-    fl.run_sweep(smaller, apart)
-    assert content(path) == content(apart)
+    fl.run_sweep(smaller, fresh)
+    assert content(path) == content(fresh)
 
 
 def test_the_same_axes_written_otherwise_are_the_same_spec(swept):
@@ -147,7 +147,7 @@ def test_no_resume_refuses_a_store(swept):
 
 
 @pytest.mark.parametrize("kind", ["nothing", "file", "folder", "foreign"])
-def test_what_is_no_store_is_named(tmp_path, kind):
+def test_a_path_without_a_store_is_named(tmp_path, kind):
     path = tmp_path / "x.zarr"
     if kind == "file":
         path.write_text("hello")
@@ -196,7 +196,7 @@ def test_a_damaged_mark_is_computed_again(swept, tmp_path, length):
 
 
 @pytest.mark.parametrize("path", ["", "s3://bucket", "file:///tmp/x.zarr", None, 5, b"x", "a\0b"])
-def test_places_that_cannot_hold_a_store_are_named(path):
+def test_locations_that_cannot_hold_a_store_are_named(path):
     with pytest.raises(fl.InputError, match="needed is the path of a folder, or s3://bucket/path"):
         fl.run_sweep(sweeping.spec(), path)
 
@@ -218,8 +218,8 @@ def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_script_without_main_guard_is_told(tmp_path):
-    """Worker processes import the calling script; without the guard each would start a sweep itself."""
+def test_a_script_without_main_guard_is_explained(tmp_path):
+    """Worker processes import the calling script. Without the guard each would start a sweep."""
     script = tmp_path / "script.py"
     script.write_text("import fastlin as fl\nfl.run_sweep('bottleneck-width', 's.zarr', workers=1)\n")
     done = subprocess.run(
@@ -230,8 +230,8 @@ def test_a_script_without_main_guard_is_told(tmp_path):
     assert "StoppedError: worker processes cannot start" in done.stderr
 
 
-def test_a_lease_that_is_just_being_renamed_is_of_a_store_in_the_making(tmp_path, monkeypatch):
-    """What is listed under its old name is gone when it is looked at, and is not listed under the new one."""
+def test_a_store_is_new_while_its_lease_is_being_renamed(tmp_path, monkeypatch):
+    """The listing has the lease under its old name, which no longer exists, and not under its new name."""
     store = tmp_path / "s.zarr"
     lease = store / "status" / "lease" / "lease.json"
     lease.parent.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""Any order of running, killing, growing, damaging, checking and mending leaves a store that is right.
+"""Any order of running, killing, growing, damaging, verifying and repairing leaves a correct store.
 
-How far a killed run came depends on the machine. So nothing that Hypothesis draws depends on it: a rule draws
-a number or the seed of a generator, and every rule applies to every store.
+The progress of a killed run depends on the machine. So nothing that Hypothesis draws may depend on it: a rule
+draws a number or the seed of a generator, and every rule applies to every store.
 """
 
 import itertools
@@ -36,11 +36,11 @@ from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
 from tests import cutting
 from tests.campaign import trials
-from tests.fault_injection import changes_something, striking
+from tests.fault_injection import changes_something, intercepting
 
 # Hypothesis draws the seed of such a generator and nothing else.
 CHANCES = st.randoms(use_true_random=True)
-# All values that an axis may come to have. Times are no uniform grid, so bits do not depend on the others.
+# All values that an axis can have. Times form no uniform grid, so bits do not depend on the other times.
 LARGEST = {
     "architecture": [[2, 1, 2], [2, 2, 3], [3, 2, 2]],
     "init_scale": [0.5, 1.0, 2.0],
@@ -51,26 +51,27 @@ LARGEST = {
 
 
 class KilledError(BaseException):
-    """What a test raises where a process would die: nobody catches it."""
+    """Raised by a test where a process would die. The library does not catch it."""
 
 
 def dying(number):
-    """Let this process die, as far as its store is concerned, at a step that changes something there.
+    """Make this process stop changing the store from step `number` on, as if it had died.
 
-    No thread of it changes anything afterwards. Signs of life are no steps, because they come with the clock.
+    No thread of it changes anything afterwards. Heartbeats are not counted as steps, because they follow the
+    clock.
     """
     counter = itertools.count(1)
 
-    def strike(name, arguments):
+    def intercept(name, arguments):
         alive = threading.current_thread().name == "lease" or not changes_something(name, arguments)
         if not alive and next(counter) >= number:
             raise KilledError
 
-    return striking(strike)
+    return intercepting(intercept)
 
 
-def known(path):
-    """Return the keys of all files that a store may have by its root document, or by the copy of that one.
+def possible_files(path):
+    """Return the keys of all files that a store may have by its root document or the copy of it.
 
     They follow from the specs alone. A block that is not computed yet has no files.
     """
@@ -88,8 +89,8 @@ def known(path):
 
 
 def damage(path, chance, spared):
-    """Truncate, empty or flip a bit of a file of a store; return its key, or None where all are spared."""
-    keys = sorted(set(known(path)) - spared)
+    """Truncate, empty or flip a bit of a file of a store. Return its key, or None if all files are spared."""
+    keys = sorted(set(possible_files(path)) - spared)
     chance.shuffle(keys)
     key = next((key for key in keys if (path / key).exists()), None)
     if key is None:
@@ -98,8 +99,8 @@ def damage(path, chance, spared):
     how = chance.choice(("flip", "truncate", "empty"))
     if how == "flip":
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    left = {"flip": len(data), "truncate": chance.randrange(len(data)), "empty": 0}[how]
-    (path / key).write_bytes(data[:left])
+    length = {"flip": len(data), "truncate": chance.randrange(len(data)), "empty": 0}[how]
+    (path / key).write_bytes(data[:length])
     return key
 
 
@@ -122,7 +123,7 @@ def reference(tmp_path_factory, client):
 
 
 class Sweep(RuleBasedStateMachine):
-    """One store, and what is known about it: its axes, and what is damaged."""
+    """One store, its axes, and the keys of its damaged files."""
 
     client = reference = None
 
@@ -130,7 +131,7 @@ class Sweep(RuleBasedStateMachine):
     def create(self, chance):
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "s.zarr"
-        self.axes = {name: some(chance, values) for name, values in LARGEST.items()}
+        self.axes = {name: choose_some(chance, values) for name, values in LARGEST.items()}
         self.sizes = {name: chance.randrange(1, 4) for name in ("architectures", "init_scales", "seeds")}
         self.damaged = set()
 
@@ -144,7 +145,7 @@ class Sweep(RuleBasedStateMachine):
         return spec_of(self.axes)
 
     @property
-    def there(self):
+    def exists(self):
         return (self.path / ROOT).exists()
 
     def run(self, choices=RunOptions(), client=None):  # noqa: B008 - it is frozen
@@ -152,12 +153,12 @@ class Sweep(RuleBasedStateMachine):
             return run(self.spec, self.path, client or self.client, choices, NoProgress())
 
     def make(self):
-        """Make the store where it is not there yet, without a block."""
-        if not self.there:
+        """Create the store without blocks, if it does not exist."""
+        if not self.exists:
             self.run(RunOptions(only=frozenset()))
 
     def refused(self):
-        """Tell whether the root document is damaged; if so, check that a run says it."""
+        """Return whether the root document is damaged. If it is, check that a run reports it."""
         if ROOT not in self.damaged:
             return False
         with pytest.raises(fl.InputError, match=r"zarr\.json is damaged; fastlin repair .* mends it"):
@@ -165,7 +166,7 @@ class Sweep(RuleBasedStateMachine):
         return True
 
     def computed_again(self):
-        """Note that a run has mended documents and marks, and with a mark all values of its block."""
+        """Update the damaged keys. A run has rewritten metadata, and all files of blocks without a marker."""
         self.damaged = {entry.key for entry in verify(self.path)}
 
     @rule(share=st.floats(0.0, 1.0), chance=CHANCES)
@@ -190,17 +191,17 @@ class Sweep(RuleBasedStateMachine):
     def kill(self, number):
         if self.refused():
             return
-        # The threads of a client of its own have ended with it, as those of a process that is killed.
+        # The client's threads end with it, as those of a killed process do.
         with dying(number), suppress(KilledError), connect(Threads()) as client:
             self.run(client=client)
-        if self.there:
+        if self.exists:
             self.computed_again()
 
     @rule(chance=CHANCES, finish=st.booleans())
     def grow(self, chance, finish):
         if self.refused():
             return
-        self.axes = {name: some(chance, values, self.axes[name]) for name, values in LARGEST.items()}
+        self.axes = {name: choose_some(chance, values, self.axes[name]) for name, values in LARGEST.items()}
         self.run(RunOptions() if finish else RunOptions(only=frozenset()))
         self.computed_again()
 
@@ -220,9 +221,9 @@ class Sweep(RuleBasedStateMachine):
     def repair(self):
         self.make()
         before = verify(self.path)
-        found, report = repair(self.path, self.client)
-        assert found == before
-        assert report.computed_blocks == len({entry.block for entry in found} - {None})
+        repaired, report = repair(self.path, self.client)
+        assert repaired == before
+        assert report.computed_blocks == len({entry.block for entry in repaired} - {None})
         assert verify(self.path) == []
         self.damaged = set()
 
@@ -236,14 +237,14 @@ class Sweep(RuleBasedStateMachine):
 
     @invariant()
     def what_is_done_is_right(self):
-        if not hasattr(self, "path") or not self.there or self.damaged:
+        if not hasattr(self, "path") or not self.exists or self.damaged:
             return
         dataset = fl.open_sweep(self.path).load()
         expected = self.expected(dataset)
         done = dataset.status == "ok"
         for name in ("loss", "weight_norms"):
-            here, right = dataset[name].where(done), expected[name].where(done)
-            assert np.array_equal(here.values, right.values, equal_nan=True)
+            stored, correct = dataset[name].where(done), expected[name].where(done)
+            assert np.array_equal(stored.values, correct.values, equal_nan=True)
             assert np.isfinite(dataset[name].where(done, 0.0)).all()
 
     def expected(self, dataset):
@@ -252,7 +253,7 @@ class Sweep(RuleBasedStateMachine):
         return self.reference.sel({name: dataset[name].values for name in axes})
 
     def check_the_end(self):
-        if self.there and self.damaged:
+        if self.exists and self.damaged:
             repair(self.path, self.client)
         self.run()
         self.damaged = set()
@@ -262,14 +263,14 @@ class Sweep(RuleBasedStateMachine):
         assert not list(self.path.rglob("*.partial"))
 
 
-def some(chance: random.Random, values, kept=()):
-    """Return some of the values, in their order; those that are kept, and one at least."""
-    chosen = [value for value in values if value in kept or chance.random() < 0.4]
+def choose_some(chance: random.Random, values, required=()):
+    """Return at least one of the values, in their order, with all that are in `required`."""
+    chosen = [value for value in values if value in required or chance.random() < 0.4]
     return chosen or [chance.choice(values)]
 
 
-@trials(quick=6, slow=12, full=1000)
-def test_any_history_of_a_store(client, reference, trials):
+@trials(6, 1000)
+def test_any_history_leaves_a_correct_store(client, reference, trials):
     Sweep.client, Sweep.reference = client, reference
     run_machine(
         Sweep,

@@ -1,4 +1,4 @@
-"""Files that are cut, flipped or gone: verify finds each and nothing else, repair mends just that."""
+"""Files that are truncated, flipped or deleted: verify lists exactly these, and repair restores them."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from tests.campaign import trials
 from tests.sweeping import content
 
 ROOTS = ("zarr.json", "status/lease/zarr.json")
-UNSEALED = ("status/lease/lease.json", "status/lease/lock")  # which a run writes anew
+UNSEALED = ("status/lease/lease.json", "status/lease/lock")  # a run writes them again
 REDUCE = {
     "statistics": {"observables": ["loss", "weight_norms"], "reduce": {"quantiles": [0.1, 0.5]}},
     "histogram": {"observables": ["loss", "weight_norms"], "reduce": {"histogram": [0.0, 0.1, 1.0, 9.0]}},
@@ -34,7 +34,7 @@ def spec(seeds=6, times=(0.0, 0.9), **changes):
     return sweeping.spec(axes=axes, dynamics={"times": list(times)}, **changes)
 
 
-MANY = 30  # seeds of which a reduced store keeps the partial sums
+MANY = 30  # with so many seeds a reduced store has partial sums
 JOINED = {"architectures": 2, "seeds": 2}
 KINDS = {
     **{name: {"seeds": 2} for name in ("points", "grown", *REDUCE)},
@@ -45,10 +45,10 @@ KINDS = {
 
 @pytest.fixture(scope="module", params=KINDS)
 def store(request, tmp_path_factory):
-    """A store of several blocks along the seeds, in one process and thread."""
+    """A store with several blocks along the seeds, computed in one process and one thread."""
     path = tmp_path_factory.mktemp("damage") / "s.zarr"
     kind = request.param.removeprefix("joined ")
-    with cutting.into(**KINDS[request.param]), fault_injection.in_turn():
+    with cutting.into(**KINDS[request.param]), fault_injection.blocks_in_turn():
         if kind == "grown":
             fl.run_sweep(spec(seeds=3), path)
             fl.run_sweep(spec(times=(0.0, 0.9, 0.3)), path)
@@ -67,7 +67,7 @@ def flip(data, chance):
     return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
 
 
-HARMS = {
+DAMAGES = {
     "cut": lambda data, chance: data[: chance.randrange(1, len(data))],
     "emptied": lambda _data, _chance: b"",
     "flipped": flip,
@@ -76,22 +76,22 @@ HARMS = {
 }
 
 
-def harm(path, key, chance, others=()):
-    """Damage a file in some way, and tell which; `others` are damaged too."""
-    # A mark that is gone is that of a block which was not computed yet, and has no values to miss.
+def damage_file(path, key, chance, others=()):
+    """Damage a file in some way, and return the way. The files `others` are damaged as well."""
+    # A block without a marker is not computed yet, so that verify expects no values of it.
     missed = not key.startswith("status/c") and not any(other.startswith("status/c") for other in others)
-    names = [name for name in HARMS if name != "gone" or missed]
+    names = [name for name in DAMAGES if name != "gone" or missed]
     name = chance.choice(names)
     file = path / key
     if name == "gone":
         file.unlink()
     else:
-        file.write_bytes(HARMS[name](file.read_bytes(), chance))
+        file.write_bytes(DAMAGES[name](file.read_bytes(), chance))
     return name
 
 
 def blocks_of(key, path):
-    """Return the places in the grid of the blocks that have to be computed again after damage to a file."""
+    """Return the grid positions of the blocks that must be computed again after damage to a file."""
     name, _, file = key.partition("/")
     output = json.loads(json.loads((path / "zarr.json").read_bytes())["attributes"]["spec"])["output"]
     if not file.startswith("c.") or name not in {
@@ -102,19 +102,19 @@ def blocks_of(key, path):
     place = tuple(map(int, file.split(".")[1:5]))
     if "reduce" not in output:
         return {place}
-    kept = any((path / "partials").glob("c.*"))
+    has_partials = any((path / "partials").glob("c.*"))
     if name in ("status", "partials"):
-        if kept and place[2]:
+        if has_partials and place[2]:
             return {place}
         place = (*place[:2], place[3])
-    elif kept:
+    elif has_partials:
         return set()
-    # The first block holds the sums of all, and without partial sums there are only those of new blocks.
+    # The first block holds the sums of all. Without partial sums only those of new blocks exist.
     return {(*place[:2], number, place[2]) for number in range(3)}
 
 
-@trials(5, 100, slow=10)
-def test_every_damage_is_found_and_mended(store, tmp_path, trials):
+@trials(5, 100)
+def test_every_damage_is_found_and_repaired(store, tmp_path, trials):
     chance, whole = random.Random(10), content(store)
     keys = sorted(whole.keys() - set(UNSEALED))
     places = {key: blocks_of(key, store) for key in keys}
@@ -125,33 +125,33 @@ def test_every_damage_is_found_and_mended(store, tmp_path, trials):
         chosen = chance.sample(keys, count)
         if set(ROOTS) <= set(chosen):
             chosen.remove(ROOTS[0])
-        harms = {key: harm(path, key, chance, chosen) for key in chosen}
+        harms = {key: damage_file(path, key, chance, chosen) for key in chosen}
         assert {damage.key for damage in verify(path)} == set(chosen), harms
-        with fault_injection.in_turn():
-            found, report = repair(path)
-        assert {damage.key for damage in found} == set(chosen), harms
+        with fault_injection.blocks_in_turn():
+            repaired, report = repair(path)
+        assert {damage.key for damage in repaired} == set(chosen), harms
         assert report.computed_blocks == len(set().union(*(places[key] for key in chosen))), harms
         assert content(path) == whole, harms
         assert verify(path) == []
 
 
-def test_damage_to_all_files_but_one_root_is_mended(store, tmp_path):
+def test_damage_to_all_files_but_one_root_is_repaired(store, tmp_path):
     chance, whole, path = random.Random(11), content(store), tmp_path / "s.zarr"
     shutil.copytree(store, path)
     for key in whole.keys() - {*UNSEALED, ROOTS[1]}:
-        harm(path, key, chance)
-    with fault_injection.in_turn():
+        damage_file(path, key, chance)
+    with fault_injection.blocks_in_turn():
         repair(path)
     assert content(path) == whole
 
 
 @trials(10, 60)
-def test_both_roots_damaged_is_said(store, tmp_path, trials):
+def test_damage_to_both_roots_is_reported(store, tmp_path, trials):
     chance = random.Random(12)
     for number in range(trials):
         path = tmp_path / f"{number}.zarr"
         shutil.copytree(store, path)
-        how = [harm(path, key, chance) for key in ROOTS]
+        how = [damage_file(path, key, chance) for key in ROOTS]
         before = content(path)
         for action in (verify, repair, fl.open_sweep, lambda path: fl.run_sweep(spec(), path)):
             with pytest.raises(fl.InputError) as caught:
@@ -164,8 +164,8 @@ def test_both_roots_damaged_is_said(store, tmp_path, trials):
 
 
 @pytest.mark.parametrize("seeds", [1, 6])
-def test_an_incomplete_store_is_told_with_what_it_lacks(store, tmp_path, command_line, seeds):
-    """By the command, with exit code 1, because a commit marker that was lost looks the same."""
+def test_an_incomplete_store_is_reported_with_its_missing_points(store, tmp_path, command_line, seeds):
+    """The command exits with code 1, because a lost commit marker looks the same."""
     path = tmp_path / "s.zarr"
     shutil.copytree(store, path)
     whole = inspect(path)
@@ -193,16 +193,18 @@ def test_an_incomplete_store_is_told_with_what_it_lacks(store, tmp_path, command
     }
     code, out, _ = command_line("verify", str(path))
     assert code == 1
-    said = f"{points:,} of {whole.points:,} points are not computed yet ({seeds} of {whole.blocks} blocks)"
-    assert out == f"{path}: {said}; fastlin run goes on\n"
+    progress = (
+        f"{points:,} of {whole.points:,} points are not computed yet ({seeds} of {whole.blocks} blocks)"
+    )
+    assert out == f"{path}: {progress}; fastlin run goes on\n"
 
 
-def test_a_damaged_block_is_not_told_as_missing(store, tmp_path, command_line):
+def test_a_damaged_block_is_not_reported_as_missing(store, tmp_path, command_line):
     path = tmp_path / "s.zarr"
     shutil.copytree(store, path)
     marker = min(path.glob("status/c.*"))
     marker.write_bytes(b"")
-    found = inspect(path)
-    assert (found.missing_blocks, found.missing_points, len(found.damaged)) == (0, 0, 1)
+    inspection = inspect(path)
+    assert (inspection.missing_blocks, inspection.missing_points, len(inspection.damaged)) == (0, 0, 1)
     code, out, _ = command_line("verify", str(path))
     assert (code, out.splitlines()[-1]) == (1, f"{path}: 1 damaged; fastlin repair {path} mends them")

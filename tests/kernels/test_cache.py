@@ -1,4 +1,4 @@
-"""The folders of compiled code: a read-only one is read, and the next one is written."""
+"""The folders of compiled code: a read-only folder is read, and the next one is written."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from fastlin.kernels.compiler import cache
 
 pytestmark = pytest.mark.processes
 
-# Nobody can write to a folder, not even root: as on a read-only file system.
+# The folder cannot be written even by root, as on a read-only file system.
 READ_ONLY = """
 import errno, os, sys, tempfile
 frozen = os.path.join(sys.argv[1], "")
@@ -44,7 +44,7 @@ print(sum(_closed_form.stats.cache_hits.values()), sum(_closed_form.stats.cache_
 
 @pytest.fixture
 def probe(tmp_path):
-    """Return a function that computes outputs in a process: (kernels loaded, kernels compiled)."""
+    """Return a function that computes outputs in a process and returns (kernels loaded, kernels compiled)."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "first")}
     (tmp_path / "temporary").mkdir()
 
@@ -68,7 +68,7 @@ def test_a_read_only_cache_is_read_and_what_it_lacks_is_kept_elsewhere(probe, tm
     before = content(tmp_path / "first")
     assert probe(0, frozen="first") == (1, 0)
     assert not content(tmp_path / "user")
-    assert probe(0, 1, frozen="first") == (1, 1)  # the folder lacks one of both
+    assert probe(0, 1, frozen="first") == (1, 1)  # the folder has one of the two kernels
     assert probe(0, 1, frozen="first") == (2, 0)
     assert content(tmp_path / "user")
     assert content(tmp_path / "first") == before

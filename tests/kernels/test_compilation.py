@@ -1,4 +1,4 @@
-"""Which kernels work needs, and that they are compiled once: in this process, in others, for all sizes."""
+"""The kernels that a sweep needs are known before it starts, and each is compiled once."""
 
 import os
 import subprocess
@@ -18,10 +18,10 @@ def needed(sizes):
 
 def test_many_architectures_need_ten_kernels():
     kernels = [kernel for sizes in GRID for kernel in needed(sizes)]
-    found = distinct(kernels)
-    assert len(found) == 10
-    assert {kernel.key for kernel in found} == {kernel.key for kernel in kernels}
-    assert [kernel.seconds for kernel in found] == sorted((k.seconds for k in found), reverse=True)
+    unique = distinct(kernels)
+    assert len(unique) == 10
+    assert {kernel.key for kernel in unique} == {kernel.key for kernel in kernels}
+    assert [kernel.seconds for kernel in unique] == sorted((k.seconds for k in unique), reverse=True)
 
 
 def test_special_kernels_are_one_for_each_architecture():
@@ -63,12 +63,12 @@ def test_missing_kernels_are_compiled_once_by_all_processes_together(processes, 
 
     before, count, after, misses, seen = probe()
     assert (before, count, after, seen) == (2, 2, 0, "[(0, 2), (1, 2), (2, 2)]")
-    # With two processes this one compiles one of both, or even none.
+    # Of two processes the helper compiles one kernel or both.
     assert misses == 2 if processes == 1 else misses < 2
     assert probe() == (0, 0, 0, 0, "[]")
 
 
-@pytest.mark.slow  # the same of one kernel is in test_project.py
+@pytest.mark.slow  # test_project.py tests one kernel
 def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
     (tmp_path / "file").write_text("no folder")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "below")}

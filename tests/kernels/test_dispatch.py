@@ -1,4 +1,4 @@
-"""The compiled kernels against the plain-NumPy reference, for every class of architecture."""
+"""The compiled kernels agree with the plain-NumPy reference for every class of architecture."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def records(shape, seeds=SEEDS, kind="gaussian", init_scale=1.0):
 
 
 def run(kernel, shape, problems, lams, times, outputs, *rest, specialise=False):
-    """Return out (S, R, T, L) and status (S, L) of a kernel."""
+    """Return the outputs (S, R, T, L) and the status (S, L) of a kernel."""
     outputs, times = tuple(int(output) for output in outputs), np.asarray(times)
     batch = empty_batch(problems, np.asarray(lams, dtype=float), times, len(outputs))
     batch.outputs.fill(np.nan)
@@ -42,14 +42,14 @@ def gradient_descent(shape, problems, lams, rate, steps, outputs):
 
 
 def point(shape, seed, lam, kind="gaussian", init_scale=1.0):
-    """Return the task and network of one point, by the single-network API."""
+    """Return the task and the network of one point, from the single-network API."""
     arch = fl.Architecture(*shape)
     task = fl.random_regression(arch, SAMPLES, SCALE, seed)
     return task, fl.balanced_init(arch, lam, init_scale, seed, kind, n_samples=SAMPLES, task=task)
 
 
 def literal(task, start, w1, w2):
-    """Return every row for weights w1, w2 by the literal definitions, with the dense NTK."""
+    """Return every output for weights w1, w2 by the literal definitions, with the dense NTK."""
     kernel, kernel0 = reference.ntk(w1, w2, task.X), reference.ntk(*start, task.X)
     return {
         Output.LOSS: reference.loss(w1, w2, task.sigma_yx, task.sigma_yy_trace),
@@ -62,7 +62,7 @@ def literal(task, start, w1, w2):
 
 
 def factor(qqt, n_i):
-    """Return weights of which `qqt` is the QQ^T."""
+    """Return weights (w1, w2) whose QQ^T is `qqt`."""
     values, vectors = np.linalg.eigh(qqt)
     q = vectors * np.sqrt(np.maximum(values, 0.0))
     return q[:n_i].T, q[n_i:]
@@ -83,7 +83,8 @@ def test_closed_form_rows(shape, kind):
                     qqt = reference.any_time(task.sigma_yx, net.w1, net.w2, lam, t)
                     weights = factor(qqt, shape[0])
                 for row, expected in literal(task, (net.w1, net.w2), *weights).items():
-                    # Distances are differences from 1; an empty map has a rank that rounding decides.
+                    # Distances are differences from 1. The effective rank of an empty map depends on
+                    # rounding.
                     assert out[i, row, k, j] == pytest.approx(expected, rel=1e-9, abs=2e-13), (row, t)
 
 
@@ -99,13 +100,13 @@ def test_gradient_descent_rows(shape):
                 w1, w2 = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, rate, step)
                 for row, expected in literal(task, (net.w1, net.w2), w1, w2).items():
                     assert out[i, row, k, j] == pytest.approx(expected, rel=1e-11, abs=2e-14), (row, step)
-                start, now = reference.balance(net.w1, net.w2), reference.balance(w1, w2)
-                drift = np.linalg.norm(now - start)
+                start, end = reference.balance(net.w1, net.w2), reference.balance(w1, w2)
+                drift = np.linalg.norm(end - start)
                 assert out[i, Output.BALANCE_DRIFT, k, j] == pytest.approx(drift, abs=1e-12)
 
 
-def test_seeds_do_not_touch_each_other():
-    """Bits are the same whoever the neighbours in a block are."""
+def test_seeds_are_independent():
+    """The bits of a seed do not depend on the other seeds of a block."""
     shape = (4, 4, 4)
     together, _ = closed_form(shape, records(shape, range(5)), LAMS, TIMES, OUTPUTS)
     descended, _ = gradient_descent(shape, records(shape, range(5)), LAMS, 0.01, [3, 9], OUTPUTS)
@@ -121,8 +122,8 @@ def test_seeds_do_not_touch_each_other():
     [[1.0], np.linspace(0.0, 6.0, 13), np.linspace(0.0, 200.0, 401)],
     ids=["jump", "march", "march far"],
 )
-def test_lam_do_not_touch_each_other(times):
-    """Some of these lam march on the grid and some are too fast for it; bits are those of each alone."""
+def test_lams_are_independent(times):
+    """Some of these lam march on the grid, and others are too fast for it."""
     lams, problems = np.linspace(-60, 60, 29), records((4, 2, 4), [3])
     out, _ = closed_form((4, 2, 4), problems, lams, times, OUTPUTS)
     for index, lam in enumerate(lams):
@@ -132,9 +133,9 @@ def test_lam_do_not_touch_each_other(times):
 
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 def test_march_agrees_with_jumps(shape):
-    """On a grid long enough to bring what grows back into range, saddles at lam = 0 included.
+    """The grid is long enough that growing columns are rescaled, and includes saddles at lam = 0.
 
-    The same times backwards are no grid to march on.
+    The reversed times form no grid, so that the kernel jumps to each of them.
     """
     lams, problems = np.linspace(-6.0, 6.0, 13), records(shape, range(4))
     times = np.linspace(0.0, 100.0, 201)
@@ -149,14 +150,14 @@ def test_march_agrees_with_jumps(shape):
 
 
 def test_arrays_that_are_not_contiguous_are_refused():
-    """Kernels read memory from the first element on: a view of other strides would be read as it stands."""
+    """Kernels read memory from the first element on, so they would ignore the strides of a view."""
     with pytest.raises(TypeError, match="times is an array that is not contiguous"):
         closed_form((4, 2, 4), records((4, 2, 4)), LAMS, TIMES[::-1], [Output.LOSS])
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 21])
-def test_times_do_not_touch_each_other(count):
-    """Times are written eight at a time, and what is left over one by one."""
+def test_times_are_independent(count):
+    """Times are written eight at a time, and the remaining ones singly."""
     times = np.linspace(3.0, 0.1, count) ** 2
     problems = records((4, 2, 4), range(3))
     together, _ = closed_form((4, 2, 4), problems, LAMS, times, OUTPUTS)
@@ -166,7 +167,7 @@ def test_times_do_not_touch_each_other(count):
 
 
 def test_outputs_that_are_too_small_are_refused():
-    """Whole vectors are written, so one point needs the room of all lanes."""
+    """Kernels write whole vectors, so one point needs the memory of all lanes."""
     out, status = np.empty((1, 1, 1)), np.empty(1, np.uint8)
     batch = kernels.Batch(records((4, 2, 4), [0]), np.zeros(1), np.ones(1), out, status)
     with pytest.raises(ValueError, match=f"are too short: {kernels.padded(1)} points are needed"):

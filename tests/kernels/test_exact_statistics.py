@@ -1,4 +1,4 @@
-"""Mergeable statistics: against exact fractions, and the same words for any partition and order."""
+"""Mergeable statistics equal exact fractions, and have the same words for any partition and order."""
 
 import math
 from fractions import Fraction
@@ -54,7 +54,7 @@ def nearest(fraction):
 
 
 def exact(numbers):
-    """Return mean and standard deviation by rational arithmetic, two passes."""
+    """Return the mean and the standard deviation by rational arithmetic, in two passes."""
     terms = [Fraction(float(x)) for x in numbers]
     centre = sum(terms) / len(terms)
     if len(terms) < 2:
@@ -63,7 +63,7 @@ def exact(numbers):
 
 
 def pieces(rng, array):
-    """Return an array, shuffled and cut along its first axis; pieces may be empty."""
+    """Return the pieces of an array, shuffled and cut along its first axis. Pieces may be empty."""
     cuts = np.sort(rng.integers(0, len(array) + 1, rng.integers(0, 6)))
     return np.split(array[rng.permutation(len(array))], cuts)
 
@@ -79,13 +79,13 @@ def test_statistics_are_those_of_fractions(numbers):
 @pytest.mark.parametrize("number", HOSTILE)
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 @pytest.mark.parametrize("times", [2, 3, 1000])
-def test_a_constant_has_no_deviation(number, sign, times):
+def test_a_constant_has_zero_deviation(number, sign, times):
     words = cell([sign * number] * times)
     assert (fold.mean(words), fold.std(words)) == (sign * number, 0.0)
 
 
-def test_every_exponent():
-    """Every place of a mantissa within the limbs, all its bits set and only its first."""
+def test_sums_are_exact_for_every_exponent():
+    """Mantissas with all bits or the first bit set are exact at every position within the limbs."""
     powers = np.ldexp(1.0, np.arange(-1074, 1024))
     full = np.nextafter(2.0 * powers[:-1], 0.0)
     for numbers in (powers, -powers, full, np.concatenate([powers, -full])):
@@ -102,7 +102,7 @@ def test_every_exponent():
 
 
 @given(NUMBERS, RANDOM)
-def test_words_do_not_depend_on_partition_and_order(numbers, rng):
+def test_words_do_not_depend_on_partition_or_order(numbers, rng):
     edges = [-1e308, -1.0, 0.0, 0.1, 1.0, 1e308]
     whole, merged, grown = cell(numbers, edges), fold.empty((), 5), fold.empty((1, 1), 5)
     parts = pieces(rng, np.array(numbers))
@@ -182,13 +182,13 @@ def test_ordinary_data_agree_with_numpy():
 
 @given(NUMBERS, st.lists(FLOATS | st.sampled_from([-np.inf, np.inf]), min_size=2, max_size=40))
 def test_histogram_is_that_of_numpy(numbers, edges):
-    """Edges may be equal, and numbers may lie on them."""
+    """Edges may be equal, and numbers may lie on edges."""
     edges = np.sort(edges)
     for values in (numbers, edges[np.isfinite(edges)]):
         assert np.array_equal(fold.histogram(cell(values, edges)), np.histogram(values, edges)[0])
 
 
-def test_points_that_are_not_ok_are_not_looked_at():
+def test_points_that_are_not_ok_are_ignored():
     values = np.array(
         [[[1.0, 2.0], [np.nan, np.inf]], [[3.0, 5.0], [7.0, 8.0]], [[-np.inf, 0.0], [np.nan, 0.0]]]
     )
@@ -198,7 +198,7 @@ def test_points_that_are_not_ok_are_not_looked_at():
     assert fold.histogram(cells).tolist() == [[[1, 1], [0, 2]], [[0, 1], [0, 1]]]
 
 
-def test_no_numbers():
+def test_statistics_without_numbers_are_nan():
     cells = folded(np.full((3, 1, 1), np.nan), np.zeros((3, 1), dtype=bool))
     assert np.array_equal(cells, fold.empty((1, 1), 0))
     assert not fold.count(cells).any()
@@ -206,7 +206,7 @@ def test_no_numbers():
         assert np.isnan(statistic(cells)).all()
 
 
-def test_a_variance_that_does_not_fit():
+def test_a_variance_beyond_float64_is_infinite():
     words = cell([LARGEST, -LARGEST])
     assert (fold.mean(words), fold.std(words)) == (0.0, math.inf)
 

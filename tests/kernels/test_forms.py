@@ -16,7 +16,7 @@ SEEDS = np.arange(4)
 
 
 def results(shape, kind, specialise):
-    """Return all that kernels compute of an architecture, as bytes by name."""
+    """Return all outputs of the kernels for an architecture, as bytes by name."""
     sizes = Sizes(*shape)
     records = draw_records(sizes, SEEDS, problem(kind, max(9, shape[0]), 1.5, 0.7), specialise=specialise)
     runs = {
@@ -24,16 +24,16 @@ def results(shape, kind, specialise):
         "gradient descent": (dispatch.gradient_descent, OUTPUTS, STEPS, 0.01),
         "time scales": (dispatch.time_scales, SCALES, np.empty(0), 0.5),
     }
-    found = {"records": records.tobytes()}
+    computed = {"records": records.tobytes()}
     for name, (kernel, outputs, times, *rest) in runs.items():
         batch = empty_batch(records, LAMS, times, len(outputs))
         kernel(sizes, outputs, batch, *rest, specialise=specialise)
         points = SEEDS.size * LAMS.size
-        found[name] = batch.outputs[:, :points].tobytes() + batch.status[:points].tobytes()
-    return found
+        computed[name] = batch.outputs[:, :points].tobytes() + batch.status[:points].tobytes()
+    return computed
 
 
-@trials(quick=1, slow=4, full=300)
+@trials(1, 300)
 def test_both_forms_give_the_same_bits(trials):
     rng = np.random.default_rng(12)
     for trial in range(trials):
@@ -54,7 +54,7 @@ COMPILED = {
 
 
 def count_compiled():
-    """Return the numbers of kernels that this process has compiled or loaded."""
+    """Return the number of kernels of each kind that this process has compiled or loaded."""
     return {name: len(function.signatures) for name, function in COMPILED.items()}
 
 

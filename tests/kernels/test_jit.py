@@ -1,4 +1,4 @@
-"""Compilation that the environment switches off."""
+"""Compilation that an environment variable disables."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.processes
 
 
 def test_compilation_that_is_switched_off_is_refused_in_one_line():
-    def ended(*command):
+    def run_python(*command):
         environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
         return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
 
@@ -18,10 +18,10 @@ def test_compilation_that_is_switched_off_is_refused_in_one_line():
         "NUMBA_DISABLE_JIT is set, so that Numba compiles nothing; unset it, as fastlin has no other kernels"
     )
     for verb in ("run rich-lazy --store s.zarr", "plan rich-lazy", "bench --only forms"):
-        done = ended("-m", "fastlin", *verb.split())
+        done = run_python("-m", "fastlin", *verb.split())
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"fastlin: {line}\n")
     for name in ("exact", "gradient_descent", "run_sweep", "solve_qqt", "random_regression"):
-        done = ended("-c", f"import fastlin as fl; fl.{name}")
+        done = run_python("-c", f"import fastlin as fl; fl.{name}")
         assert done.stderr.splitlines()[-1] == f"ImportError: {line}"
-    assert ended("-c", "import fastlin").returncode == 0
-    assert ended("-m", "fastlin", "--help").returncode == 0
+    assert run_python("-c", "import fastlin").returncode == 0
+    assert run_python("-m", "fastlin", "--help").returncode == 0

@@ -1,4 +1,4 @@
-"""The identity of the kernels' sources: an operation changes it, a comment does not."""
+"""The hash of the kernels' sources changes with an operation, and not with a comment."""
 
 import ast
 import os
@@ -59,7 +59,7 @@ def test_operations_numbers_and_names_count(old, new):
 
 
 def test_fields_that_are_empty_in_some_versions_of_python_do_not_count():
-    """Python 3.12 gave functions and classes `type_params`, which are empty here."""
+    """Python 3.12 gave functions and classes the field `type_params`, which is empty in these sources."""
     tree = ast.parse(SAME)
     for node in ast.walk(tree):
         node._fields = (*node._fields, "type_params", "added")
@@ -88,7 +88,7 @@ def edit(root, name, old, new):
 
 @pytest.mark.processes
 def test_a_store_outlives_an_edited_comment_and_no_edited_operation(tmp_path):
-    """On a copy of the package."""
+    """The sources are edited in a copy of the package."""
     shutil.copytree(ROOT, tmp_path / "fastlin", ignore=shutil.ignore_patterns("__pycache__"))
     spec = tmp_path / "s.toml"
     spec.write_text(

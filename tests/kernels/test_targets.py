@@ -1,4 +1,4 @@
-"""The vector code compiles for other processors than this one, and calls nothing that they may not have."""
+"""The vector code compiles for other processors, and calls no function that they may lack."""
 
 import re
 
@@ -16,7 +16,7 @@ from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
 from fastlin.kernels.vector.forms import form
 
-# Name of the target, triple, processor and features.
+# Name of the target: triple, processor and features.
 TARGETS = {
     "x86-64 without AVX": ("x86_64-unknown-linux-gnu", "x86-64", ""),
     "x86-64 with AVX2": ("x86_64-unknown-linux-gnu", "haswell", ""),
@@ -25,8 +25,8 @@ TARGETS = {
     "aarch64 Linux": ("aarch64-unknown-linux-gnu", "generic", ""),
     "aarch64 Apple": ("arm64-apple-darwin", "apple-m1", ""),
 }
-# Without AVX there is no fused multiply-add, so the C library's is called: right, and slow. Loops over memory
-# may become the C library's.
+# Without AVX there is no fused multiply-add, so the code calls that of the C library, which is slow. Loops
+# over memory may become calls of the C library.
 ALLOWED = {"memset", "memcpy", "memmove", "bzero"}
 SIZES = {"width 3": Sizes(5, 3, 4), "wide": Sizes(12, 11, 10)}
 BYTES = ir.IntType(8).as_pointer()
@@ -130,13 +130,13 @@ def write_follow(writer, sizes):
         "w": "n",
         "rates": "n",
     }
-    given = {
+    arguments = {
         name: Memory(code, writer.array(0).pointer, tuple(getattr(code.sizes, dim) for dim in dims.split()))
         for name, dims in shapes.items()
     }
-    first = [given.pop(name) for name in ("lam", "s", "q0")]
+    first = [arguments.pop(name) for name in ("lam", "s", "q0")]
     work, times, path = writer.array(2), writer.array(1), writer.array(3)
-    closed_form._follow_vector.body(code, work, *first, times, path, *given.values())
+    closed_form._follow_vector.body(code, work, *first, times, path, *arguments.values())
 
 
 KERNELS = {
@@ -159,13 +159,14 @@ def assembly(text, triple, processor, features):
 
 
 def called(text):
-    """Return the names of the functions of others that assembly calls."""
+    """Return the names of the external functions that assembly calls."""
     direct = re.findall(r"^[ \t]+(?:callq?|bl|b)[ \t]+_?([A-Za-z]\w*)", text, re.MULTILINE)
     by_address = re.findall(r"\b_?([A-Za-z]\w*)@(?:PLT|GOT)", text)
     return {name for name in (*direct, *by_address) if not name.startswith(("part", "LBB", "BB"))}
 
 
-# These targets differ most from this machine. Each has one form here; all others are slow tests of a minute.
+# These targets differ most from this machine. One form of each is tested by default. The others are slow
+# tests of a minute.
 QUICK = {"x86-64 without AVX": "wide", "aarch64 Apple": "width 3"}
 MARKED = [
     pytest.param(

@@ -50,8 +50,8 @@ def traced_blocks(code, columns, rows):
         for block in code.blocks(last):
             for h in block:
                 columns[last - 1, h] = columns[last - 1, h] + 1.0
-        for some in code.rows(1, last):
-            for i in some:
+        for group in code.rows(1, last):
+            for i in group:
                 rows[last - 1, i] = rows[last - 1, i] + 1.0
 
 
@@ -68,15 +68,15 @@ def test_blocks_hold_each_column_and_each_row_once():
             compiled_blocks(chosen, columns, rows)
             until, each = np.arange(1, width + 1)[:, None], np.arange(width)
             assert (rows[..., 0] == ((each >= 1) & (each < until))).all()
-            asked = each < until
-            assert (columns[..., 0][asked] == 1.0).all()
-            # The last block may go on, by two columns or three.
-            beyond = columns[..., 0] * ~asked
+            requested = each < until
+            assert (columns[..., 0][requested] == 1.0).all()
+            # The last block may be up to three columns longer.
+            beyond = columns[..., 0] * ~requested
             assert beyond.max() <= 1.0 and beyond.sum(axis=1).max() <= 3.0
 
 
 def compiled(function, outputs):
-    """Return `function` of lanes as one of arrays."""
+    """Return a function of arrays that applies `function` to lanes."""
 
     @traced()
     def run(code, x, y, count):
@@ -168,7 +168,7 @@ def test_normal_numbers_are_normal_and_have_places():
 
 
 def test_law_of_the_sufficient_statistics():
-    """What is drawn directly has the law of the literal construction: X whitened, Y normal (B.2.1)."""
+    """The statistics that are drawn directly have the law of the literal construction (B.2.1)."""
     arch, samples, count = fl.Architecture(3, 2, 2), 7, 3000
     at = kernels.Record(arch.sizes)
     records = kernels.draw_records(arch.sizes, np.arange(count), problem("gaussian", samples, 1.5, 1.0))
@@ -228,11 +228,11 @@ def compiled_flush(sizes, x, inside, after):
 
 
 @pytest.mark.skipif(not get_process_triple().startswith("x86_64"), reason="only x86 is slow on small numbers")
-def test_numbers_below_the_normal_range_count_as_zero_where_asked_and_nowhere_else():
+def test_denormals_are_flushed_only_within_flushing():
     tiny = np.finfo(float).tiny
     x = np.repeat([[[1.5 * tiny]], [[4.0 * tiny]]], WIDTH, axis=-1)
     inside, after = np.empty_like(x), np.empty_like(x)
     compiled_flush(CompileTime(ANY), x, inside, after)
     assert np.array_equal(inside[..., 0], [[0.0], [2.0 * tiny]])
     assert np.array_equal(after, 0.5 * x)
-    assert (0.5 * x > 0).all()  # this thread's own arithmetic is as it was
+    assert (0.5 * x > 0).all()  # the arithmetic of this thread is unchanged

@@ -1,4 +1,4 @@
-"""Parts of kernels: what they declare is checked, and they run on NumPy arrays as on lanes."""
+"""Parts of kernels: their declarations are checked, and they give the same on NumPy arrays and on lanes."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_a_part_may_touch_what_it_declares_and_nothing_else():
 
 
 def started(shape, kind=scales.Search):
-    """Return records of a vector of seeds, and the code and workspace of their starts on NumPy arrays."""
+    """Return records of a vector of seeds, and the code and the workspace of their starts on NumPy arrays."""
     sizes = Sizes(*shape)
     records = draw_records(sizes, np.arange(WIDTH), problem("gaussian", max(9, shape[0]), 1.5, 0.9))
     code, ws = Plain(lambda value: np.full(WIDTH, value), sizes), kind.plain(sizes)

@@ -1,4 +1,4 @@
-"""What the figures claim, on ensembles of 200 seeds and more: plateaus, limits, regimes, convergence."""
+"""Claims of the figures, on ensembles of at least 200 seeds: plateaus, limits, regimes, convergence."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ from tests.networks import networks
 
 INF = float("inf")
 PAPER = {"funnel": [4, 2, 2], "square": [4, 4, 4], "inverted funnel": [2, 2, 4], "bottleneck": [4, 2, 4]}
-ERRORS = 4.0  # standard errors that a mean may be off by: 1 in 16 000 is
-LAZY, RICH = 1e-3, 0.15  # of the kernel distance: nothing lies between them where a regime is claimed
+ERRORS = 4.0  # standard errors by which a mean may deviate: 1 of 16 000 means does
+LAZY, RICH = 1e-3, 0.15  # of the kernel distance: no value lies between them where a regime is claimed
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, client):
-    """Run a preset with other axes or dynamics."""
+    """Return a function that runs a preset with other axes or dynamics."""
 
     def run(preset, dynamics=(), **axes):
         content = fl.Spec.load(preset).to_dict()
@@ -41,14 +41,14 @@ def means(da):
 
 
 def gap(dataset):
-    """Return gradient descent less closed form."""
+    """Return the absolute difference between gradient descent and the closed form."""
     return abs(dataset.sel(solver="gradient_descent") - dataset.sel(solver="exact"))
 
 
 def test_the_loss_of_a_bottleneck_ends_at_the_best_map_of_its_rank(run):
-    """1/2 sum_{a > N_h} s_a^2 + 1/2 (tr Sigma_yy - |Sigma_yx|^2), of each seed at each lam.
+    """The loss ends at 1/2 sum_{a > N_h} s_a^2 + 1/2 (tr Sigma_yy - |Sigma_yx|^2) for each seed and lam.
 
-    What is left at time t is of the order of |lam| / t at most, whatever the gap of the singular values.
+    The difference at time t is at most of the order of |lam| / t, whatever the gap of the singular values.
     """
     ends = run(
         "figure-2d",
@@ -67,7 +67,7 @@ def test_the_loss_of_a_bottleneck_ends_at_the_best_map_of_its_rank(run):
 
 
 def test_the_kernel_distance_has_its_limits_in_lam(run):
-    """1 - N_h / N_i for lam -> -inf and 1 - N_h / N_o for lam -> +inf, where these layers are wider."""
+    """It tends to 1 - N_h / N_i at lam -> -inf and 1 - N_h / N_o at lam -> +inf if these layers are wider."""
     lams = [sign * 10.0**power for sign in (-1, 1) for power in (2, 3, 4)]
     architectures = [*PAPER.values(), [6, 2, 6], [5, 2, 3], [3, 4, 3], [5, 3, 2], [2, 3, 4]]
     seeds = {"start": 0, "num": 400}
@@ -77,7 +77,8 @@ def test_the_kernel_distance_has_its_limits_in_lam(run):
             near, far, farthest = (s.sel(lam=sign * size) for size in (1e2, 1e3, 1e4))
             mean, error = means(farthest)
             assert abs(mean - expected) <= ERRORS * error + 1e-12
-            # What is missing falls as lam^-2 where S is not 0 in the limit, and as lam^-4 where it is.
+            # The difference from the limit falls as lam^-2 where the limit of S is not 0, and as lam^-4 where
+            # it is.
             assert abs(farthest - far).max() <= 0.011 * abs(far - near).max() + 1e-15
 
 
@@ -97,8 +98,8 @@ def test_limits_of_the_families(shape, expected):
     assert limits(fl.Architecture(*shape)) == pytest.approx(expected, abs=1e-15)
 
 
-def test_which_family_is_lazy_where(run):
-    """The funnel only towards +inf, the inverted funnel only towards -inf, the square at both ends."""
+def test_families_are_lazy_at_their_ends(run):
+    """The funnel is lazy at lam -> +inf, the inverted funnel at lam -> -inf, and the square at both."""
     end = run("figure-2d", {"times": [INF]}, lam=[-9.0, 0.0, 9.0]).kernel_distance.isel(time=0)
     mean, most = end.mean("seed"), end.max("seed")
     lazy = {
@@ -116,8 +117,8 @@ def test_which_family_is_lazy_where(run):
     assert (mean.sel(lam=0.0) > RICH).all()  # all architectures are rich as lam -> 0
 
 
-def test_a_bottleneck_is_rich_at_every_lam_only_in_the_end(run):
-    """It turns at a rate of (s_a^2 - s_b^2) / |lam|, so at short times it is lazy at large |lam|."""
+def test_a_bottleneck_is_rich_at_every_lam_at_late_times(run):
+    """It turns at a rate of (s_a^2 - s_b^2) / |lam|, so it is lazy at short times if |lam| is large."""
     times = [9.0, 900.0, INF]
     s = run("figure-2d", {"times": times}, architecture=[[4, 2, 4]], lam=[-1e3, -9.0, 0.0, 9.0, 1e3])
     mean = s.kernel_distance.isel(architecture=0).mean("seed")
@@ -126,7 +127,8 @@ def test_a_bottleneck_is_rich_at_every_lam_only_in_the_end(run):
     assert (mean.sel(time=9.0, lam=[-9.0, 9.0]) < 0.1 * ends).all()
     assert (mean.sel(time=900.0, lam=[-9.0, 9.0]) > 0.95 * ends).all()
     assert (mean.sel(time=900.0, lam=[-1e3, 1e3]) < 0.1 * ends).all()
-    # At lam = 0, where the scale of both layers is that of the product, it moves less than far from it.
+    # At lam = 0 the scale of both layers is that of the product, and the kernel moves less than at large
+    # |lam|.
     assert ends.sel(lam=0.0) < ends.sel(lam=[-9.0, 9.0]).min() - 0.05
 
 
@@ -140,7 +142,7 @@ def test_equal_ends_give_the_same_law_for_lam_and_minus_lam(run):
 
 @given(networks(max_size=3))
 def test_a_transposed_network_at_minus_lam_moves_its_kernel_as_far(network):
-    """Exchanging both layers and the task with their transposes is a symmetry of flow, descent and kernel."""
+    """Transposing and exchanging both layers and the task is a symmetry of flow, descent and kernel."""
     sigma_yx, w1, w2, lam = network
     times = [0.1, 1.0, 10.0]
 
@@ -157,11 +159,11 @@ def test_a_transposed_network_at_minus_lam_moves_its_kernel_as_far(network):
 
 
 def assert_first_order(errors):
-    """Halving the learning rate halves the largest difference, the better the smaller the rate."""
+    """Check that halving the learning rate halves the largest difference, more exactly at smaller rates."""
     rates = errors.learning_rate.values
     assert np.allclose(rates[1:], 2 * rates[:-1], rtol=1e-12)
     small, middle, large = errors.values
-    assert small > 1e-7  # of the learning rate, not of rounding
+    assert small > 1e-7  # an error of the learning rate, not of rounding
     assert abs(middle / small - 2) < 0.15
     assert abs(large / middle - 2) < 0.35
 
@@ -199,21 +201,21 @@ def test_each_panel_of_figure_1_is_off_by_the_order_of_the_learning_rate(lam):
         assert abs(large / middle - 2) < 0.1
 
 
-def test_closed_form_and_gradient_descent_part_only_at_saddles(run):
-    """Half the networks with N_i = N_o <= N_h end at one where lam = 0, and gradient descent leaves it."""
+def test_closed_form_and_gradient_descent_differ_only_at_saddles(run):
+    """At lam = 0 half of the networks with N_i = N_o <= N_h end at a saddle. Descent leaves it."""
     late = run("figure-2b", lam=[-9.0, -1.8, 0.0, 1.8, 9.0]).isel(time=-1)
-    apart = gap(late).kernel_distance
+    difference = gap(late).kernel_distance
     square = list(PAPER).index("square")
     at_zero = late.isel(architecture=square).sel(lam=0.0)
     floor = [fl.random_regression(fl.Architecture(4, 4, 4), 10, 3**0.5, s).loss_floor for s in range(200)]
     excess = at_zero.loss - np.array(floor)
     saddle = excess.sel(solver="exact").values > 1e-9
     assert abs(saddle.mean() - 0.5) < ERRORS * 0.5 / 200**0.5
-    here = apart[square].sel(lam=0.0).values
-    assert here[~saddle].max() < 0.001
-    apart[square].loc[{"lam": 0.0}] = 0.0
-    assert apart.max() < 0.001
-    left = excess.sel(solver="gradient_descent") < 0.5 * excess.sel(solver="exact")
-    assert left.values[saddle].mean() > 0.9
+    at_zero_lam = difference[square].sel(lam=0.0).values
+    assert at_zero_lam[~saddle].max() < 0.001
+    difference[square].loc[{"lam": 0.0}] = 0.0
+    assert difference.max() < 0.001
+    departed = excess.sel(solver="gradient_descent") < 0.5 * excess.sel(solver="exact")
+    assert departed.values[saddle].mean() > 0.9
     s = at_zero.kernel_distance.mean("seed")
     assert s.sel(solver="exact") - s.sel(solver="gradient_descent") > 0.005

@@ -1,12 +1,11 @@
 """One test for each place where the paper's printed formulas had to be corrected.
 
-Each test holds the corrected formula against something that does not use it (LAPACK's symmetric
-eigensolver, an ODE solver, exact decimal arithmetic), and shows that the formula as printed fails
-the same comparison by far more than rounding. Where the library evaluates the formula, its result
-has to be on the right side too.
+Each test compares the corrected formula with an independent result (LAPACK's symmetric eigensolver, an ODE
+solver, exact decimal arithmetic), and shows that the printed formula fails the same comparison by far more
+than rounding. The library's result must agree with the corrected formula where it evaluates it.
 
-One further misprint has nothing to test: the heading of appendix B.4 says "Figure 5", and what it
-describes is Figure 2.
+One further misprint cannot be tested: the heading of appendix B.4 names "Figure 5", but it describes Figure
+2.
 """
 
 import math
@@ -20,11 +19,11 @@ import fastlin as fl
 from tests import reference
 
 UNEQUAL = [(4, 2, 2), (2, 2, 4), (4, 2, 3), (2, 3, 4), (4, 3, 2)]  # (n_i, n_h, n_o), N_i != N_o
-SOLVER = 1e-10  # what the ODE solver's local tolerance of 1e-12 accumulates to, at most
+SOLVER = 1e-10  # largest accumulated error of the ODE solver at a local tolerance of 1e-12
 
 
 def network(n_i, n_h, n_o, lam, seed=0):
-    """A task's sigma_yx (N_o, N_i) and lam-balanced (w1, w2) that are not aligned with it."""
+    """Return a task's sigma_yx (N_o, N_i) and lam-balanced (w1, w2) that are not aligned with it."""
     rng = np.random.default_rng([seed, n_i, n_h, n_o])
     x, y = reference.random_task(rng, n_i, n_o, 20, math.sqrt(3 * n_o))
     w1, w2 = reference.random_balanced(rng, n_i, n_h, n_o, lam)
@@ -32,18 +31,18 @@ def network(n_i, n_h, n_o, lam, seed=0):
 
 
 def flow(sigma_yx, w1, w2, t):
-    """QQ^T(t) of the weights that an ODE solver finds: no formula of the paper in it."""
+    """Return QQ^T(t) by an ODE solver, without any formula of the paper."""
     return reference.qqt(*reference.flow_ode(sigma_yx, w1, w2, [t])[0])
 
 
 def riccati_matrix(sigma_yx, lam):
-    """F (N, N), entry by entry."""
+    """Return F (N, N), entry by entry."""
     n_o, n_i = sigma_yx.shape
     return np.block([[-lam / 2 * np.eye(n_i), sigma_yx.T], [sigma_yx, lam / 2 * np.eye(n_o)]])
 
 
 def equations_7_and_8(sigma_yx, lam, sign, printed_h=False):
-    """P (N, N) and the diagonal of Lambda (N,), literally; ``sign`` is that of lam_perp."""
+    """Return P (N, N) and the diagonal of Lambda (N,), literally. ``sign`` is that of lam_perp."""
     n_o, n_i = sigma_yx.shape
     m = min(n_i, n_o)
     u, s, vt = np.linalg.svd(sigma_yx)
@@ -63,19 +62,19 @@ def equations_7_and_8(sigma_yx, lam, sign, printed_h=False):
 
 
 def equation_2(p, w, phi, w1, w2, t):
-    """Eq 2 with the diagonal ``phi`` (N,) in place of (e^{2 Lambda t} - I) / (2 Lambda)."""
+    """Return Eq 2 with the diagonal ``phi`` (N,) in place of (e^{2 Lambda t} - I) / (2 Lambda)."""
     k = p.T @ np.vstack([w1.T, w2])
     half = p @ (np.exp(w * t)[:, None] * k)
     return half @ np.linalg.solve(np.eye(k.shape[1]) + k.T @ (phi[:, None] * k), half.T)
 
 
 def growth(w, t):
-    """(e^{2 w t} - 1) / (2 w), none of w zero."""
+    """Return (e^{2 w t} - 1) / (2 w). No w is zero."""
     return np.expm1(2 * w * t) / (2 * w)
 
 
 def distance(a, b):
-    """Largest difference of two QQ^T in units of the largest entry of the second."""
+    """Return the largest difference of two QQ^T in units of the largest entry of the second."""
     return abs(a - b).max() / abs(b).max()
 
 
@@ -91,7 +90,7 @@ def test_a2_is_a_difference_not_a_product(lam):
         difference = reference.balance(*weights)
         np.testing.assert_allclose(difference, lam * np.eye(2), rtol=0, atol=SOLVER)
         assert abs(printed(*weights) - lam * np.eye(2)).max() > 0.1
-    # Nor is the product conserved, which is what makes a condition at the start enough.
+    # The product is not conserved, either. The difference is, so that a condition at the start is enough.
     assert abs(printed(*later) - printed(w1, w2)).max() > 0.1
 
 
@@ -104,7 +103,8 @@ def test_eq_8_sign_of_lam_perp(shape, lam):
     p, w = equations_7_and_8(sigma_yx, lam, np.sign(n_o - n_i))
     np.testing.assert_allclose(np.sort(w), np.linalg.eigvalsh(f), rtol=0, atol=1e-13)
     np.testing.assert_allclose(f @ p, p * w, rtol=0, atol=1e-13)
-    # As printed the sign is always plus, right for N_o > N_i only, and so is the block's size.
+    # The printed sign is always plus, and the printed size of the block is N_o - N_i. Both hold for N_o > N_i
+    # only.
     _, printed = equations_7_and_8(sigma_yx, lam, np.sign(abs(n_o - n_i)))
     assert abs(np.sort(printed) - np.linalg.eigvalsh(f)).max() > 0.1
     with pytest.raises(ValueError, match="negative dimensions"):
@@ -129,13 +129,13 @@ def test_eq_13_exponent_of_the_perpendicular_term(shape, lam):
     assert distance(equation_2(p, w, phi, w1, w2, t), expected) < SOLVER
     assert distance(reference.theorem_a3(sigma_yx, w1, w2, lam, t), expected) < SOLVER
     assert distance(fl.solve_qqt(sigma_yx, w1, w2, [t])[0], expected) < SOLVER
-    # The term weighs most where the surplus units carry sqrt(|lam|), else the layer is thin there.
+    # The term has most weight where the surplus units carry sqrt(|lam|). Otherwise the layer is small there.
     visible = 0.02 if lam * (n_o - n_i) > 0 else 5e-4
     assert distance(equation_2(p, w, printed, w1, w2, t), expected) > visible
 
 
 def test_eq_13_perpendicular_term_becomes_t_as_lam_vanishes():
-    # The one limit in which the printed factor is right too: both integrals tend to t.
+    # The printed factor is right in this limit only, because both integrals tend to t.
     sigma_yx, w1, w2 = network(4, 2, 2, 0.0)
     expected = flow(sigma_yx, w1, w2, 1.0)
     assert distance(reference.theorem_a3(sigma_yx, w1, w2, 0.0, 1.0), expected) < SOLVER
@@ -154,7 +154,7 @@ def test_eq_8_h_without_cancellation(lam, lost):
         printed_form = ((exact_s_lam - exact_s) / (exact_s_lam + exact_s)).sqrt()
         exact = printed_form.copy_sign(exact_lam)
         right_form = exact_lam / 2 / (exact_s_lam + exact_s)
-        assert abs(right_form / exact - 1) < Decimal("1e-35")  # one number, two ways to write it
+        assert abs(right_form / exact - 1) < Decimal("1e-35")  # one number, written in two ways
     s_lam = math.sqrt(s**2 + lam**2 / 4)
     right = lam / 2 / (s_lam + s)
     printed = math.copysign(math.sqrt((s_lam - s) / (s_lam + s)), lam)
@@ -164,7 +164,7 @@ def test_eq_8_h_without_cancellation(lam, lost):
 
 
 def test_eq_8_h_without_cancellation_shows_in_the_dynamics():
-    lam = 3e-8  # the printed H is then zero for every s > 1, the right one is some 1e-8
+    lam = 3e-8  # the printed H is zero for every s > 1, and the right one is about 1e-8
     rng = np.random.default_rng(1)
     (u, _), (v, _) = (np.linalg.qr(rng.standard_normal((3, 3))) for _ in range(2))
     sigma_yx = u @ np.diag([2.3, 1.6, 1.1]) @ v.T
@@ -193,12 +193,12 @@ def test_eq_20_21_b_and_c_have_m_columns(shape):
     library = fl.solve_qqt(sigma_yx, w1, w2, [0.0, t])
     assert library.shape == (2, n_i + n_o, n_i + n_o)
     assert distance(library[1], expected) < SOLVER
-    # As printed B would be square: with an inverse, and with N_h of the task's m modes in it.
+    # As printed B would be square: it would have an inverse, and N_h of the task's m modes.
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.inv(b)
     if n_h < m:
-        kept = [*range(n_h), *range(m, m + n_h), *range(2 * m, n_i + n_o)]
-        square = equation_2(p[:, kept], w[kept], growth(w[kept], t), w1, w2, t)
+        indices = [*range(n_h), *range(m, m + n_h), *range(2 * m, n_i + n_o)]
+        square = equation_2(p[:, indices], w[indices], growth(w[indices], t), w1, w2, t)
         assert distance(square, expected) > 0.05
 
 
@@ -212,7 +212,7 @@ def test_lemma_a1_identity_is_of_size_n():
     assert distance(fl.solve_qqt(sigma_yx, w1, w2, [t])[0], expected) < SOLVER
     with pytest.raises(ValueError, match="broadcast"):
         np.diag(np.exp(2 * w * t)) - np.eye(m)
-    # Read as an identity on m of the N directions it does not even start at QQ^T(0).
+    # An identity on m of the N directions does not even give QQ^T(0).
     padded = np.diag(np.pad(np.eye(m), (0, 6 - m)))
     start = reference.qqt(w1, w2)
     assert distance(equation_2(p, w, growth(w, 0.0), w1, w2, 0.0), start) < 1e-14
@@ -228,8 +228,8 @@ def test_lemma_a1_equation_carries_the_time_constant():
 
     def end_of_ode(time_constant):
         def velocity(_, flat):
-            now = flat.reshape(start.shape)
-            return ((f @ now + now @ f - now @ now) / time_constant).ravel()
+            qqt = flat.reshape(start.shape)
+            return ((f @ qqt + qqt @ f - qqt @ qqt) / time_constant).ravel()
 
         run = solve_ivp(velocity, (0, t), start.ravel(), "DOP853", rtol=1e-12, atol=1e-13)
         return run.y[:, -1].reshape(start.shape)
@@ -239,7 +239,7 @@ def test_lemma_a1_equation_carries_the_time_constant():
     # The library's times are t / tau, that is learning rate times steps.
     assert distance(fl.solve_qqt(sigma_yx, w1, w2, [t / tau])[0], solution) < 1e-12
     descended = reference.gradient_descent(sigma_yx, w1, w2, 1 / tau, round(t))
-    assert distance(reference.qqt(*descended), solution) < 0.05  # of order learning rate
+    assert distance(reference.qqt(*descended), solution) < 0.05  # of the order of the learning rate
 
 
 @pytest.mark.parametrize("lam", [-3.0, 2.0, 9.0])
@@ -248,7 +248,7 @@ def test_alg_1_lam_stands_outside_the_inner_root(lam):
     w1, w2 = reference.balanced_weights(np.eye(3), s, np.eye(3), lam, 3)
     np.testing.assert_allclose(np.diag(w2) * np.diag(w1), s, rtol=1e-14)
     np.testing.assert_allclose(np.diag(w2) ** 2 - np.diag(w1) ** 2, lam, rtol=1e-13)
-    # As printed lam stands under the inner root: neither the product nor the balance comes out.
+    # As printed lam is under the inner root, and neither the product nor the balance is right.
     printed2 = np.sqrt(np.sqrt(lam**2 + 4 * s**2 + lam) / 2)
     printed1 = np.sqrt(np.sqrt(lam**2 + 4 * s**2 - lam) / 2)
     assert abs(printed2 * printed1 - s).min() > 0.05
@@ -266,8 +266,8 @@ def test_alg_1_loop_runs_over_all_hidden_units(shape, lam):
         np.testing.assert_allclose(reference.balance(w1, w2), lam * np.eye(n_h), atol=1e-13)
         wider = np.linalg.svd(w2 if lam > 0 else w1, compute_uv=False)
         np.testing.assert_allclose(wider[2:], math.sqrt(abs(lam)), rtol=1e-13)
-        # k is not defined in print. With a loop over the m = 2 singular values of the product alone
-        # the other hidden units are left without weights, and A2 fails by all of lam.
+        # The paper does not define k. If the loop has only the m = 2 singular values of the product, the
+        # other hidden units have no weights, and A2 is off by lam.
         u, p, vt = np.linalg.svd(w2 @ w1)
         few1, few2 = reference.balanced_weights(u, p, vt.T, lam, 2)
         few1, few2 = np.pad(few1, ((0, n_h - 2), (0, 0))), np.pad(few2, ((0, 0), (0, n_h - 2)))
@@ -276,8 +276,8 @@ def test_alg_1_loop_runs_over_all_hidden_units(shape, lam):
 
 
 def test_fig_1_panels_a_and_c_are_lam_one_and_minus_one():
-    # The caption gives lam = -1 to both A and C; appendix B.3 gives 1, 0, -1. Equal lam, task and
-    # start mean equal panels, and the two signs differ visibly, so B.3 is the one that can hold.
+    # The caption gives lam = -1 for both A and C, and appendix B.3 gives 1, 0, -1. Equal lam, task and start
+    # would give equal panels. The two signs give visibly different panels, so that B.3 must be right.
     panels = {}
     for lam in (1.0, -1.0):
         sigma_yx, w1, w2 = network(3, 2, 3, lam)
@@ -285,6 +285,6 @@ def test_fig_1_panels_a_and_c_are_lam_one_and_minus_one():
         panels[lam] = fl.solve_qqt(sigma_yx, w1, w2, times)
         assert distance(panels[lam][1], flow(sigma_yx, w1, w2, 1.0)) < SOLVER
     product = panels[1.0][:, 3:, :3], panels[-1.0][:, 3:, :3]
-    np.testing.assert_allclose(product[0][0], product[1][0], rtol=0, atol=1e-13)  # one start
-    assert abs(product[0][1] - product[1][1]).max() > 0.1  # but not one way to learn
-    assert abs(panels[1.0] - panels[-1.0])[0].max() > 0.1  # nor the same layers
+    np.testing.assert_allclose(product[0][0], product[1][0], rtol=0, atol=1e-13)  # the start is equal
+    assert abs(product[0][1] - product[1][1]).max() > 0.1  # the later product is not
+    assert abs(panels[1.0] - panels[-1.0])[0].max() > 0.1  # the layers are not

@@ -20,7 +20,7 @@ def point(shape=(4, 2, 3), lam=-1.0, seed=0, samples=9):
 
 
 def literal(task, start, w1, w2):
-    """Return every observable by its definition, the NTK as a dense matrix."""
+    """Return every observable by its definition, with the NTK as a dense matrix."""
     x, y = task.X, task.Y
     dense, dense0 = reference.ntk(w1, w2, x), reference.ntk(*start, x)
     n_o, p = y.shape
@@ -46,7 +46,7 @@ def literal(task, start, w1, w2):
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("whitened", [True, False])
 def test_every_observable_of_gradient_descent(shape, whitened):
-    task, net = point(shape, seed=1)  # of seed 0, W2 W2^T of the funnel is too ill-conditioned to invert
+    task, net = point(shape, seed=1)  # with seed 0 the funnel's W2 W2^T is too ill-conditioned to invert
     if not whitened:
         mix = np.random.default_rng(1).standard_normal((shape[0], shape[0]))
         task = fl.Task(mix @ task.X, task.Y)
@@ -71,7 +71,7 @@ def test_every_observable_of_the_closed_form(shape):
             assert np.abs(got - expected).max() <= 2e-8 * max(1.0, np.abs(expected).max()), name
 
 
-def test_same_schema_so_that_differences_just_work():
+def test_both_solvers_have_the_same_schema():
     task, net = point()
     gd = fl.gradient_descent(task, net, 0.005, 400, every=40)
     exact = fl.exact(task, net, gd.time)
@@ -114,14 +114,14 @@ def test_loss_never_rises_along_the_flow(network, t):
     data = np.linalg.qr(np.random.default_rng(0).standard_normal((12, sigma_yx.shape[1])))[0].T * 12**0.5
     task = fl.Task(data, sigma_yx @ data)
     loss = fl.exact(task, fl.Network(w1, w2, lam), [t, t + 0.3, 1e7], ["loss"]).loss.values
-    # W2 W1 is right to some units in the last place of |Q|^2; the loss is half its squared error.
+    # The error of W2 W1 is a few units in the last place of |Q|^2. The loss is half its squared error.
     rounding = 1e-13 * (np.sum(w1**2) + np.sum(w2**2) + np.linalg.norm(sigma_yx))
     assert (np.diff(loss) <= rounding * np.sqrt(2 * loss[:-1]) + rounding**2).all()
     assert (loss >= 0).all()
 
 
 def test_rank_aware_rsm_output():
-    """A bottleneck's W2 W2^T is singular: an ordinary inverse would return noise over rounding."""
+    """W2 W2^T of a bottleneck is singular, so that an ordinary inverse would return noise."""
     task, net = point((5, 2, 4), samples=8)
     rsm = fl.exact(task, net, [0.7, 1e4], ["rsm_output"]).rsm_output.values
     assert (np.linalg.matrix_rank(rsm, tol=1e-8) == 2).all()
@@ -139,7 +139,7 @@ def test_whitening():
     assert relative(white.X @ white.X.T / 20, np.eye(3)) < 1e-13
     assert np.array_equal(white.Y, task.Y)
     assert white.loss_floor == pytest.approx(float(fl.exact(white, net, [1e3]).loss[-1]), rel=1e-6)
-    # Without whitening the floor is that of linear regression, and gradient descent comes down to it.
+    # Without whitening the floor is that of linear regression, and gradient descent reaches it.
     loss = fl.gradient_descent(
         task, fl.balanced_init(fl.Architecture(3, 3, 2), 0.0), 0.02, 60_000, 60_000
     ).loss
@@ -148,7 +148,7 @@ def test_whitening():
         fl.Task(np.ones((3, 5)), np.ones((2, 5))).whiten()
 
 
-def test_saddles_are_told():
+def test_saddles_give_a_warning():
     task = fl.Task(np.eye(2) * 2**0.5, np.diag([2.0, 1.0]) * 2**0.5)
     net = fl.Network([[0.0, 0.1]], [[0.0], [0.1]])
     with pytest.warns(fl.SaddleWarning, match="saddle"):
@@ -191,7 +191,7 @@ def test_memory_is_projected_before_work():
     assert fl.exact(task, net, [0.0, 1.0], ["loss", "w2w1"]).loss.shape == (2,)
 
 
-def test_reprs_say_what_one_has():
+def test_reprs_show_sizes_and_parameters():
     task, net = point()
     assert repr(task).startswith(
         "<random regression task of 4 inputs, 3 outputs, 9 samples, target_scale 1.73"

@@ -1,4 +1,4 @@
-"""Durations as people say them, and compact JSON."""
+"""Durations in words, and compact JSON."""
 
 import json
 
@@ -38,8 +38,8 @@ def test_durations(seconds, text):
 def test_durations_are_right_within_a_few_percent(seconds):
     units = {"s": 1, "min": 60, "h": 3600, "days": 86400}
     words = format_duration(seconds).replace(",", "").split()
-    said = sum(float(number) * units[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
-    assert said == pytest.approx(seconds, rel=0.051, abs=0.051)
+    total = sum(float(number) * units[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
+    assert total == pytest.approx(seconds, rel=0.051, abs=0.051)
 
 
 CONTENT = st.recursive(

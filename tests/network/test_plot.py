@@ -1,4 +1,4 @@
-"""Pictures: what is drawn is what the data say, and nothing global changes."""
+"""Pictures: they show the values of the data, and change no global setting."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -33,9 +33,9 @@ def clean():
 
 def test_phase_diagram_draws_the_mean_over_seeds(dataset):
     one = dataset.kernel_distance.isel(architecture=0, init_scale=1)
-    figure, given = plt.subplots()
-    ax = fl.plot.phase_diagram(one, x="lam", y="time", ax=given)
-    assert ax is given
+    figure, target = plt.subplots()
+    ax = fl.plot.phase_diagram(one, x="lam", y="time", ax=target)
+    assert ax is target
     drawn = ax.collections[0].get_array().reshape(5, 5)
     assert np.allclose(drawn, one.mean("seed").transpose("time", "lam").isel(time=slice(1, -1)))
     assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
@@ -95,7 +95,7 @@ def test_dynamics_draws_default_output_over_the_time_axis_of_figure_1():
     arch = fl.Architecture(3, 2, 3)
     task, net = fl.random_regression(arch, 20, 0.1**0.5), fl.balanced_init(arch, -1.0)
     panels = fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0, 500.0, np.inf]))
-    assert [len(ax.lines) for ax in panels] == [1, 9, 9, 9]  # No NTK, which is asked for by name.
+    assert [len(ax.lines) for ax in panels] == [1, 9, 9, 9]  # the NTK is drawn only if it is named
     for ax in panels:
         assert ax.get_xscale() == "asinh"
         assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1", "10", "100"]
@@ -131,7 +131,7 @@ def test_the_closed_form_shows_in_a_dark_style():
         assert {line.get_color() for line in ax.lines} == {"white"}
 
 
-def test_sweep_shares_one_scale(dataset):
+def test_diagrams_of_a_sweep_share_one_scale(dataset):
     figure = fl.plot.sweep(dataset, "kernel_distance", "lam", None)
     diagrams = figure.axes[:3]
     assert len({panel.collections[0].get_clim() for panel in diagrams}) == 1
@@ -140,11 +140,11 @@ def test_sweep_shares_one_scale(dataset):
     assert r"\infty" in figure.axes[3].get_title()
 
 
-def test_contours_lie_where_the_mean_crosses_a_threshold(dataset):
+def test_contours_are_where_the_mean_crosses_a_threshold(dataset):
     one = dataset.kernel_distance.isel(architecture=0, init_scale=1)
     ax = fl.plot.phase_diagram(one, contours=(0.02, 0.1, 7.0))
     mesh, lines = ax.collections
-    assert list(lines.levels) == [0.02, 0.1]  # nothing crosses 7
+    assert list(lines.levels) == [0.02, 0.1]  # no value crosses 7
     mean = one.mean("seed").sel(lam=0.0)
     (path,) = (path for level, path in zip(lines.levels, lines.get_paths(), strict=True) if level == 0.1)
     at_zero = path.vertices[np.abs(path.vertices[:, 0]) < 1e-9, 1]
@@ -188,18 +188,18 @@ def test_matrices_are_small_multiples_on_one_symmetric_scale(network):
         largest = np.abs(kernels[::6]).max()
         assert image.get_clim() == (-largest, largest)
         assert ax.get_title() == rf"$t/\tau = {network.time.values[index]:.3g}$"
-    _, given = plt.subplots(1, 2)
-    both = fl.plot.matrices(network.rsm_input, given)
-    assert [ax.get_title() for ax in both] == [r"$t/\tau = 0$", r"$t/\tau = 3$"]
+    _, targets = plt.subplots(1, 2)
+    drawn = fl.plot.matrices(network.rsm_input, targets)
+    assert [ax.get_title() for ax in drawn] == [r"$t/\tau = 0$", r"$t/\tau = 3$"]
 
 
 def test_an_animation_is_written_as_gif(network, tmp_path):
-    figure, given = plt.subplots(figsize=(2, 2))
-    film = fl.plot.animation(network.qqt, given, frames=5)
+    figure, target = plt.subplots(figsize=(2, 2))
+    film = fl.plot.animation(network.qqt, target, frames=5)
     film.save(tmp_path / "qqt.gif", writer="pillow")
     with Image.open(tmp_path / "qqt.gif") as picture:
         assert picture.n_frames == 5
-    (image,) = given.images
+    (image,) = target.images
     film._func(3)
     assert np.array_equal(image.get_array(), network.qqt.values[round(3 * 30 / 4)])
     assert len(figure.axes) == 2
@@ -233,7 +233,7 @@ def test_a_sweep_is_drawn_over_two_sizes(dataset):
     late = dataset.loss.mean("seed").isel(init_scale=1, lam=2, time=-1)
     grid = figure.axes[0].collections[0].get_array()
     columns, rows = (sorted(set(dataset[name].values.tolist())) for name in ("n_i", "n_h"))
-    assert figure.axes[0].patch.get_hatch()  # Empty cells look missing.
+    assert figure.axes[0].patch.get_hatch()  # empty cells are hatched
     assert grid.shape == (len(rows), len(columns))
     assert np.ma.count(grid) == late.sizes["architecture"]  # no colour where no architecture has both sizes
     for value, n_i, n_h in zip(late.values, late.n_i.values, late.n_h.values, strict=True):
@@ -270,7 +270,7 @@ def test_architectures_of_the_same_two_sizes_are_averaged(shapes):
     late = shapes.loss.isel(init_scale=1, time=-1, lam=1)
     ax = fl.plot.phase_diagram(late, "n_i", "n_h")
     grid = ax.collections[0].get_array()
-    assert grid.shape == (4, 4)  # N_i = 2, 3, 4, 5 and N_h = 1, 2, 3, 4: no cell covers the place of another
+    assert grid.shape == (4, 4)  # N_i = 2, 3, 4, 5 and N_h = 1, 2, 3, 4: cells do not overlap
     assert np.ma.count(grid) == len(wanted) == 9
     for (n_i, n_h), values in wanted.items():
         assert grid[n_h - 1, n_i - 2] == pytest.approx(values[1])
@@ -289,13 +289,13 @@ def test_architectures_of_the_same_ratio_are_averaged(shapes):
     assert f"mean of up to {most} architectures" in ax.figure.axes[1].get_ylabel()
     line = fl.plot.profile(late.isel(lam=0), "bottleneck_ratio")
     assert np.allclose(line.lines[0].get_ydata(), [wanted[key][0] for key in sorted(wanted)])
-    assert not line.collections  # No band: a deviation over seeds is not one over architectures.
+    assert not line.collections  # no band: a deviation over seeds is not one over architectures
     assert "mean of up to" in line.get_ylabel()
 
 
 def test_points_that_failed_do_not_spoil_a_mean_over_architectures(shapes):
     late = shapes.loss.isel(init_scale=1, time=-1, lam=1).copy(deep=True)
-    late[0] = np.nan  # 2-1-2, beside which there is 2-1-3
+    late[0] = np.nan  # 2-1-2, which shares its cell with 2-1-3
     grid = fl.plot.phase_diagram(late, "n_i", "n_h").collections[0].get_array()
     assert grid[0, 0] == pytest.approx(float(late[1].mean()))
 
@@ -395,7 +395,7 @@ def test_a_style_is_that_of_all_panels(dataset):
         ({"size": 3}, "size is 3; needed are width and height in inches"),
     ],
 )
-def test_no_style_is_named(style, message):
+def test_a_wrong_style_is_named(style, message):
     with pytest.raises(fl.InputError, match=message):
         fl.plot.Style(**style)
 
@@ -425,7 +425,7 @@ def test_latex_that_is_missing_is_named(dataset, tmp_path, monkeypatch):
         (lambda n: fl.plot.animation(n.qqt, frames=0), "frames is 0; allowed is 1"),
     ],
 )
-def test_no_matrix_is_named(network, call, message):
+def test_a_wrong_matrix_is_named(network, call, message):
     with pytest.raises(fl.InputError, match=message):
         call(network)
 

@@ -1,4 +1,4 @@
-"""The reference itself: against 60-digit values, an ODE solver, LAPACK and finite differences."""
+"""The plain reference agrees with 60-digit values, an ODE solver, LAPACK and finite differences."""
 
 import json
 import math
@@ -30,7 +30,7 @@ LAMS = [-2.0, 0.0, 0.7]
 
 
 def network(n_i, n_h, n_o, lam, seed=0):
-    """A task's sigma_yx (N_o, N_i) and lam-balanced (w1, w2) that are not aligned with it."""
+    """Return a task's sigma_yx (N_o, N_i) and lam-balanced (w1, w2) that are not aligned with it."""
     rng = np.random.default_rng([seed, n_i, n_h, n_o])
     x, y = reference.random_task(rng, n_i, n_o, 20, math.sqrt(3 * n_o))
     w1, w2 = reference.random_balanced(rng, n_i, n_h, n_o, lam)
@@ -38,24 +38,24 @@ def network(n_i, n_h, n_o, lam, seed=0):
 
 
 def stored(case):
-    """The problem of a stored case: sigma_yx, w1, w2, lam."""
+    """Return the problem of a stored case: sigma_yx, w1, w2, lam."""
     return np.array(case["sigma_yx"]), np.array(case["W1"]), np.array(case["W2"]), case["lam"]
 
 
 def riccati_matrix(sigma_yx, lam):
-    """F (N, N) of the Riccati equation, entry by entry."""
+    """Return F (N, N) of the Riccati equation, entry by entry."""
     n_o, n_i = sigma_yx.shape
     return np.block([[-lam / 2 * np.eye(n_i), sigma_yx.T], [sigma_yx, lam / 2 * np.eye(n_o)]])
 
 
 def assert_close(actual, expected, tolerance):
-    """Largest difference at most ``tolerance`` times the largest entry of ``expected``."""
+    """Check that the largest difference is at most ``tolerance`` times the largest expected entry."""
     difference = abs(np.asarray(actual) - expected).max()
     assert difference <= tolerance * abs(np.asarray(expected)).max()
 
 
 def distance_from_blocks(first, last, n_i):
-    """S(t) for whitened inputs from two QQ^T, by the traces of the Kronecker products."""
+    """Return S(t) for whitened inputs from two QQ^T, by the traces of the Kronecker products."""
 
     def inner(a, b):
         m, k, other_m, other_k = a[:n_i, :n_i], a[n_i:, n_i:], b[:n_i, :n_i], b[n_i:, n_i:]
@@ -164,15 +164,15 @@ def test_the_limit_is_where_the_flow_ends_and_is_stationary(case):
     f = riccati_matrix(problem[0], problem[3])
     rounding = 1e-13 * np.linalg.norm(f) ** 2
     np.testing.assert_allclose(f @ limit + limit @ f, limit @ limit, rtol=0, atol=rounding)
-    # At t = 1e4 the slowest of all transients is below e^-200. What is left is rounding: it splits
-    # a repeated eigenvalue by some 1e-16, which grows in proportion to t.
+    # At t = 1e4 the slowest of all transients is below e^-200. The difference is rounding, which splits a
+    # repeated eigenvalue by about 1e-16 and grows in proportion to t.
     assert_close(reference.any_time(*problem, 1e4), limit, 1e-10)
 
 
 def test_a_mode_that_is_not_reached_stays_away_through_rounding():
-    # At lam = 0 the sign of det(W2 W1) is conserved. Here it is opposite to the target's, so the
-    # weakest mode is never learnt: the flow ends in a saddle, whose true start is a zero of K that
-    # rounding turns into 1e-16 and e^{w t} would blow up.
+    # At lam = 0 the sign of det(W2 W1) is conserved. It is opposite to the target's, so that the weakest mode
+    # is never learned and the flow ends in a saddle. Its exact start is a zero of K. Rounding makes 1e-16 of
+    # it, which e^{w t} would amplify.
     rng = np.random.default_rng(13)
     u, v, rotation = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(3))
     flipped = u * [1.0, 1.0, -1.0]
@@ -212,7 +212,7 @@ def test_balanced_weights_are_balanced_and_keep_the_product(shape, lam):
     strict = lam == 0 or (lam > 0 and n_h <= n_o) or (lam < 0 and n_h <= n_i)
     if strict:
         assert abs(off).max() <= 1e-14 * size
-    else:  # the surplus hidden units are silent and miss lam altogether
+    else:  # the surplus hidden units are silent, and their balance is 0 instead of lam
         assert np.linalg.norm(off, 2) == pytest.approx(abs(lam), rel=1e-12)
 
 
@@ -220,7 +220,7 @@ def test_balanced_weights_lose_no_digits_when_one_layer_is_tiny():
     u, v = np.eye(2), np.eye(2)
     w1, w2 = reference.balanced_weights(u, np.array([1e-9, 1e-12]), v, 9.0, 2)
     np.testing.assert_allclose(np.diag(w2 @ w1), [1e-9, 1e-12], rtol=1e-15)
-    # s1 = s / s2 with s2 = 3 to rounding; the difference of squares would leave nothing.
+    # s1 = s / s2 with s2 = 3 to rounding. The difference of squares would lose all digits.
     np.testing.assert_allclose(np.diag(w1), [1e-9 / 3, 1e-12 / 3], rtol=1e-15)
 
 
@@ -230,13 +230,13 @@ def test_random_balanced_has_the_product_of_the_raw_weights():
     raw1, raw2 = 2.0 * rng.standard_normal((3, 4)), 2.0 * rng.standard_normal((5, 3))
     assert_close(w2 @ w1, raw2 @ raw1, 1e-14)
     assert_close(reference.balance(w1, w2), 0.8 * np.eye(3), 1e-13)
-    assert abs(w1 @ w1.T - np.diag(np.diag(w1 @ w1.T))).max() > 0.1  # the rotation is at work
+    assert abs(w1 @ w1.T - np.diag(np.diag(w1 @ w1.T))).max() > 0.1  # the hidden rotation is applied
 
 
 def test_random_task_is_whitened_and_scaled():
     x, y = reference.random_task(np.random.default_rng(7), 3, 4, 20_000, 0.5)
     np.testing.assert_allclose(x @ x.T / 20_000, np.eye(3), rtol=0, atol=1e-14)
-    # The standard deviation of 80 000 values is known to 0.25 %; allow four times that.
+    # The standard deviation of 80 000 values is known to 0.25 %. The tolerance is four times that.
     assert y.std() == pytest.approx(0.5 / 2, rel=0.01)
 
 
@@ -304,9 +304,9 @@ def test_similarity_matrices():
     x, y = rng.standard_normal((3, 6)), rng.standard_normal((4, 6))
     hidden = w1 @ x
     assert_close(reference.rsm_input(w1, x), hidden.T @ hidden, 1e-14)
-    least_squares, *_ = np.linalg.lstsq(w2, y, rcond=None)  # the hidden activity to explain y
+    least_squares, *_ = np.linalg.lstsq(w2, y, rcond=None)  # the hidden activity that explains y
     assert_close(reference.rsm_output(w2, y), least_squares.T @ least_squares, 1e-13)
-    # A silent hidden unit and a repeated one, as wide networks have them, change no rank.
+    # A silent or a repeated hidden unit, as in wide networks, does not change the rank.
     wide = np.hstack([w2, np.zeros((4, 1))])
     assert_close(reference.rsm_output(wide, y), reference.rsm_output(w2, y), 1e-13)
     repeated = np.hstack([w2, w2]) / math.sqrt(2)
@@ -324,7 +324,7 @@ def test_effective_rank_of_known_spectra():
 
 
 def test_balance_is_conserved_by_the_flow():
-    rng = np.random.default_rng(12)  # no balance of any kind is needed for this
+    rng = np.random.default_rng(12)  # the weights need not be balanced
     w1, w2, sigma_yx = (rng.standard_normal(shape) for shape in [(3, 4), (2, 3), (2, 4)])
     before = reference.balance(w1, w2)
     for pair in reference.flow_ode(sigma_yx, w1, w2, [0.5, 2.0, 5.0]):

@@ -18,7 +18,7 @@ CASES = json.loads((Path(__file__).parents[1] / "data" / "qqt_reference.json").r
 
 
 def limit(sigma_yx, w1, w2, lam):
-    """Return QQ^T(inf), also where it is a saddle."""
+    """Return QQ^T(inf), also if it is a saddle."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fl.SaddleWarning)
         return fl.solve_qqt(sigma_yx, w1, w2, [np.inf], lam)[0]
@@ -37,12 +37,12 @@ def test_reference_values(case):
 @pytest.mark.parametrize("lam", [0.0, 1e-12, 1e3])
 @pytest.mark.parametrize("init_scale", [1e-8, 1.0, 10.0])
 def test_late_times_reach_the_limit(shape, lam, init_scale):
-    """All but the directions outside the planes of F, which have lam/2 near 0 and decay like 1/t."""
+    """Directions outside the planes of F are left out, because they decay like 1/t if lam/2 is near 0."""
     n_i, n_h, n_o = shape
     _, w1, w2 = draw(n_i, n_h, n_o, lam, init_scale)
     m, t = min(n_i, n_o), 1e6
     sigma_yx = np.zeros((n_o, n_i))
-    sigma_yx[:m, :m] = np.diag(2.0 ** -np.arange(m))  # gaps that 1e6 resolves at lam = 1e3
+    sigma_yx[:m, :m] = np.diag(2.0 ** -np.arange(m))  # gaps that t = 1e6 resolves at lam = 1e3
     late, final = fl.solve_qqt(sigma_yx, w1, w2, [t], lam)[0], limit(sigma_yx, w1, w2, lam)
     outside = np.zeros(n_i + n_o, dtype=bool)
     outside[m:n_i] = outside[n_i + m :] = True
@@ -63,7 +63,7 @@ def test_limit_is_the_reference_limit(shape, lam):
 
 @pytest.mark.parametrize("n_h", [3, 5, 8])
 def test_half_of_the_square_starts_at_lam_0_end_at_a_saddle(n_h):
-    """The sign of det(W2 W1) is conserved, so a start with the other sign than Sigma's loses a mode."""
+    """The sign of det(W2 W1) is conserved, so that a start with the opposite sign of Sigma's loses a mode."""
     saddles = 0
     for seed in range(40):
         sigma_yx, w1, w2 = draw(3, n_h, 3, 0.0, seed=seed)
@@ -89,7 +89,7 @@ def test_symmetric_positive_semidefinite(network, t):
 
 @given(networks(), st.floats(0, 3), st.floats(0, 20))
 def test_semigroup(network, first, second):
-    """Solving to t1 and from there to t2 is solving to t1 + t2."""
+    """Solving to t1 and from there to t2 equals solving to t1 + t2."""
     sigma_yx, w1, w2, lam = network
     q = evolve(sigma_yx, w1, w2, np.array(lam), np.array([first])).q[0]
     n_i = w1.shape[1]
@@ -99,7 +99,7 @@ def test_semigroup(network, first, second):
 
 @given(networks(), st.floats(0.1, 3))
 def test_riccati_equation(network, t):
-    """d(QQ^T)/dt = F QQ^T + QQ^T F - (QQ^T)^2, the derivative by a difference of order four."""
+    """d(QQ^T)/dt = F QQ^T + QQ^T F - (QQ^T)^2. The derivative is a difference of order four."""
     sigma_yx, w1, w2, lam = network
     n_o, n_i = sigma_yx.shape
     f = np.block([[-lam / 2 * np.eye(n_i), sigma_yx.T], [sigma_yx, lam / 2 * np.eye(n_o)]])
@@ -107,16 +107,16 @@ def test_riccati_equation(network, t):
     h = min(1e-2 / speed, t / 2)
     back2, back1, x, on1, on2 = fl.solve_qqt(sigma_yx, w1, w2, t + h * np.arange(-2, 3), lam)
     slope = (back2 - 8 * back1 + 8 * on1 - on2) / (12 * h)
-    # Truncation h^4 times a fifth derivative (a few hundred times speed^5) and rounding over h.
+    # The error is h^4 times a fifth derivative (a few hundred times speed^5), and rounding divided by h.
     assert np.abs(slope - (f @ x + x @ f - x @ x)).max() <= 1e-5 * speed * np.abs(x).max()
 
 
 @given(networks(), st.floats(0, 10))
 def test_balance_is_conserved(network, t):
-    """Q (D - lam I) = 0 along the flow, and D keeps its eigenvalues."""
+    """Q (D - lam I) = 0 along the flow, and the eigenvalues of D do not change."""
     sigma_yx, w1, w2, lam = network
     q = evolve(sigma_yx, w1, w2, np.array(lam), np.array([t])).q[0]
-    q = np.pad(q, ((0, 0), (0, len(w1) - q.shape[1])))  # no more columns than rows are kept
+    q = np.pad(q, ((0, 0), (0, len(w1) - q.shape[1])))  # q has no more columns than rows
     d = reference.balance(q[: w1.shape[1]].T, q[w1.shape[1] :])
     assert np.linalg.norm(q @ d - lam * q) <= 1e-12 * (np.linalg.norm(q) ** 3 + abs(lam) * np.linalg.norm(q))
     before = np.linalg.eigvalsh(reference.balance(w1, w2))
@@ -186,7 +186,7 @@ def test_batches_broadcast_and_keep_no_state():
 
 
 def test_degenerate_targets_keep_the_projection_at_infinity():
-    """Sigma = a rotation: at t = inf the one hidden unit keeps its direction in the degenerate space."""
+    """At t = inf the single hidden unit keeps its direction in the degenerate space of a rotation Sigma."""
     rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0]
     w1 = np.random.default_rng(4).standard_normal((1, 4))
     w2 = (rotation @ w1.T) * 1.0
@@ -195,7 +195,7 @@ def test_degenerate_targets_keep_the_projection_at_infinity():
 
 
 def test_equal_hidden_units_stay_equal():
-    """Rounding must not let a rank-one start escape to rank two, however late."""
+    """Rounding must not let a rank-one start reach rank two, however late."""
     sigma_yx, w1, w2 = draw(4, 1, 4, 0.0)
     times = [50.0, 1e4, 1e9]
     doubled = fl.solve_qqt(sigma_yx, np.repeat(w1, 3, 0), np.repeat(w2, 3, 1), times, 0.0)

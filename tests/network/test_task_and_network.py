@@ -15,7 +15,7 @@ SIZES = st.integers(1, 6)
 
 @given(SIZES, SIZES, st.integers(0, 9), st.integers(0, 2**63 - 1), st.floats(1e-3, 1e3))
 def test_random_regression_is_consistent(n_i, n_o, extra, seed, scale):
-    """The statistics that were drawn are those of the data that are formed later."""
+    """The statistics that are drawn are those of the data that are formed later."""
     task = fl.random_regression(fl.Architecture(n_i, 1, n_o), n_i + extra, scale, seed)
     literal = fl.Task(task.X, task.Y)
     assert literal.whitened
@@ -26,7 +26,7 @@ def test_random_regression_is_consistent(n_i, n_o, extra, seed, scale):
 
 
 def test_law_of_the_statistics_is_that_of_the_literal_construction():
-    """Kolmogorov-Smirnov against drawing X, whitening it, drawing Y and averaging (B.2.1)."""
+    """A Kolmogorov-Smirnov test compares with drawing X, whitening it, drawing Y and averaging (B.2.1)."""
     n_i, n_o, samples, count = 3, 2, 5, 4000
     rng = np.random.default_rng(0)
     drawn, literal = [], []
@@ -46,7 +46,7 @@ def _numbers(sigma_yx, trace):
 
 
 def test_law_of_the_data():
-    """X as a whitened Gaussian, Y normal with standard deviation target_scale / sqrt(N_o)."""
+    """X is a whitened Gaussian, and Y is normal with standard deviation target_scale / sqrt(N_o)."""
     xs, ys = [], []
     for seed in range(1500):
         task = fl.random_regression(fl.Architecture(2, 1, 3), 6, 2.0, seed)

@@ -1,4 +1,4 @@
-"""Time scales of the exact flow: when it converges, how slowly it turns, when it leaves the zero saddle."""
+"""Time scales of the exact flow: convergence, rotation of the hidden space, escape from the zero saddle."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from tests.networks import CLASSES, draw
 
 SCALES = ["convergence_time", "rotation_time", "escape_time"]
 FRACTIONS = [0.1, 0.5, 0.9, 0.99, 0.9999]
-# Nearer to 0, but not 0, the weights' own rounding decides when a start near a saddle's inset leaves it.
+# For tiny lam that is not 0 the rounding of the weights decides when a start near a saddle's inset leaves it.
 lams = st.just(0.0) | st.floats(1e-3, 10) | st.floats(-10, -1e-3)
 
 
@@ -29,7 +29,7 @@ def problems(draw_value):
 
 
 def task_of(sigma_yx, off=0.0):
-    """Return a task of 16 samples with just this Sigma_yx; `off` of the targets lie off the inputs' span."""
+    """Return a task of 16 samples with this Sigma_yx. `off` is a part of the targets off the inputs' span."""
     n_i = sigma_yx.shape[1]
     y = np.pad(4 * sigma_yx, ((0, 0), (0, 16 - n_i)))
     y[:, n_i:] = off
@@ -48,15 +48,15 @@ def converged(problem, fraction=0.99):
 
 
 def excess(problem, t):
-    """Return the loss above the least of this width at t, its rate of descent and its rounding."""
+    """Return the loss at t above the least loss of this width, its rate of descent and its rounding error."""
     sigma_yx, w1, w2, _ = problem
     n_i = w1.shape[1]
     qqt = reference.at_infinity(*problem) if math.isinf(t) else reference.any_time(*problem, t)
     product = qqt[n_i:, :n_i]
     error = sigma_yx - product
-    # |W2^T E|^2 + |E W1^T|^2, of E = Sigma - W2 W1.
+    # |W2^T E|^2 + |E W1^T|^2 with E = Sigma - W2 W1.
     descent = np.sum(error * (qqt[n_i:, n_i:] @ error)) + np.sum(error * (error @ qqt[:n_i, :n_i]))
-    # W2 W1 is right to some units in the last place of |Q|^2, at the start and now.
+    # The error of W2 W1 is a few units in the last place of |Q|^2, at the start and at t.
     size = 1e-13 * (np.linalg.norm(sigma_yx) + np.sum(w1**2) + np.sum(w2**2))
     start = np.linalg.norm(sigma_yx - w2 @ w1)
     rounding = size * (start + np.linalg.norm(sigma_yx)) + size**2
@@ -64,7 +64,7 @@ def excess(problem, t):
 
 
 def slack(problem, t):
-    """Return how far rounding of the loss, and 1e-12 of t, may move the time of convergence."""
+    """Return the error of the time of convergence by rounding of the loss, and by 1e-12 of t."""
     if math.isinf(t):
         return 0.0
     _, descent, rounding = excess(problem, t)
@@ -78,7 +78,7 @@ def diagonal(values, n_i, n_o):
 
 
 def spaced(shape, seed):
-    """Return Sigma_yx of singular values 3 * 0.6^a, and what they are."""
+    """Return Sigma_yx with the singular values 3 * 0.6^a, and these values."""
     n_i, _, n_o = shape
     rng = np.random.default_rng([seed, *shape])
     u, v = (np.linalg.qr(rng.standard_normal((n, n)))[0] for n in (n_o, n_i))
@@ -92,17 +92,17 @@ def spaced(shape, seed):
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 @pytest.mark.parametrize("lam", [-2.0, 0.0, 0.7])
 @pytest.mark.parametrize("fraction", [0.5, 0.99])
-def test_convergence_is_when_an_ode_solver_says(shape, lam, fraction):
+def test_convergence_agrees_with_an_ode_solver(shape, lam, fraction):
     problem = (*draw(*shape, lam), lam)
     expected = reference.convergence_time(*problem, fraction)
     got = converged(problem, fraction)
-    # The solver's local tolerance of 1e-12 accumulates; its loss is right to some 1e-10.
+    # The solver's local tolerance of 1e-12 accumulates, so that its loss is right to about 1e-10.
     assert got == expected or abs(got - expected) <= 1e-9 * expected + 100 * slack(problem, expected)
 
 
 @given(problems(), st.sampled_from(FRACTIONS))
 def test_loss_at_convergence_is_the_target(problem, fraction):
-    """L(t) = L* + (1 - f) (L(0) - L*), or the flow ends above it."""
+    """L(t) = L* + (1 - f) (L(0) - L*) at the time of convergence, or the flow ends above it."""
     sigma_yx, w1, w2, lam = problem
     t = converged(problem, fraction)
     start, _, rounding = excess(problem, 0.0)
@@ -124,7 +124,7 @@ def test_a_larger_share_takes_longer(problem):
     times = [converged(problem, fraction) for fraction in FRACTIONS]
     for sooner, later in itertools.pairwise(times):
         assert later >= sooner - slack(problem, sooner)
-    assert times[-1] > times[0] or math.isinf(times[0])  # of a saddle that lies nearly as high
+    assert times[-1] > times[0] or math.isinf(times[0])  # a saddle may be nearly as high as the start
 
 
 @pytest.mark.parametrize("start", [1e-50, 1e-6, 0.1, 1.9, 1e8])
@@ -135,7 +135,7 @@ def test_one_mode_converges_as_its_logistic_curve(start, fraction):
     rest = math.sqrt(1 - fraction)
     drop = -math.expm1(math.log1p(-fraction) / 2)  # 1 - rest
     expected = math.log1p(drop / (start * rest)) / 2
-    # Rounding of the loss, (1 - p)^2 / 2, over its rate of descent, 2 p (1 - p)^2.
+    # Rounding of the loss, (1 - p)^2 / 2, divided by its rate of descent, 2 p (1 - p)^2.
     p = 1 - rest * (1 - start)
     tolerance = 1e-12 * expected + 1e-15 * (1 + start) ** 2 / (2 * p * (1 - p) ** 2)
     assert converged((np.eye(1), weight, weight, 0.0), fraction) == pytest.approx(expected, abs=tolerance)
@@ -143,7 +143,7 @@ def test_one_mode_converges_as_its_logistic_curve(start, fraction):
 
 @pytest.mark.parametrize("fraction", [0.5, 0.99, 0.999999])
 def test_without_a_target_and_lam_weights_decay_like_1_over_t(fraction):
-    """Sigma = 0: W2 W1 = a^2 / (1 + 2 a^2 t), and nothing grows, turns or escapes."""
+    """With Sigma = 0, W2 W1 = a^2 / (1 + 2 a^2 t), and no direction grows, turns or escapes."""
     weight = np.full((1, 1), 0.5)
     got = solved((np.zeros((1, 1)), weight, weight, 0.0), fraction=fraction)
     assert got["convergence_time"] == pytest.approx((1 / math.sqrt(1 - fraction) - 1) / 0.5, rel=1e-12)
@@ -168,7 +168,7 @@ def one_unit(values, w1, w2, lam):
     top = max(w for w, _ in rows)
 
     def at(t):
-        def phi(w):  # (e^{2 w t} - 1) / (2 w), over e^{2 top t}
+        def phi(w):  # (e^{2 w t} - 1) / (2 w), divided by e^{2 top t}
             start, end = mp.exp(-2 * top * t), mp.exp(2 * (w - top) * t)
             return (end - start) / (2 * w) if w else t * start
 
@@ -198,7 +198,7 @@ def test_convergence_of_one_hidden_unit_in_60_digits(shape, lam, init_scale, fra
         target = (1 - mp.mpf(fraction)) * start
         got = mp.mpf(converged((sigma_yx, w1, w2, lam), fraction))
         assert mp.isfinite(got)
-        # By the sign of the loss on both sides of what was found; 1e-14 of L(0) is its own rounding.
+        # The loss has opposite signs on both sides of the result. Its own rounding is 1e-14 of L(0).
         descent = mp.diff(lambda log_t: loss(mp.exp(log_t)), mp.log(got))
         margin = mp.mpf(1e-12) + mp.mpf(1e-14) * start / abs(descent)
         assert margin < 1e-9, "well conditioned"
@@ -206,7 +206,7 @@ def test_convergence_of_one_hidden_unit_in_60_digits(shape, lam, init_scale, fra
 
 
 def saddle(n_h=3):
-    """Return a 3-N_h-3 network with the wrong sign of det W2 W1: it never learns the mode of s = 1."""
+    """Return a 3-N_h-3 network with the wrong sign of det W2 W1, which never learns the mode of s = 1."""
     rng = np.random.default_rng(13)
     u, v = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2))
     rotation = np.linalg.qr(rng.standard_normal((n_h, n_h)))[0]
@@ -218,7 +218,7 @@ def saddle(n_h=3):
 def test_a_saddle_is_where_convergence_ends(n_h):
     problem = saddle(n_h)
     start, _, _ = excess(problem, 0.0)
-    reached = 1 - 0.5 / start  # what is missing at the saddle is s^2 / 2
+    reached = 1 - 0.5 / start  # the excess loss at the saddle is s^2 / 2
     assert math.isfinite(converged(problem, reached - 1e-6))
     assert converged(problem, reached + 1e-6) == math.inf
     assert converged(problem, 0.999) == math.inf
@@ -237,7 +237,7 @@ def test_a_wrong_sign_never_escapes(s, n_h):
     assert math.isfinite(turned["escape_time"])
 
 
-def test_zero_weights_never_start():
+def test_zero_weights_never_converge_or_escape():
     zero = np.diag([2.0, 1.0]), np.zeros((2, 2)), np.zeros((2, 2)), 0.0
     got = solved(zero)
     assert (got["convergence_time"], got["escape_time"]) == (math.inf, math.inf)
@@ -245,7 +245,7 @@ def test_zero_weights_never_start():
 
 @pytest.mark.parametrize("lam", [-1.0, 0.0, 2.0])
 @pytest.mark.parametrize("n_h", [1, 2, 3, 4])
-def test_what_is_learnt_has_converged(lam, n_h):
+def test_a_learned_start_has_converged(lam, n_h):
     values = np.array([3.0, 2.0, 1.0])
     w1, w2 = reference.balanced_weights(np.eye(3), values, np.eye(3), lam, n_h)
     assert converged((np.diag(values), w1, w2, lam), 0.999) == 0
@@ -309,8 +309,8 @@ def test_rotation_of_a_bottleneck_is_its_formula():
         ([0.0, 0.0, 0.0], 1, None),
     ],
 )
-def test_directions_that_grow_alike_do_not_turn(values, n_h, gap):
-    """Neither against each other, exactly or to rounding; but each against those that grow less."""
+def test_directions_of_equal_growth_do_not_turn(values, n_h, gap):
+    """Directions of equal rates (also to rounding) turn only against directions that grow more slowly."""
     w1, w2 = draw(3, n_h, 3, 0.0)[1:]
     expected = 1 / gap if gap else 0.0
     assert solved((np.diag(values), w1, w2, 0.0))["rotation_time"] == expected
@@ -321,7 +321,7 @@ def test_directions_that_grow_alike_do_not_turn(values, n_h, gap):
 
 @pytest.mark.parametrize("shape", [(4, 2, 4), (5, 2, 3), (3, 1, 4)], ids=str)
 @pytest.mark.parametrize("lam", [-30.0, 30.0, 3.0])
-def test_the_hidden_space_turns_at_that_rate(shape, lam):
+def test_the_hidden_space_turns_at_the_rate_of_rotation_time(shape, lam):
     """The component of the dropped direction in the span of Q(t) falls like exp(-t / rotation_time)."""
     n_i, n_h, n_o = shape
     values = [5.0, 3.0, 2.0, 1.0][: min(n_i, n_o)]
@@ -343,7 +343,8 @@ def test_the_hidden_space_turns_at_that_rate(shape, lam):
 def test_escape_is_when_the_first_mode_is_half_way(problem):
     sigma_yx, w1, w2, lam = problem
     times = reference.escape_times(*problem)
-    # A row of K has the rounding of all of Q; log x gets it over the size of the row, t over 2 w - x > w.
+    # A row of K has the rounding error of all of Q. That of log x is divided by the size of the row, and that
+    # of t by 2 w - x > w.
     m = times.size
     w, p = reference.eigen_system(sigma_yx, lam)
     q = np.vstack([w1.T, w2])
@@ -356,7 +357,7 @@ def test_escape_is_when_the_first_mode_is_half_way(problem):
 
 
 def first_arrival(problem, latest):
-    """Return when x_a = p_a^T QQ^T p_a of some plane reaches half of 2 r_a, by the trajectory."""
+    """Return the first time at which x_a = p_a^T QQ^T p_a of a plane reaches half of 2 r_a."""
     sigma_yx, w1, w2, lam = problem
     m = min(sigma_yx.shape)
     w, p = reference.eigen_system(sigma_yx, lam)
@@ -383,7 +384,7 @@ def test_escape_is_right_in_the_limit_of_small_weights(shape):
 
 @pytest.mark.parametrize("shape", [(4, 2, 4), (3, 8, 3), (2, 3, 4), (4, 2, 2)], ids=str)
 def test_loss_leaves_its_plateau_at_the_escape(shape):
-    """Half of the first mode is s / 2 of the map: the loss is down by s (s / 2) - (s / 2)^2 / 2."""
+    """The map then has half of the first mode, s / 2, so the loss is down by s (s / 2) - (s / 2)^2 / 2."""
     sigma_yx, values = spaced(shape, 0)
     w1, w2 = draw(*shape, 0.0, 1e-6)[1:]
     task, net = task_of(sigma_yx), fl.Network(w1, w2, 0.0)
@@ -395,7 +396,7 @@ def test_loss_leaves_its_plateau_at_the_escape(shape):
 
 @pytest.mark.parametrize("start", [1e-50, 1e-3, 0.4999, 0.5, 0.7])
 def test_escape_of_one_mode(start):
-    """1-1-1, s = 1, w1 = w2: x = 2 w1^2 reaches 1 by log(1 / w1^2 - 1) / 2; past half-way it is 0."""
+    """1-1-1, s = 1, w1 = w2: x = 2 w1^2 reaches 1 at log(1 / w1^2 - 1) / 2, or at 0 if it starts above 1."""
     weight = np.array([[math.sqrt(start)]])
     expected = max(0.0, math.log(1 / start - 1) / 2)
     got = solved((np.eye(1), weight, weight, 0.0))["escape_time"]
@@ -408,22 +409,22 @@ def test_escape_of_one_mode(start):
 @given(problems())
 def test_transposition_changes_nothing(problem):
     sigma_yx, w1, w2, lam = problem
-    here, there = solved(problem), solved((sigma_yx.T, w2.T, w1.T, -lam))
-    t = here["convergence_time"]
-    assert there["convergence_time"] == t or abs(there["convergence_time"] - t) <= slack(problem, t)
-    # The singular values of draws may lie near each other.
-    assert there["rotation_time"] == pytest.approx(here["rotation_time"], rel=1e-10)
-    assert there["escape_time"] == pytest.approx(here["escape_time"], rel=1e-9, abs=1e-12)
+    straight, transposed = solved(problem), solved((sigma_yx.T, w2.T, w1.T, -lam))
+    t = straight["convergence_time"]
+    assert transposed["convergence_time"] == t or abs(transposed["convergence_time"] - t) <= slack(problem, t)
+    # The singular values of draws may be close to each other.
+    assert transposed["rotation_time"] == pytest.approx(straight["rotation_time"], rel=1e-10)
+    assert transposed["escape_time"] == pytest.approx(straight["escape_time"], rel=1e-9, abs=1e-12)
 
 
 @given(problems(), st.integers(-12, 12).filter(bool))
 def test_times_scale_like_one_over_the_target(problem, power):
-    """Sigma -> c Sigma, W -> sqrt(c) W, lam -> c lam: t -> t / c. For c = 4^n rounding is the same."""
+    """Sigma -> c Sigma, W -> sqrt(c) W, lam -> c lam gives t -> t / c. Rounding is equal for c = 4^n."""
     sigma_yx, w1, w2, lam = problem
     c, root = 4.0**power, 2.0**power
-    here, there = solved(problem), solved((c * sigma_yx, root * w1, root * w2, c * lam))
+    original, scaled = solved(problem), solved((c * sigma_yx, root * w1, root * w2, c * lam))
     for name in SCALES:
-        assert there[name] * c == pytest.approx(here[name], rel=1e-12), name
+        assert scaled[name] * c == pytest.approx(original[name], rel=1e-12), name
 
 
 @pytest.mark.parametrize("lam", [0.0, 5e-324, 1e-200, -1e-30, 1e12, -1e100, 1e200, -1e307])
@@ -454,7 +455,7 @@ def small():
     return fl.random_regression(arch, 9, 3**0.5), fl.balanced_init(arch, -1.0)
 
 
-def test_they_have_no_time_and_stand_in_the_registry():
+def test_time_scales_have_no_time_axis_and_are_in_the_registry():
     task, net = small()
     dataset = fl.exact(task, net, [0.0, 1.0, 2.0], ["loss", *SCALES])
     assert dataset.loss.dims == ("time",)
@@ -467,7 +468,7 @@ def test_they_have_no_time_and_stand_in_the_registry():
         assert name not in fl.exact(task, net, [0.0])
 
 
-def test_times_and_saddles_do_not_matter_to_them():
+def test_time_scales_do_not_depend_on_times():
     task, net = small()
     one, other = (fl.exact(task, net, times, SCALES) for times in ([3.0], [0.0, 1e6, np.inf]))
     assert all(one[name].identical(other[name]) for name in SCALES)
@@ -490,7 +491,7 @@ def test_a_fraction_is_between_0_and_1(fraction):
 
 
 @pytest.mark.parametrize("name", SCALES)
-def test_gradient_descent_refuses_them(name):
+def test_gradient_descent_refuses_time_scales(name):
     task, net = small()
     with pytest.raises(fl.InputError, match=f"{name}.*exact") as caught:
         fl.gradient_descent(task, net, 0.01, 10, observables=["loss", name])

@@ -16,13 +16,13 @@ from fastlin.sweeps.read.accessor import _first_passage
 from tests import sweeping
 
 TIMES = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, float("inf")]
-# All three, as in other tests: one kernel serves them.
+# All three, as in other tests, because one kernel computes them together.
 SCALES = ["convergence_time", "rotation_time", "escape_time"]
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """A store of both solvers, some points of which diverge."""
+    """A store of both solvers, in which some points diverge."""
     path = tmp_path_factory.mktemp("accessor") / "both.zarr"
     dynamics = {"solver": ["exact", "gradient_descent"], "learning_rate": 0.2, "times": [0.0, 1.0, 8.0]}
     axes = sweeping.spec()["axes"] | {"lam": [-4.0, 0.5, 30.0]}
@@ -48,12 +48,12 @@ def test_selection_by_values(stored):
     xr.testing.assert_identical(part.load(), expected.load())
     for same in ((2, 3, 4), fl.Architecture(2, 3, 4), stored.architecture[2]):
         assert stored.fastlin.select(architecture=same).architecture == "2-3-4"
-    for several in (stored.architecture[1:], [(3, 4, 3), "2-3-4"], np.array(["3-4-3", "2-3-4"])):
-        found = stored.fastlin.select(architecture=several).architecture
-        assert found.values.tolist() == ["3-4-3", "2-3-4"]
-    again = stored.fastlin.select(lam=part.lam, seed=part.seed, init_scale=part.init_scale)
-    assert again.loss.sizes["lam"] == again.loss.sizes["seed"] == 2
-    assert "init_scale" not in again.dims
+    for names in (stored.architecture[1:], [(3, 4, 3), "2-3-4"], np.array(["3-4-3", "2-3-4"])):
+        selected = stored.fastlin.select(architecture=names).architecture
+        assert selected.values.tolist() == ["3-4-3", "2-3-4"]
+    reselected = stored.fastlin.select(lam=part.lam, seed=part.seed, init_scale=part.init_scale)
+    assert reselected.loss.sizes["lam"] == reselected.loss.sizes["seed"] == 2
+    assert "init_scale" not in reselected.dims
     assert stored.architecture.values.tolist() == ["4-2-2", "3-4-3", "2-3-4"]
     nets = [
         fl.rebuild(stored, architecture, seed=3, lam=0.5, init_scale=0.5)[1]
@@ -84,7 +84,7 @@ def test_selection_by_values(stored):
         ({"seed": 1.5}, "a whole number is needed"),
     ],
 )
-def test_what_cannot_be_selected_is_named(stored, values, message):
+def test_invalid_selections_are_named(stored, values, message):
     with pytest.raises(fl.InputError, match=message):
         stored.fastlin.select(**values)
 
@@ -141,18 +141,18 @@ def test_a_reduced_store_has_no_seed_to_select(reduced):
 
 
 def test_regimes_follow_the_conventions(exact, tmp_path):
-    found = exact.fastlin.regime((0.1, 0.4)).load()
+    regimes = exact.fastlin.regime((0.1, 0.4)).load()
     distance = exact.kernel_distance.load()
-    assert (found == np.digitize(distance, [0.1, 0.4])).all()
-    assert found.attrs["flag_values"].tolist() == [0, 1, 2]
-    assert found.attrs["flag_values"].dtype == found.dtype == np.int8
-    assert found.attrs["flag_meanings"] == "lazy intermediate rich"
+    assert (regimes == np.digitize(distance, [0.1, 0.4])).all()
+    assert regimes.attrs["flag_values"].tolist() == [0, 1, 2]
+    assert regimes.attrs["flag_values"].dtype == regimes.dtype == np.int8
+    assert regimes.attrs["flag_meanings"] == "lazy intermediate rich"
     assert set(np.unique(exact.fastlin.regime(0.3))) == {0, 2}
     missing = regime(distance.where(distance.time < 5))
     assert (missing.isel(time=-1) == -1).all()
     missing.drop_vars("status").to_zarr(tmp_path / "r.zarr", consolidated=False)
-    again = xr.open_zarr(tmp_path / "r.zarr", consolidated=False).regime
-    assert np.array_equal(again, missing.where(missing >= 0), equal_nan=True)
+    saved = xr.open_zarr(tmp_path / "r.zarr", consolidated=False).regime
+    assert np.array_equal(saved, missing.where(missing >= 0), equal_nan=True)
     for wrong in (1.5, (0.5, 0.1), (0.1, 0.2, 0.3), "rich"):
         with pytest.raises(fl.InputError, match="threshold is"):
             exact.fastlin.regime(wrong)
@@ -160,22 +160,22 @@ def test_regimes_follow_the_conventions(exact, tmp_path):
 
 @pytest.mark.parametrize("fraction", [0.5, 0.9])
 def test_convergence_times_of_a_store_bracket_the_exact_ones(exact, fraction):
-    """Between the stored times around it, for networks whose limit is the least loss."""
-    found = exact.fastlin.passage_time(fraction).load()
-    assert found.dims == ("architecture", "init_scale", "seed", "lam")
+    """They lie between the stored times around the exact time, for networks whose limit is the least loss."""
+    passage_times = exact.fastlin.passage_time(fraction).load()
+    assert passage_times.dims == ("architecture", "init_scale", "seed", "lam")
     checked = 0
-    for place in np.ndindex(found.shape):
-        point = dict(zip(found.dims, place, strict=True))
-        values = {name: found[name].values[index] for name, index in point.items()}
+    for place in np.ndindex(passage_times.shape):
+        point = dict(zip(passage_times.dims, place, strict=True))
+        values = {name: passage_times[name].values[index] for name, index in point.items()}
         task, net = fl.rebuild(exact, **values)
         network = fl.exact(task, net, [1.0], ["convergence_time"], fraction=fraction)
-        moment, stored = float(network.convergence_time), float(found[point])
-        if np.isinf(moment):  # at a saddle, the store's own last loss is what it falls to
+        moment, stored = float(network.convergence_time), float(passage_times[point])
+        if np.isinf(moment):  # at a saddle the loss falls only to the last loss of the store
             continue
         after = np.searchsorted(TIMES, moment)
         assert TIMES[after - 1] <= stored <= TIMES[after], (point, moment, stored)
         checked += 1
-    assert checked > 0.8 * found.size
+    assert checked > 0.8 * passage_times.size
 
 
 def test_convergence_times_need_a_loss(stored, exact):
@@ -196,16 +196,16 @@ def test_convergence_times_need_a_loss(stored, exact):
 def test_first_passage_lies_on_the_line_between_stored_losses(falls, fraction):
     loss = 10.0 - np.concatenate([[0.0], np.cumsum(falls)])
     times = np.arange(loss.size, dtype=float) ** 2
-    found = _first_passage(loss, times, fraction)
+    passage = _first_passage(loss, times, fraction)
     level = loss[0] - fraction * (loss[0] - loss[-1])
-    assert np.interp(found, times, loss) == pytest.approx(level, rel=1e-12)
+    assert np.interp(passage, times, loss) == pytest.approx(level, rel=1e-12)
 
 
 def test_phase_diagrams_by_sizes(exact):
     late = exact.fastlin.select(init_scale=1.0, time=float("inf"))
     ax = late.fastlin.phase_diagram("lam", "bottleneck_ratio")
     drawn = ax.collections[0].get_array()
-    assert np.allclose(drawn, late.kernel_distance.mean("seed"))  # ratios rise with the index here
+    assert np.allclose(drawn, late.kernel_distance.mean("seed"))  # ratios rise with the index
     assert r"\min" in ax.get_ylabel()
     assert len(ax.collections) == 2  # the mesh, and the borders of regimes
     plain = late.fastlin.phase_diagram("lam", "n_h", threshold=())
@@ -239,8 +239,8 @@ print(json.dumps([size, peak() - before, float(means.loss.mean()), float(rich), 
 
 @pytest.mark.slow
 @pytest.mark.processes
-def test_a_store_five_times_the_memory_is_analysed_lazily(tmp_path):
-    """What all of it takes stays under a fifth of the store, beyond what the same takes of a small one."""
+def test_a_store_is_analysed_in_a_fifth_of_its_size(tmp_path):
+    """Analysis of a large store takes less than a fifth of its size, beyond the memory for a small store."""
     times = [0.0, 0.1, 1.0, 10.0, float("inf")]
 
     def sweep(name, seeds):
@@ -260,9 +260,9 @@ def test_a_store_five_times_the_memory_is_analysed_lazily(tmp_path):
     command = [sys.executable, "-c", PROBE, tmp_path / "small.zarr", tmp_path / "large.zarr"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    size, taken, loss, rich, time = json.loads(done.stdout)
+    size, memory, loss, rich, time = json.loads(done.stdout)
     assert size > 500
-    assert taken < size / 5, (taken, size)
+    assert memory < size / 5, (memory, size)
     assert 0 < loss < 5
     assert 0 < rich < 1
     assert time > 10

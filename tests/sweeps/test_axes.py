@@ -1,4 +1,4 @@
-"""Axes: lists, ranges and both together, and that every form of an axis reads back to the same bits."""
+"""Axes: lists, ranges and their combinations. Every form of an axis reads back to the same bits."""
 
 import math
 import random
@@ -45,9 +45,9 @@ def test_architectures_as_they_are_printed():
 
 
 def test_architecture_product():
-    found = axes.architectures("a", {"n_i": {"start": 3, "num": 4}, "n_h": 2, "n_o": [3, 5]})
-    assert [str(shape) for shape in found][:3] == ["3-2-3", "3-2-5", "4-2-3"]
-    assert len(found) == 8
+    shapes = axes.architectures("a", {"n_i": {"start": 3, "num": 4}, "n_h": 2, "n_o": [3, 5]})
+    assert [str(shape) for shape in shapes][:3] == ["3-2-3", "3-2-5", "4-2-3"]
+    assert len(shapes) == 8
 
 
 def test_decimal_grids_hold_short_decimals():
@@ -139,7 +139,7 @@ def test_faults_of_ranges_are_one_line(read, value, message):
 
 
 def forms(start, step, count, digits):
-    """Return an axis in all its forms: decimals of `digits` digits."""
+    """Return an axis of decimals with `digits` digits in all its forms."""
     unit = 10**digits
     first, stride, last = start / unit, step / unit, (start + step * (count - 1)) / unit
     listed = [(start + step * index) / unit for index in range(count)]
@@ -220,11 +220,11 @@ def test_architectures_in_all_forms():
     shape = fl.Architecture(4, 2, 4)
     product = {"n_i": 3, "n_h": [1, 2], "n_o": 3}
     listed = axes.architectures("a", [shape, [4, 4, 4], "2-2-2", product])
-    assert [str(found) for found in listed] == ["4-2-4", "4-4-4", "2-2-2", "3-1-3", "3-2-3"]
+    assert [str(each) for each in listed] == ["4-2-4", "4-4-4", "2-2-2", "3-1-3", "3-2-3"]
     assert axes.architectures("a", shape) == axes.architectures("a", [4, 2, 4]) == (shape,)
     assert axes.architectures("a", [product, "3-2-3"]) == axes.architectures("a", product)
     with pytest.raises(fl.InputError, match="a holds 4-2-4 more than once"):
         axes.architectures("a", [shape, [4, 2, 4]])
     for value in ((shape, (3, 2, 3)), np.array([[4, 2, 4], [3, 2, 3]]), [shape, fl.Architecture(3, 2, 3)]):
         spec = fl.Spec.from_dict(with_axis("architecture", value))
-        assert [str(found) for found in spec.architectures] == ["4-2-4", "3-2-3"]
+        assert [str(each) for each in spec.architectures] == ["4-2-4", "3-2-3"]

@@ -1,4 +1,4 @@
-"""Blocks of several groups: the rule by which a sweep is cut, and that joining groups changes no number."""
+"""Blocks of several groups: the rule of the block shape. Joining groups changes no number."""
 
 import itertools
 import math
@@ -39,7 +39,7 @@ SIZES = {
 
 
 def grid(sizes=(1, 1, 1), seeds=10, lams=100, times=4, **changes):
-    """Return a spec over all architectures up to some sizes."""
+    """Return a spec over all architectures up to given sizes."""
     n_i, n_h, n_o = ({"start": 1, "num": size} for size in sizes)
     content = {
         "axes": {
@@ -55,7 +55,7 @@ def grid(sizes=(1, 1, 1), seeds=10, lams=100, times=4, **changes):
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory):
-    """A store of which every block holds one group."""
+    """A store in which every block holds one group."""
     path = tmp_path_factory.mktemp("apart") / "s.zarr"
     assert fl.run_sweep(SPEC, path).blocks == 3 * 2 * 2 * 2
     return path
@@ -63,7 +63,7 @@ def apart(tmp_path_factory):
 
 @pytest.fixture
 def joined(tmp_path, client):
-    """A store of the same sweep, of which most blocks hold eight groups, and those at the end two."""
+    """A store of the same sweep, in which most blocks hold eight groups, and the last ones two."""
     path = tmp_path / "joined.zarr"
     with cutting.into(architectures=2, init_scales=2, learning_rates=2, seeds=4):
         assert fl.run_sweep(SPEC, path, client).blocks == 2 * 2 * 2
@@ -99,8 +99,8 @@ def test_one_damaged_chunk_is_one_block_to_compute(joined):
     file.write_bytes(data)
     (damage,) = verify(joined)
     assert damage.key == "loss/c.1.0.1.0.0.0.0"
-    found, report = repair(joined)
-    assert found == [damage]
+    repaired, report = repair(joined)
+    assert repaired == [damage]
     assert (report.computed_blocks, report.computed_points) == (1, 1 * 2 * 1 * 2 * 4 * 5)
     assert content(joined) == whole
 
@@ -119,15 +119,15 @@ def test_a_bad_point_is_contained_in_its_group_and_computed_again_alone(apart, c
         patch.setattr(block, "compute", bad)
         assert fl.run_sweep(SPEC, path, client).failed == 1
     computed = [(str(group.architecture), group.init_scale) for group in calls]
-    # The run also computes a network of 1-1-1, which tells a bad point from a broken installation.
+    # The run also computes a network of 1-1-1, to distinguish a bad point from a broken installation.
     assert sum(each != ("3-4-3", 1.0) and each[0] != "1-1-1" for each in computed) <= 20
-    here, there = fl.open_sweep(path).load(), fl.open_sweep(apart).load()
-    failed = here.status == "failed"
-    assert here.status.where(failed, drop=True).size == 1
-    assert here.status[1, 1, 0, 1, 2, 3] == "failed"
-    for name in here.data_vars:
-        mine, theirs = (dataset[name].drop_vars("status") for dataset in (here, there))
-        assert mine.equals(theirs.where(~failed.drop_vars("status")))
+    dataset, undisturbed = fl.open_sweep(path).load(), fl.open_sweep(apart).load()
+    failed = dataset.status == "failed"
+    assert dataset.status.where(failed, drop=True).size == 1
+    assert dataset.status[1, 1, 0, 1, 2, 3] == "failed"
+    for name in dataset.data_vars:
+        actual, expected = (part[name].drop_vars("status") for part in (dataset, undisturbed))
+        assert actual.equals(expected.where(~failed.drop_vars("status")))
     before, calls[:] = values_of(path), []
     monkeypatch.setattr(block, "compute", lambda group: calls.append(group) or real(group))
     report = fl.run_sweep(SPEC, path, client, retry_failed=True)
@@ -135,10 +135,10 @@ def test_a_bad_point_is_contained_in_its_group_and_computed_again_alone(apart, c
     assert [group.points for group in calls] == [1]
     after = values_of(path)
     for name, values in before.items():
-        rest = np.full(values.shape[:6], True)
-        rest[1, 1, 0, 1, 2, 3] = False
-        assert values[rest].tobytes() == after[name][rest].tobytes(), name
-    assert fl.open_sweep(path).load().identical(there)
+        good = np.full(values.shape[:6], True)
+        good[1, 1, 0, 1, 2, 3] = False
+        assert values[good].tobytes() == after[name][good].tobytes(), name
+    assert fl.open_sweep(path).load().identical(undisturbed)
 
 
 def values_of(path):
@@ -150,7 +150,7 @@ def values_of(path):
 
 
 def test_points_of_a_block_that_are_lost_are_computed_and_no_others(joined, client, monkeypatch):
-    """As of a block that was cut short when its axes had fewer values."""
+    """Such points occur in a block that was written when its axes had fewer values."""
     whole, store = content(joined), Store.open(locate(joined))
     index = (0, 0, 0, 0, 0, 0)
     status = store.read_status(index).copy()
@@ -192,9 +192,9 @@ def test_the_time_of_a_block_apart_is_shared_by_the_cost_of_its_groups(monkeypat
     store.create(place, layout)
     worker.run_block(worker.BlockRequest(place, 100.0, apart=True), layout.index(0))
     assert sum(share for _, share in shares) == pytest.approx(1.0)
-    found = dict(shares)
-    assert len(found) == 216
-    assert found["6-6-6"] == max(found.values()) > 1.02 * found["1-1-1"]
+    by_shape = dict(shares)
+    assert len(by_shape) == 216
+    assert by_shape["6-6-6"] == max(by_shape.values()) > 1.02 * by_shape["1-1-1"]
 
 
 sizes_of_axes = st.fixed_dictionaries(
@@ -218,7 +218,7 @@ limits = st.fixed_dictionaries(
 
 
 @given(sizes_of_axes, limits)
-def test_the_rule_of_the_cut(axes, constants):
+def test_block_shapes_cover_all_points_within_the_limits(axes, constants):
     dynamics = {"times": [0.0, 1.0, 5.0]}
     if axes["rates"]:
         rates = [0.01, 0.02, 0.04][: axes["rates"]]
@@ -238,7 +238,7 @@ def test_the_rule_of_the_cut(axes, constants):
 
 
 def check_cover(spec, layout):
-    """Check that every point is in one block, once, at the place where it belongs."""
+    """Check that every point is in exactly one block, at its position."""
     seen = set()
     for number in range(layout.block_count):
         index = layout.index(number)
@@ -254,16 +254,18 @@ def check_cover(spec, layout):
 
 
 def check_limits(spec, made, constants):
-    """Check the size of blocks in bytes and in seconds, and that they are neither too few nor too small."""
+    """Check the bytes and seconds of blocks, and that there are neither too few nor too small blocks."""
     layout = made.layout
     groups = math.prod(layout.status.chunk[:-2])
-    held = sum(math.prod(array.chunk) * np.dtype(array.dtype).itemsize for array in layout.values.values())
+    block_bytes = sum(
+        math.prod(array.chunk) * np.dtype(array.dtype).itemsize for array in layout.values.values()
+    )
     if groups > 1:
         assert layout.block_shape.seeds == spec.seeds.size
-        assert held <= constants["BLOCK_BYTES"]
+        assert block_bytes <= constants["BLOCK_BYTES"]
         assert made.block_seconds <= constants["BLOCK_SECONDS"] * (1 + 1e-9)
     elif layout.block_shape.seeds > 1 and not spec.reduce:
-        assert held <= constants["BLOCK_BYTES"]
+        assert block_bytes <= constants["BLOCK_BYTES"]
     everything = spec.points // (spec.seeds.size * spec.lams.size)
     wanted = constants["LEAST_BLOCKS"]
     least = min(wanted, 3 * wanted // len(layout.arrays), everything)
@@ -284,7 +286,7 @@ def check_limits(spec, made, constants):
 )
 @pytest.mark.parametrize("sizes", [(10, 10, 10), (1000, 1, 1)])
 def test_a_thousand_architectures_take_at_most_200_files(tmp_path, points, output, sizes):
-    """With coordinates and metadata: small architectures, and those of 10 to 20 units, which take longer."""
+    """The files include coordinates and metadata. The larger architectures have 10 to 20 units a layer."""
     from fastlin.sweeps.store import store
 
     seeds, lams = points
@@ -336,6 +338,6 @@ def test_sizes_of_many_are_the_sizes_of_each(triple):
     many = SizesOfMany(np.array([(1, 1, 1), triple, (5, 4, 3)]))
     names = {name for name, value in vars(Sizes).items() if isinstance(value, cached_property)}
     assert {"m", "width", "fits_lanes", "fits_setup", "unrolled"} < names
-    # These choose by a condition, which estimates have no use for.
+    # These depend on a condition, and estimates do not use them.
     for name in names - {"outside_shift", "drops_outside", "keeps_outside"}:
         assert np.broadcast_to(getattr(many, name), 3)[1] == getattr(one, name), name

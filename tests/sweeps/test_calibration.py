@@ -1,4 +1,4 @@
-"""Which kernels a plan compiles for its measurement, and which it leaves to the run."""
+"""Calibration: the kernels that a plan compiles for its measurement, and those that are left to the run."""
 
 import pytest
 
@@ -7,19 +7,19 @@ from fastlin.sweeps.run import calibration, projection
 from fastlin.sweeps.spec.spec import Spec
 from tests import sweeping
 
-LARGE = [200, 8, 200]  # whose set-up is by LAPACK, which is no kernel
+LARGE = [200, 8, 200]  # its set-up uses LAPACK and no kernel
 
 
 @pytest.fixture
 def planned(monkeypatch):
-    """Return a function that plans a sweep, and returns the plan and the kernels that it compiled."""
+    """Return a function that plans a sweep and returns the plan and the compiled kernels."""
 
     def plan(architectures, lacking):
-        asked, compiled = [], []
+        requests, compiled = [], []
 
         def missing(kernels):
-            asked.append(found := distinct(kernels))
-            return found if lacking else []
+            requests.append(unique := distinct(kernels))
+            return unique if lacking else []
 
         monkeypatch.setattr(projection, "missing", missing)
         monkeypatch.setattr(calibration, "compile_all", lambda kernels, _processes: compiled.extend(kernels))
@@ -29,7 +29,7 @@ def planned(monkeypatch):
         axes = sweeping.spec()["axes"] | {"architecture": architectures}
         spec = Spec.from_dict(sweeping.spec(axes=axes, task={"n_samples": 300}))
         content = projection.project(spec, None)
-        assert len(asked) == 1  # each look loads compiled code
+        assert len(requests) == 1  # each check loads compiled code
         return content, compiled
 
     return plan

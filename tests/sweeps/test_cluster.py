@@ -1,4 +1,4 @@
-"""Schedulers of others: a sweep finds them, and says in a line what is wrong with them or their workers."""
+"""External Dask schedulers: a sweep connects to them, and faults of them or their workers are one line."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ import dask
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps.run import cluster
+from fastlin.sweeps.run import builds, lifecycle
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Scheduler
 from tests.executors import one_line, scale_of_a_network
@@ -44,7 +44,7 @@ def dask_process(folder, *arguments, **changes):
 
 @contextlib.contextmanager
 def dask_scheduler(folder, *options, **changes):
-    """Run a scheduler; yields its address, which it wrote to the file scheduler.json."""
+    """Run a scheduler, and yield its address from the file scheduler.json."""
     file = folder / "scheduler.json"
     arguments = ("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
     with dask_process(folder, *arguments, *options, **changes):
@@ -65,14 +65,14 @@ def dask_cluster(tmp_path_factory):
 
 
 def check(executor):
-    """Compute on an executor of others, the way a sweep does."""
+    """Compute on an external executor, as a sweep does."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with connect(executor) as client:
-            cluster.check_versions(client)
-            arguments = (cluster.on_same_build, cluster.build(), scale_of_a_network, 3)
+            builds.check_versions(client)
+            arguments = (builds.on_same_build, builds.build(), scale_of_a_network, 3)
             assert client.submit(*arguments).result(PATIENCE) == scale_of_a_network(3)
-            cluster.check_versions(client)
+            builds.check_versions(client)
             assert client.nthreads()
 
 
@@ -83,7 +83,7 @@ def test_a_scheduler_is_found_by_address_and_by_file(dask_cluster):
     check(Scheduler(file))
 
 
-def test_other_versions_of_dask_are_no_matter(dask_cluster, monkeypatch):
+def test_other_versions_of_dask_are_ignored(dask_cluster, monkeypatch):
     from distributed import versions
 
     real = versions.get_versions()
@@ -93,22 +93,22 @@ def test_other_versions_of_dask_are_no_matter(dask_cluster, monkeypatch):
 
 
 def test_a_scheduler_without_workers_and_workers_of_another_build(tmp_path):
-    """Workers that are there are found at once, and those that join later by their first block."""
+    """Workers that have joined are checked at once, and those that join later with their first block."""
     copy = tmp_path / "other"
     shutil.copytree(ROOT / "fastlin", copy / "fastlin")
     with (copy / "fastlin" / "kernels" / "compiler" / "jit.py").open("a") as source:
         source.write("CHANGED = True\n")
     with dask_scheduler(tmp_path) as address, connect(Scheduler(address)) as client:
-        cluster.check_versions(client)
-        block = client.submit(cluster.on_same_build, cluster.build(), abs, -1)
+        builds.check_versions(client)
+        block = client.submit(builds.on_same_build, builds.build(), abs, -1)
         with dask_worker(tmp_path, address, PYTHONPATH=str(copy)):
             with pytest.raises(fl.StoppedError) as late:
                 block.result(PATIENCE)
             with pytest.raises(fl.StoppedError) as early:
-                cluster.check_versions(client)
+                builds.check_versions(client)
     for error in (late, early):
         assert one_line(error).startswith("the worker tcp://127.0.0.1:")
-        assert f"and this process {cluster.build()}; install the same in both" in str(error.value)
+        assert f"and this process {builds.build()}; install the same in both" in str(error.value)
 
 
 def test_a_worker_without_fastlin_is_named(tmp_path):
@@ -118,18 +118,18 @@ def test_a_worker_without_fastlin_is_named(tmp_path):
     path = str(package.parent)
     with dask_scheduler(tmp_path, PYTHONPATH=path) as address, connect(Scheduler(address)) as client:
         with pytest.raises(fl.StoppedError) as error:
-            cluster.check_versions(client)
+            builds.check_versions(client)
         assert "the scheduler does not run this fastlin: there is no fastlin" in one_line(error)
         with dask_worker(tmp_path, address, PYTHONPATH=path):
             client.wait_for_workers(1, timeout=PATIENCE)
             with pytest.raises(fl.StoppedError, match=r"^the worker tcp.*there is no fastlin") as error:
-                cluster.check_versions(client)
+                builds.check_versions(client)
     one_line(error)
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Two authorities, ca and other, and a certificate that each has signed."""
+    """Two authorities, ca and other, and a certificate that each of them has signed."""
     if shutil.which("openssl") is None:
         pytest.skip("certificates are made with the openssl command, which is not installed")
     folder = tmp_path_factory.mktemp("certificates")
@@ -149,7 +149,7 @@ def certificates(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_tls(certificates, tmp_path, monkeypatch):
+def test_tls_connections_need_matching_certificates(certificates, tmp_path, monkeypatch):
     ca, cert, key = (certificates / name for name in ("ca.pem", "ca-node.pem", "ca-node.key"))
     other = {
         "tls_ca": certificates / "other.pem",
@@ -173,7 +173,7 @@ def test_tls(certificates, tmp_path, monkeypatch):
         with pytest.raises(fl.StoppedError, match=r"self.signed certificate") as error:
             check(Scheduler(address, **other))
         one_line(error)
-        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3.0)
+        monkeypatch.setattr(lifecycle, "CONNECT_SECONDS", 3.0)
         with pytest.raises(fl.StoppedError, match=f"no Dask scheduler answers at {address}: ") as error:
             check(Scheduler(address, ca, other["tls_cert"], other["tls_key"]))
         one_line(error)
@@ -182,7 +182,7 @@ def test_tls(certificates, tmp_path, monkeypatch):
 def test_certificates_are_checked_before_anything_is_sent(certificates, tmp_path):
     ca, cert, key = (certificates / name for name in ("ca.pem", "ca-node.pem", "ca-node.key"))
     address, missing = "tls://127.0.0.1:8786", tmp_path / "none.pem"
-    for given, message in [
+    for arguments, message in [
         ((address,), "takes certificates: give tls_ca, tls_cert and tls_key, or set distributed.comm.tls"),
         ((address, ca), "^tls_ca given; tls:// needs all three"),
         ((address, ca, cert), "^tls_ca and tls_cert given; tls:// needs all three"),
@@ -192,7 +192,7 @@ def test_certificates_are_checked_before_anything_is_sent(certificates, tmp_path
         (("tcp://127.0.0.1:8786", ca, cert, key), "given, and tcp://127.0.0.1:8786 is not tls://"),
     ]:
         with pytest.raises(fl.InputError, match=message) as error:
-            Scheduler(*given)
+            Scheduler(*arguments)
         one_line(error)
 
 
@@ -210,7 +210,7 @@ def test_certificates_are_checked_before_anything_is_sent(certificates, tmp_path
         None,
     ],
 )
-def test_addresses_that_are_none_are_named(address):
+def test_invalid_addresses_are_named(address):
     with pytest.raises(
         fl.InputError, match="needed is tcp://HOST:PORT, tls://HOST:PORT or the file"
     ) as error:
@@ -221,7 +221,7 @@ def test_addresses_that_are_none_are_named(address):
 @pytest.mark.parametrize(
     "content", [None, "", "[]", '{"address": 5}', '{"id": "x"}', '{"address": "x"}', "\0\xff"]
 )
-def test_scheduler_files_that_are_none_are_named(tmp_path, content):
+def test_invalid_scheduler_files_are_named(tmp_path, content):
     file = tmp_path / "scheduler.json"
     if content is not None:
         file.write_text(content)
@@ -230,7 +230,7 @@ def test_scheduler_files_that_are_none_are_named(tmp_path, content):
     one_line(error)
 
 
-def test_what_is_no_scheduler_is_told_in_one_line(dask_cluster, capfd, monkeypatch):
+def test_an_address_without_a_scheduler_is_one_line(dask_cluster, capfd, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with connect(Scheduler(dask_cluster[0])) as client:
@@ -241,7 +241,7 @@ def test_what_is_no_scheduler_is_told_in_one_line(dask_cluster, capfd, monkeypat
             (f"tcp://127.0.0.1:{silent.getsockname()[1]}", 2.0, "nothing within 2 s"),
             (worker, PATIENCE, "it is a Worker"),
         ]:
-            monkeypatch.setattr(cluster, "CONNECT_SECONDS", seconds)
+            monkeypatch.setattr(lifecycle, "CONNECT_SECONDS", seconds)
             with pytest.raises(fl.StoppedError) as error, connect(Scheduler(address)):
                 pass
             assert one_line(error) == f"no Dask scheduler answers at {address}: {reason}"

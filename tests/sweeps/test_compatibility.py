@@ -1,4 +1,4 @@
-"""A store goes on only with what gives the same numbers: other versions are refused, or tried first."""
+"""Compatibility of a store with other versions: they are refused, or their numbers are compared first."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
 from tests import cutting, sweeping
-from tests.commands import SMALL, ended, smaller_blocks
+from tests.commands import SMALL, run_to_end, smaller_blocks
 from tests.sweeping import content
 
 DECISIVE = sorted({*versions.here()} - {*compatibility.HARMLESS})
@@ -23,18 +23,18 @@ REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"]}}
 
 
 def pretend(path, **changes):
-    """Have a store say that it was made with other versions; None: with none of that name."""
+    """Change the versions that a store records. None removes a name."""
     place = locate(path)
     root = json.loads(place.read(metadata.ROOT))
     made_with = json.loads(root["attributes"]["versions"]) | changes
-    kept = {name: text for name, text in made_with.items() if text is not None}
-    root["attributes"]["versions"] = json.dumps(kept)
+    recorded = {name: text for name, text in made_with.items() if text is not None}
+    root["attributes"]["versions"] = json.dumps(recorded)
     sealed = metadata._sealed(root)
     metadata.write_metadata(place, {metadata.ROOT_COPY: sealed, metadata.ROOT: sealed})
 
 
 def alter(path, name, index, group=(0, 0)):
-    """Change the last bit of the first number of a group of a block, and its checksum with it."""
+    """Change the last bit of the first number of a group of a block, and the checksum with it."""
     store = Store.open(locate(path))
     form = {**store.layout.values, **store.layout.statistics}[name]
     key = form.key(name, index)
@@ -74,7 +74,7 @@ def test_groups_of_a_joined_block_are_tried_each(tmp_path, place, output):
 
 @pytest.fixture
 def part(swept, tmp_path):
-    """A store of which one block is to be computed yet."""
+    """A store with one incomplete block."""
     path = tmp_path / "part.zarr"
     shutil.copytree(swept, path)
     (path / "status" / "c.1.0.0.0").unlink()
@@ -82,7 +82,7 @@ def part(swept, tmp_path):
 
 
 def refused(path, match, spec=None, **options):
-    """Check that a run is refused and writes nothing; returns the lines of differences."""
+    """Check that a run is refused and writes nothing. Return the lines of differences."""
     before = content(path)
     with pytest.raises(fl.InputError, match=match) as caught:
         fl.run_sweep(spec or sweeping.spec(), path, **options)
@@ -94,14 +94,14 @@ def refused(path, match, spec=None, **options):
 @pytest.mark.parametrize("other", ["0.0.1", None])
 def test_other_versions_are_refused_with_the_difference(part, name, other):
     pretend(part, **{name: other})
-    here = versions.here()[name]
+    installed = versions.here()[name]
     how = "with another processor or BLAS" if name in compatibility.HARDWARE else "by other versions"
     (line,) = refused(part, f"was written {how}; --allow-version goes on if its numbers")
-    assert line == f"{name}: the store has {other or 'none'}, this installation {here}"
+    assert line == f"{name}: the store has {other or 'none'}, this installation {installed}"
     assert verify(part) == []
 
 
-def test_all_differences_are_told_at_once(part):
+def test_all_differences_are_reported_at_once(part):
     pretend(part, **dict.fromkeys(DECISIVE, "0.0.1"), unheard="1")
     assert len(refused(part, "was written by other versions")) == len(DECISIVE) + 1
 
@@ -114,14 +114,14 @@ def test_versions_that_change_no_number_do_not_matter(part, name):
 
 
 @pytest.mark.parametrize("name", [name for name in DECISIVE if name != "seed_rule"])
-def test_a_store_whose_numbers_come_out_the_same_is_gone_on_with(part, swept, name):
+def test_a_store_with_equal_numbers_is_resumed_with_allow_version(part, swept, name):
     pretend(part, **{name: "0.0.1"})
     report = fl.run_sweep(sweeping.spec(), part, allow_version=True)
     assert (report.computed_blocks, report.pending) == (1, 0)
-    here = versions.here()
-    assert Store.open(locate(part)).made_with == [here | {name: "0.0.1"}, here]
+    installed = versions.here()
+    assert Store.open(locate(part)).made_with == [installed | {name: "0.0.1"}, installed]
     assert fl.open_sweep(part).load().identical(fl.open_sweep(swept).load())
-    # From now on it is this installation's.
+    # After this run the versions of this installation are recorded as well.
     assert fl.run_sweep(sweeping.spec(), part).computed_blocks == 0
     assert verify(part) == []
 
@@ -146,7 +146,7 @@ def test_blocks_with_points_that_diverged_are_tried_too(tmp_path):
     refused(path, "computed other numbers", spec, allow_version=True)
 
 
-def test_another_seed_rule_is_never_gone_on_with(part):
+def test_another_seed_rule_is_always_refused(part):
     pretend(part, seed_rule="old")
     refused(part, "was written by other versions; --allow-version")
     refused(part, "the same seed would draw another network", allow_version=True)
@@ -157,7 +157,7 @@ def test_another_seed_rule_is_never_gone_on_with(part):
 )
 @pytest.mark.parametrize("cut", [1, 2], ids="blocks of {}".format)
 def test_a_store_of_statistics_is_tried_by_its_cells(tmp_path, seeds, name, index, cut):
-    """By its statistics where it keeps no partial sums, or has merged them."""
+    """Its statistics are compared if it has no partial sums, or has merged them."""
     axes = sweeping.spec()["axes"] | {"seed": {"start": 0, "num": seeds}}
     spec, path = sweeping.spec(axes=axes, output=REDUCED), tmp_path / "r.zarr"
     name, index = (name, index) if cut == 1 else ("loss", (1, 0, 0, 0, 0))
@@ -171,6 +171,18 @@ def test_a_store_of_statistics_is_tried_by_its_cells(tmp_path, seeds, name, inde
     pretend(path, numpy="0.0.1")
     alter(path, name, index)
     refused(path, "computed other numbers", spec, allow_version=True)
+
+
+def test_the_samples_of_a_complete_store_are_compared_once(swept, tmp_path, monkeypatch):
+    path, compared = tmp_path / "s.zarr", []
+    compare = compatibility._compare
+    monkeypatch.setattr(compatibility, "_compare", lambda *given: compared.append(path) or compare(*given))
+    shutil.copytree(swept, path)
+    pretend(path, numpy="0.0.1")
+    assert fl.run_sweep(sweeping.spec(), path, allow_version=True).computed_blocks == 0
+    assert compared == [path]
+    assert fl.run_sweep(sweeping.spec(), path, allow_version=True).computed_blocks == 0
+    assert compared == [path]
 
 
 def test_repair_refuses_other_versions(part):
@@ -200,10 +212,10 @@ def test_another_spec_is_refused_whatever_is_allowed(part):
     assert line == "task.n_samples: the store has 8, the spec 9"
 
 
-def test_the_command_line_tells_and_allows(tmp_path):
+def test_the_command_line_reports_other_versions_and_allows_them(tmp_path):
     source, path = tmp_path / "s.toml", tmp_path / "s.zarr"
     source.write_text(SMALL)
-    run = partial(ended, "run", source, "--store", path, patches=[smaller_blocks])
+    run = partial(run_to_end, "run", source, "--store", path, patches=[smaller_blocks])
     assert run().code == 0
     pretend(path, scipy="0.0.1")
     done = run()

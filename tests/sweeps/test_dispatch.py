@@ -1,4 +1,4 @@
-"""By whom, in what order and in what blocks a sweep is run changes no number, and readers see final ones."""
+"""Dispatch: workers, order and block shape change no number, and readers see pending or final values."""
 
 import random
 import signal
@@ -36,7 +36,7 @@ def test_workers_order_and_blocks_change_no_number(swept, tmp_path, monkeypatch,
 
     monkeypatch.setattr(run, "wanted_blocks", shuffled)
     local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": FREE_PORT}
-    processes = trials > 1  # which take seconds to start
+    processes = trials > 1  # processes take seconds to start
     with (
         LocalCluster(processes=processes, **local, worker_dashboard_address=FREE_PORT) as cluster,
         Client(cluster) as client,
@@ -76,7 +76,7 @@ def test_a_reader_sees_pending_or_final_values(tmp_path, trials):
                     assert same[ok.broadcast_like(final[name]).transpose(*shape).values].all()
                     assert (same | np.isnan(values)).all()
                 seen.add(int(ok.sum()))
-                if len(marks(path)) == through:  # the next look comes while two more are written, or then
+                if len(marks(path)) == through:  # the next read comes while two more are written, or after it
                     through += 2
                     gate.let(2)
             assert writer.end().code == 0
@@ -86,8 +86,8 @@ def test_a_reader_sees_pending_or_final_values(tmp_path, trials):
 
 @pytest.mark.slow
 @trials(1, 10)
-def test_a_worker_that_wakes_up_after_all_is_done(tmp_path, trials):
-    """Its coordinator is dead, and another run has done its block; then it goes on with what it was at."""
+def test_a_worker_that_resumes_after_completion_changes_nothing(tmp_path, trials):
+    """The coordinator of the worker is dead, and another run has computed its block."""
     source = tmp_path / "s.toml"
     source.write_text(MEDIUM)
     fl.run_sweep(source, tmp_path / "whole.zarr")
@@ -99,8 +99,8 @@ def test_a_worker_that_wakes_up_after_all_is_done(tmp_path, trials):
         command = ["run", source, "--store", path, "--workers", 2]
         with fault_injection.started(*command, **gate.environment) as process:
             until(lambda path=path, wanted=wanted: len(marks(path)) == wanted)
-            worker = chance.choice(fault_injection.workers(process))
-            gate.let(2)  # so that it may be at anything
+            worker = chance.choice(fault_injection.worker_processes(process))
+            gate.let(2)  # the worker may be at any step
             time.sleep(chance.uniform(0.0, 0.03))
             worker.send_signal(signal.SIGSTOP)
             try:
@@ -110,8 +110,8 @@ def test_a_worker_that_wakes_up_after_all_is_done(tmp_path, trials):
             finally:
                 gate.open()
                 worker.send_signal(signal.SIGCONT)
-            until(lambda worker=worker: not fault_injection.alive([worker]))
+            until(lambda worker=worker: not fault_injection.still_running([worker]))
         dataset = fl.open_sweep(path).load()
         assert (dataset.status == "ok").all()
-        assert fl.run_sweep(source, path).computed_blocks == 0  # it cleans up, too
+        assert fl.run_sweep(source, path).computed_blocks == 0  # the run also cleans up
         assert content(path) == expected

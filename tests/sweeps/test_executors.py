@@ -1,4 +1,4 @@
-"""Where a sweep runs: each executor computes, ends what it started, and says in a line what is wrong."""
+"""Executors: each computes, ends all that it started, and reports faults in one line."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import pytest
 from distributed import KilledWorker
 
 import fastlin as fl
-from fastlin.sweeps.run import cluster, executors
+from fastlin.sweeps.run import builds, cluster, executors, lifecycle
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Processes, Scheduler, Slurm, Threads
 from tests import slurm
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.processes
 
 
 def process_of_worker():
-    return os.getpid(), {name: os.environ.get(name) for name in cluster.PINNED}
+    return os.getpid(), {name: os.environ.get(name) for name in lifecycle.PINNED}
 
 
 def die():
@@ -32,13 +32,13 @@ def die():
 
 
 def workers_of(process):
-    """Return the processes that Python's multiprocessing has spawned for it."""
-    found = []
+    """Return the processes that Python's multiprocessing has spawned for a process."""
+    processes = []
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if "spawn_main" in " ".join(child.cmdline()):
-                found.append(child)
-    return found
+                processes.append(child)
+    return processes
 
 
 def listening(process):
@@ -65,15 +65,15 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
         assert listening(psutil.Process()) == {"127.0.0.1"}
         assert set(client.nthreads().values()) == {1}
         first = client.run(process_of_worker).values()
-        assert all(pins == cluster.PINNED for _, pins in first)
+        assert all(pins == lifecycle.PINNED for _, pins in first)
         assert os.getpid() not in dict(first)
 
         with pytest.raises(KilledWorker):
             client.submit(die).result()
         until(lambda: len(client.nthreads()) == 2)
-        again = client.run(process_of_worker).values()
-        assert len({pid for pid, _ in first} & {pid for pid, _ in again}) == 1
-        assert all(pins == cluster.PINNED for _, pins in again)
+        restarted = client.run(process_of_worker).values()
+        assert len({pid for pid, _ in first} & {pid for pid, _ in restarted}) == 1
+        assert all(pins == lifecycle.PINNED for _, pins in restarted)
         handlers = client.run(lambda: signal.getsignal(signal.SIGINT)).values()
         assert set(handlers) == {signal.SIG_IGN}
     assert not workers_of(psutil.Process())
@@ -83,10 +83,10 @@ def test_processes_are_pinned_restarted_and_gone_at_the_end():
 
 ABANDONING = """
 import os, signal, sys, time
-from fastlin.sweeps.run import cluster, executors
+from fastlin.sweeps.run import cluster, executors, lifecycle
 
 def stop(number, _):
-    cluster.abandon()
+    lifecycle.abandon()
     os._exit(143)
 
 def stuck():
@@ -134,18 +134,18 @@ def test_abandoned_processes_do_not_outlive_their_parent(tmp_path):
         until(lambda: not worker.is_running())
 
 
-def test_a_worker_that_is_being_started_again_is_not_taken_for_this_process(monkeypatch):
-    """Its nanny knows no process for a moment, and psutil takes None for the process that asks."""
-    asked = []
+def test_a_worker_that_is_restarting_is_not_taken_for_this_process(monkeypatch):
+    """Its nanny has no process id for a moment, and psutil takes None for the calling process."""
+    requested = []
 
     def process(pid):
-        asked.append(pid)
+        requested.append(pid)
         raise psutil.NoSuchProcess(pid)
 
     monkeypatch.setattr(cluster, "psutil", SimpleNamespace(Process=process, Error=psutil.Error))
     nannies = [SimpleNamespace(pid=None), SimpleNamespace(pid=2**22 + 1)]
     cluster._kill_workers(SimpleNamespace(workers=dict(enumerate(nannies))))
-    assert asked == [2**22 + 1]
+    assert requested == [2**22 + 1]
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, "2", True, 10**6, None])
@@ -161,7 +161,7 @@ def test_blocks_in_memory_of_this_machine():
     assert executors.blocks_at_once(Scheduler("tcp://127.0.0.1:8786")) is None
 
 
-def test_what_is_no_engine_is_named():
+def test_a_wrong_executor_is_named():
     with (
         pytest.raises(fl.InputError, match="the executor is 'threads'; needed is Threads"),
         connect("threads"),
@@ -175,12 +175,12 @@ SMALL = {"interface": "lo", "memory": "500MB"}
 def test_slurm_computes_and_leaves_nothing(conf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with connect(Slurm(2, partition="main", **SMALL)) as client:
-        cluster.check_versions(client)
-        arguments = (cluster.on_same_build, cluster.build(), scale_of_a_network, 3)
+        builds.check_versions(client)
+        arguments = (builds.on_same_build, builds.build(), scale_of_a_network, 3)
         assert client.submit(*arguments).result(PATIENCE) == scale_of_a_network(3)
         client.wait_for_workers(2, timeout=PATIENCE)
-        cluster.check_versions(client)
-        assert all(pins == cluster.PINNED for _, pins in client.run(process_of_worker).values())
+        builds.check_versions(client)
+        assert all(pins == lifecycle.PINNED for _, pins in client.run(process_of_worker).values())
         assert listening(psutil.Process()) == {"127.0.0.1"}
         assert len(slurm.jobs(conf)) == 2
         assert len(set(slurm.jobs(conf))) == 1
@@ -190,7 +190,7 @@ def test_slurm_computes_and_leaves_nothing(conf, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_jobs_that_end_early_are_submitted_again(conf, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "REFILL_SECONDS", 0.5)
+    monkeypatch.setattr(lifecycle, "REFILL_SECONDS", 0.5)
     log = tmp_path / "job.log"
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
@@ -212,7 +212,7 @@ def test_jobs_that_end_early_are_submitted_again(conf, tmp_path, monkeypatch):
         ({"directives": ("--no-such-option",)}, "unrecognized option '--no-such-option'"),
     ],
 )
-def test_what_sbatch_refuses_is_told_in_one_line(conf, capfd, changes, reason):
+def test_a_refusal_of_sbatch_is_one_line(conf, capfd, changes, reason):
     with pytest.raises(fl.StoppedError) as error, connect(Slurm(2, **(SMALL | changes))):
         pass
     assert one_line(error) == f"sbatch refuses 2 of 2 jobs: {reason}"
@@ -227,7 +227,7 @@ def test_abandoned_jobs_are_cancelled(conf, tmp_path):
         process.terminate()
         assert process.communicate(timeout=PATIENCE) == ("", "")
         until(lambda: not slurm.jobs(conf))
-        assert slurm.state(conf, name) == "CANCELLED"  # it would have ended by itself, too, but later
+        assert slurm.state(conf, name) == "CANCELLED"  # the job would also end without it, but later
 
 
 @pytest.mark.slow
@@ -256,7 +256,7 @@ def test_options_of_jobs_are_checked(changes, message):
     one_line(error)
 
 
-def test_what_jobs_need_and_is_missing_is_named(monkeypatch, tmp_path):
+def test_missing_requirements_of_jobs_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "dask_jobqueue", None)

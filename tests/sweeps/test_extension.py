@@ -1,4 +1,4 @@
-"""Sweeps that grow: only what is new is computed, nothing moves, and the result is the larger sweep's."""
+"""Sweeps that grow: only new points are computed, and the result equals a sweep of the larger spec."""
 
 import contextlib
 import itertools
@@ -16,10 +16,10 @@ from fastlin.sweeps.store import folder
 from fastlin.sweeps.store.verify import verify
 from tests import commands, cutting, sweeping
 from tests.campaign import trials
-from tests.commands import SMALL, ended
+from tests.commands import SMALL, run_to_end
 from tests.sweeping import content
 
-# Times are on no uniform grid, so that bits do not depend on what other times there are.
+# Times form no uniform grid, so that bits do not depend on the other times.
 BASE = {
     "architecture": [[4, 2, 2], [2, 3, 4]],
     "init_scale": [0.5, 1.5],
@@ -46,21 +46,19 @@ REDUCE = {
 
 def spec(values, output=None):
     """Return a spec with these values on its axes."""
-    given = {name: entry for name, entry in values.items() if name not in ("solver", "learning_rate", "time")}
+    axes = {name: entry for name, entry in values.items() if name not in ("solver", "learning_rate", "time")}
     dynamics = {name: values[name] for name in ("solver", "learning_rate")} | {"times": values["time"]}
-    return sweeping.spec(
-        name="grown", axes=given, dynamics=dynamics, **({"output": output} if output else {})
-    )
+    return sweeping.spec(name="grown", axes=axes, dynamics=dynamics, **({"output": output} if output else {}))
 
 
-def more(values, names):
-    """Return values with those of MORE on some axes, `names`: {axis: which of them}."""
-    found = dict(values)
+def extend(values, names):
+    """Return values with some of MORE added. `names` maps an axis to the indices of the added values."""
+    extended = dict(values)
     for name, which in names.items():
         added = [MORE[name][number] for number in which if MORE[name][number] not in values[name]]
-        both = [*added, *values[name]]
-        found[name] = both if name in ("architecture", "solver") else sorted(both)
-    return found
+        merged = [*added, *values[name]]
+        extended[name] = merged if name in ("architecture", "solver") else sorted(merged)
+    return extended
 
 
 def count(values):
@@ -69,18 +67,19 @@ def count(values):
 
 
 def values_of(path):
-    """Return what a store holds, without how its seeds are cut into blocks."""
+    """Return the content of a store without the block shape of its seeds."""
     dataset = fl.open_sweep(path).load()
     return dataset.drop_dims("seed_block") if "seed_block" in dataset.dims else dataset
 
 
 def grow(client, path, steps, output=None):
-    """Run specs one after the other into one store, and check that each computes only what is new."""
+    """Run several specs in turn into one store, and check that each run computes only new points."""
     before = None
     for values in steps:
         report = fl.run_sweep(spec(values, output), path, client)
         assert (report.pending, report.ok) == (0, count(values))
-        # A reduced store of so few seeds keeps no partial sums, so all seeds are computed with the new ones.
+        # A reduced store of so few seeds has no partial sums, so all seeds are computed again with the new
+        # seeds.
         anew = ["time", "seed"] if output and "reduce" in output else ["time"]
         if before is None or any(values[name] != before[name] for name in anew):
             assert report.computed_points == count(values)
@@ -97,35 +96,35 @@ def check_grown(client, tmp_path, steps, output=None):
     assert verify(tmp_path / "grown.zarr") == []
 
 
-SEVERAL = {"seed": [1], "lam": [1], "time": [1]}
+MIXED = {"seed": [1], "lam": [1], "time": [1]}
 CASES = {
     **{name: {name: range(len(entries))} for name, entries in MORE.items()},
     **{f"{name}-{which}": {name: [which]} for name in MORE for which in (0, -1)},
-    "several": SEVERAL,
+    "several": MIXED,
     "points": {name: [0, -1] for name in ("architecture", "init_scale", "seed", "lam")},
     "all": {name: [0] for name in MORE},
 }
 
 
 def cases(shapes, *quick):
-    """Test all growths under all shapes of blocks in the campaign, the `quick` ones also as slow tests.
+    """Test all growths with all block shapes in the campaign, and the `quick` growths also as slow tests.
 
-    In the tests that always run the shapes take turns: each of the quick growths has one of them.
+    By default each of the quick growths is tested with one of the shapes in turn.
     """
-    given = []
+    parameters = []
     for name, (shape, sizes) in itertools.product(CASES, shapes.items()):
         marks = pytest.mark.campaign
         if name in quick:
             turn = list(shapes)[quick.index(name) % len(shapes)]
             marks = () if shape == turn else pytest.mark.slow
-        given.append(pytest.param(CASES[name], sizes, id=f"{name}-{shape}", marks=marks))
-    return pytest.mark.parametrize(("names", "sizes"), given)
+        parameters.append(pytest.param(CASES[name], sizes, id=f"{name}-{shape}", marks=marks))
+    return pytest.mark.parametrize(("names", "sizes"), parameters)
 
 
 SHAPES = {
     "apart": cutting.APART,
     "joined": cutting.JOINED,
-    # With room for values that the axes are yet to gain.
+    # Blocks with space for values that the axes will gain.
     "roomy": dict.fromkeys(("architectures", "init_scales", "solvers", "learning_rates", "seeds"), 3),
 }
 APART_OR_JOINED = {name: SHAPES[name] for name in ("apart", "joined")}
@@ -134,13 +133,13 @@ APART_OR_JOINED = {name: SHAPES[name] for name in ("apart", "joined")}
 @cases(SHAPES, *MORE, "several")
 def test_an_axis_grows(client, tmp_path, names, sizes):
     with cutting.into(**sizes):
-        check_grown(client, tmp_path, [BASE, more(BASE, names)])
+        check_grown(client, tmp_path, [BASE, extend(BASE, names)])
 
 
 @cases(SHAPES, "architecture", "seed", "lam", "time", "several")
 def test_an_axis_grows_under_statistics(client, tmp_path, names, sizes):
     with cutting.into(**sizes):
-        check_grown(client, tmp_path, [BASE, more(BASE, names)], REDUCE)
+        check_grown(client, tmp_path, [BASE, extend(BASE, names)], REDUCE)
 
 
 @trials(2, 50)
@@ -151,7 +150,7 @@ def test_axes_grow_at_random_again_and_again(client, tmp_path, trials, output):
         steps = [{name: entries[:] for name, entries in BASE.items()}]
         for _ in range(chance.randrange(1, 4)):
             axes = chance.sample(list(MORE), chance.randrange(1, 4))
-            steps.append(more(steps[-1], {name: {chance.randrange(len(MORE[name]))} for name in axes}))
+            steps.append(extend(steps[-1], {name: {chance.randrange(len(MORE[name]))} for name in axes}))
         folder = tmp_path / str(trial)
         folder.mkdir()
         with cutting.into(**{name: chance.randrange(1, 5) for name in cutting.JOINED}):
@@ -159,7 +158,7 @@ def test_axes_grow_at_random_again_and_again(client, tmp_path, trials, output):
 
 
 def at_each_write(monkeypatch, look, every):
-    """Have `look` called before each `every`-th write to a store, and at the first and last document."""
+    """Call `look` before each `every`-th write to a store, and at the first and the last document."""
     real, number = folder.LocalFolder.write, itertools.count()
 
     def write(place, key, *parts):
@@ -173,20 +172,20 @@ def at_each_write(monkeypatch, look, every):
 
 
 @cases(APART_OR_JOINED, "seed", "architecture", "time", "several")
-def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatch, names, sizes):
-    """Between any two writes: a dataset of before, and one that is opened then."""
+def test_datasets_that_were_opened_before_a_growth_stay_readable(client, tmp_path, monkeypatch, names, sizes):
+    """Between any two writes a dataset that was opened before and one that is opened then can be read."""
     path = tmp_path / "s.zarr"
-    larger = more(BASE, names)
+    larger = extend(BASE, names)
     with cutting.into(**sizes):
         fl.run_sweep(spec(BASE), path, client)
         fl.run_sweep(spec(larger), tmp_path / "fresh.zarr", client)
     final = fl.open_sweep(tmp_path / "fresh.zarr").load()
     lazy, loaded = fl.open_sweep(path), fl.open_sweep(path).load()
-    seen = []
+    shares = []
 
     def look():
-        now = lazy.copy().load()
-        assert now.drop_vars("status").identical(loaded.drop_vars("status"))
+        reread = lazy.copy().load()
+        assert reread.drop_vars("status").identical(loaded.drop_vars("status"))
         new = fl.open_sweep(path)
         status = new.status.load()
         new = new.load()
@@ -195,26 +194,26 @@ def test_what_was_opened_before_the_growth_reads_on(client, tmp_path, monkeypatc
             for observable in new.data_vars:
                 ok = (status == "ok").broadcast_like(new[observable]).transpose(*new[observable].dims)
                 assert (new[observable].values == final[observable].values)[ok.values].all()
-        seen.append(float((status == "ok").mean()))
+        shares.append(float((status == "ok").mean()))
 
-    # Else Dask makes a client where a thread of a worker opens a store, and uses it for all that follows.
+    # Otherwise Dask would create a client where a thread of a worker opens a store, and use it from then on.
     with monkeypatch.context() as patch, dask.config.set(scheduler="synchronous"):
         at_each_write(patch, look, every=31 * len(names) if sizes == cutting.APART else 7)
         fl.run_sweep(spec(larger), path, client)
     look()
-    assert len(seen) > 2 and seen[-1] == 1.0
+    assert len(shares) > 2 and shares[-1] == 1.0
     assert lazy.load().identical(loaded)
     assert fl.open_sweep(path).load().identical(final)
 
 
 @pytest.mark.parametrize("joined", [1, 2])
 def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path, joined):
-    """Also where blocks hold both init_scales that are there: the third is in a block of its own."""
+    """If blocks already hold both init_scales, the third is in another block."""
     path = tmp_path / "s.zarr"
     with cutting.into(init_scales=joined):
         fl.run_sweep(spec(BASE), path, client)
     before = {key: data for key, data in content(path).items() if "/c." in key and not key.startswith("lam/")}
-    fl.run_sweep(spec(more(BASE, {"lam": [0, 1], "init_scale": [0]})), path, client)
+    fl.run_sweep(spec(extend(BASE, {"lam": [0, 1], "init_scale": [0]})), path, client)
     after = content(path)
     coordinates = ("init_scale/",)
     assert all(after[key] == data for key, data in before.items() if not key.startswith(coordinates))
@@ -240,30 +239,30 @@ def test_growing_leaves_the_files_of_complete_blocks_alone(client, tmp_path, joi
         ({"output": {"reduce": {}}}, "output.reduce: the store has nothing, the spec"),
     ],
 )
-def test_what_does_not_extend_is_refused_with_the_difference(client, tmp_path, change, line):
-    """Also where another axis grows, which is no difference; and nothing is written."""
+def test_a_spec_that_does_not_extend_is_refused_with_the_difference(client, tmp_path, change, line):
+    """Nothing is written. Another axis grows as well, which is not listed as a difference."""
     path = tmp_path / "s.zarr"
     fl.run_sweep(spec(BASE), path, client)
-    before, other = content(path), spec(more(BASE, {"init_scale": [0]}))
+    before, other = content(path), spec(extend(BASE, {"init_scale": [0]}))
     for section, entries in change.items():
         other[section] = other.get(section, {}) | entries
     with pytest.raises(fl.InputError, match="was made from another spec") as caught:
         fl.run_sweep(other, path, client)
-    lines = [found.strip() for found in str(caught.value).splitlines()[1:]]
-    assert any(found.startswith(line) for found in lines)
+    lines = [text.strip() for text in str(caught.value).splitlines()[1:]]
+    assert any(text.startswith(line) for text in lines)
     assert len(lines) == len(next(iter(change.values())))
     assert content(path) == before
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    """SMALL and a larger spec as files, and the files of a store that grew from the one to the other."""
+    """SMALL and a larger spec as files, and the files of a store that grew from the first to the second."""
     folder = tmp_path_factory.mktemp("grown")
     source, larger, path = folder / "s.toml", folder / "l.toml", folder / "s.zarr"
     source.write_text(SMALL)
     larger.write_text(SMALL.replace("num = 6", "num = 7").replace("[0.0, 0.9, 9.0", "[0.0, 0.9, 2.0, 9.0"))
-    assert ended("run", source, "--store", path, patches=[CUT]).code == 0
-    assert ended("run", larger, "--store", path).code == 0
+    assert run_to_end("run", source, "--store", path, patches=[CUT]).code == 0
+    assert run_to_end("run", larger, "--store", path).code == 0
     return source, larger, content(path)
 
 
@@ -276,48 +275,48 @@ STOPS = [  # at each of its eight groups but the first, and at each of its twelv
 
 @contextmanager
 def overtaken(source, path, module, name, at):
-    """Run a sweep that stops in a function, and let it count as dead, as after a long silence."""
-    stopping = partial(commands.stopping_in, module, name, at)
+    """Run a sweep that stops in a function, and mark it as dead as if its heartbeats had expired."""
+    stopping = partial(commands.stop_in_call, module, name, at)
     with commands.command("run", source, "--store", path, patches=[CUT, stopping]) as sleeper:
-        assert commands.stopped(sleeper)
+        assert commands.wait_until_stopped(sleeper)
         commands.write_lease(path, process=commands.NO_PROCESS)
         yield sleeper
         sleeper.send(signal.SIGCONT)
         last = sleeper.end()
-    # Blocks that it had not begun it computes as those of the larger sweep.
+    # Blocks that it had not begun are computed as blocks of the larger sweep.
     assert last.code == 0 or "was changed by another run; run the same command again" in last.line
 
 
 @trials(2, 20)
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["after", "meanwhile"])
-def test_a_writer_of_before_the_growth_does_not_destroy_what_came_after(grown, tmp_path, trials, meanwhile):
-    """It was stopped between its values and its mark, say, and wakes up when the store has grown.
+def test_a_writer_from_before_a_growth_does_not_destroy_newer_blocks(grown, tmp_path, trials, meanwhile):
+    """The writer stops, for example between values and commit marker, and resumes when the store has grown.
 
-    A block that it was at may be pending then, but none counts as complete that is not.
+    The block that it was writing may be pending then, but no incomplete block counts as complete.
     """
     source, larger, expected = grown
     chance = random.Random(8)
     for trial in range(trials):
         path = tmp_path / f"{trial}.zarr"
-        stop = partial(commands.stopping_in, "fastlin.sweeps.run.run", "count_points")
+        stop = partial(commands.stop_in_call, "fastlin.sweeps.run.run", "count_points")
         waiting = [stop] if meanwhile else []
         with contextlib.ExitStack() as stack:
             with overtaken(source, path, *chance.choice(STOPS)):
                 other = stack.enter_context(commands.command("run", larger, "--store", path, patches=waiting))
-                assert commands.stopped(other) == meanwhile
+                assert commands.wait_until_stopped(other) == meanwhile
             if meanwhile:
                 other.send(signal.SIGCONT)
             assert other.end().code == 0
         dataset = fl.open_sweep(path).load()
         ok = (dataset.status == "ok").broadcast_like(dataset.loss)
         assert dataset.loss.notnull().where(ok, True).all()
-        assert ended("run", larger, "--store", path).code == 0
+        assert run_to_end("run", larger, "--store", path).code == 0
         assert content(path) == expected
 
 
 def test_two_stores_grown_in_another_order_hold_the_same(client, tmp_path):
-    steps = [more(BASE, {name: [0]}) for name in ("lam", "seed", "time")]
-    last = more(BASE, {"lam": [0, 1], "seed": [0], "time": [0]})
+    steps = [extend(BASE, {name: [0]}) for name in ("lam", "seed", "time")]
+    last = extend(BASE, {"lam": [0, 1], "seed": [0], "time": [0]})
     grow(client, tmp_path / "one.zarr", [BASE, steps[0], last])
     grow(client, tmp_path / "two.zarr", [BASE, steps[1], last])
     grow(client, tmp_path / "three.zarr", [BASE, steps[2], last])

@@ -1,4 +1,4 @@
-"""An observable, a solver, a kind of task and a kind of start that tests add by one object each."""
+"""An observable, a solver, a kind of task and a kind of initialisation that tests add by one object each."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -27,7 +27,7 @@ EXACT = {"times": [0.0, 1.0, 4.0]}
 
 
 def swept(path, **sections):
-    """Run a sweep of all that is given beside the axes, and open it."""
+    """Run a sweep with the given sections, and open it."""
     spec = {"axes": AXES, "task": {"n_samples": 40}, "dynamics": EXACT, **sections}
     loaded = fl.Spec.from_dict(spec)
     assert fl.Spec.from_dict(loaded.to_dict()).hash == loaded.hash
@@ -38,7 +38,7 @@ def swept(path, **sections):
 
 
 def check_rebuilt(dataset, names=("loss", "kernel_distance")):
-    """Check that points are those of the closed form for the network that is rebuilt."""
+    """Check that points equal the closed form for the network that is rebuilt."""
     for shape, seed, lam, scale in (
         ("4-2-3", 3, -1.0, 1.0),
         ("2-3-4", 8, 0.5, 0.5),
@@ -70,7 +70,7 @@ NORMS = Observable(
 )
 
 
-def test_an_observable_with_dimensions_of_its_own(tmp_path, monkeypatch):
+def test_an_observable_with_new_dimensions_is_one_object(tmp_path, monkeypatch):
     monkeypatch.setitem(REGISTRY, "norms", NORMS)
     output = {"observables": ["norms", "weight_norms", "ntk_norm"]}
     dataset = swept(tmp_path / "s.zarr", output=output)
@@ -84,8 +84,8 @@ def test_an_observable_with_dimensions_of_its_own(tmp_path, monkeypatch):
     assert np.allclose(mean, dataset.norms.mean("seed"), rtol=1e-12)
 
 
-def test_a_solver(tmp_path, monkeypatch):
-    """Gradient descent in steps of half the learning rate."""
+def test_a_solver_is_one_object(tmp_path, monkeypatch):
+    """The solver is gradient descent in steps of half the learning rate."""
 
     def run(sizes, outputs, points, specialise):
         half = points._replace(learning_rate=0.5 * points.learning_rate)
@@ -104,14 +104,14 @@ def test_a_solver(tmp_path, monkeypatch):
 
 
 def swept_with(path, dynamics):
-    """Run a sweep with some dynamics and open it."""
+    """Run a sweep with the given dynamics, and open it."""
     fl.run_sweep({"axes": AXES, "task": {"n_samples": 40}, "dynamics": dynamics}, path)
     return fl.open_sweep(path)
 
 
 @dataclass(frozen=True)
 class OneMode:
-    """Targets of rank one, all of which a linear map reaches."""
+    """Targets of rank one that a linear map reaches exactly."""
 
     strength: float
 
@@ -122,7 +122,7 @@ class OneMode:
         return Target(self.strength * np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v)), 0.25)
 
 
-def test_a_kind_of_task(tmp_path, monkeypatch):
+def test_a_kind_of_task_is_one_object(tmp_path, monkeypatch):
     strength = Parameter(check_float, "singular value of Sigma_yx", 2.0)
     kind = TaskKind("one_mode", "Targets of rank one.", {"strength": strength}, OneMode)
     monkeypatch.setitem(TASK_KINDS, "one_mode", kind)
@@ -136,7 +136,7 @@ def test_a_kind_of_task(tmp_path, monkeypatch):
 
 @dataclass(frozen=True)
 class Diagonal:
-    """The product has ones on its diagonal."""
+    """A start whose product has ones on its diagonal."""
 
     power: ClassVar[int] = 2
 
@@ -145,7 +145,7 @@ class Diagonal:
         return np.eye(sizes.n_o, sizes.n_i)
 
 
-def test_a_kind_of_start(tmp_path, monkeypatch):
+def test_a_kind_of_initialisation_is_one_object(tmp_path, monkeypatch):
     monkeypatch.setitem(INIT_KINDS, "diagonal", InitKind("diagonal", "Ones.", lambda n_samples: Diagonal()))
     dataset = swept(tmp_path / "s.zarr", init={"kind": "diagonal"})
     check_rebuilt(dataset)

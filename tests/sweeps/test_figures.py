@@ -1,4 +1,4 @@
-"""The paper's figures: what is drawn is what was computed, in every format, the same each time."""
+"""The paper's figures: they draw the computed numbers in every format, and are the same each time."""
 
 import functools
 from itertools import pairwise
@@ -22,7 +22,7 @@ SHAPES = [fl.Architecture(6, 3, 6), fl.Architecture(4, 2, 4)]
 
 @pytest.fixture(scope="module", autouse=True)
 def quick(tmp_path_factory):
-    """Sweeps of a few seeds and steps, and the networks of Figure 1 once."""
+    """Sweeps of a few seeds and steps, and the networks of Figure 1 computed once."""
     folder = tmp_path_factory.mktemp("presets")
     with pytest.MonkeyPatch.context() as patch:
         for panel, name in fig2.PRESETS.items():
@@ -62,7 +62,7 @@ def drawn(line):
 
 
 def borders(collection, places):
-    """Return the lower and the upper border of a band at some places."""
+    """Return the lower and the upper border of a band at given places."""
     x, y = collection.get_paths()[0].vertices.T
     return np.array([[y[x == place].min(), y[x == place].max()] for place in places]).T
 
@@ -85,7 +85,7 @@ def test_figure_1_is_the_papers():
     assert [net.lam for net in nets] == pytest.approx(fig1.LAMS)
     assert {net.balance for net in nets} == {"strict"}
     start = fl.exact(tasks[1], nets[1], [0.0]).weight_norms
-    assert start.max() < 0.05  # of twelve weights of deviation 0.01, made equally long
+    assert start.max() < 0.05  # twelve weights of deviation 0.01, with layers of equal norm
 
 
 def test_figure_1_draws_gradient_descent_and_the_closed_form(first):
@@ -118,7 +118,7 @@ def test_figure_1_marks_where_a_bottleneck_ends(first):
         assert best[0] > any_rank[0] > 0.0
 
 
-def test_figure_2_has_its_presets(measured):
+def test_figure_2_uses_its_presets(measured):
     sizes = {panel: dict(da.sizes) for panel, da in measured.items()}
     assert [sizes[panel]["lam"] for panel in "BCD"] == [11, 21, 181]
     assert all(size["architecture"] == 4 for size in sizes.values())
@@ -154,7 +154,7 @@ def test_figure_2_draws_lines_dots_and_bands(measured, second, panel, place):
     assert labels[0] == {"B": "funnel 4-2-2", "C": "bottleneck 3-2-3"}[panel]
 
 
-def test_figure_2_shows_what_the_horizon_does(measured, second):
+def test_figure_2_draws_all_horizons(measured, second):
     for ax, one, title in zip(
         second.subfigs[2].axes,
         measured["D"],
@@ -213,7 +213,7 @@ def test_figure_2_of_other_architectures(tmp_path, monkeypatch):
     assert "saddle" not in text(figure)
 
 
-def test_more_inputs_take_more_samples():
+def test_more_inputs_need_more_samples():
     assert fig2.samples_for(SHAPES) == 10
     assert fig2._with(fl.Spec.load("figure-2d"), [fl.Architecture(12, 2, 4)]).task.values["n_samples"] == 12
 
@@ -239,7 +239,7 @@ def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, nam
     monkeypatch.setattr(fig2, "measure", lambda _: measured)
     one, other = (tmp_path / file for file in ("a.svg", "b.svg"))
     figures.draw(name, one)
-    with plt.style.context("dark_background"):  # nor does it matter what style a user has
+    with plt.style.context("dark_background"):  # the style of the user does not matter
         figures.draw(name, other)
     assert one.read_bytes() == other.read_bytes()
     assert b"<dc:date>" not in one.read_bytes()

@@ -1,4 +1,4 @@
-"""Datasets of several stores, joined by xarray: what is asked of them is right, or refused in one line."""
+"""Datasets of several stores that are joined by xarray: analysis is right, or refused in one line."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ INF = float("inf")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Return a function that opens a store of a small sweep, which changes make another."""
+    """Return a function that opens a store of a small sweep with given axes and dynamics."""
     folder = tmp_path_factory.mktemp("joined")
 
     def opened(*, samples=8, times=(0.0, 3.0, INF), solver="exact", learning_rate=None, **axes):
@@ -40,7 +40,7 @@ PARTS = {
 
 @pytest.fixture(params=PARTS)
 def joined(request, store):
-    """Return the axis, the parts joined over it in the other order, and the whole as one store."""
+    """Return the axis, the parts, the parts joined in the other order, and the whole as one store."""
     first, second = PARTS[request.param]
     values = [*np.ravel(first[request.param]), *np.ravel(second[request.param])]
     whole = store(**{request.param: [value.item() for value in np.asarray(values)]})
@@ -52,9 +52,9 @@ def test_stores_joined_over_an_axis_are_the_store_of_all(joined):
     axis, _, together, whole = joined
     assert together.sizes == whole.sizes
     for value in whole[axis].values.tolist():
-        here, right = (ds.fastlin.select(**{axis: value}).load() for ds in (together, whole))
-        assert here.kernel_distance.identical(right.kernel_distance)
-        assert together.sel({axis: value}).loss.identical(right.loss)
+        actual, expected = (ds.fastlin.select(**{axis: value}).load() for ds in (together, whole))
+        assert actual.kernel_distance.identical(expected.kernel_distance)
+        assert together.sel({axis: value}).loss.identical(expected.loss)
     means = [ds.fastlin.mean_over_seeds() for ds in (together, whole)]
     if axis != "seed":
         means[0] = means[0].sel({axis: whole[axis]})
@@ -78,38 +78,38 @@ def test_a_point_of_joined_stores_is_rebuilt_from_the_first_or_refused(joined):
             fl.rebuild(together.fastlin.select(**at))
 
 
-def test_other_tasks_are_told_apart(store):
-    """The spec of the first part has fewer samples than the second part."""
-    few, many = store(architecture=SHAPES[:2]), store(architecture=SHAPES[2:], samples=20)
+def test_joined_stores_of_different_tasks_are_distinguished(store):
+    """The spec of the first part has fewer samples than that of the second part."""
+    small, large = store(architecture=SHAPES[:2]), store(architecture=SHAPES[2:], samples=20)
     point = {"seed": 1, "lam": 3.0, "init_scale": 1.0}
     for how in ({"coords": "minimal", "compat": "override"}, {"coords": "different", "compat": "equals"}):
-        together = xr.concat([few, many], "architecture", **how)
+        together = xr.concat([small, large], "architecture", **how)
         assert fl.rebuild(together, "6-2-4", **point)[0].n_samples == 8
         with pytest.raises(fl.InputError, match="architecture = '6-3-4' is not in the spec"):
             fl.rebuild(together, "6-3-4", **point)
-    both = [few, store(architecture=SHAPES[:2], samples=20)]
-    twice = xr.concat(both, "n_samples", coords="different", compat="equals")
-    assert twice.n_samples.values.tolist() == [8, 20]
+    stores = [small, store(architecture=SHAPES[:2], samples=20)]
+    doubled = xr.concat(stores, "n_samples", coords="different", compat="equals")
+    assert doubled.n_samples.values.tolist() == [8, 20]
     for samples in (8, 20):
-        part = twice.sel(n_samples=samples)
+        part = doubled.sel(n_samples=samples)
         if samples == 8:
             assert fl.rebuild(part, architecture="6-1-4", **point)[0].n_samples == 8
             continue
         with pytest.raises(fl.InputError, match="n_samples = 20 is not in the spec"):
             fl.rebuild(part, architecture="6-1-4", **point)
-    unnamed = xr.concat(both, "run", coords="different", compat="equals").isel(run=1)
+    unnamed = xr.concat(stores, "run", coords="different", compat="equals").isel(run=1)
     with pytest.raises(fl.InputError, match="n_samples = 20 is not in the spec"):
         fl.rebuild(unnamed, architecture="6-1-4", **point)
 
 
-def test_what_two_parts_share_is_refused(store):
+def test_values_that_two_joined_stores_share_are_refused(store):
     part = store()
     for axis, value in {"architecture": "6-2-4", "lam": 3.0, "seed": 2, "init_scale": 1.0}.items():
-        twice = xr.concat([part, part], axis)
+        doubled = xr.concat([part, part], axis)
         with pytest.raises(fl.InputError, match=f"{axis} = .* is on the axis 2 times"):
-            twice.fastlin.select(**{axis: value})
-        once = twice.drop_duplicates(axis).fastlin.select(**{axis: value})
-        assert once.loss.load().identical(part.loss.sel({axis: value}).load())
+            doubled.fastlin.select(**{axis: value})
+        single = doubled.drop_duplicates(axis).fastlin.select(**{axis: value})
+        assert single.loss.load().identical(part.loss.sel({axis: value}).load())
     seeds = xr.concat([part, part], "seed")
     for use in (
         lambda: seeds.fastlin.mean_over_seeds(),
@@ -121,23 +121,23 @@ def test_what_two_parts_share_is_refused(store):
 
 
 def test_points_that_only_one_part_has_are_missing(store):
-    """A join of unlike axes fills up with NaN, which counts nowhere, nor does it hide an architecture."""
+    """A join of unlike axes fills up with NaN, which is not counted and hides no architecture."""
     one = store(architecture=SHAPES[:2], seed=[0, 1], times=[0.0, INF])
     other = store(architecture=SHAPES[1:], seed=[2, 3, 4], times=[0.0, 3.0])
     together = xr.concat([one, other], "seed", join="outer", coords="different", compat="equals")
     means = together.fastlin.mean_over_seeds().load()
     assert means["count"].sel(lam=3.0, init_scale=1.0).values.tolist() == [2, 5, 3]
     for part, time in ((one, INF), (other, 3.0)):
-        right = part.fastlin.mean_over_seeds().sel(time=time)
-        here = means.sel(time=time, architecture=right.architecture)
+        expected = part.fastlin.mean_over_seeds().sel(time=time)
+        actual = means.sel(time=time, architecture=expected.architecture)
         for name in ("loss", "loss_standard_error"):
-            assert np.allclose(here[name], right[name], rtol=1e-12), (name, time)
+            assert np.allclose(actual[name], expected[name], rtol=1e-12), (name, time)
     for index, shape in enumerate(SHAPES):
         assert together.fastlin.select(n_h=index + 1).architecture.values.tolist() == [shape]
     late = together.fastlin.select(time=0.0, init_scale=1.0).load()
     ax = late.fastlin.phase_diagram("lam", "n_h", "loss")
-    right = means.loss.sel(time=0.0, init_scale=1.0).transpose("architecture", "lam")
-    assert np.allclose(ax.collections[0].get_array(), right)
+    expected = means.loss.sel(time=0.0, init_scale=1.0).transpose("architecture", "lam")
+    assert np.allclose(ax.collections[0].get_array(), expected)
 
 
 def test_pictures_of_joined_stores_name_the_architectures(store):

@@ -1,4 +1,4 @@
-"""The lease: one run writes at a time, that of a dead run is taken over, and bytes are the same anyway."""
+"""The lease: one run writes at a time, and the lease of a dead run is taken over without changing a byte."""
 
 import dataclasses
 import itertools
@@ -8,23 +8,20 @@ import random
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from functools import partial
 
-import psutil
 import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run import worker
-from fastlin.sweeps.store import folder, lease, process, store
+from fastlin.sweeps.store import folder, lease, lease_holders, store
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
 from fastlin.sweeps.store.slice import Slice
 from tests import commands, sweeping
 from tests.campaign import trials
-from tests.commands import BLOCKS, SMALL, ended
+from tests.commands import BLOCKS, SMALL, run_to_end
 from tests.fault_injection import until
 from tests.planting import Gate
 from tests.sweeping import content, marks
@@ -40,7 +37,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     source = folder / "small.toml"
     source.write_text(SMALL)
-    done = ended("run", source, "--store", folder / "whole.zarr", patches=[commands.smaller_blocks])
+    done = run_to_end("run", source, "--store", folder / "whole.zarr", patches=[commands.smaller_blocks])
     assert done.code == 0, done.err
     return source, content(folder / "whole.zarr")
 
@@ -50,33 +47,33 @@ def arguments(source, path):
 
 
 def holder(**changes):
-    return dataclasses.replace(lease.new_holder("0" * 64), **changes)
+    return dataclasses.replace(lease_holders.new_holder("0" * 64), **changes)
 
 
-def elsewhere(**changes):
+def remote_holder(**changes):
     """Return a holder in another system."""
     return holder(**{"host": OTHER, "system": OTHER, "process": 7} | changes)
 
 
-def entered(path, *holders):
-    """Write a lease with some holders, at a time at which others may write it."""
+def write_holders(path, *holders):
+    """Write a lease with the given holders, while other processes may write it."""
     place = locate(path)
     place.make()
-    content = lease.document(place, list(holders))
-    until(lambda: place.swap(lease.KEY, place.read(lease.KEY), content))
+    content = lease_holders.document(place, list(holders))
+    until(lambda: place.swap(lease_holders.KEY, place.read(lease_holders.KEY), content))
 
 
-def acquired(place, mine, note=print):
-    return lease.acquired(place, mine, note)
+def acquired(place, own_holder, note=print):
+    return lease.acquired(place, own_holder, note)
 
 
 class Clock:
-    """The module `time` for a lease: it stands still, but while somebody sleeps.
+    """The module `time` for a lease. Its time changes only in `sleep`.
 
     Parameters
     ----------
     events : dict
-        What happens while somebody sleeps: functions, by the second.
+        Functions by the second at which `sleep` calls them.
     """
 
     def __init__(self, events=()):
@@ -96,13 +93,13 @@ class Clock:
 
 @pytest.fixture
 def gate(tmp_path):
-    """A gate that lets one block through."""
+    """A gate that lets one block pass."""
     return Gate(tmp_path / "gate", 1)
 
 
-@trials(3, 100, slow=8)
-def test_of_two_at_the_same_moment_one_is_refused(whole, tmp_path, trials):
-    """No block is computed before one of them has ended, so the other one cannot have been done by then."""
+@trials(3, 100)
+def test_one_of_two_simultaneous_runs_is_refused(whole, tmp_path, trials):
+    """No block is computed before one run has ended, so the run that continues cannot have been complete."""
     source, expected = whole
     for trial in range(trials):
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 0)
@@ -122,7 +119,7 @@ def test_of_two_at_the_same_moment_one_is_refused(whole, tmp_path, trials):
 
 @trials(2, 30)
 def test_the_lease_of_a_killed_run_is_taken_over_at_once(whole, tmp_path, trials):
-    """Not by its silence: here that of nobody is ever long enough."""
+    """The expiry time is infinite in this test, so that it cannot be the reason."""
     source, expected = whole
     chance = random.Random(1)
     for trial in range(trials):
@@ -132,8 +129,8 @@ def test_the_lease_of_a_killed_run_is_taken_over_at_once(whole, tmp_path, trials
             until(lambda path=path, wanted=wanted: len(marks(path)) == wanted)
             killed.kill()
         assert json.loads(commands.lease_file(path).read_bytes())["holders"][0]["process"] == killed.pid
-        patches = [commands.smaller_blocks, partial(commands.impatient, math.inf)]
-        done = ended(*arguments(source, path), patches=patches)
+        patches = [commands.smaller_blocks, partial(commands.shorten_expiry, math.inf)]
+        done = run_to_end(*arguments(source, path), patches=patches)
         assert (done.code, done.report["computed_blocks"]) == (0, BLOCKS - wanted)
         assert content(path) == expected
 
@@ -145,7 +142,7 @@ def test_a_stopped_run_is_alive(whole, tmp_path, gate):
     with commands.command(*arguments(source, path), patches=patches) as first:
         until(lambda: marks(path))
         first.send(signal.SIGSTOP)
-        second = ended(*arguments(source, path))
+        second = run_to_end(*arguments(source, path))
         assert second.code == 1
         assert f"process {first.pid} on" in second.line
         gate.open()
@@ -160,10 +157,10 @@ def test_status_tells_who_writes(whole, tmp_path, gate):
     patches = [commands.smaller_blocks, gate.patch]
     with commands.command(*arguments(source, path), patches=patches) as writer:
         until(lambda: marks(path))
-        assert f"being written by process {writer.pid} on" in ended("status", path).out
+        assert f"being written by process {writer.pid} on" in run_to_end("status", path).out
         writer.kill()
-    assert "no run is writing it; fastlin run continues" in ended("status", path).out
-    assert ended("status", path, "--json").report["holders"] == []
+    assert "no run is writing it; fastlin run continues" in run_to_end("status", path).out
+    assert run_to_end("status", path, "--json").report["holders"] == []
 
 
 PARTS = {"a run": None, "a slice": Slice(2, 4)}
@@ -172,17 +169,17 @@ part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 
 @part
 @pytest.mark.parametrize("behind", [0.0, 300.0, 1e9, -3600.0])
-def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monkeypatch, part, behind):
-    """Whatever its clock said: it may have been behind, or ahead."""
+def test_a_dead_holder_on_another_host_is_taken_over_after_its_expiry(tmp_path, monkeypatch, part, behind):
+    """The clock of the other host may have been behind or ahead."""
     clock, notes = Clock(), []
     monkeypatch.setattr(lease, "time", clock)
-    dead = elsewhere(part=lease.new_holder("", part).part, seen=clock.time() - behind)
-    entered(tmp_path / "s.zarr", dead)
+    dead = remote_holder(part=lease_holders.new_holder("", part).part, seen=clock.time() - behind)
+    write_holders(tmp_path / "s.zarr", dead)
     place = locate(tmp_path / "s.zarr")
     place.write(f"{SCRATCH}/{dead.id}.1.partial", b"half")
-    mine = lease.new_holder(dead.spec, part)
-    with acquired(place, mine, notes.append):
-        assert lease.holders(place) == [mine]
+    own_holder = lease_holders.new_holder(dead.spec, part)
+    with acquired(place, own_holder, notes.append):
+        assert lease_holders.holders(place) == [own_holder]
         assert place.read(f"{SCRATCH}/{dead.id}.1.partial") is None
     assert 120.0 <= clock.now <= 122.0
     (note,) = notes
@@ -192,48 +189,48 @@ def test_a_dead_holder_elsewhere_is_taken_over_after_its_silence(tmp_path, monke
 
 @part
 @pytest.mark.parametrize("behind", [0.0, 300.0, 1e9])
-def test_a_holder_elsewhere_that_shows_a_heartbeat_is_not_overtaken(tmp_path, monkeypatch, part, behind):
-    """Its clock is behind, so that its heartbeats seem old."""
+def test_a_holder_on_another_host_with_heartbeats_is_not_taken_over(tmp_path, monkeypatch, part, behind):
+    """The clock of the other host is behind, so that its heartbeats seem old."""
     path = tmp_path / "s.zarr"
     place = locate(path)
-    alive = elsewhere(part=lease.new_holder("", part).part)
-    clock = Clock({19.0: lambda: entered(path, dataclasses.replace(alive, heartbeats=1))})
+    alive = remote_holder(part=lease_holders.new_holder("", part).part)
+    clock = Clock({19.0: lambda: write_holders(path, dataclasses.replace(alive, heartbeats=1))})
     alive = dataclasses.replace(alive, seen=clock.time() - behind)
     monkeypatch.setattr(lease, "time", clock)
-    entered(path, alive)
+    write_holders(path, alive)
     place.write(f"{SCRATCH}/{alive.id}.1.partial", b"half")
     with (
         pytest.raises(fl.StoppedError, match=rf"is being written by process 7 on {OTHER} .*; wait for it"),
-        acquired(place, lease.new_holder(alive.spec, part)),
+        acquired(place, lease_holders.new_holder(alive.spec, part)),
     ):
         pass
     assert clock.now <= 21.0
     assert place.read(f"{SCRATCH}/{alive.id}.1.partial") == b"half"
-    assert [other.id for other in lease.holders(place)] == [alive.id]
+    assert [other.id for other in lease_holders.holders(place)] == [alive.id]
 
 
-def test_a_dead_slice_elsewhere_does_not_hold_up_others_and_goes_in_time(tmp_path, monkeypatch):
+def test_a_dead_slice_on_another_host_delays_no_other_slice_and_expires(tmp_path, monkeypatch):
     path = tmp_path / "s.zarr"
-    place, dead = locate(path), elsewhere(part="slice 1/4")
-    entered(path, dead)
+    place, dead = locate(path), remote_holder(part="slice 1/4")
+    write_holders(path, dead)
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     clock = Clock()
     monkeypatch.setattr(lease, "time", clock)
-    mine = lease.new_holder(dead.spec, Slice(2, 4))
-    with acquired(place, mine):
+    own_holder = lease_holders.new_holder(dead.spec, Slice(2, 4))
+    with acquired(place, own_holder):
         assert clock.now == 0.0
-        until(lambda: any(other.heartbeats > 2 for other in lease.holders(place)))
-        assert {other.id for other in lease.holders(place)} == {dead.id, mine.id}
+        until(lambda: any(other.heartbeats > 2 for other in lease_holders.holders(place)))
+        assert {other.id for other in lease_holders.holders(place)} == {dead.id, own_holder.id}
         clock.now = 121.0
-        until(lambda: {other.id for other in lease.holders(place)} == {mine.id})
+        until(lambda: {other.id for other in lease_holders.holders(place)} == {own_holder.id})
 
 
-def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
+def test_the_command_names_the_holder_that_it_waits_for(whole, tmp_path):
     source, expected = whole
     path = tmp_path / "s.zarr"
-    entered(path, elsewhere())
-    patches = [commands.smaller_blocks, partial(commands.impatient, lease.QUIET_SECONDS + 0.5)]
-    done = ended(*arguments(source, path), patches=patches)
+    write_holders(path, remote_holder())
+    patches = [commands.smaller_blocks, partial(commands.shorten_expiry, lease.QUIET_SECONDS + 0.5)]
+    done = run_to_end(*arguments(source, path), patches=patches)
     assert done.code == 0, done.err
     assert f"waiting for process 7 on {OTHER} (all blocks) since 20" in done.err
     assert "without a heartbeat" in done.err
@@ -241,27 +238,27 @@ def test_the_command_tells_whom_it_waits_for(whole, tmp_path):
 
 
 def test_files_of_a_writer_that_has_not_entered_yet_stay(tmp_path):
-    """It writes a temporary file before it is in the lease: its entry."""
+    """A writer writes a temporary file with its entry before it is in the lease."""
     place = locate(tmp_path / "s.zarr")
-    entered(tmp_path / "s.zarr", holder(process=commands.NO_PROCESS))
+    write_holders(tmp_path / "s.zarr", holder(process=commands.NO_PROCESS))
     key = f"{SCRATCH}/{holder().id}.1.partial"
     place.write(key, b"half")
     with acquired(place, holder()):
         assert place.read(key) == b"half"
 
 
-def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for_long(tmp_path, monkeypatch):
-    """As of a worker process that was killed when its run had given its lease back."""
-    place, clock, mine = locate(tmp_path / "s.zarr"), Clock(), holder()
+def test_files_of_a_writer_without_a_lease_are_deleted_after_the_expiry(tmp_path, monkeypatch):
+    """Such files are left by a worker process that was killed after its run had released the lease."""
+    place, clock, own_holder = locate(tmp_path / "s.zarr"), Clock(), holder()
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(lease, "time", clock)
-    key, own = (f"{SCRATCH}/{writer}.1.partial" for writer in (holder().id, mine.id))
+    key, own = (f"{SCRATCH}/{writer}.1.partial" for writer in (holder().id, own_holder.id))
     place.write(key, b"half")
-    with acquired(place, mine):
+    with acquired(place, own_holder):
 
         def beat_twice():
-            (now,) = lease.holders(place)
-            until(lambda: lease.holders(place)[0].heartbeats > now.heartbeats + 2)
+            (now,) = lease_holders.holders(place)
+            until(lambda: lease_holders.holders(place)[0].heartbeats > now.heartbeats + 2)
 
         place.write(own, b"half")
         beat_twice()
@@ -278,109 +275,67 @@ def test_files_of_a_writer_that_is_in_no_lease_go_when_they_have_not_changed_for
         assert place.read(own) == b"half"
 
 
-def test_a_run_that_has_nothing_to_do_removes_what_a_dead_one_left(swept, tmp_path):
+def test_a_run_without_blocks_to_compute_removes_files_of_dead_runs(swept, tmp_path):
     path = tmp_path / "s.zarr"
     shutil.copytree(swept, path)
     before, dead = content(path), holder(process=commands.NO_PROCESS)
-    entered(path, dead, alive := elsewhere())
+    write_holders(path, dead, alive := remote_holder())
     for writer in (dead.id, alive.id, "swap"):
         locate(path).write(f"{SCRATCH}/{writer}.1.partial", b"half")
     assert fl.run_sweep(sweeping.spec(), path).computed_blocks == 0
-    assert lease.holders(locate(path)) == [alive]
+    assert lease_holders.holders(locate(path)) == [alive]
     key = f"{SCRATCH}/{alive.id}.1.partial"
-    assert content(path) == before | {key: b"half", lease.KEY: lease.document(locate(path), [alive])}
+    assert content(path) == before | {
+        key: b"half",
+        lease_holders.KEY: lease_holders.document(locate(path), [alive]),
+    }
 
 
-def test_what_died_under_the_lock_is_cleaned_by_the_next_who_has_it(tmp_path):
+def test_files_of_a_dead_holder_of_the_lock_are_deleted_by_the_next(tmp_path):
     place = locate(tmp_path / "s.zarr")
     place.write(f"{SCRATCH}/swap.1.partial", b"half")
     assert place.swap("key", None, b"new")
     assert sweeping.content(tmp_path / "s.zarr") == {"key": b"new", f"{SCRATCH}/lock": b""}
 
 
-def test_on_this_host_the_process_decides():
-    mine = holder()
-    assert mine.ended is False
-    assert dataclasses.replace(mine, seen=0.0).ended is False
-    assert dataclasses.replace(mine, started=mine.started - 60).ended is True  # its number was given again
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
-        dead = holder(process=child.pid, started=process.start_of(child.pid))
-        until(lambda: dead.ended)  # a zombie: nobody has asked for its exit code yet
-
-
-def test_where_there_is_no_proc_psutil_decides(monkeypatch):
-    monkeypatch.setattr(process, "LINUX", False)
-    mine = holder(system=process.system_id())
-    assert process.system_id.__wrapped__() == process.system_id.__wrapped__()
-    assert mine.ended is False
-    assert dataclasses.replace(mine, started=mine.started - 60).ended is True
-    assert dataclasses.replace(mine, process=commands.NO_PROCESS).ended is True
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
-        dead = holder(process=child.pid, started=process.start_of(child.pid))
-        until(lambda: dead.ended)
-
-
-def test_a_clock_that_is_set_changes_no_process(monkeypatch):
-    """psutil adds the time of the boot to the start of a process, which moves with the clock."""
-    mine, real = holder(), psutil.Process.create_time
-    monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + 3600.0)
-    assert mine.ended is False
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PID namespaces are Linux's")
-def test_a_container_with_the_same_host_name_is_another_system(monkeypatch):
-    """Its processes have the numbers of others here, or of none."""
-    assert holder(system=process.system_id.__wrapped__()).ended is False
-    with monkeypatch.context() as patch:
-        patch.setattr(process.os, "readlink", lambda _path: "pid:[1]")
-        inside = process.system_id.__wrapped__()
-    with monkeypatch.context() as patch:
-        patch.setattr(process.Path, "read_text", lambda _path: "another boot")
-        before = process.system_id.__wrapped__()
-    assert len({inside, before, process.system_id()}) == 3
-    assert holder(system=inside, process=commands.NO_PROCESS).ended is None
-    assert holder(system=before, process=commands.NO_PROCESS).ended is None
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hidepid is Linux's")
-def test_a_process_that_is_hidden_is_not_taken_for_dead(monkeypatch):
-    def hidden(_process):
-        raise FileNotFoundError
-
-    mine = holder()
-    monkeypatch.setattr(process, "_linux_status", hidden)
-    assert mine.ended is None
+def test_a_holder_on_this_host_ends_with_its_process():
+    own_holder = holder()
+    assert own_holder.ended is False
+    assert dataclasses.replace(own_holder, seen=0.0).ended is False
+    reused = dataclasses.replace(own_holder, started=own_holder.started - 60)  # another process has its id
+    assert reused.ended is True
     assert holder(process=commands.NO_PROCESS).ended is True
+    assert remote_holder(process=commands.NO_PROCESS).ended is None
 
 
-def test_a_copy_of_a_store_that_is_written_is_free(tmp_path):
+def test_a_copy_of_a_store_that_is_written_has_no_lease(tmp_path):
     path, copy = tmp_path / "s.zarr", tmp_path / "copy.zarr"
-    place, mine = locate(path), holder()
-    partial_key = f"{SCRATCH}/{mine.id}.1.partial"
-    with acquired(place, mine):
+    place, own_holder = locate(path), holder()
+    partial_key = f"{SCRATCH}/{own_holder.id}.1.partial"
+    with acquired(place, own_holder):
         place.write(partial_key, b"half")
         shutil.copytree(path, copy)
-        assert lease.holders(locate(copy)) == []
+        assert lease_holders.holders(locate(copy)) == []
         with acquired(locate(copy), other := holder()):
-            assert lease.holders(locate(copy)) == [other]
+            assert lease_holders.holders(locate(copy)) == [other]
             assert locate(copy).read(partial_key) is None
-        assert lease.holders(place) == [mine]
+        assert lease_holders.holders(place) == [own_holder]
         assert place.read(partial_key) == b"half"
 
 
 def test_a_store_has_one_lease_under_all_its_paths(tmp_path):
     path, link, moved = (tmp_path / name for name in ("s.zarr", "link.zarr", "moved.zarr"))
-    entered(path, mine := holder())
+    write_holders(path, own_holder := holder())
     link.symlink_to(path)
-    assert lease.holders(locate(link)) == [mine]
+    assert lease_holders.holders(locate(link)) == [own_holder]
     link.unlink()
     path.rename(moved)
-    assert lease.holders(locate(moved)) == [mine]
+    assert lease_holders.holders(locate(moved)) == [own_holder]
 
 
 @trials(1, 10)
 def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
-    """What is under way it finishes, which does no harm."""
+    """Blocks that it has begun are finished, which does no harm."""
     source, _ = whole
     for trial in range(trials):
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 1)
@@ -388,24 +343,24 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         patches = [
             partial(commands.smaller_blocks, 1),
             gate.patch,
-            partial(commands.noted_beats, beats),
+            partial(commands.record_heartbeats, beats),
         ]
         with commands.command(*arguments(source, path), patches=patches) as first:
             until(lambda path=path: marks(path))
-            entered(path, elsewhere())
-            looks = beats.stat().st_size + 2  # of which one may have begun before
+            write_holders(path, remote_holder())
+            looks = beats.stat().st_size + 2  # one of them may have begun before
             until(lambda beats=beats, looks=looks: beats.stat().st_size >= looks)
             gate.open()
             done = first.end()
         assert done.code == 1
         assert "was taken over while this run was silent, by process 7 on another-host" in done.err
         assert "Traceback" not in done.err
-        left = 24 - len(marks(path))
-        assert left > 0
-        (other,) = lease.holders(locate(path))
+        missing = 24 - len(marks(path))
+        assert missing > 0
+        (other,) = lease_holders.holders(locate(path))
         assert other.host == OTHER
-        entered(path)
-        assert ended(*arguments(source, path)).report["computed_blocks"] == left
+        write_holders(path)
+        assert run_to_end(*arguments(source, path)).report["computed_blocks"] == missing
 
 
 GARBAGE = [
@@ -438,33 +393,33 @@ NO_HOLDERS = [
 
 
 @pytest.mark.parametrize("damage", GARBAGE, ids=range(len(GARBAGE)))
-def test_a_damaged_lease_is_nobodys(tmp_path, damage):
+def test_a_damaged_lease_has_no_holder(tmp_path, damage):
     place = locate(tmp_path / "s.zarr")
-    place.write(lease.KEY, damage)
+    place.write(lease_holders.KEY, damage)
     is_nobodys(place)
 
 
 @pytest.mark.parametrize("changes", NO_HOLDERS, ids=range(len(NO_HOLDERS)))
 @pytest.mark.parametrize("system", [OTHER, None])
-def test_a_lease_with_a_damaged_holder_is_nobodys(tmp_path, system, changes):
+def test_a_lease_with_a_damaged_holder_has_no_holder(tmp_path, system, changes):
     place = locate(tmp_path / "s.zarr")
-    entered(tmp_path / "s.zarr", holder())
-    content = json.loads(place.read(lease.KEY))
+    write_holders(tmp_path / "s.zarr", holder())
+    content = json.loads(place.read(lease_holders.KEY))
     (entry,) = content["holders"]
     content["holders"] = [entry | ({"system": system} if system else {}) | changes]
-    place.write(lease.KEY, json.dumps(content).encode())
+    place.write(lease_holders.KEY, json.dumps(content).encode())
     is_nobodys(place)
 
 
 def is_nobodys(place):
-    mine = holder()
-    assert lease.holders(place) == []
-    with acquired(place, mine):
-        assert lease.holders(place) == [mine]
-    assert lease.holders(place) == []
+    own_holder = holder()
+    assert lease_holders.holders(place) == []
+    with acquired(place, own_holder):
+        assert lease_holders.holders(place) == [own_holder]
+    assert lease_holders.holders(place) == []
 
 
-def test_a_store_with_a_damaged_lease_is_gone_on_with(swept, tmp_path):
+def test_a_store_with_a_damaged_lease_is_resumed(swept, tmp_path):
     path = tmp_path / "s.zarr"
     shutil.copytree(swept, path)
     (path / "status" / "c.1.0.0.0").unlink()
@@ -475,44 +430,44 @@ def test_a_store_with_a_damaged_lease_is_gone_on_with(swept, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"[" * 100_000, b'{"holders": []}', None])
-def test_a_lease_that_is_damaged_under_a_run_is_entered_again(whole, tmp_path, gate, damage):
+def test_a_lease_that_is_damaged_during_a_run_is_written_again(whole, tmp_path, gate, damage):
     source, expected = whole
     path = tmp_path / "s.zarr"
-    patches = [commands.smaller_blocks, gate.patch, commands.faster_beat]
+    patches = [commands.smaller_blocks, gate.patch, commands.shorten_heartbeats]
     with commands.command(*arguments(source, path), patches=patches) as run:
         until(lambda: marks(path))
         if damage is None:
             commands.lease_file(path).unlink()
         else:
             commands.lease_file(path).write_bytes(damage)
-        until(lambda: [other.process for other in lease.holders(locate(path))] == [run.pid])
+        until(lambda: [other.process for other in lease_holders.holders(locate(path))] == [run.pid])
         gate.open()
         assert run.end().code == 0
     assert content(path) == expected
 
 
-def test_a_sign_of_life_does_not_enter_a_holder_again_that_leaves_meanwhile(tmp_path, monkeypatch):
-    """The lease is given back between the look of a sign of life and its write."""
-    real, left = folder.LocalFolder.swap, threading.Event()
+def test_a_heartbeat_does_not_restore_a_lease_that_is_released_meanwhile(tmp_path, monkeypatch):
+    """The lease is released between the read and the write of a heartbeat."""
+    real, released = folder.LocalFolder.swap, threading.Event()
 
     def swap(place, key, old, new):
-        if threading.current_thread().name == "lease" and not left.is_set():
-            left.set()
-            held.release()
+        if threading.current_thread().name == "lease" and not released.is_set():
+            released.set()
+            own_lease.release()
         return real(place, key, old, new)
 
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     before = threading.active_count()
-    with acquired(place, lease.new_holder("0" * 64)) as held:
-        assert left.wait(30.0)
+    with acquired(place, lease_holders.new_holder("0" * 64)) as own_lease:
+        assert released.wait(30.0)
         until(lambda: threading.active_count() == before)
-        assert lease.holders(place) == []
+        assert lease_holders.holders(place) == []
 
 
-def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
-    """Over a network the first try may come through unheard, and the second then finds its own entry."""
+def test_a_swap_whose_answer_was_lost_is_recognised_as_own(tmp_path, monkeypatch):
+    """A first try may succeed although its answer is lost, and the second try then sees its own entry."""
     real, answers = folder.LocalFolder.swap, []
 
     def swap(place, key, old, new):
@@ -523,24 +478,26 @@ def test_a_swap_whose_answer_was_lost_is_no_other_run(tmp_path, monkeypatch):
     monkeypatch.setattr(folder.LocalFolder, "swap", swap)
     place = locate(tmp_path / "s.zarr")
     for part in (None, Slice(1, 2)):
-        mine = lease.new_holder("0" * 64, part)
-        with acquired(place, mine) as held:
-            held.prepared()
-            assert [other.id for other in lease.holders(place)] == [mine.id]
-        assert lease.holders(place) == []
+        own_holder = lease_holders.new_holder("0" * 64, part)
+        with acquired(place, own_holder) as own_lease:
+            own_lease.prepared()
+            assert [other.id for other in lease_holders.holders(place)] == [own_holder.id]
+        assert lease_holders.holders(place) == []
 
 
-@pytest.mark.parametrize("what", ["lease", "store"])
+@pytest.mark.parametrize("created", ["lease", "store"])
 @pytest.mark.parametrize("at", range(5))
-def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, monkeypatch, what, at):
-    """Whatever it finds, it takes it for a store that is to be made, or that is there."""
+def test_a_store_that_another_run_creates_during_the_check_is_new_or_complete(
+    swept, tmp_path, monkeypatch, created, at
+):
+    """It is either a new store or a store that exists, at whichever read the other run makes it."""
     path, looks = tmp_path / "s.zarr", itertools.count()
 
     def make():
-        if what == "store":
+        if created == "store":
             shutil.copytree(swept, path)
         else:
-            entered(path, holder())
+            write_holders(path, holder())
 
     def looking(name):
         real = getattr(folder.LocalFolder, name)
@@ -556,13 +513,13 @@ def test_a_store_that_another_run_makes_while_this_one_looks(swept, tmp_path, mo
         looking(name)
     place = locate(path)
     if not store.is_new(place):
-        assert what == "store"
+        assert created == "store"
         assert store.Store.open(place).layout.block_count == 6
 
 
 @trials(1, 20)
-def test_every_block_executed_twice(swept, tmp_path, trials, monkeypatch):
-    """One after the other, and the second time over what is there."""
+def test_blocks_that_are_computed_twice_have_the_same_bytes(swept, tmp_path, trials, monkeypatch):
+    """Each block is computed twice in turn, and the second time overwrites the first."""
 
     def twice(order, index, run=worker.run_block):
         run(order, index)
@@ -578,36 +535,39 @@ def test_every_block_executed_twice(swept, tmp_path, trials, monkeypatch):
 
 
 @trials(1, 20)
-def test_runs_that_do_not_know_of_each_other_write_the_same(whole, tmp_path, trials):
-    """As where two hosts each take the other for dead: no block is computed before all of them hold it."""
+def test_concurrent_runs_without_exclusion_write_the_same(whole, tmp_path, trials):
+    """Two hosts may each take the other for dead.
+
+    No block is computed before all of the runs hold the lease.
+    """
     source, expected = whole
     for trial in range(trials):
         path, gate = tmp_path / f"{trial}.zarr", Gate(tmp_path / f"gate-{trial}", 0)
-        patches = [commands.smaller_blocks, commands.shared_lease, gate.patch]
+        patches = [commands.smaller_blocks, commands.share_lease, gate.patch]
         with commands.commands(*[arguments(source, path)] * 3, patches=patches) as started:
-            until(lambda path=path: len(lease.holders(locate(path))) == 3)
+            until(lambda path=path: len(lease_holders.holders(locate(path))) == 3)
             gate.open()
             assert [command.end().code for command in started] == [0, 0, 0]
         assert content(path) == expected
 
 
 @trials(2, 20)
-def test_a_writer_that_wakes_up_after_the_others_are_done(whole, tmp_path, trials):
-    """It was stopped in the middle of a write: of the lease, of a document, of values, of a mark."""
+def test_a_writer_that_resumes_after_completion_changes_nothing(whole, tmp_path, trials):
+    """The writer was stopped in the middle of a write of the lease, metadata, values or a commit marker."""
     source, expected = whole
     chance = random.Random(2)
     woken = 0
     for trial in range(trials):
         path = tmp_path / f"{trial}.zarr"
         at = chance.randrange(3, 75)
-        patches = [commands.smaller_blocks, partial(commands.stopping, at)]
+        patches = [commands.smaller_blocks, partial(commands.stop_in_write, at)]
         with commands.command(*arguments(source, path), patches=patches) as sleeper:
-            if not commands.stopped(sleeper):
+            if not commands.wait_until_stopped(sleeper):
                 assert content(path) == expected
                 continue
             woken += 1
             commands.write_lease(path, process=commands.NO_PROCESS)
-            done = ended(*arguments(source, path), patches=[commands.smaller_blocks])
+            done = run_to_end(*arguments(source, path), patches=[commands.smaller_blocks])
             assert done.code == 0, done.err
             assert content(path) == expected
             sleeper.send(signal.SIGCONT)

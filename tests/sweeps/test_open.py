@@ -1,4 +1,4 @@
-"""Opening a store of which chunks are lost."""
+"""Opening a store with lost chunks, and a copy that is no store."""
 
 import shutil
 import subprocess
@@ -20,18 +20,18 @@ def copy(swept, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["loss", "weight_norms"])
-def test_a_lost_chunk_is_warned_of(copy, name):
+def test_a_lost_chunk_gives_a_warning(copy, name):
     lost = next((copy / name).glob("c.1.1.*"))
     lost.unlink()
-    with pytest.warns(fl.DamageWarning, match=rf"lost \(1, {name}/{lost.name} the first\)") as seen:
+    with pytest.warns(fl.DamageWarning, match=rf"lost \(1, {name}/{lost.name} the first\)") as caught:
         dataset = fl.open_sweep(copy)
-    assert seen[0].filename == __file__
-    here = dataset.isel(architecture=1, init_scale=1)
-    assert np.isnan(here[name]).all() and (here.status == "ok").all()
+    assert caught[0].filename == __file__
+    part = dataset.isel(architecture=1, init_scale=1)
+    assert np.isnan(part[name]).all() and (part.status == "ok").all()
     assert [damage.key for damage in verify(copy)] == [f"{name}/{lost.name}"]
 
 
-def test_a_lost_array_is_warned_of(copy):
+def test_a_lost_array_gives_a_warning(copy):
     for lost in (copy / "loss").glob("c.*"):
         lost.unlink()
     with pytest.warns(fl.DamageWarning, match=r"lost \(6, loss/c"):
@@ -74,7 +74,7 @@ def test_a_command_warns_in_one_line(copy, tmp_path):
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_a_copy_that_xarray_saved_is_told_from_a_store(swept, tmp_path, zarr_format):
+def test_a_copy_that_xarray_saved_is_distinguished_from_a_store(swept, tmp_path, zarr_format):
     path = tmp_path / "copy.zarr"
     fl.open_sweep(swept).isel(seed=slice(2)).to_zarr(path, zarr_format=zarr_format, consolidated=False)
     with pytest.raises(fl.InputError, match=r"is a Zarr store, .*; xarray\.open_zarr opens copies"):

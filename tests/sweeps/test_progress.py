@@ -1,4 +1,4 @@
-"""What is said of the progress of a run: counts of points, and shares and times by the cost of blocks."""
+"""Progress of a run: counts of points, and shares and times by the cost of blocks."""
 
 import io
 import logging
@@ -9,13 +9,13 @@ from rich.console import Console
 
 import fastlin as fl
 from fastlin.sweeps.run import progress
-from fastlin.sweeps.run.progress import Live, NoProgress, Pace, Plain, Work
+from fastlin.sweeps.run.progress import Live, Pace, Plain, Progress, Work
 from tests import cutting, sweeping
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Return a function that lets time go by."""
+    """Return a function that advances the clock."""
     now = [0.0]
     monkeypatch.setattr(progress, "monotonic", lambda: now[0])
 
@@ -26,15 +26,15 @@ def clock(monkeypatch):
 
 
 def test_time_left_goes_by_the_cost_of_blocks(clock):
-    """Of a grid whose last architectures take a hundred times as long as the first."""
+    """The last architectures of the grid take a hundred times as long as the first."""
     costs = [float(n) ** 2 / 25 for n in range(1, 51)]
     pace = Pace(50, 0, Work(sum(costs), sum(costs), sum(costs), 50, 1))
     assert pace.left is None
     for number, cost in enumerate(costs, 1):
         clock(3.0 * cost)
         pace.advance(1, cost, 3.0 * cost)
-        rest = 3.0 * (sum(costs) - sum(costs[:number]))
-        assert pace.left == pytest.approx(rest, abs=1e-9)
+        remaining = 3.0 * (sum(costs) - sum(costs[:number]))
+        assert pace.left == pytest.approx(remaining, abs=1e-9)
         assert pace.share == pytest.approx(sum(costs[:number]) / sum(costs))
         assert pace.done == number
 
@@ -55,7 +55,7 @@ RUNS = {
 @pytest.mark.parametrize("pace_of_machine", [0.5, 1.6])
 @pytest.mark.parametrize(("costs", "threads", "start"), RUNS.values(), ids=RUNS)
 def test_time_left_is_right_after_a_tenth_of_the_work(clock, costs, threads, start, pace_of_machine):
-    """Within a factor of 1.5, or half a block, of runs whose blocks take up to a quarter more or less."""
+    """It is within a factor of 1.5 or half a block, although the time of a block varies by a quarter."""
     chance = random.Random(1)
     took = [pace_of_machine * cost * chance.uniform(0.75, 1.25) for cost in costs]
     free, ends = [start] * threads, []
@@ -97,7 +97,7 @@ def test_lines_have_counts_of_points_and_the_time_left(clock):
     ]
 
 
-def test_the_bar_has_them_too(clock):
+def test_the_bar_has_counts_of_points_and_the_time_left(clock):
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with Live(console) as show:
         show.begin(1000, 0, Work(10.0, 10.0, 10.0, 2, 1))
@@ -123,11 +123,11 @@ def test_a_run_shows_a_bar_on_a_terminal_and_in_a_notebook_and_lines_elsewhere(m
     assert shown(True, False, False) is Live
     assert shown(False, False, True) is Plain
     assert shown(False, True, True) is Live
-    assert shown(False, True, False) is Plain  # where Rich would only warn
+    assert shown(False, True, False) is Plain  # Rich would print only a warning
 
 
-def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, capsys, caplog, clock):
-    """At a clock that stands still: both tell rates."""
+def test_progress_in_python_is_that_of_the_command_line(tmp_path, client, capsys, caplog, clock):
+    """The clock does not advance, so that both print the same rates."""
     with caplog.at_level(logging.INFO, logger="fastlin"):
         report = fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client, progress=True)
     printed = capsys.readouterr()
@@ -140,30 +140,42 @@ def test_progress_in_python_tells_what_the_command_line_tells(tmp_path, client, 
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("given", ["yes", 1, None, print])
-def test_what_is_no_progress_is_named(tmp_path, given):
+@pytest.mark.parametrize("value", ["yes", 1, None, print])
+def test_a_wrong_progress_is_named(tmp_path, value):
     with pytest.raises(fl.InputError, match=r"^progress is .*; allowed are True, False and a Progress$"):
-        fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", progress=given)
+        fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", progress=value)
     assert not (tmp_path / "s.zarr").exists()
 
 
-class Noted(NoProgress):
-    """Progress that is kept."""
+def test_a_progress_has_only_the_methods_that_do_something(tmp_path, client):
+    class Lines(Progress):
+        def note(self, text):
+            self.last = text
+
+    with Lines() as show:
+        show.compiling(1, 2, 3.0)
+        show.note("one line")
+        assert show.last == "one line"
+    assert fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client, progress=show).ok == 180
+
+
+class RecordedProgress(Progress):
+    """Progress that records its calls."""
 
     def begin(self, total, done, work):
-        """Keep it."""
+        """Record the call."""
         self.begun, self.advanced = (total, done, work), []
 
     def advance(self, points, seconds, took):
-        """Keep it."""
+        """Record the call."""
         assert took > 0.0
         self.advanced.append((points, seconds))
 
 
 @pytest.mark.parametrize("output", [sweeping.spec()["output"], {"observables": ["loss"], "reduce": {}}])
 def test_the_work_of_a_run_is_that_of_its_blocks(tmp_path, client, output):
-    """Also where blocks are partly done, of a store that has grown inside them, and of a slice."""
-    spec, path, show = sweeping.spec(output=output), tmp_path / "s.zarr", Noted()
+    """Blocks may be partly done, the store may have grown inside blocks, and the run may be a slice."""
+    spec, path, show = sweeping.spec(output=output), tmp_path / "s.zarr", RecordedProgress()
     smaller = spec | {"axes": spec["axes"] | {"architecture": spec["axes"]["architecture"][:2]}}
     with cutting.into(architectures=3, init_scales=1, seeds=4):
         fl.run_sweep(smaller, path, client, progress=show)
@@ -180,6 +192,6 @@ def test_the_work_of_a_run_is_that_of_its_blocks(tmp_path, client, output):
 
 
 def check(show, total, done):
-    """Check that a run did what it said it had to do."""
+    """Check that the total work that a run announced equals the work that it did."""
     assert show.begun[:2] == (total, done)
     assert sum(seconds for _, seconds in show.advanced) == pytest.approx(show.begun[2].run)

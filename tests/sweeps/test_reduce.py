@@ -1,4 +1,4 @@
-"""Statistics over seeds: those of every point, whatever the blocks, and nothing else in the store."""
+"""Statistics over seeds: they equal those of all points for any block shape, and the store has no points."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from fastlin.sweeps.store.status import sweep_status
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
 from tests import cutting, sweeping
-from tests.commands import ended
+from tests.commands import run_to_end
 from tests.sweeping import content
 
 OBSERVABLES = ["loss", "kernel_distance", "weight_norms"]
@@ -41,7 +41,7 @@ def points(tmp_path_factory):
 
 
 def cut_into(monkeypatch, seeds):
-    """Cut sweeps into blocks of so many seeds."""
+    """Cut sweeps into blocks of `seeds` seeds."""
 
     def of(spec):
         return Plan(StoreLayout((spec,), cutting.shape_of(spec, seeds=seeds)))
@@ -50,7 +50,7 @@ def cut_into(monkeypatch, seeds):
 
 
 def statistics(path):
-    """Return what a store holds, but for how its seeds were cut."""
+    """Return the content of a store without the block shape of its seeds."""
     return fl.open_sweep(path).load().drop_vars(["status", "seed_block"])
 
 
@@ -60,11 +60,11 @@ def test_statistics_are_those_of_the_points(points, tmp_path):
     assert (dataset["count"] == 25).all()
     assert set(dataset.data_vars) == {*OBSERVABLES, "count"}
     for name in OBSERVABLES:
-        here, over = dataset[name], points[name]
-        assert np.abs(here.sel(statistic="mean") - over.mean("seed")).max() < 1e-15 * 25 * over.max()
-        assert np.abs(here.sel(statistic="std") - over.std("seed", ddof=1)).max() < 1e-13
-        assert (here.sel(statistic="min") == over.min("seed")).all()
-        assert (here.sel(statistic="max") == over.max("seed")).all()
+        stored, over = dataset[name], points[name]
+        assert np.abs(stored.sel(statistic="mean") - over.mean("seed")).max() < 1e-15 * 25 * over.max()
+        assert np.abs(stored.sel(statistic="std") - over.std("seed", ddof=1)).max() < 1e-13
+        assert (stored.sel(statistic="min") == over.min("seed")).all()
+        assert (stored.sel(statistic="max") == over.max("seed")).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"quantiles": [0.1, 0.5]}, {"histogram": [0.0, 0.25, 0.5, 1.0]}])
@@ -84,8 +84,8 @@ def test_quantiles_are_off_by_less_than_a_128th(points, tmp_path):
     assert dataset.statistic.values.tolist() == ["mean", *(f"quantile {q:g}" for q in wanted)]
     for name in OBSERVABLES:
         exact = points[name].quantile(wanted, "seed", method="inverted_cdf").transpose(..., "quantile")
-        found = dataset[name].isel(statistic=slice(1, None)).values
-        away = np.abs(found - exact.values)
+        stored = dataset[name].isel(statistic=slice(1, None)).values
+        away = np.abs(stored - exact.values)
         assert (away <= np.where(exact.values < 2.0**-40, 2.0**-40, exact.values / 128)).all(), name
 
 
@@ -102,15 +102,15 @@ def test_histograms_are_numpys(points, tmp_path):
     borders = np.linspace(0, 2, 9)
     assert (dataset.bin_left == borders[:-1]).all()
     assert (dataset.bin_right == borders[1:]).all()
-    here = {"architecture": "3-4-3", "init_scale": 1.0, "lam": 2.0, "time": 0.9}
-    expected = np.histogram(points.loss.sel(here).values, borders)[0]
-    assert (dataset.loss_histogram.sel(here).values == expected).all()
+    point = {"architecture": "3-4-3", "init_scale": 1.0, "lam": 2.0, "time": 0.9}
+    expected = np.histogram(points.loss.sel(point).values, borders)[0]
+    assert (dataset.loss_histogram.sel(point).values == expected).all()
 
 
 @pytest.mark.parametrize("cut", [10, 100], ids="blocks of {}".format)
 @pytest.mark.parametrize(("seeds", "computed"), [(15, 45), (35, 10)], ids=["few seeds", "more seeds"])
 def test_more_seeds_fold_only_the_new_ones(tmp_path, monkeypatch, seeds, computed, cut):
-    """A store of few seeds keeps no partial sums, and computes the old seeds with the new ones."""
+    """A store of few seeds has no partial sums, and computes the old seeds again with the new seeds."""
     cut_into(monkeypatch, cut)
     path, fresh = tmp_path / "grown.zarr", tmp_path / "fresh.zarr"
     total = 45
@@ -141,7 +141,7 @@ def test_an_interrupted_sweep_is_finished_and_the_same(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_merged_sums_that_are_lost_are_computed_again(tmp_path, monkeypatch, number):
-    """Those of the first block hold all; when it is begun anew, the run finds what else is missing."""
+    """The first block holds the sums of all seeds, so the others are computed again with it."""
     cut_into(monkeypatch, 10)
     path = tmp_path / "s.zarr"
     fl.run_sweep(reduced(), path)
@@ -158,7 +158,7 @@ def test_merged_sums_that_are_lost_are_computed_again(tmp_path, monkeypatch, num
 
 @pytest.mark.parametrize("seeds", [6, 30])
 def test_lam_and_architectures_grow_without_partial_sums(tmp_path, seeds):
-    """Also inside blocks whose sums were merged or dropped: only new points are computed."""
+    """Blocks whose sums were merged or dropped grow as well, and only new points are computed."""
     path, fresh = tmp_path / "s.zarr", tmp_path / "fresh.zarr"
     steps = [([0, 1], [0.0]), ([0, 1, 2], [0.0, 1.0]), ([0, 1, 2, 3], [-1.0, 0.0, 1.0])]
     shapes, before = [[4, 2, 2], [3, 4, 3], [2, 3, 4], [2, 1, 2]], 0
@@ -185,7 +185,7 @@ def size(path):
 
 
 def large(seeds, dtype, **output):
-    """Return a spec of which the numbers take more than its metadata."""
+    """Return a spec whose numbers take more bytes than the metadata of its store."""
     axes = {"architecture": [4, 2, 4], "seed": {"start": 0, "num": seeds}}
     axes["lam"] = {"start": -4.0, "stop": 4.1, "num": 40}
     times = [*np.geomspace(0.1, 90.0, 19), np.inf]
@@ -195,7 +195,7 @@ def large(seeds, dtype, **output):
 
 @pytest.fixture(scope="module", params=[(8, "float64"), (8, "float32"), (1000, "float64"), (1000, "float32")])
 def full(request, tmp_path_factory):
-    """Return seeds and dtype of a store that holds every point, and its bytes."""
+    """Return seeds, dtype and bytes of a store that holds every point."""
     path = tmp_path_factory.mktemp("full") / "s.zarr"
     fl.run_sweep(large(*request.param), path)
     return *request.param, size(path)
@@ -215,9 +215,9 @@ def test_a_reduced_store_is_smaller_than_a_full_one(tmp_path, full, options, blo
     assert size(path) <= bytes_of_points * (1.0 if seeds == 8 else 0.03)
     chunks = sweeping.chunks(path)
     assert len(chunks) == made.files
-    taken = sum(map(len, chunks.values()))
-    assert 0.6 * made.bytes <= taken <= 1.25 * made.bytes
-    assert taken <= made.most_bytes
+    stored = sum(map(len, chunks.values()))
+    assert 0.6 * made.bytes <= stored <= 1.25 * made.bytes
+    assert stored <= made.most_bytes
 
 
 @pytest.mark.parametrize("options", [{}, {"quantiles": [0.5]}, {"histogram": [0.0, 0.25, 1.0]}])
@@ -238,87 +238,91 @@ def test_zarr_reads_and_writes_the_same_chunks(tmp_path, monkeypatch, options):
         file = path / form.key(name, index)
         if file.exists():
             assert (copy / form.key(name, index)).read_bytes() == file.read_bytes(), name
-            here = codec.decode(form, index, file.read_bytes())
-            assert np.array_equal(here, group[name][form.region(index)], equal_nan=here.dtype.kind == "f")
+            decoded = codec.decode(form, index, file.read_bytes())
+            assert np.array_equal(
+                decoded, group[name][form.region(index)], equal_nan=decoded.dtype.kind == "f"
+            )
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
-    """A complete store that keeps its partial sums, and the path of it."""
+def with_partials(tmp_path, monkeypatch):
+    """The path of a complete store with partial sums."""
     cut_into(monkeypatch, 10)
     fl.run_sweep(reduced(30), tmp_path / "s.zarr")
     return tmp_path / "s.zarr"
 
 
-def test_compact_drops_partial_sums_and_nothing_else(kept):
-    before, bytes_before = statistics(kept), size(kept)
-    done = compact(kept)
-    assert (done.bytes_before, done.bytes_after) == pytest.approx((bytes_before, size(kept)), abs=2000)
-    assert size(kept) < bytes_before
-    assert not [*(kept / "partials").glob("c.*")]
-    assert statistics(kept).identical(before)
-    assert verify(kept) == []
-    after = sweeping.chunks(kept)
-    report = fl.run_sweep(reduced(30), kept)
+def test_compact_drops_partial_sums_and_nothing_else(with_partials):
+    before, bytes_before = statistics(with_partials), size(with_partials)
+    done = compact(with_partials)
+    assert (done.bytes_before, done.bytes_after) == pytest.approx(
+        (bytes_before, size(with_partials)), abs=2000
+    )
+    assert size(with_partials) < bytes_before
+    assert not [*(with_partials / "partials").glob("c.*")]
+    assert statistics(with_partials).identical(before)
+    assert verify(with_partials) == []
+    after = sweeping.chunks(with_partials)
+    report = fl.run_sweep(reduced(30), with_partials)
     assert (report.computed_points, report.ok, report.pending) == (0, 450, 0)
-    compact(kept)
-    assert sweeping.chunks(kept) == after
+    compact(with_partials)
+    assert sweeping.chunks(with_partials) == after
 
 
-def test_no_seeds_are_added_to_a_compacted_store(kept):
-    compact(kept)
-    before = content(kept)
+def test_no_seeds_are_added_to_a_compacted_store(with_partials):
+    compact(with_partials)
+    before = content(with_partials)
     with pytest.raises(fl.InputError, match="was compacted, so seeds can no longer be added; run"):
-        fl.run_sweep(reduced(40), kept)
-    assert content(kept) == before
+        fl.run_sweep(reduced(40), with_partials)
+    assert content(with_partials) == before
 
 
-def test_other_axes_of_a_compacted_store_grow(kept, tmp_path):
-    compact(kept)
+def test_other_axes_of_a_compacted_store_grow(with_partials, tmp_path):
+    compact(with_partials)
     axes = AXES | {"seed": {"start": 0, "num": 30}, "lam": [*np.linspace(-4.0, 4.0, 5), 6.0]}
     larger = reduced(30) | {"axes": axes}
-    assert fl.run_sweep(larger, kept).computed_points == 3 * 30
+    assert fl.run_sweep(larger, with_partials).computed_points == 3 * 30
     fl.run_sweep(larger, tmp_path / "fresh.zarr")
-    assert statistics(kept).identical(statistics(tmp_path / "fresh.zarr"))
+    assert statistics(with_partials).identical(statistics(tmp_path / "fresh.zarr"))
     longer = larger | {"dynamics": {"times": [0.0, 0.9, 2.0, 9.0, np.inf]}}
-    assert fl.run_sweep(longer, kept).computed_points == 3 * 30 * 6
+    assert fl.run_sweep(longer, with_partials).computed_points == 3 * 30 * 6
     fl.run_sweep(longer, tmp_path / "longer.zarr")
-    assert statistics(kept).identical(statistics(tmp_path / "longer.zarr"))
-    assert not [*(kept / "partials").glob("c.*")]
-    assert verify(kept) == []
+    assert statistics(with_partials).identical(statistics(tmp_path / "longer.zarr"))
+    assert not [*(with_partials / "partials").glob("c.*")]
+    assert verify(with_partials) == []
 
 
 @pytest.mark.parametrize("lost", ["loss/c.1.0.0.0.0", "status/c.1.0.1.0", "count/c.1.0.0"])
-def test_damage_to_a_compacted_store_is_mended(kept, lost):
-    compact(kept)
-    whole = sweeping.chunks(kept)
-    (kept / lost).write_bytes(b"")
-    assert [damage.key for damage in verify(kept)] == [lost]
-    _, report = repair(kept)
+def test_damage_to_a_compacted_store_is_repaired(with_partials, lost):
+    compact(with_partials)
+    whole = sweeping.chunks(with_partials)
+    (with_partials / lost).write_bytes(b"")
+    assert [damage.key for damage in verify(with_partials)] == [lost]
+    _, report = repair(with_partials)
     assert report.computed_blocks == 3
-    assert sweeping.chunks(kept) == whole
+    assert sweeping.chunks(with_partials) == whole
 
 
-def test_what_cannot_be_compacted_is_said(kept, tmp_path):
+def test_full_and_incomplete_stores_are_not_compacted(with_partials, tmp_path):
     fl.run_sweep(sweeping.spec(axes=AXES), tmp_path / "full.zarr")
     with pytest.raises(fl.InputError, match="holds every point, so there is nothing to compact"):
         compact(tmp_path / "full.zarr")
-    (kept / "status/c.1.0.1.0").unlink()
+    (with_partials / "status/c.1.0.1.0").unlink()
     with pytest.raises(fl.InputError, match="has 50 pending points; complete it with fastlin run"):
-        compact(kept)
+        compact(with_partials)
 
 
-def test_compact_on_the_command_line(kept):
-    done = ended("compact", kept)
+def test_compact_on_the_command_line(with_partials):
+    done = run_to_end("compact", with_partials)
     assert done.code == 0
     assert "seeds can no longer be added" in done.out
-    assert json.loads(ended("compact", kept, "--json").out)["bytes_after"] > 0
+    assert json.loads(run_to_end("compact", with_partials, "--json").out)["bytes_after"] > 0
 
 
 @pytest.mark.parametrize("sizes", [{"architectures": 2, "seeds": 10}, {"architectures": 3, "seeds": 25}])
 @pytest.mark.parametrize("options", [{}, {"quantiles": [0.1, 0.5]}, {"histogram": [0.0, 0.25, 0.5, 1.0]}])
 def test_blocks_of_several_architectures_change_no_bit(tmp_path, sizes, options):
-    """Nor after a block of them was lost, and with it the statistics that span them."""
+    """The bits do not change either after a block and the statistics that span it were lost."""
     whole, path = tmp_path / "whole.zarr", tmp_path / "joined.zarr"
     fl.run_sweep(reduced(**options), whole)
     with cutting.into(**sizes):
@@ -353,8 +357,8 @@ def test_points_that_diverge_are_left_out(tmp_path, monkeypatch):
     compact(tmp_path / "wild.zarr")
     assert sweep_status(tmp_path / "wild.zarr")["diverged"] == 5
     assert verify(tmp_path / "wild.zarr") == []
-    again = fl.run_sweep(spec, tmp_path / "wild.zarr", retry_failed=True)
-    assert (again.ok, again.diverged, again.computed_points) == (5, 5, 5)
+    retried = fl.run_sweep(spec, tmp_path / "wild.zarr", retry_failed=True)
+    assert (retried.ok, retried.diverged, retried.computed_points) == (5, 5, 5)
     assert sweeping.chunks(tmp_path / "wild.zarr") == before
 
 
@@ -378,7 +382,7 @@ def test_float32_rounds_the_statistics_and_not_the_points(tmp_path):
         (5, r"a table \[output.reduce\] is needed"),
     ],
 )
-def test_what_is_wrong_with_a_reduction_is_said(reduce, message):
+def test_faults_of_a_reduction_are_named(reduce, message):
     with pytest.raises(fl.InputError, match=message):
         fl.Spec.from_dict(sweeping.spec(output={"observables": ["loss"], "reduce": reduce}))
 

@@ -1,4 +1,4 @@
-"""`ds.fastlin` is there after `import fastlin`, whatever is imported first, and costs nothing before."""
+"""`ds.fastlin` exists after `import fastlin`, in any order of imports, and costs no import before its use."""
 
 import importlib.util
 import subprocess
@@ -36,12 +36,12 @@ def python(code):
 
 @pytest.mark.processes
 @pytest.mark.parametrize("order", ORDERS)
-def test_the_accessor_is_there_whatever_is_imported_first(order):
+def test_the_accessor_exists_in_any_order_of_imports(order):
     assert python(ORDERS[order] + USE) == "SweepAccessor True"
 
 
 @pytest.mark.processes
-def test_it_takes_no_import_before_it_is_used():
+def test_the_accessor_is_not_imported_before_its_use():
     heavy = ("xarray", "numpy", "numba", "importlib.abc", "tempfile")
     code = (
         f"import sys; old = set(sys.modules); import fastlin; print({set(heavy)} & (set(sys.modules) - old))"
@@ -51,7 +51,7 @@ def test_it_takes_no_import_before_it_is_used():
     assert python(f"import sys, fastlin, xarray; xarray.Dataset; print({used})") == "False"
 
 
-def test_another_module_is_found_as_ever():
+def test_other_modules_are_found_as_before():
     assert importlib.util.find_spec("no_such_module") is None
 
 
@@ -83,7 +83,7 @@ def test_one_network_is_classified_and_selected_from(network):
             use()
 
 
-def test_the_accessor_is_of_the_dataset_as_it_is_now(network):
+def test_the_accessor_follows_changes_of_the_dataset(network):
     ds = fl.exact(*network, [0.0, 1.0, 10.0])
     first = ds.fastlin
     assert ds.fastlin is first

@@ -1,4 +1,4 @@
-"""A store as one web page: its numbers are the store's, it loads nothing, and it works in a browser."""
+"""A store as one web page: its numbers are those of the store, and it loads no other file."""
 
 import getpass
 import json
@@ -30,12 +30,12 @@ from tests import sweeping
 
 AXES = sweeping.spec()["axes"]
 INF = float("inf")
-FLOAT32 = 1.2e-7  # relative, of rounding to it
+FLOAT32 = 1.2e-7  # relative error of rounding to float32
 MAGMA = colormaps["magma"](np.arange(256), bytes=True)[:, :3].tolist()
 
 
 def page_of(store, folder):
-    """Return the text of a store's page, which is left in `folder`."""
+    """Return the text of a store's page, and leave the page in `folder`."""
     write(str(store), folder / "page.html")
     return (folder / "page.html").read_text(encoding="utf-8")
 
@@ -45,7 +45,7 @@ def part_of(page, pattern):
 
 
 def embedded(page):
-    """Return what a page carries, its numbers as DataArrays along their own axes."""
+    """Return the data in a page, with numbers as DataArrays along their axes."""
     content = json.loads(part_of(page, r'<script id="data" type="application/json">(.*?)</script>'))
     for quantity in content["quantities"] if content else ():
         for key in ("mean", "std", "count"):
@@ -56,18 +56,22 @@ def embedded(page):
 
 
 def assert_holds(quantity, wanted):
-    """Assert that a page has these numbers, rounded to float32."""
+    """Check that a page has these numbers, rounded to float32."""
     for key, value in wanted.items():
         plain = value.drop_vars(list(value.coords))
         assert set(quantity[key].dims) <= set(plain.dims)
-        here = quantity[key].broadcast_like(plain).transpose(*plain.dims)
-        np.testing.assert_allclose(here, plain, rtol=FLOAT32, err_msg=f"{quantity['label']}, {key}")
+        actual = quantity[key].broadcast_like(plain).transpose(*plain.dims)
+        np.testing.assert_allclose(actual, plain, rtol=FLOAT32, err_msg=f"{quantity['label']}, {key}")
 
 
 def statistics(points):
-    """Return by xarray what a page has of points (eager)."""
-    known = points.where(points.status == "ok")
-    return {"mean": known.mean("seed"), "std": known.std("seed", ddof=1), "count": known.count("seed")}
+    """Return the statistics of a page, computed by xarray from loaded points."""
+    complete = points.where(points.status == "ok")
+    return {
+        "mean": complete.mean("seed"),
+        "std": complete.std("seed", ddof=1),
+        "count": complete.count("seed"),
+    }
 
 
 def test_numbers_are_those_of_the_points(swept, tmp_path):
@@ -148,9 +152,9 @@ def test_numbers_of_a_reduced_store_are_those_of_the_points(tmp_path, client):
     fl.run_sweep(sweeping.spec(), tmp_path / "plain.zarr", client)
     fl.run_sweep(sweeping.spec(output=reduce), tmp_path / "reduced.zarr", client)
     plain, reduced = (embedded(page_of(tmp_path / f"{name}.zarr", tmp_path)) for name in ("plain", "reduced"))
-    for here, there in zip(plain["quantities"], reduced["quantities"], strict=True):
+    for of_points, of_seeds in zip(plain["quantities"], reduced["quantities"], strict=True):
         for key in ("mean", "std", "count"):
-            xr.testing.assert_allclose(here[key], there[key], rtol=1e-6, atol=1e-9)
+            xr.testing.assert_allclose(of_points[key], of_seeds[key], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +164,7 @@ def test_numbers_of_a_reduced_store_are_those_of_the_points(tmp_path, client):
         (["min", "std"], "Nothing is drawn, because this store holds no mean over seeds; it has min, std."),
     ],
 )
-def test_what_a_reduced_store_lacks_is_said(tmp_path, client, statistics, words):
+def test_a_page_names_the_statistics_that_a_store_lacks(tmp_path, client, statistics, words):
     reduce = {"observables": ["loss"], "reduce": {"statistics": statistics}}
     fl.run_sweep(sweeping.spec(output=reduce), tmp_path / "s.zarr", client)
     page = page_of(tmp_path / "s.zarr", tmp_path)
@@ -178,7 +182,7 @@ def test_observables_without_time_have_no_axis_of_it(tmp_path, client):
     assert_holds(scale, statistics(fl.open_sweep(tmp_path / "s.zarr").load().rotation_time))
 
 
-def test_a_running_sweep_says_how_much_is_done_and_counts_that_alone(partial, tmp_path):
+def test_the_page_of_a_running_sweep_shows_progress_and_counts_complete_points(partial, tmp_path):
     page, dataset = page_of(partial, tmp_path), fl.open_sweep(partial).load()
     assert "33 % of the points are done." in page
     assert "60 of 180" in page
@@ -251,12 +255,12 @@ def test_a_store_that_grew_is_in_order(tmp_path, client):
     assert content["axes"]["architecture"]["values"] == ["between 2-3-4", "wide 3-4-3", "funnel 4-2-2"]
     assert_holds(content["quantities"][0], statistics(dataset.loss))
     pending = [row[4] for row in table(page, "Points")[1:]]
-    here = (dataset.status == "pending").sum(("init_scale", "seed", "lam")).values.tolist()
-    assert pending == [str(number) for number in (*here, sum(here))]
+    counts = (dataset.status == "pending").sum(("init_scale", "seed", "lam")).values.tolist()
+    assert pending == [str(number) for number in (*counts, sum(counts))]
 
 
 def blank(sizes, times=None):
-    """Return a dataset of a sweep's form and these sizes, of no values."""
+    """Return a dataset with the schema of a sweep and these sizes. All values are zero."""
     values = {name: np.arange(size, dtype=float) for name, size in sizes.items()}
     if times is not None:
         values["time"] = times
@@ -272,26 +276,28 @@ def blank(sizes, times=None):
     st.booleans(),
 )
 @settings(max_examples=40)
-def test_what_is_left_out_is_spread_evenly(shapes, scales, lams, times, limit):
+def test_values_that_are_left_out_are_spread_evenly(shapes, scales, lams, times, limit):
     sizes = {"architecture": shapes, "init_scale": scales, "lam": lams, "time": len(times) + limit}
     dataset = blank(sizes, np.array([*times, INF] if limit else times))
-    thin, said = numbers.thin(dataset)
+    thin, thinned = numbers.thin(dataset)
     assert prod(thin.sizes.values()) * 3 * numbers.BYTES_PER_VALUE <= numbers.MOST_BYTES
-    assert said == {name: (thin.sizes[name], size) for name, size in sizes.items() if thin.sizes[name] < size}
+    assert thinned == {
+        name: (thin.sizes[name], size) for name, size in sizes.items() if thin.sizes[name] < size
+    }
     for name in sizes:
-        kept, there = thin[name].values, dataset[name].values
-        assert (kept[0], kept[-1]) == (there[0], there[-1])
+        kept, values = thin[name].values, dataset[name].values
+        assert (kept[0], kept[-1]) == (values[0], values[-1])
         if name == "time" and limit:
-            kept, there = kept[:-1], there[:-1]
+            kept, values = kept[:-1], values[:-1]
         if kept.size:
-            assert kept[-1] == there[-1] or kept.size == 1
-            steps = np.diff(np.searchsorted(there, kept))
+            assert kept[-1] == values[-1] or kept.size == 1
+            steps = np.diff(np.searchsorted(values, kept))
             assert np.ptp(steps) <= 1 if steps.size else True
-    if "lam" in said and "init_scale" in said:  # neither is short for the other's sake
+    if "lam" in thinned and "init_scale" in thinned:  # both are thinned equally
         assert abs(thin.sizes["lam"] - thin.sizes["init_scale"]) <= 1
 
 
-def test_a_page_that_was_thinned_says_so_and_has_the_rest_right(swept, tmp_path, monkeypatch):
+def test_a_thinned_page_says_so_and_its_other_numbers_are_right(swept, tmp_path, monkeypatch):
     monkeypatch.setattr(numbers, "MOST_BYTES", 3 * 5 * numbers.BYTES_PER_VALUE * (3 * 2 * 3 * 3))
     page, dataset = page_of(swept, tmp_path), fl.open_sweep(swept).load()
     assert (
@@ -311,7 +317,7 @@ def test_any_name_makes_a_command_that_a_shell_takes(name):
     assert not re.search(r" [.-](?!-store)", line)
 
 
-def test_the_command_names_a_preset_only_where_it_is_that(tmp_path, client):
+def test_the_command_names_a_preset_only_for_its_spec(tmp_path, client):
     content = Spec.load("bottleneck-width").to_dict()
     for seeds, spec in ((100, "bottleneck-width "), (2, "bottleneck-width.toml ")):
         content["axes"]["seed"] = {"start": 0, "num": seeds}
@@ -321,7 +327,7 @@ def test_the_command_names_a_preset_only_where_it_is_that(tmp_path, client):
         assert f"fastlin run {spec}--store bottleneck-width.zarr" in page
 
 
-def test_the_spec_is_there_to_read_and_to_download(partial, tmp_path):
+def test_the_page_shows_the_spec_and_offers_it_for_download(partial, tmp_path):
     page = page_of(partial, tmp_path)
     text = unescape(part_of(page, r'<pre id="spec"><code>(.*?)</code>'))
     spec = Spec.from_dict(tomllib.loads(text))
@@ -331,7 +337,7 @@ def test_the_spec_is_there_to_read_and_to_download(partial, tmp_path):
     assert 'download="script-script-alert-1-script-b-x-b-co.toml"' in page
 
 
-def test_the_page_says_what_the_store_was_made_with(swept, tmp_path):
+def test_the_page_lists_the_versions_of_the_store(swept, tmp_path):
     rows = table(page_of(swept, tmp_path), "Made with")
     assert dict(rows[1:]) == json.loads(fl.open_sweep(swept).attrs["versions"])
 
@@ -346,7 +352,7 @@ def test_the_same_store_gives_the_same_bytes_and_no_name_of_anything_else(swept,
     assert getpass.getuser() not in words - {"root"}
 
 
-def test_nothing_of_a_page_is_elsewhere_and_only_its_own_script_may_run(partial, tmp_path):
+def test_a_page_loads_no_other_file_and_runs_its_own_script_only(partial, tmp_path):
     page = page_of(partial, tmp_path)
     assert not re.findall(
         r"https?:|//[\w.-]+\.\w+/|@import|url\(|<link rel=\"stylesheet|<(?:img|iframe|object)",
@@ -379,7 +385,7 @@ def test_a_file_that_cannot_be_is_refused(swept, tmp_path, name, message):
             attempt(tmp_path / name)
 
 
-def test_no_store_and_a_damaged_one_are_one_line(tmp_path, client):
+def test_missing_and_damaged_stores_are_one_line(tmp_path, client):
     with pytest.raises(fl.InputError, match="none"):
         write(str(tmp_path / "none.zarr"), tmp_path / "page.html")
     fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", client)

@@ -1,4 +1,4 @@
-"""The page of a store in a browser: it reacts, tells values, and is readable in any light and width."""
+"""The page of a store in a browser: controls, tooltips, and legibility in light, dark and narrow windows."""
 
 import re
 
@@ -12,7 +12,7 @@ from tests import browser, sweeping
 pytestmark = pytest.mark.processes
 
 INF = float("inf")
-# As a page spells numbers and weight scales.
+# The symbols and numbers of a page.
 SIGMA, MINUS, TIMES = "\u03c3", "\u2212", "\u00d7"
 RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 VALUE = rf"([\d.]+(?: {TIMES} 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?)"
@@ -51,7 +51,7 @@ def parts(pages, swept):
 
 @pytest.fixture
 def view(driver, pages):
-    """Open a page by its name, in a window that is as wide as is asked for, in a scheme of colours."""
+    """Open a page by its name, in a window of the given width and colour scheme."""
 
     def open_page(name, width=1100, scheme="light"):
         browser.resize(driver, width)
@@ -71,7 +71,7 @@ def test_a_page_loads_without_a_fault_and_without_a_network(view, pages, name):
     assert page.count("#planes canvas") == 3
 
 
-def test_markup_in_a_name_is_text(view):
+def test_markup_in_a_name_is_shown_as_text(view):
     page = view("partial")
     assert page.text("h1") == sweeping.MARKUP
     assert page.driver.title == sweeping.MARKUP
@@ -79,7 +79,7 @@ def test_markup_in_a_name_is_text(view):
     assert page.count("script") == 2
 
 
-def test_the_slider_changes_the_picture_and_says_the_time(view):
+def test_the_slider_changes_the_picture_and_the_time(view):
     page = view("scales")
     before = page.pictures()
     assert page.text(".range:last-child output") == "t/τ = ∞"
@@ -93,13 +93,13 @@ def test_the_slider_changes_the_picture_and_says_the_time(view):
 
 
 def number(text):
-    """Return a number as a page spells it."""
+    """Return the number that a text of the page shows."""
     factor, _, power = text.replace(MINUS, "-").replace("∞", "inf").partition(f" {TIMES} 10")
     return float(factor) * 10.0 ** int(power.translate(RAISED) or 0)
 
 
 def places(words):
-    """Return where a place is, by the symbols of axes."""
+    """Return the values of a place by the symbols of its axes."""
     return {symbol: number(value) for symbol, value in re.findall(r"(\S+) = (\S+?)(?:,|$)", words)}
 
 
@@ -181,7 +181,9 @@ def test_scales_are_a_choice(view):
     of_all, before = page.colours(), page.pictures()
     page.tick("same scale at all times")
     page.wait(lambda: page.colours() != of_all)
-    (least, most), (low, high) = ([*map(number, re.findall(VALUE, it))] for it in (of_all, page.colours()))
+    (least, most), (low, high) = (
+        [*map(number, re.findall(VALUE, label))] for label in (of_all, page.colours())
+    )
     assert least <= low < high < most
     pictures = page.pictures()
     assert all(old != new for old, new in zip(before, pictures, strict=True))
@@ -191,7 +193,7 @@ def test_scales_are_a_choice(view):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out_in_light_and_dark(view, scheme):
+def test_text_has_contrast_in_light_and_dark(view, scheme):
     page = view("partial", scheme=scheme)
     texts = [
         "h1",
@@ -222,7 +224,7 @@ def test_pictures_follow_the_scheme_at_once(view):
 
 
 @pytest.mark.parametrize("name", ["scales", "partial", "times"])
-def test_a_telephone_scrolls_down_only(view, name):
+def test_a_narrow_page_scrolls_vertically_only(view, name):
     page = view(name, width=380)
     assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 380
     assert page.driver.execute_script(
@@ -233,7 +235,7 @@ def test_a_telephone_scrolls_down_only(view, name):
 def test_a_page_draws_as_sharply_as_the_screen(view):
     page = view("scales")
     browser.resize(page.driver, 1100, ratio=2)
-    page.driver.get_screenshot_as_png()  # without a window there is no frame unless somebody looks
+    page.driver.get_screenshot_as_png()  # a headless browser draws a frame only for a screenshot
     page.wait(
         lambda: page.driver.execute_script(
             "const c = document.getElementById('lines'); return c.width === 2 * c.clientWidth"

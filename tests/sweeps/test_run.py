@@ -1,4 +1,4 @@
-"""How a run that fails ends, and how long the blocks of a run may take."""
+"""A run: how it ends after a failure, and the time limit of its blocks."""
 
 import errno
 import threading
@@ -18,8 +18,9 @@ from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.run.run import hang_seconds
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease
+from fastlin.sweeps.store import lease_holders
 from fastlin.sweeps.store.costs import kernels_needed
+from fastlin.sweeps.store.folder import LocalFolder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 from tests import cutting, gate, sweeping
@@ -31,7 +32,7 @@ GRID = {"n_i": {"start": 1, "num": 10}, "n_h": {"start": 1, "num": 10}, "n_o": {
 
 @pytest.fixture(scope="module")
 def many():
-    """A plan of 1,000 architectures, of which a block holds dozens, and the kernels that they need."""
+    """A plan of 1,000 architectures with dozens in a block, and the kernels that they need."""
     axes = {
         "architecture": GRID,
         "seed": {"start": 0, "num": 5},
@@ -63,40 +64,47 @@ def test_a_block_of_one_architecture_waits_for_no_kernel_of_another(monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("where", "known"), [(Threads(), True), (Processes(2), True), (mock.Mock(Client), False)]
+    ("where", "local"), [(Threads(), True), (Processes(2), True), (mock.Mock(Client), False)]
 )
-def test_workers_elsewhere_may_lack_what_is_compiled_here(many, monkeypatch, where, known):
-    """In threads, and processes of this machine, a block waits for what was lacking; elsewhere for all."""
+def test_time_limits_count_kernels_that_workers_may_lack(many, monkeypatch, where, local):
+    """In threads and local processes a block waits for the missing kernels, and elsewhere for all kernels."""
     plan, kernels = many
     monkeypatch.setattr(run, "missing", lambda needed: needed[:1])
     monkeypatch.setattr(run, "compile_all", lambda *_: None)
-    found = run._compile(plan.layout, np.arange(plan.layout.block_count), where, NoProgress())
-    assert [kernel.key for kernel in found] == [kernel.key for kernel in (kernels[:1] if known else kernels)]
+    waited_for = run._compile(plan.layout, np.arange(plan.layout.block_count), where, NoProgress())
+    assert [kernel.key for kernel in waited_for] == [
+        kernel.key for kernel in (kernels[:1] if local else kernels)
+    ]
 
 
 def failing_once(monkeypatch, others, ready=lambda: True):
-    """Make the first write of a block fail, as soon as a test is ready; `others` is called for later ones.
+    """Make the first write of a block fail as soon as `ready` holds. Call `others` for later writes.
 
-    Return an event that says it has failed.
+    Return an event that is set after the failure.
     """
     failed, real = threading.Event(), Store.write_block
 
-    def write(store, *given):
+    def write(store, *arguments):
         if not failed.is_set():
             failed.set()
             until(ready)
             raise OSError(errno.ENOSPC, "no space left on device")
-        others(store, lambda: real(store, *given))
+        others(store, lambda: real(store, *arguments))
 
     monkeypatch.setattr(Store, "write_block", write)
     return failed
 
 
 def test_blocks_that_a_failed_run_still_computes_are_not_written(tmp_path, client, monkeypatch):
-    """One block cannot be written while others are held at a gate, which opens when the run has ended."""
-    path, held, at_work, run_block = tmp_path / "s.zarr", Gate(tmp_path / "gate", 1), [], worker.run_block
+    """One block cannot be written while others wait at a gate. The gate opens when the run has ended."""
+    path, block_gate, at_work, run_block = (
+        tmp_path / "s.zarr",
+        Gate(tmp_path / "gate", 1),
+        [],
+        worker.run_block,
+    )
 
-    def noted(order, index):
+    def recorded(order, index):
         at_work.append(index)
         try:
             return run_block(order, index)
@@ -106,14 +114,14 @@ def test_blocks_that_a_failed_run_still_computes_are_not_written(tmp_path, clien
     with monkeypatch.context() as patch:
         patch.setattr(block, "compute", block.compute)
         gate.hold(block, tmp_path / "gate")
-        patch.setattr(worker, "run_block", noted)
+        patch.setattr(worker, "run_block", recorded)
         failing_once(patch, lambda _store, write: write(), ready=lambda: len(at_work) > 1)
         with pytest.raises(fl.StoppedError, match="no space left"):
             fl.run_sweep(sweeping.spec(), path, client)
         assert at_work
-        assert lease.holders(locate(path)) == []
+        assert lease_holders.holders(locate(path)) == []
         before = sweeping.content(path)
-        held.open()
+        block_gate.open()
         until(lambda: not at_work)
         assert sweeping.content(path) == before
     assert fl.run_sweep(sweeping.spec(), path, client).computed_blocks == 6
@@ -124,9 +132,9 @@ def test_a_failed_run_holds_its_lease_while_a_thread_writes(tmp_path, client, mo
 
     def slowly(store, write):
         writing.set()
-        time.sleep(0.5)  # in which a run that does not wait gives its lease back
+        time.sleep(0.5)  # a run that does not wait would release its lease now
         write()
-        holders.append(len(lease.holders(store.location)))
+        holders.append(len(lease_holders.holders(store.location)))
 
     failed = failing_once(monkeypatch, slowly)
     real = dispatch.stopped
@@ -141,4 +149,13 @@ def test_a_failed_run_holds_its_lease_while_a_thread_writes(tmp_path, client, mo
         fl.run_sweep(sweeping.spec(), path, client)
     assert holders
     assert set(holders) == {1}
-    assert lease.holders(locate(path)) == []
+    assert lease_holders.holders(locate(path)) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"slice": "1/2"}, {"retry_failed": True}])
+def test_a_run_reads_the_markers_of_a_complete_store_once(swept, monkeypatch, options):
+    keys, read = [], LocalFolder.read
+    monkeypatch.setattr(LocalFolder, "read", lambda self, key: keys.append(key) or read(self, key))
+    report = fl.run_sweep(sweeping.spec(), swept, **options)
+    assert (report.ok, report.computed_blocks, report.blocks) == (180, 0, 6)
+    assert len([key for key in keys if key.startswith("status/c.")]) == 6

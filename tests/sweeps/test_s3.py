@@ -1,4 +1,4 @@
-"""Stores in a bucket: what holds for a folder holds there, against a real server on loopback."""
+"""Stores in a bucket behave as stores in a folder, on a real server on the loopback interface."""
 
 import os
 import pickle
@@ -12,14 +12,14 @@ import pytest
 
 import fastlin as fl
 from fastlin.sweeps.run.repair import repair
-from fastlin.sweeps.store import lease, metadata, s3
+from fastlin.sweeps.store import lease_holders, metadata, s3
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import SCRATCH
 from fastlin.sweeps.store.status import sweep_status
 from fastlin.sweeps.store.verify import verify
 from tests import commands
 from tests.campaign import trials
-from tests.commands import BLOCKS, SMALL, ended
+from tests.commands import BLOCKS, SMALL, run_to_end
 from tests.fault_injection import PATIENCE, started, until
 from tests.planting import Gate
 from tests.sweeping import content
@@ -37,8 +37,8 @@ pytestmark = pytest.mark.processes
 LARGER = SMALL.replace("num = 6", "num = 9").replace("[0.5, 1.0]", "[0.5, 0.7, 1.0]")
 LATER = SMALL.replace("[0.0, 0.9, 9.0, inf]", "[0.0, 0.9, 2.0, 9.0, inf]")
 REDUCED = '\n[output.reduce]\nstatistics = ["mean", "max"]\n'
-# Of these the bytes depend on when, by whom, and not on the spec.
-PASSING = {lease.KEY, f"{SCRATCH}/lock"}
+# The bytes of these depend on the time and the process of a run, and not on the spec.
+PASSING = {lease_holders.KEY, f"{SCRATCH}/lock"}
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +71,14 @@ def address(prefix):
 
 def run(server, source, prefix, *options, patches=(commands.smaller_blocks,)):
     arguments = ["run", source, "--store", address(prefix), "--json", *options]
-    return ended(*arguments, patches=patches, environment=server.environment)
+    return run_to_end(*arguments, patches=patches, environment=server.environment)
 
 
 def in_folder(tmp_path, *sources):
-    """Return the files of a store in a folder of some specs, one after the other."""
+    """Return the files of a store in a folder after runs of several specs in turn."""
     path = tmp_path / "folder.zarr"
     for source in sources:
-        assert ended("run", source, "--store", path, patches=[commands.smaller_blocks]).code == 0
+        assert run_to_end("run", source, "--store", path, patches=[commands.smaller_blocks]).code == 0
     return {key: data for key, data in content(path).items() if key not in PASSING}
 
 
@@ -90,16 +90,16 @@ def objects(server, prefix):
     "text",
     [pytest.param(SMALL, id="points", marks=pytest.mark.slow), pytest.param(SMALL + REDUCED, id="reduced")],
 )
-def test_objects_are_the_files_of_a_folder(server, source, prefix, tmp_path, text):
+def test_objects_equal_the_files_of_a_folder(server, source, prefix, tmp_path, text):
     done = run(server, source(text), prefix)
     assert done.code == 0, done.err
     assert objects(server, prefix) == in_folder(tmp_path, source(text))
-    again = run(server, source(text), prefix)
-    assert again.report["computed_blocks"] == 0
+    resumed = run(server, source(text), prefix)
+    assert resumed.report["computed_blocks"] == 0
 
 
 @pytest.mark.parametrize("name", ["plain", "a/b/c", "with space", "x#1?y%20", "é", "trailing/"])
-def test_names_are_taken_as_they_are(server, name):
+def test_names_of_prefixes_are_not_changed(server, name):
     place = locate(f"s3://{buckets.BUCKET}/names/{name}")
     assert not place.exists()
     place.write("k/c.0", np.arange(3), b"end")
@@ -114,10 +114,10 @@ def test_names_are_taken_as_they_are(server, name):
 @pytest.mark.parametrize(
     "path", ["s3://", "s3://sweeps", "s3://sweeps/", "s3:///x", "s3://a b/x", "s3://A/x"]
 )
-@pytest.mark.parametrize("more", ["", "//y", "/../y", "/./y"])
-def test_addresses_that_are_none_are_named(path, more):
+@pytest.mark.parametrize("rest", ["", "//y", "/../y", "/./y"])
+def test_invalid_addresses_are_named(path, rest):
     with pytest.raises(fl.InputError, match="needed is the path of a folder, or s3://bucket/path"):
-        locate(path + more)
+        locate(path + rest)
 
 
 def test_swaps_are_conditional(server, prefix):
@@ -131,16 +131,16 @@ def test_swaps_are_conditional(server, prefix):
 
 
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_a_swap_loses_against_one_that_came_between(server, prefix, monkeypatch, old):
+def test_a_swap_fails_after_a_concurrent_write(server, prefix, monkeypatch, old):
     place = locate(address(prefix))
     if old is not None:
         place.write("k", old)
     real = s3.S3Prefix._get
 
-    def get(here, key):
-        found = real(here, key)
-        here.write(key, b"theirs")
-        return found
+    def get(location, key):
+        value = real(location, key)
+        location.write(key, b"theirs")
+        return value
 
     with monkeypatch.context() as patch:
         patch.setattr(s3.S3Prefix, "_get", get)
@@ -149,19 +149,19 @@ def test_a_swap_loses_against_one_that_came_between(server, prefix, monkeypatch,
 
 
 @trials(1, 15)
-def test_a_killed_run_is_gone_on_with(server, source, prefix, tmp_path, trials):
+def test_a_killed_run_is_resumed(server, source, prefix, tmp_path, trials):
     expected = in_folder(tmp_path, source())
     chance = random.Random(5)
     for trial in range(trials):
-        here, wanted = f"{prefix}/{trial}", chance.randrange(1, BLOCKS - 2)
-        arguments = ["run", source(), "--store", address(here)]
+        run_prefix, wanted = f"{prefix}/{trial}", chance.randrange(1, BLOCKS - 2)
+        arguments = ["run", source(), "--store", address(run_prefix)]
         patches = [commands.smaller_blocks, Gate(tmp_path / f"gate-{trial}", wanted).patch]
         with commands.command(*arguments, patches=patches, environment=server.environment) as killed:
-            until(lambda here=here, wanted=wanted: len(server.marks(here)) == wanted)
+            until(lambda prefix=run_prefix, wanted=wanted: len(server.marks(prefix)) == wanted)
             killed.kill()
-        last = run(server, source(), here)
+        last = run(server, source(), run_prefix)
         assert (last.code, last.report["computed_blocks"]) == (0, BLOCKS - wanted)
-        assert objects(server, here) == expected
+        assert objects(server, run_prefix) == expected
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_store_grows(server, source, prefix, tmp_path, texts):
     lazy, loaded = fl.open_sweep(path), fl.open_sweep(path).load()
     assert run(server, larger, prefix).report["pending"] == 0
     assert objects(server, prefix) == in_folder(tmp_path, smaller, larger)
-    if REDUCED not in texts[0]:  # statistics are of the seeds there are now
+    if REDUCED not in texts[0]:  # statistics change with the seeds
         assert lazy.load().identical(loaded)
     fl.run_sweep(larger, tmp_path / "fresh.zarr")
     points, expected = fl.open_sweep(path).load(), fl.open_sweep(tmp_path / "fresh.zarr").load()
@@ -199,7 +199,7 @@ def test_another_spec_is_refused(server, source, prefix, tmp_path):
 
 
 @trials(2, 60)
-def test_every_flipped_bit_is_found_and_mended(server, source, prefix, tmp_path, trials):
+def test_every_flipped_bit_is_found_and_repaired(server, source, prefix, tmp_path, trials):
     assert run(server, source(SMALL + REDUCED), prefix).code == 0
     whole = objects(server, prefix)
     store, chance = server.objects(prefix), random.Random(6)
@@ -216,25 +216,30 @@ def test_every_flipped_bit_is_found_and_mended(server, source, prefix, tmp_path,
         assert objects(server, prefix) == whole, key
 
 
-def test_what_is_missing_is_found_and_mended_by_the_command_line(server, source, prefix, tmp_path):
+def test_missing_files_are_found_and_repaired_by_the_command_line(server, source, prefix, tmp_path):
     assert run(server, source(), prefix).code == 0
     whole = objects(server, prefix)
     for key in ("loss/c.0.0.1.0.0", "seed/zarr.json", metadata.ROOT):
         obstore.delete(server.objects(prefix), key)
-    found = ended("verify", address(prefix), environment=server.environment)
-    assert found.code == 1
-    assert "3 damaged; fastlin repair" in found.out
-    mended = ended("repair", address(prefix), "--json", environment=server.environment)
+    verified = run_to_end("verify", address(prefix), environment=server.environment)
+    assert verified.code == 1
+    assert "3 damaged; fastlin repair" in verified.out
+    mended = run_to_end("repair", address(prefix), "--json", environment=server.environment)
     assert (mended.code, mended.report["computed_blocks"]) == (0, 1), mended.err
     assert objects(server, prefix) == whole
-    assert ended("verify", address(prefix), environment=server.environment).code == 0
+    assert run_to_end("verify", address(prefix), environment=server.environment).code == 0
 
 
 def test_status_reading_and_plot(server, source, prefix, tmp_path):
     assert run(server, source(), prefix).code == 0
     path = address(prefix)
-    told = sweep_status(path)
-    assert (told["points"], told["ok"], told["complete_blocks"], told["holders"]) == (120, 120, BLOCKS, [])
+    status = sweep_status(path)
+    assert (status["points"], status["ok"], status["complete_blocks"], status["holders"]) == (
+        120,
+        120,
+        BLOCKS,
+        [],
+    )
     dataset = fl.open_sweep(path)
     fl.run_sweep(source(), tmp_path / "f.zarr")
     expected = fl.open_sweep(tmp_path / "f.zarr").load()
@@ -242,28 +247,28 @@ def test_status_reading_and_plot(server, source, prefix, tmp_path):
     net = fl.rebuild(dataset, architecture="3-4-3", seed=2, lam=2.0, init_scale=0.5)[1]
     assert net.w1.shape == (4, 3)
     picture = tmp_path / "p.png"
-    assert ended("plot", path, "--out", picture, environment=server.environment).code == 0
+    assert run_to_end("plot", path, "--out", picture, environment=server.environment).code == 0
     assert picture.stat().st_size > 1000
-    said = ended("status", path, environment=server.environment).out
-    assert said.startswith(f"{path}: small, 120 of 120 points done")
+    text = run_to_end("status", path, environment=server.environment).out
+    assert text.startswith(f"{path}: small, 120 of 120 points done")
 
 
 @pytest.mark.slow
-def test_a_picture_of_a_bucket_is_put_into_the_folder_one_is_in(server, source, prefix, tmp_path):
+def test_a_picture_of_a_bucket_is_saved_in_the_current_folder(server, source, prefix, tmp_path):
     assert run(server, source(), prefix).code == 0
-    here = partial(os.chdir, tmp_path)
-    done = ended("plot", address(prefix), patches=[here], environment=server.environment)
+    change_folder = partial(os.chdir, tmp_path)
+    done = run_to_end("plot", address(prefix), patches=[change_folder], environment=server.environment)
     assert done.out == f"picture: {tmp_path / 's.png'}\n"
     assert (tmp_path / "s.png").stat().st_size > 1000
 
 
-@trials(1, 40, slow=3)
-def test_of_two_at_the_same_moment_one_is_refused(server, source, prefix, tmp_path, trials):
-    """No block is computed before one of them has ended, so the other one cannot have been done by then."""
+@trials(1, 40)
+def test_one_of_two_simultaneous_runs_is_refused(server, source, prefix, tmp_path, trials):
+    """No block is computed before one run has ended, so the run that continues cannot have been complete."""
     expected = in_folder(tmp_path, source())
     for trial in range(trials):
-        here, gate = f"{prefix}/{trial}", Gate(tmp_path / f"gate-{trial}", 0)
-        both = [["run", source(), "--store", address(here), "--json"]] * 2
+        run_prefix, gate = f"{prefix}/{trial}", Gate(tmp_path / f"gate-{trial}", 0)
+        both = [["run", source(), "--store", address(run_prefix), "--json"]] * 2
         patches = [commands.smaller_blocks, gate.patch]
         with commands.commands(*both, patches=patches, environment=server.environment) as two:
             until(lambda two=two: not all(command.running for command in two))
@@ -271,8 +276,8 @@ def test_of_two_at_the_same_moment_one_is_refused(server, source, prefix, tmp_pa
             ends = [command.end() for command in two]
         assert sorted(end.code for end in ends) == [0, 1], [end.err for end in ends]
         ((other, end),) = [(other, end) for other, end in zip(reversed(two), ends, strict=True) if end.code]
-        assert f"{address(here)} is being written by process {other.pid} on" in end.line
-        assert objects(server, here) == expected
+        assert f"{address(run_prefix)} is being written by process {other.pid} on" in end.line
+        assert objects(server, run_prefix) == expected
 
 
 @pytest.mark.slow
@@ -280,16 +285,17 @@ def test_of_two_at_the_same_moment_one_is_refused(server, source, prefix, tmp_pa
 def test_slices_make_and_fill_one_store(server, source, prefix, tmp_path, trials):
     expected = in_folder(tmp_path, source())
     for trial in range(trials):
-        here = f"{prefix}/{trial}"
+        run_prefix = f"{prefix}/{trial}"
         three = [
-            ["run", source(), "--store", address(here), "--json", "--slice", f"{i}/3"] for i in (1, 2, 3)
+            ["run", source(), "--store", address(run_prefix), "--json", "--slice", f"{i}/3"]
+            for i in (1, 2, 3)
         ]
         patches = [commands.smaller_blocks]
         with commands.commands(*three, patches=patches, environment=server.environment) as jobs:
             ends = [command.end() for command in jobs]
         assert [end.code for end in ends] == [0, 0, 0], [end.err for end in ends]
         assert [end.report["computed_blocks"] for end in ends] == [4, 4, 4]
-        assert objects(server, here) == expected
+        assert objects(server, run_prefix) == expected
 
 
 @pytest.mark.slow
@@ -299,8 +305,8 @@ def test_worker_processes(server, source, prefix, tmp_path):
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     fl.run_sweep(source(), tmp_path / "f.zarr")
-    here = {key: data for key, data in content(tmp_path / "f.zarr").items() if key not in PASSING}
-    assert objects(server, prefix) == here
+    files = {key: data for key, data in content(tmp_path / "f.zarr").items() if key not in PASSING}
+    assert objects(server, prefix) == files
 
 
 def check_one_line(done, code, *texts):
@@ -310,28 +316,28 @@ def check_one_line(done, code, *texts):
     assert "Traceback" not in done.err and "internal error" not in done.err
 
 
-def test_no_such_bucket(server, source):
+def test_a_missing_bucket_is_one_line(server, source):
     path = "s3://nowhere-at-all/s.zarr"
     for arguments in (["run", source(), "--store", path], ["status", path], ["verify", path], ["plot", path]):
-        done = ended(*arguments, environment=server.environment)
+        done = run_to_end(*arguments, environment=server.environment)
         check_one_line(done, 1, path, "The specified bucket does not exist")
 
 
-def test_no_such_store(server):
+def test_a_missing_store_is_one_line(server):
     path = address("nothing/here.zarr")
     for name in ("status", "verify", "repair", "plot"):
-        done = ended(name, path, environment=server.environment)
+        done = run_to_end(name, path, environment=server.environment)
         check_one_line(done, 2, f"there is no store at {path}")
 
 
-def test_keys_that_are_refused(source):
+def test_refused_keys_are_one_line(source):
     with buckets.serving() as strict:
         strict.check_keys()
         done = run(strict, source(), "s.zarr")
         check_one_line(done, 1, address("s.zarr"), "Access Key Id you provided does not exist")
 
 
-def test_a_server_that_is_not_there(source):
+def test_a_missing_server_is_one_line(source):
     with buckets.absent() as absent:
         done = run(absent, source(), "s.zarr")
     check_one_line(done, 1, address("s.zarr"), f"error sending request at {absent.address}")
@@ -342,12 +348,12 @@ def test_a_server_that_is_not_there(source):
     [[], pytest.param(["--workers", "1"], marks=pytest.mark.campaign)],
     ids=["threads", "processes"],
 )
-def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
-    """It is tried again as often as is said, and then the run stops."""
+def test_a_server_that_stops_answering_stops_the_run(source, tmp_path, options):
+    """The request is repeated as often as is set, and then the run stops."""
     gate = Gate(tmp_path / "gate", 1)
     with buckets.serving() as lost:
         arguments = ["run", source(), "--store", address("s.zarr"), *options]
-        patches = [commands.smaller_blocks, gate.patch, commands.two_tries]
+        patches = [commands.smaller_blocks, gate.patch, commands.retry_once]
         environment = lost.environment | gate.environment
         with commands.command(*arguments, patches=patches, environment=environment) as writer:
             until(lambda: lost.marks("s.zarr"))
@@ -359,8 +365,8 @@ def test_a_server_that_goes_away_in_the_middle(source, tmp_path, options):
         )
 
 
-def test_a_server_that_is_away_for_a_moment_is_waited_for(server, source, prefix, tmp_path):
-    """It answers nothing for a second, and nobody notices."""
+def test_a_short_outage_of_the_server_is_survived(server, source, prefix, tmp_path):
+    """The server does not answer for a second, and the run continues without an error."""
     expected, gate = in_folder(tmp_path, source()), Gate(tmp_path / "gate", 1)
     arguments = ["run", source(), "--store", address(prefix)]
     patches = [commands.smaller_blocks, gate.patch]

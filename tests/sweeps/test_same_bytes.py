@@ -1,7 +1,7 @@
-"""A store is the same bytes: of either form, cold or warm, in threads or processes, whole or in slices.
+"""A store has the same bytes for both forms of kernels, cold or warm, with any executor and with slices.
 
-All files of a store are compared, with nothing left out: coordinates, chunks, and also documents, which hold
-versions and the spec but no time. The lease and its lock are gone when a run has ended.
+All files of a store are compared: coordinates, chunks, and metadata, which holds versions and the spec but no
+time. The lease and its lock do not exist after a run has ended.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from tests import commands, cutting, sweeping
 from tests.fault_injection import until
 from tests.planting import Gate
 
-# How much more than its compilation a kernel for one architecture must save, so that none does, or all do.
+# The saving, beyond its compilation, that a special kernel must have: infinite for none, zero for all.
 FORMS = {"for all sizes": math.inf, "for each architecture": 0.0}
 
 # The first has one hidden column, the next three have unrolled widths, and the last two are wide. Some have
@@ -37,7 +37,7 @@ SHAPES = [[3, 1, 2], [4, 2, 5], [3, 6, 4], [8, 8, 8], [9, 12, 10], [12, 30, 4]]
 
 
 def lines(shapes):
-    """Return a spec as TOML: both solvers, two rates, and all that a sweep can store."""
+    """Return a spec as TOML, with both solvers, two rates, and all observables of sweeps."""
     return f"""
 name = "same"
 [axes]
@@ -63,14 +63,14 @@ def digests(path):
 
 
 def compiled(form):
-    """Have kernels chosen of one form, in this process and by the workers that it asks."""
+    """Choose one form of kernels, in this process and in its workers."""
     compilation.MARGIN = FORMS[form]
     costs.specialised.cache_clear()
 
 
 @contextmanager
 def within(form):
-    """Have kernels chosen of one form, within the context."""
+    """Choose one form of kernels, within the context."""
     with mock.patch.object(compilation, "MARGIN"):
         compiled(form)
         yield
@@ -78,7 +78,7 @@ def within(form):
 
 
 def forms_of(spec):
-    """Return whether each of the kernels that a sweep needs is compiled for one architecture alone."""
+    """Return the set of values of `specialise` of the kernels that a sweep needs."""
     layout = Plan.of(spec).layout
     needed = costs.kernels_needed(layout, np.arange(layout.block_count))
     return {kernel.specialise for kernel in needed if kernel.tier == "vector"}
@@ -88,7 +88,7 @@ def forms_of(spec):
     "sizes", [pytest.param(cutting.APART, marks=pytest.mark.slow), cutting.JOINED], ids=["apart", "joined"]
 )
 def test_forms_slices_and_resumes_leave_the_same_files(tmp_path, client, sizes):
-    """In threads of one process, with the kernels that other tests use and a wide one."""
+    """The runs use threads of one process, kernels that other tests use, and a wide kernel."""
     axes = sweeping.spec()["axes"] | {"architecture": [[4, 2, 2], [9, 9, 10]], "seed": {"start": 3, "num": 7}}
     spec = Spec.from_dict(
         sweeping.spec(axes=axes, task={"n_samples": 12}, dynamics=sweeping.BOTH | {"learning_rate": [0.009]})
@@ -120,7 +120,7 @@ CUTS = {
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A spec of architectures that all go eight networks at a time."""
+    """A spec of architectures that the vector kernels compute, eight networks at a time."""
     return write(tmp_path_factory.mktemp("source"), SHAPES)
 
 
@@ -133,10 +133,10 @@ def write(folder, shapes):
 
 @pytest.fixture(scope="module")
 def expected(source, tmp_path_factory):
-    """The digests of each cut, from a run in threads with kernels for all sizes."""
+    """The digests for each block shape, from a run in threads with kernels for all sizes."""
     folder = tmp_path_factory.mktemp("expected")
     for name, cut in CUTS.items():
-        done = commands.ended(
+        done = commands.run_to_end(
             "run", source, "--store", folder / name, patches=[cut, partial(compiled, "for all sizes")]
         )
         assert done.code == 0, done.err
@@ -151,12 +151,12 @@ workers = pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["thr
 @pytest.mark.slow
 @pytest.mark.processes
 class TestCommands:
-    """Whole commands in processes of their own."""
+    """Whole commands in their own processes."""
 
     @cuts
     @forms
     @workers
-    def test_warm(self, source, expected, tmp_path, cut, form, options):
+    def test_warm_kernels_give_the_same_bytes(self, source, expected, tmp_path, cut, form, options):
         check_run(source, tmp_path, [CUTS[cut], partial(compiled, form)], options)
         assert digests(tmp_path / "s.zarr") == expected[cut]
 
@@ -165,8 +165,8 @@ class TestCommands:
         [("for all sizes", []), ("for each architecture", ["--workers", "2"])],
         ids=["threads", "processes"],
     )
-    def test_cold(self, source, expected, tmp_path, monkeypatch, form, options):
-        """The kernels are compiled by the run, and by the processes that help it."""
+    def test_cold_kernels_give_the_same_bytes(self, source, expected, tmp_path, monkeypatch, form, options):
+        """The kernels are compiled by the run and its helper processes."""
         cold(monkeypatch, tmp_path / "cache")
         check_run(source, tmp_path, [CUTS["joined"], partial(compiled, form)], options)
         assert digests(tmp_path / "s.zarr") == expected["joined"]
@@ -175,12 +175,12 @@ class TestCommands:
             "for all sizes": len({min(width, 9) for width in widths}),
             "for each architecture": len(SHAPES),
         }
-        found = Path(tmp_path, "cache").rglob("closed_form._closed_form-*.nbc")
-        assert len([*found]) == kernels[form]
+        cached = Path(tmp_path, "cache").rglob("closed_form._closed_form-*.nbc")
+        assert len([*cached]) == kernels[form]
 
     @cuts
     def test_slices_side_by_side_of_both_forms(self, source, expected, tmp_path, cut):
-        """Three jobs, of which one has compiled kernels for each architecture."""
+        """One of three jobs has compiled kernels for each architecture."""
         path, choices = tmp_path / "s.zarr", [*FORMS, "for all sizes"]
         arguments = [["run", source, "--store", path, "--slice", f"{number}/3"] for number in (1, 2, 3)]
         with (
@@ -193,7 +193,7 @@ class TestCommands:
         assert digests(path) == expected[cut]
 
     @cuts
-    def test_resumed_after_a_kill_with_the_other_form(self, source, expected, tmp_path, cut):
+    def test_a_resume_with_the_other_form_gives_the_same_bytes(self, source, expected, tmp_path, cut):
         path, gate = tmp_path / "s.zarr", Gate(tmp_path / "gate", 61)
         patches = [CUTS[cut], partial(compiled, "for each architecture"), gate.patch]
         with commands.command("run", source, "--store", path, patches=patches) as killed:
@@ -206,9 +206,9 @@ class TestCommands:
         assert digests(path) == expected[cut]
 
     def test_large_networks_cold_and_warm(self, tmp_path, monkeypatch):
-        """Two of the networks go through BLAS. One kernel serves both."""
+        """BLAS computes two of the networks, with one kernel."""
         file, stores = write(tmp_path, [[44, 42, 43], [48, 41, 45], [4, 2, 5]]), []
-        file.write_text(file.read_text().replace("[0.009, 0.02]", "[0.002, 0.004]"))  # at 0.02 some diverge
+        file.write_text(file.read_text().replace("[0.009, 0.02]", "[0.002, 0.004]"))  # some diverge at 0.02
         cold(monkeypatch, tmp_path / "cache")
         for options in ([], ["--workers", "2"], []):
             folder = tmp_path / str(len(stores))
@@ -218,12 +218,12 @@ class TestCommands:
 
 
 def cold(monkeypatch, cache):
-    """Have commands start without what this process has imported, and keep their kernels in a folder."""
+    """Start commands without the imports of this process, and cache their kernels in a folder."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
     monkeypatch.setattr(commands, "_context", lambda: multiprocessing.get_context("spawn"))
 
 
 def check_run(source, folder, patches, options):
     """Run a sweep into the store of a folder."""
-    done = commands.ended("run", source, "--store", folder / "s.zarr", *options, patches=patches)
+    done = commands.run_to_end("run", source, "--store", folder / "s.zarr", *options, patches=patches)
     assert done.code == 0, done.err

@@ -1,4 +1,4 @@
-"""Datasets of stores that are saved by xarray, whole and in part, and what can be done with the copies."""
+"""Datasets of stores that xarray saves, in full and in part, and analysis of the copies."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def saved(request, tmp_path):
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    """A store whose axes are stored in another order than the spec's, with all that may be an axis."""
+    """A store whose axes have another order than in the spec, and in which all possible axes vary."""
     path = tmp_path_factory.mktemp("saved") / "grown.zarr"
     axes = sweeping.spec()["axes"]
     fl.run_sweep(
@@ -100,8 +100,8 @@ def test_statistics_are_saved_too(tmp_path, saved):
 def test_a_plain_store_is_saved_by_xarray(swept, tmp_path):
     plain = xr.open_zarr(swept, consolidated=False)
     plain.to_netcdf(tmp_path / "plain.nc", engine="scipy")
-    again = xr.open_dataset(tmp_path / "plain.nc", engine="scipy")
-    assert fl.rebuild(again, "3-4-3", 4, 2.0, 0.5)[1].lam == 2.0
+    copy = xr.open_dataset(tmp_path / "plain.nc", engine="scipy")
+    assert fl.rebuild(copy, "3-4-3", 4, 2.0, 0.5)[1].lam == 2.0
 
 
 def test_one_network_is_saved(tmp_path):

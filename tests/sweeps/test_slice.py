@@ -10,7 +10,7 @@ import pytest
 
 from tests import commands
 from tests.campaign import combinations, trials
-from tests.commands import BLOCKS, SMALL, ended
+from tests.commands import BLOCKS, SMALL, run_to_end
 from tests.fault_injection import until
 from tests.planting import Gate
 from tests.sweeping import content, marks
@@ -23,8 +23,8 @@ REDUCED = '\n[output.reduce]\nover = "seed"\nstatistics = ["mean", "std"]\n'
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory):
-    """Return what makes a spec a file, and the files of the store that runs of several specs leave."""
+def source_and_contents(tmp_path_factory):
+    """Return a function that writes a spec to a file, and one that returns the files after several runs."""
     folder = tmp_path_factory.mktemp("known")
 
     def source(text):
@@ -36,7 +36,7 @@ def known(tmp_path_factory):
         path = folder / "store.zarr"
         shutil.rmtree(path, ignore_errors=True)
         for text in texts:
-            done = ended("run", source(text), "--store", path, patches=patches)
+            done = run_to_end("run", source(text), "--store", path, patches=patches)
             assert done.code == 0, done.err
         return content(path)
 
@@ -55,9 +55,9 @@ OUTPUTS = {"points": "", "reduced": REDUCED}
 
 
 def run_slices(source, path, count, cut):
-    """Run all slices at the same moment; returns their reports."""
-    together = slices(source, path, count)
-    with commands.commands(*together, patches=[cut]) as started:
+    """Run all slices at the same moment, and return their reports."""
+    jobs = slices(source, path, count)
+    with commands.commands(*jobs, patches=[cut]) as started:
         ends = [command.end() for command in started]
     assert [end.code for end in ends] == [0] * count, [end.err for end in ends]
     return [end.report for end in ends]
@@ -65,8 +65,8 @@ def run_slices(source, path, count, cut):
 
 @trials(2, 20)
 @combinations([("points", "apart"), ("reduced", "joined")], more=OUTPUTS, cut=CUTS)
-def test_slices_at_the_same_time_make_and_fill_one_store(known, tmp_path, trials, more, cut):
-    source, contents = known
+def test_slices_at_the_same_time_make_and_fill_one_store(source_and_contents, tmp_path, trials, more, cut):
+    source, contents = source_and_contents
     expected = contents(SMALL + more, patches=[cut])
     chance = random.Random(3)
     for trial in range(trials):
@@ -79,28 +79,28 @@ def test_slices_at_the_same_time_make_and_fill_one_store(known, tmp_path, trials
         assert content(path) == expected
 
 
-def test_slices_one_after_the_other_in_any_order(known, tmp_path):
-    source, contents = known
+def test_slices_one_after_the_other_in_any_order(source_and_contents, tmp_path):
+    source, contents = source_and_contents
     path = tmp_path / "s.zarr"
     for number, arguments in enumerate(reversed(slices(source(SMALL), path, 3)), 1):
-        report = ended(*arguments, patches=[commands.smaller_blocks]).report
+        report = run_to_end(*arguments, patches=[commands.smaller_blocks]).report
         assert (report["computed_blocks"], report["pending"]) == (4, 120 - 40 * number)
     assert content(path) == contents(SMALL)
 
 
-def test_more_slices_than_blocks(known, tmp_path):
-    source, contents = known
+def test_slices_beyond_the_blocks_have_no_work(source_and_contents, tmp_path):
+    source, contents = source_and_contents
     path = tmp_path / "s.zarr"
     run = slices(source(SMALL), path, 100)
-    assert ended(*run[99], patches=[commands.smaller_blocks]).report["computed_blocks"] == 0
-    assert ended(*run[BLOCKS - 1]).report["computed_blocks"] == 1
-    assert ended("run", source(SMALL), "--store", path, "--json").report["computed_blocks"] == BLOCKS - 1
+    assert run_to_end(*run[99], patches=[commands.smaller_blocks]).report["computed_blocks"] == 0
+    assert run_to_end(*run[BLOCKS - 1]).report["computed_blocks"] == 1
+    assert run_to_end("run", source(SMALL), "--store", path, "--json").report["computed_blocks"] == BLOCKS - 1
     assert content(path) == contents(SMALL)
 
 
 @trials(1, 20)
-def test_a_killed_slice_is_run_again(known, tmp_path, trials):
-    source, contents = known
+def test_a_killed_slice_is_run_again(source_and_contents, tmp_path, trials):
+    source, contents = source_and_contents
     expected = contents(SMALL)
     chance = random.Random(4)
     for trial in range(trials):
@@ -113,9 +113,9 @@ def test_a_killed_slice_is_run_again(known, tmp_path, trials):
             gate.open()
             others = [command.end() for command in started if command is not victim]
         assert [other.code for other in others] == [0, 0], [other.err for other in others]
-        again = ended(*three[started.index(victim)])
-        assert again.code == 0
-        assert again.report["pending"] == 0
+        repeated = run_to_end(*three[started.index(victim)])
+        assert repeated.code == 0
+        assert repeated.report["pending"] == 0
         assert content(path) == expected
 
 
@@ -129,8 +129,10 @@ def test_a_killed_slice_is_run_again(known, tmp_path, trials):
         (None, "1/3", True),
     ],
 )
-def test_what_may_be_written_at_the_same_time(known, tmp_path, first, second, refused):
-    source, _ = known
+def test_only_different_slices_of_one_partition_write_at_the_same_time(
+    source_and_contents, tmp_path, first, second, refused
+):
+    source, _ = source_and_contents
     path, gate = tmp_path / "s.zarr", Gate(tmp_path / "gate", 1)
     arguments = [
         ["run", source(SMALL), "--store", path, "--json", *(["--slice", part] if part else [])]
@@ -139,7 +141,7 @@ def test_what_may_be_written_at_the_same_time(known, tmp_path, first, second, re
     with commands.command(*arguments[0], patches=[commands.smaller_blocks, gate.patch]) as running:
         until(lambda: marks(path))
         running.send(signal.SIGSTOP)
-        end = ended(*arguments[1])
+        end = run_to_end(*arguments[1])
         gate.open()
         running.send(signal.SIGCONT)
         assert running.end().code == 0
@@ -152,9 +154,9 @@ def test_what_may_be_written_at_the_same_time(known, tmp_path, first, second, re
         assert end.report["computed_blocks"] == 4
 
 
-def test_slices_of_different_specs_at_the_same_moment(known, tmp_path):
-    """Of two that would make different stores, one is refused and the store is the other's."""
-    source, contents = known
+def test_slices_of_different_specs_at_the_same_moment(source_and_contents, tmp_path):
+    """Of two slices that would make different stores one is refused, and the store is that of the other."""
+    source, contents = source_and_contents
     other = SMALL.replace("stop = 4.0", "stop = 5.0")
     expected = [contents(SMALL), contents(other)]
     for trial in range(2):
@@ -164,7 +166,7 @@ def test_slices_of_different_specs_at_the_same_moment(known, tmp_path):
             codes = [command.end().code for command in started]
         assert sorted(codes) in ([0, 1], [0, 2])
         winner = codes.index(0)
-        assert ended("run", source((SMALL, other)[winner]), "--store", path).code == 0
+        assert run_to_end("run", source((SMALL, other)[winner]), "--store", path).code == 0
         assert content(path) == expected[winner]
 
 
@@ -175,44 +177,46 @@ def test_slices_of_different_specs_at_the_same_moment(known, tmp_path):
     larger={"points": LARGER, "times": LATER},
     cut=CUTS,
 )
-def test_slices_of_one_larger_spec_let_a_store_grow_together(known, tmp_path, trials, larger, more, cut):
-    source, contents = known
+def test_slices_of_one_larger_spec_let_a_store_grow_together(
+    source_and_contents, tmp_path, trials, larger, more, cut
+):
+    source, contents = source_and_contents
     expected = contents(SMALL + more, larger + more, patches=[cut])
     for trial in range(trials):
         path = tmp_path / f"{trial}.zarr"
-        assert ended("run", source(SMALL + more), "--store", path, patches=[cut]).code == 0
+        assert run_to_end("run", source(SMALL + more), "--store", path, patches=[cut]).code == 0
         reports = run_slices(source(larger + more), path, 3, cut)
         assert sum(report["pending"] == 0 for report in reports) >= 1
         assert content(path) == expected
 
 
-def test_a_slice_that_grows_the_store_late_does_not_undo_what_others_have_done(known, tmp_path):
-    """Two slices find the store small; while one is held up, the other must not fill it and be undone."""
-    source, contents = known
+def test_a_slice_that_grows_the_store_late_does_not_undo_blocks_of_others(source_and_contents, tmp_path):
+    """Two slices open the small store. While one is stopped, the other must not fill it."""
+    source, contents = source_and_contents
     path = tmp_path / "s.zarr"
-    assert ended("run", source(SMALL), "--store", path, patches=[commands.smaller_blocks]).code == 0
+    assert run_to_end("run", source(SMALL), "--store", path, patches=[commands.smaller_blocks]).code == 0
     first, second = slices(source(LATER), path, 2)
     with commands.command(
-        *first, patches=[partial(commands.stopping_in, "fastlin.sweeps.store.store", "grow")]
+        *first, patches=[partial(commands.stop_in_call, "fastlin.sweeps.store.store", "grow")]
     ) as late:
-        assert commands.stopped(late)
-        with commands.command(*second, patches=[partial(commands.impatient, 1.0)]) as other:
+        assert commands.wait_until_stopped(late)
+        with commands.command(*second, patches=[partial(commands.shorten_expiry, 1.0)]) as other:
             refused = other.end()
         assert refused.code == 1
         assert f"is being written by process {late.pid}" in refused.line
         late.send(signal.SIGCONT)
         assert late.end().code == 0
-    assert ended(*second).report["pending"] == 0
+    assert run_to_end(*second).report["pending"] == 0
     assert content(path) == contents(SMALL, LATER)
 
 
 @pytest.mark.parametrize(
     "part", ["0/3", "4/3", "x", "1/0", "1/2/3", "-1/2", "1/", "/", "", "1.0/2", "²/3", "1/9999999"]
 )
-def test_what_is_no_slice_is_told_in_one_line(known, tmp_path, part):
-    source, _ = known
+def test_an_invalid_slice_is_one_line(source_and_contents, tmp_path, part):
+    source, _ = source_and_contents
     path = tmp_path / "s.zarr"
-    done = ended("run", source(SMALL), "--store", path, f"--slice={part}")
+    done = run_to_end("run", source(SMALL), "--store", path, f"--slice={part}")
     assert done.code == 2
     assert done.line.startswith("slice is ")
     assert not path.exists()

@@ -1,4 +1,4 @@
-"""The command line on a real SLURM: workers that are jobs, and slices that are a job array."""
+"""The command line on a real SLURM: workers as jobs, and slices as a job array."""
 
 import json
 import shlex
@@ -44,7 +44,7 @@ def test_jobs_are_workers_and_are_gone_in_the_end(conf, tmp_path):
     until(lambda: not slurm.jobs(conf))
 
 
-def test_sigterm_takes_the_jobs_along_and_the_store_is_gone_on_with(conf, tmp_path):
+def test_sigterm_cancels_the_jobs_and_the_store_can_be_resumed(conf, tmp_path):
     source, expected = sweep(tmp_path)
     path = tmp_path / "s.zarr"
     with on_slurm(source, path, Gate(tmp_path / "gate", 5)) as process:
@@ -63,7 +63,7 @@ def test_a_job_array_fills_one_store(conf, tmp_path):
     source, expected = sweep(tmp_path)
     path = tmp_path / "s.zarr"
     line = f"{COMMAND} run {source} --store {path} --json --slice $SLURM_ARRAY_TASK_ID/3"
-    said = slurm.ask(
+    submitted = slurm.ask(
         conf,
         "sbatch",
         "--array=1-3",
@@ -73,7 +73,7 @@ def test_a_job_array_fills_one_store(conf, tmp_path):
         "--wrap",
         line,
     )
-    assert said.startswith("Submitted batch job")
+    assert submitted.startswith("Submitted batch job")
     until(lambda: not slurm.jobs(conf))
     reports = [json.loads((tmp_path / f"{task}.out").read_text()) for task in (1, 2, 3)]
     assert sorted(report["computed_blocks"] for report in reports) == [5, 5, 6]

@@ -1,4 +1,4 @@
-"""Before a run starts: processes, networks and limits that would make it hang are told in one line."""
+"""Checks before a run: processes, networks and limits that would make it hang are reported in one line."""
 
 import asyncio
 import errno
@@ -57,8 +57,8 @@ if __name__ == "__main__":
 @pytest.mark.processes
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here")
 @pytest.mark.parametrize("sweep", ["before", "none"])
-def test_a_fork_of_a_process_in_which_dask_has_run_is_told_of_spawn(tmp_path, sweep):
-    """A fork of one in which it has not may run."""
+def test_a_fork_of_a_process_in_which_dask_has_run_is_refused(tmp_path, sweep):
+    """A process may be forked in which Dask has not run."""
     (tmp_path / "forking.py").write_text(FORKING)
     (tmp_path / "s.toml").write_text(TOML)
     done = subprocess.run(
@@ -85,10 +85,10 @@ def environment():
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-def refused(path, *given, **options):
-    """Return why a sweep is refused, before it leaves a trace."""
+def refused(path, *arguments, **options):
+    """Return the reason for which a sweep is refused before it writes anything."""
     with pytest.raises(fl.InputError) as error:
-        fl.run_sweep(TINY, path, *given, **options)
+        fl.run_sweep(TINY, path, *arguments, **options)
     assert not path.exists()
     return one_line(error)
 
@@ -102,7 +102,7 @@ def test_worker_processes_of_a_daemonic_process(tmp_path, monkeypatch):
 LOCAL = {"processes": False, "n_workers": 1, "dashboard_address": FREE_PORT}
 
 
-def test_a_client_that_is_asynchronous(tmp_path):
+def test_an_asynchronous_client_is_refused(tmp_path):
     async def ask():
         async with (
             LocalCluster(**LOCAL, worker_dashboard_address=FREE_PORT, asynchronous=True) as cluster,
@@ -113,7 +113,7 @@ def test_a_client_that_is_asynchronous(tmp_path):
     assert "the client is asynchronous" in asyncio.run(ask())
 
 
-def test_a_client_that_is_closed(tmp_path):
+def test_a_closed_client_is_refused(tmp_path):
     with LocalCluster(**LOCAL, worker_dashboard_address=FREE_PORT) as cluster:
         with Client(cluster, set_as_default=False) as client:
             pass
@@ -140,14 +140,14 @@ def test_threads_ask_no_network(monkeypatch):
 
 
 def stopped(path, **options):
-    """Return why a run with workers stops."""
+    """Return the reason for which a run with workers stops."""
     with pytest.raises(fl.StoppedError) as error:
         fl.run_sweep(TINY, path, workers=2, **options)
     return one_line(error)
 
 
 def test_worker_processes_without_a_loopback_interface(tmp_path, monkeypatch):
-    def unreachable(*_given, **_options):
+    def unreachable(*_arguments, **_options):
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
     monkeypatch.setattr(socket, "create_connection", unreachable)
@@ -163,7 +163,7 @@ def test_worker_processes_beyond_the_limit_of_open_files(tmp_path, monkeypatch):
     assert "32 are allowed; raise the limit (ulimit -n)" in reason
 
 
-def test_limits_where_there_are_none(monkeypatch):
+def test_missing_limits_of_open_files_are_no_error(monkeypatch):
     """Windows has no module `resource`, and other systems may have no limit."""
     resource = pytest.importorskip("resource", reason="this system has no limits of resources")
     with monkeypatch.context() as patch:
@@ -174,7 +174,7 @@ def test_limits_where_there_are_none(monkeypatch):
 
 
 def without_network(script, *arguments, cwd):
-    """Run a shell script in a namespace without a network, and return how it ended."""
+    """Run a shell script in a namespace without a network, and return the completed process."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rn", "true"]).returncode:
         pytest.skip("networks cannot be taken away here: no unshare, or not permitted")
     return subprocess.run(
@@ -189,7 +189,7 @@ def without_network(script, *arguments, cwd):
 
 @pytest.mark.processes
 def test_commands_without_a_network(tmp_path):
-    """Threads need none; worker processes need the loopback interface, and say so."""
+    """Threads need no network. Worker processes need the loopback interface, and the error says so."""
     (tmp_path / "s.toml").write_text(TOML)
     run = '"$@" -m fastlin run s.toml --store'
     done = without_network(f"{run} threads.zarr", cwd=tmp_path)
@@ -201,7 +201,7 @@ def test_commands_without_a_network(tmp_path):
 
 
 @pytest.mark.processes
-def test_a_command_with_few_open_files(tmp_path):
+def test_too_few_open_files_for_workers_are_one_line(tmp_path):
     (tmp_path / "s.toml").write_text(TOML)
     command = ["sh", "-c", 'ulimit -n 32; exec "$@"', "sh", sys.executable, "-m", "fastlin", "run", "s.toml"]
     done = subprocess.run(

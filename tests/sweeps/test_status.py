@@ -1,4 +1,4 @@
-"""What people are told of a sweep: how it stands, what it will take."""
+"""Status and plan of a sweep: how much is done, and how long the rest takes."""
 
 import dataclasses
 import itertools
@@ -21,7 +21,7 @@ from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.run.projection import project
 from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import folder, lease
+from fastlin.sweeps.store import folder, lease_holders, status
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.store import Store
@@ -29,7 +29,7 @@ from tests import sweeping
 from tests.fault_injection import PATIENCE
 
 
-def test_a_part_of_a_sweep(tmp_path, client):
+def test_status_of_a_partial_sweep(tmp_path, client):
     path = tmp_path / "s.zarr"
     run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset({0, 3})), NoProgress())
     content = sweep_status(path)
@@ -49,20 +49,20 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     stopped = sweep_status(path)
     assert stopped["blocks_per_second"] is None
     assert stopped["seconds_left"] is None
-    holder = lease.new_holder("0" * 64)
-    monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now - 4000)])
+    holder = lease_holders.new_holder("0" * 64)
+    monkeypatch.setattr(status, "holders", lambda location: [replace(holder, since=now - 4000)])
     content = sweep_status(path)
     assert content["blocks_per_second"] == pytest.approx(0.5)
     seconds = Plan(Store.open(locate(path)).layout).seconds_of_blocks.ravel()
-    left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
-    assert content["seconds_left"] == pytest.approx(left)
-    assert f"0.5 blocks/s in the last minute, about {format_duration(left)} left" in in_words(content)
-    # In a copy all marks have the time of the copy, which is before a run into it.
-    monkeypatch.setattr(lease, "holders", lambda location: [replace(holder, since=now + 1)])
+    seconds_left = 4.0 * seconds[4:].sum() / seconds[2:4].sum()
+    assert content["seconds_left"] == pytest.approx(seconds_left)
+    assert f"0.5 blocks/s in the last minute, about {format_duration(seconds_left)} left" in in_words(content)
+    # In a copy all markers have the time of the copy, which is before the start of a run into it.
+    monkeypatch.setattr(status, "holders", lambda location: [replace(holder, since=now + 1)])
     assert sweep_status(path)["blocks_per_second"] is None
 
 
-def test_a_live_store_says_who_writes_it(tmp_path, client, monkeypatch):
+def test_status_of_a_live_store_names_its_holder(tmp_path, client, monkeypatch):
     path, seen = tmp_path / "s.zarr", []
 
     def look(order, index):
@@ -112,10 +112,10 @@ def test_watching_ends_when_all_is_done(tmp_path, client):
     first = watching.stdout.readline()
     assert first == "{\n"
     fl.run_sweep(sweeping.spec(), path, client)
-    rest = watching.stdout.read()
+    remaining = watching.stdout.read()
     assert watching.wait(timeout=PATIENCE) == 0
     watching.stdout.close()
-    decoder, text, seen = json.JSONDecoder(), first + rest, []
+    decoder, text, seen = json.JSONDecoder(), first + remaining, []
     while text.strip():
         content, end = decoder.raw_decode(text)
         seen.append(content["pending"])
@@ -137,7 +137,7 @@ def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
 
 
 def test_more_workers_take_less_time_and_more_memory(monkeypatch):
-    """By the model; whether the seconds are right is for the benchmark to say."""
+    """This holds in the model. The benchmark checks the seconds."""
     monkeypatch.setattr(calibration, "_measure", lambda _plan, _solver, _shape, modelled, _cores: modelled)
     spec = fl.Spec.from_dict(
         sweeping.spec(axes={**sweeping.spec()["axes"], "seed": {"start": 0, "num": 10**7}})
@@ -147,16 +147,16 @@ def test_more_workers_take_less_time_and_more_memory(monkeypatch):
     assert many.memory_bytes > one.memory_bytes
 
 
-def test_a_dead_holder_is_not_said_to_write(tmp_path, client):
+def test_a_dead_holder_is_not_reported_as_writing(tmp_path, client):
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)
-    dead = dataclasses.replace(lease.new_holder(""), process=2**22 + 1)
-    locate(path).write(lease.KEY, lease.document(locate(path), [dead]))
+    dead = dataclasses.replace(lease_holders.new_holder(""), process=2**22 + 1)
+    locate(path).write(lease_holders.KEY, lease_holders.document(locate(path), [dead]))
     assert sweep_status(path)["holders"] == []
 
 
-def test_ten_thousand_marks_are_read_as_they_are(tmp_path, client, monkeypatch):
-    """Each mark is one read: that is what makes counting instant."""
+def test_each_marker_is_read_once(tmp_path, client, monkeypatch):
+    """Each marker is read once, and no other chunk is read."""
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)
     reads = []

@@ -1,4 +1,4 @@
-"""Sweeps end to end: what is stored is right, reproducible, resumable and readable."""
+"""Sweeps end to end: stored numbers are right, reproducible, resumable and readable."""
 
 import getpass
 import json
@@ -16,7 +16,7 @@ from fastlin.sweeps.run import worker
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.worker import BlockRequest, run_block
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import block_shape, costs, lease, store
+from fastlin.sweeps.store import block_shape, costs, lease_holders, store
 from fastlin.sweeps.store.layout import BlockShape, StoreLayout
 from fastlin.sweeps.store.locate import locate
 from tests import reference, sweeping
@@ -33,10 +33,10 @@ def test_every_point_rebuilt_alone_gives_the_stored_numbers(swept):
         ("3-4-3", 0.5, 2, 4.0),
     ]:
         task, net = fl.rebuild(dataset, architecture=shape, seed=seed, lam=lam, init_scale=scale)
-        here = dataset.sel(architecture=shape, seed=seed, lam=lam, init_scale=scale)
+        stored = dataset.sel(architecture=shape, seed=seed, lam=lam, init_scale=scale)
         exact = fl.exact(task, net, dataset.time, ["loss", "kernel_distance", "weight_norms"])
         for name in exact:
-            assert np.abs(exact[name].values - here[name].values).max() < 1e-10, name
+            assert np.abs(exact[name].values - stored[name].values).max() < 1e-10, name
 
 
 def test_gradient_descent_stepped_with_plain_numpy_gives_the_stored_numbers(tmp_path):
@@ -48,11 +48,11 @@ def test_gradient_descent_stepped_with_plain_numpy_gives_the_stored_numbers(tmp_
         task, net = fl.rebuild(dataset, architecture=shape, seed=seed, lam=lam, init_scale=1.0)
         for t in (0.9, 9.0):
             w1, w2 = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, 0.009, round(t / 0.009))
-            here = gd.sel(architecture=shape, seed=seed, lam=lam, init_scale=1.0, time=t)
+            stored = gd.sel(architecture=shape, seed=seed, lam=lam, init_scale=1.0, time=t)
             expected = reference.loss(w1, w2, task.sigma_yx, task.sigma_yy_trace)
-            assert float(here.loss) == pytest.approx(expected, abs=1e-10)
+            assert float(stored.loss) == pytest.approx(expected, abs=1e-10)
             norms = [np.linalg.norm(w1), np.linalg.norm(w2)]
-            assert np.abs(here.weight_norms.values - norms).max() < 1e-10
+            assert np.abs(stored.weight_norms.values - norms).max() < 1e-10
     gap = abs(gd.kernel_distance - dataset.kernel_distance.sel(solver="exact"))
     assert 0 < float(gap.max()) < 0.05
 
@@ -78,7 +78,7 @@ def test_blocks_workers_and_order_change_no_bit(swept, tmp_path, monkeypatch, se
     assert one.identical(other)
 
 
-def test_differences_of_solvers_just_work(tmp_path):
+def test_solvers_of_a_sweep_can_be_subtracted(tmp_path):
     fl.run_sweep(sweeping.spec(dynamics=BOTH), tmp_path / "both.zarr")
     dataset = fl.open_sweep(tmp_path / "both.zarr")
     gap = dataset.sel(solver="exact") - dataset.sel(solver="gradient_descent")
@@ -118,18 +118,18 @@ def test_store_is_checksummed_and_one_chunk_a_block(swept):
     assert group["status"].chunks == (1, 1, 6, 5)
 
 
-def test_nobody_is_named_in_a_store(tmp_path, monkeypatch):
-    """Not after a run; while it lasts the lease says who, as others must know."""
+def test_a_store_contains_no_names_of_hosts_or_users(tmp_path, monkeypatch):
+    """The lease names host and process during a run, because other runs need them."""
     monkeypatch.setattr(socket, "gethostname", lambda: "a-host-of-mine")
     path, seen = tmp_path / "s.zarr", []
 
     def look(order, index):
-        seen.append(lease.holders(order.location))
+        seen.append(lease_holders.holders(order.location))
         return run_block(order, index)
 
     monkeypatch.setattr(worker, "run_block", look)
     fl.run_sweep(sweeping.spec(), path)
-    assert {(holder.host, holder.process) for found in seen for holder in found} == {
+    assert {(holder.host, holder.process) for holders in seen for holder in holders} == {
         ("a-host-of-mine", os.getpid())
     }
     text = b"".join(content(path).values())
@@ -156,12 +156,12 @@ def test_init_kinds_and_learning_rate_axis(tmp_path):
         dataset = fl.open_sweep(path).load()
         assert dataset.loss.dims[:4] == ("architecture", "init_scale", "solver", "learning_rate")
         task, net = fl.rebuild(dataset, architecture="3-4-3", seed=2, lam=2.0)
-        here = dataset.sel(architecture="3-4-3", seed=2, lam=2.0, time=2.0).squeeze()
+        point = dataset.sel(architecture="3-4-3", seed=2, lam=2.0, time=2.0).squeeze()
         exact = fl.exact(task, net, [2.0], ["loss"]).loss[0]
-        assert np.abs(here.loss.sel(solver="exact") - exact).max() < 1e-10
+        assert np.abs(point.loss.sel(solver="exact") - exact).max() < 1e-10
         for rate in (0.01, 0.02):
             gd = fl.gradient_descent(task, net, rate, round(2 / rate), round(2 / rate), ["loss"]).loss[-1]
-            stored = here.loss.sel({"solver": "gradient_descent", "learning_rate": rate})
+            stored = point.loss.sel({"solver": "gradient_descent", "learning_rate": rate})
             assert float(stored) == pytest.approx(float(gd), abs=1e-10)
 
 
@@ -194,7 +194,7 @@ def test_rebuild_names_what_is_missing(swept):
         fl.rebuild(dataset.loss)
 
 
-def test_rebuild_never_takes_a_neighbour(tmp_path):
+def test_rebuild_refuses_values_near_an_axis(tmp_path):
     axes = {"architecture": [2, 1, 2], "seed": [10**15, 10**15 + 1], "lam": [0.0, 1.0]}
     fl.run_sweep(sweeping.spec(axes=axes), tmp_path / "large.zarr")
     dataset = fl.open_sweep(tmp_path / "large.zarr")
@@ -203,7 +203,7 @@ def test_rebuild_never_takes_a_neighbour(tmp_path):
             fl.rebuild(dataset, **({"seed": 10**15, "lam": 1.0} | bad))
 
 
-def test_what_overflows_float32_has_failed(tmp_path):
+def test_points_that_overflow_float32_have_failed(tmp_path):
     axes = {"architecture": [4, 2, 4], "seed": [0], "lam": [0.0, 1e100]}
     output = {"observables": ["loss", "ntk_norm"], "dtype": "float32"}
     report = fl.run_sweep(sweeping.spec(axes=axes, output=output), tmp_path / "small.zarr")
@@ -223,7 +223,7 @@ def test_specs_from_python_may_hold_arrays(swept):
 
 
 def test_kernel_distance_of_figure_2():
-    """The limits t = inf in the mean over seeds, against those of an independent implementation."""
+    """The mean limits t = inf over seeds agree with those of an independent implementation."""
     expected = {
         (4, 2, 2): [0.48, 0.24, 0.004],
         (2, 2, 4): [0.004, 0.24, 0.48],

@@ -1,4 +1,4 @@
-"""Time scales in a sweep: every store holds those that `fl.exact` gives, whatever its solver and its form."""
+"""Time scales in a sweep: every store has those of `fl.exact`, for any solver and form."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def spec(output=OUTPUT, axes=AXES, **changes):
 
 
 def run(path, given_spec):
-    """Run a sweep all points of which are ok, and return what it stored."""
+    """Run a sweep in which all points are ok, and return its dataset."""
     report = fl.run_sweep(given_spec, path)
     assert report.ok == report.points
     assert verify(path) == []
@@ -37,12 +37,12 @@ def stored(tmp_path_factory):
 def assert_rebuilt(dataset, rtol, fraction=0.9):
     """Compare every point with fl.exact of its network."""
     for point in dataset.stack(point=["architecture", "init_scale", "seed", "lam"]).point.values:
-        here = dict(zip(["architecture", "init_scale", "seed", "lam"], point, strict=True))
-        task, net = fl.rebuild(dataset, **here)
+        coordinates = dict(zip(["architecture", "init_scale", "seed", "lam"], point, strict=True))
+        task, net = fl.rebuild(dataset, **coordinates)
         expected = fl.exact(task, net, [0.0], SCALES, fraction=fraction)
         for name in SCALES:
-            got = float(dataset[name].sel(here))
-            assert got == pytest.approx(float(expected[name]), rel=rtol), (name, here)
+            got = float(dataset[name].sel(coordinates))
+            assert got == pytest.approx(float(expected[name]), rel=rtol), (name, coordinates)
 
 
 def test_a_sweep_stores_what_exact_gives(stored):
@@ -60,7 +60,7 @@ def test_a_sweep_stores_what_exact_gives_for_any_size_of_weights(tmp_path):
 
 
 def test_a_sweep_stores_infinite_times(stored):
-    # 1-1-1, where half of all signs are wrong; from small weights a drop of 90 % is then too much.
+    # Half of the 1-1-1 networks have the wrong sign. From small weights their loss cannot drop by 90 %.
     square = stored.sel(architecture="1-1-1", lam=0.0, init_scale=0.1)
     never = np.isinf(square.convergence_time)
     assert 0 < int(never.sum()) < never.size
@@ -70,12 +70,12 @@ def test_a_sweep_stores_infinite_times(stored):
         assert not np.isnan(stored[name]).any()
 
 
-def test_a_sweep_may_hold_nothing_else(stored, tmp_path):
+def test_a_sweep_may_store_time_scales_only(stored, tmp_path):
     alone = run(tmp_path / "s.zarr", spec({"observables": ["rotation_time"]}))
     assert alone.rotation_time.equals(stored.rotation_time)
 
 
-def test_float32_rounds_them(stored, tmp_path):
+def test_float32_rounds_time_scales(stored, tmp_path):
     coarse = run(tmp_path / "s.zarr", spec(OUTPUT | {"dtype": "float32"}))
     for name in SCALES:
         assert coarse[name].dtype == np.float32
@@ -109,28 +109,28 @@ def test_reduced_sweeps_hold_statistics_of_them(stored, tmp_path, solver):
     reduced = run(tmp_path / "r.zarr", spec(OUTPUT | {"reduce": {}}, dynamics=dynamics))
     for name in SCALES:
         assert reduced[name].dims == ("architecture", "init_scale", "lam", "statistic")
-        here = reduced[name]
+        statistics = reduced[name]
         mean = stored[name].mean("seed")
-        assert np.allclose(here.sel(statistic="mean"), mean, rtol=1e-14, atol=0)
-        assert (here.sel(statistic="min") == stored[name].min("seed")).all()
-        assert (here.sel(statistic="max") == stored[name].max("seed")).all()
+        assert np.allclose(statistics.sel(statistic="mean"), mean, rtol=1e-14, atol=0)
+        assert (statistics.sel(statistic="min") == stored[name].min("seed")).all()
+        assert (statistics.sel(statistic="max") == stored[name].max("seed")).all()
     assert np.isinf(reduced.escape_time.sel(statistic="mean", architecture="1-1-1", lam=0.0)).any()
     assert (reduced["count"] == 4).all()
 
 
 @pytest.mark.parametrize("reduction", [{}, {"reduce": {"quantiles": [0.5]}}], ids=["points", "statistics"])
-def test_a_sweep_with_them_grows(tmp_path, reduction):
-    few = AXES | {"architecture": AXES["architecture"][:2], "seed": [0, 1], "lam": [-4.0, 2.0]}
-    more = few | {"seed": [0, 1, 2], "lam": [-4.0, 0.0, 2.0]}
+def test_a_sweep_with_time_scales_grows(tmp_path, reduction):
+    small = AXES | {"architecture": AXES["architecture"][:2], "seed": [0, 1], "lam": [-4.0, 2.0]}
+    large = small | {"seed": [0, 1, 2], "lam": [-4.0, 0.0, 2.0]}
     output, path = OUTPUT | reduction, tmp_path / "grown.zarr"
-    fl.run_sweep(spec(output, few, dynamics={"times": [0.0, 0.9]}), path)
-    later = spec(output, more, dynamics={"times": [0.0, 0.3, 0.9]})
+    fl.run_sweep(spec(output, small, dynamics={"times": [0.0, 0.9]}), path)
+    later = spec(output, large, dynamics={"times": [0.0, 0.3, 0.9]})
     grown, fresh = run(path, later), run(tmp_path / "fresh.zarr", later)
     for name in SCALES:
         assert grown[name].identical(fresh[name]), name
 
 
-def test_a_sweep_with_them_is_finished_after_a_loss(stored, tmp_path):
+def test_a_sweep_with_time_scales_is_completed_after_lost_chunks(stored, tmp_path):
     fl.run_sweep(spec(), tmp_path / "s.zarr")
     for lost in ("status/c.1.0.0.0", "convergence_time/c.1.0.0.0"):
         (tmp_path / "s.zarr" / lost).unlink()

@@ -1,4 +1,4 @@
-"""The versions that a store records, and the processor where its numbers depend on it."""
+"""The versions that a store records, and the processor if its numbers depend on it."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from fastlin.sweeps.store.store import Store
 from tests import sweeping
 from tests.sweeping import chunks, content
 
-# Its set-up goes through LAPACK, and all else takes eight networks at a time.
+# Its set-up uses LAPACK, and all other steps take eight networks at a time.
 LARGE = [100, 2, 60]
 
 
@@ -28,8 +28,8 @@ def made_with(path):
 
 
 @pytest.fixture
-def elsewhere(monkeypatch):
-    """Return a function that moves this process to another processor."""
+def other_processor(monkeypatch):
+    """Return a function that replaces the processor and BLAS of this process."""
 
     def move():
         monkeypatch.setattr(versions, "processor", lambda: "another")
@@ -48,48 +48,48 @@ def elsewhere(monkeypatch):
         ([300, 20, 5], "exact", False),
         (LARGE, "exact", True),
         ([58, 40, 58], "exact", True),
-        ([58, 40, 58], "gradient_descent", False),  # it is faster by vectors up to larger sizes
+        ([58, 40, 58], "gradient_descent", False),  # vectors are faster up to larger sizes
     ],
 )
 def test_the_processor_is_recorded_where_numbers_go_through_blas(architecture, solver, expected):
     rate = {} if solver == "exact" else {"learning_rate": 0.009}
     content = spec([4, 2, 4], architecture, dynamics={"solver": solver, "times": [0.0, 0.9], **rate})
-    found = versions.of(Spec.from_dict(content | {"task": {"n_samples": 600}}))
-    assert set(found) - set(versions.here()) == ({"processor", "blas"} if expected else set())
+    recorded = versions.of(Spec.from_dict(content | {"task": {"n_samples": 600}}))
+    assert set(recorded) - set(versions.here()) == ({"processor", "blas"} if expected else set())
 
 
-def test_a_store_of_vectors_goes_on_on_another_processor(tmp_path, elsewhere):
+def test_a_store_of_vectors_goes_on_on_another_processor(tmp_path, other_processor):
     path = tmp_path / "s.zarr"
     fl.run_sweep(spec([4, 2, 4]), path)
     before = content(path)
-    elsewhere()
+    other_processor()
     assert fl.run_sweep(spec([4, 2, 4]), path).pending == 0
     assert content(path) == before
 
 
-def test_a_store_of_large_networks_is_refused_on_another_processor(tmp_path, elsewhere):
+def test_a_store_of_large_networks_is_refused_on_another_processor(tmp_path, other_processor):
     path = tmp_path / "s.zarr"
-    here = versions.processor(), versions.blas()
+    original = versions.processor(), versions.blas()
     fl.run_sweep(spec(LARGE), path)
-    elsewhere()
+    other_processor()
     before = content(path)
     with pytest.raises(fl.InputError) as caught:
         fl.run_sweep(spec(LARGE), path)
     assert content(path) == before
-    first, *rest = str(caught.value).splitlines()
+    first, *differences = str(caught.value).splitlines()
     assert "was written with another processor or BLAS; --allow-version goes on if its numbers come" in first
-    assert rest == [
-        f"  blas: the store has {here[1]}, this installation openblas 0.0.1 Another",
-        f"  processor: the store has {here[0]}, this installation another",
+    assert differences == [
+        f"  blas: the store has {original[1]}, this installation openblas 0.0.1 Another",
+        f"  processor: the store has {original[0]}, this installation another",
     ]
     assert fl.run_sweep(spec(LARGE), path, allow_version=True).pending == 0
-    assert [entry["processor"] for entry in made_with(path)] == [here[0], "another"]
+    assert [entry["processor"] for entry in made_with(path)] == [original[0], "another"]
 
 
-def test_a_store_that_gains_large_networks_records_the_processor_from_then_on(tmp_path, elsewhere):
+def test_a_store_that_gains_large_networks_records_the_processor_from_then_on(tmp_path, other_processor):
     path = tmp_path / "s.zarr"
     fl.run_sweep(spec([4, 2, 4]), path)
-    elsewhere()
+    other_processor()
     report = fl.run_sweep(spec([4, 2, 4], LARGE), path)
     assert (report.computed_points, report.pending) == (4, 0)
     (entry,) = made_with(path)
@@ -107,7 +107,7 @@ def test_blas_is_named_with_its_version(monkeypatch):
     monkeypatch.setattr(versions, "threadpool_info", lambda: libraries)
     assert versions.blas() == "mkl 2025.1, openblas 0.3.30 Haswell"
     monkeypatch.setattr(versions, "threadpool_info", lambda: libraries[:1])
-    assert versions.blas() == "unknown"  # Apple's Accelerate does not tell
+    assert versions.blas() == "unknown"  # Apple's Accelerate has no version
 
 
 PROBE = """
@@ -129,12 +129,12 @@ assert fl.run_sweep(spec, sys.argv[1]).diverged > 0
 @pytest.mark.slow
 @pytest.mark.skipif(versions.here()["machine"] != "x86_64", reason="names of other processors")
 def test_vectors_give_the_same_bytes_without_avx512(tmp_path):
-    found = []
+    stores = []
     for name, features in (("haswell", "+avx2,+fma"), ("", "")):
         environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
         if name:
             environment |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
         path = tmp_path / f"{name}.zarr"
         subprocess.run([sys.executable, "-c", PROBE, str(path)], env=environment, check=True, timeout=300)
-        found.append(chunks(path))
-    assert found[0] == found[1]
+        stores.append(chunks(path))
+    assert stores[0] == stores[1]
