@@ -1,7 +1,7 @@
 """Checks of arguments. Each returns the checked value, or raises an `InputError` of one line."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,7 +14,12 @@ MOST_LISTED = 20  # allowed values in a message
 
 
 def shown(value: Any) -> str:
-    """Return the `repr` of a value in one line, shortened if it is long."""
+    """Return the `repr` of a value in one line, shortened if it is long; the sizes of arrays and Datasets."""
+    if isinstance(sizes := getattr(value, "sizes", None), Mapping):  # of xarray, which is not imported here
+        dims = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+        return f"<{type(value).__name__} ({dims})>"
+    if hasattr(value, "dtype") and np.ndim(value) > 0:
+        return f"<{type(value).__name__} {value.shape}>"
     plain = value.item() if isinstance(value, np.generic) else value
     text = " ".join(repr(plain).split())
     return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"

@@ -1,30 +1,49 @@
-"""Captions and titles of the pictures of a sweep."""
+"""Captions and titles of pictures: what is drawn, and at which values of the axes that are not drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import fill
+from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 
-from fastlin.plot.style import SYMBOLS, number
+from fastlin.architecture import sizes_of
+from fastlin.plot import scales, sizes
+from fastlin.plot.style import SIZE_NAMES, SYMBOLS, number, symbol, without
+from fastlin.regimes import THRESHOLD
+from fastlin.solvers import SOLVERS
+
+AXES = ("solver", "time", "lam", "init_scale", "learning_rate")
+# The words of a level say on which side of it a regime lies, and how its line is drawn.
+REGIMES = dict(zip(THRESHOLD, ("lazy below {:g} (dashed)", "rich from {:g} (solid)"), strict=True))
 
 
-def caption(dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray) -> tuple[str, ...]:
-    """Return parts of a text: the averaged values, and the chosen values of axes with several."""
+def caption(
+    dataset: xr.Dataset, da: xr.DataArray, done: xr.DataArray, drawn: Sequence[str]
+) -> tuple[str, ...]:
+    """Return parts of a text: the averaged values, and the values of the axes that are not `drawn`."""
     title = str(dataset.attrs.get("title", "sweep")).replace("$", r"\$")
     parts = [f"{title}: {str(da.name).replace('_', ' ')}{_seeds(dataset, da)}"]
     if "layer" in da.coords:
         parts[0] += f" of {str(da['layer'].values).upper()}"
-    for name in ("solver", "init_scale", "learning_rate", "lam", "time"):
-        if name in da.coords and da[name].ndim == 0 and dataset.sizes.get(name, 1) > 1:
-            value = da[name].item()
-            shown = value if isinstance(value, str) else f"${number(value)}$"
-            # A no-break space keeps lines from being broken within a formula.
-            parts.append(f"{SYMBOLS.get(name, name)}\u00a0=\u00a0{shown} of {dataset.sizes[name]} values")
+    for name, value in _chosen(da, drawn):
+        of = f" of {dataset.sizes[name]} values" if dataset.sizes.get(name, 1) > 1 else ""
+        parts.append(f"{_equal(SYMBOLS.get(name, name), value)}{of}")
+    for name in drawn:
+        if name in da.dims and (missing := da[name].values[~scales.drawable(da[name].values)]).size:
+            parts.append(f"{SYMBOLS[name]} {without(missing)}")
     if not done.all():
         parts.append(f"{100 * float(done.mean()):.0f} % of the points are ok")
     return tuple(parts)
+
+
+def regimes(levels: Sequence[float]) -> list[str]:
+    """Return the part of a caption that explains the borders of regimes, if any is drawn."""
+    return [f"lines: {', '.join(REGIMES[level].format(level) for level in levels)}"] if levels else []
 
 
 def wrapped(parts: Sequence[str], width: int) -> str:
@@ -36,19 +55,49 @@ def wrapped(parts: Sequence[str], width: int) -> str:
     return "\n".join(fill(line, width) for line in lines)
 
 
+def where(da: xr.DataArray, *drawn: str) -> str:
+    """Return in symbols the values of the axes that a diagram is not drawn over."""
+    return ", ".join(
+        value if name == "solver" else _equal(symbol(name), value) for name, value in _chosen(da, drawn)
+    )
+
+
+def new_axes(da: xr.DataArray, *drawn: str) -> Axes:
+    """Return the axes of a new figure, whose title has the values that an observable was taken at."""
+    ax = plt.subplots(layout="constrained")[1]
+    one = da.squeeze([dim for dim in da.dims if dim not in drawn and da.sizes[dim] == 1])
+    names = [name for name in ("architecture", "seed") if name in one.coords and one[name].ndim == 0]
+    parts = [f"{name} {one[name].item()}" for name in names]
+    ax.set_title(", ".join([*parts, *filter(None, [where(one, *drawn)])]), fontsize="medium")
+    return ax
+
+
+def _chosen(da: xr.DataArray, drawn: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the axes that are not drawn and have one value, with the value: a text or a number."""
+    scalar = "solver" in da.coords and da["solver"].ndim == 0
+    solver = SOLVERS.get(str(da["solver"].values)) if scalar else None
+    for name in AXES:
+        if name in drawn or name not in da.coords or da[name].ndim:
+            continue
+        if name == "solver":
+            yield name, solver.label if solver else str(da[name].values)
+        elif name != "learning_rate" or solver is None or solver.learning_rate:
+            yield name, da[name].item()
+    if set(drawn) & set(sizes.SIZES) and "architecture" in da.dims:
+        of_all = sizes_of(da["architecture"].values)
+        for name in SIZE_NAMES:
+            if name not in drawn and np.unique(of_all[name]).size == 1:
+                yield name, of_all[name][0].item()
+
+
+def _equal(words: str, value: Any) -> str:
+    """Return that an axis has a value. No-break spaces keep lines from being broken within it."""
+    return f"{words}\u00a0=\u00a0{value if isinstance(value, str) else f'${number(value)}$'}"
+
+
 def _seeds(dataset: xr.Dataset, da: xr.DataArray) -> str:
     """Return over which seeds an observable is averaged, in words."""
     count = int(dataset["count"].max()) if "statistic" in da.dims else da.sizes.get("seed", 0)
     if count == 1 and "seed" in da.coords:
         return f", seed {da['seed'].values.ravel()[0]}"
     return f", mean over {count:,} seeds" if count else ""
-
-
-def where(da: xr.DataArray, x: str) -> str:
-    """Return at which solver, time, lam and scale a profile was taken, in words."""
-    parts = [str(da["solver"].values).replace("_", " ")] if "solver" in da.coords else []
-    for name, symbol in (("time", r"t/\tau"), ("lam", r"\lambda"), ("init_scale", r"\sigma")):
-        if name != x and name in da.coords and da[name].ndim == 0:
-            value = float(da[name])
-            parts.append(f"${symbol} = {number(value)}$")
-    return ", ".join(parts)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from fastlin import seed_statistics
 from fastlin.errors import InputError
 from fastlin.plot import scales, sizes, style
-from fastlin.plot.planes import set_axis
+from fastlin.plot.axes import plain_numbers, set_axis
+from fastlin.plot.captions import new_axes
 from fastlin.validation import check_instance, suggest
 
 MAX_LINES = 12  # A legend of more lines is too long to be read.
@@ -34,9 +35,10 @@ def profile(
         An observable of a sweep; besides `x` and "seed" its dimensions have one value each.
     x : str
         A dimension, or a size of the architectures, as in `phase_diagram`. Of its values those are drawn that
-        have a place on the axis: not t = inf, and not t = 0 where the scale is logarithmic.
+        have a place on the axis: not t = inf, and not t = 0 where the scale is logarithmic. The label of the
+        axis names the values that are left out.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure.
+        Where to draw; by default a new figure, whose title has the values of the other dimensions.
     log : bool, optional
         Whether the axis of values is logarithmic. By default it stays as it is; in a new figure it is
         logarithmic where no value is negative and the positive ones span a decade, but for the kernel
@@ -59,7 +61,7 @@ def profile(
     spread = _deviation_along(da, x) if merged == 1 else None
     place = scales.drawable(mean[x].values)
     if ax is None:
-        ax = plt.subplots(layout="constrained")[1]
+        ax = new_axes(da, x)
         log = scales.log_values(mean[place], log)
     elif log:
         log = scales.log_values(mean[place], log)
@@ -71,7 +73,9 @@ def profile(
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
     set_axis(ax, "x", x, mean[x].values)
     if log:
-        _set_log(ax)
+        _set_log(ax, scales.zero(da.name))
+    else:
+        _keep_constant(ax, da.name)
     notes = ["log scale"] * bool(log) + [f"mean of up to {merged} architectures"] * (merged > 1)
     ax.set_ylabel(style.label(da, *notes))
     return ax
@@ -87,14 +91,22 @@ def _deviation_along(da: xr.DataArray, x: str) -> xr.DataArray | None:
     )
 
 
-def _set_log(ax: Axes) -> None:
+def _keep_constant(ax: Axes, name: object) -> None:
+    """Widen the axis of values where all of them are equal, so that rounding errors do not show."""
+    (left, low), (_, high) = ax.dataLim.get_points()
+    if np.isfinite([left, low, high]).all():
+        ax.update_datalim([(left, end) for end in scales.limits(np.array([low, high]), name)])
+        ax.autoscale_view()
+
+
+def _set_log(ax: Axes, zero: float) -> None:
     """Make the axis of values logarithmic. Its lower end follows the lines, since bands may reach below 0."""
     ax.set_yscale("log")
     heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines])
-    positive = heights[np.isfinite(heights) & (heights > 0)]
+    positive = heights[np.isfinite(heights) & (heights > zero)]
     if positive.size:
         ax.set_ylim(0.7 * positive.min(), max(positive.max(), ax.dataLim.y1) / 0.7)
-        scales.plain_numbers(ax.yaxis, *ax.get_ylim())
+        plain_numbers(ax.yaxis, *ax.get_ylim())
 
 
 def trajectories(
@@ -111,7 +123,7 @@ def trajectories(
         A dimension of at most 12 values; its order is the order of the colours. By default "lam" or the
         only other dimension that has several values; if there is none, there is one line.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure.
+        Where to draw; by default a new figure, whose title has the values of the other dimensions.
     log : bool, optional
         Whether the axis of values is logarithmic, by default as for `profile`.
     **line
@@ -134,7 +146,7 @@ def trajectories(
     # A new figure has space for the legend beside its axes. The axes of a caller may have none.
     place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
     if ax is None:
-        ax = plt.subplots(layout="constrained")[1]
+        ax = new_axes(da, "time", hue)
         log = scales.log_values(seed_statistics.mean(da), log)
     for index, colour in enumerate(_colours(da[hue].values)):
         one = da.isel({hue: index})

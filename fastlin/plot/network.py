@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
-from fastlin.plot import scales, style
+from fastlin.plot import style
+from fastlin.plot.axes import set_time_axis
 from fastlin.validation import check_instance, shown
 
 PANELS = ("loss", "network_function", "w1tw1", "w2w2t", "ntk")
@@ -28,7 +29,7 @@ def dynamics(
     NTK, as far as the Datasets hold them. Lines are gradient descent, black dots (light ones in a dark style)
     the closed form. Nine entries of a matrix are drawn, spread over it from the first to the last in
     row-major order. If times go beyond 30, the time axis is linear up to 1 and logarithmic later. t = inf has
-    no place and is left out.
+    no place on it, and the label says so.
 
     Parameters
     ----------
@@ -55,9 +56,8 @@ def dynamics(
         axes = plt.subplots(1, len(names), figsize=size, layout="constrained", squeeze=False)[1][0]
     if len(axes) != len(names):
         raise InputError(f"{len(axes)} axes were given; {len(names)} are needed, for {', '.join(names)}")
-    both = (exact,) if gd is None else (exact, gd)
+    times = np.concatenate([dataset.time.values for dataset in (exact, gd) if dataset is not None])
     finite = np.isfinite(exact.time.values)
-    last = max(float(np.max(ds.time.values, where=np.isfinite(ds.time.values), initial=0.0)) for ds in both)
     for ax, name in zip(axes, names, strict=True):
         if gd is not None:
             for index, line in enumerate(_entries(gd[name])):
@@ -67,8 +67,7 @@ def dynamics(
             ax.plot(exact.time[finite], dots[finite], marks, color=style.ink(), markersize=3, linewidth=1)
         if gd is not None and name == "loss":
             ax.legend(ax.lines, ["gradient descent", "closed form"], frameon=False)
-        scales.time_axis(ax, last)
-        ax.set_xlabel(style.SYMBOLS["time"])
+        set_time_axis(ax, times)
         ax.set_ylabel(style.label(exact[name]))
     return np.asarray(axes)
 

@@ -11,7 +11,7 @@ from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
 from fastlin.plot import scales, sizes
 from fastlin.plot.captions import caption
-from fastlin.plot.page import PER_PAGE, Pages
+from fastlin.plot.page import Pages
 from fastlin.plot.style import DEFAULT_STYLE, SIZE_NAMES, Style, default_index
 from fastlin.validation import suggest
 
@@ -41,8 +41,9 @@ def sweep(
     """
     drawn = pages(dataset, observable, x, y, style)
     if len(drawn) > 1:
+        count = drawn.da.sizes["architecture"]
         raise InputError(
-            f"the sweep has {drawn.da.sizes['architecture']} architectures, and {PER_PAGE} fit a page; draw "
+            f"the sweep has {count} architectures, and {drawn.per_page} fit a page; draw "
             "them by fl.plot.pages, draw over their sizes, as with x='n_i', y='n_h', or select some first"
         )
     return next(iter(drawn))
@@ -57,8 +58,9 @@ def pages(
 ) -> Pages:
     """Draw a sweep: for each architecture a phase diagram, and a line at one value of the vertical axis.
 
-    A page holds 12 architectures. All pages have the same scales. Diagrams of the kernel distance show the
-    borders of the regimes.
+    A page holds 12 architectures, or fewer if its height is given and low. All pages have the same scales.
+    Diagrams of the kernel distance show the borders of the regimes. The caption names the values of all axes
+    that are not drawn. It also names values that have no place on an axis, such as t = inf.
 
     Parameters
     ----------
@@ -90,12 +92,13 @@ def pages(
     """
     da, done = _done(dataset, observable)
     x, y = _axes(da, x, y)
-    kept = (x, y, "architecture", "seed", "statistic")
+    axes = (x, y) if _is_plane(da, y) else (x,)
+    kept = (*axes, "architecture", "seed", "statistic")
     others = {str(d): default_index(str(d), da[str(d)].values) for d in da.dims if d not in kept}
     da = da.isel(others).load()
     if x in da.dims and scales.drawable(da[x].values).sum() < 2:
         raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
-    drawn = Pages(da, x, y, style, caption(dataset, da, done))
+    drawn = Pages(da, x, y, style, caption(dataset, da, done, axes))
     if len(drawn) > MAX_PAGES:
         raise InputError(
             f"{da.sizes['architecture']} architectures make {len(drawn)} pages, and at most {MAX_PAGES} are "
@@ -121,6 +124,11 @@ def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataAr
     return da, done
 
 
+def _is_plane(da: xr.DataArray, y: str) -> bool:
+    """Return whether `y` has two values or more that can be drawn; otherwise a line shows all there is."""
+    return y in sizes.SIZES or (y in da.dims and int(scales.drawable(da[y].values).sum()) > 1)
+
+
 def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
     """Return the axes of the diagrams: those that were given, and defaults for the others."""
     numeric = [str(name) for name in da.dims if da[name].dtype.kind == "f"]
@@ -137,4 +145,4 @@ def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
         x = max(counts, key=lambda name: counts[name])
     x = x or next((name for name in varying if name != y), "lam")
     several = [name for name in Y_AXES if name != x and da.sizes.get(name, 1) > 1]
-    return x, y or next(iter(several), "time")
+    return x, y or next(iter(several), "lam" if x == "time" else "time")

@@ -10,20 +10,35 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 
 from fastlin import seed_statistics
 from fastlin.plot import scales, sizes
-from fastlin.plot.captions import where, wrapped
+from fastlin.plot.captions import regimes, where, wrapped
 from fastlin.plot.lines import profile
-from fastlin.plot.planes import colour_bar, draw_grid, grid_over, with_norm
-from fastlin.plot.style import COLOURS, SYMBOLS, Style, architectures, default_index
+from fastlin.plot.planes import colour_bar, draw_grid, drawn_levels, grid_over, with_norm
+from fastlin.plot.style import (
+    COLOURS,
+    LETTERS,
+    SYMBOLS,
+    Style,
+    architectures,
+    default_index,
+    fits,
+    symbol,
+)
 from fastlin.regimes import THRESHOLD
 
 PER_PAGE = 12  # Architectures on a page. This number of lines can be distinguished.
 IN_ONE_ROW = 4  # Diagrams in the row of the profile.
+# Inches by default of a row of diagrams, of the lines below all rows, and of the caption above them.
+ROW, LINES, CAPTION = 2.3, 2.8, 0.6
+LEAST_ROW, LEAST_REST = 0.9, 3.0  # Inches of a row, and of lines and caption, that can be drawn.
+AROUND = 0.8  # Inches of a row for titles, numbers and gaps.
+BESIDE = 1.5  # Inches of the colour bar and the names of axes beside diagrams.
+NARROW = 2.0  # Inches of a place in a row below which diagrams stand above the lines.
 MAX_BANDS = 6  # More bands hide each other.
-LETTERS = 12  # Letters of a caption that fit an inch.
 NAMES_OF_NORMS = {True: "log", False: "linear", None: None}
 
 
@@ -38,14 +53,22 @@ class Pages:
     caption: tuple[str, ...]
 
     def __len__(self) -> int:
-        return 1 if self._over_sizes else -(-self.da.sizes["architecture"] // PER_PAGE)
+        return 1 if self._over_sizes else -(-self.da.sizes["architecture"] // self.per_page)
 
     def __iter__(self) -> Iterator[Figure]:
         if self._over_sizes:
             yield self._all_sizes()
             return
-        for first in range(0, self.da.sizes["architecture"], PER_PAGE):
+        for first in range(0, self.da.sizes["architecture"], self.per_page):
             yield self._page(first)
+
+    @property
+    def per_page(self) -> int:
+        """Number of architectures on a page: 12, or as many rows of diagrams as fit a lower page."""
+        if self.style.size is None or self._flat:
+            return PER_PAGE
+        rows = int((self.style.size[1] - LEAST_REST) / LEAST_ROW)
+        return min(PER_PAGE, IN_ONE_ROW * max(rows, 1))
 
     @property
     def _over_sizes(self) -> bool:
@@ -53,10 +76,8 @@ class Pages:
 
     @property
     def _flat(self) -> bool:
-        """Whether there is one row at most: that is no diagram, and a line shows it."""
-        if self.y in sizes.SIZES:
-            return False
-        return self.y not in self.da.dims or int(scales.drawable(self.da[self.y].values).sum()) < 2
+        """Whether there is no diagram: `y` has one value, and a line shows it."""
+        return self.y not in self.da.dims and self.y not in sizes.SIZES
 
     @property
     def _bands(self) -> bool:
@@ -76,10 +97,9 @@ class Pages:
         return figure
 
     def _add_caption(self, figure: Figure, *parts: str) -> None:
-        lines = f"lines: lazy below {THRESHOLD[0]:g} (dashed), rich from {THRESHOLD[1]:g} (solid)"
-        contours = [lines] if self._contours() and not self._flat else []
+        lines = regimes(drawn_levels(figure.axes))
         text = wrapped(
-            [self.caption[0], *contours, *self.caption[1:], *parts], int(LETTERS * figure.get_figwidth())
+            [self.caption[0], *lines, *self.caption[1:], *parts], int(LETTERS * figure.get_figwidth())
         )
         figure.suptitle(text, fontsize="medium")
 
@@ -87,74 +107,88 @@ class Pages:
         """Draw one diagram, or one line, with the architectures along an axis."""
         figure = self._figure(6.4, 4.4)
         ax = figure.subplots()
+        da = scales.drawn(self.da, *({self.x, self.y} & set(self.da.dims)))
         if self._flat:
-            late = self._late(self.da)
-            log = scales.log_values(seed_statistics.mean(late), self.style.log)
-            profile(late, self.x, ax, log, marker=".")
+            log = scales.log_values(seed_statistics.mean(da), self.style.log)
+            profile(da, self.x, ax, log, marker=".")
             notes = ["band: one standard deviation"] * (len(ax.collections) > 0)
         else:
-            late = self.da
-            grid, merged = grid_over(self.da, self.x, self.y)
+            grid, merged = grid_over(da, self.x, self.y)
             drawn = draw_grid(ax, grid, self._contours(), self._mesh(grid))
             colour_bar(drawn, [ax], grid, merged)
             notes = ["hatched: no value"] * (not np.isfinite(grid.values).all())
-        ax.set_title(where(late, self.x))
         self._add_caption(figure, *notes)
         return figure
 
     def _page(self, first: int) -> Figure:
-        """Draw a phase diagram for each of 12 architectures, and all of them at the default value of `y`."""
-        shown = self.da.isel(architecture=slice(first, first + PER_PAGE))
-        count = shown.sizes["architecture"]
+        """Draw a phase diagram for each architecture of a page, and all at the default value of `y`."""
+        shown = self.da.isel(architecture=slice(first, first + self.per_page))
         if self._flat:
             figure = self._figure(6.4, 4.0)
             last = figure.subplots()
-        elif count <= IN_ONE_ROW and len(self) == 1:
-            figure = self._figure(2.7 * count + 5.0, 2.8)
-            *diagrams, last = figure.subplots(1, count + 1, squeeze=False)[0]
-            self._draw_diagrams(diagrams, shown)
+        elif self._fits_a_row(shown.sizes["architecture"]):
+            figure, last = self._row(shown)
         else:
-            columns = 3 if count in (5, 6, 9) else IN_ONE_ROW
-            rows = -(-count // columns)
-            figure = self._figure(11.4, 2.3 * rows + 3.4)
-            top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.3 * rows, 2.8])[:, 0]
-            grid = top.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-            self._draw_diagrams(list(grid[:count]), shown)
-            for ax in grid[
-                max(0, count - columns) : count
-            ]:  # The lowest of each column, also above an empty place.
-                ax.tick_params(labelbottom=True)
-                ax.set_xlabel(SYMBOLS[self.x])
-            for ax in grid[count:]:
-                ax.set_visible(False)
-            last = bottom.subplots()
+            figure, last = self._rows(shown)
         self._draw_lines(last, shown)
-        notes = [f"page {first // PER_PAGE + 1} of {len(self)}"] * (len(self) > 1)
+        notes = [f"page {first // self.per_page + 1} of {len(self)}"] * (len(self) > 1)
         notes += ["bands: one standard deviation"] * self._bands
         self._add_caption(figure, *notes)
         return figure
 
-    def _draw_diagrams(self, axes: list[Axes], shown: xr.DataArray) -> None:
-        """Draw a phase diagram for each architecture, and one colour bar for all."""
-        means = seed_statistics.mean(self.da)
-        for name in (self.x, self.y):
-            means = means.isel({name: np.flatnonzero(scales.drawable(means[name].values))})
+    def _fits_a_row(self, count: int) -> bool:
+        """Return whether all diagrams stand in a row with colour bar and lines, which take two places."""
+        wide = self.style.size is None or self.style.size[0] >= NARROW * (count + 2)
+        return count <= IN_ONE_ROW and len(self) == 1 and wide
+
+    def _row(self, shown: xr.DataArray) -> tuple[Figure, Axes]:
+        """Draw the diagrams in one row, and return the figure and the axes for lines beside them."""
+        count = shown.sizes["architecture"]
+        figure = self._figure(2.7 * count + 5.0, 2.8)
+        *diagrams, last = figure.subplots(1, count + 1, squeeze=False)[0]
+        place = figure.get_figwidth() / (count + 2), figure.get_figheight() - AROUND - CAPTION
+        self._draw_diagrams(diagrams, shown, count, place)
+        return figure, last
+
+    def _rows(self, shown: xr.DataArray) -> tuple[Figure, Axes]:
+        """Draw the diagrams in rows, and return the figure and the axes for lines below them."""
+        count = shown.sizes["architecture"]
+        columns = 3 if count in (5, 6, 9) else min(count, IN_ONE_ROW)
+        rows = -(-count // columns)
+        height = ROW * rows + LINES + CAPTION
+        figure = self._figure(11.4, height)
+        top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[ROW * rows, LINES])[:, 0]
+        grid = top.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        width = (figure.get_figwidth() - BESIDE) / columns
+        place = width, ROW / height * figure.get_figheight() - AROUND
+        self._draw_diagrams(list(grid[:count]), shown, columns, place)
+        for ax in grid[count:]:
+            ax.set_visible(False)
+        return figure, bottom.subplots()
+
+    def _draw_diagrams(
+        self, axes: list[Axes], shown: xr.DataArray, columns: int, place: tuple[float, float]
+    ) -> None:
+        """Draw a phase diagram for each architecture in a place of so many inches, and a colour bar."""
+        means = scales.drawn(seed_statistics.mean(self.da), self.x, self.y)
         mesh = self._mesh(means)
-        figure = axes[0].figure
-        # Beside the diagrams are the colour bar and the lines, which take as much as two diagrams.
-        narrow = figure.bbox.width / figure.dpi / (len(axes) + 2) < 2.0
-        for index, (ax, shape) in enumerate(zip(axes, architectures(shown), strict=True)):
-            grid, _ = grid_over(shown.isel(architecture=index), self.x, self.y)
+        names = architectures(shown)
+        narrow = max(len(f"{shape.family} {shape}") for shape in names) > LETTERS * place[0]
+        part = scales.drawn(shown, self.x, self.y)
+        for index, (ax, shape) in enumerate(zip(axes, names, strict=True)):
+            grid, _ = grid_over(part.isel(architecture=index), self.x, self.y)
             drawn = draw_grid(ax, grid, self._contours(), mesh)
             ax.set_title(("\n" if narrow else " ").join((shape.family, str(shape))), fontsize="medium")
-            ax.label_outer()
+            # The lowest of each column names its axis, also above an empty place.
+            _name_axis(ax.xaxis, self.x, place[0], named=index + columns >= len(axes))
+            _name_axis(ax.yaxis, self.y, place[1], named=index % columns == 0)
         colour_bar(drawn, axes, means, 1)
 
     def _draw_lines(self, ax: Axes, shown: xr.DataArray) -> None:
         """Draw a line for each architecture at the default value of `y`. All pages have the same scale."""
         every = seed_statistics.mean(self._late(self.da))
         log = scales.log_values(every, self.style.log)
-        late = self._late(shown)
+        late = scales.drawn(self._late(shown), self.x)
         for index, shape in enumerate(architectures(shown)):
             colour, dash = COLOURS[index % len(COLOURS)], "-" if index < len(COLOURS) else "--"
             one = late.isel(architecture=index)
@@ -162,7 +196,8 @@ class Pages:
             profile(one, self.x, ax, log, color=colour, linestyle=dash, label=f"{shape.family} {shape}")
         if len(self) > 1:
             _set_limits(ax, every, log=log)
-        ax.set_title(where(late, self.x), fontsize="medium")
+        if not self._flat:
+            ax.set_title(where(late, self.x), fontsize="medium")
         if len(ax.lines) > 1 or self._flat:
             ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
@@ -171,9 +206,17 @@ class Pages:
         return da.isel({self.y: default_index(self.y, da[self.y].values)}) if self.y in da.dims else da
 
 
+def _name_axis(axis: Axis, name: str, inches: float, *, named: bool) -> None:
+    """Write the name and the numbers of an axis if it is `named`; only its symbol where the name is long."""
+    text = SYMBOLS[name] if fits(name, inches) else symbol(name)
+    axis.set_label_text(text if named else "")
+    side = "labelbottom" if isinstance(axis, XAxis) else "labelleft"
+    axis.set_tick_params(which="both", **{side: named})
+
+
 def _set_limits(ax: Axes, every: xr.DataArray, *, log: bool) -> None:
     """Set the limits of the axis of values by those of all architectures, with a margin."""
-    limits = scales.colour_norm(every.values, log=log)
+    limits = scales.colour_norm(every, log=log)
     low, high = float(limits.vmin or 0.0), float(limits.vmax or 0.0)
     if log:
         ax.set_ylim(0.7 * low, high / 0.7)

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import MaxNLocator, NullLocator
-from numpy.typing import NDArray
+from matplotlib.contour import ContourSet
 
 from fastlin import seed_statistics
 from fastlin.errors import InputError
 from fastlin.plot import scales, sizes, style
+from fastlin.plot.axes import plain_numbers, set_axis
+from fastlin.plot.captions import new_axes
 from fastlin.validation import check_float, check_instance
-
-MAX_TICKS = 12  # Sizes on an axis, up to which each of them is labelled.
 
 
 def phase_diagram(
@@ -43,9 +41,9 @@ def phase_diagram(
         Dimensions; or, for "architecture", one or two of its sizes: "n_i", "n_h", "n_o",
         "bottleneck_ratio" (N_h / min(N_i, N_o)). Architectures with the same sizes are averaged, and the
         colour bar says so. An axis of positive, unevenly spaced values is drawn on a logarithmic scale;
-        t = 0 has no place on it and t = inf on none, so these are left out.
+        t = 0 has no place on it and t = inf on none. They are left out, and the label of the axis says so.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure.
+        Where to draw; by default a new figure, whose title has the values of the other dimensions.
     contours : float or sequence of float, optional
         Values at which lines are drawn, such as `fastlin.regimes.THRESHOLD`.
     **mesh
@@ -68,21 +66,21 @@ def phase_diagram(
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
     grid, merged = grid_over(da, x, y)
-    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
-    drawn = draw_grid(ax, grid, contours, with_norm(grid, mesh))
+    ax = new_axes(da, x, y) if ax is None else ax
+    shown = scales.drawn(grid, x, y)
+    drawn = draw_grid(ax, grid, contours, with_norm(shown, mesh))
     if not {"vmin", "vmax"} <= mesh.keys():
-        colour_bar(drawn, [ax], grid, merged)
+        colour_bar(drawn, [ax], shown, merged)
     return ax
 
 
 def grid_over(da: xr.DataArray, x: str, y: str) -> tuple[xr.DataArray, int]:
-    """Return the mean over seeds, (y, x), where it can be drawn, and the most architectures of a cell."""
+    """Return the mean over seeds, (y, x), and the most architectures of a cell."""
     if x == y:
         raise InputError(f"x and y are {x!r} and {y!r}; two dimensions are needed")
     grid, merged = sizes.mean_along(da, (x, y))
     for name in (x, y):
-        grid = grid.isel({name: np.flatnonzero(scales.drawable(grid[name].values))})
-        if grid.sizes[name] < 2:
+        if scales.drawable(grid[name].values).sum() < 2:
             raise InputError(f"{name} has fewer than two values that can be drawn; choose another axis")
     return grid.transpose(y, x), merged
 
@@ -94,7 +92,7 @@ def with_norm(da: xr.DataArray, mesh: Mapping[str, Any]) -> dict[str, Any]:
     if norm not in (None, "log", "linear"):
         return dict(mesh)
     wanted = norm == "log" if norm or limits else None
-    own = scales.colour_norm(da.values, log=scales.log_values(da, wanted))
+    own = scales.colour_norm(da, log=scales.log_values(da, wanted))
     own.vmin, own.vmax = limits.get("vmin", own.vmin), limits.get("vmax", own.vmax)
     return {name: value for name, value in mesh.items() if name not in ("vmin", "vmax")} | {"norm": own}
 
@@ -102,10 +100,11 @@ def with_norm(da: xr.DataArray, mesh: Mapping[str, Any]) -> dict[str, Any]:
 def draw_grid(
     ax: Axes, grid: xr.DataArray, contours: float | Sequence[float], mesh: Mapping[str, Any]
 ) -> QuadMesh:
-    """Draw values (y, x) as a mesh with contours, and name the axes."""
+    """Draw values (y, x) as a mesh with contours where they have a place on the axes, and name the axes."""
     y, x = map(str, grid.dims)
     for letter, name in (("x", x), ("y", y)):
         set_axis(ax, letter, name, grid[name].values)
+    grid = scales.drawn(grid, x, y)
     if not np.isfinite(grid.values).all():
         ax.patch.set(hatch="////", edgecolor="0.6", linewidth=0.0)
     borders = scales.edges(grid[x].values), scales.edges(grid[y].values)
@@ -115,32 +114,17 @@ def draw_grid(
     return drawn
 
 
-def set_axis(ax: Axes, letter: str, name: str, values: NDArray[Any]) -> None:
-    """Set the label, the scale and, for whole numbers, the ticks of the axis x or y."""
-    if scales.logarithmic(values):
-        ax.set(**{f"{letter}scale": "log"})
-    axis = ax.xaxis if letter == "x" else ax.yaxis
-    if name in style.SIZE_NAMES and values.size <= MAX_TICKS:
-        axis.set_ticks(values, [f"{value:g}" for value in values])
-        axis.set_minor_locator(NullLocator())
-    elif name in style.SIZE_NAMES and not scales.logarithmic(values):
-        axis.set_major_locator(MaxNLocator(integer=True))
-    elif name in sizes.SIZES and scales.logarithmic(values):
-        scales.plain_numbers(axis, values.min(), values.max())
-    axis.set_label_text(style.SYMBOLS.get(name, name))
-
-
 def colour_bar(drawn: QuadMesh, axes: Sequence[Axes], da: xr.DataArray, merged: int) -> None:
     """Draw a colour bar beside axes. Its label names the scale, and the dimensions that are averaged."""
     notes = []
-    values = np.asarray(da.values)
     if isinstance(drawn.norm, LogNorm):
-        notes.append("log scale, 0 in its first colour" if (values == 0).any() else "log scale")
+        zeros = bool((da <= scales.zero(da.name)).any())
+        notes.append("log scale, 0 in its first colour" if zeros else "log scale")
     if merged > 1:
         notes.append(f"mean of up to {merged} architectures")
     bar = axes[0].figure.colorbar(drawn, ax=list(axes), label=style.label(da, *notes), pad=0.02)
     if isinstance(drawn.norm, LogNorm):
-        scales.plain_numbers(bar, *drawn.get_clim())
+        plain_numbers(bar, *drawn.get_clim())
 
 
 def _draw_contours(ax: Axes, grid: xr.DataArray, contours: float | Sequence[float]) -> None:
@@ -157,3 +141,10 @@ def _draw_contours(ax: Axes, grid: xr.DataArray, contours: float | Sequence[floa
         grid[x].values, grid[y].values, values, levels=crossed, colors="w", linestyles=dashes, linewidths=1.2
     )
     lines.set_path_effects([patheffects.withStroke(linewidth=2.4, foreground="#00000090")])
+
+
+def drawn_levels(axes: Sequence[Axes]) -> list[float]:
+    """Return the levels of the contours that show in diagrams, in ascending order."""
+    lines = [lines for ax in axes for lines in ax.collections if isinstance(lines, ContourSet)]
+    pairs = [pair for one in lines for pair in zip(one.levels, one.get_paths(), strict=True)]
+    return sorted({float(level) for level, path in pairs if np.size(path.vertices)})

@@ -24,6 +24,7 @@ COLOUR_MAP = "cividis"
 SIGNED_COLOUR_MAP = "RdBu_r"
 SIZE_NAMES = ("n_i", "n_h", "n_o")
 MAX_INCHES = 100.0
+LETTERS = 12  # Letters of medium size that fit an inch.
 SYMBOLS = {
     "lam": r"relative scale $\lambda$",
     "time": r"time $t/\tau$",
@@ -94,6 +95,28 @@ def label(da: xr.DataArray, *notes: str) -> str:
 def number(value: float) -> str:
     """Return a number as mathtext."""
     return r"\infty" if np.isinf(value) else f"{value:.3g}"
+
+
+def axis_label(name: str, missing: NDArray[Any]) -> str:
+    """Return the name of an axis; values that have no place on it are in brackets on a second line."""
+    text = SYMBOLS.get(name, name)
+    return f"{text}\n({without(missing)})" if missing.size else text
+
+
+def without(missing: NDArray[Any]) -> str:
+    """Return in words that some values of an axis are not drawn."""
+    return f"without {' and '.join(f'${number(value)}$' for value in np.unique(missing))}"
+
+
+def symbol(name: str) -> str:
+    """Return the symbol of an axis as mathtext, or its name if it has none."""
+    words = SYMBOLS.get(name, name)
+    return words[words.index("$") :] if "$" in words else words
+
+
+def fits(name: str, inches: float) -> bool:
+    """Return whether the name of an axis with its symbol, of up to three letters, fits a length."""
+    return len(SYMBOLS[name].partition("$")[0]) + 3 <= LETTERS * inches
 
 
 def architectures(da: xr.DataArray | xr.Dataset) -> list[Architecture]:

@@ -15,8 +15,8 @@ from fastlin.architecture import Architecture
 from fastlin.dynamics import exact, gradient_descent
 from fastlin.network import Network, balanced_init
 from fastlin.plot import dynamics
+from fastlin.plot.axes import LINEAR_TIME
 from fastlin.plot.network import PANELS
-from fastlin.plot.scales import LINEAR_TIME
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.task import Task, random_regression
 

@@ -16,6 +16,7 @@ from fastlin.sweeps.store.layout import SIZES
 from fastlin.validation import check_float, check_int, shown, suggest
 
 ROUNDING = 1e-12  # relative: a value that was written with fewer digits is still meant
+PARTS_OF_SEEDS = "seed_block"  # The dimension of the status of a reduced store. It is no axis of the spec.
 
 
 def position(name: str, value: Any, axis: NDArray[Any]) -> int:
@@ -67,12 +68,19 @@ def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
             dataset = dataset.isel(architecture=_places(name, architecture_name(value), axis))
         elif name in SIZES and name not in dataset.dims:
             dataset = dataset.isel(architecture=_of_size(dataset, name, value))
-        elif name in dataset.dims and name in dataset.coords:
+        elif name in dataset.dims and name in dataset.coords and name != PARTS_OF_SEEDS:
             dataset = dataset.isel({name: _places(name, value, dataset[name].values)})
         else:
-            axes = [str(dim) for dim in dataset.dims if dim in dataset.coords]
-            raise InputError(f"{name!r} is no axis of the sweep; {suggest(name, [*axes, *SIZES])}")
+            raise InputError(_no_axis(dataset, name))
     return dataset
+
+
+def _no_axis(dataset: xr.Dataset, name: str) -> str:
+    """Return the message that a dataset has no axis of this name."""
+    if name == "seed" and "statistic" in dataset.coords:
+        return "the store holds statistics over seeds, so that there is no seed to select"
+    axes = [str(dim) for dim in dataset.dims if dim in dataset.coords and dim != PARTS_OF_SEEDS]
+    return f"{name!r} is no axis of the sweep; {suggest(name, [*axes, *SIZES])}"
 
 
 def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:

@@ -3,6 +3,7 @@
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
 const DASHES = [[], [7, 4], [2, 3]];
 const ink = {}; // colours of the page, light or dark
+const levelsDrawn = new Set(); // the levels whose lines show somewhere
 
 function readInk() {
   const style = getComputedStyle(document.documentElement);
@@ -76,7 +77,7 @@ function palette() {
 
 function colour({ map, none }, number, limits) {
   if (!Number.isFinite(number)) return none;
-  if (logarithmic && number === 0) return map[0];
+  if (logarithmic && Math.abs(number) <= quantity().zero) return map[0];
   const part = share(number, limits);
   return Number.isNaN(part) ? none : map[Math.min(255, Math.max(0, Math.floor(256 * part)))];
 }
@@ -122,15 +123,19 @@ function drawCells(ctx, ratio, box, x, y, cells, limits) {
 /** Draws the borders between cells on both sides of a level: light with a dark rim, to show on any colour. */
 function drawLevel(ctx, x, y, cells, level, dashed) {
   const path = new Path2D();
+  const move = (across, up) => {
+    path.moveTo(across, up);
+    levelsDrawn.add(level);
+  };
   const differ = (a, b) => a < level !== b < level && !Number.isNaN(a) && !Number.isNaN(b);
   y.spans.forEach(([bottom, top], j) => {
     x.spans.forEach(([left, right], i) => {
       if (i + 1 < x.spans.length && differ(cells[j][i], cells[j][i + 1])) {
-        path.moveTo(right, bottom);
+        move(right, bottom);
         path.lineTo(right, top);
       }
       if (j + 1 < y.spans.length && differ(cells[j][i], cells[j + 1][i])) {
-        path.moveTo(left, top);
+        move(left, top);
         path.lineTo(right, top);
       }
     });
@@ -227,7 +232,10 @@ function drawThresholds(ctx, box, rise) {
   ctx.strokeStyle = ink.muted;
   quantity().levels.forEach((level, n, levels) => {
     ctx.setLineDash(n < levels.length - 1 ? [4, 3] : []);
-    line(ctx, box.left, crisp(rise(level)), box.right, crisp(rise(level)));
+    const height = rise(level);
+    if (!(height >= box.top && height <= box.bottom)) return;
+    line(ctx, box.left, crisp(height), box.right, crisp(height));
+    levelsDrawn.add(level);
   });
   ctx.setLineDash([]);
 }

@@ -138,6 +138,7 @@ def _about(words: str, da: xr.DataArray) -> dict[str, Any]:
         "equation": entry.equation,
         "dims": [name for name in DIMENSIONS if name in da.dims],
         "levels": THRESHOLD if entry.name == "kernel_distance" else (),
+        "zero": scales.zero(entry.name),
     }
 
 

@@ -13,6 +13,7 @@ function element(tag, properties = {}, ...children) {
 function draw() {
   readInk();
   for (const update of fields) update();
+  levelsDrawn.clear();
   const plane = Boolean(data.y) && quantity().dims.includes(data.y);
   byId("planes").hidden = byId("scale").hidden = !plane;
   if (plane) {
@@ -23,8 +24,8 @@ function draw() {
   const title = `${quantity().label} over ${data.axes[data.x].label}${where(data.x)}`;
   byId("profile-title").textContent = title;
   byId("lines").setAttribute("aria-label", `${title}, a line for each architecture`);
-  byId("about").textContent = about();
   drawProfile(byId("lines"));
+  byId("about").textContent = about();
 }
 
 /** Returns in words the values of all axes but these. */
@@ -35,7 +36,9 @@ function where(...without) {
 
 function about() {
   const { label, doc, equation, levels } = quantity();
-  const lines = levels.length ? ` Lines: lazy below ${levels[0]} (dashed), rich from ${levels[1]} (solid).` : "";
+  const words = (level, n) => (n < levels.length - 1 ? `lazy below ${level} (dashed)` : `rich from ${level} (solid)`);
+  const drawn = levels.map(words).filter((_, n) => levelsDrawn.has(levels[n]));
+  const lines = drawn.length ? ` Lines: ${drawn.join(", ")}.` : "";
   return `${label[0].toUpperCase()}${label.slice(1)}: ${doc}; ${equation}.${lines}`;
 }
 

@@ -25,6 +25,7 @@ from fastlin.sweeps.store.store import Store
 
 ENDINGS = (".html", ".htm")
 PIXELS_PER_INCH = 96  # of CSS
+ALL_POINTS = '<p class="note">These are all points of the store, also those that are not shown.</p>'
 SCRIPTS = ("numbers", "scales", "drawing", "page")
 
 
@@ -51,8 +52,8 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
     select : sequence of str
         Texts such as "lam=-1:1", which select the part of the store in the diagrams.
     style : fastlin.plot.Style
-        Scale of values that the page opens with, least width and height of a phase diagram in inches of
-        96 pixels, and colour map.
+        Scale of values that the page opens with, width and height of a phase diagram in inches of 96
+        pixels, and colour map. A diagram is as wide as the window at most.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         drawn = numbers.content(dataset, seeds, style) if counts.done else None
     fields = {
         "title": escape(spec.name),
-        "lead": tables.lead(spec),
+        "lead": tables.lead(spec, selected),
         "pending": tables.pending(counts),
         "data": _embedded(drawn),
         "empty": "" if drawn else f'<p class="notice">{escape(_why_empty(spec, counts))}</p>',
@@ -82,6 +83,7 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         "seeds": escape(_about_seeds(seeds, counts, drawn)),
         "selected": escape(f"Shown is the part with {', '.join(select)}." if select else ""),
         "thinned": escape(_about_thinned(thinned)),
+        "counted": ALL_POINTS if select else "",
         "status": tables.status(counts),
         "command": escape(command(spec)),
         "toml": escape(text := spec.to_toml()),

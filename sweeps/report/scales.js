@@ -1,6 +1,7 @@
 // Scales: from the values of an axis to pixels, and from those of a quantity to a share of their range.
 
 const STRIP = 16; // pixels for a value without a place on an axis; the gap before it is a quarter of them
+const ROUNDING = 2.5e-7; // relative: numbers closer than two steps of a float32 are equal
 const DECADES = 6; // below the largest value, at most, where values are on a logarithmic scale
 
 let logarithmic = Boolean(data?.log); // the scale of the quantity, not those of the axes
@@ -60,7 +61,10 @@ function lay(axis, from, to) {
   return { spans, centres, labels, apart, find };
 }
 
-/** Returns the range from the least of `low` to the most of `high`, along all architectures and `names`. */
+/**
+ * Returns the range from the least of `low` to the most of `high`, along all architectures and `names`. It has
+ * no length if all are equal up to rounding errors, so that these do not show.
+ */
 function range(names, low, high) {
   let [least, most, positive] = [Infinity, -Infinity, Infinity];
   const along = new Set(["architecture", ...names, ...(held ? ["time"] : [])]);
@@ -68,10 +72,14 @@ function range(names, low, high) {
   each(dims, { ...at }, (place) => {
     const [a, b] = [low(place), high(place)];
     if (Number.isFinite(a) && a < least) least = a;
-    if (Number.isFinite(a) && a > 0 && a < positive) positive = a;
+    if (Number.isFinite(a) && a > quantity().zero && a < positive) positive = a;
     if (Number.isFinite(b) && b > most) most = b;
   });
-  return logarithmic && most > 0 ? [Math.max(positive, most / 10 ** DECADES), most] : [least, most];
+  const { zero } = quantity(); // up to which absolute value a number is a rounding error
+  if (Math.max(Math.abs(least), Math.abs(most)) <= zero) return [0, 0];
+  if (logarithmic && most > 0) least = Math.max(positive, most / 10 ** DECADES);
+  const equal = most - least <= ROUNDING * Math.max(Math.abs(least), Math.abs(most));
+  return equal ? [most, most] : [least, most];
 }
 
 function share(number, [low, high]) {

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import prod
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
@@ -67,25 +69,34 @@ def count(store: Store) -> Counts:
     return Counts(layout.spec.architectures, points)
 
 
-def lead(spec: Spec) -> str:
-    """Return one sentence of HTML that describes the sweep."""
-    axes = [f"{size:,} {AXES[name]}" for name, size in spec.point_dims.items() if size > 1]
+def lead(spec: Spec, selected: xr.Dataset) -> str:
+    """Return one sentence of HTML that describes the part of the sweep that is selected."""
+    sizes = {name: selected.sizes.get(name, size) for name, size in spec.point_dims.items()}
+    axes = [f"{size:,} {AXES[name]}" for name, size in sizes.items() if size > 1]
     product = f" ({' &times; '.join(axes)})" if len(axes) > 1 else ""
-    times = f"{spec.times.size:,} times" if spec.times.size > 1 else "one time"
+    points = _share(prod(sizes.values()), spec.points)
+    times, every = selected.sizes.get("time", spec.times.size), spec.times.size
+    at = f"{_share(times, every)} times" if every > 1 else "one time"
+    solvers = selected["solver"].values.tolist() if "solver" in selected.dims else spec.solvers
     return (
-        f"Learning dynamics of two-layer linear networks y = W₂W₁x: {spec.points:,} configurations{product}, "
-        f"each at {times}, {' and '.join(SOLVERS[name].phrase for name in spec.solvers)}."
+        f"Learning dynamics of two-layer linear networks y = W₂W₁x: {points} configurations{product}, "
+        f"each at {at}, {' and '.join(SOLVERS[name].phrase for name in solvers)}."
     )
 
 
+def _share(part: int, total: int) -> str:
+    """Return a number, and of how many it is if it is not all."""
+    return f"{total:,}" if part == total else f"{part:,} of {total:,}"
+
+
 def pending(counts: Counts) -> str:
-    """Return the notice at the top of the page of an incomplete sweep."""
+    """Return the notice at the top of the page of an incomplete sweep, which counts all of its points."""
     if not counts.pending:
         return ""
     share = int(100 * counts.done / counts.total)  # Rounded down: 100 % means complete.
     return (
         f'<p class="notice"><strong>{share} % of the points are done.</strong> '
-        f"This page shows only these: {counts.done:,} of {counts.total:,}. "
+        f"These are {counts.done:,} of {counts.total:,} in the store; this page shows no others. "
         f'<progress value="{counts.done}" max="{counts.total}"></progress></p>'
     )
 

@@ -4,6 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.texmanager import TexManager
 from PIL import Image
@@ -477,3 +478,137 @@ def test_the_lowest_diagram_of_each_column_names_its_axis(shapes, count):
         box = ax.get_position()
         below = [o for o in diagrams if o.get_position().x0 == box.x0 and o.get_position().y0 < box.y0]
         assert bool(ax.get_xlabel()) != bool(below)
+
+
+def caption_of(figure):
+    return figure._suptitle.get_text().replace("\n", " ").replace("\u00a0", " ")
+
+
+def test_values_without_a_place_on_an_axis_are_named(dataset):
+    one = dataset.kernel_distance.isel(architecture=0, init_scale=1)
+    neither, no_limit = r"(without $0$ and $\infty$)", r"(without $\infty$)"
+    assert fl.plot.phase_diagram(one).get_ylabel().endswith(neither)
+    assert fl.plot.trajectories(one, hue="lam").get_xlabel().endswith(neither)
+    assert fl.plot.profile(one.isel(lam=0), "time").get_xlabel().endswith(neither)
+    even = one.isel(time=[0, 3, 4, 6]).assign_coords(time=[0.0, 1.0, 2.0, np.inf])
+    assert fl.plot.phase_diagram(even).get_ylabel().endswith(no_limit)
+    assert "without" not in fl.plot.phase_diagram(one.isel(time=slice(1, 6))).get_ylabel()
+    assert r"time $t/\tau$ without $0$ and $\infty$" in caption_of(fl.plot.sweep(dataset, y="time"))
+    assert "without" not in caption_of(fl.plot.sweep(dataset, y="init_scale"))
+    arch = fl.Architecture(3, 2, 3)
+    task, net = fl.random_regression(arch, 20, 0.1**0.5), fl.balanced_init(arch, -1.0)
+    for times, words in (([0.0, 1.0, np.inf], True), ([0.0, 1.0, 2.0], False)):
+        for ax in fl.plot.dynamics(fl.exact(task, net, times)):
+            assert ax.get_xlabel().endswith(no_limit) == words
+
+
+def test_captions_name_all_values_that_are_not_drawn_over(dataset, shapes):
+    limit = caption_of(fl.plot.sweep(dataset.isel(time=[-1])))
+    assert r"time $t/\tau$ = $\infty$" in limit
+    assert " of " not in limit.partition(r"\infty$")[2].partition(";")[0]
+    assert r"time $t/\tau$ = $\infty$ of 7 values" in caption_of(fl.plot.sweep(dataset))
+    line = caption_of(fl.plot.sweep(dataset.isel(time=[2], init_scale=[0])))
+    assert r"time $t/\tau$ = $0.3$" in line
+    assert r"weight scale $\sigma$ = $0.5$" in line
+    wide = caption_of(fl.plot.sweep(shapes.isel(architecture=[0, 2, 13]), "loss", "n_h", "lam"))
+    assert "outputs $N_o$" not in wide
+    assert "inputs $N_i$" not in wide
+    assert "outputs $N_o$ = $2$" in caption_of(fl.plot.sweep(shapes.isel(architecture=[0, 2]), "loss", "n_h"))
+    one = dataset.kernel_distance.isel(architecture=0, time=3)
+    mine = one.assign_coords(solver="my own", learning_rate=0.1)
+    assert "my own" in fl.plot.phase_diagram(mine, "lam", "init_scale").get_title()
+    mine = one.assign_coords(solver="exact", learning_rate=0.1)
+    assert r"\eta" not in fl.plot.phase_diagram(mine, "lam", "init_scale").get_title()
+    assert fl.plot.phase_diagram(one, "lam", "init_scale").get_title() == (
+        "architecture 4-2-2, $t/\\tau$\u00a0=\u00a0$1$"
+    )
+
+
+def test_a_caption_names_only_borders_that_are_drawn(dataset):
+    distance = dataset.kernel_distance
+    both = caption_of(fl.plot.sweep(dataset, y="time"))
+    assert "lines: lazy below 0.05 (dashed), rich from 0.15 (solid)" in both
+    largest = distance.mean("seed").isel(init_scale=1, time=slice(1, -1)).max()
+    for top, words in ((0.1, "lines: lazy below 0.05 (dashed);"), (0.04, None)):
+        caption = caption_of(
+            fl.plot.sweep(dataset.assign(kernel_distance=top / largest * distance), y="time")
+        )
+        assert words in caption if words else "lines" not in caption
+        assert "rich" not in caption
+    # Between cells without neighbours there is no line.
+    here = (dataset.time == 1.0) & (dataset.lam == 0.0) | (dataset.time == 100.0) & (dataset.lam == 4.0)
+    lone = xr.where(here, 0.2 - 0.04 * dataset.lam, np.nan) + 0 * distance
+    assert "lines" not in caption_of(fl.plot.sweep(dataset.assign(kernel_distance=lone), y="time"))
+
+
+def test_values_that_are_equal_up_to_rounding_are_drawn_as_constant(dataset):
+    start = dataset.isel(time=[0])
+    noise = start.kernel_distance.mean("seed")
+    assert 0 < noise.max() < 1e-14
+    figure = fl.plot.sweep(start)
+    *_, mesh = (ax.collections[0] for ax in figure.axes[:3])
+    assert mesh.norm.vmax - mesh.norm.vmin >= 0.1
+    assert np.ptp(figure.axes[3].get_ylim()) >= 0.1
+    equal = dataset.loss.isel(architecture=0, init_scale=1, time=[2, 3]) * 0.0 + 61.0
+    equal = equal + 1e-14 * dataset.lam
+    assert np.ptp(equal.values) > 0
+    norm = fl.plot.phase_diagram(equal).collections[0].norm
+    assert norm.vmin < 60.0 < 62.0 < norm.vmax
+    assert np.ptp(fl.plot.profile(equal.isel(time=0)).get_ylim()) > 1.0
+    apart = fl.plot.phase_diagram(equal + 1e-9 * dataset.lam).collections[0].norm
+    assert apart.vmax - apart.vmin < 1e-7
+    with pytest.raises(fl.InputError, match="kernel_distance has no positive value"):
+        fl.plot.sweep(start, style=fl.plot.Style(log=True))
+    tiny = dataset.loss.isel(architecture=0, init_scale=1) * 1e-20
+    limits = fl.plot.phase_diagram(tiny).collections[0].get_clim()
+    assert limits[1] < 1e-17  # The loss has no size of its own: a small one is not rounding.
+
+
+def boxes_of(texts):
+    return [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]
+
+
+def assert_apart(boxes):
+    for index, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[index + 1 :])
+
+
+@pytest.mark.parametrize("size", [(8, 5), (6, 4), None])
+@pytest.mark.parametrize("count", [2, 3, 4, 7, 15])
+def test_labels_of_diagrams_do_not_overlap(shapes, size, count):
+    part = shapes.isel(architecture=slice(count))
+    for figure in fl.plot.pages(part, "loss", "lam", "time", fl.plot.Style(size=size)):
+        figure.draw_without_rendering()
+        for axis in ("xaxis", "yaxis"):
+            assert_apart(boxes_of(getattr(ax, axis).label for ax in figure.axes))
+        assert_apart(boxes_of(ax.title for ax in figure.axes))
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels"),
+    [
+        ([[2, 1, 2], [3, 2, 3], [4, 2, 4], [2, 2, 2], [2, 3, 2]], ["0.5", "0.667", "1", "1.5"]),
+        ([[n, h, n] for n in (9, 10, 11) for h in range(1, 9)], ["0.1", "0.2", "0.5"]),
+        ([[n, n - 1, n] for n in range(5, 25)], ["0.8", "0.85", "0.9", "0.95"]),
+        ([[1000, h, 1000] for h in (3, 4, 5, 50, 999)], ["0.01", "0.1", "1"]),
+    ],
+)
+def test_ticks_of_ratios_are_few_and_spelled_shortly(shape, labels):
+    names = ["-".join(map(str, sizes)) for sizes in shape]
+    values = np.arange(2.0 * len(names)).reshape(-1, 2)
+    da = xr.DataArray(values, {"architecture": names, "lam": [0.0, 1.0]}, ("architecture", "lam"), "loss")
+    for x, y in (("bottleneck_ratio", "lam"), ("lam", "bottleneck_ratio")):
+        ax = fl.plot.phase_diagram(da, x, y)
+        ax.figure.draw_without_rendering()
+        axis = ax.xaxis if x == "bottleneck_ratio" else ax.yaxis
+        low, high = sorted(axis.get_view_interval())
+        ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        assert [tick.label1.get_text() for tick in ticks] == labels
+        assert_apart(boxes_of(tick.label1 for tick in ticks))
+        assert not any(tick.label1.get_text() for tick in axis.get_minor_ticks())
+
+
+def test_a_sweep_of_one_lam_is_drawn_over_time(dataset):
+    (ax,) = fl.plot.sweep(dataset.isel(lam=[2], init_scale=[0]), "loss").axes
+    assert ax.get_xlabel().startswith("time")
+    assert len(ax.lines) == 3

@@ -124,6 +124,22 @@ def test_means_of_a_reduced_store_are_its_own(tmp_path):
     assert (regimes[0] == regimes[1]).all()
 
 
+@pytest.fixture(scope="module")
+def reduced(tmp_path_factory):
+    path = tmp_path_factory.mktemp("accessor") / "reduced.zarr"
+    fl.run_sweep(sweeping.spec(output={"observables": ["loss"], "reduce": {"over": "seed"}}), path)
+    return fl.open_sweep(path)
+
+
+def test_a_reduced_store_has_no_seed_to_select(reduced):
+    with pytest.raises(fl.InputError, match=r"^the store holds statistics over seeds, so that there is no"):
+        reduced.fastlin.select(seed=3)
+    for name in ("seed_block", "tim"):  # "seed_block" is how the store is cut, and no axis of the sweep
+        with pytest.raises(fl.InputError, match=f"'{name}' is no axis of the sweep") as caught:
+            reduced.fastlin.select(**{name: 0})
+        assert "seed_block" not in str(caught.value).removeprefix("'seed_block'")
+
+
 def test_regimes_follow_the_conventions(exact, tmp_path):
     regimes = exact.fastlin.regime((0.1, 0.4)).load()
     distance = exact.kernel_distance.load()

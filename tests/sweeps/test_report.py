@@ -108,6 +108,11 @@ def test_a_page_shows_the_part_that_is_selected_in_its_style(swept, tmp_path):
     assert_holds(content["quantities"][0], statistics(part.loss))
     assert "means over 3 seeds" in page
     assert "Shown is the part with lam=0:, architecture=3-4-3,4-2-2, seed=1:3." in page
+    parts = "2 architectures &times; 2 weight scales &times; 3 seeds &times; 3 λ"
+    assert f"36 of 180 configurations ({parts}), each at 4 times, by the closed form." in page
+    assert "180 configurations (3 architectures" in plain
+    about_all = "These are all points of the store, also those that are not shown."
+    assert (about_all in page, about_all in plain) == (True, False)
     assert (content["log"], embedded(plain)["log"]) == (True, False)
     assert content["colours"] == "".join(f"{level:02x}" for row in MAGMA for level in row)
     assert "--plane-width: 384px; --plane-height: 288px;" in page
@@ -117,6 +122,15 @@ def test_a_page_shows_the_part_that_is_selected_in_its_style(swept, tmp_path):
     with pytest.raises(fl.InputError, match="lam = 3 is not on the axis of the sweep; nearest"):
         write(str(swept), tmp_path / "none.html", ["lam=3"])
     assert not (tmp_path / "none.html").exists()
+
+
+def test_the_headline_counts_the_selected_times_and_solvers(diverging, tmp_path):
+    write(str(diverging), tmp_path / "p.html", ["solver=exact", "time=4"])
+    text = part_of((tmp_path / "p.html").read_text(encoding="utf-8"), '<p class="lead">(.*?)</p>')
+    dataset = fl.open_sweep(diverging)
+    half, total = (dataset.status.size // 2, dataset.status.size)
+    assert f"{half:,} of {total:,} configurations" in text
+    assert text.endswith(f"each at 1 of {dataset.time.size} times, by the closed form.")
 
 
 def test_numbers_leave_out_points_that_diverged(diverging, tmp_path):

@@ -34,6 +34,21 @@ def pages(tmp_path_factory, swept, partial, diverging):
     return folder
 
 
+STYLES = {
+    "sized": ([], fl.plot.Style(size=(4, 3))),
+    "wide": ([], fl.plot.Style(size=(14, 2))),
+    "lazy": (["time=0.9", "lam=-4", "init_scale=0.5", "architecture=3-4-3"], fl.plot.Style()),
+    "start": (["time=0"], fl.plot.Style()),
+}
+
+
+@pytest.fixture(scope="module")
+def parts(pages, swept):
+    """Pages of other sizes and of parts of a store, beside the others."""
+    for name, (select, style) in STYLES.items():
+        write(str(swept), pages / f"{name}.html", select, style)
+
+
 @pytest.fixture
 def view(driver, pages):
     """Open a page by its name, in a window of the given width and colour scheme."""
@@ -236,3 +251,39 @@ def test_the_download_runs(view, swept, tmp_path):
     assert Spec.load(tmp_path / "small.toml").hash == fl.open_sweep(swept).attrs["spec_hash"]
     page.click("[data-copy=command]")
     page.wait(lambda: page.text("[data-copy=command]") in ("Copied", "Selected"))
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize(
+    ("name", "window", "size"),
+    [("sized", 1100, (384, 288)), ("wide", 1500, (1344, 192)), ("sized", 380, (348, 288))],
+)
+def test_diagrams_are_as_wide_and_as_high_as_is_asked_for(view, name, window, size):
+    page = view(name, width=window)
+    for index in range(page.count("#planes canvas")):
+        canvas = page.find("#planes canvas", index)
+        assert (canvas.size["width"], canvas.size["height"]) == size
+
+
+@pytest.mark.usefixtures("parts")
+def test_only_borders_that_are_drawn_are_named(view, swept):
+    lines = "Lines: lazy below 0.05 (dashed), rich from 0.15 (solid)."
+    page, distance = view("scales"), fl.open_sweep(swept).kernel_distance.load()
+    assert page.text("#about").endswith(lines)
+    page.choose("observable", "loss")
+    page.wait(lambda: page.text("#about").startswith("Loss"))
+    assert "Lines" not in page.text("#about")
+    lazy = distance.sel(time=0.9, lam=-4.0, init_scale=0.5).isel(architecture=1)
+    assert lazy.mean() + lazy.std() < 0.05
+    assert "Lines" not in view("lazy").text("#about")
+
+
+@pytest.mark.usefixtures("parts")
+def test_rounding_errors_have_one_colour(view):
+    page = view("start")
+    assert page.colours() == "colours: kernel distance from 0 to 0"
+    script = "const f = ({ lam }) => 5 * (1 + lam * arguments[0]); return range(['lam'], f, f)"
+    least, most = page.driver.execute_script(script, 2.0**-24)  # a step of a float32 for each two lam
+    assert least == most
+    least, most = page.driver.execute_script(script, 2.0**-20)
+    assert least < most
