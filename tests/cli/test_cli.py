@@ -105,7 +105,7 @@ def test_plot_takes_a_selection_a_scale_a_size_and_colours(run, store, monkeypat
     (flat,) = drawn[1].axes
     assert flat.get_yscale() == "linear"
     assert len(flat.lines) == 1
-    assert r"\infty" in flat.get_title()
+    assert r"\infty" in drawn[1].get_suptitle()
 
 
 def test_many_architectures_are_pages(run, tmp_path):
