@@ -11,14 +11,27 @@ from fastlin.validation import check_instance, suggest
 OBSERVABLE = "an observable of a Dataset, as ds.kernel_distance"
 
 
+def check_unique(da: xr.DataArray) -> None:
+    """Raise an InputError if a value is on an axis several times: a seed would count as several networks."""
+    for name, index in da.indexes.items():
+        if name in da.dims and not index.is_unique:
+            value = index[index.duplicated()].tolist()[0]
+            raise InputError(
+                f"{name} = {value} is on the axis several times, as where joined stores share it; "
+                f"keep the first of each value by .drop_duplicates({name!r})"
+            )
+
+
 def ok(da: xr.DataArray) -> xr.DataArray:
     """Return an observable with NaN where the coordinate `status` says that a point is not ok.
 
     Raises
     ------
     InputError
-        If the status is that of a store that was not opened by `fastlin.open_sweep`.
+        If a value is on an axis several times, or the status is that of a store that was not opened by
+        `fastlin.open_sweep`.
     """
+    check_unique(da)
     if "status" not in da.coords:
         return da
     if da["status"].dtype.kind not in "UTO":
@@ -34,8 +47,8 @@ def ok(da: xr.DataArray) -> xr.DataArray:
 def mean(da: xr.DataArray) -> xr.DataArray:
     """Return the mean over seeds."""
     if "statistic" not in da.dims:
-        _check_seeds(da)
         return ok(da).mean("seed") if "seed" in da.dims else da
+    check_unique(da)
     there = da["statistic"].values.tolist()
     if "mean" not in there:
         raise InputError(f"the store holds no mean over seeds; it has {', '.join(there)}")
@@ -51,20 +64,10 @@ def deviation(da: xr.DataArray) -> xr.DataArray | None:
         return da.sel(statistic="std", drop=True) if "std" in da["statistic"].values.tolist() else None
     if da.sizes.get("seed", 1) < 2:
         return None
-    _check_seeds(da)
     points = ok(da)
     enough = (points.count("seed") > 1) & ~(points == np.inf).any("seed")
     # Cells without a deviation are computed from zeros, because Dask warns of a division by zero counts.
     return points.where(enough, 0.0).std("seed", ddof=1).where(enough)
-
-
-def _check_seeds(da: xr.DataArray) -> None:
-    """Raise where a seed is there several times: it would count as so many independent networks."""
-    if "seed" in da.dims and "seed" in da.coords and not da.indexes["seed"].is_unique:
-        raise InputError(
-            "some seeds are there several times, as where stores that share them are joined; "
-            "keep the first of each by .drop_duplicates('seed')"
-        )
 
 
 def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:

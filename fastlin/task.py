@@ -219,7 +219,7 @@ def random_regression(
     check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     law = RegressionTask(_samples("n_samples", n_samples), check_scale("target_scale", target_scale))
     if obstacle := _too_few_samples(law, architecture.n_i):
-        raise InputError(f"n_samples is {law.n_samples}; {obstacle}")
+        raise InputError(obstacle)
     return RandomRegression(architecture, law, check_int("seed", seed, 0, MAX_SEED))
 
 
@@ -235,7 +235,7 @@ def _samples(name: str, value: Any) -> int:
 def _too_few_samples(law: RegressionTask, n_i: int) -> str | None:
     if law.n_samples >= n_i:
         return None
-    return f"whitening N_i = {n_i} inputs needs at least {n_i} samples"
+    return f"n_samples is {law.n_samples}, and whitening N_i = {n_i} inputs needs at least {n_i}"
 
 
 def task_of_statistics(law: TaskLaw, architecture: Architecture, seed: int) -> Task:

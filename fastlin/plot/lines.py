@@ -139,6 +139,7 @@ def trajectories(
         If `hue` is no dimension or has more values, or another dimension has several.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
+    seed_statistics.check_unique(da)
     hue = _default_hue(da) if hue is None else hue
     if hue is None:
         return profile(da, "time", ax, log, **line)

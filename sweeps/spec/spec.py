@@ -121,6 +121,8 @@ class Spec:
             If there is no such file or preset, or it is not TOML. If it is not a valid spec, the message has
             one line for each kind of fault.
         """
+        if not isinstance(source, str | Path):
+            raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
         if isinstance(source, str) and source.lstrip().startswith("{"):
             return cls.from_json(source)
         try:
@@ -188,6 +190,14 @@ class Spec:
         """SHA-256 of the resolved spec without its incidental keys. A store knows its spec by it."""
         text = json.dumps(essential(self.to_dict()), sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are written the same, which is more than the same hash: names count."""
+        return isinstance(other, Spec) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        """Return the number of the hash."""
+        return hash(self.hash)
 
     def problem(self, init_scale: float) -> Problem:
         """Return the laws of tasks and starts at one of the init_scales."""

@@ -1,5 +1,6 @@
 """Datasets of several stores that are joined by xarray: analysis is right, or refused in one line."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -110,14 +111,23 @@ def test_values_that_two_joined_stores_share_are_refused(store):
             doubled.fastlin.select(**{axis: value})
         single = doubled.drop_duplicates(axis).fastlin.select(**{axis: value})
         assert single.loss.load().identical(part.loss.sel({axis: value}).load())
-    seeds = xr.concat([part, part], "seed")
-    for use in (
-        lambda: seeds.fastlin.mean_over_seeds(),
-        lambda: trajectories(seeds.loss.isel(architecture=0, init_scale=0)),
-        lambda: sweep(seeds),
-    ):
-        with pytest.raises(fl.InputError, match="some seeds are there several times"):
-            use()
+
+
+def test_means_and_pictures_refuse_values_that_are_there_twice(store):
+    part = store()
+    for axis in ("architecture", "lam", "seed", "init_scale", "time"):
+        doubled = xr.concat([part, part], axis)
+        plane = {name: 0 for name in ("architecture", "init_scale") if name != axis}
+        for use in (
+            lambda: doubled.fastlin.mean_over_seeds(),  # noqa: B023
+            lambda: trajectories(doubled.loss.isel(plane)),  # noqa: B023
+            lambda: trajectories(doubled.loss.isel(plane), ax=plt.figure().subplots()),  # noqa: B023
+            lambda: phase_diagram(doubled.loss.isel(plane), "lam", "time"),  # noqa: B023
+            lambda: sweep(doubled),  # noqa: B023
+        ):
+            with pytest.raises(fl.InputError, match=f"{axis} = .* is on the axis several times"):
+                use()
+    plt.close("all")
 
 
 def test_points_that_only_one_part_has_are_missing(store):

@@ -90,7 +90,7 @@ def changed(path, value):
         ("axes.seed", {"start": 0, "num": 10**12}, "axes.seed.num is 1000000000000; allowed is 1 to"),
         ("axes.init_scale", [0.0], "axes.init_scale[0] is 0; it must be at least"),
         ("axes.init_scale", [-1.0], "axes.init_scale[0] is -1; it must be at least"),
-        ("task.n_samples", 3, "axes.architecture[0] is 4-2-4; whitening N_i = 4 inputs needs at least 4"),
+        ("task.n_samples", 3, "axes.architecture[0] is 4-2-4; n_samples is 3, and whitening N_i = 4 inputs needs at least 4"),
         ("task.n_samples", "ten", "task.n_samples is 'ten'; a whole number is needed"),
         ("task.target_scale", -1.0, "task.target_scale is -1; it must be at least"),
         ("task.kind", "parity", "task.kind is 'parity'; allowed: random_regression"),
@@ -150,13 +150,13 @@ def test_one_mistake_in_many_places_is_one_line():
     content = changed("axes.architecture", [[9, 2, n_o] for n_o in range(1, 701)])
     (line,) = lines_of(content)
     assert line == (
-        "axes.architecture[0] is 9-2-1; whitening N_i = 9 inputs needs at least 9 samples "
+        "axes.architecture[0] is 9-2-1; n_samples is 8, and whitening N_i = 9 inputs needs at least 9 "
         "(the same at axes.architecture[1], [2], [3] and 696 more)"
     )
     content["axes"]["architecture"][5] = [30, 2, 4]
     (line,) = lines_of(content)
     assert line.startswith(
-        "axes.architecture[5] is 30-2-4; whitening N_i = 30 inputs needs at least 30 samples ("
+        "axes.architecture[5] is 30-2-4; n_samples is 8, and whitening N_i = 30 inputs needs at least 30 ("
     )
     rates = changed("dynamics.solver", "gradient_descent")
     rates["dynamics"]["learning_rate"] = {"start": 3.0, "step": 1.0, "num": 50}
