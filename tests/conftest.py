@@ -11,7 +11,7 @@ from hypothesis import settings
 import fastlin as fl
 from fastlin import cli
 from fastlin.kernels.compilation import compile_all
-from fastlin.sweeps.run import run
+from fastlin.sweeps.run import pace, progress, run
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Threads
 from fastlin.sweeps.run.options import RunOptions
@@ -51,6 +51,19 @@ def no_client_is_left():
     yield
     with pytest.raises(ValueError, match="No client"):
         distributed.default_client()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a function that advances the clock of progress."""
+    now = [0.0]
+    for module in (pace, progress):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
+
+    def wait(seconds):
+        now[0] += seconds
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ from pathlib import Path
 from fastlin.errors import InputError
 from fastlin.sweeps.run.progress import Progress, as_progress
 from fastlin.sweeps.run.reduce import finish
-from fastlin.sweeps.store import lease, store
+from fastlin.sweeps.store import store
 from fastlin.sweeps.store.counts import count_points
+from fastlin.sweeps.store.lease import acquired
 from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location, stopping
@@ -65,13 +66,13 @@ def compact(path: str | Path, *, progress: bool | Progress = False) -> Compactio
     _check(opened)
     holder = new_holder(opened.layout.spec.hash)
     location = locate(path, durable=opened.layout.spec.durable, writer=holder.id)
-    with lease.acquired(location, holder, as_progress(progress).note) as held, stopping(location):
-        location = held.location
+    with acquired(location, holder, as_progress(progress).note) as lease, stopping(location):
+        location = lease.location
         before = _size(location)
         opened = Store.open(location)
         _check(opened)
         store.grow(opened, replace(opened.layout, compacted=True), opened.made_with)
-        lost = [number for place in opened.layout.cells for number in finish(location, place)]
+        lost = [number for cell_index in opened.layout.cells for number in finish(location, cell_index)]
         if lost:
             raise InputError(
                 f"{location.text} is compacted, but {len(lost)} of its blocks are damaged and pending now; "

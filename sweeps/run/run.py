@@ -23,6 +23,7 @@ from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.run.options import RunOptions
+from fastlin.sweeps.run.pace import Work
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.prepare import (
     check_before,
@@ -31,16 +32,16 @@ from fastlin.sweeps.run.prepare import (
     prepared_store,
     wanted_blocks,
 )
-from fastlin.sweeps.run.progress import Plain, Progress, Together, Work, as_progress
+from fastlin.sweeps.run.progress import Plain, Progress, Together, as_progress
 from fastlin.sweeps.run.reduce import finish
 from fastlin.sweeps.run.report import Done, Report
 from fastlin.sweeps.run.startup import check_process
 from fastlin.sweeps.run.worker import BlockRequest, run_blocks
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import lease
 from fastlin.sweeps.store.costs import kernels_needed, specialised
 from fastlin.sweeps.store.counts import PointCounts, count_points
 from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.lease import Lease, acquired
 from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import stopping
@@ -77,7 +78,7 @@ class Job:
     """
 
     store: Store
-    lease: lease.Lease
+    lease: Lease
     seconds: dict[int, float]
     limit: float
     retry: bool
@@ -191,12 +192,12 @@ def run(
         before_lease = check_before(spec, location, at_once, options)
         counts = None if before_lease is None else counts_if_done(before_lease, spec, options)
         if counts is not None:
-            lease.Lease(replace(location, opened=True), holder, show.note).tidy()
+            Lease(replace(location, opened=True), holder, show.note).tidy()
             return _report(path, counts, Done(), start)
-    with lease.acquired(location, holder, show.note) as held:
-        opened = prepared_store(spec, held.location, options)
+    with acquired(location, holder, show.note) as lease:
+        opened = prepared_store(spec, lease.location, options)
         with stopping(location):
-            held.prepared()
+            lease.prepared()
             before = count_points(opened)
         check_resources(opened.layout, location, at_once, done=before.complete.sum())
         todo = wanted_blocks(before, options)
@@ -205,18 +206,9 @@ def run(
             # The limit of threads is given back at the end: this process may be a notebook.
             with show, threadpool_limits(limits=1, user_api="blas"):
                 lacking = _compile(opened.layout, todo, where, show)
+                job = _job(opened, lease, before, options, lacking)
                 with _client(where) as client:
-                    if not client.nthreads():
-                        show.note("waiting for workers")
-                    seconds = before.pending_seconds + (before.bad_seconds if options.retry_failed else 0.0)
-                    blocks = dict(zip(todo.tolist(), seconds[todo].tolist(), strict=True))
-                    plan = Plan(opened.layout)
-                    limit = options.timeout or hang_seconds(plan, lacking)
-                    job = Job(opened, held, blocks, limit, options.retry_failed)
-                    total, missing_seconds = float(plan.seconds_of_blocks.sum()), float(seconds.sum())
-                    threads = max(1, sum(client.nthreads().values()))
-                    work = Work(total, missing_seconds, sum(blocks.values()), len(blocks), threads)
-                    show.begin(before.points, before.ok if options.retry_failed else before.done, work)
+                    _begin(client, job, before, show)
                     _compute(client, job, show, done)
         with stopping(location):
             after = count_points(opened)
@@ -271,11 +263,35 @@ def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
     return max(LEAST_PATIENCE, PATIENCE * plan.block_seconds + compilation)
 
 
+def _job(opened: Store, lease: Lease, before: PointCounts, options: RunOptions, lacking: list[Kernel]) -> Job:
+    """Return the blocks that this run is to compute, with their estimated time and the limit of a block."""
+    todo = wanted_blocks(before, options)
+    seconds = before.missing_seconds(options.retry_failed)[todo]
+    limit = options.timeout or hang_seconds(Plan(opened.layout), lacking)
+    blocks = dict(zip(todo.tolist(), seconds.tolist(), strict=True))
+    return Job(opened, lease, blocks, limit, options.retry_failed)
+
+
 @contextmanager
 def _client(where: Client | Executor) -> Iterator[Client]:
     with nullcontext(where) if isinstance(where, Client) else connect(where) as client:
         check_versions(client)
         yield client
+
+
+def _begin(client: Client, job: Job, before: PointCounts, show: Progress) -> None:
+    """Tell how much work there is, and that the run waits for workers if there are none yet."""
+    threads = sum(client.nthreads().values())
+    if not threads:
+        show.note("waiting for workers")
+    work = Work(
+        total=float(Plan(job.store.layout).seconds_of_blocks.sum()),
+        missing=float(before.missing_seconds(job.retry).sum()),
+        run=sum(job.seconds.values()),
+        blocks=len(job.seconds),
+        threads=max(1, threads),
+    )
+    show.begin(before.points, before.ok if job.retry else before.done, work)
 
 
 def _compute(client: Client, job: Job, show: Progress, done: Done) -> None:
@@ -309,7 +325,7 @@ def _finish(client: Client, job: Job, show: Progress) -> list[int]:
     layout, location = job.store.layout, job.store.location
     if not layout.statistics:
         return []
-    calls = (WorkerCall(finish, location, place) for place in layout.cells)
+    calls = (WorkerCall(finish, location, cell_index) for cell_index in layout.cells)
     lost = list(itertools.chain.from_iterable(results(client, calls, location, job.lease)))
     if lost:
         show.note(f"the partial sums of {len(lost)} blocks are missing; these blocks are computed again")

@@ -42,6 +42,10 @@ class PointCounts:
         """Return a mask of the blocks with points that are still to be computed, see `Store.missing`."""
         return ~self.complete | self.bad if retry else ~self.complete
 
+    def missing_seconds(self, retry: bool = False) -> NDArray[np.float64]:
+        """Return the estimated time of the points of each block that are still to be computed."""
+        return self.pending_seconds + self.bad_seconds if retry else self.pending_seconds
+
     @property
     def blocks(self) -> int:
         """Number of blocks."""
@@ -96,15 +100,15 @@ def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> ND
     cells = codes.reshape(len(codes), -1)
     counts = np.stack([(cells == status).sum(axis=1) for status in range(len(Status))], axis=1)
     seeds = store.layout.seeds_per_status(index)
-    found = counts * seeds
+    numbers = counts * seeds
     if counts[:, list(BAD)].any():
         bad = store.layout.bad_seeds(index, lambda: store.read_values(index))
         bad = np.broadcast_to(bad, codes.shape).reshape(cells.shape)
         for code in BAD:
-            found[:, code] = np.where(cells == code, bad, 0).sum(axis=1)
-        pending_or_bad = found[:, [Status.PENDING, *BAD]].sum(axis=1)
-        found[:, Status.OK] = seeds * cells.shape[1] - pending_or_bad
-    return found
+            numbers[:, code] = np.where(cells == code, bad, 0).sum(axis=1)
+        pending_or_bad = numbers[:, [Status.PENDING, *BAD]].sum(axis=1)
+        numbers[:, Status.OK] = seeds * cells.shape[1] - pending_or_bad
+    return numbers
 
 
 def bad_points(store: Store) -> Iterator[dict[str, Any]]:
@@ -113,9 +117,9 @@ def bad_points(store: Store) -> Iterator[dict[str, Any]]:
     In a reduced store, "seed" is the first of the block and "last_seed" its last.
     """
     for index, codes in store.commit_markers():
-        for *place, row, column in np.argwhere(is_bad(codes)).tolist():
-            point = store.layout.where(index, tuple(place), row, column)
-            code = codes[(*place, row, column)]
+        for *position, row, column in np.argwhere(is_bad(codes)).tolist():
+            point = store.layout.where(index, tuple(position), row, column)
+            code = codes[(*position, row, column)]
             yield {**point, **store.layout.seed_range(index), "status": Status(code).name.lower()}
 
 
