@@ -244,13 +244,13 @@ const along = (x, architecture, use) => x.centres.map((_, i) => use({ ...at, arc
 
 /** Returns indices along an axis in runs: next to each other, on the axis proper, and with a height. */
 function runs(x, places) {
-  const found = [[]];
+  const lists = [[]];
   places.forEach((place, i) => {
-    if (x.apart.has(i) || !Number.isFinite(place)) found.push([]);
-    if (Number.isFinite(place)) found.at(-1).push(i);
-    if (x.apart.has(i)) found.push([]);
+    if (x.isolated.has(i) || !Number.isFinite(place)) lists.push([]);
+    if (Number.isFinite(place)) lists.at(-1).push(i);
+    if (x.isolated.has(i)) lists.push([]);
   });
-  return found.filter((run) => run.length);
+  return lists.filter((run) => run.length);
 }
 
 function drawLine(ctx, x, index, rise) {

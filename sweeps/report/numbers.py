@@ -59,8 +59,8 @@ def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
 def _spread(values: NDArray[Any], count: int) -> NDArray[np.intp]:
     """Return the indices of about `count` values, evenly, with both ends and the last one before t = inf."""
     limit = int(values.dtype.kind == "f" and np.isinf(values[-1]))
-    places = np.linspace(0, values.size - 1 - limit, count - limit).round()
-    return np.unique([*places, values.size - 1]).astype(np.intp)
+    indices = np.linspace(0, values.size - 1 - limit, count - limit).round()
+    return np.unique([*indices, values.size - 1]).astype(np.intp)
 
 
 def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> dict[str, Any] | None:
@@ -100,21 +100,21 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
 
 def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """Return a description of each observable with its numbers, or an empty list if no number is finite."""
-    found: list[dict[str, Any]] = []
+    quantities: list[dict[str, Any]] = []
     lazy: dict[tuple[int, str], xr.DataArray] = {}
     for name, da in _quantities(dataset):
-        lazy |= {(len(found), key): value for key, value in _statistics(dataset, da).items()}
-        found.append(_about(name, da))
+        lazy |= {(len(quantities), key): value for key, value in _statistics(dataset, da).items()}
+        quantities.append(_description(name, da))
     with warnings.catch_warnings():
         # Dask divides by a count of 0 where no seed is ok yet, and subtracts infinite times.
         warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)
         numbers = xr.Dataset(lazy).compute()
-    if not any(np.isfinite(numbers[index, "mean"]).any() for index in range(len(found))):
+    if not any(np.isfinite(numbers[index, "mean"]).any() for index in range(len(quantities))):
         return []
-    for index, quantity in enumerate(found):
+    for index, quantity in enumerate(quantities):
         for key in ("mean", "std", "count"):
             quantity[key] = _packed(numbers[index, key]) if (index, key) in numbers else None
-    return found
+    return quantities
 
 
 def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
@@ -129,7 +129,7 @@ def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
                 yield words, da
 
 
-def _about(words: str, da: xr.DataArray) -> dict[str, Any]:
+def _description(words: str, da: xr.DataArray) -> dict[str, Any]:
     entry = REGISTRY[str(da.name)]
     return {
         "name": entry.name,
@@ -149,8 +149,8 @@ def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray
     else:
         da = da.where(dataset["status"] == "ok").astype(np.float64)
         count = da.count("seed")
-    found = {"mean": seed_statistics.mean(da), "count": count}
-    return found if (std := seed_statistics.deviation(da)) is None else found | {"std": std}
+    statistics = {"mean": seed_statistics.mean(da), "count": count}
+    return statistics if (std := seed_statistics.deviation(da)) is None else statistics | {"std": std}
 
 
 def _packed(da: xr.DataArray) -> dict[str, Any]:
@@ -158,11 +158,11 @@ def _packed(da: xr.DataArray) -> dict[str, Any]:
     dims = [name for name in DIMENSIONS if name in da.dims]
     with np.errstate(over="ignore"):
         values = da.transpose(*dims).values.astype("<f4")
-    for place in reversed(range(len(dims))):
-        bits, first = values.view("<i4"), values.take([0], axis=place)
+    for axis in reversed(range(len(dims))):
+        bits, first = values.view("<i4"), values.take([0], axis=axis)
         if (bits == first.view("<i4")).all():
-            values = first.squeeze(place)
-            del dims[place]
+            values = first.squeeze(axis)
+            del dims[axis]
     return {"dims": dims, "shape": values.shape, "data": b64encode(values.tobytes()).decode()}
 
 

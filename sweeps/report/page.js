@@ -125,9 +125,9 @@ function addProfile() {
   names.forEach((name, index) => byId("legend").append(element("li", {}, sample(look(index)), name)));
   follow(byId("lines"), ([i]) => {
     if (i < 0) return null;
-    const here = { ...at, [data.x]: i };
-    const rows = names.map((name, architecture) => `${name}: ${measure({ ...here, architecture })}`);
-    return [`${quantity().label} at ${spellAll(here, "architecture")}`, ...rows];
+    const point = { ...at, [data.x]: i };
+    const rows = names.map((name, architecture) => `${name}: ${measure({ ...point, architecture })}`);
+    return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...rows];
   });
 }
 
@@ -175,16 +175,16 @@ function watchPixels() {
 
 function copy(button) {
   const source = byId(button.dataset.copy);
-  const say = (words) => {
+  const announce = (words) => {
     button.textContent = words;
     setTimeout(() => (button.textContent = "Copy"), 1500);
   };
   const select = () => {
     getSelection().selectAllChildren(source);
-    say("Selected");
+    announce("Selected");
   };
   if (!navigator.clipboard) return select();
-  navigator.clipboard.writeText(source.textContent).then(() => say("Copied"), select);
+  navigator.clipboard.writeText(source.textContent).then(() => announce("Copied"), select);
 }
 
 for (const button of document.querySelectorAll("[data-copy]")) {

@@ -80,9 +80,9 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         "data": _embedded(drawn),
         "empty": "" if drawn else f'<p class="notice">{escape(_why_empty(spec, counts))}</p>',
         "hidden": "" if drawn else "hidden",
-        "seeds": escape(_about_seeds(seeds, counts, drawn)),
+        "seeds": escape(_note_on_seeds(seeds, counts, drawn)),
         "selected": escape(f"Shown is the part with {', '.join(select)}." if select else ""),
-        "thinned": escape(_about_thinned(thinned)),
+        "thinned": escape(_note_on_thinning(thinned)),
         "counted": ALL_POINTS if select else "",
         "status": tables.status(counts),
         "command": escape(command(spec)),
@@ -128,25 +128,25 @@ def _embedded(content: dict[str, Any] | None) -> str:
 
 def _why_empty(spec: Spec, counts: tables.Counts) -> str:
     if not spec.gives("mean"):
-        there = ", ".join(spec.reduction.names)
-        return f"Nothing is drawn, because this store holds no mean over seeds; it has {there}."
+        names = ", ".join(spec.reduction.names)
+        return f"Nothing is drawn, because this store holds no mean over seeds; it has {names}."
     if counts.pending:
         return "Nothing is drawn, because no mean over seeds is known yet."
     return "Nothing is drawn, because no point of this sweep has a finite value."
 
 
-def _about_seeds(seeds: int, counts: tables.Counts, drawn: dict[str, Any] | None) -> str:
+def _note_on_seeds(seeds: int, counts: tables.Counts, drawn: dict[str, Any] | None) -> str:
     if seeds == 1:
         return "Values are of one seed."
-    which = "" if counts.ok == counts.total else " that are ok"
-    mean = f"Values are means over {seeds:,} seeds{which}"
+    restriction = "" if counts.ok == counts.total else " that are ok"
+    mean = f"Values are means over {seeds:,} seeds{restriction}"
     if drawn and drawn["quantities"][0]["std"] is None:
         return f"{mean}; this store holds no standard deviation."
     deviation = "one standard deviation (with n - 1 degrees of freedom) to both sides"
     return f"{mean}; {'bands are' if drawn and drawn['bands'] else '± is'} {deviation}."
 
 
-def _about_thinned(thinned: numbers.Thinned) -> str:
+def _note_on_thinning(thinned: numbers.Thinned) -> str:
     if not thinned:
         return ""
     names = {"architecture": "architectures", "time": "times"}

@@ -7,26 +7,26 @@ const DECADES = 6; // below the largest value, at most, where values are on a lo
 let logarithmic = Boolean(data?.log); // the scale of the quantity, not those of the axes
 let held = true; // whether that scale is the same at all times, so that only the data change
 
-/** Returns round numbers from `low` to `high`, about `room` of them at most. */
-function ticks(low, high, log, room) {
+/** Returns round numbers from `low` to `high`, about `limit` of them at most. */
+function ticks(low, high, log, limit) {
   if (!(high > low)) return low === high ? [low] : [];
-  const found = [];
+  const numbers = [];
   const decades = Math.log10(high / low);
   if (log && decades >= 0.7) {
-    const every = Math.ceil(decades / room);
-    const factors = 3 * decades <= 1.6 * room ? [1, 2, 5] : [1];
+    const every = Math.ceil(decades / limit);
+    const factors = 3 * decades <= 1.6 * limit ? [1, 2, 5] : [1];
     for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += every) {
-      found.push(...factors.map((factor) => factor * 10 ** power));
+      numbers.push(...factors.map((factor) => factor * 10 ** power));
     }
   } else {
-    const rough = (high - low) / Math.max(2, room);
+    const rough = (high - low) / Math.max(2, limit);
     const power = 10 ** Math.floor(Math.log10(rough));
     let step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * (1 - 1e-9));
     while (Math.floor(high / step) - Math.ceil(low / step) < 1) step /= 2; // one number is no scale
-    for (let k = Math.floor(low / step); k <= Math.ceil(high / step); k++) found.push(k * step);
+    for (let k = Math.floor(low / step); k <= Math.ceil(high / step); k++) numbers.push(k * step);
   }
   const slack = 1e-9 * (high - low);
-  const inside = found.filter((number) => number >= low - slack && number <= high + slack);
+  const inside = numbers.filter((number) => number >= low - slack && number <= high + slack);
   return inside.map((number) => Number(number.toPrecision(9)));
 }
 
@@ -44,21 +44,21 @@ function lay(axis, from, to) {
   const centres = axis.values.slice(low ? 1 : 0, high ? -1 : undefined).map(place);
   const marks = ticks(axis.edges[0], axis.edges.at(-1), axis.log, Math.abs(last - first) / 45);
   const labels = marks.map((number) => [place(number), text(number, 4)]);
-  const apart = new Set();
+  const isolated = new Set();
   if (low) {
     spans.unshift([from, from + strip]);
     centres.unshift(from + strip / 2);
     labels.unshift([centres[0], "0"]);
-    apart.add(0);
+    isolated.add(0);
   }
   if (high) {
     spans.push([to - strip, to]);
     centres.push(to - strip / 2);
     labels.push([centres.at(-1), "∞"]);
-    apart.add(centres.length - 1);
+    isolated.add(centres.length - 1);
   }
   const find = (pixel) => spans.findIndex(([p, q]) => (pixel - p) * (pixel - q) <= 0);
-  return { spans, centres, labels, apart, find };
+  return { spans, centres, labels, isolated, find };
 }
 
 /**

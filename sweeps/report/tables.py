@@ -15,7 +15,7 @@ from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import counts
+from fastlin.sweeps.store.counts import points as points_of_block
 from fastlin.sweeps.store.store import Store
 
 MOST_ROWS = 100
@@ -65,7 +65,7 @@ def count(store: Store) -> Counts:
     points = np.zeros((len(row), len(Status)), dtype=np.int64)
     rows = np.array([row[shape] for shape in layout.stored.architectures])
     for index, codes in store.commit_markers():
-        points[rows[layout.status.region(index)[0]]] += counts.points(store, index, codes)
+        points[rows[layout.status.region(index)[0]]] += points_of_block(store, index, codes)
     return Counts(layout.spec.architectures, points)
 
 
