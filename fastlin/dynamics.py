@@ -190,15 +190,15 @@ def _time_scales(
     wanted = [(entry, entry.scale) for entry in observables if entry.scale is not None]
     if not wanted:
         return {}
-    which = [scale for _, scale in wanted]
-    values = time_scales(task.sigma_yx, net.w1, net.w2, net.lam, fraction, which)
-    found = {
+    scales = [scale for _, scale in wanted]
+    values = time_scales(task.sigma_yx, net.w1, net.w2, net.lam, fraction, scales)
+    variables = {
         entry.name: xr.Variable((), value, entry.attributes)
         for (entry, _), value in zip(wanted, values, strict=True)
     }
-    if "convergence_time" in found:
-        found["convergence_time"].attrs["fraction"] = fraction
-    return found
+    if "convergence_time" in variables:
+        variables["convergence_time"].attrs["fraction"] = fraction
+    return variables
 
 
 def _check_pair(task: Task, net: Network) -> None:

@@ -40,14 +40,14 @@ def regime(distance: xr.DataArray, threshold: float | Sequence[float] = THRESHOL
     """
     low, high = _pair(threshold)
     codes = (distance >= low).astype(np.int8) + (distance >= high)
-    found: xr.DataArray = codes.where(distance.notnull(), UNKNOWN).astype(np.int8).rename("regime")
-    found.attrs = {
+    regimes: xr.DataArray = codes.where(distance.notnull(), UNKNOWN).astype(np.int8).rename("regime")
+    regimes.attrs = {
         "long_name": f"regime of learning: lazy where S < {low:g}, rich where S >= {high:g}",
         "flag_values": np.arange(len(NAMES), dtype=np.int8),
         "flag_meanings": " ".join(NAMES),
     }
-    found.encoding = {"_FillValue": UNKNOWN}
-    return found
+    regimes.encoding = {"_FillValue": UNKNOWN}
+    return regimes
 
 
 def _pair(threshold: float | Sequence[float]) -> tuple[float, float]:

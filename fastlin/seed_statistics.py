@@ -39,9 +39,9 @@ def ok(da: xr.DataArray) -> xr.DataArray:
             "the status of this dataset is not decoded; open the store by fastlin.open_sweep(path)"
         )
     # Sums over thousands of seeds need double precision.
-    found = da.where(da["status"] == "ok").astype(np.float64)
-    found.attrs = da.attrs
-    return found
+    values = da.where(da["status"] == "ok").astype(np.float64)
+    values.attrs = da.attrs
+    return values
 
 
 def mean(da: xr.DataArray) -> xr.DataArray:
@@ -49,9 +49,9 @@ def mean(da: xr.DataArray) -> xr.DataArray:
     if "statistic" not in da.dims:
         return ok(da).mean("seed") if "seed" in da.dims else da
     check_unique(da)
-    there = da["statistic"].values.tolist()
-    if "mean" not in there:
-        raise InputError(f"the store holds no mean over seeds; it has {', '.join(there)}")
+    statistics = da["statistic"].values.tolist()
+    if "mean" not in statistics:
+        raise InputError(f"the store holds no mean over seeds; it has {', '.join(statistics)}")
     return da.sel(statistic="mean", drop=True)
 
 
@@ -83,15 +83,15 @@ def mean_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
 
 def deviation_over(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray | None:
     """Return the standard deviation over seeds in the form of `mean_over`, or None without one."""
-    found = None if "seed" in kept else deviation(da)
-    return None if found is None else _arranged(found, kept)
+    std = None if "seed" in kept else deviation(da)
+    return None if std is None else _arranged(std, kept)
 
 
 def _arranged(da: xr.DataArray, kept: tuple[str, ...]) -> xr.DataArray:
-    others = [str(name) for name in da.dims if name not in kept]
-    for name in others:
+    other_dims = [str(name) for name in da.dims if name not in kept]
+    for name in other_dims:
         if da.sizes[name] > 1:
             raise InputError(
                 f"dimension {name!r} has {da.sizes[name]} values; select one first: .isel({{{name!r}: 0}})"
             )
-    return da.squeeze(others).sortby(list(kept))
+    return da.squeeze(other_dims).sortby(list(kept))

@@ -58,12 +58,12 @@ def _in_svd_basis(sigma_yx: Array, w1: Array, w2: Array) -> tuple[tuple[Array, A
 
 
 def time_scales(
-    sigma_yx: Array, w1: Array, w2: Array, lam: float, fraction: float, which: Sequence[Scale]
+    sigma_yx: Array, w1: Array, w2: Array, lam: float, fraction: float, scales: Sequence[Scale]
 ) -> list[float]:
     """Return time scales of the exact flow of one network, of checked inputs."""
     s, q = _in_svd_basis(sigma_yx, w1, w2)[1:]
     sizes = UnreducedSizes(sigma_yx.shape[1], q.shape[-1], sigma_yx.shape[0])
-    return network_time_scales(sizes, lam, s, q, fraction, np.array(which, dtype=np.int64))
+    return network_time_scales(sizes, lam, s, q, fraction, np.array(scales, dtype=np.int64))
 
 
 def _lanes(values: Array, batch: tuple[int, ...], dims: int) -> Array:

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from fastlin.bench.commands import call, run_sweep
-from fastlin.bench.timing import Say
+from fastlin.bench.timing import Note
 from fastlin.sweeps import presets
 
 _EVEN = list(range(2, 17, 2))
@@ -46,7 +46,7 @@ SWEEPS = {
 LARGE = {"27,000 architectures": spec(_ALL, _ALL, _ALL, 5, 20)}
 
 
-def measure_architectures(sweeps: dict[str, str], say: Say) -> dict[str, Any]:
+def measure_architectures(sweeps: dict[str, str], note: Note) -> dict[str, Any]:
     """Return the costs of ``fastlin run`` for specs by name: cold, which compiles all kernels, and warm."""
     figures: dict[str, Any] = {}
     for name, text in sweeps.items():
@@ -55,7 +55,7 @@ def measure_architectures(sweeps: dict[str, str], say: Say) -> dict[str, Any]:
             (folder / "spec.toml").write_text(text)
             figures[name] = {}
             for state in ("cold", "warm"):
-                say(f"{name}, {state}")
+                note(f"{name}, {state}")
                 store = folder / f"{state}.zarr"
                 outcome = run_sweep(folder / "spec.toml", store, folder / "cache")
                 figures[name][state] = {
@@ -69,19 +69,19 @@ def measure_architectures(sweeps: dict[str, str], say: Say) -> dict[str, Any]:
     return figures
 
 
-def measure_first_calls(rounds: int, say: Say) -> dict[str, float]:
+def measure_first_calls(rounds: int, note: Note) -> dict[str, float]:
     """Return median times of the first networks in a new process whose kernels are in the cache.
 
     ``start_seconds`` is the time from the end of all imports to the result of the first `fastlin.exact`, with
     the draws of its task and network. ``new_shape_ms`` is the time of `fastlin.exact` of another architecture
     of the same width.
     """
-    say("first calls")
+    note("first calls")
     with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as cache:
         command = ["-m", __name__]
         call(command, Path(cache))
-        found = [call(command, Path(cache)).content for _ in range(rounds)]
-    return {name: median(each[name] for each in found) for name in found[0]}
+        times = [call(command, Path(cache)).content for _ in range(rounds)]
+    return {name: median(each[name] for each in times) for name in times[0]}
 
 
 def _first_calls() -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastlin.bench.case import OUTPUTS
 from fastlin.bench.commands import call
-from fastlin.bench.timing import Say
+from fastlin.bench.timing import Note
 from fastlin.kernels import Sizes
 from fastlin.kernels.compilation import Kernel
 
@@ -29,14 +29,14 @@ KERNELS = (
 )
 
 
-def measure_compilation(kernels: Sequence[tuple[str, Shape]], say: Say) -> dict[str, Any]:
+def measure_compilation(kernels: Sequence[tuple[str, Shape]], note: Note) -> dict[str, Any]:
     """Return processor seconds for each kernel, compiled in a fresh process with an empty cache."""
     figures = {}
     for step, shape in kernels:
         kernel = _kernel(step, shape)
         width = kernel.sizes.width if kernel.sizes.unrolled else "wide"
         name = f"{step} {'BLAS' if kernel.tier == 'blas' else 'all' if step == 'set_up' else width}"
-        say(f"compilation of {name}")
+        note(f"compilation of {name}")
         with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as cache:
             arguments = ["-m", __name__, step, *map(str, shape)]
             seconds = float(call(arguments, Path(cache)).content)
@@ -49,9 +49,9 @@ def _kernel(step: str, shape: Shape) -> Kernel:
 
 
 def _compile(step: str, n_i: str, n_h: str, n_o: str) -> float:
-    call = _kernel(step, (int(n_i), int(n_h), int(n_o))).call()
+    kernel_call = _kernel(step, (int(n_i), int(n_h), int(n_o))).call()
     start = process_time()
-    call.compile()
+    kernel_call.compile()
     return process_time() - start
 
 

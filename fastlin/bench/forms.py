@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastlin.bench.case import Case
-from fastlin.bench.timing import Say, alternate, lengthened
+from fastlin.bench.timing import Note, alternate, lengthened
 
 Shape = tuple[int, int, int]
 
@@ -21,7 +21,7 @@ _GRID = 0.05 * np.arange(101.0)
 _LATE = np.array([90.0])
 
 
-def measure_forms(shapes: Sequence[Shape], lams: int, rounds: int, say: Say) -> dict[str, Any]:
+def measure_forms(shapes: Sequence[Shape], lams: int, rounds: int, note: Note) -> dict[str, Any]:
     """Return the ns of each step of each architecture in both forms, and run-time over specialised.
 
     The steps are one of gradient descent, a time of a uniform grid, one late time, and the set-up of a seed.
@@ -29,7 +29,7 @@ def measure_forms(shapes: Sequence[Shape], lams: int, rounds: int, say: Say) -> 
     figures: dict[str, Any] = {}
     for shape in shapes:
         name = "-".join(map(str, shape))
-        say(f"forms of {name}")
+        note(f"forms of {name}")
         figures[name] = {}
         for step, (work, units) in _steps(Case(shape, _SEEDS, np.linspace(-9.0, 9.0, lams))).items():
             runs = {form: lengthened(work(special), units) for form, special in _FORMS.items()}

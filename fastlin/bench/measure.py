@@ -17,7 +17,7 @@ from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.machine import describe
 from fastlin.bench.sweep import measure_sweep
-from fastlin.bench.timing import Run, Say, alternate, repeat, repeats
+from fastlin.bench.timing import Note, Run, alternate, repeat, repeats
 from fastlin.bench.widths import FAMILIES, WIDTHS, measure_widths
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.peak import FLOPS_PER_ROUND, multiply_add
@@ -27,7 +27,8 @@ Shape = tuple[int, int, int]
 
 RIVALS = ("numpy", "jax")
 SECTIONS = ("kernels", "widths", "forms", "compilation", "architectures", "sweep", "plan")
-USUAL = SECTIONS[:-1]  # plans are compared with runs only on request, because that takes many minutes
+# Plans are compared with runs only on request, because that takes many minutes.
+DEFAULT_SECTIONS = SECTIONS[:-1]
 RATE = 0.002  # of gradient descent, for which every architecture below converges
 DT, TIMES = 0.05, 101  # a uniform grid of short steps, because the rivals lose digits in long ones
 LATE, LATEST = 90.0, 1e6
@@ -55,7 +56,7 @@ class Extent:
 class Program:
     """All measurements, and the sections of them that are run."""
 
-    sections: Sequence[str] = USUAL
+    sections: Sequence[str] = DEFAULT_SECTIONS
     small: Sequence[Shape] = ((2, 2, 4), (4, 2, 4), (6, 2, 6), (4, 4, 4), (8, 4, 8), (16, 4, 16))
     large: Sequence[Shape] = ((100, 10, 100), (784, 64, 10))
     each_small: Extent = Extent()
@@ -78,27 +79,27 @@ class Program:
     preset_rounds: int = 3
 
 
-def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any]:
+def measure(program: Program, against: Sequence[str], note: Note) -> dict[str, Any]:
     """Return the figures of a program, compared with "numpy", "jax" or both. Times are medians of rounds."""
     sections: dict[str, Callable[[], dict[str, Any]]] = {
-        "kernels": lambda: _kernels(program, against, say),
+        "kernels": lambda: _kernels(program, against, note),
         "widths": lambda: {
             "widths": measure_widths(
-                program.families, program.widths, program.width_lams, program.width_rounds, say
+                program.families, program.widths, program.width_lams, program.width_rounds, note
             )
         },
         "forms": lambda: {
-            "forms": forms.measure_forms(program.form_shapes, program.form_lams, program.form_rounds, say)
+            "forms": forms.measure_forms(program.form_shapes, program.form_lams, program.form_rounds, note)
         },
-        "compilation": lambda: {"compilation": compilation.measure_compilation(program.kernels, say)},
+        "compilation": lambda: {"compilation": compilation.measure_compilation(program.kernels, note)},
         "architectures": lambda: {
-            "architectures": architectures.measure_architectures(program.sweeps, say),
-            "first_calls": architectures.measure_first_calls(program.first_rounds, say),
+            "architectures": architectures.measure_architectures(program.sweeps, note),
+            "first_calls": architectures.measure_first_calls(program.first_rounds, note),
         },
         "sweep": lambda: {
-            "sweep": measure_sweep(program.preset, program.preset_seeds, program.preset_rounds, say)
+            "sweep": measure_sweep(program.preset, program.preset_seeds, program.preset_rounds, note)
         },
-        "plan": lambda: {"plan": plans.measure_plans(program.planned, say)},
+        "plan": lambda: {"plan": plans.measure_plans(program.planned, note)},
     }
     figures = {"machine": describe()}
     for name in SECTIONS:
@@ -108,7 +109,7 @@ def measure(program: Program, against: Sequence[str], say: Say) -> dict[str, Any
     return figures
 
 
-def _kernels(program: Program, against: Sequence[str], say: Say) -> dict[str, Any]:
+def _kernels(program: Program, against: Sequence[str], note: Note) -> dict[str, Any]:
     """Return the peak of a core, and the rows of each architecture."""
     rows: dict[str, dict[str, Any]] = {"gradient_descent": {}, "closed_form": {}, "setup": {}}
     peaks = []
@@ -125,7 +126,7 @@ def _kernels(program: Program, against: Sequence[str], say: Say) -> dict[str, An
                 ("closed_form", bench.closed_form),
                 ("setup", bench.set_up),
             ):
-                say(f"{kind} {name}")
+                note(f"{kind} {name}")
                 peak, rows[kind][name] = run()
                 peaks.append(peak)
     return {"fma_gflops": median(peaks), **rows}

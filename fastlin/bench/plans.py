@@ -8,7 +8,7 @@ from typing import Any
 
 from fastlin.bench.architectures import SWEEPS
 from fastlin.bench.commands import plan_sweep, run_sweep
-from fastlin.bench.timing import Say
+from fastlin.bench.timing import Note
 from fastlin.sweeps import presets
 
 _PRESETS = (
@@ -49,7 +49,7 @@ PLANNED = (
 )
 
 
-def measure_plans(sweeps: dict[str, str], say: Say) -> list[dict[str, Any]]:
+def measure_plans(sweeps: dict[str, str], note: Note) -> list[dict[str, Any]]:
     """Return the planned and the measured seconds of specs: with threads and processes, cold and warm."""
     rows = []
     for name, text in sweeps.items():
@@ -60,7 +60,7 @@ def measure_plans(sweeps: dict[str, str], say: Say) -> list[dict[str, Any]]:
                 spec.write_text(text)
                 for state in ("cold", "warm"):
                     label = " ".join([name, *options])
-                    say(f"plan of {label}, {state}")
+                    note(f"plan of {label}, {state}")
                     planned = plan_sweep(spec, cache, *options).content["seconds"]
                     taken = run_sweep(spec, folder / f"{state}.zarr", cache, *options).seconds
                     rows.append(

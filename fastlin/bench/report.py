@@ -178,7 +178,7 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
 
 
-def place(path: Path) -> tuple[str, str]:
+def around_table(path: Path) -> tuple[str, str]:
     """Return the text before and after the table in a file.
 
     Raises
@@ -192,14 +192,14 @@ def place(path: Path) -> tuple[str, str]:
         raise InputError(f"{path} is not a text file in UTF-8") from None
     if not os.access(path, os.W_OK):
         raise InputError(f"{path} cannot be written")
-    before, found, rest = text.partition(START)
-    _, closed, after = rest.partition(END)
-    if not found or not closed:
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
         raise InputError(f"{path} has no place for the table; needed are the lines {START} and {END}")
     return before + START, END + after
 
 
 def update(path: Path, figures: dict[str, Any]) -> None:
     """Write the table to its place in a file."""
-    before, after = place(path)
+    before, after = around_table(path)
     path.write_text(f"{before}\n{table(figures)}\n{after}", encoding="utf-8")

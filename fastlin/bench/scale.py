@@ -51,12 +51,12 @@ def idle(count: int) -> None:
     with tempfile.TemporaryDirectory(prefix="fastlin-scale-") as folder:
         path = Path(folder, "s.zarr")
         first = run.run_sweep(spec, path)
-        again = run.run_sweep(spec, path)
+        resumed = run.run_sweep(spec, path)
         start = perf_counter()
         sweep_status(path)
         figures = {
             "milliseconds per block": 1e3 * first.sweep_seconds / count,
-            "seconds to resume": again.seconds,
+            "seconds to resume": resumed.seconds,
             "seconds of status": perf_counter() - start,
             "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         }

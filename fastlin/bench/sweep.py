@@ -11,12 +11,12 @@ from statistics import median
 from typing import Any
 
 from fastlin.bench.commands import Outcome, run_sweep
-from fastlin.bench.timing import Say
+from fastlin.bench.timing import Note
 from fastlin.sweeps import presets
 from fastlin.sweeps.run.executors import local_threads
 
 
-def measure_sweep(preset: str, seeds: Sequence[int], rounds: int, say: Say) -> dict[str, Any]:
+def measure_sweep(preset: str, seeds: Sequence[int], rounds: int, note: Note) -> dict[str, Any]:
     """Run a preset with several numbers of seeds in turn, and return medians for the largest number.
 
     ``scaling`` is the time of a seed between the first block and the last, for each number of seeds, over
@@ -24,10 +24,10 @@ def measure_sweep(preset: str, seeds: Sequence[int], rounds: int, say: Say) -> d
     """
     runs: dict[int, list[Outcome]] = {count: [] for count in seeds}
     with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as folder:
-        say(f"{preset}: warming up")
+        note(f"{preset}: warming up")
         _run(preset, seeds[0], Path(folder, "warm"))
         for index, count in ((index, count) for index in range(rounds) for count in seeds):
-            say(f"{preset}: {count} seeds, round {index + 1} of {rounds}")
+            note(f"{preset}: {count} seeds, round {index + 1} of {rounds}")
             runs[count].append(_run(preset, count, Path(folder, f"{count}-{index}")))
     last = runs[seeds[-1]]
     seconds, configurations = median(run.seconds for run in last), int(last[0].content["points"])

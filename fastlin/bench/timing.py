@@ -7,7 +7,7 @@ from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
-Say = Callable[[str], None]
+Note = Callable[[str], None]
 
 LEAST_SECONDS = 0.07
 

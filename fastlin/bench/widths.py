@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastlin.bench.case import Case
-from fastlin.bench.timing import Say, alternate, lengthened
+from fastlin.bench.timing import Note, alternate, lengthened
 from fastlin.kernels import Sizes
 from fastlin.kernels.compiler.jit import Array
 
@@ -44,7 +44,7 @@ def operations(sizes: Sizes) -> dict[str, float]:
 
 
 def measure_widths(
-    families: Sequence[str], widths: Sequence[int], lams: int, rounds: int, say: Say
+    families: Sequence[str], widths: Sequence[int], lams: int, rounds: int, note: Note
 ) -> dict[str, Any]:
     """Return the us per step or time of each family, method and width, and its growth beyond the operations.
 
@@ -52,7 +52,7 @@ def measure_widths(
     """
     figures: dict[str, Any] = {}
     for family in families:
-        say(f"widths of {family}")
+        note(f"widths of {family}")
         cases = {width: Case(shape_of(family, width), 1, np.linspace(-9.0, 9.0, lams)) for width in widths}
         figures[family] = {}
         for method, units in (("gradient_descent", _STEPS), ("grid", _GRID.size), ("late", _LATE.size)):

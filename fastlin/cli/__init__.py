@@ -76,11 +76,11 @@ def _format_warning(
     lineno: int,
     line: str | None = None,
     *,
-    usual: Callable[..., str] = warnings.formatwarning,
+    default_format: Callable[..., str] = warnings.formatwarning,
 ) -> str:
     """Return a warning of ours as one line, without a place in the code, and others as ever."""
     ours = category.__module__ == "fastlin.errors"
-    return f"fastlin: {message}\n" if ours else usual(message, category, filename, lineno, line)
+    return f"fastlin: {message}\n" if ours else default_format(message, category, filename, lineno, line)
 
 
 def _explain(error: Exception) -> NoReturn:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, say
+from fastlin.cli.common import Json, Quiet, print_result
 
 
 def bench(
@@ -55,7 +55,7 @@ def bench(
 
     from fastlin.bench import report, widths
     from fastlin.bench.architectures import LARGE, SWEEPS
-    from fastlin.bench.measure import RIVALS, SECTIONS, USUAL, Program, measure
+    from fastlin.bench.measure import DEFAULT_SECTIONS, RIVALS, SECTIONS, Program, measure
     from fastlin.bench.plans import PLANNED
     from fastlin.errors import InputError
     from fastlin.paths import user_path
@@ -64,16 +64,18 @@ def bench(
 
     rivals = [check_choice("--against", name, RIVALS) for name in _names(against)]
     sections = (
-        list(USUAL) if only is None else [check_choice("--only", name, SECTIONS) for name in _names(only)]
+        list(DEFAULT_SECTIONS)
+        if only is None
+        else [check_choice("--only", name, SECTIONS) for name in _names(only)]
     )
     sections += ["plan"] if plans else []
-    if update is not None and not {*USUAL} <= {*sections}:
+    if update is not None and not {*DEFAULT_SECTIONS} <= {*sections}:
         raise InputError("--update writes the whole table; leave --only out")
     if plot is not None and "widths" not in sections:
         raise InputError("--plot draws the section widths, which --only leaves out")
     page = None if update is None else user_path(update)
     if page is not None:
-        report.place(page)  # raises before minutes of work
+        report.around_table(page)  # raises before minutes of work
     picture = None if plot is None else check_file(plot)
     if "jax" in rivals and find_spec("jax") is None:
         _note(
@@ -83,7 +85,7 @@ def bench(
     more = LARGE if large else {}
     program = Program(sections=sections, sweeps=SWEEPS | more, planned=PLANNED | more)
     figures = measure(program, rivals, lambda text: _note(text, quiet))
-    say(figures, report.table(figures), as_json, quiet)
+    print_result(figures, report.table(figures), as_json, quiet)
     if page is not None:
         report.update(page, figures)
     if picture is not None:

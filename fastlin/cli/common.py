@@ -14,7 +14,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
-def say(content: dict[str, Any], text: str, as_json: bool, quiet: bool = False) -> None:
+def print_result(content: dict[str, Any], text: str, as_json: bool, quiet: bool = False) -> None:
     """Print the result of a command as text or as JSON; with `quiet` only if JSON is asked for."""
     if as_json:
         print(compact_json(content))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, StoreArgument, say
+from fastlin.cli.common import Json, Quiet, StoreArgument, print_result
 
 Select = Annotated[
     list[str] | None,
@@ -58,7 +58,7 @@ def plot(
     view = picture.View(tuple(select or ()), observable, x, y)
     files = [str(file) for file in picture.draw(path, target, view, picture.read_style(log, size, cmap))]
     content = {"store": path, "picture": files[0], "pictures": files}
-    say(content, "\n".join(f"picture: {file}" for file in files), as_json, quiet)
+    print_result(content, "\n".join(f"picture: {file}" for file in files), as_json, quiet)
 
 
 def figure(
@@ -84,14 +84,14 @@ def figure(
 
     if listed:
         width = max(len(name) for name in figures.NAMES)
-        text = "\n".join(f"{name:<{width}}  {what}" for name, what in figures.NAMES.items())
-        say(dict(figures.NAMES), text, as_json)
+        text = "\n".join(f"{name:<{width}}  {title}" for name, title in figures.NAMES.items())
+        print_result(dict(figures.NAMES), text, as_json)
         return
     if name is None:
         raise InputError(f"a figure is missing; there are {', '.join(figures.NAMES)}")
     shapes = [Architecture.read(text) for text in architecture or ()]
     target = figures.draw(name, f"{name}.png" if out is None else out, shapes or None)
-    say({"figure": name, "picture": str(target)}, f"picture: {target}", as_json, quiet)
+    print_result({"figure": name, "picture": str(target)}, f"picture: {target}", as_json, quiet)
 
 
 def report(
@@ -117,4 +117,4 @@ def report(
 
     target = picture.beside(path, ".html") if out is None else out
     page = pages.write(path, target, tuple(select or ()), picture.read_style(log, size, cmap))
-    say({"store": path, "report": str(page)}, f"report: {page}", as_json, quiet)
+    print_result({"store": path, "report": str(page)}, f"report: {page}", as_json, quiet)

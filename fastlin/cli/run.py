@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, SpecArgument, say
+from fastlin.cli.common import Json, Quiet, SpecArgument, print_result
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.signals import stop_at_once
 
@@ -132,15 +132,15 @@ def run(
     tls = {"tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
     executor = _executor(workers, scheduler, tls, slurm, jobs)
     part = None if slice is None else Slice.read(slice)
-    choices = RunOptions(resume, retry_failed, allow_version, durable, part, timeout)
+    options = RunOptions(resume, retry_failed, allow_version, durable, part, timeout)
     progress = NoProgress() if quiet else on_stderr()
     stop_at_once(progress)
-    report = run_sweep(loaded, store, executor, choices, progress)
+    report = run_sweep(loaded, store, executor, options, progress)
     bad = report.diverged + report.failed
     text = report.summary
     if bad:
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
-    say(asdict(report), text, as_json, quiet)
+    print_result(asdict(report), text, as_json, quiet)
     if plot is not None and report.ok and not report.pending:
         files = picture.draw(store, plot)
         if not as_json and not quiet:

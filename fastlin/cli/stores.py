@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, SpecArgument, StoreArgument, say
+from fastlin.cli.common import Json, Quiet, SpecArgument, StoreArgument, print_result
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.signals import stop_at_once
 
@@ -27,7 +27,7 @@ def plan(
     # This command has now imported all that `run` imports, and has done nothing else. The time at which the
     # process began is not used, because Linux knows it in whole seconds only (btime in /proc/stat).
     projection = project(Spec.load(spec), workers, start_up=process_time())
-    say(projection.to_dict(), str(projection), as_json)
+    print_result(projection.to_dict(), str(projection), as_json)
 
 
 def status(
@@ -49,7 +49,7 @@ def status(
         content = sweep_status(path)
         if watch and not as_json and not quiet:
             Console().clear()  # does nothing unless on a terminal
-        say(content, in_words(content), as_json, quiet)
+        print_result(content, in_words(content), as_json, quiet)
         if not watch or not content["pending"]:
             break
         sys.stdout.flush()
@@ -62,9 +62,9 @@ def verify(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) -> 
     """Read every byte of a store; exit code 1 if a file is damaged or points are not computed yet."""
     from fastlin.sweeps.store.verify import in_words, inspect
 
-    found = inspect(path)
-    say({"store": path, **asdict(found)}, in_words(path, found), as_json, quiet)
-    if found.damaged or found.missing_blocks:
+    verification = inspect(path)
+    print_result({"store": path, **asdict(verification)}, in_words(path, verification), as_json, quiet)
+    if verification.damaged or verification.missing_blocks:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -88,7 +88,7 @@ def repair(
         "pending": report.pending,
     }
     text = f"{path}: {len(damaged)} damaged and mended, {report.computed_blocks} blocks computed again"
-    say(content, text, as_json, quiet)
+    print_result(content, text, as_json, quiet)
 
 
 def compact(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -102,7 +102,7 @@ def compact(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) ->
     done = drop_sums(path, progress=progress)
     before, after = readable_size(done.bytes_before), readable_size(done.bytes_after)
     text = f"{path}: {before} before, {after} now; seeds can no longer be added, all other axes can grow"
-    say(asdict(done), text, as_json, quiet)
+    print_result(asdict(done), text, as_json, quiet)
 
 
 def presets(
@@ -116,8 +116,8 @@ def presets(
 
     if name is not None:
         check_choice("preset", name, shipped.names())
-        say(Spec.load(name).to_dict(), shipped.text(name).rstrip(), as_json)
+        print_result(Spec.load(name).to_dict(), shipped.text(name).rstrip(), as_json)
         return
     content = {name: shipped.summary(name) for name in shipped.names()}
     width = max(len(name) for name in content)
-    say(content, "\n".join(f"{name:<{width}}  {text}" for name, text in content.items()), as_json)
+    print_result(content, "\n".join(f"{name:<{width}}  {text}" for name, text in content.items()), as_json)

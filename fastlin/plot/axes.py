@@ -38,14 +38,14 @@ def set_axis(ax: Axes, letter: str, name: str, values: NDArray[Any]) -> None:
     log = scales.logarithmic(values)
     if log:
         ax.set(**{f"{letter}scale": "log"})
-    there = scales.drawable(values)
+    drawable = scales.drawable(values)
     axis = ax.xaxis if letter == "x" else ax.yaxis
-    axis.set_label_text(style.axis_label(name, values[~there]))
+    axis.set_label_text(style.axis_label(name, values[~drawable]))
     if name in sizes.SIZES and _fit(ax, letter, values, log=log):
         axis.set_ticks(values, _names(values))
         axis.set_minor_locator(NullLocator())
     elif log:
-        _set_round_numbers(axis, values[there], whole=name in style.SIZE_NAMES)
+        _set_round_numbers(axis, values[drawable], whole=name in style.SIZE_NAMES)
     elif name in style.SIZE_NAMES:
         axis.set_major_locator(MaxNLocator(integer=True))
 
@@ -61,8 +61,8 @@ def _fit(ax: Axes, letter: str, values: NDArray[Any], *, log: bool) -> bool:
     box = ax.get_window_extent()
     share = min(SHARE_OF_AXIS, 1 - 1 / values.size)  # In a diagram, half a cell lies beyond each end.
     inches = share * (box.width if letter == "x" else box.height) / ax.figure.dpi
-    places = np.log(values) if log else values.astype(float)
-    gaps = np.diff(places) * inches / (np.ptp(places) or 1.0)
+    positions = np.log(values) if log else values.astype(float)
+    gaps = np.diff(positions) * inches / (np.ptp(positions) or 1.0)
     lengths = np.array([len(name) for name in _names(values)])
     needed = (0.5 * (lengths[1:] + lengths[:-1]) + 1.0) if letter == "x" else np.full(gaps.shape, 2.0)
     return bool((gaps * style.LETTERS >= needed).all())

@@ -65,10 +65,12 @@ def where(da: xr.DataArray, *drawn: str) -> str:
 def new_axes(da: xr.DataArray, *drawn: str) -> Axes:
     """Return the axes of a new figure, whose title has the values that an observable was taken at."""
     ax = plt.subplots(layout="constrained")[1]
-    one = da.squeeze([dim for dim in da.dims if dim not in drawn and da.sizes[dim] == 1])
-    names = [name for name in ("architecture", "seed") if name in one.coords and one[name].ndim == 0]
-    parts = [f"{name} {one[name].item()}" for name in names]
-    ax.set_title(", ".join([*parts, *filter(None, [where(one, *drawn)])]), fontsize="medium")
+    squeezed = da.squeeze([dim for dim in da.dims if dim not in drawn and da.sizes[dim] == 1])
+    names = [
+        name for name in ("architecture", "seed") if name in squeezed.coords and squeezed[name].ndim == 0
+    ]
+    parts = [f"{name} {squeezed[name].item()}" for name in names]
+    ax.set_title(", ".join([*parts, *filter(None, [where(squeezed, *drawn)])]), fontsize="medium")
     return ax
 
 

@@ -59,17 +59,17 @@ def profile(
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
     mean, merged = sizes.mean_along(da, (x,))
     spread = _deviation_along(da, x) if merged == 1 else None
-    place = scales.drawable(mean[x].values)
+    drawable = scales.drawable(mean[x].values)
     if ax is None:
         ax = new_axes(da, x)
-        log = scales.log_values(mean[place], log)
+        log = scales.log_values(mean[drawable], log)
     elif log:
-        log = scales.log_values(mean[place], log)
-    values, centre = mean[x].values[place], mean.values[place]
+        log = scales.log_values(mean[drawable], log)
+    values, centre = mean[x].values[drawable], mean.values[drawable]
     colour = {"color": style.COLOURS[len(ax.lines) % len(style.COLOURS)]}
     (drawn,) = ax.plot(values, centre, **(colour | line))
     if spread is not None:
-        half = spread.values[place]
+        half = spread.values[drawable]
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
     set_axis(ax, "x", x, mean[x].values)
     if log:
@@ -145,14 +145,16 @@ def trajectories(
         return profile(da, "time", ax, log, **line)
     _check_hue(da, hue)
     # A new figure has space for the legend beside its axes. The axes of a caller may have none.
-    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
+    legend_position: dict[str, Any] = (
+        {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
+    )
     if ax is None:
         ax = new_axes(da, "time", hue)
         log = scales.log_values(seed_statistics.mean(da), log)
     for index, colour in enumerate(_colours(da[hue].values)):
-        one = da.isel({hue: index})
-        profile(one, "time", ax, log, **({"color": colour, "label": _name(one, hue)} | line))
-    ax.legend(title=style.SYMBOLS.get(hue, hue.replace("_", " ")), frameon=False, **place)
+        part = da.isel({hue: index})
+        profile(part, "time", ax, log, **({"color": colour, "label": _name(part, hue)} | line))
+    ax.legend(title=style.SYMBOLS.get(hue, hue.replace("_", " ")), frameon=False, **legend_position)
     return ax
 
 

@@ -99,5 +99,5 @@ def _entries(da: xr.DataArray) -> list[NDArray[Any]]:
     flat = da.transpose("time", ...)
     total = int(np.prod(flat.shape[1:]))
     chosen = np.unique(np.linspace(0, total - 1, min(total, MAX_ENTRIES)).astype(int))
-    places = [tuple(int(i) for i in np.unravel_index(place, flat.shape[1:])) for place in chosen]
-    return [np.asarray(flat[(slice(None), *place)].values) for place in places]
+    indices = [tuple(int(i) for i in np.unravel_index(number, flat.shape[1:])) for number in chosen]
+    return [np.asarray(flat[(slice(None), *index)].values) for index in indices]

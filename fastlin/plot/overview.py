@@ -94,8 +94,8 @@ def pages(
     x, y = _axes(da, x, y)
     axes = (x, y) if _is_plane(da, y) else (x,)
     kept = (*axes, "architecture", "seed", "statistic")
-    others = {str(d): default_index(str(d), da[str(d)].values) for d in da.dims if d not in kept}
-    da = da.isel(others).load()
+    indices = {str(d): default_index(str(d), da[str(d)].values) for d in da.dims if d not in kept}
+    da = da.isel(indices).load()
     if x in da.dims and scales.drawable(da[x].values).sum() < 2:
         raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
     drawn = Pages(da, x, y, style, caption(dataset, da, done, axes))

@@ -146,8 +146,8 @@ class Pages:
         count = shown.sizes["architecture"]
         figure = self._figure(2.7 * count + 5.0, 2.8)
         *diagrams, last = figure.subplots(1, count + 1, squeeze=False)[0]
-        place = figure.get_figwidth() / (count + 2), figure.get_figheight() - AROUND - CAPTION
-        self._draw_diagrams(diagrams, shown, count, place)
+        inches = figure.get_figwidth() / (count + 2), figure.get_figheight() - AROUND - CAPTION
+        self._draw_diagrams(diagrams, shown, count, inches)
         return figure, last
 
     def _rows(self, shown: xr.DataArray) -> tuple[Figure, Axes]:
@@ -160,28 +160,28 @@ class Pages:
         top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[ROW * rows, LINES])[:, 0]
         grid = top.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         width = (figure.get_figwidth() - BESIDE) / columns
-        place = width, ROW / height * figure.get_figheight() - AROUND
-        self._draw_diagrams(list(grid[:count]), shown, columns, place)
+        inches = width, ROW / height * figure.get_figheight() - AROUND
+        self._draw_diagrams(list(grid[:count]), shown, columns, inches)
         for ax in grid[count:]:
             ax.set_visible(False)
         return figure, bottom.subplots()
 
     def _draw_diagrams(
-        self, axes: list[Axes], shown: xr.DataArray, columns: int, place: tuple[float, float]
+        self, axes: list[Axes], shown: xr.DataArray, columns: int, inches: tuple[float, float]
     ) -> None:
         """Draw a phase diagram for each architecture in a place of so many inches, and a colour bar."""
         means = scales.drawn(seed_statistics.mean(self.da), self.x, self.y)
         mesh = self._mesh(means)
         names = architectures(shown)
-        narrow = max(len(f"{shape.family} {shape}") for shape in names) > LETTERS * place[0]
+        narrow = max(len(f"{shape.family} {shape}") for shape in names) > LETTERS * inches[0]
         part = scales.drawn(shown, self.x, self.y)
         for index, (ax, shape) in enumerate(zip(axes, names, strict=True)):
             grid, _ = grid_over(part.isel(architecture=index), self.x, self.y)
             drawn = draw_grid(ax, grid, self._contours(), mesh)
             ax.set_title(("\n" if narrow else " ").join((shape.family, str(shape))), fontsize="medium")
             # The lowest of each column names its axis, also above an empty place.
-            _name_axis(ax.xaxis, self.x, place[0], named=index + columns >= len(axes))
-            _name_axis(ax.yaxis, self.y, place[1], named=index % columns == 0)
+            _name_axis(ax.xaxis, self.x, inches[0], named=index + columns >= len(axes))
+            _name_axis(ax.yaxis, self.y, inches[1], named=index % columns == 0)
         colour_bar(drawn, axes, means, 1)
 
     def _draw_lines(self, ax: Axes, shown: xr.DataArray) -> None:
@@ -191,9 +191,9 @@ class Pages:
         late = scales.drawn(self._late(shown), self.x)
         for index, shape in enumerate(architectures(shown)):
             colour, dash = COLOURS[index % len(COLOURS)], "-" if index < len(COLOURS) else "--"
-            one = late.isel(architecture=index)
-            one = one if self._bands else seed_statistics.mean(one)
-            profile(one, self.x, ax, log, color=colour, linestyle=dash, label=f"{shape.family} {shape}")
+            part = late.isel(architecture=index)
+            part = part if self._bands else seed_statistics.mean(part)
+            profile(part, self.x, ax, log, color=colour, linestyle=dash, label=f"{shape.family} {shape}")
         if len(self) > 1:
             _set_limits(ax, every, log=log)
         if not self._flat:

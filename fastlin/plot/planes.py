@@ -146,5 +146,5 @@ def _draw_contours(ax: Axes, grid: xr.DataArray, contours: float | Sequence[floa
 def drawn_levels(axes: Sequence[Axes]) -> list[float]:
     """Return the levels of the contours that show in diagrams, in ascending order."""
     lines = [lines for ax in axes for lines in ax.collections if isinstance(lines, ContourSet)]
-    pairs = [pair for one in lines for pair in zip(one.levels, one.get_paths(), strict=True)]
+    pairs = [pair for contours in lines for pair in zip(contours.levels, contours.get_paths(), strict=True)]
     return sorted({float(level) for level, path in pairs if np.size(path.vertices)})

@@ -59,13 +59,13 @@ def along(da: xr.DataArray, names: Sequence[str], *, filled: bool) -> tuple[xr.D
     axes = {name: np.unique(sizes[name]) for name in names}
     axes = {name: _regular(axis) for name, axis in axes.items()} if filled else axes
     shape = tuple(axis.size for axis in axes.values())
-    places = tuple(np.searchsorted(axis, sizes[name]) for name, axis in axes.items())
-    cells = np.ravel_multi_index(places, shape)
-    others = [dim for dim in da.dims if dim != "architecture"]
-    values = _cell_means(da.transpose("architecture", *others).values, cells, int(np.prod(shape)))
-    coords = {name: da.coords[name] for name in others if name in da.coords} | axes
+    indices = tuple(np.searchsorted(axis, sizes[name]) for name, axis in axes.items())
+    cells = np.ravel_multi_index(indices, shape)
+    other_dims = [dim for dim in da.dims if dim != "architecture"]
+    values = _cell_means(da.transpose("architecture", *other_dims).values, cells, int(np.prod(shape)))
+    coords = {name: da.coords[name] for name in other_dims if name in da.coords} | axes
     gathered = xr.DataArray(
-        values.reshape(*shape, *values.shape[1:]), coords, (*names, *others), str(da.name), da.attrs
+        values.reshape(*shape, *values.shape[1:]), coords, (*names, *other_dims), str(da.name), da.attrs
     )
     return gathered, int(np.bincount(cells).max())
 
