@@ -124,7 +124,7 @@ def blocks_in_turn():
             try:
                 result = task.function(task.request, task.where)
             except Exception as error:
-                dispatch.again(task, error, place)
+                dispatch.retried(task, error, place)
                 raise
             yield result
 

@@ -156,8 +156,8 @@ def compose(measured: Mapping[str, xr.DataArray]) -> Figure:
 def _each(da: xr.DataArray) -> Iterator[tuple[Architecture, xr.DataArray]]:
     """Yield the architectures of a sweep, each with its part."""
     for index in range(da.sizes["architecture"]):
-        one = da.isel(architecture=index)
-        yield Architecture.read(str(one["architecture"].values)), one
+        selected = da.isel(architecture=index)
+        yield Architecture.read(str(selected["architecture"].values)), selected
 
 
 def _shades(count: int) -> list[str]:
@@ -188,8 +188,8 @@ def _row(part: SubFigure, count: int) -> list[Axes]:
 def _compare(ax: Axes, letter: str, da: xr.DataArray, colours: Sequence[str]) -> None:
     """Draw gradient descent and closed form at the last time."""
     late = da.isel(time=-1)
-    for (shape, one), colour in zip(_each(late), colours, strict=False):
-        gd, exact = (one.sel(solver=name) for name in ("gradient_descent", "exact"))
+    for (shape, selected), colour in zip(_each(late), colours, strict=False):
+        gd, exact = (selected.sel(solver=name) for name in ("gradient_descent", "exact"))
         profile(gd, "lam", ax, color=colour, label=f"{shape.family} {shape}")
         (dots,) = ax.plot(exact.lam, exact.mean("seed"), "k.")
     dots.set_label("closed form")
@@ -205,9 +205,9 @@ def _at(time: float) -> str:
 def _horizons(part: SubFigure, da: xr.DataArray) -> None:
     """Draw the closed form at each horizon, and the limits of the last for lam -> -inf and +inf."""
     axes = _row(part, da.sizes["architecture"])
-    for ax, (shape, one) in zip(axes, _each(da), strict=True):
+    for ax, (shape, selected) in zip(axes, _each(da), strict=True):
         for index, colour in enumerate(_shades(da.sizes["time"])):
-            now = one.isel(time=index)
+            now = selected.isel(time=index)
             # The limit is a broad line, so that it shows below a line that covers it.
             width = 4.0 if np.isinf(now.time) else 1.5
             ax.plot(

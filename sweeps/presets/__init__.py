@@ -5,8 +5,8 @@ from importlib.resources import files
 
 def names() -> list[str]:
     """Return the names of the presets, sorted."""
-    found = (entry.name for entry in files(__name__).iterdir())
-    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
+    filenames = (entry.name for entry in files(__name__).iterdir())
+    return sorted(name.removesuffix(".toml") for name in filenames if name.endswith(".toml"))
 
 
 def text(name: str) -> str:

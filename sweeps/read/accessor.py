@@ -91,26 +91,26 @@ class SweepAccessor:
             count = (self._status == "ok").sum("seed")
         else:
             raise InputError("the dataset has no axis 'seed' to average over")
-        found = xr.Dataset(attrs=dataset.attrs)
+        means = xr.Dataset(attrs=dataset.attrs)
         for name in self._stored:
-            about, values, error = dataset[name].attrs, dataset[name], f"{name}_standard_error"
-            found[name] = seed_statistics.mean(values)
-            found[name].attrs = about | {"cell_methods": "seed: mean"}
+            attributes, values, error = dataset[name].attrs, dataset[name], f"{name}_standard_error"
+            means[name] = seed_statistics.mean(values)
+            means[name].attrs = attributes | {"cell_methods": "seed: mean"}
             if "statistic" in values.dims and "std" not in values["statistic"].values.tolist():
                 continue
             spread = seed_statistics.deviation(values)
-            spread = xr.full_like(found[name], np.nan) if spread is None else spread
+            spread = xr.full_like(means[name], np.nan) if spread is None else spread
             # Joined stores may have other times, at which points that are ok have no value.
             number = count if "statistic" in values.dims else seed_statistics.ok(values).count("seed")
-            found[error] = spread / np.sqrt(number)
-            found[name].attrs["ancillary_variables"] = error
-            found[error].attrs = {
+            means[error] = spread / np.sqrt(number)
+            means[name].attrs["ancillary_variables"] = error
+            means[error].attrs = {
                 "long_name": f"standard error of the mean over seeds of {name}",
-                "units": about.get("units", "1"),
+                "units": attributes.get("units", "1"),
             }
-        found["count"] = count
-        found["count"].attrs = {"long_name": "seeds that are ok, and in the means", "units": "1"}
-        return found.drop_vars(["status", "seed_block"], errors="ignore")
+        means["count"] = count
+        means["count"].attrs = {"long_name": "seeds that are ok, and in the means", "units": "1"}
+        return means.drop_vars(["status", "seed_block"], errors="ignore")
 
     def regime(self, threshold: float | Sequence[float] = THRESHOLD) -> xr.DataArray:
         """Return the regime of learning at each point: lazy, intermediate or rich.
@@ -183,7 +183,7 @@ class SweepAccessor:
             raise InputError("the loss is there at one time only; a convergence time needs several")
         loss = loss.sortby("time")
         times = loss["time"].values
-        found: xr.DataArray = xr.apply_ufunc(
+        passage: xr.DataArray = xr.apply_ufunc(
             _first_passage,
             loss.chunk({"time": -1}) if loss.chunks else loss,
             kwargs={"times": times, "fraction": share},
@@ -191,9 +191,9 @@ class SweepAccessor:
             dask="parallelized",
             output_dtypes=[np.float64],
         )
-        found.name = "convergence_time"
-        found.attrs = {"long_name": f"time to {share:g} of the fall of the loss", "units": "1"}
-        return found
+        passage.name = "convergence_time"
+        passage.attrs = {"long_name": f"time to {share:g} of the fall of the loss", "units": "1"}
+        return passage
 
     def phase_diagram(
         self,
@@ -260,8 +260,8 @@ class SweepAccessor:
 def _first_passage(loss: NDArray[Any], times: NDArray[Any], fraction: float) -> NDArray[np.float64]:
     """Return when losses (..., T) first come down to a level between the first and the last, (...)."""
     level = (1.0 - fraction) * loss[..., 0] + fraction * loss[..., -1]
-    there = loss <= level[..., None]
-    after = np.argmax(there, axis=-1)
+    reached = loss <= level[..., None]
+    after = np.argmax(reached, axis=-1)
     before = np.maximum(after - 1, 0)
     high, low = (np.take_along_axis(loss, at[..., None], -1)[..., 0] for at in (before, after))
     with np.errstate(invalid="ignore", divide="ignore"):

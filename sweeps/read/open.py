@@ -125,9 +125,9 @@ def reading(path: str) -> Iterator[None]:
 
 def _decoded(codes: xr.DataArray) -> xr.DataArray:
     """Return the status of points by its names."""
-    found: xr.DataArray = xr.apply_ufunc(_named, codes, dask="parallelized", output_dtypes=[_NAMES.dtype])
-    found.attrs = {"long_name": "what became of each point"}  # the store's own describe its integers
-    return found
+    status: xr.DataArray = xr.apply_ufunc(_named, codes, dask="parallelized", output_dtypes=[_NAMES.dtype])
+    status.attrs = {"long_name": "what became of each point"}  # the store's own describe its integers
+    return status
 
 
 def _named(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
@@ -136,11 +136,11 @@ def _named(codes: NDArray[np.uint8]) -> NDArray[np.str_]:
 
 def _sizes(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     """Return the coordinates n_i, n_h, n_o and bottleneck_ratio."""
-    found = {}
+    coordinates = {}
     for name, values in sizes_of(dataset["architecture"].values).items():
         attributes = dataset[name].attrs if name in dataset else BOTTLENECK_ATTRIBUTES
-        found[name] = xr.DataArray(values, dims="architecture", attrs=attributes)
-    return found
+        coordinates[name] = xr.DataArray(values, dims="architecture", attrs=attributes)
+    return coordinates
 
 
 def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
@@ -169,12 +169,12 @@ def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
 def _in_order(layout: StoreLayout) -> dict[str, NDArray[np.intp]]:
     """Return where the values of a spec are stored, for the axes that are not in its order."""
     spec, stored = layout.spec, layout.stored
-    found = {}
+    indices = {}
     for field, dimension in AXES.items():
         if dimension in layout.axes:
-            place = {value: index for index, value in enumerate(getattr(stored, field))}
-            found[dimension] = np.array([place[value] for value in getattr(spec, field)])
-    return found
+            index_of = {value: index for index, value in enumerate(getattr(stored, field))}
+            indices[dimension] = np.array([index_of[value] for value in getattr(spec, field)])
+    return indices
 
 
 def _steps(layout: StoreLayout, dataset: xr.Dataset) -> dict[str, int]:

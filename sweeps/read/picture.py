@@ -80,8 +80,8 @@ def check_target(out: str | Path, endings: Sequence[str], kind: str, noun: str) 
 def beside(store: str, ending: str) -> Path:
     """Return a file named after a store: next to it, or in this folder if no file can be written there."""
     path = Path(os.path.abspath(user_path(store)))
-    here = "://" in store or not os.access(path.parent, os.W_OK)
-    return (Path.cwd() if here else path.parent) / f"{path.stem}{ending}"
+    in_this_folder = "://" in store or not os.access(path.parent, os.W_OK)
+    return (Path.cwd() if in_this_folder else path.parent) / f"{path.stem}{ending}"
 
 
 def check_spec(spec: Spec) -> None:

@@ -124,9 +124,9 @@ def _check_of_spec(
     for name, (_, value) in problem.items():
         if name in dataset.coords:
             coordinate = dataset[name]
-            here = coordinate.isel({dim: places for dim, places in at.items() if dim in coordinate.dims})
-            if not (here == value).all():
-                raise InputError(_of_another_store(name, here.values.ravel().tolist()[0]))
+            stored = coordinate.isel({dim: indices for dim, indices in at.items() if dim in coordinate.dims})
+            if not (stored == value).all():
+                raise InputError(_of_another_store(name, stored.values.ravel().tolist()[0]))
 
 
 def _of_another_store(name: str, value: Any) -> str:

@@ -28,11 +28,11 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
         If it is not on the axis. The message has the nearest values.
     """
     if axis.dtype.kind in "UOT":
-        places = np.flatnonzero(axis == value) if isinstance(value, str) else np.empty(0, dtype=np.intp)
-        if not places.size:
+        indices = np.flatnonzero(axis == value) if isinstance(value, str) else np.empty(0, dtype=np.intp)
+        if not indices.size:
             raise InputError(f"{name} is {shown(value)}; {suggest(value, [str(entry) for entry in axis])}")
-        _check_once(name, value, places.size)
-        return int(places[0])
+        _check_once(name, value, indices.size)
+        return int(indices[0])
     wanted: float = (
         check_int(name, value, 0, MAX_SEED)
         if axis.dtype.kind in "iu"
@@ -65,11 +65,11 @@ def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
     for name, value in wanted.items():
         if name == "architecture":
             axis = _architectures(dataset)
-            dataset = dataset.isel(architecture=_places(name, architecture_name(value), axis))
+            dataset = dataset.isel(architecture=_indices(name, architecture_name(value), axis))
         elif name in SIZES and name not in dataset.dims:
             dataset = dataset.isel(architecture=_of_size(dataset, name, value))
         elif name in dataset.dims and name in dataset.coords and name != PARTS_OF_SEEDS:
-            dataset = dataset.isel({name: _places(name, value, dataset[name].values)})
+            dataset = dataset.isel({name: _indices(name, value, dataset[name].values)})
         else:
             raise InputError(_no_axis(dataset, name))
     return dataset
@@ -83,7 +83,7 @@ def _no_axis(dataset: xr.Dataset, name: str) -> str:
     return f"{name!r} is no axis of the sweep; {suggest(name, [*axes, *SIZES])}"
 
 
-def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
+def _indices(name: str, value: Any, axis: NDArray[Any]) -> Any:
     """Return where a value, each of a list, or all of a closed range are."""
     if isinstance(value, slice):
         if value.step is not None or axis.dtype.kind in "UOT":
@@ -98,12 +98,12 @@ def _places(name: str, value: Any, axis: NDArray[Any]) -> Any:
             end if np.isinf(end) else end + side * abs(end)
             for end, side in ((low, -ROUNDING), (high, ROUNDING))
         )
-        place = (axis >= low) & (axis <= high)
-        if not place.any():
+        inside = (axis >= low) & (axis <= high)
+        if not inside.any():
             raise InputError(
                 f"{name} has no value from {value.start} to {value.stop}; it has {axis.min()} to {axis.max()}"
             )
-        return np.flatnonzero(place)
+        return np.flatnonzero(inside)
     value = value.values if isinstance(value, xr.DataArray) else value
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
@@ -138,4 +138,4 @@ def _of_size(dataset: xr.Dataset, name: str, value: Any) -> NDArray[np.intp]:
     """Return the indices of the architectures of a size, of each of a list, or of a closed range."""
     sizes = sizes_of(_architectures(dataset))[name]
     axis = np.unique(sizes)
-    return np.flatnonzero(np.isin(sizes, axis[_places(name, value, axis)]))
+    return np.flatnonzero(np.isin(sizes, axis[_indices(name, value, axis)]))

@@ -26,18 +26,18 @@ def check_versions(client: Client) -> None:
     Workers that join later are checked by `on_same_build` when they get a task.
     """
     answers = client.run(build, on_error="return")
-    builds = {f"the worker {address}": theirs for address, theirs in answers.items()}
+    builds = {f"the worker {address}": answer for address, answer in answers.items()}
     try:
         # The scheduler computes nothing, but it must be able to read the tasks.
         builds["the scheduler"] = client.run_on_scheduler(build)
     except Exception as error:
         builds["the scheduler"] = error
-    for name, theirs in builds.items():
-        if isinstance(theirs, OSError) and name != "the scheduler":
+    for name, answer in builds.items():
+        if isinstance(answer, OSError) and name != "the scheduler":
             continue  # this worker has ended; its successor is checked by `on_same_build`
-        if isinstance(theirs, Exception):
-            raise StoppedError(f"{name} does not run this fastlin: {reason_of(theirs)}")
-        _compare(name, theirs, build())
+        if isinstance(answer, Exception):
+            raise StoppedError(f"{name} does not run this fastlin: {reason_of(answer)}")
+        _compare(name, answer, build())
 
 
 def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) -> Result:
@@ -58,6 +58,6 @@ def on_same_build(submitted: str, function: Callable[..., Result], *given: Any) 
     return function(*given)
 
 
-def _compare(name: str, theirs: str, ours: str) -> None:
-    if theirs != ours:
-        raise StoppedError(f"{name} runs {theirs}, and this process {ours}; install the same in both")
+def _compare(name: str, other: str, own: str) -> None:
+    if other != own:
+        raise StoppedError(f"{name} runs {other}, and this process {own}; install the same in both")

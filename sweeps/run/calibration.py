@@ -102,9 +102,9 @@ def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores:
     group = _group(plan, solver, architecture)
     group = replace(group, seeds=group.seeds[:seeds], lams=lams)
     with tempfile.TemporaryDirectory(prefix="fastlin-plan-") as folder:
-        place = locate(folder)
-        _unit(plan, replace(group, seeds=group.seeds[:1]), place)(0)  # loads the kernels
-        unit = _unit(plan, group, place)
+        location = locate(folder)
+        _unit(plan, replace(group, seeds=group.seeds[:1]), location)(0)  # loads the kernels
+        unit = _unit(plan, group, location)
         unit(0)
         # Short groups are repeated, because waking a thread up takes a millisecond.
         modelled_group = modelled * group.seeds.size * lams.size / spec.lams.size
@@ -122,7 +122,7 @@ def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores:
     return max(0.0, seconds - GROUP_SECONDS) / group.seeds.size * spec.lams.size / lams.size
 
 
-def _unit(plan: Plan, group: Group, place: Location) -> Callable[[int], None]:
+def _unit(plan: Plan, group: Group, location: Location) -> Callable[[int], None]:
     """Return a function that computes and writes a group, as a worker does.
 
     Joined groups are written together, and the share of each in that time is negligible.
@@ -132,6 +132,6 @@ def _unit(plan: Plan, group: Group, place: Location) -> Callable[[int], None]:
     def run(number: int) -> None:
         for name, values in evaluator.rehearse(group).items():
             if alone:
-                place.write(f"{name}/{number}", np.ascontiguousarray(values))
+                location.write(f"{name}/{number}", np.ascontiguousarray(values))
 
     return run

@@ -42,26 +42,26 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
         for name in names
     ]
     how = "with another processor or BLAS" if HARDWARE.issuperset(names) else "by other versions"
-    what = f"the store {store.location.text} was written {how}"
+    fault = f"the store {store.location.text} was written {how}"
     if not allow:
         raise InputError(
-            "\n".join([f"{what}; --allow-version goes on if its numbers come out the same:", *lines])
+            "\n".join([f"{fault}; --allow-version goes on if its numbers come out the same:", *lines])
         )
     if old.get("seed_rule") != new["seed_rule"]:
         raise InputError(
             "\n".join(
                 [
-                    f"{what}, with another seed rule: the same seed would draw another network. "
+                    f"{fault}, with another seed rule: the same seed would draw another network. "
                     "Install the versions of the store, or choose another --store:",
                     *lines,
                 ]
             )
         )
-    _compare(store, what, lines)
+    _compare(store, fault, lines)
     return [*store.made_with, new]
 
 
-def _compare(store: Store, what: str, lines: list[str]) -> None:
+def _compare(store: Store, fault: str, lines: list[str]) -> None:
     """Compute samples of complete groups again, and raise if a bit differs."""
     evaluator, count = evaluator_of(store.layout.spec), 0
     blocks = store.layout.block_count
@@ -73,17 +73,17 @@ def _compare(store: Store, what: str, lines: list[str]) -> None:
             continue
         chosen = np.unique(np.linspace(0, len(complete) - 1, of_each).astype(int))
         values = store.read_values(index)
-        for place in [complete[at] for at in chosen]:
+        for position in [complete[at] for at in chosen]:
             if count == SAMPLES:
                 return
             count += 1
-            there = {name: part[place] for name, part in values.items()}
-            if not evaluator.reproduces(store, index, place, there):
-                message = f"{what}, which computed other numbers in block {number}; choose another --store:"
+            stored = {name: part[position] for name, part in values.items()}
+            if not evaluator.reproduces(store, index, position, stored):
+                message = f"{fault}, which computed other numbers in block {number}; choose another --store:"
                 raise InputError("\n".join([message, *lines]))
 
 
 def _complete_groups(status: Codes) -> list[tuple[int, ...]]:
-    """Return the places of the groups of a block that have a value at every point."""
+    """Return the positions of the groups of a block that have a value at every point."""
     lacks = (is_missing(status) | (status == Status.FAILED)).any(axis=(-2, -1))
-    return [tuple(place) for place in np.argwhere(~lacks).tolist()]
+    return [tuple(position) for position in np.argwhere(~lacks).tolist()]

@@ -65,12 +65,12 @@ def results(client: Client, tasks: Iterator[WorkerCall], location: Location, lea
         if error is None:
             yield result
         else:
-            submit(again(task, error, location))
+            submit(retried(task, error, location))
         lease.check()
         launch(max(0, window.size() - len(in_flight)))
 
 
-def again(task: WorkerCall, error: BaseException, location: Location) -> WorkerCall:
+def retried(task: WorkerCall, error: BaseException, location: Location) -> WorkerCall:
     """Return a task that is to be done again in a separate process, if its process died.
 
     Any other error is raised.
@@ -83,7 +83,7 @@ def again(task: WorkerCall, error: BaseException, location: Location) -> WorkerC
                 "what is complete stays"
             ) from None
         request = (
-            replace(task.request, apart=True) if isinstance(task.request, BlockRequest) else task.request
+            replace(task.request, isolated=True) if isinstance(task.request, BlockRequest) else task.request
         )
         return task._replace(request=request, deaths=task.deaths + 1)
     if isinstance(error, CancelledError | asyncio.CancelledError | CommClosedError):

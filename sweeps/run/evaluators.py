@@ -17,7 +17,8 @@ from fastlin.kernels import Status
 from fastlin.kernels import exact_statistics as fold
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.run import isolation
-from fastlin.sweeps.run.block import Result, compute
+from fastlin.sweeps.run.block import Result
+from fastlin.sweeps.run.block import compute as compute_group
 from fastlin.sweeps.run.isolation import Compute, Outcome
 from fastlin.sweeps.run.reduce import evaluated
 from fastlin.sweeps.spec.group import Group
@@ -41,13 +42,15 @@ class PointEvaluator:
 
     def rehearse(self, group: Group) -> Values:
         """Compute a group to measure the time; return the values, which take time to write."""
-        return compute(group).values
+        return compute_group(group).values
 
-    def reproduces(self, store: Store, index: tuple[int, ...], place: tuple[int, ...], there: Values) -> bool:
-        """Return whether the points of a few seeds of a group come out as `there`, its stored values."""
-        group = store.layout.group(index, place)
-        part = compute(replace(group, seeds=group.seeds[:SAMPLE_SEEDS])).values
-        seen = {name: values[:SAMPLE_SEEDS] for name, values in there.items()}
+    def reproduces(
+        self, store: Store, index: tuple[int, ...], position: tuple[int, ...], stored: Values
+    ) -> bool:
+        """Return whether the points of a few seeds of a group come out as its stored values."""
+        group = store.layout.group(index, position)
+        part = compute_group(replace(group, seeds=group.seeds[:SAMPLE_SEEDS])).values
+        seen = {name: values[:SAMPLE_SEEDS] for name, values in stored.items()}
         return all(np.array_equal(part[name], seen[name], equal_nan=True) for name in part)
 
     def seeds_at_once(self, seeds: int, bytes_per_seed: int) -> int:
@@ -67,44 +70,46 @@ class StatisticsEvaluator:
         cells, worst, reasons = self._folded(replace(group, lams=group.lams[columns]), compute)
         status = np.full(wanted.shape, Status.PENDING, dtype=np.uint8)
         status[..., columns] = worst
-        spread = {}
+        packed = {}
         for name, part in cells.items():
             words = partials.pack(part, blocks=1)
-            spread[name] = np.zeros((*wanted.shape, *words.shape[1:]), dtype=words.dtype)
-            spread[name].reshape(-1, *words.shape[1:])[columns] = words
+            packed[name] = np.zeros((*wanted.shape, *words.shape[1:]), dtype=words.dtype)
+            packed[name].reshape(-1, *words.shape[1:])[columns] = words
         reasons = [(row, int(columns[column]), why) for row, column, why in reasons]
-        return Outcome(Result(spread, status), reasons)
+        return Outcome(Result(packed, status), reasons)
 
     def rehearse(self, group: Group) -> Values:
         """Fold a group to measure the time; return nothing, because partial sums are few."""
-        self._folded(group, compute)
+        self._folded(group, compute_group)
         return {}
 
-    def reproduces(self, store: Store, index: tuple[int, ...], place: tuple[int, ...], there: Values) -> bool:
+    def reproduces(
+        self, store: Store, index: tuple[int, ...], position: tuple[int, ...], stored: Values
+    ) -> bool:
         """Return whether the partial sums of a group, or the statistics made of them, come out the same."""
-        if any((partials.blocks_in(part) != 1).any() for part in there.values()):  # merged, or dropped
-            return self._reproduces_statistics(store, index, place)
-        group = store.layout.group(index, place)
-        values = self.evaluate(group, np.full((1, group.lams.size), True), compute).result.values
-        return all(np.array_equal(values[name], there[name]) for name in values)
+        if any((partials.blocks_in(part) != 1).any() for part in stored.values()):  # merged, or dropped
+            return self._reproduces_statistics(store, index, position)
+        group = store.layout.group(index, position)
+        values = self.evaluate(group, np.full((1, group.lams.size), True), compute_group).result.values
+        return all(np.array_equal(values[name], stored[name]) for name in values)
 
-    def _reproduces_statistics(self, store: Store, index: tuple[int, ...], place: tuple[int, ...]) -> bool:
+    def _reproduces_statistics(self, store: Store, index: tuple[int, ...], position: tuple[int, ...]) -> bool:
         """Return whether the statistics of a group over all seeds come out the same.
 
         So many lam are tried that it takes no longer than a block.
         """
-        cell = (*index[:-2], index[-1])
-        blocks = store.layout.seed_blocks(cell)
+        cell_index = (*index[:-2], index[-1])
+        blocks = store.layout.seed_blocks(cell_index)
         if not all(store.is_complete(block) for block in blocks):
             return True
-        groups = [store.layout.group(block, place) for block in blocks]
+        groups = [store.layout.group(block, position) for block in blocks]
         seeds = np.concatenate([group.seeds for group in groups])
         lams = groups[0].lams[: max(1, groups[0].lams.size // len(blocks))]
-        cells, *_ = self._folded(replace(groups[0], seeds=seeds, lams=lams), compute)
-        found, there = evaluated(self.spec, cells), store.read_statistics(cell)
+        cells, *_ = self._folded(replace(groups[0], seeds=seeds, lams=lams), compute_group)
+        statistics, stored = evaluated(self.spec, cells), store.read_statistics(cell_index)
         return all(
-            np.array_equal(part, there[name][place][: lams.size], equal_nan=part.dtype.kind == "f")
-            for name, part in found.items()
+            np.array_equal(part, stored[name][position][: lams.size], equal_nan=part.dtype.kind == "f")
+            for name, part in statistics.items()
         )
 
     def seeds_at_once(self, seeds: int, bytes_per_seed: int) -> int:
@@ -140,18 +145,18 @@ class StatisticsEvaluator:
                     fold.fold(values, ok, cells[name][row], reduction.edges)
             reasons += [(start + row, column, why) for row, column, why in outcome.reasons]
         moved = {name: np.moveaxis(part, 0, 2) for name, part in cells.items()}
-        found = {name: part if name == PARTIALS else part[:, 0] for name, part in moved.items()}
-        return found, worst, reasons
+        by_array = {name: part if name == PARTIALS else part[:, 0] for name, part in moved.items()}
+        return by_array, worst, reasons
 
 
 def _by_row(values: Values, names: list[str]) -> list[NDArray[np.float64]]:
     """Return the values (S, L, T) of each row, one for each number of an observable."""
-    found = []
+    rows: list[NDArray[np.float64]] = []
     for name in names:
         part = values[name] if REGISTRY[name].over_time else values[name][..., None]
-        rows = np.moveaxis(part.reshape(*part.shape[:3], -1), -1, 0)
-        found += [np.ascontiguousarray(row) for row in rows]
-    return found
+        numbers = np.moveaxis(part.reshape(*part.shape[:3], -1), -1, 0)
+        rows += [np.ascontiguousarray(row) for row in numbers]
+    return rows
 
 
 Evaluator = PointEvaluator | StatisticsEvaluator

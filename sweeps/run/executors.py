@@ -38,7 +38,7 @@ class Processes:
     """Processes of this machine, of one thread each. A process that dies is started again.
 
     A block whose process died fails at once, and so do the blocks that waited for the same process. Dask
-    raises KilledWorker for each of them, and `dispatch.again` submits them again.
+    raises KilledWorker for each of them, and `dispatch.retried` submits them again.
 
     Attributes
     ----------

@@ -186,7 +186,7 @@ def _pending(group: Group) -> Result:
     return Result(values, np.full(grid, Status.PENDING, dtype=np.uint8))
 
 
-class Apart:
+class IsolatedProcess:
     """Computes groups in another process, which may die or hang, and is replaced by a new one then.
 
     Parameters
@@ -315,7 +315,7 @@ def _ending(code: int | None) -> str:
 
 
 def serve() -> None:
-    """Compute groups that come in by standard input, until it ends: the other side of `Apart`."""
+    """Compute groups that come in by standard input, until it ends: the other side of `IsolatedProcess`."""
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # so that printed text does not mix with the answers
     while True:

@@ -140,8 +140,8 @@ class Plan:
         records = Record(sizes).length * seeds
         setup = np.where(sizes.fits_setup, SetUp.doubles(sizes), 8 * sizes.wide * (sizes.m + sizes.k_wide))
         lanes = sizes.fits_lanes | sizes.fits_lanes_to_descend
-        one = ~(sizes.fits_lanes & sizes.fits_lanes_to_descend)
-        dynamics = np.maximum(lanes * VECTORS * Dynamics.doubles(sizes), one * doubles_of_one(sizes))
+        single = ~(sizes.fits_lanes & sizes.fits_lanes_to_descend)
+        dynamics = np.maximum(lanes * VECTORS * Dynamics.doubles(sizes), single * doubles_of_one(sizes))
         return 8 * int((draws + records + setup + dynamics).max())
 
     def check_resources(self, location: Location, at_once: int | None, memory: int, done: int = 0) -> None:

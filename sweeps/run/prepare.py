@@ -53,7 +53,7 @@ def counts_if_done(opened: Store, spec: Spec, options: RunOptions) -> PointCount
     if options.allow_version and compatibility.differences(opened):
         return None  # samples are compared under the lease, because the store's versions are written then
     compatibility.check(opened, allow=False)
-    done = all(is_finished(opened, cell) for cell in layout.cells)
+    done = all(is_finished(opened, cell_index) for cell_index in layout.cells)
     return counts if done else None
 
 

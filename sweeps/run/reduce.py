@@ -25,16 +25,16 @@ from fastlin.sweeps.store.partials import folded_together, row_count
 from fastlin.sweeps.store.store import Store, reopen
 
 
-def finish(location: Location, place: tuple[int, ...]) -> list[int]:
+def finish(location: Location, cell_index: tuple[int, ...]) -> list[int]:
     """Write the statistics of a cell and drop the partial sums that are needed no more.
 
-    `place` is the place in the grid without that along the seeds. Nothing is done while blocks are pending.
-    Returns the numbers of the blocks whose partial sums are lost, which are pending now.
+    `cell_index` is the index in the grid without that along the seeds. Nothing is done while blocks are
+    pending. Returns the numbers of the blocks whose partial sums are lost, which are pending now.
     """
     store = reopen(location)
-    cell = read_cell(store, place)
+    cell = read_cell(store, cell_index)
     if cell is not None and cell.lost:
-        cell = read_cell(store, place)  # another run may have merged the blocks while they were read
+        cell = read_cell(store, cell_index)  # another run may have merged the blocks while they were read
     if cell is None:
         return []
     with writing(location):
@@ -42,52 +42,54 @@ def finish(location: Location, place: tuple[int, ...]) -> list[int]:
             for index in cell.lost:
                 store.withdraw(index)
             return [store.layout.number(index) for index in cell.lost]
-        _write(store, place, cell)
+        _write(store, cell_index, cell)
     # This process may have been suspended and may have replaced newer statistics.
-    return [] if store.current else finish(location, place)
+    return [] if store.current else finish(location, cell_index)
 
 
-def is_finished(store: Store, place: tuple[int, ...]) -> bool:
+def is_finished(store: Store, cell_index: tuple[int, ...]) -> bool:
     """Return whether `finish` would write nothing."""
-    cell = read_cell(store, place)
+    cell = read_cell(store, cell_index)
     if cell is None:
         return True
-    statistics = _statistics(store, place, cell)
+    statistics = _statistics(store, cell_index, cell)
     return (
         not cell.lost
-        and (statistics is None or store.has_statistics(place, statistics))
-        and all(store.are_partials(*each) for each in _final_partials(store, place, cell))
+        and (statistics is None or store.has_statistics(cell_index, statistics))
+        and all(store.are_partials(*each) for each in _final_partials(store, cell_index, cell))
     )
 
 
-def _write(store: Store, place: tuple[int, ...], cell: Cell) -> None:
+def _write(store: Store, cell_index: tuple[int, ...], cell: Cell) -> None:
     """Write the statistics of a cell, then its merged partial sums, and delete the others, in this order."""
-    statistics = _statistics(store, place, cell)
+    statistics = _statistics(store, cell_index, cell)
     if statistics is not None:
-        store.write_statistics(place, statistics)
-    for index, sums in _final_partials(store, place, cell):
+        store.write_statistics(cell_index, statistics)
+    for index, sums in _final_partials(store, cell_index, cell):
         store.replace_partials(index, sums)
 
 
-def _statistics(store: Store, place: tuple[int, ...], cell: Cell) -> Values | None:
+def _statistics(store: Store, cell_index: tuple[int, ...], cell: Cell) -> Values | None:
     """Return the statistics of a cell, or None if the store has them and no sums to make them of."""
     if cell.dropped.all():
         return None
-    axis = len(place) - 1
+    axis = len(cell_index) - 1
     sums = {name: np.squeeze(part, axis=axis) for name, part in cell.total.items()}
-    found = evaluated(store.layout.spec, sums)
+    statistics = evaluated(store.layout.spec, sums)
     if cell.dropped.any():
         known = ~np.squeeze(cell.dropped, axis=axis)
-        old = store.read_statistics(place)
-        found = {name: np.where(spread(known, part), part, old[name]) for name, part in found.items()}
-    return found
+        old = store.read_statistics(cell_index)
+        statistics = {
+            name: np.where(spread(known, part), part, old[name]) for name, part in statistics.items()
+        }
+    return statistics
 
 
 def _final_partials(
-    store: Store, place: tuple[int, ...], cell: Cell
+    store: Store, cell_index: tuple[int, ...], cell: Cell
 ) -> Iterator[tuple[tuple[int, ...], Values | None]]:
     """Yield the blocks of a cell whose partial sums change, each with its final sums, or None for no sums."""
-    blocks = store.layout.seed_blocks(place)
+    blocks = store.layout.seed_blocks(cell_index)
     keeps = store.layout.keeps_values
     if keeps and len(blocks) == 1:
         return
@@ -106,10 +108,10 @@ def _kept(store: Store, index: tuple[int, ...], cell: Cell, blocks: int) -> Valu
         return None
     own = store.read_values(index)
     if blocks:
-        rest: Values = {name: partials.pack(part, blocks) for name, part in cell.total.items()}
+        merged: Values = {name: partials.pack(part, blocks) for name, part in cell.total.items()}
     else:
-        rest = {name: np.zeros_like(part) for name, part in own.items()}
-    return {name: np.where(spread(cell.bad, part), part, rest[name]) for name, part in own.items()}
+        merged = {name: np.zeros_like(part) for name, part in own.items()}
+    return {name: np.where(spread(cell.bad, part), part, merged[name]) for name, part in own.items()}
 
 
 def spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -120,15 +122,15 @@ def spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]
 def evaluated(spec: Spec, cells: Values) -> Values:
     """Return the arrays of statistics of merged cells (..., L, T, rows, words) or (..., L, scales, words)."""
     reduction = spec.reduction
-    found: Values = {COUNT: fold.count(partials.of_one_number(cells))}
+    statistics: Values = {COUNT: fold.count(partials.of_one_number(cells))}
     for group, members in folded_together(spec.observables).items():
         first = 0
         for name in members:
-            mine = cells[group][..., first : first + row_count([name]), :]
-            mine = mine.reshape(*mine.shape[:-2], *REGISTRY[name].stored_dims.values(), mine.shape[-1])
+            sums = cells[group][..., first : first + row_count([name]), :]
+            sums = sums.reshape(*sums.shape[:-2], *REGISTRY[name].stored_dims.values(), sums.shape[-1])
             first += row_count([name])
             with np.errstate(over="ignore"):  # what does not fit float32 is inf
-                found[name] = reduction.evaluate(mine).astype(spec.dtype)
+                statistics[name] = reduction.evaluate(sums).astype(spec.dtype)
             if reduction.histogram:
-                found[f"{name}_histogram"] = fold.histogram(mine)
-    return found
+                statistics[f"{name}_histogram"] = fold.histogram(sums)
+    return statistics

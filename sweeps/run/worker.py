@@ -21,7 +21,7 @@ from fastlin.kernels import Status
 from fastlin.sweeps.run import block as blocks
 from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.run.evaluators import evaluator_of
-from fastlin.sweeps.run.isolation import KEPT_REASONS, Apart, Compute
+from fastlin.sweeps.run.isolation import KEPT_REASONS, Compute, IsolatedProcess
 from fastlin.sweeps.run.reduce import spread
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.store import lease, store
@@ -46,7 +46,7 @@ class BlockRequest:
         Time after which a block, with all its groups, counts as hung, if its process can be ended for that.
     retry : bool
         Whether points that diverged or failed are computed again.
-    apart : bool
+    isolated : bool
         Whether the block is computed in another process, because it has ended the process of a worker.
     specialised : frozenset of (Architecture, solver)
         Pairs with so much work that it pays to compile kernels for them alone; see `costs.specialised`.
@@ -55,7 +55,7 @@ class BlockRequest:
     location: Location
     seconds: float
     retry: bool = False
-    apart: bool = False
+    isolated: bool = False
     specialised: frozenset[tuple[Architecture, str]] = frozenset()
 
     def prepared(self, group: Group) -> Group:
@@ -96,17 +96,17 @@ def run_block(request: BlockRequest, index: tuple[int, ...]) -> BlockReport:
     wanted = is_missing(before, request.retry)
     if not wanted.any():
         return BlockReport(index, 0, 0.0, perf_counter() - start)
-    there = None
+    stored = None
     if not wanted.all():
         try:
-            there = opened.read_values(index)
+            stored = opened.read_values(index)
         except store.DamagedBlockError:  # the values of complete points are lost, too
             wanted[:] = True
     worked = thread_time()
     outcome = _computed(request, opened.layout, index, wanted)
     values, status = outcome.result
-    if there is not None:
-        values = {name: np.where(spread(wanted, part), part, there[name]) for name, part in values.items()}
+    if stored is not None:
+        values = {name: np.where(spread(wanted, part), part, stored[name]) for name, part in values.items()}
         status = np.where(wanted, status, before)
     kernel_seconds = thread_time() - worked
     with lease.writing(request.location):
@@ -125,22 +125,22 @@ def _computed(
     whole = _unset(layout, wanted.shape) if len(block) > 1 else None
     reasons: list[tuple[dict[str, Any], str]] = []
     with _computing(request) as computing:
-        for place, plain in block:
+        for position, plain in block:
             group = request.prepared(plain)
-            mine = wanted[place]
-            if not mine.any():
+            wanted_points = wanted[position]
+            if not wanted_points.any():
                 continue
-            evaluated = evaluator.evaluate(group, mine, computing(group, float(shares[place])))
-            reasons += [(layout.where(index, place, *at), why) for *at, why in evaluated.reasons]
+            evaluated = evaluator.evaluate(group, wanted_points, computing(group, float(shares[position])))
+            reasons += [(layout.where(index, position, *at), why) for *at, why in evaluated.reasons]
             if whole is None:  # the arrays of a single group are those of the block
-                ones = (1,) * len(place)
+                ones = (1,) * len(position)
                 values, status = evaluated.result
                 placed = {name: part.reshape(ones + part.shape) for name, part in values.items()}
                 whole = Result(placed, status.reshape(wanted.shape))
                 break
             for name, part in evaluated.result.values.items():
-                whole.values[name][place] = part
-            whole.status[place] = evaluated.result.status
+                whole.values[name][position] = part
+            whole.status[position] = evaluated.result.status
     assert whole is not None
     return BlockOutcome(whole, reasons[:KEPT_REASONS])
 
@@ -166,22 +166,22 @@ def _computing(request: BlockRequest) -> Iterator[Computing]:
 
     If this process is a worker that may be ended, it ends itself when the block hangs.
     """
-    if request.apart:
-        with closing(Apart(request.seconds)) as apart:
-            yield apart.of
+    if request.isolated:
+        with closing(IsolatedProcess(request.seconds)) as isolated:
+            yield isolated.of
     elif not _may_be_ended():
-        yield _here
+        yield _in_this_process
     else:
         # A thread in C, which can end a process that hangs in compiled code with Python's lock held.
         with open(os.devnull, "w") as nowhere:
             faulthandler.dump_traceback_later(request.seconds, exit=True, file=nowhere)
             try:
-                yield _here
+                yield _in_this_process
             finally:
                 faulthandler.cancel_dump_traceback_later()
 
 
-def _here(_group: Group, _share: float) -> Compute:
+def _in_this_process(_group: Group, _share: float) -> Compute:
     """Return the function that computes a group in this process."""
     return blocks.compute
 

@@ -86,13 +86,13 @@ def _items(name: str, items: list[Any], read: Callable[[str, Any], Any]) -> list
     faults = Faults()
     parts = []
     for index, item in enumerate(items):
-        place = f"[{index}]"
+        position = f"[{index}]"
         try:
-            parts.append(read(name + place, item))
+            parts.append(read(name + position, item))
         except InputError as error:
             # A message names the fault and, after a semicolon, the allowed values. One kind breaks one rule.
-            rule = str(error).replace(name + place, name).rpartition("; ")[2]
-            faults.add(str(error), rule, name, place)
+            rule = str(error).replace(name + position, name).rpartition("; ")[2]
+            faults.add(str(error), rule, name, position)
     faults.check()
     return parts
 

@@ -54,8 +54,8 @@ class Group:
     @property
     def scales(self) -> tuple[int, ...]:
         """Codes of the time scales."""
-        found = (REGISTRY[name].scale for name in self.observables)
-        return tuple(int(scale) for scale in found if scale is not None)
+        scales = (REGISTRY[name].scale for name in self.observables)
+        return tuple(int(scale) for scale in scales if scale is not None)
 
     @property
     def kernels(self) -> Iterator[Kernel]:
@@ -71,13 +71,13 @@ class Group:
 
 
 class PlacedGroup(NamedTuple):
-    """A group of a block, and its place in the block's chunks.
+    """A group of a block, and its position in the block's chunks.
 
-    `place` holds an index for every dimension of `status` before seeds and lam, so that ``status[place]`` are
-    the points (S, L) of the group, and ``values[place]`` their values.
+    `position` holds an index for every dimension of `status` before seeds and lam, so that
+    ``status[position]`` are the points (S, L) of the group, and ``values[position]`` their values.
     """
 
-    place: tuple[int, ...]
+    position: tuple[int, ...]
     group: Group
 
 

@@ -101,8 +101,8 @@ def _quantiles(cells: NDArray[np.int64], wanted: tuple[float, ...]) -> list[NDAr
     quantiles = []
     for q in wanted:
         needed = np.maximum(1, np.ceil(q * total)).astype(np.int64)
-        place = np.argmax(ranks >= needed[..., None], axis=-1)
-        quantiles.append(np.where(total > 0, _MIDDLES[place], np.nan))
+        bins = np.argmax(ranks >= needed[..., None], axis=-1)
+        quantiles.append(np.where(total > 0, _MIDDLES[bins], np.nan))
     return quantiles
 
 

@@ -39,19 +39,21 @@ def choose_block_shape(spec: Spec) -> BlockShape:
     if seeds < spec.seeds.size:
         return shape
     alone = layout_of((spec,), shape)
-    room = BLOCK_BYTES // sum(array.chunk_bytes for array in alone.values.values())  # groups
+    capacity = BLOCK_BYTES // sum(array.chunk_bytes for array in alone.values.values())  # groups
     least = min(LEAST_BLOCKS, 3 * LEAST_BLOCKS // len(alone.arrays))
     blocks = alone.block_count
     # (A, 1, M, R) seconds of the groups: the same for every init_scale.
     costs = seeds * seconds[:, None] + GROUP_SECONDS
     for axis, (field, size) in reversed([*enumerate(_joinable(spec).items())]):
         blocks //= size
-        count = min(room, _longest_run(costs, axis, size), _enough(costs, size, math.ceil(least / blocks)))
+        count = min(
+            capacity, _longest_run(costs, axis, size), _enough(costs, size, math.ceil(least / blocks))
+        )
         count = math.ceil(size / math.ceil(size / max(1, count)))  # of one length, so that few are filled up
         shape = shape._replace(**{field: count})
         if count < size:
             break
-        room, costs = room // size, costs.sum(axis, keepdims=True) * (size / costs.shape[axis])
+        capacity, costs = capacity // size, costs.sum(axis, keepdims=True) * (size / costs.shape[axis])
     return shape
 
 

@@ -68,8 +68,8 @@ def _compressed(part: NDArray[Any]) -> NDArray[np.uint8]:
     columns = part.reshape(-1, part.shape[-1])
     planes = np.zeros(columns.shape[::-1], dtype=part.dtype)
     used = np.bitwise_or.reduce(columns.view(f"u{part.itemsize}"), axis=0)
-    for place in np.flatnonzero(used):
-        planes[place] = columns[:, place]
+    for plane in np.flatnonzero(used):
+        planes[plane] = columns[:, plane]
     return np.frombuffer(Zstd(level=ZSTD_LEVEL).encode(planes), dtype=np.uint8)
 
 
@@ -80,8 +80,8 @@ def _decompressed(form: ArraySpec, data: NDArray[np.uint8]) -> NDArray[Any]:
         raise DamagedError(f"has {content.size} numbers instead of {math.prod(form.chunk)}")
     planes = content.reshape(last, -1)
     columns = np.zeros((planes.shape[1], last), dtype=content.dtype)
-    for place in np.flatnonzero(planes.view(f"u{content.itemsize}").any(axis=1)):
-        columns[:, place] = planes[place]
+    for plane in np.flatnonzero(planes.view(f"u{content.itemsize}").any(axis=1)):
+        columns[:, plane] = planes[plane]
     return columns.reshape(*rest, last)
 
 

@@ -115,7 +115,7 @@ class StatisticsLayout(StoreLayout):
     @cached_property
     def values(self) -> dict[str, ArraySpec]:
         """Partial sums over the seeds of each block."""
-        reduction, found = self.spec.reduction, {}
+        reduction, arrays = self.spec.reduction, {}
         fields = {
             "dtype": "uint32",
             "fill": 0,
@@ -127,27 +127,32 @@ class StatisticsLayout(StoreLayout):
             over_time = name == PARTIALS
             extra = {"row": row_count(members)} if over_time else {"scale": len(members)}
             extra |= {"word": 2 * (fold.WORDS + reduction.bins)}  # of 32 bits; see `partials`
-            found[name] = _array(self, self.status, extra, over_time, **fields)
-        return found
+            arrays[name] = _array(self, self.status, extra, over_time, **fields)
+        return arrays
 
     @cached_property
     def statistics(self) -> dict[str, ArraySpec]:
         """The count of seeds, and the statistics and the histogram of each observable."""
         spec, reduction, cells = self.spec, self.spec.reduction, self.status.without("seed_block")
-        found = {COUNT: replace(cells, dtype="int64", fill=0, attributes=COUNT_ATTRIBUTES)}
+        arrays = {COUNT: replace(cells, dtype="int64", fill=0, attributes=COUNT_ATTRIBUTES)}
         # A quantile is the middle of a bin, of which there are few.
         moments = len(reduction.statistics) * np.dtype(spec.dtype).itemsize
         quantiles = len(reduction.quantiles) * QUANTILE_BYTES
         compressed = moments + quantiles if quantiles else 0
         fields = {"dtype": spec.dtype, "fill": math.nan, "compressed": compressed}
         for name in spec.observables:
-            found[name] = _of_observable(self, name, cells, {"statistic": len(reduction.names)}, **fields)
+            arrays[name] = _of_observable(self, name, cells, {"statistic": len(reduction.names)}, **fields)
             if reduction.histogram:
-                about = {"long_name": f"seeds by {name}", "units": "1"}
-                counted = {"dtype": "int64", "fill": 0, "attributes": about, "compressed": self._bins_bytes}
+                attributes = {"long_name": f"seeds by {name}", "units": "1"}
+                counted = {
+                    "dtype": "int64",
+                    "fill": 0,
+                    "attributes": attributes,
+                    "compressed": self._bins_bytes,
+                }
                 extra = {"bin": reduction.bins}
-                found[f"{name}_histogram"] = _of_observable(self, name, cells, extra, **counted)
-        return found
+                arrays[f"{name}_histogram"] = _of_observable(self, name, cells, extra, **counted)
+        return arrays
 
     def block_seeds(self, index: tuple[int, ...]) -> NDArray[np.int64]:
         """Return the seeds of a block, which are reduced together."""
@@ -165,10 +170,10 @@ class StatisticsLayout(StoreLayout):
     def _seed_axes(self) -> dict[str, NDArray[Any]]:
         reduction = self.spec.reduction
         firsts = self.stored.seeds[[part.start for part in self._seed_blocks]]
-        found: dict[str, NDArray[Any]] = {"seed_block": firsts, "statistic": np.array(reduction.names)}
+        axes: dict[str, NDArray[Any]] = {"seed_block": firsts, "statistic": np.array(reduction.names)}
         if reduction.histogram:
-            found |= {"bin_left": reduction.edges[:-1], "bin_right": reduction.edges[1:]}
-        return found
+            axes |= {"bin_left": reduction.edges[:-1], "bin_right": reduction.edges[1:]}
+        return axes
 
     @property
     def keeps_values(self) -> bool:

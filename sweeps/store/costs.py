@@ -34,19 +34,19 @@ def sizes_of_all(spec: Spec) -> SizesOfMany:
 def seed_seconds(spec: Spec) -> NDArray[np.float64]:
     """Estimate the time of all lam of one seed, (architectures, solvers, learning rates).
 
-    Without learning rates the last dimension has one place.
+    Without learning rates the last dimension has length one.
     """
     sizes = sizes_of_all(spec)
     writing = layout_class(spec).write_nanoseconds * bytes_per_seed(spec)
     rates = spec.learning_rates if spec.learning_rates.size else np.array([np.nan])
-    found = np.empty((len(spec.architectures), len(spec.solvers), rates.size))
+    seconds = np.empty((len(spec.architectures), len(spec.solvers), rates.size))
     for at, solver in enumerate(spec.solvers):
-        for place, rate in enumerate(rates):
+        for column, rate in enumerate(rates):
             each = SOLVERS[solver].nanoseconds(sizes, spec.times, float(rate))
             if CONVERGENCE in spec.observables:
                 each = each + time_scales.nanoseconds(sizes)
-            found[:, at, place] = 1e-9 * (problems.nanoseconds(sizes) + spec.lams.size * each + writing)
-    return found
+            seconds[:, at, column] = 1e-9 * (problems.nanoseconds(sizes) + spec.lams.size * each + writing)
+    return seconds
 
 
 @lru_cache(maxsize=4)
@@ -73,8 +73,8 @@ def sum_over_blocks(layout: StoreLayout, groups: NDArray[np.float64]) -> NDArray
     seeds = [layout.block_seeds((*(0,) * len(steps), number, 0)).size for number in range(layout.grid[-2])]
     starts = np.arange(layout.grid[-1]) * lams
     widths = np.minimum(starts + lams, layout.spec.lams.size) - starts
-    found: NDArray[np.float64] = groups[..., None, None] * np.array(seeds)[:, None] * widths
-    return found
+    seconds: NDArray[np.float64] = groups[..., None, None] * np.array(seeds)[:, None] * widths
+    return seconds
 
 
 def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray[np.bool_]) -> float:
@@ -88,12 +88,12 @@ def specialised(layout: StoreLayout) -> frozenset[tuple[Architecture, str]]:
     """Return the pairs (architecture, solver) whose work in the whole sweep pays for kernels of their own."""
     spec, sizes = layout.spec, sizes_of_all(layout.spec)
     seconds = seed_seconds(spec).sum(axis=-1) * spec.seeds.size * spec.init_scales.size
-    found: set[tuple[Architecture, str]] = set()
+    pairs: set[tuple[Architecture, str]] = set()
     for at, solver in enumerate(spec.solvers):
         if step := SOLVERS[solver].step:
             chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
-            found |= {(spec.architectures[index], solver) for index in chosen}
-    return frozenset(found)
+            pairs |= {(spec.architectures[index], solver) for index in chosen}
+    return frozenset(pairs)
 
 
 def kernels_needed(layout: StoreLayout, numbers: NDArray[np.int64]) -> list[Kernel]:

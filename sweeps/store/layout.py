@@ -150,12 +150,12 @@ class StoreLayout(ABC):
     @property
     def cells(self) -> Iterator[tuple[int, ...]]:
         """Indices of the chunks of statistics: those of the grid without the dimension of seeds."""
-        *others, _, lams = self.grid
-        return np.ndindex(*others, lams) if self.statistics else iter(())
+        *leading, _, lams = self.grid
+        return np.ndindex(*leading, lams) if self.statistics else iter(())
 
-    def seed_blocks(self, cell: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def seed_blocks(self, cell_index: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Return the places in the grid of the blocks whose seeds are in a chunk of statistics."""
-        return [(*cell[:-1], number, cell[-1]) for number in range(self.grid[-2])]
+        return [(*cell_index[:-1], number, cell_index[-1]) for number in range(self.grid[-2])]
 
     def index(self, number: int) -> tuple[int, ...]:
         """Return the index in the grid of a block, given its number."""
@@ -168,14 +168,16 @@ class StoreLayout(ABC):
     def block(self, index: tuple[int, ...]) -> Block:
         """Return the groups of one block."""
         region = self.status.region(index)
-        places = np.ndindex(*(part.stop - part.start for part in region[:-2]))
+        positions = np.ndindex(*(part.stop - part.start for part in region[:-2]))
         seeds, lams = self.block_seeds(index), self.stored.lams[region[-1]]
-        return tuple(PlacedGroup(place, self._group(region, place, seeds, lams)) for place in places)
+        return tuple(
+            PlacedGroup(position, self._group(region, position, seeds, lams)) for position in positions
+        )
 
-    def group(self, index: tuple[int, ...], place: tuple[int, ...]) -> Group:
+    def group(self, index: tuple[int, ...], position: tuple[int, ...]) -> Group:
         """Return one group of a block."""
         region = self.status.region(index)
-        return self._group(region, place, self.block_seeds(index), self.stored.lams[region[-1]])
+        return self._group(region, position, self.block_seeds(index), self.stored.lams[region[-1]])
 
     def seeds_per_status(self, index: tuple[int, ...]) -> int:
         """Return the number of points for each status of a block."""
@@ -185,13 +187,13 @@ class StoreLayout(ABC):
     def _group(
         self,
         region: tuple[slice, ...],
-        place: tuple[int, ...],
+        position: tuple[int, ...],
         seeds: NDArray[np.int64],
         lams: NDArray[np.float64],
     ) -> Group:
-        """Return the group at a place in the region of a block."""
+        """Return the group at a position in the region of a block."""
         spec = self.stored
-        at = {name: part.start + i for name, part, i in zip(self.dims, region, place, strict=False)}
+        at = {name: part.start + i for name, part, i in zip(self.dims, region, position, strict=False)}
         rates = spec.learning_rates
         return Group(
             architecture=spec.architectures[at["architecture"]],
@@ -208,14 +210,14 @@ class StoreLayout(ABC):
 
     def kernels_of(self, numbers: NDArray[np.int64]) -> dict[tuple[Architecture, str], Group]:
         """Return the pairs (architecture, solver) that some blocks need, each with a group that has it."""
-        found: dict[tuple[Architecture, str], Group] = {}
+        groups: dict[tuple[Architecture, str], Group] = {}
         matters = [axis for axis, name in enumerate(self.dims) if name in ("architecture", "solver")]
         chunks = np.stack(np.unravel_index(numbers, self.grid))[matters]
         _, firsts = np.unique(chunks, axis=1, return_index=True)
         for number in numbers[np.sort(firsts)]:
             for _, group in self.block(self.index(int(number))):
-                found.setdefault((group.architecture, group.solver), group)
-        return found
+                groups.setdefault((group.architecture, group.solver), group)
+        return groups
 
     @property
     def arrays(self) -> list[ArraySpec]:
@@ -227,24 +229,26 @@ class StoreLayout(ABC):
         """Dimensions and values of every coordinate."""
         spec = self.stored
         shapes = spec.architectures
-        found: dict[str, Any] = {"architecture": np.array([str(shape) for shape in shapes])}
-        found |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
-        found["init_scale"] = spec.init_scales
+        coordinates: dict[str, Any] = {"architecture": np.array([str(shape) for shape in shapes])}
+        coordinates |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
+        coordinates["init_scale"] = spec.init_scales
         if spec.solver_axis:
-            found["solver"] = np.array(spec.solvers)
+            coordinates["solver"] = np.array(spec.solvers)
         if spec.learning_rate_axis:
-            found["learning_rate"] = spec.learning_rates
-        found |= self._seed_axes()
-        found |= {"lam": spec.lams, "time": spec.times}
+            coordinates["learning_rate"] = spec.learning_rates
+        coordinates |= self._seed_axes()
+        coordinates |= {"lam": spec.lams, "time": spec.times}
         for observable in spec.observables:
             labels = REGISTRY[observable].labels
-            found |= {name: np.array(values) for name, values in labels.items()}
+            coordinates |= {name: np.array(values) for name, values in labels.items()}
         dims = dict.fromkeys(SIZES, "architecture") | {"bin_left": "bin", "bin_right": "bin"}
-        return {name: ((dims.get(name, name),), values) for name, values in found.items()}
+        return {name: ((dims.get(name, name),), values) for name, values in coordinates.items()}
 
-    def where(self, index: tuple[int, ...], place: tuple[int, ...], row: int, column: int) -> dict[str, Any]:
+    def where(
+        self, index: tuple[int, ...], position: tuple[int, ...], row: int, column: int
+    ) -> dict[str, Any]:
         """Return the values on all axes of one point of a group, by the names of the dimensions."""
-        group = self.group(index, place)
+        group = self.group(index, position)
         point: dict[str, Any] = {
             "architecture": str(group.architecture),
             "seed": int(group.seeds[row]),

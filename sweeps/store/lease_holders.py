@@ -70,8 +70,8 @@ class LeaseHolder:
 
         Slices of one spec may, if there are as many of them and their numbers differ.
         """
-        (mine, *of), (theirs, *of_other) = self.part.split("/"), other.part.split("/")
-        return not (of and of == of_other and mine != theirs and self.spec == other.spec)
+        (number, *of), (other_number, *other_of) = self.part.split("/"), other.part.split("/")
+        return not (of and of == other_of and number != other_number and self.spec == other.spec)
 
     def __str__(self) -> str:
         """Return it for people to read."""
@@ -117,10 +117,10 @@ def document(location: Location, entries: list[LeaseHolder]) -> bytes:
     return json.dumps({**identity, "holders": [asdict(holder) for holder in entries]}, indent=1).encode()
 
 
-def read_holders(content: bytes | None, here: Identity) -> list[LeaseHolder]:
+def read_holders(content: bytes | None, identity: Identity) -> list[LeaseHolder]:
     """Return the holders in the content of a lease, none if it is damaged or that of another location."""
     origin, entries = read_lease(content)
-    return entries if origin.is_same(here) else []
+    return entries if origin.is_same(identity) else []
 
 
 def read_lease(content: bytes | None) -> tuple[Identity, list[LeaseHolder]]:

@@ -187,10 +187,10 @@ def read_attributes(location: Location) -> tuple[dict[str, Any], bytes]:
         raise InputError(
             f"{location.text}: both copies of {ROOT} are damaged, and with them what the store is of"
         )
-    raise InputError(_other(location.text, content, location.read(".zgroup")))
+    raise InputError(_no_store_of_fastlin(location.text, content, location.read(".zgroup")))
 
 
-def _other(path: str, content: bytes | None, version_2: bytes | None) -> str:
+def _no_store_of_fastlin(path: str, content: bytes | None, version_2: bytes | None) -> str:
     with suppress(ValueError, KeyError, TypeError):
         if json.loads(version_2 or content or b"")["zarr_format"]:
             return (

@@ -43,10 +43,10 @@ _COUNT, _BLOCKS = 0, 1  # among the words of 32 bits: both halves of the first w
 
 def folded_together(names: Sequence[str]) -> dict[str, list[str]]:
     """Return the names of the observables in each array of partial sums."""
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(PARTIALS if REGISTRY[name].over_time else SCALE_PARTIALS, []).append(name)
-    return found
+        groups.setdefault(PARTIALS if REGISTRY[name].over_time else SCALE_PARTIALS, []).append(name)
+    return groups
 
 
 def row_count(names: Sequence[str]) -> int:

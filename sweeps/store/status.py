@@ -89,5 +89,5 @@ def _rebuilding(point: dict[str, Any]) -> str:
     """Return the call that rebuilds a point."""
     names = ("architecture", "seed", "lam", "init_scale")
     values = ", ".join(f"{name}={point[name]!r}" for name in names)
-    other = [f"{name} {value}" for name, value in point.items() if name not in (*names, "status")]
-    return f"fl.rebuild(ds, {values})" + (f" ({', '.join(other)})" if other else "")
+    details = [f"{name} {value}" for name, value in point.items() if name not in (*names, "status")]
+    return f"fl.rebuild(ds, {values})" + (f" ({', '.join(details)})" if details else "")

@@ -94,7 +94,7 @@ class Store:
         """
         return {name: self._read(name, form, index) for name, form in self.layout.values.items()}
 
-    def read_statistics(self, cell: tuple[int, ...]) -> Values:
+    def read_statistics(self, cell_index: tuple[int, ...]) -> Values:
         """Return the statistics of a cell.
 
         Raises
@@ -102,7 +102,7 @@ class Store:
         DamagedBlockError
             If a chunk is missing or damaged.
         """
-        return {name: self._read(name, form, cell) for name, form in self.layout.statistics.items()}
+        return {name: self._read(name, form, cell_index) for name, form in self.layout.statistics.items()}
 
     def _read(self, name: str, form: ArraySpec, index: tuple[int, ...]) -> NDArray[Any]:
         parts = []
@@ -152,17 +152,19 @@ class Store:
             self.withdraw(index)
             raise
 
-    def write_statistics(self, cell: tuple[int, ...], values: Values) -> None:
+    def write_statistics(self, cell_index: tuple[int, ...], values: Values) -> None:
         """Write the chunks of statistics that differ from those in the store."""
-        for key, content in self._stale_statistics(cell, values):
+        for key, content in self._stale_statistics(cell_index, values):
             self.location.write(key, *content)
 
-    def has_statistics(self, cell: tuple[int, ...], values: Values) -> bool:
+    def has_statistics(self, cell_index: tuple[int, ...], values: Values) -> bool:
         """Return whether the chunks of statistics in the store have these values."""
-        return next(self._stale_statistics(cell, values), None) is None
+        return next(self._stale_statistics(cell_index, values), None) is None
 
-    def _stale_statistics(self, cell: tuple[int, ...], values: Values) -> Iterator[tuple[str, list[Any]]]:
-        for key, content in self._encoded(cell, values, self.layout.statistics):
+    def _stale_statistics(
+        self, cell_index: tuple[int, ...], values: Values
+    ) -> Iterator[tuple[str, list[Any]]]:
+        for key, content in self._encoded(cell_index, values, self.layout.statistics):
             if self.location.read(key) != b"".join(content):
                 yield key, content
 

@@ -136,10 +136,10 @@ def lost_chunks(opened: Store) -> list[str]:
     first = layout.index(0)
     lost = []
     for array, form in lasting.items():
-        there = _names(folder / array)
+        present = _names(folder / array)
         for chunk, _ in form.parts(first):
-            suffix = "".join(f"{SEPARATOR}{place}" for place in chunk[len(first) :])
-            lost += [f"{array}/{name}{suffix}" for name in begun if f"{name}{suffix}" not in there]
+            suffix = "".join(f"{SEPARATOR}{number}" for number in chunk[len(first) :])
+            lost += [f"{array}/{name}{suffix}" for name in begun if f"{name}{suffix}" not in present]
     # A listing of a network file system may be older than its files are.
     return [key for key in lost if not (folder / key).exists()]
 
@@ -158,16 +158,17 @@ def open_damaged(location: Location) -> tuple[Store, list[Damage]]:
     if good[ROOT] is None and good[ROOT_COPY] is None:
         metadata.read_attributes(location)  # raises an error that names the other content
     if good[ROOT] is not None:
-        damaged = [] if copy == root else [Damage(ROOT_COPY, _what(copy, f"is not that of {ROOT}"))]
+        damaged = [] if copy == root else [Damage(ROOT_COPY, _missing_or(copy, f"is not that of {ROOT}"))]
         return Store.open(location), damaged
     attributes = good[ROOT_COPY]
     assert attributes is not None and copy is not None
     layout = metadata.read_layout(attributes)
-    return Store(location, layout, attributes, copy), [Damage(ROOT, _what(root, "does not fit its checksum"))]
+    damage = Damage(ROOT, _missing_or(root, "does not fit its checksum"))
+    return Store(location, layout, attributes, copy), [damage]
 
 
-def _what(content: bytes | None, otherwise: str) -> str:
-    return "is missing" if content is None else otherwise
+def _missing_or(content: bytes | None, fault: str) -> str:
+    return "is missing" if content is None else fault
 
 
 def damages(opened: Store) -> Iterator[Damage]:
@@ -182,7 +183,7 @@ def damaged_metadata(opened: Store) -> Iterator[Damage]:
     """Yield the metadata that do not match the root document."""
     for key in store.stale_metadata(opened):
         if key != ROOT_COPY:
-            yield Damage(key, _what(opened.location.read(key), "does not fit its checksum"))
+            yield Damage(key, _missing_or(opened.location.read(key), "does not fit its checksum"))
 
 
 def damaged_blocks(opened: Store) -> Iterator[Damage]:
@@ -223,10 +224,10 @@ def _fault(form: ArraySpec, index: tuple[int, ...], content: bytes) -> str:
 def damaged_statistics(opened: Store) -> Iterator[Damage]:
     """Yield the chunks of statistics that are damaged, or missing although all their blocks are complete."""
     layout = opened.layout
-    for place in layout.cells:
-        complete = _complete(opened, place)
+    for cell_index in layout.cells:
+        complete = _complete(opened, cell_index)
         for name, form in layout.statistics.items():
-            for chunk, _ in form.parts(place):
+            for chunk, _ in form.parts(cell_index):
                 key = form.key(name, chunk)
                 content = opened.location.read(key)
                 if content is not None and (fault := _fault(form, chunk, content)):
@@ -243,30 +244,30 @@ def lost_partials(opened: Store) -> Iterator[Damage]:
     again.
     """
     layout = opened.layout
-    for place in layout.cells:
+    for cell_index in layout.cells:
         with suppress(DamagedBlockError):  # `damaged_blocks` names it
-            cell = read_cell(opened, place)
+            cell = read_cell(opened, cell_index)
             if cell is None or not (layout.keeps_values or cell.bad.any()):
                 continue
-            lost = cell.lost[:1] if cell.lost[:1] == layout.seed_blocks(place)[:1] else cell.lost
+            lost = cell.lost[:1] if cell.lost[:1] == layout.seed_blocks(cell_index)[:1] else cell.lost
             for index in lost:
                 for key in opened.value_keys(index):
                     if opened.location.read(key) is None:
                         yield Damage(key, "is missing", layout.number(index))
 
 
-def in_words(path: str, found: Verification) -> str:
+def in_words(path: str, verification: Verification) -> str:
     """Return the state of a store for people to read."""
-    lines = [f"{entry.key}: {entry.what}" for entry in found.damaged]
-    if found.damaged:
-        lines.append(f"{path}: {len(found.damaged)} damaged; fastlin repair {path} mends them")
-    if found.missing_blocks:
+    lines = [f"{entry.key}: {entry.what}" for entry in verification.damaged]
+    if verification.damaged:
+        lines.append(f"{path}: {len(verification.damaged)} damaged; fastlin repair {path} mends them")
+    if verification.missing_blocks:
         lines.append(
-            f"{path}: {found.missing_points:,} of {found.points:,} points are not computed yet "
-            f"({found.missing_blocks:,} of {found.blocks:,} blocks); fastlin run goes on"
+            f"{path}: {verification.missing_points:,} of {verification.points:,} points are not computed yet "
+            f"({verification.missing_blocks:,} of {verification.blocks:,} blocks); fastlin run goes on"
         )
     return "\n".join(lines or [f"{path}: all is well"])
 
 
-def _complete(opened: Store, place: tuple[int, ...]) -> bool:
-    return all(opened.is_complete(index) for index in opened.layout.seed_blocks(place))
+def _complete(opened: Store, cell_index: tuple[int, ...]) -> bool:
+    return all(opened.is_complete(index) for index in opened.layout.seed_blocks(cell_index))

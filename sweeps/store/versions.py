@@ -26,11 +26,11 @@ def of(spec: Spec) -> dict[str, str]:
     Eight networks at a time give the same numbers on every processor of one instruction set. A network that
     goes through BLAS does not: OpenBLAS sums in another order on another processor, and so do other versions.
     """
-    return {**here(), **({"processor": processor(), "blas": blas()} if _uses_blas(spec) else {})}
+    return {**installed(), **({"processor": processor(), "blas": blas()} if _uses_blas(spec) else {})}
 
 
 @cache
-def here() -> dict[str, str]:
+def installed() -> dict[str, str]:
     """Return what a store records of this installation for every sweep."""
     return {
         **{name: version(name) for name in PACKAGES},

@@ -10,7 +10,7 @@ import pytest
 import fastlin as fl
 from fastlin.kernels import Status
 from fastlin.sweeps.run import block, isolation
-from fastlin.sweeps.run.isolation import Apart, FailedError, HungError, evaluate
+from fastlin.sweeps.run.isolation import FailedError, HungError, IsolatedProcess, evaluate
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.spec.spec import Spec
 from tests import sweeping
@@ -108,7 +108,7 @@ def test_points_that_hang_are_no_error_of_the_environment(group):
 
 def test_a_process_that_cannot_start_is_an_error_of_the_environment(group, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    apart = Apart(60.0)
+    apart = IsolatedProcess(60.0)
     with pytest.raises(fl.StoppedError) as error:
         evaluate(group, np.full((3, 2), True), apart.of(group, 1.0))
     assert one_line(error) == f"{SAYS}its process died (exit code 1)"
@@ -119,7 +119,7 @@ def test_a_process_that_cannot_start_is_an_error_of_the_environment(group, monke
 def test_a_process_computes_hangs_and_dies(group, monkeypatch):
     """The test passes without `selectors`, because Windows cannot wait for a pipe."""
     monkeypatch.setattr(selectors, "DefaultSelector", None)
-    apart = Apart(60.0)
+    apart = IsolatedProcess(60.0)
     compute = apart.of(group, 1.0)
     expected = block.compute(group)
     result = compute(group)

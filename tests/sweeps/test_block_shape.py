@@ -185,13 +185,13 @@ def test_the_time_of_a_block_apart_is_shared_by_the_cost_of_its_groups(monkeypat
         def close(self):
             pass
 
-    monkeypatch.setattr(worker, "Apart", Shared)
+    monkeypatch.setattr(worker, "IsolatedProcess", Shared)
     place = locate(tmp_path / "s.zarr")
     layout = layout_of((spec,), cutting.shape_of(spec, architectures=216, seeds=2))
     from fastlin.sweeps.store import store
 
     store.create(place, layout)
-    worker.run_block(worker.BlockRequest(place, 100.0, apart=True), layout.index(0))
+    worker.run_block(worker.BlockRequest(place, 100.0, isolated=True), layout.index(0))
     assert sum(share for _, share in shares) == pytest.approx(1.0)
     by_shape = dict(shares)
     assert len(by_shape) == 216

@@ -18,7 +18,7 @@ from tests import cutting, sweeping
 from tests.commands import SMALL, run_to_end, smaller_blocks
 from tests.sweeping import content
 
-DECISIVE = sorted({*versions.here()} - {*compatibility.HARMLESS})
+DECISIVE = sorted({*versions.installed()} - {*compatibility.HARMLESS})
 REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"]}}
 
 
@@ -94,7 +94,7 @@ def refused(path, match, spec=None, **options):
 @pytest.mark.parametrize("other", ["0.0.1", None])
 def test_other_versions_are_refused_with_the_difference(part, name, other):
     pretend(part, **{name: other})
-    installed = versions.here()[name]
+    installed = versions.installed()[name]
     how = "with another processor or BLAS" if name in compatibility.HARDWARE else "by other versions"
     (line,) = refused(part, f"was written {how}; --allow-version goes on if its numbers")
     assert line == f"{name}: the store has {other or 'none'}, this installation {installed}"
@@ -118,7 +118,7 @@ def test_a_store_with_equal_numbers_is_resumed_with_allow_version(part, swept, n
     pretend(part, **{name: "0.0.1"})
     report = fl.run_sweep(sweeping.spec(), part, allow_version=True)
     assert (report.computed_blocks, report.pending) == (1, 0)
-    installed = versions.here()
+    installed = versions.installed()
     assert Store.open(locate(part)).made_with == [installed | {name: "0.0.1"}, installed]
     assert fl.open_sweep(part).load().identical(fl.open_sweep(swept).load())
     # After this run the versions of this installation are recorded as well.
@@ -224,4 +224,4 @@ def test_the_command_line_reports_other_versions_and_allows_them(tmp_path):
     assert "\n  scipy: the store has 0.0.1, this installation " in done.err
     assert run("--allow-version").code == 0
     made_with = Store.open(locate(path)).made_with
-    assert [entry["scipy"] for entry in made_with] == ["0.0.1", versions.here()["scipy"]]
+    assert [entry["scipy"] for entry in made_with] == ["0.0.1", versions.installed()["scipy"]]

@@ -55,7 +55,7 @@ def test_the_processor_is_recorded_where_numbers_go_through_blas(architecture, s
     rate = {} if solver == "exact" else {"learning_rate": 0.009}
     content = spec([4, 2, 4], architecture, dynamics={"solver": solver, "times": [0.0, 0.9], **rate})
     recorded = versions.of(Spec.from_dict(content | {"task": {"n_samples": 600}}))
-    assert set(recorded) - set(versions.here()) == ({"processor", "blas"} if expected else set())
+    assert set(recorded) - set(versions.installed()) == ({"processor", "blas"} if expected else set())
 
 
 def test_a_store_of_vectors_goes_on_on_another_processor(tmp_path, other_processor):
@@ -127,7 +127,7 @@ assert fl.run_sweep(spec, sys.argv[1]).diverged > 0
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(versions.here()["machine"] != "x86_64", reason="names of other processors")
+@pytest.mark.skipif(versions.installed()["machine"] != "x86_64", reason="names of other processors")
 def test_vectors_give_the_same_bytes_without_avx512(tmp_path):
     stores = []
     for name, features in (("haswell", "+avx2,+fma"), ("", "")):
