@@ -131,6 +131,6 @@ def _check_of_spec(
 
 def _of_another_store(name: str, value: Any) -> str:
     return (
-        f"{name} = {shown(value)} is not in the spec of the dataset. Joined stores keep the spec of the first "
-        "one; rebuild from the store that holds the point"
+        f"{name} = {shown(value)} is not in the spec of the dataset. Joined stores keep the spec of the "
+        "first one; rebuild from the store that holds the point"
     )

@@ -365,6 +365,7 @@ def test_every_exit_code_has_a_meaning():
     assert set(exit_codes.MEANINGS) == set(exit_codes.ExitCode)
 
 
+@pytest.mark.processes
 def test_help_loads_nothing_heavy():
     """Imports of large packages are what makes `fastlin --help` slow."""
     code = (

@@ -287,6 +287,7 @@ print(batch.outputs[0, 0, 0], sum(_closed_form.stats.cache_hits.values()))
 """
 
 
+@pytest.mark.processes
 def test_compiled_code_is_cached_and_never_stale(tmp_path):
     """A kernel that calls an edited one is compiled again, although its own file did not change."""
     shutil.copytree(ROOT, tmp_path / "fastlin", ignore=shutil.ignore_patterns("__pycache__"))
@@ -312,6 +313,7 @@ def test_compiled_code_is_cached_and_never_stale(tmp_path):
     assert np.isfinite(first)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("count", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_processes_that_start_at_once_compile_once(tmp_path, count):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
@@ -338,6 +340,7 @@ AppDirs.user_cache_dir = tempfile.tempdir = os.environ["NUMBA_CACHE_DIR"]
 """
 
 
+@pytest.mark.processes
 def test_an_unwritable_cache_is_no_obstacle(tmp_path):
     (tmp_path / "file").write_text("no folder")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "below")}

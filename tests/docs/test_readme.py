@@ -124,6 +124,7 @@ def test_the_commands_for_figures(shell, tmp_path):
     assert fl.open_sweep(tmp_path / "fig2b.zarr").attrs["spec"] == fl.Spec.load("figure-2b").to_json()
 
 
+@pytest.mark.processes
 def test_the_spec_and_the_commands_of_a_sweep(shell, tmp_path, whole):
     for line in blocks("console")[0].splitlines():
         shell(line.removeprefix("$ ").partition("#")[0])

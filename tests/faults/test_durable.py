@@ -39,6 +39,7 @@ def traced(tmp_path, text, *options):
     return [(call, path) for call, path in entries if path.startswith(str(tmp_path))]
 
 
+@pytest.mark.processes
 @needs_strace
 @pytest.mark.parametrize("way", ["option", pytest.param("spec", marks=pytest.mark.slow)])
 def test_a_durable_store_syncs_files_before_and_folders_after_each_rename(tmp_path, way):
@@ -54,6 +55,7 @@ def test_a_durable_store_syncs_files_before_and_folders_after_each_rename(tmp_pa
     assert ("sync", str(tmp_path)) in calls  # the entry of the store's folder
 
 
+@pytest.mark.processes
 @needs_strace
 def test_other_stores_sync_nothing(tmp_path):
     calls = traced(tmp_path, SPEC)

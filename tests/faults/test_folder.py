@@ -166,6 +166,7 @@ times = [0.0, 1.0]
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("options", [[], pytest.param(["--workers", "1"], marks=pytest.mark.campaign)])
 def test_the_command_reports_a_failed_write_and_resumes_later(tmp_path, options):
     """The system allows no file above 100 kB, so that real writes fail in real processes."""

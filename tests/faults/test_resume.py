@@ -62,6 +62,7 @@ def test_blocks_without_a_mark_that_can_be_read_are_pending(tmp_path, monkeypatc
 SHORT = fault_injection.SHORT.replace("num = 40", "num = 12")  # 24 blocks
 
 
+@pytest.mark.processes
 def test_a_run_is_resumed_after_sigkill(tmp_path):
     """The store equals an undisturbed one, and no complete block is computed twice."""
     source, path, whole = tmp_path / "short.toml", tmp_path / "killed.zarr", tmp_path / "whole.zarr"
@@ -88,6 +89,7 @@ def test_a_run_is_resumed_after_sigkill(tmp_path):
     assert content(path) == content(whole)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("options", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)])
 def test_an_interrupt_tells_how_to_resume(tmp_path, options):
     """Ctrl-C reaches the whole process group, as on a terminal, and the user presses it twice."""
@@ -218,6 +220,7 @@ def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.processes
 def test_a_script_without_main_guard_is_explained(tmp_path):
     """Worker processes import the calling script. Without the guard each would start a sweep."""
     script = tmp_path / "script.py"

@@ -51,6 +51,7 @@ AppDirs.user_cache_dir = tempfile.tempdir = os.environ["NUMBA_CACHE_DIR"]
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_missing_kernels_are_compiled_once_by_all_processes_together(processes, tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -122,7 +122,10 @@ def _eye():
         (lambda a: fl.Architecture(0, 1, 1), "n_i is 0; allowed is 1 to"),
         (lambda a: fl.Architecture(1, 2.0, 1), "n_h is 2.0; a whole number is needed"),
         (lambda a: fl.Architecture(1, 1, True), "n_o is True"),
-        (lambda a: fl.random_regression(a, 3), "n_samples is 3, and whitening N_i = 4 inputs needs at least 4"),
+        (
+            lambda a: fl.random_regression(a, 3),
+            "n_samples is 3, and whitening N_i = 4 inputs needs at least 4",
+        ),
         (lambda a: fl.random_regression(a, 9, -1.0), "target_scale is -1; it must be at least"),
         (lambda a: fl.random_regression(a, 9, 1.0, -1), "seed is -1"),
         (lambda a: fl.balanced_init(a, np.nan), "lam is nan"),

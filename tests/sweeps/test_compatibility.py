@@ -212,6 +212,7 @@ def test_another_spec_is_refused_whatever_is_allowed(part):
     assert line == "task.n_samples: the store has 8, the spec 9"
 
 
+@pytest.mark.processes
 def test_the_command_line_reports_other_versions_and_allows_them(tmp_path):
     source, path = tmp_path / "s.toml", tmp_path / "s.zarr"
     source.write_text(SMALL)

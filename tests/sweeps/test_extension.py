@@ -287,6 +287,7 @@ def overtaken(source, path, module, name, at):
     assert last.code == 0 or "was changed by another run; run the same command again" in last.line
 
 
+@pytest.mark.processes
 @trials(2, 20)
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["after", "meanwhile"])
 def test_a_writer_from_before_a_growth_does_not_destroy_newer_blocks(grown, tmp_path, trials, meanwhile):

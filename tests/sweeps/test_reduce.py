@@ -312,6 +312,7 @@ def test_full_and_incomplete_stores_are_not_compacted(with_partials, tmp_path):
         compact(with_partials)
 
 
+@pytest.mark.processes
 def test_compact_on_the_command_line(with_partials):
     done = run_to_end("compact", with_partials)
     assert done.code == 0

@@ -90,7 +90,11 @@ def changed(path, value):
         ("axes.seed", {"start": 0, "num": 10**12}, "axes.seed.num is 1000000000000; allowed is 1 to"),
         ("axes.init_scale", [0.0], "axes.init_scale[0] is 0; it must be at least"),
         ("axes.init_scale", [-1.0], "axes.init_scale[0] is -1; it must be at least"),
-        ("task.n_samples", 3, "axes.architecture[0] is 4-2-4; n_samples is 3, and whitening N_i = 4 inputs needs at least 4"),
+        (
+            "task.n_samples",
+            3,
+            "axes.architecture[0] is 4-2-4; n_samples is 3, and whitening N_i = 4 inputs needs at least 4",
+        ),
         ("task.n_samples", "ten", "task.n_samples is 'ten'; a whole number is needed"),
         ("task.target_scale", -1.0, "task.target_scale is -1; it must be at least"),
         ("task.kind", "parity", "task.kind is 'parity'; allowed: random_regression"),

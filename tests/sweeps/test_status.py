@@ -103,6 +103,7 @@ def test_points_that_diverged_are_listed_with_what_rebuilds_them(tmp_path, clien
     assert "fl.rebuild(ds, architecture='4-2-4', seed=3, lam=400.0, init_scale=1.0)" in in_words(content)
 
 
+@pytest.mark.processes
 def test_watching_ends_when_all_is_done(tmp_path, client):
     path = tmp_path / "s.zarr"
     run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset({0})), NoProgress())

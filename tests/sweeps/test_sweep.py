@@ -87,6 +87,7 @@ def test_solvers_of_a_sweep_can_be_subtracted(tmp_path):
     assert dataset.sel(lam=2.0).sizes["seed"] == 6
 
 
+@pytest.mark.processes
 def test_processes_write_what_threads_write(swept, tmp_path):
     report = fl.run_sweep(sweeping.spec(), tmp_path / "processes.zarr", workers=2)
     assert report.computed_blocks == 6
