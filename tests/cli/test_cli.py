@@ -34,7 +34,7 @@ times = [0.1, 1.0, 10.0, inf]
 
 @pytest.fixture
 def run(command_line, monkeypatch, tmp_path):
-    """Return a function that runs a command line in a folder with small specs and returns (code, out, err)."""
+    """Return a function that runs a command line in a folder with specs and returns (code, out, err)."""
     (tmp_path / "small.toml").write_text(SMALL)
     one_lam = SMALL.replace("{ start = -2.0, stop = 2.0, num = 5 }", "1.0")
     (tmp_path / "one_lam.toml").write_text(one_lam)
@@ -289,7 +289,7 @@ BAD = [
     (["presets", "nope"], "preset is 'nope'; allowed: "),
     (["run", "small.toml", "--store", ""], "needed is the path of a folder"),
     (["run", "small.toml", "--store", "s3://bucket"], "needed is the path of a folder"),
-    (["run", "one.toml", "--store", "s.zarr", "--plot", "s.png"], "the spec has no axis with two values to draw"),
+    (["run", "one.toml", "--store", "s.zarr", "--plot", "s.png"], "the spec has no axis with two values"),
     (["presets", "small.toml"], "preset is 'small.toml'; allowed: "),
     (["frobnicate"], "No such command 'frobnicate'"),
 ]
