@@ -16,8 +16,8 @@ from fastlin.errors import InputError
 from fastlin.observables import REGISTRY, sweepable
 from fastlin.paths import user_path
 from fastlin.plot import Pages, Style, pages
-from fastlin.plot.overview import MANY
 from fastlin.plot.saving import rendering, save
+from fastlin.plot.scales import drawable
 from fastlin.plot.style import COLOUR_MAP, DEFAULT_STYLE
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.read.selection_text import select_by_text
@@ -86,8 +86,9 @@ def beside(store: str, ending: str) -> Path:
 
 def check_spec(spec: Spec) -> None:
     """Raise `InputError` if the default picture of a sweep could not be drawn, before it is run."""
-    if spec.lams.size < 2 and len(spec.architectures) <= MANY:
-        raise InputError("--plot draws over lam, and the spec has one value of it; use fastlin plot --x AXIS")
+    axes = (spec.lams, spec.init_scales, spec.times, spec.learning_rates)
+    if len(spec.architectures) < 2 and not any(drawable(values).sum() > 1 for values in axes):
+        raise InputError("--plot draws over an axis, and the spec has no axis with two values to draw")
     if all(REGISTRY[name].dims for name in spec.observables):
         raise InputError("--plot draws one number per point, and the spec's observables have one per layer")
     if not spec.gives("mean"):

@@ -34,10 +34,12 @@ times = [0.1, 1.0, 10.0, inf]
 
 @pytest.fixture
 def run(command_line, monkeypatch, tmp_path):
-    """Return a function that runs a command line in a folder with small.toml and returns (code, out, err)."""
+    """Return a function that runs a command line in a folder with specs and returns (code, out, err)."""
     (tmp_path / "small.toml").write_text(SMALL)
-    one = SMALL.replace("{ start = -2.0, stop = 2.0, num = 5 }", "1.0")
-    (tmp_path / "one.toml").write_text(one.replace("[0.1, 1.0, 10.0, inf]", "1.0"))
+    one_lam = SMALL.replace("{ start = -2.0, stop = 2.0, num = 5 }", "1.0")
+    (tmp_path / "one_lam.toml").write_text(one_lam)
+    one = one_lam.replace("[0.1, 1.0, 10.0, inf]", "1.0").replace(", [4, 4, 4]", "")
+    (tmp_path / "one.toml").write_text(one)
     monkeypatch.chdir(tmp_path)
     return command_line
 
@@ -106,6 +108,10 @@ def test_plot_takes_a_selection_a_scale_a_size_and_colours(run, store, monkeypat
     assert flat.get_yscale() == "linear"
     assert len(flat.lines) == 1
     assert r"\infty" in drawn[1].get_suptitle()
+
+
+def test_a_sweep_of_one_lam_is_drawn_over_time(run):
+    assert run("run", "one_lam.toml", "--store", "s.zarr", "--plot", "s.png")[1].endswith("picture: s.png\n")
 
 
 def test_many_architectures_are_pages(run, tmp_path):
@@ -283,7 +289,7 @@ BAD = [
     (["presets", "nope"], "preset is 'nope'; allowed: "),
     (["run", "small.toml", "--store", ""], "needed is the path of a folder"),
     (["run", "small.toml", "--store", "s3://bucket"], "needed is the path of a folder"),
-    (["run", "one.toml", "--store", "s.zarr", "--plot", "s.png"], "--plot draws over lam"),
+    (["run", "one.toml", "--store", "s.zarr", "--plot", "s.png"], "the spec has no axis with two values"),
     (["presets", "small.toml"], "preset is 'small.toml'; allowed: "),
     (["frobnicate"], "No such command 'frobnicate'"),
 ]
