@@ -326,7 +326,9 @@ def test_many_architectures_are_spread_over_pages(shapes):
 
 
 def test_hundreds_of_architectures_are_drawn_over_their_sizes_by_default(shapes):
-    many = shapes.isel(architecture=list(range(15)) * 4)
+    sizes = [name.split("-") for name in shapes.architecture.values]
+    names = [f"{n_i}-{n_h}-{int(n_o) + more}" for more in (0, 10, 20, 30) for n_i, n_h, n_o in sizes]
+    many = shapes.isel(architecture=list(range(15)) * 4).assign_coords(architecture=names)
     (figure,) = fl.plot.pages(many)
     assert r"N_i" in figure.axes[0].get_xlabel()
     assert r"N_h" in figure.axes[0].get_ylabel()
@@ -452,7 +454,7 @@ def test_a_wrong_matrix_is_named(network, call, message):
         (lambda d: fl.plot.trajectories(d.loss, "time"), "no dimension that tells lines apart"),
         (lambda d: fl.plot.trajectories(d.loss.isel(lam=0)), "has 3 values; select one"),
         (
-            lambda d: fl.plot.trajectories(d.loss.isel(lam=[0] * 13)),
+            lambda d: fl.plot.trajectories(d.loss.isel(lam=[0] * 13).assign_coords(lam=np.arange(13.0))),
             "13 values, and 12 lines can be told apart",
         ),
         (lambda d: fl.plot.phase_diagram(d.loss.isel(architecture=0), "lam", "n_h"), "here is one"),

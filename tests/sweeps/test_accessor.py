@@ -211,7 +211,7 @@ def test_phase_diagrams_by_sizes(exact):
     plain = late.fastlin.phase_diagram("lam", "n_h", threshold=())
     assert len(plain.collections) == 1
     with pytest.raises(fl.InputError, match="n_o has fewer than two values that can be drawn"):
-        late.isel(architecture=[0, 0]).fastlin.phase_diagram("lam", "n_o")
+        late.isel(architecture=[0]).fastlin.phase_diagram("lam", "n_o")
     with pytest.raises(fl.InputError, match="observable 'los' is not in the sweep; did you mean 'loss'"):
         late.fastlin.phase_diagram("lam", "n_h", "los")
 
