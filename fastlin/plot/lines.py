@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -42,7 +43,7 @@ def profile(
     log : bool, optional
         Whether the axis of values is logarithmic. By default it stays as it is; in a new figure it is
         logarithmic where no value is negative and the positive ones span a decade, but for the kernel
-        distance.
+        distance. Values of 0 have no place on it; the label says so.
     **line
         Properties of the line, such as color and label.
 
@@ -57,15 +58,29 @@ def profile(
         logarithmic scale.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
+    mean = scales.drawn(sizes.mean_along(da, (x,))[0], x)
+    log = scales.log_values(mean, log) if ax is None or log else False
+    ax = new_axes(da, x) if ax is None else ax
+    draw_profile(da, x, ax, line, log=log, notes=log_notes(mean, log=log))
+    return ax
+
+
+def log_notes(every: xr.DataArray, *, log: bool) -> list[str]:
+    """Return the notes in the label of an axis of values: that it is logarithmic, and lacks values of 0."""
+    zeros = log and bool((np.abs(every) <= scales.zero(every.name)).any())
+    return ["log scale"] * log + [style.without(np.zeros(1))] * zeros
+
+
+def draw_profile(
+    da: xr.DataArray, x: str, ax: Axes, line: Mapping[str, Any], *, log: bool, notes: Sequence[str]
+) -> None:
+    """Draw one line with its band. Values of 0 have no place on a logarithmic scale and are left out."""
     mean, merged = sizes.mean_along(da, (x,))
     spread = _deviation_along(da, x) if merged == 1 else None
     drawable = scales.drawable(mean[x].values)
-    if ax is None:
-        ax = new_axes(da, x)
-        log = scales.log_values(mean[drawable], log)
-    elif log:
-        log = scales.log_values(mean[drawable], log)
     values, centre = mean[x].values[drawable], mean.values[drawable]
+    if log:
+        centre = np.where(np.abs(centre) <= scales.zero(da.name), np.nan, centre)
     colour = {"color": style.COLOURS[len(ax.lines) % len(style.COLOURS)]}
     (drawn,) = ax.plot(values, centre, **(colour | line))
     if spread is not None:
@@ -76,9 +91,8 @@ def profile(
         _set_log(ax, scales.zero(da.name))
     else:
         _keep_constant(ax, da.name)
-    notes = ["log scale"] * bool(log) + [f"mean of up to {merged} architectures"] * (merged > 1)
-    ax.set_ylabel(style.label(da, *notes))
-    return ax
+    merging = [f"mean of up to {merged} architectures"] * (merged > 1)
+    ax.set_ylabel(style.label(da, *notes, *merging))
 
 
 def _deviation_along(da: xr.DataArray, x: str) -> xr.DataArray | None:
@@ -148,12 +162,14 @@ def trajectories(
     legend_position: dict[str, Any] = (
         {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if ax is None else {}
     )
-    if ax is None:
-        ax = new_axes(da, "time", hue)
-        log = scales.log_values(seed_statistics.mean(da), log)
+    mean = scales.drawn(seed_statistics.mean(da), "time")
+    log = scales.log_values(mean, log) if ax is None or log else False
+    notes = log_notes(mean, log=log)
+    ax = new_axes(da, "time", hue) if ax is None else ax
     for index, colour in enumerate(_colours(da[hue].values)):
         part = da.isel({hue: index})
-        profile(part, "time", ax, log, **({"color": colour, "label": _name(part, hue)} | line))
+        own = {"color": colour, "label": _name(part, hue)} | line
+        draw_profile(part, "time", ax, own, log=log, notes=notes)
     ax.legend(title=style.SYMBOLS.get(hue, hue.replace("_", " ")), frameon=False, **legend_position)
     return ax
 

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from fastlin import seed_statistics
 from fastlin.architecture import sizes_of
 from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
@@ -98,7 +99,9 @@ def pages(
     da = da.isel(indices).load()
     if x in da.dims and scales.drawable(da[x].values).sum() < 2:
         raise InputError(f"{x} has fewer than two values that can be drawn; choose another axis")
-    drawn = Pages(da, x, y, style, caption(dataset, da, done, axes))
+    every = seed_statistics.mean(scales.drawn(da, *({x} & set(da.dims))))
+    log = scales.log_values(every, style.log)
+    drawn = Pages(da, x, y, style, caption(dataset, da, done, axes), log)
     if len(drawn) > MAX_PAGES:
         raise InputError(
             f"{da.sizes['architecture']} architectures make {len(drawn)} pages, and at most {MAX_PAGES} are "

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from fastlin import seed_statistics
 from fastlin.plot import scales, sizes
 from fastlin.plot.captions import regimes, where, wrapped
-from fastlin.plot.lines import profile
-from fastlin.plot.planes import colour_bar, draw_grid, drawn_levels, grid_over, with_norm
+from fastlin.plot.lines import draw_profile, log_notes
+from fastlin.plot.planes import colour_bar, draw_grid, drawn_levels, grid_over
 from fastlin.plot.style import (
     COLOURS,
     LETTERS,
@@ -39,7 +39,6 @@ AROUND = 0.8  # Inches of a row for titles, numbers and gaps.
 BESIDE = 1.5  # Inches of the colour bar and the names of axes beside diagrams.
 NARROW = 2.0  # Inches of a place in a row below which diagrams stand above the lines.
 MAX_BANDS = 6  # More bands hide each other.
-NAMES_OF_NORMS = {True: "log", False: "linear", None: None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +50,7 @@ class Pages:
     y: str
     style: Style
     caption: tuple[str, ...]
+    log: bool  # Whether values have a logarithmic scale, in all panels of all pages.
 
     def __len__(self) -> int:
         return 1 if self._over_sizes else -(-self.da.sizes["architecture"] // self.per_page)
@@ -86,7 +86,7 @@ class Pages:
 
     def _mesh(self, values: xr.DataArray) -> dict[str, Any]:
         """Return the properties of all meshes: the colours and their scale, which spans the drawn values."""
-        return with_norm(values, {"norm": NAMES_OF_NORMS[self.style.log], "cmap": self.style.cmap})
+        return {"norm": scales.colour_norm(values, log=self.log), "cmap": self.style.cmap}
 
     def _contours(self) -> tuple[float, ...]:
         return THRESHOLD if self.da.name == "kernel_distance" else ()
@@ -109,8 +109,8 @@ class Pages:
         ax = figure.subplots()
         da = scales.drawn(self.da, *({self.x, self.y} & set(self.da.dims)))
         if self._flat:
-            log = scales.log_values(seed_statistics.mean(da), self.style.log)
-            profile(da, self.x, ax, log, marker=".")
+            values = log_notes(seed_statistics.mean(da), log=self.log)
+            draw_profile(da, self.x, ax, {"marker": "."}, log=self.log, notes=values)
             notes = ["band: one standard deviation"] * (len(ax.collections) > 0)
         else:
             grid, merged = grid_over(da, self.x, self.y)
@@ -186,16 +186,17 @@ class Pages:
 
     def _draw_lines(self, ax: Axes, shown: xr.DataArray) -> None:
         """Draw a line for each architecture at the default value of `y`. All pages have the same scale."""
-        every = seed_statistics.mean(self._late(self.da))
-        log = scales.log_values(every, self.style.log)
+        every = seed_statistics.mean(scales.drawn(self._late(self.da), self.x))
+        values = log_notes(every, log=self.log)
         late = scales.drawn(self._late(shown), self.x)
         for index, shape in enumerate(architectures(shown)):
             colour, dash = COLOURS[index % len(COLOURS)], "-" if index < len(COLOURS) else "--"
             part = late.isel(architecture=index)
             part = part if self._bands else seed_statistics.mean(part)
-            profile(part, self.x, ax, log, color=colour, linestyle=dash, label=f"{shape.family} {shape}")
+            line = {"color": colour, "linestyle": dash, "label": f"{shape.family} {shape}"}
+            draw_profile(part, self.x, ax, line, log=self.log, notes=values)
         if len(self) > 1:
-            _set_limits(ax, every, log=log)
+            _set_limits(ax, every, log=self.log)
         if not self._flat:
             ax.set_title(where(late, self.x), fontsize="medium")
         if len(ax.lines) > 1 or self._flat:

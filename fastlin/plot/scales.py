@@ -18,6 +18,7 @@ ALWAYS_LINEAR = frozenset({"kernel_distance"})
 ROUNDING = 1e-12
 # Of observables whose rounding errors do not shrink with their values: the kernel distance is 1 - cosine.
 SIZES_OF_VALUES = {"kernel_distance": 1.0}
+EMPTY_LOG = (0.1, 1.0)  # Ends of a logarithmic scale on which no value has a place.
 MARGIN = 0.1  # Share of their size that a scale extends beyond values that are all equal.
 
 
@@ -105,5 +106,8 @@ def log_values(da: xr.DataArray, wanted: bool | None) -> bool:
 def colour_norm(da: xr.DataArray, *, log: bool) -> Normalize:
     """Return the scale of colours of all finite values, or of positive values if it is logarithmic."""
     values = da.values
-    ends = limits(values[values > zero(da.name)] if log else values, da.name)
+    ends = limits(values, da.name)
+    if log:
+        positive = values[values > zero(da.name)]
+        ends = limits(positive, da.name) if positive.size else EMPTY_LOG
     return LogNorm(*ends, clip=True) if log else Normalize(*ends)

@@ -321,6 +321,7 @@ def test_many_architectures_are_spread_over_pages(shapes):
     ):
         fl.plot.sweep(shapes, "loss")
     many = shapes.isel(architecture=list(range(15)) * 81, seed=[0], time=[3])
+    many = many.assign_coords(architecture=[f"2-{hidden}-2" for hidden in range(1, 1216)])
     with pytest.raises(fl.InputError, match="1215 architectures make 102 pages, and at most 100 are drawn"):
         fl.plot.pages(many, "loss", "lam")
 
@@ -614,3 +615,20 @@ def test_a_sweep_of_one_lam_is_drawn_over_time(dataset):
     (ax,) = fl.plot.sweep(dataset.isel(lam=[2], init_scale=[0]), "loss").axes
     assert ax.get_xlabel().startswith("time")
     assert len(ax.lines) == 3
+
+
+def test_zeros_of_one_architecture_have_no_place_on_a_log_scale(dataset):
+    loss = dataset.loss.where(dataset.lam != 4.0, 100.0 * dataset.loss)
+    zeros = dataset.assign(loss=loss.where(dataset.architecture != "3-4-3", 0.0))
+    figure = fl.plot.sweep(zeros.isel(time=[3]), "loss")
+    figure.canvas.draw()
+    (lines,) = [ax for ax in figure.axes if ax.lines]
+    assert lines.get_yscale() == "log"
+    assert "log scale, without $0$" in lines.get_ylabel()
+    drawn = [np.isfinite(line.get_ydata()).any() for line in lines.lines]
+    assert drawn == [True, False, True]
+    one = zeros.loss.isel(init_scale=1, time=[1, 2, 3], lam=0)
+    assert fl.plot.trajectories(one, "architecture", log=True).get_yscale() == "log"
+    none = zeros.assign(loss=0.0 * zeros.loss)
+    with pytest.raises(fl.InputError, match="loss has no positive value"):
+        fl.plot.pages(none, "loss", style=fl.plot.Style(log=True))
