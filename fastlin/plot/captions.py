@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -47,12 +46,29 @@ def regimes(levels: Sequence[float]) -> list[str]:
 
 
 def wrapped(parts: Sequence[str], width: int) -> str:
-    """Return parts of a text in lines, broken between parts where that is possible."""
-    lines = [parts[0]]
-    for part in parts[1:]:
-        line = f"{lines[-1]}; {part}"
-        lines[-1:] = [line] if len(line) <= width else [f"{lines[-1]};", part]
-    return "\n".join(fill(line, width) for line in lines)
+    """Return parts of a text in lines.
+
+    Lines are broken between parts. A part that is longer than a line is broken between clauses, and a clause
+    that is longer between words.
+    """
+    ended = [*(f"{part};" for part in parts[:-1]), parts[-1]]
+    first, *rest = [piece for part in ended for piece in _pieces(part, width, (", ", " "))]
+    lines = [first]
+    for piece in rest:
+        line = f"{lines[-1]} {piece}"
+        lines[-1:] = [line] if len(line) <= width else [lines[-1], piece]
+    return "\n".join(lines)
+
+
+def _pieces(text: str, width: int, separators: Sequence[str]) -> list[str]:
+    """Return a text that is longer than a line in pieces that are not, as far as that is possible."""
+    if len(text) <= width:
+        return [text]
+    if not separators:
+        return [text[start : start + width] for start in range(0, len(text), width)]
+    *heads, last = text.split(separators[0])
+    ended = [*(f"{head}{separators[0].rstrip()}" for head in heads), last]
+    return [piece for part in ended for piece in _pieces(part, width, separators[1:])]
 
 
 def where(da: xr.DataArray, *drawn: str) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastlin import seed_statistics
 from fastlin.errors import InputError
 from fastlin.plot import scales, sizes, style
+from fastlin.plot.arguments import check_ax, passing
 from fastlin.plot.axes import plain_numbers, set_axis
 from fastlin.plot.captions import new_axes
 from fastlin.validation import check_instance, suggest
@@ -58,6 +59,7 @@ def profile(
         logarithmic scale.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
+    check_ax(ax)
     mean = scales.drawn(sizes.mean_along(da, (x,))[0], x)
     log = scales.log_values(mean, log) if ax is None or log else False
     ax = new_axes(da, x) if ax is None else ax
@@ -82,7 +84,9 @@ def draw_profile(
     if log:
         centre = np.where(np.abs(centre) <= scales.zero(da.name), np.nan, centre)
     colour = {"color": style.COLOURS[len(ax.lines) % len(style.COLOURS)]}
-    (drawn,) = ax.plot(values, centre, **(colour | line))
+    properties = colour | dict(line)
+    with passing(properties):
+        (drawn,) = ax.plot(values, centre, **properties)
     if spread is not None:
         half = spread.values[drawable]
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
@@ -153,6 +157,7 @@ def trajectories(
         If `hue` is no dimension or has more values, or another dimension has several.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
+    check_ax(ax)
     seed_statistics.check_unique(da)
     hue = _default_hue(da) if hue is None else hue
     if hue is None:

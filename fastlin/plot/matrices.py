@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 from fastlin.plot import style
-from fastlin.validation import check_instance, check_int
+from fastlin.plot.arguments import check_ax, check_panels
+from fastlin.validation import check_instance, check_int, shown
 
 PANELS = 6  # Small multiples that fit the width of a page.
 MAX_SIDE = 2_000  # Rows of a matrix that can be drawn.
+AXES_OF_SWEEPS = frozenset(
+    {"solver", "architecture", "learning_rate", "init_scale", "lam", "seed", "statistic"}
+)
+MATRICES = "w2w1, w1tw1, w2w2t, qqt, rsm_input, rsm_output and ntk"  # Observables that are drawn.
 MILLISECONDS = 80  # Time between the frames of an animation.
 
 
@@ -52,7 +57,7 @@ def matrices(da: xr.DataArray, axes: Sequence[Axes] | None = None) -> NDArray[An
         axes = plt.subplots(1, count, figsize=(2.1 * count + 0.8, 2.4), layout="constrained", squeeze=False)[
             1
         ][0]
-    panels = np.atleast_1d(np.asarray(axes))
+    panels = check_panels(axes)
     if panels.size > times.size:
         raise InputError(f"{panels.size} axes were given for {times.size} times")
     chosen = np.linspace(0, times.size - 1, panels.size).round().astype(int)
@@ -86,6 +91,7 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
     InputError
         If the observable is no matrix over time, or `frames` is not positive.
     """
+    check_ax(ax)
     stack = _stack(da)
     count = min(check_int("frames", frames, 1, 10_000), stack.sizes["time"])
     chosen = np.linspace(0, stack.sizes["time"] - 1, count).round().astype(int)
@@ -109,9 +115,13 @@ def _stack(da: xr.DataArray) -> xr.DataArray:
     """Return matrices (time, rows, columns). Each pair (output, sample) of the NTK is one row."""
     check_instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
     rest = [str(name) for name in da.dims if name != "time"]
-    if "time" not in da.dims or len(rest) not in (2, 4):
+    if "time" not in da.dims or len(rest) not in (2, 4) or AXES_OF_SWEEPS & set(rest):
         dims = ", ".join(map(str, da.dims)) or "none"
-        raise InputError(f"{da.name} has the dimensions {dims}; needed is a matrix over time")
+        raise InputError(
+            f"{da.name} has the dimensions {dims}; needed is a matrix of one network over time, as {MATRICES}"
+        )
+    if not da.size:
+        raise InputError(f"{da.name} is empty, as {shown(da)}; needed is one time at least")
     half = len(rest) // 2
     sides = [int(np.prod([da.sizes[name] for name in part])) for part in (rest[:half], rest[half:])]
     if max(sides) > MAX_SIDE:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 from fastlin.plot import style
+from fastlin.plot.arguments import check_panels
 from fastlin.plot.axes import set_time_axis
 from fastlin.validation import check_instance, shown
 
@@ -54,11 +55,12 @@ def dynamics(
     if axes is None:
         size = (3 * len(names), 2.8)
         axes = plt.subplots(1, len(names), figsize=size, layout="constrained", squeeze=False)[1][0]
-    if len(axes) != len(names):
-        raise InputError(f"{len(axes)} axes were given; {len(names)} are needed, for {', '.join(names)}")
+    panels = check_panels(axes)
+    if len(panels) != len(names):
+        raise InputError(f"{len(panels)} axes were given; {len(names)} are needed, for {', '.join(names)}")
     times = np.concatenate([dataset.time.values for dataset in (exact, gd) if dataset is not None])
     finite = np.isfinite(exact.time.values)
-    for ax, name in zip(axes, names, strict=True):
+    for ax, name in zip(panels, names, strict=True):
         if gd is not None:
             for index, line in enumerate(_entries(gd[name])):
                 ax.plot(gd.time, line, color=style.COLOURS[index % len(style.COLOURS)], linewidth=2)
@@ -69,7 +71,7 @@ def dynamics(
             ax.legend(ax.lines, ["gradient descent", "closed form"], frameon=False)
         set_time_axis(ax, times)
         ax.set_ylabel(style.label(exact[name]))
-    return np.asarray(axes)
+    return panels
 
 
 def _panels(exact: xr.Dataset, gd: xr.Dataset | None) -> list[str]:

@@ -14,7 +14,7 @@ from fastlin.plot import scales, sizes
 from fastlin.plot.captions import caption
 from fastlin.plot.page import Pages
 from fastlin.plot.style import DEFAULT_STYLE, SIZE_NAMES, Style, default_index
-from fastlin.validation import suggest
+from fastlin.validation import check_instance, shown, suggest
 
 MAX_PAGES = 100
 MANY = 48  # The default axes are the sizes if there are more architectures than this.
@@ -91,6 +91,8 @@ def pages(
         If the observable is not in the dataset, the axes do not fit, values cannot be drawn on a
         logarithmic scale, or there are more than 100 pages.
     """
+    check_instance("dataset", dataset, xr.Dataset, "fl.open_sweep(path)")
+    check_instance("style", style, Style, "fl.plot.Style(log=True)")
     da, done = _done(dataset, observable)
     x, y = _axes(da, x, y)
     axes = (x, y) if _is_plane(da, y) else (x,)
@@ -114,8 +116,11 @@ def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataAr
     """Return an observable where points are done, and where that is."""
     stored = [name for name in REGISTRY if name in dataset]
     if observable not in stored:
-        raise InputError(f"observable {observable!r} is not in the store; {suggest(observable, stored)}")
-    if "architecture" not in dataset.dims or dataset.status.dtype.kind not in "UTO":
+        raise InputError(
+            f"observable {shown(observable)} is not in the dataset; {suggest(observable, stored)}"
+        )
+    status = dataset.get("status")
+    if "architecture" not in dataset.dims or status is None or status.dtype.kind not in "UTO":
         raise InputError("this is no whole sweep from open_sweep(path); draw a part with phase_diagram")
     done = dataset["count"] > 0 if "count" in dataset else dataset.status == "ok"
     if not done.any():
@@ -137,7 +142,11 @@ def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
     numeric = [str(name) for name in da.dims if da[name].dtype.kind == "f"]
     for name in (x, y):
         if name is not None and name not in (*numeric, *sizes.SIZES):
-            raise InputError(f"{name!r} is no axis to draw over; {suggest(name, [*numeric, *sizes.SIZES])}")
+            raise InputError(
+                f"{shown(name)} is no axis to draw over; {suggest(name, [*numeric, *sizes.SIZES])}"
+            )
+    if x is not None and x == y:
+        raise InputError(f"x and y are both {x!r}; two axes are needed")
     varying = [name for name in X_AXES if name in numeric and scales.drawable(da[name].values).sum() > 1]
     if x is None and y is None and (da.sizes["architecture"] > MANY or not varying):
         values = sizes_of(da["architecture"].values)

@@ -10,12 +10,13 @@ import xarray as xr
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.contour import ContourSet
 
 from fastlin import seed_statistics
 from fastlin.errors import InputError
 from fastlin.plot import scales, sizes, style
+from fastlin.plot.arguments import check_ax, passing
 from fastlin.plot.axes import plain_numbers, set_axis
 from fastlin.plot.captions import new_axes
 from fastlin.validation import check_float, check_instance
@@ -61,10 +62,11 @@ def phase_diagram(
     Raises
     ------
     InputError
-        If `x` or `y` is no dimension, they are the same, another dimension has several values, or values
-        cannot be drawn on a logarithmic scale.
+        If `x` or `y` is no dimension, they are the same, another dimension has several values, values
+        cannot be drawn on a logarithmic scale, or Matplotlib refuses `ax` or a property of the mesh.
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
+    check_ax(ax)
     grid, merged = grid_over(da, x, y)
     ax = new_axes(da, x, y) if ax is None else ax
     shown = scales.drawn(grid, x, y)
@@ -88,13 +90,29 @@ def grid_over(da: xr.DataArray, x: str, y: str) -> tuple[xr.DataArray, int]:
 def with_norm(da: xr.DataArray, mesh: Mapping[str, Any]) -> dict[str, Any]:
     """Return properties of a mesh with the scale of colours that they and the values ask for."""
     norm = mesh.get("norm")
-    limits = {name: mesh[name] for name in ("vmin", "vmax") if mesh.get(name) is not None}
-    if norm not in (None, "log", "linear"):
+    if norm is not None and norm not in ("log", "linear"):
         return dict(mesh)
+    given = {name: mesh[name] for name in ("vmin", "vmax") if mesh.get(name) is not None}
+    limits = {name: check_float(name, _scalar(value)) for name, value in given.items()}
     wanted = norm == "log" if norm or limits else None
     own = scales.colour_norm(da, log=scales.log_values(da, wanted))
     own.vmin, own.vmax = limits.get("vmin", own.vmin), limits.get("vmax", own.vmax)
+    _check_limits(own)
     return {name: value for name, value in mesh.items() if name not in ("vmin", "vmax")} | {"norm": own}
+
+
+def _scalar(value: Any) -> Any:
+    """Return the number in an array without dimensions, such as the mean of an observable."""
+    return np.asarray(value).item() if np.ndim(value) == 0 else value
+
+
+def _check_limits(norm: Normalize) -> None:
+    """Raise unless a scale of colours goes up, and from a positive value if it is logarithmic."""
+    low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)
+    if low > high:
+        raise InputError(f"vmin is {low:g} and vmax is {high:g}; vmin must not be above vmax")
+    if isinstance(norm, LogNorm) and low <= 0:
+        raise InputError(f"vmin is {low:g}; a logarithmic scale of colours needs a positive one")
 
 
 def draw_grid(
@@ -109,7 +127,8 @@ def draw_grid(
         ax.patch.set(hatch="////", edgecolor="0.6", linewidth=0.0)
     borders = scales.edges(grid[x].values), scales.edges(grid[y].values)
     properties: dict[str, Any] = {"cmap": style.COLOUR_MAP, "rasterized": True} | dict(mesh)
-    drawn = ax.pcolormesh(*borders, grid.values, **properties)
+    with passing(properties):
+        drawn = ax.pcolormesh(*borders, grid.values, **properties)
     _draw_contours(ax, grid, contours)
     return drawn
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
-from fastlin.validation import check_float, shown
+from fastlin.validation import check_bool, check_float, shown
 
 # Okabe & Ito (2008): the colours stay distinct for all common forms of colour blindness, and in print.
 # Their black is left to the closed form, see `ink`.
@@ -56,7 +56,8 @@ class Style:
     Raises
     ------
     InputError
-        If the size is not two positive numbers up to 100, or Matplotlib has no such colour map.
+        If `log` is no truth value, the size is not two positive numbers up to 100, or Matplotlib has no such
+        colour map.
     """
 
     log: bool | None = None
@@ -64,12 +65,14 @@ class Style:
     cmap: str = COLOUR_MAP
 
     def __post_init__(self) -> None:
+        if self.log is not None:
+            check_bool("log", self.log)
         if self.size is not None:
             if np.shape(self.size) != (2,):
                 raise InputError(f"size is {shown(self.size)}; needed are width and height in inches")
             for side in self.size:
                 check_float("size", side, 0.0, MAX_INCHES, above=True)
-        if self.cmap not in colormaps:
+        if not isinstance(self.cmap, str) or self.cmap not in colormaps:
             near = ", ".join(get_close_matches(str(self.cmap), colormaps, n=3) or (COLOUR_MAP, "viridis"))
             raise InputError(f"cmap is {shown(self.cmap)}, no colour map of Matplotlib; try {near}")
 

@@ -10,6 +10,7 @@ from matplotlib.texmanager import TexManager
 from PIL import Image
 
 import fastlin as fl
+from fastlin.plot.captions import wrapped
 from fastlin.plot.saving import save
 from fastlin.plot.style import COLOURS
 from tests import sweeping
@@ -396,6 +397,8 @@ def test_a_style_is_that_of_all_panels(dataset):
         ({"cmap": "viridi"}, "cmap is 'viridi', no colour map of Matplotlib; try viridis"),
         ({"size": (0, 4)}, "size is 0; it must be above 0"),
         ({"size": 3}, "size is 3; needed are width and height in inches"),
+        ({"log": "a"}, "log is 'a'; allowed: true, false"),
+        ({"cmap": [3]}, r"cmap is \[3\], no colour map"),
     ],
 )
 def test_a_wrong_style_is_named(style, message):
@@ -423,14 +426,24 @@ def test_latex_that_is_missing_is_named(dataset, tmp_path, monkeypatch):
     ("call", "message"),
     [
         (lambda n: fl.plot.matrices(n.loss), "loss has the dimensions time; needed is a matrix"),
-        (lambda n: fl.plot.matrices(n.qqt.isel(time=0)), "needed is a matrix over time"),
+        (lambda n: fl.plot.matrices(n.qqt.isel(time=0)), "needed is a matrix of one network over time"),
         (lambda n: fl.plot.matrices(n.qqt.isel(time=[0]), plt.subplots(1, 2)[1]), "2 axes were given for 1"),
         (lambda n: fl.plot.animation(n.qqt, frames=0), "frames is 0; allowed is 1"),
+        (lambda n: fl.plot.matrices(n.qqt.isel(time=[])), "qqt is empty"),
+        (lambda n: fl.plot.animation(n.qqt.isel(time=[])), "qqt is empty"),
+        (lambda n: fl.plot.matrices(n.qqt, []), r"axes is \[\]; needed are Axes, one at least"),
+        (lambda n: fl.plot.matrices(n.qqt, 3), "axes is 3; needed are Axes"),
+        (lambda n: fl.plot.dynamics(n, axes=3), "axes is 3; needed are Axes"),
+        (lambda n: fl.plot.animation(n.qqt, ax=3), "ax is 3; needed is one of class Axes"),
     ],
 )
 def test_a_wrong_matrix_is_named(network, call, message):
     with pytest.raises(fl.InputError, match=message):
         call(network)
+
+
+def one_loss(dataset):
+    return dataset.loss.isel(architecture=0, init_scale=0, seed=0).squeeze()
 
 
 @pytest.mark.parametrize(
@@ -450,6 +463,38 @@ def test_a_wrong_matrix_is_named(network, call, message):
             "no axis to draw over; .*allowed: init_scale, lam",
         ),
         (lambda d: fl.plot.sweep(d, "loss", y="seed"), "'seed' is no axis to draw over"),
+        (lambda d: fl.plot.sweep(d, "loss", "lam", "lam"), "x and y are both 'lam'; two axes are needed"),
+        (lambda d: fl.plot.pages(d, x="lam", y="lam"), "x and y are both 'lam'; two axes are needed"),
+        (lambda d: fl.plot.sweep(d, 3), "observable 3 is not in the dataset"),
+        (lambda d: fl.plot.sweep(d.loss), "dataset is <DataArray .* needed is one of class Dataset"),
+        (lambda d: fl.plot.pages(3), "dataset is 3; needed is one of class Dataset"),
+        (lambda d: fl.plot.sweep(d.drop_vars("status")), "this is no whole sweep"),
+        (
+            lambda d: fl.plot.sweep(d, style={"log": True}),
+            "style is {'log': True}; needed is one of class Style",
+        ),
+        (lambda d: fl.plot.pages(d, style=None), "style is None; needed is one of class Style"),
+        (lambda d: fl.plot.matrices(d.loss), "loss has the dimensions .*as w2w1"),
+        (
+            lambda d: fl.plot.matrices(d.loss.isel(seed=0, architecture=0)),
+            "loss has the dimensions .*as w2w1",
+        ),
+        (lambda d: fl.plot.matrices(one_loss(d)), "loss has the dimensions lam, time; .*as w2w1"),
+        (lambda d: fl.plot.phase_diagram(one_loss(d), ax=3), "ax is 3; needed is one of class Axes"),
+        (lambda d: fl.plot.profile(one_loss(d).isel(time=2), ax=3), "ax is 3; needed is one of class Axes"),
+        (lambda d: fl.plot.trajectories(one_loss(d), ax=3), "ax is 3; needed is one of class Axes"),
+        (lambda d: fl.plot.phase_diagram(one_loss(d), cmap="nope"), "Matplotlib refuses cmap='nope'"),
+        (lambda d: fl.plot.phase_diagram(one_loss(d), colr=3), "Matplotlib refuses colr=3"),
+        (lambda d: fl.plot.phase_diagram(one_loss(d), norm=3), "Matplotlib refuses norm=3"),
+        (lambda d: fl.plot.phase_diagram(one_loss(d), vmin="a"), "vmin is 'a'; a number is needed"),
+        (lambda d: fl.plot.phase_diagram(one_loss(d), vmin=9.0, vmax=1), "vmin must not be above vmax"),
+        (
+            lambda d: fl.plot.phase_diagram(one_loss(d), norm="log", vmin=-1),
+            "vmin is -1; a logarithmic scale",
+        ),
+        (lambda d: fl.plot.trajectories(one_loss(d), colr=3), "Matplotlib refuses colr=3"),
+        (lambda d: fl.plot.profile(one_loss(d).isel(time=2), color="nope"), "refuses color='nope'"),
+        (lambda d: fl.plot.profile(one_loss(d).isel(time=2), linewidth="a"), "refuses .*linewidth='a'"),
         (lambda d: fl.plot.phase_diagram(d), "needed is one of class DataArray, from an observable"),
         (lambda d: fl.plot.profile(d), "needed is one of class DataArray"),
         (lambda d: fl.plot.trajectories(d.loss, "time"), "no dimension that tells lines apart"),
@@ -467,8 +512,9 @@ def test_a_wrong_matrix_is_named(network, call, message):
     ],
 )
 def test_bad_input_is_named(dataset, call, message):
-    with pytest.raises(fl.InputError, match=message):
+    with pytest.raises(fl.InputError, match=message) as caught:
         call(dataset)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 7, 12, 13])
@@ -632,3 +678,22 @@ def test_zeros_of_one_architecture_have_no_place_on_a_log_scale(dataset):
     none = zeros.assign(loss=0.0 * zeros.loss)
     with pytest.raises(fl.InputError, match="loss has no positive value"):
         fl.plot.pages(none, "loss", style=fl.plot.Style(log=True))
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (60, ["small: loss;", "lines: lazy below 0.3 (dashed), rich from 0.15 (solid);", "lam 0"]),
+        (50, ["small: loss; lines: lazy below 0.3 (dashed),", "rich from 0.15 (solid); lam 0"]),
+        (26, ["small: loss; lines: lazy", "below 0.3 (dashed),", "rich from 0.15 (solid);", "lam 0"]),
+        (
+            10,
+            ["small:", "loss;", "lines:", "lazy below", "0.3", "(dashed),", "rich from", "0.15", "(solid);"],
+        ),
+    ],
+)
+def test_a_caption_is_broken_between_parts_then_clauses_then_words(width, lines):
+    parts = ["small: loss", "lines: lazy below 0.3 (dashed), rich from 0.15 (solid)", "lam 0"]
+    broken = wrapped(parts, width).splitlines()
+    assert broken[: len(lines)] == lines
+    assert max(map(len, broken)) <= width
