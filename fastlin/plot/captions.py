@@ -12,11 +12,13 @@ from matplotlib.axes import Axes
 
 from fastlin.architecture import sizes_of
 from fastlin.plot import scales, sizes
-from fastlin.plot.style import SIZE_NAMES, SYMBOLS, number, symbol, without
+from fastlin.plot.style import LETTERS, SIZE_NAMES, SYMBOLS, number, symbol, without
 from fastlin.regimes import THRESHOLD
 from fastlin.solvers import SOLVERS
 
 AXES = ("solver", "time", "lam", "init_scale", "learning_rate")
+SEEDS = ("seed", "statistic")
+SHARE_OF_TITLE = 0.8  # Share of the width of a new figure that its title takes.
 # The words of a level say on which side of it a regime lies, and how its line is drawn.
 REGIMES = dict(zip(THRESHOLD, ("lazy below {:g} (dashed)", "rich from {:g} (solid)"), strict=True))
 
@@ -78,15 +80,21 @@ def where(da: xr.DataArray, *drawn: str) -> str:
     )
 
 
-def new_axes(da: xr.DataArray, *drawn: str) -> Axes:
-    """Return the axes of a new figure, whose title has the values that an observable was taken at."""
-    ax = plt.subplots(layout="constrained")[1]
+def new_axes(da: xr.DataArray, *drawn: str, band: bool = False) -> Axes:
+    """Return the axes of a new figure. Its title says which values are drawn, and if there is a band.
+
+    These are the values that an observable was taken at, and the number of seeds.
+    """
+    figure, ax = plt.subplots(layout="constrained")
     squeezed = da.squeeze([dim for dim in da.dims if dim not in drawn and da.sizes[dim] == 1])
     names = [
         name for name in ("architecture", "seed") if name in squeezed.coords and squeezed[name].ndim == 0
     ]
     parts = [f"{name} {squeezed[name].item()}" for name in names]
-    ax.set_title(", ".join([*parts, *filter(None, [where(squeezed, *drawn)])]), fontsize="medium")
+    parts = [", ".join([*parts, *filter(None, [where(squeezed, *drawn)])])]
+    parts += [_mean(da)] * (not set(SEEDS) & set(drawn)) + ["band: one standard deviation"] * band
+    width = int(SHARE_OF_TITLE * LETTERS * figure.get_figwidth())
+    ax.set_title(wrapped(list(filter(None, parts)) or [""], width), fontsize="medium")
     return ax
 
 
@@ -111,6 +119,14 @@ def _chosen(da: xr.DataArray, drawn: Sequence[str]) -> Iterator[tuple[str, Any]]
 def _equal(words: str, value: Any) -> str:
     """Return that an axis has a value. No-break spaces keep lines from being broken within it."""
     return f"{words}\u00a0=\u00a0{value if isinstance(value, str) else f'${number(value)}$'}"
+
+
+def _mean(da: xr.DataArray) -> str:
+    """Return in words that an observable is averaged over seeds, or nothing if it has one seed or none."""
+    if "statistic" in da.dims:
+        return "mean over seeds"
+    count = da.sizes.get("seed", 1)
+    return f"mean over {count:,} seeds" if count > 1 else ""
 
 
 def _seeds(dataset: xr.Dataset, da: xr.DataArray) -> str:

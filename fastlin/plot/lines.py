@@ -60,9 +60,11 @@ def profile(
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
     check_ax(ax)
-    mean = scales.drawn(sizes.mean_along(da, (x,))[0], x)
+    mean, merged = sizes.mean_along(da, (x,))
+    mean = scales.drawn(mean, x)
     log = scales.log_values(mean, log) if ax is None or log else False
-    ax = new_axes(da, x) if ax is None else ax
+    if ax is None:
+        ax = new_axes(da, x, band=_has_band(da, x, merged))
     draw_profile(da, x, ax, line, log=log, notes=log_notes(mean, log=log))
     return ax
 
@@ -78,7 +80,7 @@ def draw_profile(
 ) -> None:
     """Draw one line with its band. Values of 0 have no place on a logarithmic scale and are left out."""
     mean, merged = sizes.mean_along(da, (x,))
-    spread = _deviation_along(da, x) if merged == 1 else None
+    spread = _deviation_along(da, x) if _has_band(da, x, merged) else None
     drawable = scales.drawable(mean[x].values)
     values, centre = mean[x].values[drawable], mean.values[drawable]
     if log:
@@ -97,6 +99,11 @@ def draw_profile(
         _keep_constant(ax, da.name)
     merging = [f"mean of up to {merged} architectures"] * (merged > 1)
     ax.set_ylabel(style.label(da, *notes, *merging))
+
+
+def _has_band(da: xr.DataArray, x: str, merged: int) -> bool:
+    """Return whether a line has a band: over seeds, and not where architectures are averaged."""
+    return merged == 1 and x != "seed" and seed_statistics.deviation(da) is not None
 
 
 def _deviation_along(da: xr.DataArray, x: str) -> xr.DataArray | None:
@@ -170,7 +177,8 @@ def trajectories(
     mean = scales.drawn(seed_statistics.mean(da), "time")
     log = scales.log_values(mean, log) if ax is None or log else False
     notes = log_notes(mean, log=log)
-    ax = new_axes(da, "time", hue) if ax is None else ax
+    if ax is None:
+        ax = new_axes(da, "time", hue, band=_has_band(da, "time", 1))
     for index, colour in enumerate(_colours(da[hue].values)):
         part = da.isel({hue: index})
         own = {"color": colour, "label": _name(part, hue)} | line

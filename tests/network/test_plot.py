@@ -569,7 +569,7 @@ def test_captions_name_all_values_that_are_not_drawn_over(dataset, shapes):
     mine = one.assign_coords(solver="exact", learning_rate=0.1)
     assert r"\eta" not in fl.plot.phase_diagram(mine, "lam", "init_scale").get_title()
     assert fl.plot.phase_diagram(one, "lam", "init_scale").get_title() == (
-        "architecture 4-2-2, $t/\\tau$\u00a0=\u00a0$1$"
+        "architecture 4-2-2, $t/\\tau$\u00a0=\u00a0$1$; mean over 6 seeds"
     )
 
 
@@ -697,3 +697,18 @@ def test_a_caption_is_broken_between_parts_then_clauses_then_words(width, lines)
     broken = wrapped(parts, width).splitlines()
     assert broken[: len(lines)] == lines
     assert max(map(len, broken)) <= width
+
+
+def test_titles_name_the_mean_over_seeds_and_the_band(dataset):
+    def title(ax):
+        return ax.get_title().replace("\n", " ")
+
+    one = dataset.loss.isel(architecture=0, init_scale=0)
+    assert title(fl.plot.phase_diagram(one)).endswith("; mean over 6 seeds")
+    ending = "; mean over 6 seeds; band: one standard deviation"
+    assert title(fl.plot.trajectories(one)).endswith(ending)
+    assert title(fl.plot.profile(one.isel(time=2))).endswith(ending)
+    single = fl.plot.trajectories(one.isel(seed=0))
+    assert "mean" not in title(single)
+    assert "band" not in title(single)
+    assert "seeds" not in title(fl.plot.phase_diagram(one.isel(time=2), "lam", "seed"))
