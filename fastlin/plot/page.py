@@ -14,8 +14,10 @@ from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 
 from fastlin import seed_statistics
+from fastlin.errors import InputError
 from fastlin.plot import scales, sizes
 from fastlin.plot.captions import regimes, where, wrapped
+from fastlin.plot.fitting import sizing_fault
 from fastlin.plot.lines import draw_profile, log_notes
 from fastlin.plot.planes import colour_bar, draw_grid, drawn_levels, grid_over
 from fastlin.plot.style import (
@@ -57,10 +59,10 @@ class Pages:
 
     def __iter__(self) -> Iterator[Figure]:
         if self._over_sizes:
-            yield self._all_sizes()
+            yield self._checked(self._all_sizes())
             return
         for first in range(0, self.da.sizes["architecture"], self.per_page):
-            yield self._page(first)
+            yield self._checked(self._page(first))
 
     @property
     def per_page(self) -> int:
@@ -102,6 +104,14 @@ class Pages:
             [self.caption[0], *lines, *self.caption[1:], *parts], int(LETTERS * figure.get_figwidth())
         )
         figure.suptitle(text, fontsize="medium")
+
+    def _checked(self, figure: Figure) -> Figure:
+        """Return a figure. Raise `InputError` if its size was given, and its panels do not fit it."""
+        if self.style.size is not None and (fault := sizing_fault(figure)):
+            plt.close(figure)
+            width, height = self.style.size
+            raise InputError(f"size is {width:g} x {height:g} inches, too small for the axes {fault}")
+        return figure
 
     def _all_sizes(self) -> Figure:
         """Draw one diagram, or one line, with the architectures along an axis."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,16 +113,7 @@ def draw(path: str, out: str | Path, view: View = View(), style: Style = DEFAULT
     observable = _default_observable(dataset) if view.observable is None else view.observable
     with reading(path):
         drawn = pages(dataset, observable, view.x, view.y, style)
-    with warnings.catch_warnings():
-        if style.size:
-            warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
-        try:
-            return _write(drawn, target)
-        except UserWarning:
-            raise InputError(
-                "size is {:g} x {:g} inches, too small for the axes and their labels; "
-                "a larger one is needed".format(*style.size or ())
-            ) from None
+    return _write(drawn, target)
 
 
 def _default_observable(dataset: xr.Dataset) -> str:

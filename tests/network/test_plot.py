@@ -712,3 +712,22 @@ def test_titles_name_the_mean_over_seeds_and_the_band(dataset):
     assert "mean" not in title(single)
     assert "band" not in title(single)
     assert "seeds" not in title(fl.plot.phase_diagram(one.isel(time=2), "lam", "seed"))
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (
+            (4, 3),
+            r"size is 4 x 3 inches, too small for the axes \(a panel .*\); needed are about 4 x 4 inches",
+        ),
+        ((1, 1), "size is 1 x 1 inches, too small for the axes and their labels; a larger one is needed"),
+    ],
+)
+def test_a_size_at_which_panels_are_too_low_is_refused(dataset, size, message):
+    one = dataset.isel(architecture=[0], init_scale=[1])
+    before = plt.get_fignums()
+    with pytest.raises(fl.InputError, match=message):
+        fl.plot.sweep(one, style=fl.plot.Style(size=size))
+    assert plt.get_fignums() == before
+    fl.plot.sweep(one, style=fl.plot.Style(size=(4, 4)))
