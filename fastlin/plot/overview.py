@@ -146,7 +146,7 @@ def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
                 f"{shown(name)} is no axis to draw over; {suggest(name, [*numeric, *sizes.SIZES])}"
             )
     if x is not None and x == y:
-        raise InputError(f"x and y are both {x!r}; two axes are needed")
+        raise InputError(f"x and y are both {x!r}; two dimensions are needed")
     varying = [name for name in X_AXES if name in numeric and scales.drawable(da[name].values).sum() > 1]
     if x is None and y is None and (da.sizes["architecture"] > MANY or not varying):
         values = sizes_of(da["architecture"].values)

@@ -463,8 +463,11 @@ def one_loss(dataset):
             "no axis to draw over; .*allowed: init_scale, lam",
         ),
         (lambda d: fl.plot.sweep(d, "loss", y="seed"), "'seed' is no axis to draw over"),
-        (lambda d: fl.plot.sweep(d, "loss", "lam", "lam"), "x and y are both 'lam'; two axes are needed"),
-        (lambda d: fl.plot.pages(d, x="lam", y="lam"), "x and y are both 'lam'; two axes are needed"),
+        (
+            lambda d: fl.plot.sweep(d, "loss", "lam", "lam"),
+            "x and y are both 'lam'; two dimensions are needed",
+        ),
+        (lambda d: fl.plot.pages(d, x="lam", y="lam"), "x and y are both 'lam'; two dimensions are needed"),
         (lambda d: fl.plot.sweep(d, 3), "observable 3 is not in the dataset"),
         (lambda d: fl.plot.sweep(d.loss), "dataset is <DataArray .* needed is one of class Dataset"),
         (lambda d: fl.plot.pages(3), "dataset is 3; needed is one of class Dataset"),
