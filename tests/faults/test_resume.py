@@ -216,6 +216,8 @@ def test_a_path_that_is_too_long_is_named(length):
     [
         ({"slice": 3}, "slice is 3; needed is the text I/N"),
         ({"slice": (1, 2)}, r"slice is \(1, 2\); needed is the text I/N"),
+        ({"resume": "a"}, "resume is 'a'; allowed: true, false"),
+        ({"retry_failed": None}, "retry_failed is None; allowed: true, false"),
         ({"timeout": 5.0}, "timeout needs worker processes"),
     ],
 )
