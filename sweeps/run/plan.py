@@ -31,6 +31,8 @@ from fastlin.sweeps.store.costs import (
 )
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location
+from fastlin.sweeps.store.metadata import Documents
+from fastlin.sweeps.store.store import documents_at_rest
 
 # Bytes that a running block needs per byte of its result: the kernel's array and the copy that is written.
 # Both are float64 for every dtype of the store.
@@ -79,16 +81,17 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Size of the complete store: chunks, which are stored whole, without metadata.
+        """Size of the complete store in a folder, with all its files.
 
         Compressed chunks are estimated: partial sums, histograms and quantiles over the seeds.
         """
         kept = self._merged_bytes if self.layout.keeps_values else 0
-        return self._plain_bytes + self._statistics_bytes + kept
+        documents = sum(map(len, self._documents.values()))
+        return documents + self._plain_bytes + self._statistics_bytes + kept
 
     @property
     def most_bytes(self) -> int:
-        """Size of the store before the seed blocks of its cells are merged: the most that it takes.
+        """Size of the chunks of all blocks before the seed blocks of a cell are merged: the most that they take.
 
         The size of compressed chunks is estimated with a margin.
         """
@@ -115,11 +118,17 @@ class Plan:
 
     @property
     def files(self) -> int:
-        """Number of chunk files of the complete store."""
+        """Number of all files of the complete store in a folder."""
         layout = self.layout
         lasting = sum(array.chunk_count for array in layout.arrays if not array.transient)
         sums = sum(array.chunk_count for array in layout.arrays if array.transient)
-        return lasting + (sums // layout.grid[-2] if layout.keeps_values else 0)
+        kept = sums // layout.grid[-2] if layout.keeps_values else 0
+        return len(self._documents) + lasting + kept
+
+    @cached_property
+    def _documents(self) -> Documents:
+        """The files of the store that are no chunks of blocks."""
+        return documents_at_rest(self.layout)
 
     @property
     def block_memory(self) -> int:
