@@ -91,7 +91,7 @@ class Plan:
 
     @property
     def most_bytes(self) -> int:
-        """Size of the chunks of all blocks before the seed blocks of a cell are merged: the most that they take.
+        """Most bytes that the chunks take, which is before the seed blocks of their cells are merged.
 
         The size of compressed chunks is estimated with a margin.
         """
