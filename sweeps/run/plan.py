@@ -170,7 +170,8 @@ class Plan:
         if at_once is not None and self.block_memory * at_once > memory:
             raise InputError(
                 f"{at_once} blocks at a time need {readable_size(self.block_memory * at_once)} of memory and "
-                f"{readable_size(memory)} are available; use fewer workers, times or lam"
+                f"{readable_size(memory)} are available; use fewer workers, times or lam, or smaller "
+                "architectures"
             )
 
 
