@@ -107,7 +107,11 @@ def _indices(name: str, value: Any, axis: NDArray[Any]) -> Any:
     value = value.values if isinstance(value, xr.DataArray) else value
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
-        return [position(name, entry, axis) for entry in value]
+        places = [position(name, entry, axis) for entry in value]
+        for number, place in enumerate(places):
+            if place in places[:number]:
+                raise InputError(f"{name} = {shown(value[number])} is selected twice; name each value once")
+        return places
     return position(name, value, axis)
 
 

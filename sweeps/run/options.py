@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastlin.sweeps.store.slice import Slice
-from fastlin.validation import check_float
+from fastlin.validation import check_bool, check_float
 
 
 @dataclass(frozen=True)
@@ -37,5 +37,7 @@ class RunOptions:
     only: frozenset[int] | None = field(default=None, repr=False)  # numbers of blocks, for `repair`
 
     def __post_init__(self) -> None:
+        for name in ("resume", "retry_failed", "allow_version", "durable"):
+            check_bool(name, getattr(self, name))
         if self.timeout is not None:
             check_float("timeout", self.timeout, 0.0, above=True)

@@ -184,6 +184,8 @@ def run(
     """Run a sweep (see `run_sweep`)."""
     start = perf_counter()
     check_process(where)
+    if options.timeout is not None and isinstance(where, Threads):
+        raise InputError("timeout needs worker processes, because a thread cannot be ended; give workers too")
     show = Together(progress, Plain(_log.info))
     holder = new_holder(spec.hash, options.slice)
     location = locate(path, durable=options.durable or spec.durable, writer=holder.id)

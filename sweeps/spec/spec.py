@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,8 +126,9 @@ class Spec:
             raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
         if isinstance(source, str) and source.lstrip().startswith("{"):
             return cls.from_json(source)
+        text = _text(source)
         try:
-            return cls.from_dict(tomllib.loads(_text(source)))
+            return cls.from_dict(tomllib.loads(text))
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
@@ -238,13 +240,20 @@ def _text(source: str | Path) -> str:
     """Return the TOML of a file or a preset."""
     if str(source) in presets.names():
         return presets.text(str(source))
+    if not str(source):
+        raise InputError("the spec is ''; needed is a TOML file or the name of a preset")
     try:
         return user_path(source).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         hint = suggest(source, presets.names())
         raise InputError(f"no file {str(source)!r}, nor a preset of that name; {hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {str(source)!r}: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{str(source)!r} is not a text file in UTF-8") from None
+    except (OSError, ValueError) as error:  # a ValueError is of a null character
+        reason = getattr(error, "strerror", None) or error
+        if os.path.isfile(os.path.join(user_path(source), "zarr.json")):
+            reason = "it is a store; needed is the TOML file of a spec, or the name of a preset"
+        raise InputError(f"cannot read {shown(str(source))}: {reason}") from None
 
 
 def _with_infinity(value: Any) -> Any:

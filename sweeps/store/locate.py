@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -24,7 +25,7 @@ def locate(path: str | Path | Location, *, durable: bool = False, writer: str = 
     Raises
     ------
     InputError
-        If it is neither, or S3 is asked for and obstore is not installed.
+        If it is neither or too long, or S3 is asked for and obstore is not installed.
     """
     if isinstance(path, Location):
         path = path.text
@@ -41,6 +42,11 @@ def locate(path: str | Path | Location, *, durable: bool = False, writer: str = 
             ) from None
         return S3Prefix(text, durable, writer, bucket=remote["bucket"], prefix=remote["prefix"])
     root = os.path.abspath(user_path(text))
+    try:
+        os.stat(root)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"the store is {shown(text)}; its path or a name in it is too long") from None
     if above := next((folder for folder in Path(root).parents if folder.is_file()), None):
         raise InputError(f"the store is {text}, but {above} is a file; needed is the path of a folder")
     return LocalFolder(text, durable, writer, root=root)

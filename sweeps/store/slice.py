@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastlin.errors import InputError
-from fastlin.validation import check_int
+from fastlin.validation import check_int, shown
 
 MAX_SLICES = 100_000
 
@@ -30,9 +30,9 @@ class Slice:
     @classmethod
     def read(cls, text: str) -> Slice:
         """Read a slice from the text I/N."""
-        parts = text.split("/")
+        parts = text.split("/") if isinstance(text, str) else []
         if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
-            raise InputError(f"slice is {text!r}; needed is I/N with I from 1 to N")
+            raise InputError(f"slice is {shown(text)}; needed is the text I/N with I from 1 to N")
         return cls(int(parts[0]), int(parts[1]))
 
     def __str__(self) -> str:

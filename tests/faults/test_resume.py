@@ -203,6 +203,30 @@ def test_locations_that_cannot_hold_a_store_are_named(path):
         fl.run_sweep(sweeping.spec(), path)
 
 
+@pytest.mark.parametrize("length", [300, 5000])
+def test_a_path_that_is_too_long_is_named(length):
+    for use in (fl.open_sweep, lambda path: fl.run_sweep(sweeping.spec(), path)):
+        with pytest.raises(fl.InputError, match="its path or a name in it is too long") as caught:
+            use("x" * length)
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slice": 3}, "slice is 3; needed is the text I/N"),
+        ({"slice": (1, 2)}, r"slice is \(1, 2\); needed is the text I/N"),
+        ({"resume": "a"}, "resume is 'a'; allowed: true, false"),
+        ({"retry_failed": None}, "retry_failed is None; allowed: true, false"),
+        ({"timeout": 5.0}, "timeout needs worker processes"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_any_work(tmp_path, options, message):
+    with pytest.raises(fl.InputError, match=message):
+        fl.run_sweep(sweeping.spec(), tmp_path / "s.zarr", **options)
+    assert not list(tmp_path.iterdir())
+
+
 def test_too_little_disk_or_memory_is_refused_before_any_work(tmp_path, monkeypatch):
     axes = {
         "architecture": [4, 2, 4],

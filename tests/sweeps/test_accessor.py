@@ -210,6 +210,13 @@ def test_first_passage_lies_on_the_line_between_stored_losses(falls, fraction):
     assert np.interp(passage, times, loss) == pytest.approx(level, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["architecture", "lam", "seed", "time"])
+def test_a_value_is_selected_once(exact, name):
+    value = exact[name].values.tolist()[0]
+    with pytest.raises(fl.InputError, match=f"{name} = .* is selected twice; name each value once"):
+        exact.fastlin.select(**{name: [value, value]})
+
+
 def test_phase_diagrams_by_sizes(exact):
     late = exact.fastlin.select(init_scale=1.0, time=float("inf"))
     ax = late.fastlin.phase_diagram("lam", "bottleneck_ratio")

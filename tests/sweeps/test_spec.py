@@ -205,12 +205,22 @@ def test_invalid_toml_is_named_with_its_line(tmp_path):
     with pytest.raises(fl.InputError, match="is not TOML"):
         fl.Spec.load(file)
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(fl.InputError, match="cannot read"):
-        fl.Spec.load(file)
-    with pytest.raises(fl.InputError, match="cannot read"):
-        fl.Spec.load(tmp_path)
-    with pytest.raises(fl.InputError, match="did you mean 'rich-lazy'"):
-        fl.Spec.load("rich-lasy")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "zarr.json").touch()
+    for source, message in {
+        file: "bad.toml' is not a text file in UTF-8",
+        tmp_path: "cannot read .*: Is a directory",
+        tmp_path / "store": "it is a store; needed is the TOML file of a spec",
+        "": "the spec is ''; needed is a TOML file or the name of a preset",
+        "a\0b": "cannot read .*: embedded null",
+        "x" * 5000: r"cannot read 'xxx.* \(5002 characters\): File name too long",
+        "rich-lasy": "did you mean 'rich-lazy'",
+    }.items():
+        with pytest.raises(fl.InputError, match=message) as caught:
+            fl.Spec.load(source)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(fl.InputError, match=r"source is \{\}; a path or the name of a preset is needed"):
+        fl.Spec.load({})
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -218,7 +228,8 @@ def test_presets_are_valid_and_survive_json(name):
     spec = fl.Spec.load(name)
     again = fl.Spec.from_dict(json.loads(json.dumps(spec.to_dict(), allow_nan=False)))
     assert again.to_dict() == spec.to_dict()
-    assert again.hash == spec.hash
+    assert (again, hash(again), again.hash) == (spec, hash(spec), spec.hash)
+    assert again != fl.Spec.from_dict(spec.to_dict() | {"name": "another"})
     for field in ("seeds", "lams", "times", "init_scales", "learning_rates"):
         assert np.array_equal(getattr(again, field), getattr(spec, field))
     assert spec.name == name
@@ -347,7 +358,8 @@ def test_any_spec_as_toml_is_the_same_spec(content):
     spec = fl.Spec.from_dict(content)
     again = fl.Spec.from_dict(tomllib.loads(spec.to_toml()))
     assert again.to_dict() == spec.to_dict()
-    assert again.hash == spec.hash
+    assert (again, hash(again), again.hash) == (spec, hash(spec), spec.hash)
+    assert again != fl.Spec.from_dict(spec.to_dict() | {"name": "another"})
     for field in fields(spec):
         before, after = getattr(spec, field.name), getattr(again, field.name)
         assert np.array_equal(before, after) if isinstance(before, np.ndarray) else before == after
