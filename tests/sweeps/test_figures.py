@@ -237,7 +237,7 @@ def test_one_to_six_architectures_fit(measured, count):
 
 @pytest.mark.parametrize("name", [pytest.param("fig1", marks=pytest.mark.slow), "fig2"])
 def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, name):
-    monkeypatch.setattr(fig2, "measure", lambda _: measured)
+    monkeypatch.setattr(fig2, "measure", lambda _, **_options: measured)
     one, other = (tmp_path / file for file in ("a.svg", "b.svg"))
     figures.draw(name, one)
     with plt.style.context("dark_background"):  # the style of the user does not matter
