@@ -385,9 +385,11 @@ def sweepable() -> list[str]:
 
 def check_fraction(name: str, value: Any) -> float:
     """Return `value` if it is between 0 and 1, both excluded: a fraction of the achievable loss drop."""
-    number = check_float(name, value, 0.0, above=True)
-    if number >= 1.0:
-        raise InputError(f"{name} is {number:g}; it must be below 1, which takes for ever")
+    number = check_float(name, value)
+    if not 0.0 < number < 1.0:
+        raise InputError(
+            f"{name} is {number:g}; it must be above 0 and below 1; the loss reaches 1 only at t = inf"
+        )
     return number
 
 

@@ -23,6 +23,8 @@ from fastlin.validation import check_array, check_float, check_instance, check_i
 WHITE_TOLERANCE = 1e-9
 MAX_SAMPLES = 2**31 - 1
 MIN_SCALE, MAX_SCALE = 1e-60, 1e60  # so that fourth powers, in norms of the NTK, do not overflow
+# Bound of the entries of X and Y, for the same reason. Draws of scale MAX_SCALE stay below it.
+MAX_ENTRY = 1e64
 
 
 class Task:
@@ -51,12 +53,11 @@ class Task:
     Raises
     ------
     InputError
-        If shapes do not fit or entries are not finite.
+        If shapes do not fit, or an entry is not finite or beyond 1e64 in magnitude.
     """
 
     def __init__(self, x: ArrayLike, y: ArrayLike) -> None:
-        self.X = check_array("X", x, "(N_i, P)")
-        self.Y = check_array("Y", y, "(N_o, P)")
+        self.X, self.Y = _data("X", x, "(N_i, P)"), _data("Y", y, "(N_o, P)")
         if self.X.shape[1] != self.Y.shape[1]:
             raise InputError(
                 f"X has {self.X.shape[1]} samples and Y has {self.Y.shape[1]}; "
@@ -109,6 +110,18 @@ class Task:
                 "give more samples than dimensions, or drop dependent inputs"
             )
         return Task((axes / np.sqrt(variances)) @ axes.T @ self.X, self.Y)
+
+
+def _data(name: str, value: ArrayLike, shape: str) -> Array:
+    """Return inputs or targets, checked."""
+    data = check_array(name, value, shape)
+    row, column = np.unravel_index(np.abs(data).argmax(), data.shape)
+    if abs(largest := data[row, column]) > MAX_ENTRY:
+        raise InputError(
+            f"{name}[{row}, {column}] is {largest:g}; "
+            f"allowed are entries from {-MAX_ENTRY:g} to {MAX_ENTRY:g}"
+        )
+    return data
 
 
 class RandomRegression(Task):

@@ -92,12 +92,14 @@ def check_array(name: str, value: ArrayLike, shape: str) -> NDArray[np.float64]:
 
 
 def _numbers(name: str, value: ArrayLike, needed: str) -> NDArray[np.float64]:
-    """Return an array of real numbers as float64. Text and complex numbers are refused, not converted."""
+    """Return an array of real numbers as float64. Text, None and complex numbers are refused."""
     if np.ma.is_masked(value):
         raise InputError(f"{name} has masked entries; {needed}, all of them numbers")
     try:
         array = np.asarray(value)
-        if array.dtype.kind not in "iufO" or any(isinstance(item, str | complex) for item in _objects(array)):
+        if array.dtype.kind not in "iufO" or any(
+            isinstance(item, str | complex | None) for item in _objects(array)
+        ):
             raise TypeError
         return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):

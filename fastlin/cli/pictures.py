@@ -90,7 +90,9 @@ def figure(
     if name is None:
         raise InputError(f"a figure is missing; there are {', '.join(figures.NAMES)}")
     shapes = [Architecture.read(text) for text in architecture or ()]
-    target = figures.draw(name, f"{name}.png" if out is None else out, shapes or None)
+    target = figures.draw(
+        name, f"{name}.png" if out is None else out, shapes or None, progress=not (quiet or as_json)
+    )
     print_result({"figure": name, "picture": str(target)}, f"picture: {target}", as_json, quiet)
 
 

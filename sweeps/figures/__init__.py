@@ -23,7 +23,13 @@ DPI = 150
 _UNDATED: Mapping[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
-def draw(name: str, out: str | Path, architectures: Sequence[Architecture] | None = None) -> Path:
+def draw(
+    name: str,
+    out: str | Path,
+    architectures: Sequence[Architecture] | None = None,
+    *,
+    progress: bool = False,
+) -> Path:
     """Draw a figure of the paper into a file.
 
     Parameters
@@ -34,6 +40,8 @@ def draw(name: str, out: str | Path, architectures: Sequence[Architecture] | Non
         The file: .png, .svg or .pdf.
     architectures : sequence of Architecture, optional
         For fig2, one to six in place of the paper's.
+    progress : bool
+        Show the progress of the sweeps of fig2, as `run_sweep` does.
 
     Returns
     -------
@@ -43,7 +51,8 @@ def draw(name: str, out: str | Path, architectures: Sequence[Architecture] | Non
     Raises
     ------
     InputError
-        If there is no such figure, the file could not be written, or the architectures do not fit.
+        If there is no such figure, the file could not be written, or the architectures do not fit the
+        figure or the memory.
     """
     check_choice("figure", name, list(NAMES))
     target = check_file(out)
@@ -55,7 +64,7 @@ def draw(name: str, out: str | Path, architectures: Sequence[Architecture] | Non
     from fastlin.sweeps.figures import fig1, fig2
     from fastlin.sweeps.figures.style import STYLE
 
-    figure = fig1.figure() if name == "fig1" else fig2.figure(architectures)
+    figure = fig1.figure() if name == "fig1" else fig2.figure(architectures, progress=progress)
     with context([*STYLE, {"svg.hashsalt": name}]):
         save(figure, target, dpi=DPI, metadata=_UNDATED.get(target.suffix.lower()))
     return target

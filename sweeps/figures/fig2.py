@@ -22,9 +22,13 @@ from fastlin.sweeps.figures.schematic import schematic
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
 from fastlin.sweeps.run.cluster import connect
-from fastlin.sweeps.run.executors import Threads
+from fastlin.sweeps.run.executors import Threads, blocks_at_once
+from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.run.prepare import check_resources
+from fastlin.sweeps.run.progress import as_progress
 from fastlin.sweeps.run.run import run_sweep
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.store.locate import locate
 from fastlin.validation import check_instance
 
 MOST = 6  # Architectures that fit a row of panels.
@@ -32,13 +36,17 @@ TICKS = np.arange(-9, 10, 3)  # Values of lam.
 PRESETS = {"B": "figure-2b", "C": "figure-2c", "D": "figure-2d"}
 
 
-def measure(architectures: Sequence[Architecture] | None = None) -> dict[str, xr.DataArray]:
+def measure(
+    architectures: Sequence[Architecture] | None = None, *, progress: bool = False
+) -> dict[str, xr.DataArray]:
     """Return the kernel distances that the panels show, from sweeps of the presets figure-2b, -2c and -2d.
 
     Parameters
     ----------
     architectures : sequence of Architecture, optional
         In place of the paper's in panels B and D.
+    progress : bool
+        Show the progress of each sweep, as `run_sweep` does.
 
     Returns
     -------
@@ -48,15 +56,20 @@ def measure(architectures: Sequence[Architecture] | None = None) -> dict[str, xr
     Raises
     ------
     InputError
-        If the architectures are not one to six different ones.
+        If the architectures are not one to six different ones, or memory or disk do not suffice for them.
     """
     specs = {panel: Spec.load(name) for panel, name in PRESETS.items()}
     if architectures is not None:
         for panel in "BD":
             specs[panel] = _with(specs[panel], architectures)
     with TemporaryDirectory() as folder, connect(Threads()) as client:
+        at_once = blocks_at_once(Threads())
         for panel, spec in specs.items():
-            run_sweep(spec, Path(folder, panel), client)
+            check_resources(Plan.of(spec).layout, locate(Path(folder, panel)), at_once)
+        for panel, spec in specs.items():
+            shown = as_progress(progress)
+            shown.note(f"panel {panel}: computing {spec.points:,} points")
+            run_sweep(spec, Path(folder, panel), client, progress=shown)
         return {
             panel: open_sweep(Path(folder, panel)).kernel_distance.squeeze("init_scale").load()
             for panel in specs
@@ -112,13 +125,15 @@ def limits(architecture: Architecture) -> tuple[float, float]:
     )
 
 
-def figure(architectures: Sequence[Architecture] | None = None) -> Figure:
+def figure(architectures: Sequence[Architecture] | None = None, *, progress: bool = False) -> Figure:
     """Draw Figure 2, with a panel that compares horizons.
 
     Parameters
     ----------
     architectures : sequence of Architecture, optional
         One to six in place of the paper's in panels A, B and D.
+    progress : bool
+        As for `measure`.
 
     Returns
     -------
@@ -132,7 +147,7 @@ def figure(architectures: Sequence[Architecture] | None = None) -> Figure:
     InputError
         As of `measure`.
     """
-    return compose(measure(architectures))
+    return compose(measure(architectures, progress=progress))
 
 
 def compose(measured: Mapping[str, xr.DataArray]) -> Figure:

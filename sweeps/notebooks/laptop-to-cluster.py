@@ -190,7 +190,7 @@ mean = statistics.kernel_distance.sel(statistic="mean")
 print("largest difference below 1e-14:", float(abs(mean - ds.kernel_distance.mean("seed")).max()) < 1e-14)
 
 # %% [markdown]
-# The preset `phase-1g` is the paper's Figure 2B with 1.4 million seeds. Its store takes about 45 MB.
+# The preset `phase-1g` is the paper's Figure 2B with 1.4 million seeds. Its store takes about 0.3 MB.
 
 # %%
 print(f"{fl.Spec.load('phase-1g').points:,} points")

@@ -40,8 +40,8 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
     )
     same = axis == wanted
     if not same.any():
-        with np.errstate(invalid="ignore"):
-            distance = np.abs(axis - wanted)
+        # All values are equally far from inf, so that their order decides there.
+        distance = -np.sign(wanted) * axis if np.isinf(wanted) else np.abs(axis - wanted)
         same = distance <= (0 if axis.dtype.kind in "iu" else ROUNDING * abs(wanted))
         if not same.any() or np.isinf(wanted):
             near = ", ".join(str(entry) for entry in np.sort(axis[np.argsort(distance)[:3]]).tolist())

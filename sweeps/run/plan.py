@@ -31,6 +31,8 @@ from fastlin.sweeps.store.costs import (
 )
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location
+from fastlin.sweeps.store.metadata import Documents
+from fastlin.sweeps.store.store import documents_at_rest
 
 # Bytes that a running block needs per byte of its result: the kernel's array and the copy that is written.
 # Both are float64 for every dtype of the store.
@@ -79,16 +81,17 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Size of the complete store: chunks, which are stored whole, without metadata.
+        """Size of the complete store in a folder, with all its files.
 
         Compressed chunks are estimated: partial sums, histograms and quantiles over the seeds.
         """
         kept = self._merged_bytes if self.layout.keeps_values else 0
-        return self._plain_bytes + self._statistics_bytes + kept
+        documents = sum(map(len, self._documents.values()))
+        return documents + self._plain_bytes + self._statistics_bytes + kept
 
     @property
     def most_bytes(self) -> int:
-        """Size of the store before the seed blocks of its cells are merged: the most that it takes.
+        """Most bytes that the chunks take, which is before the seed blocks of their cells are merged.
 
         The size of compressed chunks is estimated with a margin.
         """
@@ -115,11 +118,17 @@ class Plan:
 
     @property
     def files(self) -> int:
-        """Number of chunk files of the complete store."""
+        """Number of all files of the complete store in a folder."""
         layout = self.layout
         lasting = sum(array.chunk_count for array in layout.arrays if not array.transient)
         sums = sum(array.chunk_count for array in layout.arrays if array.transient)
-        return lasting + (sums // layout.grid[-2] if layout.keeps_values else 0)
+        kept = sums // layout.grid[-2] if layout.keeps_values else 0
+        return len(self._documents) + lasting + kept
+
+    @cached_property
+    def _documents(self) -> Documents:
+        """The files of the store that are no chunks of blocks."""
+        return documents_at_rest(self.layout)
 
     @property
     def block_memory(self) -> int:
@@ -161,7 +170,8 @@ class Plan:
         if at_once is not None and self.block_memory * at_once > memory:
             raise InputError(
                 f"{at_once} blocks at a time need {readable_size(self.block_memory * at_once)} of memory and "
-                f"{readable_size(memory)} are available; use fewer workers, times or lam"
+                f"{readable_size(memory)} are available; use fewer workers, times or lam, or smaller "
+                "architectures"
             )
 
 

@@ -46,7 +46,8 @@ class Projection:
     seeds_per_block, groups_per_block : int
         Seeds of a block, and how many groups (combinations of the other axes) it holds.
     bytes, files : int
-        Size of the complete store, estimated where it is compressed, and the number of its chunk files.
+        Size of the complete store in a folder, estimated where it is compressed, and the number of its files.
+        Metadata, coordinates and the lease count.
     memory_bytes : int
         Memory of all processes on this machine.
     workers : int

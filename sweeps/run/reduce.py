@@ -61,10 +61,17 @@ def is_finished(store: Store, cell_index: tuple[int, ...]) -> bool:
 
 
 def _write(store: Store, cell_index: tuple[int, ...], cell: Cell) -> None:
-    """Write the statistics of a cell, then its merged partial sums, and delete the others, in this order."""
+    """Write the statistics of a cell, then its merged partial sums, and delete the others, in this order.
+
+    The first block holds the merged sums until those of the other blocks are deleted, so that a kill in
+    between loses none, also where none are kept.
+    """
     statistics = _statistics(store, cell_index, cell)
     if statistics is not None:
         store.write_statistics(cell_index, statistics)
+    first, *others = store.layout.seed_blocks(cell_index)
+    if others and not cell.merged and not cell.dropped.all():
+        store.replace_partials(first, _kept(store, first, cell, 1 + len(others)))
     for index, sums in _final_partials(store, cell_index, cell):
         store.replace_partials(index, sums)
 
@@ -88,30 +95,30 @@ def _statistics(store: Store, cell_index: tuple[int, ...], cell: Cell) -> Values
 def _final_partials(
     store: Store, cell_index: tuple[int, ...], cell: Cell
 ) -> Iterator[tuple[tuple[int, ...], Values | None]]:
-    """Yield the blocks of a cell whose partial sums change, each with its final sums, or None for no sums."""
-    blocks = store.layout.seed_blocks(cell_index)
+    """Yield the blocks of a cell, the first one last, each with its final sums, or None for no sums."""
+    first, *others = store.layout.seed_blocks(cell_index)
+    for index in others:
+        yield index, _kept(store, index, cell, 0)
     keeps = store.layout.keeps_values
-    if keeps and len(blocks) == 1:
-        return
-    for number, index in enumerate(blocks):
-        first = number == 0 and keeps
-        if not (first and cell.merged):
-            yield index, _kept(store, index, cell, len(blocks) if first else 0)
+    if not (keeps and cell.merged):
+        yield first, _kept(store, first, cell, 1 + len(others) if keeps else 0)
 
 
 def _kept(store: Store, index: tuple[int, ...], cell: Cell, blocks: int) -> Values | None:
     """Return the partial sums that the chunks of a block hold from now on; None where that is nothing.
 
-    Where points are bad these are its own, elsewhere the merged ones of so many blocks, or none.
+    Where points are bad, or their sums were dropped, these are its own, elsewhere the merged ones of so many
+    blocks, or none.
     """
     if not blocks and not cell.bad.any():
         return None
+    kept = cell.bad | cell.dropped
     own = store.read_values(index)
     if blocks:
         merged: Values = {name: partials.pack(part, blocks) for name, part in cell.total.items()}
     else:
         merged = {name: np.zeros_like(part) for name, part in own.items()}
-    return {name: np.where(spread(cell.bad, part), part, merged[name]) for name, part in own.items()}
+    return {name: np.where(spread(kept, part), part, merged[name]) for name, part in own.items()}
 
 
 def spread(points: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:

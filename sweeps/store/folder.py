@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import lock_descriptor
 
-from fastlin.sweeps.store.location import PARTIAL, SCRATCH, Entry, Identity, Location
+from fastlin.sweeps.store.location import LOCK, PARTIAL, SCRATCH, Entry, Identity, Location
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
@@ -153,7 +153,7 @@ class LocalFolder(Location):
     @contextmanager
     def _locked(self) -> Iterator[bool]:
         """Hold the lock as far as that is possible, and yield whether it is held."""
-        path = self._path(f"{SCRATCH}/lock")
+        path = self._path(LOCK)
         file = self._in_folder_of(path, lambda: _open(path, os.O_RDWR | os.O_CREAT))
         try:
             yield _lock(file)

@@ -20,6 +20,7 @@ KEY = f"{SCRATCH}/lease.json"
 WHOLE = "all blocks"
 LARGEST_PROCESS = 2**32  # numbers of processes are below, on Windows, too
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError)
+AT_REST = json.dumps({"holders": []}, indent=1).encode()  # the lease that nobody holds
 KINDS = {"str": str, "int": int, "float": int | float, "bool": bool}
 
 # Ids of holders of this process that have released their lease. They count as dead even if the release could
@@ -113,7 +114,9 @@ def document(location: Location, entries: list[LeaseHolder]) -> bytes:
 
     Without holders it does not tell the location, so that a store at rest names no folder.
     """
-    identity = location.identity()._asdict() if entries else {}
+    if not entries:
+        return AT_REST
+    identity = location.identity()._asdict()
     return json.dumps({**identity, "holders": [asdict(holder) for holder in entries]}, indent=1).encode()
 
 

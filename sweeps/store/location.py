@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Holds the lease, temporary files and a copy of the root document. It lies below the folder of an array,
 # because neither zarr nor xarray reads files there.
 SCRATCH = "status/lease"
+LOCK = f"{SCRATCH}/lock"  # an empty file, which stays
 
 PARTIAL = ".partial"  # end of the names of temporary files
 

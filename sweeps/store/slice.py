@@ -24,8 +24,8 @@ class Slice:
     of: int
 
     def __post_init__(self) -> None:
-        check_int("slice", self.of, 1, MAX_SLICES)
-        check_int("slice", self.number, 1, self.of)
+        check_int(f"slice is {self}: N", self.of, 1, MAX_SLICES)
+        check_int(f"slice is {self}: I", self.number, 1, self.of)
 
     @classmethod
     def read(cls, text: str) -> Slice:

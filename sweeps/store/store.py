@@ -19,7 +19,8 @@ from fastlin.errors import InputError, StoppedError
 from fastlin.sweeps.store import codec, metadata, versions
 from fastlin.sweeps.store.array_spec import ArraySpec, Values
 from fastlin.sweeps.store.layout import STATUS, StoreLayout
-from fastlin.sweeps.store.location import SCRATCH, Entry, Location
+from fastlin.sweeps.store.lease_holders import AT_REST, KEY
+from fastlin.sweeps.store.location import LOCK, SCRATCH, Entry, Location
 from fastlin.sweeps.store.metadata import ROOT, ROOT_COPY
 from fastlin.sweeps.store.resume import Codes, is_missing
 
@@ -284,7 +285,19 @@ def _marker_entries(location: Location) -> Iterator[Entry]:
 
 def create(location: Location, layout: StoreLayout) -> None:
     """Create a store with all its arrays and all points pending. It exists once its root document does."""
-    metadata.write_metadata(location, metadata.encode_metadata(layout, [versions.of(layout.spec)]))
+    metadata.write_metadata(location, _new_metadata(layout))
+
+
+def _new_metadata(layout: StoreLayout) -> metadata.Documents:
+    return metadata.encode_metadata(layout, [versions.of(layout.spec)])
+
+
+def documents_at_rest(layout: StoreLayout) -> metadata.Documents:
+    """Return all files of a new store in a folder that are no chunks of blocks, as they are after a run.
+
+    These are its metadata with the coordinates, and the lease without holders with its lock.
+    """
+    return {**_new_metadata(layout), KEY: AT_REST, LOCK: b""}
 
 
 def repair_metadata(store: Store) -> list[str]:

@@ -1,5 +1,7 @@
 """One network over time: schema, observables by their literal definitions, gradient descent."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -166,6 +168,15 @@ def test_divergence_is_explained():
     ("call", "message"),
     [
         (lambda t, n: fl.exact(t, n, [-1]), "times hold -1"),
+        (lambda t, n: fl.exact(t, n, None), "times is not an array of real numbers; allowed are t >= 0"),
+        (
+            lambda t, n: fl.exact(t, n, [1], None, 2),
+            "fraction is 2; it must be above 0 and below 1; the loss",
+        ),
+        (
+            lambda t, n: fl.exact(t, n, [1], None, 0),
+            "fraction is 0; it must be above 0 and below 1; the loss",
+        ),
         (lambda t, n: fl.exact(t, n, [1], ["los"]), "did you mean 'loss'"),
         (lambda t, n: fl.exact(t, fl.balanced_init(fl.Architecture(2, 2, 2), 0.0), [1]), "the task maps 4"),
         (lambda t, n: fl.exact(t, fl.Network(n.w1 + 1, n.w2), [1]), "needs balanced weights"),
@@ -180,6 +191,18 @@ def test_bad_input_is_named(call, message):
     with pytest.raises(fl.InputError, match=message) as caught:
         call(*point())
     assert "\n" not in str(caught.value)
+
+
+def test_the_largest_data_cause_no_warning():
+    task, net = point()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        large = fl.Task(1e63 * (task.X + 0.1), 1e63 * task.Y)
+        assert not large.whitened
+        assert large.whiten().whitened
+        assert np.isfinite(fl.exact(fl.Task(task.X, 1e63 * task.Y), net, [0.0, 1.0, np.inf]).to_array()).all()
+        with pytest.raises(fl.InputError, match="diverged before"):
+            fl.gradient_descent(large, net, 0.01, 10)
 
 
 def test_memory_is_projected_before_work():

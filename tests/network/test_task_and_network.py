@@ -140,6 +140,11 @@ def _eye():
         (lambda a: fl.Network(np.ones((2, 3)), np.ones((3, 2)), 5.0), "not balanced"),
         (lambda a: fl.Task(np.ones((2, 3)), np.ones((2, 4))), "X has 3 samples and Y has 4"),
         (lambda a: fl.Task(np.ones(3), np.ones((2, 3))), "X has shape"),
+        (lambda a: fl.Task(None, None), "X is not an array of real numbers"),
+        (lambda a: fl.Task(np.ones((2, 3)), [[1.0, None, 2.0]]), "Y is not an array of real numbers"),
+        (lambda a: fl.Network(None, np.ones((2, 3))), "w1 is not an array of real numbers"),
+        (lambda a: fl.Task([[1.0, -1e155]], np.ones((1, 2))), r"X\[0, 1\] is -1e\+155; allowed are entries"),
+        (lambda a: fl.Task(np.ones((1, 2)), [[0.0, 1.0], [1e65, 0.0]]), r"Y\[1, 0\] is 1e\+65; allowed are"),
     ],
 )
 def test_bad_input_is_named(call, message):

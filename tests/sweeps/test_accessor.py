@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import fastlin as fl
 from fastlin.regimes import regime
 from fastlin.sweeps.read.accessor import _first_passage
+from fastlin.sweeps.read.selection import position
 from tests import sweeping
 
 TIMES = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, float("inf")]
@@ -87,6 +88,14 @@ def test_selection_by_values(stored):
 def test_invalid_selections_are_named(stored, values, message):
     with pytest.raises(fl.InputError, match=message):
         stored.fastlin.select(**values)
+
+
+@pytest.mark.parametrize(("value", "nearest"), [(np.inf, "2.5, 7.0, 8.0"), (-np.inf, "-9.0, -3.0, 1.0")])
+def test_the_outermost_values_are_nearest_to_inf(value, nearest):
+    with pytest.raises(
+        fl.InputError, match=f"lam = {value} is not on the axis of the sweep; nearest: {nearest}$"
+    ):
+        position("lam", value, np.array([1.0, -9.0, 8.0, 2.5, 7.0, -3.0]))
 
 
 def test_means_are_over_ok_points_with_their_errors(stored):

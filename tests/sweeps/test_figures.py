@@ -16,6 +16,7 @@ from fastlin.plot import style
 from fastlin.sweeps import figures, presets
 from fastlin.sweeps.figures import fig1, fig2
 from fastlin.sweeps.figures.schematic import schematic
+from fastlin.sweeps.run import prepare
 
 SHAPES = [fl.Architecture(6, 3, 6), fl.Architecture(4, 2, 4)]
 
@@ -236,7 +237,7 @@ def test_one_to_six_architectures_fit(measured, count):
 
 @pytest.mark.parametrize("name", [pytest.param("fig1", marks=pytest.mark.slow), "fig2"])
 def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, name):
-    monkeypatch.setattr(fig2, "measure", lambda _: measured)
+    monkeypatch.setattr(fig2, "measure", lambda _, **_options: measured)
     one, other = (tmp_path / file for file in ("a.svg", "b.svg"))
     figures.draw(name, one)
     with plt.style.context("dark_background"):  # the style of the user does not matter
@@ -248,7 +249,7 @@ def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, nam
 @pytest.mark.slow
 def test_files_of_all_formats(first, second, monkeypatch, tmp_path):
     monkeypatch.setattr(fig1, "figure", lambda: first)
-    monkeypatch.setattr(fig2, "figure", lambda _: second)
+    monkeypatch.setattr(fig2, "figure", lambda _, **_options: second)
     for name, width in (("fig1", 1800), ("fig2", 1650)):
         picture, paper = tmp_path / f"{name}.PNG", tmp_path / f"{name}.pdf"
         figures.draw(name, picture)
@@ -281,3 +282,20 @@ def test_bad_input_is_one_clear_line(tmp_path, call, message):
         call(tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_beyond_the_memory_is_refused_before_it_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(fig2, "run_sweep", None)
+    with pytest.raises(fl.InputError, match=r"blocks at a time need .* of memory and 1 kB are available"):
+        figures.draw("fig2", tmp_path / "x.png", SHAPES)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_of_a_figure_is_on_standard_error(tmp_path, monkeypatch, capsys, progress):
+    monkeypatch.setattr(fig2, "compose", lambda _: Figure())
+    figures.draw("fig2", tmp_path / "x.png", SHAPES[:1], progress=progress)
+    captured = capsys.readouterr()
+    assert not captured.out
+    for panel in "BCD":
+        assert (f"panel {panel}: computing" in captured.err) == progress

@@ -22,6 +22,7 @@ from fastlin.sweeps.store import lease_holders
 from fastlin.sweeps.store.costs import kernels_needed
 from fastlin.sweeps.store.folder import LocalFolder
 from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.slice import Slice
 from fastlin.sweeps.store.store import Store
 from tests import cutting, gate, sweeping
 from tests.fault_injection import until
@@ -159,3 +160,15 @@ def test_a_run_reads_the_markers_of_a_complete_store_once(swept, monkeypatch, op
     report = fl.run_sweep(sweeping.spec(), swept, **options)
     assert (report.ok, report.computed_blocks, report.blocks) == (180, 0, 6)
     assert len([key for key in keys if key.startswith("status/c.")]) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1/0", "slice is 1/0: N is 0; allowed is 1 to 100000"),
+        ("4/3", "slice is 4/3: I is 4; allowed is 1 to 3"),
+    ],
+)
+def test_a_number_of_a_slice_that_is_out_of_range_is_named(text, message):
+    with pytest.raises(fl.InputError, match=message):
+        Slice.read(text)

@@ -130,7 +130,7 @@ def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
     content = project(spec, None)
     path = tmp_path / "s.zarr"
     report = fl.run_sweep(spec, path, client)
-    files = sweeping.chunks(path)
+    files = sweeping.content(path)
     assert (content.points, content.blocks) == (report.points, report.blocks)
     assert (content.files, content.bytes) == (len(files), sum(map(len, files.values())))
     assert content.seconds > 0
