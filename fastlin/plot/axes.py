@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from fastlin.plot import scales, sizes, style
 
 MINOR_LABELS = (1.5, 0.4)  # Decades of a colour bar up to which numbers between powers of ten are labelled.
-FEW_DECADES = (0.7, 2.0)  # Of an axis: below the first ticks are evenly spaced, up to the second 1, 2, 5, 10.
+# Decades of an axis. Ticks are evenly spaced below the first, and at 1, 2, 5, 10 up to the second.
+FEW_DECADES = (0.7, 2.0)
 PLAIN_NUMBERS = (1e-3, 1e4)  # Numbers that are short without an exponent.
 MAX_TICKS = 12  # Sizes on an axis, up to which each of them is labelled.
 SHARE_OF_AXIS = 0.9  # Share of an axis of lines between its first and its last value.

@@ -40,7 +40,7 @@ def profile(
         have a place on the axis: not t = inf, and not t = 0 where the scale is logarithmic. The label of the
         axis names the values that are left out.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure, whose title has the values of the other dimensions.
+        Axes to draw on. By default a new figure is made. Its title has the values of the other dimensions.
     log : bool, optional
         Whether the axis of values is logarithmic. By default it stays as it is; in a new figure it is
         logarithmic where no value is negative and the positive ones span a decade, but for the kernel
@@ -148,7 +148,7 @@ def trajectories(
         A dimension of at most 12 values; its order is the order of the colours. By default "lam" or the
         only other dimension that has several values; if there is none, there is one line.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure, whose title has the values of the other dimensions.
+        Axes to draw on. By default a new figure is made. Its title has the values of the other dimensions.
     log : bool, optional
         Whether the axis of values is logarithmic, by default as for `profile`.
     **line

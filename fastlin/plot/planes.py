@@ -44,7 +44,7 @@ def phase_diagram(
         colour bar says so. An axis of positive, unevenly spaced values is drawn on a logarithmic scale;
         t = 0 has no place on it and t = inf on none. They are left out, and the label of the axis says so.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure, whose title has the values of the other dimensions.
+        Axes to draw on. By default a new figure is made. Its title has the values of the other dimensions.
     contours : float or sequence of float, optional
         Values at which lines are drawn, such as `fastlin.regimes.THRESHOLD`.
     **mesh

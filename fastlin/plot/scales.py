@@ -16,7 +16,7 @@ WIDE = 10.0  # Largest over smallest value, from which on values are drawn on a 
 ALWAYS_LINEAR = frozenset({"kernel_distance"})
 # Values that differ by less than this share of their size are equal up to rounding errors.
 ROUNDING = 1e-12
-# Of observables whose rounding errors do not shrink with their values: the kernel distance is 1 - cosine.
+# Rounding errors of these observables do not shrink with their values. The kernel distance is 1 - cosine.
 SIZES_OF_VALUES = {"kernel_distance": 1.0}
 EMPTY_LOG = (0.1, 1.0)  # Ends of a logarithmic scale on which no value has a place.
 MARGIN = 0.1  # Share of their size that a scale extends beyond values that are all equal.

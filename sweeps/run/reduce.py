@@ -70,7 +70,7 @@ def _write(store: Store, cell_index: tuple[int, ...], cell: Cell) -> None:
     if statistics is not None:
         store.write_statistics(cell_index, statistics)
     first, *others = store.layout.seed_blocks(cell_index)
-    if others and not cell.merged and not cell.dropped.all():
+    if others and not (store.layout.keeps_values or cell.merged or cell.dropped.all()):
         store.replace_partials(first, _kept(store, first, cell, 1 + len(others)))
     for index, sums in _final_partials(store, cell_index, cell):
         store.replace_partials(index, sums)
@@ -95,13 +95,18 @@ def _statistics(store: Store, cell_index: tuple[int, ...], cell: Cell) -> Values
 def _final_partials(
     store: Store, cell_index: tuple[int, ...], cell: Cell
 ) -> Iterator[tuple[tuple[int, ...], Values | None]]:
-    """Yield the blocks of a cell, the first one last, each with its final sums, or None for no sums."""
+    """Yield the blocks of a cell, each with its final sums, or None for no sums.
+
+    The first block comes first if it keeps the merged sums, and last if it loses its own.
+    """
     first, *others = store.layout.seed_blocks(cell_index)
+    keeps = store.layout.keeps_values
+    if keeps and not cell.merged:
+        yield first, _kept(store, first, cell, 1 + len(others))
     for index in others:
         yield index, _kept(store, index, cell, 0)
-    keeps = store.layout.keeps_values
-    if not (keeps and cell.merged):
-        yield first, _kept(store, first, cell, 1 + len(others) if keeps else 0)
+    if not keeps:
+        yield first, _kept(store, first, cell, 0)
 
 
 def _kept(store: Store, index: tuple[int, ...], cell: Cell, blocks: int) -> Values | None:

@@ -64,7 +64,7 @@ def scheduler_with(home, missing, of):
     return Scheduler("tls://127.0.0.1:1", **{name: of(f"~/{file}") for name, file in TLS.items()})
 
 
-# What a call returns or does with the home folder, given how a path is made of a text: as text or as `Path`.
+# Each call takes a function that makes a path of a text, as text or as `Path`, and uses the home folder.
 PYTHON = {
     "Spec.load": lambda home, of: fl.Spec.load(of("~/mine.toml")).name == "mine",
     "Spec.read": lambda home, of: fl.Spec.read(of("~/mine.toml")).name == "mine",

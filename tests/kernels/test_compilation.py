@@ -64,7 +64,7 @@ def test_missing_kernels_are_compiled_once_by_all_processes_together(processes, 
 
     before, count, after, misses, seen = probe()
     assert (before, count, after, seen) == (2, 2, 0, "[(0, 2), (1, 2), (2, 2)]")
-    # Of two processes the helper compiles one kernel or both.
+    # If there are two processes, the helper compiles one kernel or both.
     assert misses == 2 if processes == 1 else misses < 2
     assert probe() == (0, 0, 0, 0, "[]")
 
