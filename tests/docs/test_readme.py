@@ -74,6 +74,7 @@ def test_every_block_is_run():
     assert len(re.findall(r"^```$", README.read_text(), re.MULTILINE)) == len(kinds)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme(tmp_path, monkeypatch):
     """The store is that of the first command with a fifth of its seeds. .ci/run makes the whole store."""
     monkeypatch.chdir(tmp_path)

@@ -193,7 +193,7 @@ def large(seeds, dtype, **output):
     return sweeping.spec(axes=axes, dynamics={"times": times}, output=output)
 
 
-@pytest.fixture(scope="module", params=[(8, "float64"), (8, "float32"), (1000, "float64"), (1000, "float32")])
+@pytest.fixture(scope="module", params=[(8, "float64"), (8, "float32"), (1000, "float64")])
 def full(request, tmp_path_factory):
     """Return seeds, dtype and bytes of a store that holds every point."""
     path = tmp_path_factory.mktemp("full") / "s.zarr"
@@ -204,7 +204,10 @@ def full(request, tmp_path_factory):
 HISTOGRAM = {"histogram": {"start": 0.0, "stop": 2.0, "num": 33}}
 
 
-@pytest.mark.parametrize("blocks", [1, 8], ids="{} blocks of seeds".format)
+EIGHT = pytest.param(8, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("blocks", [1, EIGHT], ids="{} blocks of seeds".format)
 @pytest.mark.parametrize("options", [{}, {"quantiles": [0.1, 0.5]}, HISTOGRAM], ids=["", "quantiles", "bins"])
 def test_a_reduced_store_is_smaller_than_a_full_one(tmp_path, full, options, blocks):
     seeds, dtype, bytes_of_points = full
