@@ -11,7 +11,7 @@ from hypothesis import settings
 import fastlin as fl
 from fastlin import cli
 from fastlin.kernels.compilation import compile_all
-from fastlin.sweeps.run import pace, progress, run
+from fastlin.sweeps.run import calibration, pace, progress, run
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.executors import Threads
 from fastlin.sweeps.run.options import RunOptions
@@ -31,6 +31,8 @@ cutting.groups_apart()
 # The processes of pytest-xdist keep all cores busy, so that a helper process costs its imports and saves
 # nothing.
 run.compile_all = lambda kernels, _, show: compile_all(kernels, 1, show)
+# A plan measures for less long, because no test asserts its seconds.
+calibration.SAMPLE_SECONDS = 0.02
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers

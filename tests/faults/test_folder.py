@@ -103,6 +103,7 @@ def check_every(action, path, tmp_path, kind, code, chance, share):
 
 
 KINDS = ("open", "write", "replace", "mkdir", "fsync")
+CALLS = ["write", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("open", "replace", "unlink"))]
 
 
 @trials(1, 0)
@@ -127,7 +128,7 @@ def test_any_call_of_a_run_may_fail(client, tmp_path, trials, kind, code):
 
 
 @trials(1, 0)
-@pytest.mark.parametrize("kind", ["open", "write", "replace", "unlink"])
+@pytest.mark.parametrize("kind", CALLS)
 def test_any_call_of_a_growth_may_fail(tmp_path, trials, kind):
     path = tmp_path / "s.zarr"
     with fault_injection.blocks_in_turn():
@@ -141,7 +142,7 @@ def test_any_call_of_a_growth_may_fail(tmp_path, trials, kind):
 
 
 @trials(1, 0)
-@pytest.mark.parametrize("kind", ["open", "write", "replace", "unlink"])
+@pytest.mark.parametrize("kind", CALLS)
 def test_any_call_of_a_reduced_sweep_may_fail(tmp_path, trials, kind):
     path = tmp_path / "s.zarr"
 

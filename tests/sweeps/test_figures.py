@@ -235,7 +235,8 @@ def test_one_to_six_architectures_fit(measured, count):
     assert all(left.x1 < right.x0 for left, right in pairwise(titles))
 
 
-@pytest.mark.parametrize("name", [pytest.param("fig1", marks=pytest.mark.slow), "fig2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fig1", "fig2"])
 def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, name):
     monkeypatch.setattr(fig2, "measure", lambda _, **_options: measured)
     one, other = (tmp_path / file for file in ("a.svg", "b.svg"))
