@@ -115,19 +115,19 @@ def test_a_sweep_of_one_lam_is_drawn_over_time(run):
 
 
 def test_many_architectures_are_pages(run, tmp_path):
-    shapes = ", ".join(f"[{n_i}, {n_h}, 3]" for n_i in range(1, 5) for n_h in range(1, 5))
+    shapes = ", ".join(f"[{n_i}, {n_h}, 3]" for n_i in range(1, 6) for n_h in range(1, 6))
     text = SMALL.replace("[[4, 2, 4], [4, 4, 4]]", f"[{shapes}]").replace(
         "[0.1, 1.0, 10.0, inf]", "[1.0, 9.0]"
     )
     (tmp_path / "many.toml").write_text(text)
     code, out, _ = run("run", "many.toml", "--store", "m.zarr", "--plot", "m.png")
     assert code == 0
-    names = [f"m-{number}.png" for number in (1, 2)]
+    names = [f"m-{number}.png" for number in (1, 2, 3)]
     assert [line for line in out.splitlines() if "picture" in line] == [f"picture: {name}" for name in names]
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in names)
     assert not (tmp_path / "m.png").exists()
     assert run("plot", "m.zarr", "--out", "m.pdf")[1] == "picture: m.pdf\n"
-    assert len(re.findall(rb"/Type /Page\b", (tmp_path / "m.pdf").read_bytes())) == 2
+    assert len(re.findall(rb"/Type /Page\b", (tmp_path / "m.pdf").read_bytes())) == 3
     for axes in (["--x", "n_i", "--y", "n_h"], ["--x", "bottleneck_ratio"], ["--y", "n_o", "--x", "n_h"]):
         code, out, err = run("plot", "m.zarr", *axes, "--out", "one.png")
         assert (code, err) == ((0, "") if "n_o" not in axes else (2, err))

@@ -269,7 +269,7 @@ def choose_some(chance: random.Random, values, required=()):
     return chosen or [chance.choice(values)]
 
 
-@trials(4, 1000)
+@trials(6, 1000)
 def test_any_history_leaves_a_correct_store(client, reference, trials):
     Sweep.client, Sweep.reference = client, reference
     run_machine(

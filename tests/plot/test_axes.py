@@ -16,7 +16,7 @@ def assert_apart(boxes):
         assert not any(box.overlaps(other) for other in boxes[index + 1 :])
 
 
-@pytest.mark.parametrize("size", [(6, 4), None])
+@pytest.mark.parametrize("size", [pytest.param((8, 5), marks=pytest.mark.slow), (6, 4), None])
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 15])
 def test_labels_of_diagrams_do_not_overlap(shapes, size, count):
     part = shapes.isel(architecture=slice(count))

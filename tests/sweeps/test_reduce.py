@@ -193,7 +193,10 @@ def large(seeds, dtype, **output):
     return sweeping.spec(axes=axes, dynamics={"times": times}, output=output)
 
 
-@pytest.fixture(scope="module", params=[(8, "float64"), (8, "float32"), (1000, "float64")])
+LARGEST = pytest.param((1000, "float32"), marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[(8, "float64"), (8, "float32"), (1000, "float64"), LARGEST])
 def full(request, tmp_path_factory):
     """Return seeds, dtype and bytes of a store that holds every point."""
     path = tmp_path_factory.mktemp("full") / "s.zarr"
