@@ -23,12 +23,11 @@ from tests import commands, sweeping
 from tests.campaign import trials
 from tests.commands import BLOCKS, SMALL, run_to_end
 from tests.fault_injection import until
+from tests.leases import GARBAGE, OTHER, acquired, holder, remote_holder, write_holders
 from tests.planting import Gate
 from tests.sweeping import content, marks
 
 pytestmark = pytest.mark.processes
-
-OTHER = "another-host"
 
 
 @pytest.fixture(scope="module")
@@ -44,27 +43,6 @@ def whole(tmp_path_factory):
 
 def arguments(source, path):
     return ["run", source, "--store", path, "--json"]
-
-
-def holder(**changes):
-    return dataclasses.replace(lease_holders.new_holder("0" * 64), **changes)
-
-
-def remote_holder(**changes):
-    """Return a holder in another system."""
-    return holder(**{"host": OTHER, "system": OTHER, "process": 7} | changes)
-
-
-def write_holders(path, *holders):
-    """Write a lease with the given holders, while other processes may write it."""
-    place = locate(path)
-    place.make()
-    content = lease_holders.document(place, list(holders))
-    until(lambda: place.swap(lease_holders.KEY, place.read(lease_holders.KEY), content))
-
-
-def acquired(place, own_holder, note=print):
-    return lease.acquired(place, own_holder, note)
 
 
 class Clock:
@@ -298,41 +276,6 @@ def test_files_of_a_dead_holder_of_the_lock_are_deleted_by_the_next(tmp_path):
     assert sweeping.content(tmp_path / "s.zarr") == {"key": b"new", f"{SCRATCH}/lock": b""}
 
 
-def test_a_holder_on_this_host_ends_with_its_process():
-    own_holder = holder()
-    assert own_holder.ended is False
-    assert dataclasses.replace(own_holder, seen=0.0).ended is False
-    reused = dataclasses.replace(own_holder, started=own_holder.started - 60)  # another process has its id
-    assert reused.ended is True
-    assert holder(process=commands.NO_PROCESS).ended is True
-    assert remote_holder(process=commands.NO_PROCESS).ended is None
-
-
-def test_a_copy_of_a_store_that_is_written_has_no_lease(tmp_path):
-    path, copy = tmp_path / "s.zarr", tmp_path / "copy.zarr"
-    place, own_holder = locate(path), holder()
-    partial_key = f"{SCRATCH}/{own_holder.id}.1.partial"
-    with acquired(place, own_holder):
-        place.write(partial_key, b"half")
-        shutil.copytree(path, copy)
-        assert lease_holders.holders(locate(copy)) == []
-        with acquired(locate(copy), other := holder()):
-            assert lease_holders.holders(locate(copy)) == [other]
-            assert locate(copy).read(partial_key) is None
-        assert lease_holders.holders(place) == [own_holder]
-        assert place.read(partial_key) == b"half"
-
-
-def test_a_store_has_one_lease_under_all_its_paths(tmp_path):
-    path, link, moved = (tmp_path / name for name in ("s.zarr", "link.zarr", "moved.zarr"))
-    write_holders(path, own_holder := holder())
-    link.symlink_to(path)
-    assert lease_holders.holders(locate(link)) == [own_holder]
-    link.unlink()
-    path.rename(moved)
-    assert lease_holders.holders(locate(moved)) == [own_holder]
-
-
 @trials(1, 10)
 def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
     """Blocks that it has begun are finished, which does no harm."""
@@ -361,62 +304,6 @@ def test_a_run_that_lost_its_lease_stops(whole, tmp_path, trials):
         assert other.host == OTHER
         write_holders(path)
         assert run_to_end(*arguments(source, path)).report["computed_blocks"] == missing
-
-
-GARBAGE = [
-    b"",
-    b"{",
-    b"\xff\x00",
-    b"[]",
-    b"null",
-    b"5",
-    b"[" * 100_000,
-    b'{"holders": 5}',
-    b'{"holders": {"a": 1}}',
-    b'{"holders": [null]}',
-    b'{"holders": [{}]}',
-    b'{"holders": [[1, 2]]}',
-]
-NO_HOLDERS = [
-    {"process": "x"},
-    {"process": None},
-    {"process": -5},
-    {"process": 10**30},
-    {"since": 1e300},
-    {"seen": "now"},
-    {"seen": float("nan")},
-    {"heartbeats": 0.5},
-    {"started": []},
-    {"part": 3},
-    {"unknown": 1},
-]
-
-
-@pytest.mark.parametrize("damage", GARBAGE, ids=range(len(GARBAGE)))
-def test_a_damaged_lease_has_no_holder(tmp_path, damage):
-    place = locate(tmp_path / "s.zarr")
-    place.write(lease_holders.KEY, damage)
-    is_nobodys(place)
-
-
-@pytest.mark.parametrize("changes", NO_HOLDERS, ids=range(len(NO_HOLDERS)))
-@pytest.mark.parametrize("system", [OTHER, None])
-def test_a_lease_with_a_damaged_holder_has_no_holder(tmp_path, system, changes):
-    place = locate(tmp_path / "s.zarr")
-    write_holders(tmp_path / "s.zarr", holder())
-    content = json.loads(place.read(lease_holders.KEY))
-    (entry,) = content["holders"]
-    content["holders"] = [entry | ({"system": system} if system else {}) | changes]
-    place.write(lease_holders.KEY, json.dumps(content).encode())
-    is_nobodys(place)
-
-
-def is_nobodys(place):
-    own_holder = holder()
-    assert lease_holders.holders(place) == []
-    with acquired(place, own_holder):
-        assert lease_holders.holders(place) == [own_holder]
-    assert lease_holders.holders(place) == []
 
 
 def test_a_store_with_a_damaged_lease_is_resumed(swept, tmp_path):

@@ -1,13 +1,11 @@
 """Status and plan of a sweep: how much is done, and how long the rest takes."""
 
-import dataclasses
 import itertools
 import json
 import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,12 +19,14 @@ from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.run.projection import project
 from fastlin.sweeps.run.run import run
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store import folder, lease_holders, status
+from fastlin.sweeps.store import folder, status
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.store import Store
 from tests import sweeping
+from tests.commands import NO_PROCESS
 from tests.fault_injection import PATIENCE
+from tests.leases import holder, write_holders
 
 
 def test_status_of_a_partial_sweep(tmp_path, client):
@@ -49,8 +49,7 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     stopped = sweep_status(path)
     assert stopped["blocks_per_second"] is None
     assert stopped["seconds_left"] is None
-    holder = lease_holders.new_holder("0" * 64)
-    monkeypatch.setattr(status, "holders", lambda location: [replace(holder, since=now - 4000)])
+    monkeypatch.setattr(status, "holders", lambda location: [holder(since=now - 4000)])
     content = sweep_status(path)
     assert content["blocks_per_second"] == pytest.approx(0.5)
     seconds = Plan(Store.open(locate(path)).layout).seconds_of_blocks.ravel()
@@ -58,7 +57,7 @@ def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, clie
     assert content["seconds_left"] == pytest.approx(seconds_left)
     assert f"0.5 blocks/s in the last minute, about {format_duration(seconds_left)} left" in in_words(content)
     # In a copy all markers have the time of the copy, which is before the start of a run into it.
-    monkeypatch.setattr(status, "holders", lambda location: [replace(holder, since=now + 1)])
+    monkeypatch.setattr(status, "holders", lambda location: [holder(since=now + 1)])
     assert sweep_status(path)["blocks_per_second"] is None
 
 
@@ -151,8 +150,7 @@ def test_more_workers_take_less_time_and_more_memory(monkeypatch):
 def test_a_dead_holder_is_not_reported_as_writing(tmp_path, client):
     path = tmp_path / "s.zarr"
     fl.run_sweep(sweeping.spec(), path, client)
-    dead = dataclasses.replace(lease_holders.new_holder(""), process=2**22 + 1)
-    locate(path).write(lease_holders.KEY, lease_holders.document(locate(path), [dead]))
+    write_holders(path, holder(process=NO_PROCESS))
     assert sweep_status(path)["holders"] == []
 
 
