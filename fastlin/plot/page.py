@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -71,6 +72,11 @@ class Pages:
             return PER_PAGE
         rows = int((self.style.size[1] - LEAST_REST) / LEAST_ROW)
         return min(PER_PAGE, IN_ONE_ROW * max(rows, 1))
+
+    @cached_property
+    def _means(self) -> xr.DataArray:
+        """The means over seeds of all pages, whose scales span them."""
+        return seed_statistics.mean(self.da)
 
     @property
     def _over_sizes(self) -> bool:
@@ -180,7 +186,7 @@ class Pages:
         self, axes: list[Axes], shown: xr.DataArray, columns: int, inches: tuple[float, float]
     ) -> None:
         """Draw a phase diagram for each architecture in a place of so many inches, and a colour bar."""
-        means = scales.drawn(seed_statistics.mean(self.da), self.x, self.y)
+        means = scales.drawn(self._means, self.x, self.y)
         mesh = self._mesh(means)
         names = architectures(shown)
         narrow = max(len(f"{shape.family} {shape}") for shape in names) > LETTERS * inches[0]
@@ -196,7 +202,7 @@ class Pages:
 
     def _draw_lines(self, ax: Axes, shown: xr.DataArray) -> None:
         """Draw a line for each architecture at the default value of `y`. All pages have the same scale."""
-        every = seed_statistics.mean(scales.drawn(self._late(self.da), self.x))
+        every = scales.drawn(self._late(self._means), self.x)
         values = log_notes(every, log=self.log)
         late = scales.drawn(self._late(shown), self.x)
         for index, shape in enumerate(architectures(shown)):

@@ -107,11 +107,12 @@ def _indices(name: str, value: Any, axis: NDArray[Any]) -> Any:
     value = value.values if isinstance(value, xr.DataArray) else value
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
-        places = [position(name, entry, axis) for entry in value]
-        for number, place in enumerate(places):
-            if place in places[:number]:
-                raise InputError(f"{name} = {shown(value[number])} is selected twice; name each value once")
-        return places
+        places: dict[int, Any] = {}
+        for entry in value:
+            if (place := position(name, entry, axis)) in places:
+                raise InputError(f"{name} = {shown(entry)} is selected twice; name each value once")
+            places[place] = entry
+        return list(places)
     return position(name, value, axis)
 
 

@@ -61,7 +61,7 @@ class Plan:
         """Estimated time of the longest block, with all its groups."""
         return float(self.seconds_of_blocks.max())
 
-    @cached_property
+    @property
     def seconds_of_blocks(self) -> NDArray[np.float64]:
         """Estimated time of every block, in the shape of the grid."""
         return seconds_of_blocks(self.layout)

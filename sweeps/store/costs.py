@@ -60,6 +60,7 @@ def point_seconds(layout: StoreLayout) -> NDArray[np.float64]:
     return np.array(np.broadcast_to(alone + GROUP_SECONDS / (shape.seeds * shape.lams), sizes))
 
 
+@lru_cache(maxsize=4)
 def seconds_of_blocks(layout: StoreLayout) -> NDArray[np.float64]:
     """Estimate the time of every block, in the shape of the grid."""
     return sum_over_blocks(layout, point_seconds(layout))
