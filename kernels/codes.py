@@ -1,4 +1,4 @@
-"""Codes that kernels and their callers share: the status of a point, and the outputs of a kernel."""
+"""Codes that kernels and their callers share: the status of a point, its start, the outputs of a kernel."""
 
 from enum import IntEnum
 
@@ -10,6 +10,16 @@ class Status(IntEnum):
     OK = 1
     DIVERGED = 2
     FAILED = 3
+    TOO_STIFF = 4  # the flow needs more steps than are allowed
+    ABSENT = 5  # no such network exists: kappa > 0 with N_h < N_i + N_o
+
+
+class Start(IntEnum):
+    """The way in which the record of a problem gives the start Q(0)."""
+
+    BALANCED = 0  # Algorithm 1: lam, kappa = 0
+    TWO_SIDED = 1  # lam and kappa > 0, which needs N_h >= N_i + N_o
+    RAW = 2  # the record holds Q(0) itself
 
 
 class Output(IntEnum):

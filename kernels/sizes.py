@@ -124,6 +124,14 @@ class Sizes:
         """Number of planes whose shrinking direction is dropped by a network of N_h units."""
         return greatest(0, least(self.m, self.units - self.n_h))
 
+    @property
+    def unreduced(self) -> "UnreducedSizes":
+        """Sizes of any start of the network: all rows, and at most N hidden units.
+
+        ``Q^T = (orthonormal) R`` leaves at most N of them, and the flow acts on Q from the left.
+        """
+        return UnreducedSizes(self.n_i, least(self.n_h, self.units), self.n_o)
+
     @cached_property
     def outputs_wide(self) -> bool:
         """Whether the outputs are the wider side of a map."""
