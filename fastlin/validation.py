@@ -68,6 +68,21 @@ def check_float(
     return number
 
 
+def check_pair(name: str, value: Any, low: float, *, above: bool = False) -> tuple[float, float]:
+    """Return a number of each layer, (first, second), as floats. One number stands for both."""
+    if np.ndim(value) == 0 and not isinstance(value, str | None):
+        number = check_float(name, value, low, above=above)
+        return number, number
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {shown(value)}; needed is a number, or one for each layer") from None
+    return (
+        check_float(f"{name}[0]", first, low, above=above),
+        check_float(f"{name}[1]", second, low, above=above),
+    )
+
+
 def shown_int(value: Any) -> str:
     """Return a whole number as text. A large one is described, because Python prints 4300 digits at most."""
     return str(value) if abs(value) < 10**20 else f"a whole number of {value.bit_length()} bits"
