@@ -10,9 +10,11 @@ from os import path as _path
 if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
-    from fastlin.dynamics import exact, gradient_descent
+    from fastlin.dynamics import gradient_descent
     from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
-    from fastlin.network import Network, balanced_init
+    from fastlin.exact_solution import exact
+    from fastlin.gradient_flow import flow
+    from fastlin.network import Network, balanced_init, random_init
     from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
     from fastlin.sweeps.read.open import open_sweep
@@ -35,11 +37,13 @@ _HOMES = {
     "StoppedError": "errors",
     "Task": "task",
     "balanced_init": "network",
-    "exact": "dynamics",
+    "exact": "exact_solution",
+    "flow": "gradient_flow",
     "gradient_descent": "dynamics",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
+    "random_init": "network",
     "random_regression": "task",
     "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",
@@ -58,10 +62,12 @@ __all__ = [
     "Task",
     "balanced_init",
     "exact",
+    "flow",
     "gradient_descent",
     "open_sweep",
     "plan",
     "plot",
+    "random_init",
     "random_regression",
     "rebuild",
     "run_sweep",
