@@ -114,13 +114,16 @@ def factorise(product: Array, n_h: int) -> Factors:
     return (problems.factorise if fits else blas_problems.factorise)(product, n_h)
 
 
-def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Paths:
+def follow(
+    sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array, shrinkage: float = 0.0
+) -> Paths:
     """Solve networks with given starts in the SVD basis of their targets.
 
-    lam (G, WIDTH); s (G, m, WIDTH); q0 (G, n, width, WIDTH); times (T,), any order, inf allowed.
+    lam (G, WIDTH); s (G, m, WIDTH); q0 (G, n, width, WIDTH); times (T,), any order, inf allowed. `shrinkage`
+    is the weight decay of both layers, which needs lam = 0.
     """
     if sizes.fits_lanes:
-        return vector_closed_form.follow(sizes, lam, s, q0, times)
+        return vector_closed_form.follow(sizes, lam, s, q0, times, shrinkage)
     paths = empty_paths(sizes, len(lam), times.size)
     for group, lane in np.ndindex(lam.shape):
         network = (float(lam[group, lane]), s[group, :, lane], q0[group, :, :, lane])
@@ -128,7 +131,7 @@ def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array)
             for x in paths:  # this lane repeats the last network, which fills the vector up
                 x[group, ..., lane] = x[group, ..., lane - 1]
             continue
-        path = blas_dynamics.follow(sizes, *network, times)
+        path = blas_dynamics.follow(sizes, *network, times, shrinkage)
         for x, value in zip(paths, path, strict=True):
             x[group, ..., lane] = value
     return paths
