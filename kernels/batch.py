@@ -25,6 +25,13 @@ class Batch(NamedTuple):
     status: Any  # (padded(S L),) codes of `Status`; written
 
 
+class FlowControl(NamedTuple):
+    """The error control of the flow."""
+
+    tolerance: float  # largest error of a step, relative to |Q|
+    max_steps: int  # of a network, repeated ones included
+
+
 def padded(count: int, lanes: int = VECTORS * WIDTH) -> int:
     """Return a number of points rounded up to whole rounds of lanes: a kernel writes outputs of all lanes."""
     return -(-count // lanes) * lanes
