@@ -88,7 +88,8 @@ def test_a_fit_takes_many_networks_at_once_and_any_scale():
     many = fit_balance(q, 3, 7)
     for index, each in enumerate(q):
         alone = fit_balance(each, 3, 7)
-        assert [part[index] for part in many] == pytest.approx([*alone], rel=1e-12)
+        expected = [float(part) for part in alone]
+        assert [float(part[index]) for part in many] == pytest.approx(expected, rel=1e-12)
     assert fit_balance(np.zeros((2, 4)), 1, 4) == (0.0, 0.0, 0.0)
 
 
