@@ -24,37 +24,75 @@ BALANCE_TOLERANCE = 1e-9
 MAX_WEIGHT = 1.3e154  # its square is about the largest double
 
 
-class _Scaled(NamedTuple):
-    """Q = [W1, W2^T]^T over its largest entry, so that squares neither overflow nor vanish."""
+def reduced_width(w1: Array, w2: Array) -> tuple[Array, Array]:
+    """Return weights (width, N_i), (N_o, width) of the same dynamics, of width min(N_h, N_i + N_o).
 
-    q: Array  # (N, N_h)
-    d: Array  # (N_h, N_h) balance W2^T W2 - W1 W1^T of the scaled weights
-    scale: float
+    ``Q^T = O R`` with orthonormal columns of O, and R replaces Q^T. The dynamics multiply Q from the left, so
+    O stays: QQ^T at any time is the same, and so is ``W2^T W2 - W1 W1^T`` but for O, which drops its zeros.
+    Weights of at most N_i + N_o hidden units are returned as they are.
+    """
+    (n_h, n_i), n_o = w1.shape, len(w2)
+    if n_h <= n_i + n_o:
+        return w1, w2
+    r = np.asarray(np.linalg.qr(np.concatenate([w1, w2.T], axis=1), mode="r"))
+    return np.ascontiguousarray(r[:, :n_i]), np.ascontiguousarray(r[:, n_i:].T)
+
+
+class _Scaled(NamedTuple):
+    """Q = [W1, W2^T]^T of reduced width, scaled so that squares neither overflow nor vanish."""
+
+    q: Array  # (N, width)
+    d: Array  # (width, width) balance W2^T W2 - W1 W1^T of these weights
+    scale: float  # the largest entry of the weights, which they were divided by
+
+    def fitting_lam(self) -> float:
+        """Return the lam that fits ``Q (D - lam I) = 0`` best, ``tr(Q D Q^T) / |Q|^2``, 0 for Q = 0."""
+        square = float(np.sum(self.q**2))
+        return float(np.sum((self.q @ self.d) * self.q) / square * self.scale * self.scale) if square else 0.0
+
+    def imbalance(self, lam: float) -> float:
+        """Return ``|Q (D - lam I)| / |Q|^3``, 0 for zero weights."""
+        size = np.linalg.norm(self.q)
+        if size == 0.0:
+            return 0.0
+        deviation = self.q @ self.d - (lam / self.scale / self.scale) * self.q
+        return float(np.linalg.norm(deviation) / size**3)
+
+    def checked_lam(self, lam: float | None) -> float:
+        """Return lam, given or read off; raise if the weights are not balanced on their support."""
+        value = self.fitting_lam() if lam is None else check_float("lam", lam)
+        residual = self.imbalance(value)
+        if not residual <= BALANCE_TOLERANCE:
+            best = "" if lam is None else f", and lam = {self.fitting_lam():g} fits best"
+            raise InputError(
+                f"the weights are not balanced: |Q (D - lam I)| / |Q|^3 is {residual:.1e} at lam = {value:g}"
+                f"{best}; the closed form needs at most {BALANCE_TOLERANCE:g} "
+                "(balanced_init(..., weights=(w1, w2)) balances them, gradient_descent needs no balance)"
+            )
+        return value
+
+    def is_strict(self, lam: float) -> bool:
+        """Return whether ``W2^T W2 - W1 W1^T = lam I``.
+
+        The reduction drops zeros of D. They decide nothing, because D of more than N hidden units has at
+        most N_o positive and N_i negative eigenvalues, also after the reduction to N.
+        """
+        deviation = np.linalg.norm(self.d - lam / self.scale / self.scale * np.eye(len(self.d)))
+        return bool(deviation <= BALANCE_TOLERANCE * np.sum(self.q**2))
 
 
 def _scaled(w1: Array, w2: Array) -> _Scaled:
     scale = max(np.abs(w1).max(), np.abs(w2).max()) or 1.0
     if scale > MAX_WEIGHT:
         raise InputError(f"weights have entries up to {scale:g}; QQ^T of them overflows above {MAX_WEIGHT:g}")
-    first, second = w1 / scale, w2 / scale
+    first, second = reduced_width(w1 / scale, w2 / scale)
     d = second.T @ second - first @ first.T
     return _Scaled(np.concatenate([first.T, second]), d, float(scale))
 
 
 def imbalance(w1: Array, w2: Array, lam: float) -> float:
     """Return ``|Q (D - lam I)| / |Q|^3`` with ``D = W2^T W2 - W1 W1^T``, 0 for zero weights."""
-    q, d, scale = _scaled(w1, w2)
-    size = np.linalg.norm(q)
-    if size == 0.0:
-        return 0.0
-    return float(np.linalg.norm(q @ d - (lam / scale / scale) * q) / size**3)
-
-
-def support_lam(w1: Array, w2: Array) -> float:
-    """Return the lam that fits ``Q (D - lam I) = 0`` best, ``tr(Q D Q^T) / |Q|^2``, or 0 for zero weights."""
-    q, d, scale = _scaled(w1, w2)
-    square = float(np.sum(q**2))
-    return float(np.sum((q @ d) * q) / square * scale * scale) if square else 0.0
+    return _scaled(w1, w2).imbalance(lam)
 
 
 def checked_lam(w1: Array, w2: Array, lam: float | None) -> float:
@@ -65,16 +103,7 @@ def checked_lam(w1: Array, w2: Array, lam: float | None) -> float:
     InputError
         If they are not: the message states the imbalance.
     """
-    value = support_lam(w1, w2) if lam is None else check_float("lam", lam)
-    residual = imbalance(w1, w2, value)
-    if not residual <= BALANCE_TOLERANCE:
-        best = "" if lam is None else f", and lam = {support_lam(w1, w2):g} fits best"
-        raise InputError(
-            f"the weights are not balanced: |Q (D - lam I)| / |Q|^3 is {residual:.1e} at lam = {value:g}"
-            f"{best}; the closed form needs at most {BALANCE_TOLERANCE:g} "
-            "(balanced_init(..., weights=(w1, w2)) balances them, gradient_descent needs no balance)"
-        )
-    return value
+    return _scaled(w1, w2).checked_lam(lam)
 
 
 class Network:
@@ -112,17 +141,16 @@ class Network:
                 f"w1 {self.w1.shape} and w2 {self.w2.shape} disagree on N_h; "
                 "needed are (N_h, N_i) and (N_o, N_h)"
             )
-        q, d, scale = _scaled(self.w1, self.w2)
+        scaled = _scaled(self.w1, self.w2)
         self.balance: Balance
         try:
-            self.lam = checked_lam(self.w1, self.w2, lam)
+            self.lam = scaled.checked_lam(lam)
         except InputError:
             if lam is not None:
                 raise
             self.lam, self.balance = float("nan"), "none"
             return
-        deviation = np.linalg.norm(d - self.lam / scale / scale * np.eye(len(d)))
-        self.balance = "strict" if deviation <= BALANCE_TOLERANCE * np.sum(q**2) else "support"
+        self.balance = "strict" if scaled.is_strict(self.lam) else "support"
 
     def __repr__(self) -> str:
         shape = self.architecture
