@@ -10,7 +10,8 @@ from os import path as _path
 if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
-    from fastlin.dynamics import exact, gradient_descent
+    from fastlin.descent import gradient_descent
+    from fastlin.dynamics import exact
     from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
     from fastlin.observables import OBSERVABLES
@@ -36,7 +37,7 @@ _HOMES = {
     "Task": "task",
     "balanced_init": "network",
     "exact": "dynamics",
-    "gradient_descent": "dynamics",
+    "gradient_descent": "descent",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
