@@ -10,7 +10,7 @@ from os import path as _path
 if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
-    from fastlin.dynamics import gradient_descent
+    from fastlin.descent import gradient_descent
     from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
     from fastlin.exact_solution import exact
     from fastlin.gradient_flow import flow
@@ -39,7 +39,7 @@ _HOMES = {
     "balanced_init": "network",
     "exact": "exact_solution",
     "flow": "gradient_flow",
-    "gradient_descent": "dynamics",
+    "gradient_descent": "descent",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",

@@ -15,6 +15,7 @@ import numpy as np
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Balance, Network, checked_balance
+from fastlin.rates import Rates
 from fastlin.task import Task
 
 
@@ -27,7 +28,7 @@ class Canonical(NamedTuple):
     back: Array  # (N, r + N_o), which turns Q of this network into that of the weights on the span of inputs
     frozen: Array  # (N_h, N_i) part of W1 off the span of the inputs, which does not learn
 
-    def balance(self, task: Task, net: Network, rates: tuple[float, float]) -> Balance:
+    def balance(self, task: Task, net: Network, rates: Rates) -> Balance:
         """Return the balance of the substituted weights: that of the network where only units differ.
 
         Raises
@@ -35,8 +36,8 @@ class Canonical(NamedTuple):
         InputError
             If they have none.
         """
-        if rates[0] == rates[1] and task.span.shape[1] == task.n_i and net.balance != "none":
-            unit = rates[0] * task.variance
+        if rates.first == rates.second and task.span.shape[1] == task.n_i and net.balance != "none":
+            unit = rates.first * task.variance
             return Balance(unit * net.lam, unit * net.kappa)
         return checked_balance(self.w1, self.w2)
 
@@ -47,9 +48,7 @@ class Canonical(NamedTuple):
         basis, which QQ^T does not have, so W1 is that on the span. A single hidden unit has no such basis:
         with ``q = QQ^T q_0 / sqrt(q_0^T QQ^T q_0)`` all of W1 is there.
         """
-        if not self.frozen.any():
-            return np.asarray(self.back @ qqt @ self.back.T)
-        if len(self.w1) > 1:
+        if len(self.w1) > 1 or not self.frozen.any():
             return np.asarray(self.back @ qqt @ self.back.T)
         q0 = np.concatenate([self.w1.T, self.w2])[:, 0]
         along = qqt @ q0
@@ -59,7 +58,7 @@ class Canonical(NamedTuple):
         return np.asarray(q[..., :, None] * q[..., None, :])
 
 
-def substitute(task: Task, net: Network, rates: tuple[float, float] = (1.0, 1.0)) -> Canonical:
+def substitute(task: Task, net: Network, rates: Rates) -> Canonical:
     """Return the network that follows the plain flow.
 
     Raises
@@ -73,11 +72,11 @@ def substitute(task: Task, net: Network, rates: tuple[float, float] = (1.0, 1.0)
             "no Riccati equation); use fastlin.flow, which takes any X (task.whiten() changes the problem)"
         )
     c, span = task.variance, task.span
-    scale1, scale2 = math.sqrt(rates[1] * c), math.sqrt(rates[0] * c)
+    scale1, scale2 = math.sqrt(rates.second * c), math.sqrt(rates.first * c)
     on_span = net.w1 @ span
     frozen = net.w1 - on_span @ span.T if span.shape[1] < task.n_i else np.zeros_like(net.w1)
     back = np.zeros((task.n_i + task.n_o, span.shape[1] + task.n_o))
     back[: task.n_i, : span.shape[1]] = span / scale1
     back[task.n_i :, span.shape[1] :] = np.eye(task.n_o) / scale2
-    sigma = math.sqrt(rates[0] * rates[1]) * (task.sigma_yx @ span)
+    sigma = rates.unit * (task.sigma_yx @ span)
     return Canonical(sigma, scale1 * on_span, scale2 * net.w2, back, frozen)

@@ -1,106 +1,26 @@
-"""One network over time: the closed form and gradient descent, as Datasets of one schema."""
+"""The schema of the Datasets of one network over time, which all solvers share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
 
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
-from fastlin.kernels.tolerances import BLOW_UP
-from fastlin.kernels.weight_descent import descend
-from fastlin.network import BALANCE_TOLERANCE, Network, imbalance
-from fastlin.observables import FRACTION, Observable, Trajectory, check_fraction, select
-from fastlin.solve import evolve, time_scales, warn_of_saddles
-from fastlin.solvers import EXACT, GRADIENT_DESCENT
+from fastlin.network import Network
+from fastlin.observables import Observable, Trajectory
 from fastlin.task import Task
-from fastlin.validation import check_float, check_instance, check_int, check_times
+from fastlin.validation import check_instance
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up, which takes an import
-MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
 
-def gradient_descent(
-    task: Task,
-    net: Network,
-    learning_rate: float,
-    steps: int,
-    every: int = 1,
-    observables: Sequence[str] | None = None,
-) -> xr.Dataset:
-    """Run full-batch gradient descent on one network.
-
-    ``W1 += eta W2^T E``, ``W2 += eta E W1^T`` from the old weights, ``E = Sigma_yx - W2 W1 Sigma_xx``.
-
-    Parameters
-    ----------
-    task : Task
-        Inputs need not be whitened.
-    net : Network
-        Weights need not be balanced.
-    learning_rate : float
-        eta > 0.
-    steps : int
-        Number of steps >= 1.
-    every : int
-        Record after each `every` steps, from 1 to `steps`; the start is recorded too.
-    observables : sequence of str, optional
-        As for `exact`.
-
-    Returns
-    -------
-    xarray.Dataset
-        With the schema of `exact` and time = learning_rate * step, so that ``gd - exact(task, net, gd.time)``
-        is the difference.
-
-    Raises
-    ------
-    InputError
-        If a number is out of range, sizes do not fit, or the run diverges: the message says at which
-        time, and which learning rates are stable near the start.
-
-    Examples
-    --------
-    >>> arch = fl.Architecture(4, 2, 4)
-    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
-    >>> gd = fl.gradient_descent(task, net, learning_rate=0.01, steps=500, every=100)
-    >>> gd.time.values.tolist()
-    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-    >>> bool(abs(gd - fl.exact(task, net, gd.time)).kernel_distance.max() < 0.01)
-    True
-    """
-    check_pair_fits(task, net)
-    rate = check_float("learning_rate", learning_rate, 0.0, above=True)
-    count = check_int("steps", steps, 1, MAX_STEPS)
-    stride = check_int("every", every, 1, count)
-    wanted = select(observables)
-    if scale := next((entry.name for entry in wanted if not entry.over_time), None):
-        raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
-    check_memory(wanted, count // stride + 1, task)
-    recorded = np.arange(0, count + 1, stride)
-    times = np.asarray(recorded * rate, dtype=np.float64)
-    w1, w2 = net.w1.copy(), net.w2.copy()
-    path1, path2 = np.empty((recorded.size, *w1.shape)), np.empty((recorded.size, *w2.shape))
-    inputs = None if task.whitened else task.sigma_xx
-    descend(w1, w2, np.ascontiguousarray(task.sigma_yx), inputs, rate, recorded, path1, path2)
-    q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
-    _check_convergence(q, times, rate, task)
-    balance = np.swapaxes(path2, -1, -2) @ path2 - path1 @ np.swapaxes(path1, -1, -2)
-    drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
-    qqt = q @ np.swapaxes(q, -1, -2)
-    trajectory = Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift)
-    attributes = {"solver": GRADIENT_DESCENT.name, "learning_rate": rate}
-    return dataset(trajectory, times, wanted, net, attributes)
-
-
-def check_pair_fits(task: Task, net: Network) -> None:
+def check_sizes(task: Task, net: Network) -> None:
+    """Raise unless `task` is a task and `net` a network of its numbers of inputs and outputs."""
     check_instance("task", task, Task, "random_regression or Task(x, y)")
     check_instance("net", net, Network, "balanced_init or Network(w1, w2)")
     if (task.n_i, task.n_o) != (net.architecture.n_i, net.architecture.n_o):
@@ -133,22 +53,6 @@ def check_memory(observables: list[Observable], moments: int, task: Task) -> Non
             )
 
 
-def _check_convergence(q: Array, times: Array, rate: float, task: Task) -> None:
-    """Raise where the weights have blown up, with the learning rate that the start would bear."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        size = np.sum(q**2, axis=(-2, -1))
-    bound = BLOW_UP * (size[0] + np.linalg.svd(task.sigma_yx, compute_uv=False).sum())
-    wild = ~(size <= bound)
-    if wild.any():
-        when = times[np.argmax(wild)]
-        curvature = np.linalg.norm(task.sigma_xx, 2) * np.linalg.norm(q[0], 2) ** 2
-        curvature += np.linalg.norm(task.sigma_yx, 2)
-        raise InputError(
-            f"gradient descent diverged before t = {when:g}: learning_rate {rate:g} is too large; "
-            f"the curvature at the start bears about {2 / curvature:.2g} at most"
-        )
-
-
 def dataset(
     path: Trajectory,
     times: Array,
@@ -156,8 +60,9 @@ def dataset(
     net: Network,
     attributes: dict[str, Any],
 ) -> xr.Dataset:
+    """Return the observables over time of one network, with its sizes, balance and more attributes."""
     variables = {
-        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes)
+        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes_at(path.rates))
         for entry in observables
         if entry.over_time
     }
@@ -173,6 +78,7 @@ def dataset(
             "n_h": shape.n_h,
             "n_o": shape.n_o,
             "lam": net.lam,
+            "kappa": net.kappa,
             "fastlin_version": version("fastlin"),
             **attributes,
         },

@@ -9,11 +9,12 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from fastlin.canonical import Canonical, substitute
-from fastlin.dynamics import check_memory, check_pair_fits, dataset
+from fastlin.dynamics import check_memory, check_sizes, dataset
 from fastlin.errors import InputError
 from fastlin.kernels import Scale
 from fastlin.network import Balance, Network
 from fastlin.observables import FRACTION, Observable, Trajectory, check_fraction, select
+from fastlin.rates import Rates
 from fastlin.solve import evolve, time_scales, warn_of_saddles
 from fastlin.solvers import EXACT
 from fastlin.task import Task
@@ -91,11 +92,11 @@ def exact(
     >>> bool(np.isclose(ds.loss[-1], least))
     True
     """
-    check_pair_fits(task, net)
-    rates = check_pair("learning_rates", learning_rates, 0.0, above=True)
+    check_sizes(task, net)
+    rates = Rates.read("learning_rates", learning_rates)
     canonical = substitute(task, net, rates)
     balance = canonical.balance(task, net, rates)
-    shrinkage = _shrinkage(balance, rates, check_pair("decay", decay, 0.0))
+    shrinkage = _shrinkage(balance, rates, check_pair("decay", decay))
     moments = check_times(times)
     wanted = select(observables)
     part = check_fraction("fraction", fraction)
@@ -112,14 +113,21 @@ def exact(
     warn_of_saddles(moments, path)
     qqt = canonical.qqt(path.qqt)
     trajectory = Trajectory(
-        qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size), rates
+        qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size), rates.relative
     )
-    attributes = {"solver": EXACT.name, "learning_rates": rates, "decay": shrinkage / rates[0]}
+    unit = rates.unit * task.variance
+    attributes = {
+        "solver": EXACT.name,
+        "lam": balance.lam / unit,
+        "kappa": balance.kappa / unit,
+        "learning_rates": rates,
+        "decay": shrinkage / rates.first,
+    }
     result = dataset(trajectory, moments, wanted, net, attributes)
     return result.assign(_time_scales(canonical, balance, wanted, part, shrinkage))
 
 
-def _shrinkage(balance: Balance, rates: tuple[float, float], decay: tuple[float, float]) -> float:
+def _shrinkage(balance: Balance, rates: Rates, decay: tuple[float, float]) -> float:
     """Return the rate eta g at which decay shrinks both layers.
 
     Raises

@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike
 from scipy.linalg import expm, solve_sylvester
 
 from fastlin.canonical import Canonical, substitute
-from fastlin.dynamics import check_memory, check_pair_fits, dataset
+from fastlin.dynamics import check_memory, check_sizes, dataset
 from fastlin.errors import InputError
-from fastlin.fit import narrow
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.weight_flow import estimated_steps, integrate
-from fastlin.network import Network
+from fastlin.network import Network, reduced_width
 from fastlin.observables import Trajectory, check_over_time, select
+from fastlin.rates import Rates
 from fastlin.solvers import FLOW
 from fastlin.task import Task
 from fastlin.validation import check_float, check_int, check_pair, check_times
@@ -41,7 +41,7 @@ class _Path(NamedTuple):
 
 
 class _Settings(NamedTuple):
-    rates: Pair
+    rates: Rates
     decay: Pair
     tolerance: float
     max_steps: int
@@ -109,18 +109,18 @@ def flow(
     >>> bool(ds.loss[-1] < ds.loss[0]), ds.attrs["drift"] < 1e-8
     (True, True)
     """
-    check_pair_fits(task, net)
+    check_sizes(task, net)
     moments = check_times(times)
     settings = _Settings(
-        check_pair("learning_rates", learning_rates, 0.0, above=True),
-        check_pair("decay", decay, 0.0),
+        Rates.read("learning_rates", learning_rates),
+        check_pair("decay", decay),
         check_float("tolerance", tolerance, MIN_TOLERANCE, MAX_TOLERANCE),
         MAX_STEPS if max_steps is None else check_int("max_steps", max_steps, 1, 2**53),
     )
     wanted = select(observables)
     check_over_time(wanted)
     check_memory(wanted, moments.size, task)
-    w1, w2 = _narrow(net)
+    w1, w2 = (np.ascontiguousarray(weights) for weights in reduced_width(net.w1, net.w2))
     finite = np.append(0.0, np.unique(moments[np.isfinite(moments)]))
     _check_steps(task, w1, w2, float(finite[-1]), settings)
     path = _integrate(task, w1, w2, finite, settings)
@@ -131,7 +131,7 @@ def flow(
     qqt, drifts = q @ np.swapaxes(q, -1, -2), _drifts(path, settings.rates)
     at = np.searchsorted(finite[1:], moments) + 1
     at[moments == 0.0] = 0
-    trajectory = Trajectory(qqt[at], qqt[0], net.architecture.n_h, task, drifts[at], settings.rates)
+    trajectory = Trajectory(qqt[at], qqt[0], net.architecture.n_h, task, drifts[at], settings.rates.relative)
     attributes = {
         "solver": FLOW.name,
         "learning_rates": settings.rates,
@@ -143,17 +143,11 @@ def flow(
     return dataset(trajectory, moments, wanted, net, attributes)
 
 
-def _narrow(net: Network) -> tuple[Array, Array]:
-    """Return weights of at most N hidden units that give the same QQ^T at all times."""
-    q, n_i = narrow(np.concatenate([net.w1.T, net.w2])), net.w1.shape[1]
-    return np.ascontiguousarray(q[:n_i].T), np.ascontiguousarray(q[n_i:])
-
-
 def _curvature(task: Task, w1: Array, w2: Array, settings: _Settings) -> float:
     """Estimate the largest curvature on the way: that of the start, or of the minimum with the same balance."""
     first, second = settings.rates
     inputs = float(np.linalg.norm(task.sigma_xx, 2))
-    target = math.sqrt(first * second) * float(np.linalg.norm(task.sigma_yx, 2))
+    target = settings.rates.unit * float(np.linalg.norm(task.sigma_yx, 2))
     u1, u2 = math.sqrt(second * inputs) * w1, math.sqrt(first * inputs) * w2
     lam = float(np.linalg.norm(u2.T @ u2 - u1 @ u1.T, 2))
     start = float(np.linalg.norm(u1, 2) ** 2 + np.linalg.norm(u2, 2) ** 2) + target
@@ -236,6 +230,7 @@ def _settle(canonical: Canonical, settings: _Settings, steps: int) -> tuple[Arra
     """Integrate in longer and longer stretches until |E| is small. Return the weights and all steps."""
     u1, u2, sigma = canonical.w1, canonical.w2, np.ascontiguousarray(canonical.sigma_yx)
     stretch = 1.0 / (np.linalg.norm(sigma, 2) + np.linalg.norm(u1) ** 2 + np.linalg.norm(u2) ** 2 or 1.0)
+    tolerance = min(settings.tolerance, CLOSE)  # so that errors of steps do not keep |E| above it
     while steps < settings.max_steps:
         error = sigma - u2 @ u1
         slowest = np.linalg.eigvalsh(u1.T @ u1)[0] + np.linalg.eigvalsh(u2 @ u2.T)[0]
@@ -244,9 +239,7 @@ def _settle(canonical: Canonical, settings: _Settings, steps: int) -> tuple[Arra
         if not (u2.T @ error).any() and not (error @ u1.T).any():
             break
         left = settings.max_steps - steps
-        part = integrate(
-            u1, u2, sigma, None, (1.0, 1.0), (0.0, 0.0), np.array([stretch]), settings.tolerance, left
-        )
+        part = integrate(u1, u2, sigma, None, (1.0, 1.0), (0.0, 0.0), np.array([stretch]), tolerance, left)
         u1, u2, steps, stretch = part.path1[0], part.path2[0], steps + part.steps, 2.0 * stretch
         if not part.reached:
             break
@@ -256,9 +249,9 @@ def _settle(canonical: Canonical, settings: _Settings, steps: int) -> tuple[Arra
     )
 
 
-def _drifts(path: _Path, rates: Pair) -> Array:
+def _drifts(path: _Path, rates: Rates) -> Array:
     """Return ``|D(t) - D(0)|_F`` of every time."""
-    unit = math.sqrt(rates[0] * rates[1])
-    second = np.swapaxes(path.w2, -1, -2) @ path.w2 * (rates[0] / unit)
-    balance = second - path.w1 @ np.swapaxes(path.w1, -1, -2) * (rates[1] / unit)
+    first, second = rates.relative
+    balance = first * (np.swapaxes(path.w2, -1, -2) @ path.w2)
+    balance -= second * (path.w1 @ np.swapaxes(path.w1, -1, -2))
     return np.asarray(np.linalg.norm(balance - balance[0], axis=(-2, -1)))

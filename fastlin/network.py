@@ -34,6 +34,15 @@ class Balance(NamedTuple):
     kappa: float
 
 
+def reduced_width(w1: Array, w2: Array) -> tuple[Array, Array]:
+    """Return weights of at most N hidden units that have the same QQ^T at all times, and the same |D|."""
+    n_i = w1.shape[1]
+    if len(w1) <= n_i + len(w2):
+        return w1, w2
+    q = narrow(np.concatenate([w1.T, w2]))
+    return np.ascontiguousarray(q[:n_i].T), np.ascontiguousarray(q[n_i:])
+
+
 class _Scaled(NamedTuple):
     """Q = [W1, W2^T]^T of at most N columns over its largest entry, so that squares stay in range."""
 
@@ -69,9 +78,7 @@ def _support_lam(weights: _Scaled) -> float:
     return float(np.sum((q @ weights.d) * q) / square * scale * scale) if square else 0.0
 
 
-def checked_balance(
-    w1: Array, w2: Array, lam: float | None = None, kappa: float | None = None
-) -> Balance:
+def checked_balance(w1: Array, w2: Array, lam: float | None = None, kappa: float | None = None) -> Balance:
     """Return the balance of weights, given or read off.
 
     Raises
@@ -305,7 +312,7 @@ def balanced_init(
     check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     lam, kappa = check_float("lam", lam), check_float("kappa", kappa, 0.0)
     check_width(architecture.n_i, architecture.n_h, architecture.n_o, kappa)
-    rates = check_pair("learning_rates", learning_rates, 0.0, above=True)
+    rates = check_pair("learning_rates", learning_rates, above=True)
     scale, seed = check_scale("init_scale", init_scale), check_int("seed", seed, 0, MAX_SEED)
     samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
     start = INIT_KINDS[check_choice("kind", kind, list(INIT_KINDS))].law(samples)

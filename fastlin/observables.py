@@ -6,6 +6,7 @@ stores, the command line and the documentation read `REGISTRY`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -20,13 +21,17 @@ from fastlin.validation import check_float, shown, suggest
 
 @dataclass(frozen=True)
 class Trajectory:
-    """QQ^T of one network over time, (T, N, N), the start (N, N), and the task it learns."""
+    """QQ^T of one network over time, (T, N, N), the start (N, N), and the task it learns.
+
+    `rates` are the learning rates (e1, e2) of the layers in units of their geometric mean, ``e1 e2 = 1``.
+    """
 
     qqt: Array
     start: Array
     n_h: int
     task: Task
     balance_drift: Array  # (T,)
+    rates: tuple[float, float] = (1.0, 1.0)
 
     @property
     def w1tw1(self) -> Array:
@@ -42,6 +47,19 @@ class Trajectory:
     def w2w2t(self) -> Array:
         """W2 W2^T (T, N_o, N_o)."""
         return self.qqt[:, self.task.n_i :, self.task.n_i :]
+
+    @cached_property
+    def driving(self) -> tuple[Array, Array]:
+        """QQ^T (T, N, N) and the start (N, N) of ``U1 = sqrt(e2) W1, U2 = sqrt(e1) W2``.
+
+        The NTK of U drives the network function: ``d(W2 W1 X)/dt`` has the learning rates in it.
+        """
+        if self.rates == (1.0, 1.0):
+            return self.qqt, self.start
+        e1, e2 = self.rates
+        root = np.sqrt(np.repeat([e2, e1], [self.task.n_i, self.task.n_o]))
+        factors = root[:, None] * root
+        return self.qqt * factors, self.start * factors
 
 
 def _not_over_time(_path: Trajectory) -> Any:
@@ -60,6 +78,8 @@ class Observable:
         Dimensions, which follow "time".
     unit, symbol, equation, doc : str
         Unit, symbol in LaTeX, equation, and a description.
+    rates_note : str
+        How layer-wise learning rates change the equation; empty where they do not.
     evaluate : callable
         Takes the `Trajectory` of one network and returns (T, *dims).
     outputs : tuple of Output
@@ -87,6 +107,7 @@ class Observable:
     scale: Scale | None = None
     dtype: str = "float64"
     default: bool = True
+    rates_note: str = ""
 
     @property
     def over_time(self) -> bool:
@@ -116,6 +137,14 @@ class Observable:
     def attributes(self) -> dict[str, Any]:
         """Metadata for a variable of a Dataset or a store."""
         return {"long_name": self.doc, "units": self.unit, "equation": self.equation}
+
+    def attributes_at(self, rates: tuple[float, float]) -> dict[str, Any]:
+        """Return the metadata at learning rates (e1, e2) in units of their geometric mean."""
+        if not self.rates_note or rates == (1.0, 1.0):
+            return self.attributes
+        e1, e2 = rates
+        note = f"{self.rates_note}, e1 = {e1:.6g}, e2 = {e2:.6g}"
+        return self.attributes | {"equation": f"{self.equation}; {note}"}
 
 
 def _loss(path: Trajectory) -> Array:
@@ -150,12 +179,12 @@ def _ntk_inner(task: Task, first: Array, second: Array) -> Array:
 
 
 def _ntk_norm(path: Trajectory) -> Array:
-    unit, scale = _unit(path.qqt)
+    unit, scale = _unit(path.driving[0])
     return np.asarray(scale * np.sqrt(_ntk_inner(path.task, unit, unit)))
 
 
 def _kernel_distance(path: Trajectory) -> Array:
-    now, start = _unit(path.qqt)[0], _unit(path.start)[0]
+    now, start = (_unit(qqt)[0] for qqt in path.driving)
     norm = np.sqrt(_ntk_inner(path.task, now, now))
     norm0 = np.sqrt(_ntk_inner(path.task, start, start))
     with np.errstate(invalid="ignore"):  # a network of zero weights has no kernel to be distant from
@@ -195,15 +224,17 @@ def _ntk(path: Trajectory) -> Any:
     """Return a Dask array with one chunk per time, which is computed on access."""
     import dask.array as da
 
-    task = path.task
+    task, (e1, e2) = path.task, path.rates
     chunks = (1, -1, -1)
-    similarity = da.from_array(_rsm_input(path), chunks=chunks)
-    output = da.from_array(np.ascontiguousarray(path.w2w2t), chunks=chunks)
+    similarity = da.from_array(e2 * _rsm_input(path), chunks=chunks)
+    output = da.from_array(e1 * path.w2w2t, chunks=chunks)
     same = np.eye(task.n_o)[None, :, None, :, None]
     inputs = (task.X.T @ task.X)[None, None, :, None, :]
     kernel = same * similarity[:, None, :, None, :] + output[:, :, None, :, None] * inputs
     return kernel
 
+
+_KERNEL_OF_RATES = "K = e2 I x X^T W1^T W1 X + e1 W2 W2^T x X^T X"
 
 _ALL = (
     Observable(
@@ -225,6 +256,7 @@ _ALL = (
         "distance of the NTK from its start (Fort et al. 2020); NaN where all weights are 0",
         _kernel_distance,
         (Output.KERNEL_DISTANCE,),
+        rates_note=_KERNEL_OF_RATES,
     ),
     Observable(
         "ntk_norm",
@@ -235,6 +267,7 @@ _ALL = (
         "Frobenius norm of the NTK over the number of samples",
         _ntk_norm,
         (Output.NTK_NORM,),
+        rates_note=_KERNEL_OF_RATES,
     ),
     Observable(
         "weight_norms",
@@ -256,6 +289,7 @@ _ALL = (
         "drift of the balance; 0 for the closed form, as the flow conserves D",
         lambda path: path.balance_drift,
         (Output.BALANCE_DRIFT,),
+        rates_note="D = e1 W2^T W2 - e2 W1 W1^T",
     ),
     Observable(
         "effective_rank",
@@ -339,6 +373,7 @@ _ALL = (
         "neural tangent kernel; a lazy array, computed where it is looked at",
         _ntk,
         default=False,
+        rates_note=_KERNEL_OF_RATES,
     ),
     Observable(
         "convergence_time",

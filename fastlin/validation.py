@@ -68,19 +68,16 @@ def check_float(
     return number
 
 
-def check_pair(name: str, value: Any, low: float, *, above: bool = False) -> tuple[float, float]:
-    """Return a number of each layer, (first, second), as floats. One number stands for both."""
-    if np.ndim(value) == 0 and not isinstance(value, str | None):
-        number = check_float(name, value, low, above=above)
+def check_pair(name: str, value: Any, *, above: bool = False) -> tuple[float, float]:
+    """Return a number for each layer, at least 0, or above 0 with `above`. One number holds for both."""
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(given, tuple | list):
+        number = check_float(name, given, 0.0, above=above)
         return number, number
-    try:
-        first, second = value
-    except (TypeError, ValueError):
-        raise InputError(f"{name} is {shown(value)}; needed is a number, or one for each layer") from None
-    return (
-        check_float(f"{name}[0]", first, low, above=above),
-        check_float(f"{name}[1]", second, low, above=above),
-    )
+    if len(given) != 2:
+        raise InputError(f"{name} is {shown(given)}; needed is one number, or a pair for (W1, W2)")
+    first, second = (check_float(f"{name}[{k}]", part, 0.0, above=above) for k, part in enumerate(given))
+    return first, second
 
 
 def shown_int(value: Any) -> str:

@@ -156,7 +156,11 @@ class Progress(NamedTuple):
 def progress(length: int) -> Progress:
     """Return the arrays for a state of so many numbers, at t = 0."""
     return Progress(
-        np.zeros(length), np.zeros((len(STAGES), length)), np.zeros(length), np.zeros(2), np.zeros(2, np.int64)
+        np.zeros(length),
+        np.zeros((len(STAGES), length)),
+        np.zeros(length),
+        np.zeros(2),
+        np.zeros(2, np.int64),
     )
 
 

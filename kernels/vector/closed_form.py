@@ -315,9 +315,7 @@ def prepare_follow(
     return Call(_follow, (form(sizes, Dynamics), shrinks, work, float(shrinkage), lam, s, q0, times, paths))
 
 
-def follow(
-    sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array, shrinkage: float
-) -> Paths:
+def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array, shrinkage: float) -> Paths:
     """Solve networks with given starts (see `dispatch.follow`)."""
     call = prepare_follow(sizes, lam, s, q0, times, shrinkage)
     call()

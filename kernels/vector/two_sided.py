@@ -90,7 +90,9 @@ def two_sided_start(code: Code, ws: TwoSided, record: Row) -> None:
         s1, s2 = select(outputs_larger, d, 0.0), select(outputs_larger, 0.0, d)
         write(sizes.n - 1 - h, h, h, s1, s2)
     b, _, d = two_sided_scales(code.constant(0.0), ws.lam[()], ws.kappa[()])
-    alone = select(outputs_larger, code.choose(sizes.more_outputs, b, d), code.choose(sizes.more_outputs, d, b))
+    alone = select(
+        outputs_larger, code.choose(sizes.more_outputs, b, d), code.choose(sizes.more_outputs, d, b)
+    )
     for h in code.loop(sizes.m, sizes.n - sizes.m):
         inputs = code.choose(sizes.more_outputs, 0.0, alone)
         outputs = code.choose(sizes.more_outputs, alone, 0.0)
@@ -320,7 +322,10 @@ def _rotate_back(code: Code, ws: TwoSided) -> None:
         for a in code.loop(0, sizes.m):
             cosine_a, sine_a, minus_a, u_a = plane(a)
             ws.qqt[unit, a] = fma(cosine_a, m[c, a], -(sine_a * m[minus_a, c]))
-            row, column = code.choose(sizes.more_outputs, unit, u_a), code.choose(sizes.more_outputs, u_a, unit)
+            row, column = (
+                code.choose(sizes.more_outputs, unit, u_a),
+                code.choose(sizes.more_outputs, u_a, unit),
+            )
             ws.qqt[row, column] = fma(sine_a, m[c, a], cosine_a * m[minus_a, c])
         for d in code.loop(sizes.m, c + 1):
             ws.qqt[unit, d + sizes.outside_shift] = m[c, d]

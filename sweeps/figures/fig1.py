@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from fastlin.architecture import Architecture
-from fastlin.dynamics import exact, gradient_descent
+from fastlin.descent import gradient_descent
+from fastlin.dynamics import exact
 from fastlin.network import Network, balanced_init
 from fastlin.plot import dynamics
 from fastlin.plot.axes import LINEAR_TIME
