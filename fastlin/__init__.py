@@ -11,7 +11,7 @@ if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
     from fastlin.dynamics import exact, gradient_descent
-    from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
+    from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
     from fastlin.network import Network, balanced_init
     from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
@@ -20,7 +20,8 @@ if _typing.TYPE_CHECKING:
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
-    from fastlin.task import Task, random_regression
+    from fastlin.task import Task
+    from fastlin.task_kinds import random_regression
 
     __version__: str
 
@@ -28,6 +29,7 @@ _HOMES = {
     "Architecture": "architecture",
     "DamageWarning": "errors",
     "InputError": "errors",
+    "MeanWarning": "errors",
     "Network": "network",
     "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
@@ -40,7 +42,7 @@ _HOMES = {
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
-    "random_regression": "task",
+    "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",
     "solve_qqt": "solve",
@@ -51,6 +53,7 @@ __all__ = [
     "Architecture",
     "DamageWarning",
     "InputError",
+    "MeanWarning",
     "Network",
     "SaddleWarning",
     "Spec",

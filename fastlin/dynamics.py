@@ -99,7 +99,7 @@ def exact(
             "weights=(w1, w2)), or gradient_descent, which takes any weights"
         )
     moments = check_times(times)
-    wanted = select(observables)
+    wanted = select(observables, task)
     part = check_fraction("fraction", fraction)
     _check_memory(wanted, moments.size, task)
     path = evolve(task.sigma_yx, net.w1, net.w2, np.array(net.lam), np.append(moments, 0.0))
@@ -163,7 +163,7 @@ def gradient_descent(
     rate = check_float("learning_rate", learning_rate, 0.0, above=True)
     count = check_int("steps", steps, 1, MAX_STEPS)
     stride = check_int("every", every, 1, count)
-    wanted = select(observables)
+    wanted = select(observables, task)
     if scale := next((entry.name for entry in wanted if not entry.over_time), None):
         raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
     _check_memory(wanted, count // stride + 1, task)
@@ -214,7 +214,9 @@ def _check_pair(task: Task, net: Network) -> None:
 def _check_memory(observables: list[Observable], moments: int, task: Task) -> None:
     """Raise if the results would not fit: matrices over samples grow with P^2 at every time."""
     n = task.n_i + task.n_o
-    sizes = {"input": task.n_i, "output": task.n_o, "unit": n, "sample": task.n_samples}
+    sizes = {"input": task.n_i, "output": task.n_o, "unit": n}
+    if task.has_samples:
+        sizes["sample"] = task.n_samples
     for entry in observables:
         sizes |= entry.stored_dims
     cost = {
