@@ -11,7 +11,7 @@ if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
     from fastlin.descent import gradient_descent
-    from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
+    from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
     from fastlin.exact_solution import exact
     from fastlin.gradient_flow import flow
     from fastlin.network import Network, balanced_init, random_init
@@ -22,7 +22,8 @@ if _typing.TYPE_CHECKING:
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
-    from fastlin.task import Task, random_regression
+    from fastlin.task import Task
+    from fastlin.task_kinds import random_regression
 
     __version__: str
 
@@ -30,6 +31,7 @@ _HOMES = {
     "Architecture": "architecture",
     "DamageWarning": "errors",
     "InputError": "errors",
+    "MeanWarning": "errors",
     "Network": "network",
     "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
@@ -44,7 +46,7 @@ _HOMES = {
     "plan": "sweeps.run.projection",
     "plot": "plot:",
     "random_init": "network",
-    "random_regression": "task",
+    "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",
     "solve_qqt": "solve",
@@ -55,6 +57,7 @@ __all__ = [
     "Architecture",
     "DamageWarning",
     "InputError",
+    "MeanWarning",
     "Network",
     "SaddleWarning",
     "Spec",

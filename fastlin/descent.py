@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from fastlin.dynamics import check_memory, check_sizes, dataset
+from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time
 from fastlin.errors import InputError
 from fastlin.kernels import stochastic_descent, weight_descent
 from fastlin.kernels.compiler.jit import Array, Integers
@@ -17,7 +17,7 @@ from fastlin.kernels.random import MAX_SEED
 from fastlin.kernels.stochastic_descent import Noise
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.network import Network, reduced_width
-from fastlin.observables import Observable, Trajectory, select
+from fastlin.observables import Trajectory
 from fastlin.solvers import GRADIENT_DESCENT
 from fastlin.task import MAX_SCALE, Task
 from fastlin.validation import check_float, check_int, check_pair
@@ -134,7 +134,7 @@ def gradient_descent(
     rates = _check_rates(learning_rate)
     count = check_int("steps", steps, 1, MAX_STEPS)
     stride = check_int("every", every, 1, count)
-    wanted = _over_time(observables)
+    wanted = select_over_time(observables, task)
     noise = _check_noise(task, batch_size, label_noise, noise_seed)
     descent = _Descent(rates, check_pair("decay", decay), noise)
     check_memory(wanted, count // stride + 1, task)
@@ -146,13 +146,6 @@ def gradient_descent(
     if rates[0] != rates[1]:
         evaluated.time.attrs["long_name"] = "time t / tau = sqrt(eta1 eta2) * step"
     return evaluated
-
-
-def _over_time(observables: Sequence[str] | None) -> list[Observable]:
-    wanted = select(observables)
-    if scale := next((entry.name for entry in wanted if not entry.over_time), None):
-        raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
-    return wanted
 
 
 def _check_rates(value: Any) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,12 +12,20 @@ import xarray as xr
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
-from fastlin.observables import Observable, Trajectory
+from fastlin.observables import Observable, Trajectory, select
 from fastlin.task import Task
 from fastlin.validation import check_instance
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up, which takes an import
+
+
+def select_over_time(names: Sequence[str] | None, task: Task) -> list[Observable]:
+    """Return the named observables, or the default ones, of a solver that has no time scales."""
+    wanted = select(names, task)
+    if scale := next((entry.name for entry in wanted if not entry.over_time), None):
+        raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
+    return wanted
 
 
 def check_sizes(task: Task, net: Network) -> None:
@@ -33,7 +42,9 @@ def check_sizes(task: Task, net: Network) -> None:
 def check_memory(observables: list[Observable], moments: int, task: Task) -> None:
     """Raise if the results would not fit: matrices over samples grow with P^2 at every time."""
     n = task.n_i + task.n_o
-    sizes = {"input": task.n_i, "output": task.n_o, "unit": n, "sample": task.n_samples}
+    sizes = {"input": task.n_i, "output": task.n_o, "unit": n}
+    if task.has_samples:
+        sizes["sample"] = task.n_samples
     for entry in observables:
         sizes |= entry.stored_dims
     cost = {

@@ -98,7 +98,7 @@ def exact(
     balance = canonical.balance(task, net, rates)
     shrinkage = _shrinkage(balance, rates, check_pair("decay", decay))
     moments = check_times(times)
-    wanted = select(observables)
+    wanted = select(observables, task)
     part = check_fraction("fraction", fraction)
     check_memory(wanted, moments.size, task)
     path = evolve(

@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from scipy.linalg import expm, solve_sylvester
 
 from fastlin.canonical import Canonical, substitute
-from fastlin.dynamics import check_memory, check_sizes, dataset
+from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.weight_flow import estimated_steps, integrate
 from fastlin.network import Network, reduced_width
-from fastlin.observables import Trajectory, check_over_time, select
+from fastlin.observables import Trajectory
 from fastlin.rates import Rates
 from fastlin.solvers import FLOW
 from fastlin.task import Task
@@ -117,8 +117,7 @@ def flow(
         check_float("tolerance", tolerance, MIN_TOLERANCE, MAX_TOLERANCE),
         MAX_STEPS if max_steps is None else check_int("max_steps", max_steps, 1, 2**53),
     )
-    wanted = select(observables)
-    check_over_time(wanted)
+    wanted = select_over_time(observables, task)
     check_memory(wanted, moments.size, task)
     w1, w2 = (np.ascontiguousarray(weights) for weights in reduced_width(net.w1, net.w2))
     finite = np.append(0.0, np.unique(moments[np.isfinite(moments)]))

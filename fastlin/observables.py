@@ -93,6 +93,8 @@ class Observable:
         Type of its numbers.
     default : bool
         Whether `fastlin.exact` computes it unless asked otherwise.
+    needs_samples : bool
+        Whether it is a function of X or Y. A task of statistics alone has none.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Observable:
     dtype: str = "float64"
     default: bool = True
     rates_note: str = ""
+    needs_samples: bool = False
 
     @property
     def over_time(self) -> bool:
@@ -151,9 +154,12 @@ def _loss(path: Trajectory) -> Array:
     task = path.task
     if task.whitened:
         residual = task.sigma_yx - path.w2w1
-        return np.asarray(task.loss_floor + 0.5 * np.sum(residual**2, axis=(-2, -1)))
-    residual = task.Y - path.w2w1 @ task.X
-    return np.asarray(0.5 * np.sum(residual**2, axis=(-2, -1)) / task.n_samples)
+    elif task.has_samples:
+        residual = task.Y - path.w2w1 @ task.X
+        return np.asarray(0.5 * np.sum(residual**2, axis=(-2, -1)) / task.n_samples)
+    else:  # in whitened coordinates, where a difference of squares would cancel near the minimum
+        residual = task.moments.target - path.w2w1 @ task.moments.root
+    return np.asarray(task.loss_floor + 0.5 * np.sum(residual**2, axis=(-2, -1)))
 
 
 def _unit(qqt: Array) -> tuple[Array, Array]:
@@ -345,6 +351,7 @@ _ALL = (
         "Y_hat = W2 W1 X",
         "outputs of the network",
         lambda path: path.w2w1 @ path.task.X,
+        needs_samples=True,
     ),
     Observable(
         "rsm_input",
@@ -354,6 +361,7 @@ _ALL = (
         "X^T W1^T W1 X",
         "representational similarity of inputs in the hidden layer",
         _rsm_input,
+        needs_samples=True,
     ),
     Observable(
         "rsm_output",
@@ -363,6 +371,7 @@ _ALL = (
         "Y^T (W2 W2^T)^+ Y",
         "representational similarity of targets in the hidden layer (rank-aware pseudo-inverse)",
         _rsm_output,
+        needs_samples=True,
     ),
     Observable(
         "ntk",
@@ -374,6 +383,7 @@ _ALL = (
         _ntk,
         default=False,
         rates_note=_KERNEL_OF_RATES,
+        needs_samples=True,
     ),
     Observable(
         "convergence_time",
@@ -428,19 +438,26 @@ def check_fraction(name: str, value: Any) -> float:
     return number
 
 
-def select(names: Sequence[str] | None) -> list[Observable]:
-    """Return the named observables, or the default observables.
+def select(names: Sequence[str] | None, task: Task) -> list[Observable]:
+    """Return the named observables, or the default observables that a task has.
 
     Raises
     ------
     InputError
-        If a name is not in the registry, or `names` is no list.
+        If a name is not in the registry, `names` is no list, or an observable needs samples that the task
+        does not have.
     """
     if names is None:
-        return [entry for entry in REGISTRY.values() if entry.default]
+        default = [entry for entry in REGISTRY.values() if entry.default]
+        return [entry for entry in default if task.has_samples or not entry.needs_samples]
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise InputError(f"observables is {shown(names)}; needed is a list of names")
     for name in names:
         if name not in REGISTRY:
             raise InputError(f"observable {name!r} is not known; {suggest(name, list(REGISTRY))}")
+        if REGISTRY[name].needs_samples and not task.has_samples:
+            raise InputError(
+                f"observable {name!r} needs samples, and the task has statistics only (Task.from_sigma); "
+                "use Task(x, y), or leave it out"
+            )
     return [REGISTRY[name] for name in names]

@@ -19,7 +19,8 @@ from fastlin.plot import dynamics
 from fastlin.plot.axes import LINEAR_TIME
 from fastlin.plot.network import PANELS
 from fastlin.sweeps.figures.style import STYLE
-from fastlin.task import Task, random_regression
+from fastlin.task import Task
+from fastlin.task_kinds import random_regression
 
 LAMS = (1.0, 0.0, -1.0)
 ARCHITECTURE = Architecture(3, 2, 3)

@@ -12,7 +12,7 @@ from fastlin.architecture import Architecture
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.task import TaskKind
+from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
 

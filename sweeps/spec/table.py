@@ -16,7 +16,8 @@ from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, names_entry, same
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.task import MAX_SCALE, MIN_SCALE, TASK_KINDS
+from fastlin.task import MAX_SCALE, MIN_SCALE
+from fastlin.task_kinds import TASK_KINDS
 from fastlin.validation import check_bool, shown
 
 DTYPES = ("float64", "float32")
