@@ -68,8 +68,8 @@ def substitute(task: Task, net: Network, rates: Rates) -> Canonical:
     """
     if task.inputs == "general":
         raise InputError(
-            "the closed form needs inputs with X X^T / P = c I, or c times a projector (otherwise the flow is "
-            "no Riccati equation); use fastlin.flow, which takes any X (task.whiten() changes the problem)"
+            "the closed form needs inputs with X X^T / P = c I, or c times a projector (otherwise the flow "
+            "is no Riccati equation); use fastlin.flow, which takes any X (task.whiten() changes the problem)"
         )
     c, span = task.variance, task.span
     scale1, scale2 = math.sqrt(rates.second * c), math.sqrt(rates.first * c)

@@ -14,7 +14,7 @@ from fastlin.errors import InputError
 from fastlin.kernels import Scale
 from fastlin.network import Balance, Network
 from fastlin.observables import FRACTION, Observable, Trajectory, check_fraction, select
-from fastlin.rates import Rates
+from fastlin.rates import Rates, one_or_two
 from fastlin.solve import evolve, time_scales, warn_of_saddles
 from fastlin.solvers import EXACT
 from fastlin.task import Task
@@ -120,7 +120,7 @@ def exact(
         "solver": EXACT.name,
         "lam": balance.lam / unit,
         "kappa": balance.kappa / unit,
-        "learning_rates": rates,
+        "learning_rates": one_or_two(rates),
         "decay": shrinkage / rates.first,
     }
     result = dataset(trajectory, moments, wanted, net, attributes)

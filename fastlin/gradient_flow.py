@@ -18,7 +18,7 @@ from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.weight_flow import estimated_steps, integrate
 from fastlin.network import Network, reduced_width
 from fastlin.observables import Trajectory
-from fastlin.rates import Rates
+from fastlin.rates import Rates, one_or_two
 from fastlin.solvers import FLOW
 from fastlin.task import Task
 from fastlin.validation import check_float, check_int, check_pair, check_times
@@ -133,8 +133,8 @@ def flow(
     trajectory = Trajectory(qqt[at], qqt[0], net.architecture.n_h, task, drifts[at], settings.rates.relative)
     attributes = {
         "solver": FLOW.name,
-        "learning_rates": settings.rates,
-        "decay": settings.decay,
+        "learning_rates": one_or_two(settings.rates),
+        "decay": one_or_two(settings.decay),
         "tolerance": settings.tolerance,
         "steps": path.steps,
         "drift": float(drifts.max()),
@@ -143,7 +143,7 @@ def flow(
 
 
 def _curvature(task: Task, w1: Array, w2: Array, settings: _Settings) -> float:
-    """Estimate the largest curvature on the way: that of the start, or of the minimum with the same balance."""
+    """Estimate the largest curvature on the way: that of the start or of a minimum of the same balance."""
     first, second = settings.rates
     inputs = float(np.linalg.norm(task.sigma_xx, 2))
     target = settings.rates.unit * float(np.linalg.norm(task.sigma_yx, 2))
@@ -181,8 +181,8 @@ def _integrate(task: Task, w1: Array, w2: Array, times: Array, settings: _Settin
     )
     if path.reached < times.size:
         raise InputError(
-            f"the flow needs more than max_steps = {settings.max_steps} steps to t = {times[path.reached]:g}; "
-            "raise max_steps or the tolerance, or ask for an earlier time"
+            f"the flow needs more than max_steps = {settings.max_steps} steps to t = "
+            f"{times[path.reached]:g}; raise max_steps or the tolerance, or ask for an earlier time"
         )
     return _Path(path.path1, path.path2, path.steps)
 

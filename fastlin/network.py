@@ -16,6 +16,7 @@ from fastlin.kernels import Factors, Problem, balanced_scales, factorise
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import StartLaw
 from fastlin.kernels.random import MAX_SEED, Stream, generator
+from fastlin.kernels.tolerances import ROUNDING
 from fastlin.task import MAX_SAMPLES, Task, check_scale
 from fastlin.validation import check_array, check_choice, check_float, check_instance, check_int, check_pair
 
@@ -72,10 +73,15 @@ def _one_sided_residual(weights: _Scaled, lam: float) -> float:
 
 
 def _support_lam(weights: _Scaled) -> float:
-    """Return the lam that fits ``Q (D - lam I) = 0`` best, ``tr(Q D Q^T) / |Q|^2``, or 0 for zero weights."""
+    """Return the lam that fits ``Q (D - lam I) = 0`` best, ``tr(Q D Q^T) / |Q|^2``.
+
+    A lam that is only the rounding of the weights is 0, which keeps the saddles of lam = 0. It is 0 for zero
+    weights, too.
+    """
     q, scale = weights.q, weights.scale
     square = float(np.sum(q**2))
-    return float(np.sum((q @ weights.d) * q) / square * scale * scale) if square else 0.0
+    lam = float(np.sum((q @ weights.d) * q) / square) if square else 0.0
+    return lam * scale * scale if abs(lam) > ROUNDING * square else 0.0
 
 
 def checked_balance(w1: Array, w2: Array, lam: float | None = None, kappa: float | None = None) -> Balance:

@@ -10,6 +10,11 @@ from fastlin.task import MAX_SCALE
 from fastlin.validation import check_pair
 
 
+def one_or_two(pair: tuple[float, float]) -> float | list[float]:
+    """Return a number of both layers as one if they are equal, else as a list."""
+    return pair[0] if pair[0] == pair[1] else list(pair)
+
+
 class Rates(NamedTuple):
     """Learning rates of W1 and W2."""
 
@@ -27,9 +32,8 @@ class Rates(NamedTuple):
         """
         rates = cls(*check_pair(name, value, above=True))
         if not 1.0 / MAX_SCALE <= rates.second / rates.first <= MAX_SCALE:
-            raise InputError(
-                f"{name} is {tuple(rates)}; the ratio of both must be from {1.0 / MAX_SCALE:g} to {MAX_SCALE:g}"
-            )
+            allowed = f"from {1.0 / MAX_SCALE:g} to {MAX_SCALE:g}"
+            raise InputError(f"{name} is {tuple(rates)}; the ratio of both must be {allowed}")
         return rates
 
     @property
