@@ -25,12 +25,15 @@ class InitKind:
         raises an `InputError` where it needs the number and it is None.
     parameters : mapping of str to Parameter
         Parameters of the law, by name. They are keys of [init] in a spec.
+    raw : bool
+        Whether it draws weights, which may be left unbalanced.
     """
 
     name: str
     doc: str
     law: Callable[..., StartLaw]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    raw: bool = False
 
 
 def _regression_start(n_samples: int | None) -> StartLaw:
@@ -42,7 +45,7 @@ def _regression_start(n_samples: int | None) -> StartLaw:
 INIT_KINDS = {
     kind.name: kind
     for kind in (
-        InitKind("gaussian", GaussianStart.__doc__ or "", lambda n_samples: GaussianStart()),
+        InitKind("gaussian", GaussianStart.__doc__ or "", lambda n_samples: GaussianStart(), raw=True),
         InitKind("random_regression", RegressionStart.__doc__ or "", _regression_start),
         InitKind("aligned", AlignedStart.__doc__ or "", lambda n_samples: AlignedStart()),
     )

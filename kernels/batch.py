@@ -25,6 +25,21 @@ class Batch(NamedTuple):
     status: Any  # (padded(S L),) codes of `Status`; written
 
 
+class FlowControl(NamedTuple):
+    """How finely the flow is integrated, and how far.
+
+    Attributes
+    ----------
+    tolerance : float
+        Error of a step relative to |Q|.
+    max_steps : int
+        Most steps of a network. One that needs more is too stiff.
+    """
+
+    tolerance: float
+    max_steps: int
+
+
 def padded(count: int, lanes: int = VECTORS * WIDTH) -> int:
     """Return a number of points rounded up to whole rounds of lanes: a kernel writes outputs of all lanes."""
     return -(-count // lanes) * lanes

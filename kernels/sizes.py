@@ -124,6 +124,11 @@ class Sizes:
         """Number of planes whose shrinking direction is dropped by a network of N_h units."""
         return greatest(0, least(self.m, self.units - self.n_h))
 
+    @cached_property
+    def has_two_sided(self) -> bool:
+        """Whether networks of two-sided balance, kappa > 0, exist: they have Q of full rank N."""
+        return self.n_h >= self.units
+
     @property
     def unreduced(self) -> "UnreducedSizes":
         """Sizes of any start of the network: all rows, and at most N hidden units.

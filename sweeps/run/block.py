@@ -26,10 +26,22 @@ class Result(NamedTuple):
     status: NDArray[np.uint8]
 
 
+def unset(group: Group, status: Status) -> Result:
+    """Return a group without values, all its points of one status."""
+    grid = (group.seeds.size, group.lams.size)
+    values = {}
+    for name in group.observables:
+        shape = REGISTRY[name].stored_shape(group.times.size)
+        values[name] = np.full((*grid, *shape), np.nan, dtype=group.dtype)
+    return Result(values, np.full(grid, status, dtype=np.uint8))
+
+
 def compute(group: Group) -> Result:
     """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
     # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
     seeds, lams = np.array(group.seeds), np.array(group.lams)
+    if group.absent:
+        return unset(group, Status.ABSENT)
     records = draw_records(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
     values, status = _over_time(group, records, lams)
     scales, scale_status = _time_scales(group, records, lams)
@@ -47,7 +59,7 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
         return {}, np.full(points, Status.OK, dtype=np.uint8)
     order = np.argsort(group.times)  # an extended time axis is not stored in order
     times = group.times[order]
-    wanted = Points(records, lams, times, group.learning_rate)
+    wanted = Points(records, lams, times, group.settings)
     batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, wanted, group.specialise)
     out, status = batch.outputs[:, :points], batch.status[:points]
     if (np.diff(order) < 0).any():
