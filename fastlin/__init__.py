@@ -10,9 +10,11 @@ from os import path as _path
 if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
-    from fastlin.dynamics import exact, gradient_descent
-    from fastlin.errors import DamageWarning, InputError, SaddleWarning, StoppedError
-    from fastlin.network import Network, balanced_init
+    from fastlin.descent import gradient_descent
+    from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
+    from fastlin.exact_solution import exact
+    from fastlin.gradient_flow import flow
+    from fastlin.network import Network, balanced_init, random_init
     from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
     from fastlin.sweeps.read.open import open_sweep
@@ -20,7 +22,8 @@ if _typing.TYPE_CHECKING:
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
-    from fastlin.task import Task, random_regression
+    from fastlin.task import Task
+    from fastlin.task_kinds import random_regression
 
     __version__: str
 
@@ -28,6 +31,7 @@ _HOMES = {
     "Architecture": "architecture",
     "DamageWarning": "errors",
     "InputError": "errors",
+    "MeanWarning": "errors",
     "Network": "network",
     "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
@@ -35,12 +39,14 @@ _HOMES = {
     "StoppedError": "errors",
     "Task": "task",
     "balanced_init": "network",
-    "exact": "dynamics",
-    "gradient_descent": "dynamics",
+    "exact": "exact_solution",
+    "flow": "gradient_flow",
+    "gradient_descent": "descent",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
-    "random_regression": "task",
+    "random_init": "network",
+    "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",
     "solve_qqt": "solve",
@@ -51,6 +57,7 @@ __all__ = [
     "Architecture",
     "DamageWarning",
     "InputError",
+    "MeanWarning",
     "Network",
     "SaddleWarning",
     "Spec",
@@ -58,10 +65,12 @@ __all__ = [
     "Task",
     "balanced_init",
     "exact",
+    "flow",
     "gradient_descent",
     "open_sweep",
     "plan",
     "plot",
+    "random_init",
     "random_regression",
     "rebuild",
     "run_sweep",

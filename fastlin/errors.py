@@ -16,5 +16,9 @@ class SaddleWarning(UserWarning):
     """The flow ends at a saddle, so that the limit t = inf is not the global minimum of its rank."""
 
 
+class MeanWarning(UserWarning):
+    """The data of a task have a large mean, and the network has no bias that could learn it."""
+
+
 class DamageWarning(UserWarning):
     """Chunks of a store are lost. Their points read as NaN, although their status says that they are done."""

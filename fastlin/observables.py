@@ -6,6 +6,7 @@ stores, the command line and the documentation read `REGISTRY`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -20,13 +21,17 @@ from fastlin.validation import check_float, shown, suggest
 
 @dataclass(frozen=True)
 class Trajectory:
-    """QQ^T of one network over time, (T, N, N), the start (N, N), and the task it learns."""
+    """QQ^T of one network over time, (T, N, N), the start (N, N), and the task it learns.
+
+    `rates` are the learning rates (e1, e2) of the layers in units of their geometric mean, ``e1 e2 = 1``.
+    """
 
     qqt: Array
     start: Array
     n_h: int
     task: Task
     balance_drift: Array  # (T,)
+    rates: tuple[float, float] = (1.0, 1.0)
 
     @property
     def w1tw1(self) -> Array:
@@ -42,6 +47,19 @@ class Trajectory:
     def w2w2t(self) -> Array:
         """W2 W2^T (T, N_o, N_o)."""
         return self.qqt[:, self.task.n_i :, self.task.n_i :]
+
+    @cached_property
+    def driving(self) -> tuple[Array, Array]:
+        """QQ^T (T, N, N) and the start (N, N) of ``U1 = sqrt(e2) W1, U2 = sqrt(e1) W2``.
+
+        The NTK of U drives the network function: ``d(W2 W1 X)/dt`` has the learning rates in it.
+        """
+        if self.rates == (1.0, 1.0):
+            return self.qqt, self.start
+        e1, e2 = self.rates
+        root = np.sqrt(np.repeat([e2, e1], [self.task.n_i, self.task.n_o]))
+        factors = root[:, None] * root
+        return self.qqt * factors, self.start * factors
 
 
 def _not_over_time(_path: Trajectory) -> Any:
@@ -60,6 +78,8 @@ class Observable:
         Dimensions, which follow "time".
     unit, symbol, equation, doc : str
         Unit, symbol in LaTeX, equation, and a description.
+    rates_note : str
+        How layer-wise learning rates change the equation; empty where they do not.
     evaluate : callable
         Takes the `Trajectory` of one network and returns (T, *dims).
     outputs : tuple of Output
@@ -73,6 +93,8 @@ class Observable:
         Type of its numbers.
     default : bool
         Whether `fastlin.exact` computes it unless asked otherwise.
+    needs_samples : bool
+        Whether it is a function of X or Y. A task of statistics alone has none.
     """
 
     name: str
@@ -87,6 +109,8 @@ class Observable:
     scale: Scale | None = None
     dtype: str = "float64"
     default: bool = True
+    rates_note: str = ""
+    needs_samples: bool = False
 
     @property
     def over_time(self) -> bool:
@@ -117,14 +141,25 @@ class Observable:
         """Metadata for a variable of a Dataset or a store."""
         return {"long_name": self.doc, "units": self.unit, "equation": self.equation}
 
+    def attributes_at(self, rates: tuple[float, float]) -> dict[str, Any]:
+        """Return the metadata at learning rates (e1, e2) in units of their geometric mean."""
+        if not self.rates_note or rates == (1.0, 1.0):
+            return self.attributes
+        e1, e2 = rates
+        note = f"{self.rates_note}, e1 = {e1:.6g}, e2 = {e2:.6g}"
+        return self.attributes | {"equation": f"{self.equation}; {note}"}
+
 
 def _loss(path: Trajectory) -> Array:
     task = path.task
     if task.whitened:
         residual = task.sigma_yx - path.w2w1
-        return np.asarray(task.loss_floor + 0.5 * np.sum(residual**2, axis=(-2, -1)))
-    residual = task.Y - path.w2w1 @ task.X
-    return np.asarray(0.5 * np.sum(residual**2, axis=(-2, -1)) / task.n_samples)
+    elif task.has_samples:
+        residual = task.Y - path.w2w1 @ task.X
+        return np.asarray(0.5 * np.sum(residual**2, axis=(-2, -1)) / task.n_samples)
+    else:  # in whitened coordinates, where a difference of squares would cancel near the minimum
+        residual = task.moments.target - path.w2w1 @ task.moments.root
+    return np.asarray(task.loss_floor + 0.5 * np.sum(residual**2, axis=(-2, -1)))
 
 
 def _unit(qqt: Array) -> tuple[Array, Array]:
@@ -150,12 +185,12 @@ def _ntk_inner(task: Task, first: Array, second: Array) -> Array:
 
 
 def _ntk_norm(path: Trajectory) -> Array:
-    unit, scale = _unit(path.qqt)
+    unit, scale = _unit(path.driving[0])
     return np.asarray(scale * np.sqrt(_ntk_inner(path.task, unit, unit)))
 
 
 def _kernel_distance(path: Trajectory) -> Array:
-    now, start = _unit(path.qqt)[0], _unit(path.start)[0]
+    now, start = (_unit(qqt)[0] for qqt in path.driving)
     norm = np.sqrt(_ntk_inner(path.task, now, now))
     norm0 = np.sqrt(_ntk_inner(path.task, start, start))
     with np.errstate(invalid="ignore"):  # a network of zero weights has no kernel to be distant from
@@ -195,15 +230,17 @@ def _ntk(path: Trajectory) -> Any:
     """Return a Dask array with one chunk per time, which is computed on access."""
     import dask.array as da
 
-    task = path.task
+    task, (e1, e2) = path.task, path.rates
     chunks = (1, -1, -1)
-    similarity = da.from_array(_rsm_input(path), chunks=chunks)
-    output = da.from_array(np.ascontiguousarray(path.w2w2t), chunks=chunks)
+    similarity = da.from_array(e2 * _rsm_input(path), chunks=chunks)
+    output = da.from_array(e1 * path.w2w2t, chunks=chunks)
     same = np.eye(task.n_o)[None, :, None, :, None]
     inputs = (task.X.T @ task.X)[None, None, :, None, :]
     kernel = same * similarity[:, None, :, None, :] + output[:, :, None, :, None] * inputs
     return kernel
 
+
+_KERNEL_OF_RATES = "K = e2 I x X^T W1^T W1 X + e1 W2 W2^T x X^T X"
 
 _ALL = (
     Observable(
@@ -225,6 +262,7 @@ _ALL = (
         "distance of the NTK from its start (Fort et al. 2020); NaN where all weights are 0",
         _kernel_distance,
         (Output.KERNEL_DISTANCE,),
+        rates_note=_KERNEL_OF_RATES,
     ),
     Observable(
         "ntk_norm",
@@ -235,6 +273,7 @@ _ALL = (
         "Frobenius norm of the NTK over the number of samples",
         _ntk_norm,
         (Output.NTK_NORM,),
+        rates_note=_KERNEL_OF_RATES,
     ),
     Observable(
         "weight_norms",
@@ -256,6 +295,7 @@ _ALL = (
         "drift of the balance; 0 for the closed form, as the flow conserves D",
         lambda path: path.balance_drift,
         (Output.BALANCE_DRIFT,),
+        rates_note="D = e1 W2^T W2 - e2 W1 W1^T",
     ),
     Observable(
         "effective_rank",
@@ -311,6 +351,7 @@ _ALL = (
         "Y_hat = W2 W1 X",
         "outputs of the network",
         lambda path: path.w2w1 @ path.task.X,
+        needs_samples=True,
     ),
     Observable(
         "rsm_input",
@@ -320,6 +361,7 @@ _ALL = (
         "X^T W1^T W1 X",
         "representational similarity of inputs in the hidden layer",
         _rsm_input,
+        needs_samples=True,
     ),
     Observable(
         "rsm_output",
@@ -329,6 +371,7 @@ _ALL = (
         "Y^T (W2 W2^T)^+ Y",
         "representational similarity of targets in the hidden layer (rank-aware pseudo-inverse)",
         _rsm_output,
+        needs_samples=True,
     ),
     Observable(
         "ntk",
@@ -339,6 +382,8 @@ _ALL = (
         "neural tangent kernel; a lazy array, computed where it is looked at",
         _ntk,
         default=False,
+        rates_note=_KERNEL_OF_RATES,
+        needs_samples=True,
     ),
     Observable(
         "convergence_time",
@@ -393,19 +438,26 @@ def check_fraction(name: str, value: Any) -> float:
     return number
 
 
-def select(names: Sequence[str] | None) -> list[Observable]:
-    """Return the named observables, or the default observables.
+def select(names: Sequence[str] | None, task: Task) -> list[Observable]:
+    """Return the named observables, or the default observables that a task has.
 
     Raises
     ------
     InputError
-        If a name is not in the registry, or `names` is no list.
+        If a name is not in the registry, `names` is no list, or an observable needs samples that the task
+        does not have.
     """
     if names is None:
-        return [entry for entry in REGISTRY.values() if entry.default]
+        default = [entry for entry in REGISTRY.values() if entry.default]
+        return [entry for entry in default if task.has_samples or not entry.needs_samples]
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise InputError(f"observables is {shown(names)}; needed is a list of names")
     for name in names:
         if name not in REGISTRY:
             raise InputError(f"observable {name!r} is not known; {suggest(name, list(REGISTRY))}")
+        if REGISTRY[name].needs_samples and not task.has_samples:
+            raise InputError(
+                f"observable {name!r} needs samples, and the task has statistics only (Task.from_sigma); "
+                "use Task(x, y), or leave it out"
+            )
     return [REGISTRY[name] for name in names]

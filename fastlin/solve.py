@@ -11,59 +11,67 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastlin.errors import InputError, SaddleWarning
-from fastlin.kernels import Scale, follow, network_time_scales, padded
+from fastlin.fit import narrow
+from fastlin.kernels import Scale, follow, follow_two_sided, network_time_scales, padded
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import UnreducedSizes
-from fastlin.network import checked_lam
+from fastlin.network import Balance, checked_balance
 from fastlin.validation import check_array, check_times
 
 
 class Evolution(NamedTuple):
-    """Factors of QQ^T(t), and whether each flow ends at a saddle."""
+    """QQ^T(t), and whether each flow ends at a saddle."""
 
-    q: Array  # (..., T, N, H): QQ^T = q q^T, in an arbitrary basis of the hidden units
+    qqt: Array  # (..., T, N, N)
     saddle: NDArray[np.bool_]  # (...)
 
 
-def evolve(sigma_yx: Array, w1: Array, w2: Array, lam: Array, times: Array) -> Evolution:
-    """Return a factor of QQ^T at every time, for a batch of checked inputs that broadcast.
+def evolve(
+    sigma_yx: Array, w1: Array, w2: Array, lam: Array, kappa: Array, times: Array, decay: float = 0.0
+) -> Evolution:
+    """Return QQ^T at every time, for a batch of checked inputs that broadcast.
 
-    sigma_yx (..., N_o, N_i), w1 (..., N_h, N_i), w2 (..., N_o, N_h), lam (...), times (T,).
+    sigma_yx (..., N_o, N_i), w1 (..., N_h, N_i), w2 (..., N_o, N_h), lam and kappa (...), times (T,). A decay
+    g > 0 of both layers needs lam = kappa = 0.
     """
     n_o, n_i = sigma_yx.shape[-2:]
     (u, vt), s, q = _in_svd_basis(sigma_yx, w1, w2)
-    batch = np.broadcast_shapes(q.shape[:-2], s.shape[:-1], lam.shape)
+    batch = np.broadcast_shapes(q.shape[:-2], s.shape[:-1], lam.shape, kappa.shape)
     sizes = UnreducedSizes(n_i, q.shape[-1], n_o)
-    paths = follow(sizes, _lanes(lam, batch, 0), _lanes(s, batch, 1), _lanes(q, batch, 2), times)
-    path = _from_lanes(paths.q, batch)
-    turned = np.concatenate(
-        [
-            np.swapaxes(vt, -1, -2)[..., None, :, :] @ path[..., :n_i, :],
-            u[..., None, :, :] @ path[..., n_i:, :],
-        ],
-        axis=-2,
-    )
-    ends = _ends_at_saddle(*(_from_lanes(part, batch) for part in paths[1:]))
-    return Evolution(turned, ends)
+    lams, values, starts = _lanes(lam, batch, 0), _lanes(s, batch, 1), _lanes(q, batch, 2)
+    two_sided = np.broadcast_to(kappa, batch) > 0.0
+    qqt = np.empty((*batch, times.size, n_i + n_o, n_i + n_o))
+    saddle = np.zeros(batch, dtype=bool)
+    if not two_sided.all():
+        paths = follow(sizes, lams, values, starts, times, decay)
+        path = _from_lanes(paths.q, batch)
+        qqt[...] = path @ np.swapaxes(path, -1, -2)
+        saddle = ~two_sided & _ends_at_saddle(*(_from_lanes(part, batch) for part in paths[1:]))
+    if two_sided.any():
+        exact = follow_two_sided(sizes, lams, _lanes(kappa, batch, 0), values, starts, times)
+        qqt = np.where(two_sided[..., None, None, None], _from_lanes(exact, batch), qqt)
+    basis = np.zeros((*u.shape[:-2], n_i + n_o, n_i + n_o))
+    basis[..., :n_i, :n_i], basis[..., n_i:, n_i:] = np.swapaxes(vt, -1, -2), u
+    basis = basis[..., None, :, :]
+    return Evolution(basis @ qqt @ np.swapaxes(basis, -1, -2), saddle)
 
 
 def _in_svd_basis(sigma_yx: Array, w1: Array, w2: Array) -> tuple[tuple[Array, Array], Array, Array]:
     """Return (U, V^T) and s of the target, and Q(0) in that basis, (..., N, H) with H at most N."""
     u, s, vt = np.linalg.svd(sigma_yx, full_matrices=True)
     q = np.concatenate([vt @ np.swapaxes(w1, -1, -2), np.swapaxes(u, -1, -2) @ w2], axis=-2)
-    if q.shape[-1] > q.shape[-2]:  # more hidden units than directions: QQ^T = L L^T with L square
-        q = np.swapaxes(np.linalg.qr(np.swapaxes(q, -1, -2), mode="r"), -1, -2)
-    return (u, vt), s, q
+    return (u, vt), s, narrow(q)
 
 
 def time_scales(
-    sigma_yx: Array, w1: Array, w2: Array, lam: float, fraction: float, scales: Sequence[Scale]
+    sigma_yx: Array, w1: Array, w2: Array, balance: Balance, fraction: float, scales: Sequence[Scale]
 ) -> list[float]:
     """Return time scales of the exact flow of one network, of checked inputs."""
     s, q = _in_svd_basis(sigma_yx, w1, w2)[1:]
     sizes = UnreducedSizes(sigma_yx.shape[1], q.shape[-1], sigma_yx.shape[0])
-    return network_time_scales(sizes, lam, s, q, fraction, np.array(scales, dtype=np.int64))
+    codes = np.array(scales, dtype=np.int64)
+    return network_time_scales(sizes, balance.lam, s, q, fraction, codes, kappa=balance.kappa)
 
 
 def _lanes(values: Array, batch: tuple[int, ...], dims: int) -> Array:
@@ -95,11 +103,13 @@ def solve_qqt(
     w2: ArrayLike,
     times: ArrayLike,
     lam: ArrayLike | None = None,
+    kappa: ArrayLike | None = None,
 ) -> Array:
-    """Solve the learning dynamics of QQ^T exactly (Theorem A.3, corrected and stably evaluated).
+    """Solve the learning dynamics of QQ^T exactly (Theorem A.3, corrected, extended and stably evaluated).
 
-    ``d(QQ^T)/dt = F QQ^T + QQ^T F - (QQ^T)^2`` with ``Q = [W1, W2^T]^T`` and
-    ``F = [[-lam/2 I, Sigma_yx^T], [Sigma_yx, lam/2 I]]``, for whitened inputs and balanced weights.
+    ``d(QQ^T)/dt = F QQ^T + QQ^T F - (QQ^T)^2 + kappa^2 I`` with ``Q = [W1, W2^T]^T`` and
+    ``F = [[-lam/2 I, Sigma_yx^T], [Sigma_yx, lam/2 I]]``, for whitened inputs and balanced weights,
+    ``Q (D - lam I) Q^T = -kappa^2 J``. To our knowledge kappa > 0 has no published closed form.
 
     Parameters
     ----------
@@ -111,8 +121,8 @@ def solve_qqt(
         Output weights at t = 0.
     times : array_like, (T,)
         Times t / tau = learning_rate * step (dimensionless) >= 0, in any order. inf is allowed.
-    lam : array_like, (...), optional
-        Balance of the weights. By default it is determined from each pair of weights (on their support).
+    lam, kappa : array_like, (...), optional
+        Balance of the weights, kappa >= 0. By default it is determined from each pair of weights.
 
     Returns
     -------
@@ -149,10 +159,9 @@ def solve_qqt(
     check_shapes(target, first, second)
     moments = check_times(times)
     batch = _batch(target, first, second)
-    balance = _balances(first, second, batch, lam)
-    path = evolve(target, first, second, balance, moments)
+    path = evolve(target, first, second, *_balances(first, second, batch, lam, kappa), moments)
     warn_of_saddles(moments, path)
-    return np.asarray(path.q @ np.swapaxes(path.q, -1, -2))
+    return path.qqt
 
 
 def warn_of_saddles(times: Array, path: Evolution) -> None:
@@ -185,19 +194,24 @@ def _batch(*matrices: Array) -> tuple[int, ...]:
         raise InputError(f"leading dimensions {shapes} do not broadcast") from None
 
 
-def _balances(w1: Array, w2: Array, batch: tuple[int, ...], lam: ArrayLike | None) -> Array:
-    """Return lam (...) of every pair of weights, checked against them."""
-    given = None if lam is None else check_array("lam", lam, "(...)")
-    if given is not None:
+def _balances(
+    w1: Array, w2: Array, batch: tuple[int, ...], lam: ArrayLike | None, kappa: ArrayLike | None
+) -> tuple[Array, Array]:
+    """Return lam and kappa (...) of every pair of weights, checked against them."""
+    given: dict[str, Array] = {}
+    for name, value in (("lam", lam), ("kappa", kappa)):
+        if value is None:
+            continue
+        given[name] = check_array(name, value, "(...)")
         try:
-            batch = np.broadcast_shapes(batch, given.shape)
+            batch = np.broadcast_shapes(batch, given[name].shape)
         except ValueError:
-            raise InputError(f"lam {given.shape} does not broadcast with {batch}") from None
-        given = np.broadcast_to(given, batch)
+            raise InputError(f"{name} {given[name].shape} does not broadcast with {batch}") from None
     first = np.broadcast_to(w1, (*batch, *w1.shape[-2:]))
     second = np.broadcast_to(w2, (*batch, *w2.shape[-2:]))
-    result = np.empty(batch)
+    wanted = {name: np.broadcast_to(values, batch) for name, values in given.items()}
+    result = np.empty((2, *batch))
     for index in np.ndindex(batch):
-        wanted = None if given is None else float(given[index])
-        result[index] = checked_lam(first[index], second[index], wanted)
-    return result
+        numbers = {name: float(values[index]) for name, values in wanted.items()}
+        result[:, *index] = checked_balance(first[index], second[index], **numbers)
+    return result[0], result[1]

@@ -68,6 +68,18 @@ def check_float(
     return number
 
 
+def check_pair(name: str, value: Any, *, above: bool = False) -> tuple[float, float]:
+    """Return a number for each layer, at least 0, or above 0 with `above`. One number holds for both."""
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(given, tuple | list):
+        number = check_float(name, given, 0.0, above=above)
+        return number, number
+    if len(given) != 2:
+        raise InputError(f"{name} is {shown(given)}; needed is one number, or a pair for (W1, W2)")
+    first, second = (check_float(f"{name}[{k}]", part, 0.0, above=above) for k, part in enumerate(given))
+    return first, second
+
+
 def shown_int(value: Any) -> str:
     """Return a whole number as text. A large one is described, because Python prints 4300 digits at most."""
     return str(value) if abs(value) < 10**20 else f"a whole number of {value.bit_length()} bits"

@@ -26,18 +26,10 @@ class Batch(NamedTuple):
 
 
 class FlowControl(NamedTuple):
-    """How finely the flow is integrated, and how far.
+    """The error control of the flow."""
 
-    Attributes
-    ----------
-    tolerance : float
-        Error of a step relative to |Q|.
-    max_steps : int
-        Most steps of a network. One that needs more is too stiff.
-    """
-
-    tolerance: float
-    max_steps: int
+    tolerance: float  # largest error of a step, relative to |Q|
+    max_steps: int  # of a network, repeated ones included
 
 
 def padded(count: int, lanes: int = VECTORS * WIDTH) -> int:

@@ -41,6 +41,8 @@ class Stream(IntEnum):
     INIT_GAUSSIAN = 3
     INIT_REGRESSION = 4
     ROTATION = 5
+    BATCHES = 8
+    LABEL_NOISE = 9
 
 
 def stream_key(kind: Stream, sizes: Sizes) -> int:
@@ -81,18 +83,25 @@ def philox(code: VectorCode, seed: Index, key: Index, block: Index) -> tuple[Ind
 
 
 def _fill(
-    code: VectorCode, key: Index, seeds: Numbers, first: Index, blocks: Index, uniforms: Numbers
+    code: VectorCode,
+    key: Index,
+    seeds: Numbers,
+    first: Index,
+    stride: Index,
+    blocks: Index,
+    uniforms: Numbers,
 ) -> None:
     """Write a radius number in (0, 1] and an angle number in [0, 1) for each pair and lane.
 
-    Two pairs make a block; `first` is the number of the first block. uniforms (4 blocks, WIDTH).
+    Two pairs make a block; `first` is the number of the first block of lane 0, and `stride` the distance to
+    that of the next lane. uniforms (4 blocks, WIDTH).
     """
     builder = code.builder
     unit = ir.Constant(DOUBLE, 2.0**-53)
     for lane in code.loop(0, WIDTH):
-        seed = Index(code, seeds.number(lane))
+        seed, start = Index(code, seeds.number(lane)), first + lane * stride
         for block in code.loop(0, blocks):
-            words = philox(code, seed, key, first + block + 1)
+            words = philox(code, seed, key, start + block + 1)
             for number, word in enumerate(words):
                 bits = Index(code, builder.lshr(word.ir, ir.Constant(INTEGER, 11)))
                 whole = bits + 1 if number % 2 == 0 else bits
@@ -138,13 +147,16 @@ def write_normals(
     pairs: Index,
     uniforms: Numbers,
     normals: Numbers,
+    stride: Index | None = None,
 ) -> None:
     """Write standard normal numbers of a stream for each of WIDTH seeds, from pair `first` on.
 
-    first and pairs are even; uniforms is `scratch`; normals (2 pairs, WIDTH).
+    first and pairs are even; uniforms is `scratch`; normals (2 pairs, WIDTH). `stride` is the distance in
+    blocks from one lane to the next, 0 by default.
     """
+    apart = code.whole(0) if stride is None else stride
     for start, count in _over_chunks(code, pairs):
-        code.call(_fill, key, seeds, halved(code, first + start), halved(code, count), uniforms)
+        code.call(_fill, key, seeds, halved(code, first + start), apart, halved(code, count), uniforms)
         code.call(_transform, uniforms, count, normals.at(start * (2 * WIDTH)))
 
 
@@ -162,14 +174,15 @@ def write_squares(
     The squares of a pair add up to -2 log of its radius number, so only the last number of an odd count is
     computed itself.
     """
-    pairs = halved(code, count)
+    pairs, zero = halved(code, count), code.whole(0)
     for start, chunk in _over_chunks(code, pairs):
-        code.call(_fill, key, seeds, halved(code, first + start), halved(code, chunk + 1), uniforms)
+        code.call(_fill, key, seeds, halved(code, first + start), zero, halved(code, chunk + 1), uniforms)
         code.call(_sum_squares, uniforms, chunk, total)
 
     def add_last() -> None:
         odd, last = pairs % 2, uniforms.at(4 * WIDTH)
-        code.call(_fill, key, seeds, halved(code, first + pairs - odd), code.whole(1), uniforms)
+        block = halved(code, first + pairs - odd)
+        code.call(_fill, key, seeds, block, zero, code.whole(1), uniforms)
         code.call(_transform, uniforms, code.whole(2), last)
         number = last.vectors()[odd * 2]
         total.vectors()[0] = total.vectors()[0] + number * number
@@ -201,6 +214,24 @@ def draw_normals(key: np.uint64, seeds: Integers, first: int, uniforms: Array, n
     first is even; uniforms is `scratch`; normals (2 pairs, WIDTH), in whole blocks.
     """
     _draw_normals(key, seeds, first, uniforms, normals)
+
+
+@traced(sized=False)
+def _draw_run(
+    code: VectorCode, key: Index, seeds: Numbers, first: Index, uniforms: Numbers, normals: Numbers
+) -> None:
+    pairs = halved(code, normals.shape[0])
+    write_normals(code, key, seeds, first, pairs, uniforms, normals, halved(code, pairs))
+
+
+@jit
+def draw_run(key: np.uint64, seeds: Integers, first: int, uniforms: Array, normals: Array) -> None:
+    """Write consecutive standard normal numbers of one stream, from pair `first` on, lane after lane.
+
+    seeds (WIDTH,) are all the same; first is even; uniforms is `scratch`; normals (2 pairs, WIDTH), in whole
+    blocks: ``normals.T.ravel()`` has the order of `standard_normals`.
+    """
+    _draw_run(key, seeds, first, uniforms, normals)
 
 
 @traced(sized=False)

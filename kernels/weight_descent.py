@@ -11,25 +11,29 @@ def descend(
     w2: Array,
     sigma_yx: Array,
     sigma_xx: Array | None,
-    learning_rate: float,
+    rates: tuple[float, float],
+    decay: tuple[float, float],
     steps: Integers,
     path1: Array,
     path2: Array,
 ) -> None:
-    """Run gradient descent: `W1 += eta W2^T E`, `W2 += eta E W1^T`, both from the old weights.
+    """Run gradient descent: `W1 += eta1 (W2^T E - g1 W1)`, `W2 += eta2 (E W1^T - g2 W2)`.
 
-    w1 (N_h, N_i) and w2 (N_o, N_h) are overwritten. sigma_xx (N_i, N_i) is None for whitened inputs.
-    steps (T,) ascend. path1 (T, N_h, N_i) and path2 (T, N_o, N_h) are written.
+    Both are of the old weights. w1 (N_h, N_i) and w2 (N_o, N_h) are overwritten. sigma_xx (N_i, N_i) is None
+    for whitened inputs. rates = (eta1, eta2), decay = (g1, g2). steps (T,) ascend. path1 (T, N_h, N_i) and
+    path2 (T, N_o, N_h) are written.
     """
+    ratio = rates[1] / rates[0]
+    kept1, kept2 = 1.0 - rates[0] * decay[0], 1.0 - rates[1] * decay[1]
     step = 0
     for index in range(steps.size):
         while step < steps[index]:
             product = np.dot(w2, w1)
             if sigma_xx is not None:
                 product = np.dot(product, sigma_xx)
-            error = learning_rate * (sigma_yx - product)
+            error = rates[0] * (sigma_yx - product)
             change1 = np.dot(w2.T, error)
-            w2 += np.dot(error, w1.T)
-            w1 += change1
+            w2[:] = kept2 * w2 + ratio * np.dot(error, w1.T)
+            w1[:] = kept1 * w1 + change1
             step += 1
         path1[index], path2[index] = w1, w2

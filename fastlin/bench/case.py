@@ -14,7 +14,7 @@ from fastlin.kernels import Batch, Output, Problem, dispatch, draw_records, empt
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.draws import GaussianStart, RegressionTask
 from fastlin.network import balanced_init
-from fastlin.task import random_regression
+from fastlin.task_kinds import random_regression
 
 TARGET_SCALE, INIT_SCALE = 3**0.5, 1.0
 OUTPUTS = (int(Output.LOSS), int(Output.KERNEL_DISTANCE))

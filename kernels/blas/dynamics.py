@@ -82,7 +82,7 @@ def _solve_point(
     """Write the outputs of one start q0 (H, N) at all times to out (R, T). Return whether all are finite."""
     observed = plan(shape, len(q0), s, floor, outputs, False)
     start = first_view(shape, observed, q0, view)
-    count = begin(shape, lam, s, q0, ws)
+    count = begin(shape, lam, 0.0, s, q0, ws)
     short = prepare_march(shape, dt, ws)
     q[:] = 0.0  # columns beyond those of the echelon form stay 0
     steady, sound = is_finite(q0) and is_finite(s), True
@@ -158,6 +158,7 @@ def prepare_closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch) ->
 def _follow(
     shape: Shape,
     lam: float,
+    shrinkage: float,
     s: Array,
     q0: Array,
     times: Array,
@@ -167,7 +168,7 @@ def _follow(
     rate: Array,
     excess: Array,
 ) -> bool:
-    count, steady = begin(shape, lam, s, q0, ws), True
+    count, steady = begin(shape, lam, shrinkage, s, q0, ws), True
     for c in range(count):
         h = count - 1 - c
         rate[h], excess[h] = ws.column_rate[c], ws.column_excess[c]
@@ -180,13 +181,16 @@ def _follow(
     return steady
 
 
-def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple[Array, ...]:
+def follow(
+    sizes: Sizes, lam: float, s: Array, q0: Array, times: Array, shrinkage: float = 0.0
+) -> tuple[Array, ...]:
     """Return the fields of `Paths` of one given start q0 (N, H): Q(t) (T, N, H), and so on."""
     n, columns = q0.shape
     ws, path = evolving(sizes), np.zeros((times.size, n, columns))
     rate, excess = np.zeros(columns), np.zeros(columns)
     start, q = np.ascontiguousarray(q0.T), np.empty((columns, n))
-    _follow(shape_of(sizes), float(lam), np.ascontiguousarray(s), start, times, q, ws, path, rate, excess)
+    target = np.ascontiguousarray(s)
+    _follow(shape_of(sizes), float(lam), shrinkage, target, start, times, q, ws, path, rate, excess)
     return path, rate, excess, ws.w, ws.excess_rate
 
 

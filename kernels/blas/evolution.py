@@ -16,8 +16,11 @@ from fastlin.kernels.tolerances import LONGEST_STEP, MAX_ANGLE, ROUNDING, TIE
 
 
 @callee
-def _write_eigen_system(shape: Shape, lam: float, s: Array, ws: Evolving) -> None:
-    """Write the eigenvalues of F and the angles of its eigenvectors (see `eigenbasis`)."""
+def _write_eigen_system(shape: Shape, lam: float, shrinkage: float, s: Array, ws: Evolving) -> None:
+    """Write the eigenvalues of F and the angles of its eigenvectors (see `eigenbasis`).
+
+    `shrinkage` is weight decay, which shifts the eigenvalues at lam = 0.
+    """
     half, n, m = 0.5 * lam, shape.n, shape.m
     outside = half if shape.n_o > shape.n_i else -half
     for a in range(m, n - m):
@@ -31,6 +34,9 @@ def _write_eigen_system(shape: Shape, lam: float, s: Array, ws: Evolving) -> Non
         ws.w[a], ws.w[n - 1 - a] = r, -r
         ws.excess_rate[a] = s[a] * (s[a] / (r + abs(half) if r > 0.0 else 1.0))
         ws.excess_rate[n - 1 - a] = 0.0
+    if shrinkage > 0.0:
+        for i in range(n):
+            ws.w[i] -= shrinkage
 
 
 @callee
@@ -149,9 +155,9 @@ def _echelon_by_rows(columns: int, n: int, rows: Array, ws: Evolving) -> int:
 
 
 @callee
-def begin(shape: Shape, lam: float, s: Array, q: Array, ws: Evolving) -> int:
+def begin(shape: Shape, lam: float, shrinkage: float, s: Array, q: Array, ws: Evolving) -> int:
     """Bring a start q (H, N) to K in echelon form, and return its columns."""
-    _write_eigen_system(shape, lam, s, ws)
+    _write_eigen_system(shape, lam, shrinkage, s, ws)
     k = ws.k_t[: len(q)]
     _rotate_into(shape, q, k, ws)
     return _echelon(shape, k, ws)
@@ -177,7 +183,7 @@ def jump(shape: Shape, count: int, t: float, ws: Evolving) -> bool:
         else:
             ws.shrink[i] = 0.0 if limit else np.exp(t * ws.w[i])
     growing = n - shape.m if ws.w[shape.m] > 0.0 and n > 2 * shape.m else shape.m
-    if ws.w[shape.m - 1] == 0.0:
+    if ws.w[shape.m - 1] <= 0.0:
         growing = 0
         while ws.w[growing] > 0.0:
             growing += 1

@@ -190,7 +190,7 @@ def _scales_of(
     if not is_finite(q0) or not is_finite(s):
         out[:] = np.nan
         return False
-    count, sound = begin(shape, lam, s, q0, ws), True
+    count, sound = begin(shape, lam, 0.0, s, q0, ws), True
     for index in range(which.size):
         value = np.nan
         if which[index] == Scale.ROTATION:

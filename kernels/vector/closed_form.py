@@ -24,7 +24,7 @@ from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.tolerances import EPSILON
 from fastlin.kernels.vector.balance import start_point
 from fastlin.kernels.vector.echelon import echelon
-from fastlin.kernels.vector.eigenbasis import eigen_system, to_eigenbasis
+from fastlin.kernels.vector.eigenbasis import eigen_system, shift_eigenvalues, to_eigenbasis
 from fastlin.kernels.vector.evolution import jump_to_time, limit
 from fastlin.kernels.vector.forms import Form, form
 from fastlin.kernels.vector.march import enter, march, outgrown, prepare_march, renew
@@ -68,6 +68,27 @@ def begin(code: Code, ws: Dynamics) -> None:
     echelon(code, ws)
 
 
+@part()
+def _begin_shrinking(code: Code, ws: Dynamics) -> None:
+    """Go from the start to K in echelon form, with weight decay."""
+    eigen_system(code, ws)
+    shift_eigenvalues(code, ws)
+    to_eigenbasis(code, ws)
+    echelon(code, ws)
+
+
+@part()
+def _jump_shrinking(code: Code, ws: Dynamics) -> None:
+    """Jump to a time with weight decay."""
+    jump_to_time(code, ws, True)
+
+
+@part()
+def _limit_shrinking(code: Code, ws: Dynamics) -> None:
+    """Go to t = inf with weight decay."""
+    limit(code, ws, True)
+
+
 @part(reads="short", writes="jumping")
 def _advance(code: VectorCode, ws: Dynamics, index: Index, way: Numbers) -> None:
     """Bring Q in q to the time in `time`. Its index is `index`."""
@@ -99,7 +120,7 @@ def _start(code: VectorCode, ws: Dynamics, points: Points, vector: Index, dt: La
 
 
 @part(reads="outputs recent nonfinite", writes="recent nonfinite")
-def _record(
+def record(
     code: VectorCode, ws: Dynamics, outputs: tuple[int, ...], points: Points, vector: Index, index: Index
 ) -> None:
     """Keep the outputs of one time. After every WIDTH times, write their outputs as whole vectors."""
@@ -121,7 +142,7 @@ def _record(
 
 
 @part(reads="recent nonfinite")
-def _finish(
+def finish(
     code: VectorCode, ws: Dynamics, outputs: tuple[int, ...], points: Points, vector: Index, times: Index
 ) -> None:
     """Write the outputs of the last times, and the status."""
@@ -154,9 +175,9 @@ def _solve(
                     _advance(code, ws, index, way)
                 for vector, ws in vectors():
                     observer.observe(code, ws)
-                    _record(code, ws, outputs, points, vector, index)
+                    record(code, ws, outputs, points, vector, index)
         for vector, ws in vectors():
-            _finish(code, ws, outputs, points, vector, times)
+            finish(code, ws, outputs, points, vector, times)
 
 
 @jit
@@ -219,7 +240,9 @@ def empty_paths(sizes: UnreducedSizes, count: int, times: int) -> Paths:
 @traced(lam="", s="m", q0="n width", column_rate="width", column_excess="width", w="n", excess_rate="n")
 def _follow_vector(
     code: VectorCode,
+    shrinks: bool,
     work: Numbers,
+    shrinkage: Lane,
     lam: Lanes,
     s: Lanes,
     q0: Lanes,
@@ -235,7 +258,8 @@ def _follow_vector(
     ws.lam[()] = lam[()]
     ws.s.fill(s)
     ws.q0.fill(q0)
-    ws.call(code, begin)
+    ws.shrinkage[()] = shrinkage
+    ws.call(code, _begin_shrinking if shrinks else begin)
     column_rate.fill(ws.column_rate)
     column_excess.fill(ws.column_excess)
     w.fill(ws.w)
@@ -246,18 +270,30 @@ def _follow_vector(
         ws.time[()] = time
         finite = time < float("inf")
         with code.when(finite):
-            ws.call(code, jump_to_time)
+            ws.call(code, _jump_shrinking if shrinks else jump_to_time)
         with code.when(~finite):
-            ws.call(code, limit)
+            ws.call(code, _limit_shrinking if shrinks else limit)
         q.vectors(index * (sizes.n * sizes.width), ws.q.shape).fill(ws.q)
 
 
 @jit
-def _follow(sizes: Form, work: Array, lam: Array, s: Array, q0: Array, times: Array, paths: Paths) -> None:
+def _follow(
+    sizes: Form,
+    shrinks: CompileTime,
+    work: Array,
+    shrinkage: float,
+    lam: Array,
+    s: Array,
+    q0: Array,
+    times: Array,
+    paths: Paths,
+) -> None:
     for group in range(len(lam)):
         _follow_vector(
             sizes,
+            shrinks,
             work,
+            shrinkage,
             lam[group],
             s[group],
             q0[group],
@@ -270,15 +306,18 @@ def _follow(sizes: Form, work: Array, lam: Array, s: Array, q0: Array, times: Ar
         )
 
 
-def prepare_follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Call:
+def prepare_follow(
+    sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array, shrinkage: float = 0.0
+) -> Call:
     """Return the call that solves networks with given starts (see `dispatch.follow`)."""
-    paths = empty_paths(sizes, len(lam), times.size)
-    return Call(_follow, (form(sizes, Dynamics), Dynamics.allocate(sizes), lam, s, q0, times, paths))
+    paths, work = empty_paths(sizes, len(lam), times.size), Dynamics.allocate(sizes)
+    shrinks = CompileTime(shrinkage > 0.0)
+    return Call(_follow, (form(sizes, Dynamics), shrinks, work, float(shrinkage), lam, s, q0, times, paths))
 
 
-def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array) -> Paths:
+def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array, shrinkage: float) -> Paths:
     """Solve networks with given starts (see `dispatch.follow`)."""
-    call = prepare_follow(sizes, lam, s, q0, times)
+    call = prepare_follow(sizes, lam, s, q0, times, shrinkage)
     call()
     paths: Paths = call.arguments[-1]
     return paths

@@ -41,6 +41,13 @@ def eigen_system(code: Code, ws: Dynamics) -> None:
         ws.excess_rate[a] = 0.0
 
 
+@part(reads="w shrinkage", writes="w")
+def shift_eigenvalues(code: Code, ws: Dynamics) -> None:
+    """Subtract weight decay from all eigenvalues, which is exact at lam = 0."""
+    for i in code.loop(0, code.sizes.n):
+        ws.w[i] = ws.w[i] - ws.shrinkage[()]
+
+
 @part(reads="cosine sine q0", writes="k row_error")
 def to_eigenbasis(code: Code, ws: Dynamics) -> None:
     """Write K = P^T Q(0), and the rounding error of each row: that of the rows of Q(0) that it mixes."""

@@ -7,6 +7,8 @@ then keeps the echelon form, and with it every saddle.
 A jump to any time costs O(1). Column h of A is scaled by ``D = exp(-column_rate_h t)``. A is never formed. A
 QL decomposition of ``[D; sqrt(phi) K D]`` gives its factor. All exponents are <= 0, so nothing overflows at
 any t, and t = inf is the limit of the same formula. `march` is faster along a uniform grid.
+
+Weight decay g of both layers at lam = 0 shifts all w by -g (`shrinks`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from fastlin.kernels.vector.state import Dynamics
 class Decay(Protocol):
     """Factors of decay at a time."""
 
+    shrinks: bool  # whether weight decay shifts the eigenvalues, so that w[n-1-a] is not -w[a] >= 0
+
     def decay(self, rate: Any) -> Any:
         """Return exp(rate t) for rate <= 0."""
 
@@ -35,8 +39,8 @@ class Decay(Protocol):
 class Finite:
     """Factors of decay at a finite time. The second of a pair is at most t, and at most 1/(2|w|)."""
 
-    def __init__(self, t: Number) -> None:
-        self.t = t
+    def __init__(self, t: Number, shrinks: bool = False) -> None:
+        self.t, self.shrinks = t, shrinks
 
     def decay(self, rate: Any) -> Any:
         """Return exp(rate t)."""
@@ -53,8 +57,8 @@ class Finite:
 class Limit:
     """Factors of decay at t = inf. Rates within `tie` of 0 are 0, because the SVD cannot tell them apart."""
 
-    def __init__(self, zero: Number, tie: Number) -> None:
-        self.zero, self.tie = zero, tie
+    def __init__(self, zero: Number, tie: Number, shrinks: bool = False) -> None:
+        self.zero, self.tie, self.shrinks = zero, tie, shrinks
 
     def decay(self, rate: Any) -> Any:
         """Return 1 for a rate of 0, and 0 for all others."""
@@ -67,16 +71,16 @@ class Limit:
 
 
 @part(reads="time jumping")
-def jump_to_time(code: Code, ws: Dynamics) -> None:
+def jump_to_time(code: Code, ws: Dynamics, shrinks: bool = False) -> None:
     """Bring Q in q from the start to the time in `time` of each network, where `jumping` is 1."""
-    divide(code, ws, jump(code, ws, Finite(ws.time[()])), ws.jumping[()] > 0.0)
+    divide(code, ws, jump(code, ws, Finite(ws.time[()], shrinks)), ws.jumping[()] > 0.0)
 
 
 @part(reads="excess_rate")
-def limit(code: Code, ws: Dynamics) -> None:
+def limit(code: Code, ws: Dynamics, shrinks: bool = False) -> None:
     """Bring Q in q to t = inf."""
     tie = code.real(code.sizes.n) * TIE * ws.excess_rate[0]
-    divide(code, ws, jump(code, ws, Limit(code.constant(0.0), tie)), None)
+    divide(code, ws, jump(code, ws, Limit(code.constant(0.0), tie, shrinks)), None)
 
 
 @part(reads="k w excess_rate column_rate column_excess qr_rows", writes="k_t qr_rows")
@@ -91,6 +95,9 @@ def jump(code: Code, ws: Dynamics, when: Decay) -> Array:
         rate = ws.column_rate[h]
         scale[h] = select(rate > 0.0, when.decay(-rate), 1.0)
     for a in code.loop(0, sizes.m):
+        if when.shrinks:
+            _write_shifted_plane(code, ws, when, a, scale)
+            continue
         shrink, saturation = when.pair(ws.w[a])
         root = sqrt(saturation)
         for h in code.columns(0, sizes.width):
@@ -107,7 +114,18 @@ def jump(code: Code, ws: Dynamics, when: Decay) -> Array:
                 _write_row(ws, a, h, root, shrink, relative)
 
     code.given(sizes.outside, outside_the_planes)
-    return _triangularise(code, ws, scale)
+    return triangularise(code, ws, scale)
+
+
+def _write_shifted_plane(code: Code, ws: Dynamics, when: Decay, a: Whole, scale: Array) -> None:
+    """Write both rows of a plane whose eigenvalues weight decay has shifted: any of both may shrink."""
+    for i in (a, code.sizes.n - 1 - a):
+        growing = ws.w[i] > 0.0
+        shrink, saturation = when.pair(ws.w[i])
+        root, shrink = sqrt(saturation), select(growing, 1.0, shrink)
+        for h in code.columns(0, code.sizes.width):
+            relative = _relative(when, ws.excess_rate[i], ws.column_excess[h])
+            _write_row(ws, i, h, root, shrink, select(growing, relative, scale[h]))
 
 
 def _relative(when: Decay, row_excess: Operand, column_excess: Any) -> Any:
@@ -121,7 +139,7 @@ def _write_row(ws: Dynamics, i: Whole, h: Whole, root: Any, shrink: Any, relativ
     ws.k_t[i, h] = shrink * value
 
 
-def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
+def triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
     """Return L of the Householder QL of [diag(scale); qr_rows], last column first. qr_rows is overwritten."""
     sizes = code.sizes
     lower, dots = code.local(sizes.width, sizes.width), code.local(sizes.width)

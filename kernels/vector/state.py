@@ -11,6 +11,7 @@ class Dynamics(Workspace):
     floor = Field()  # the least loss of a linear map
     s = Field("m")  # singular values of Sigma_yx, the diagonal of the target
     q0 = Field("n width")  # the start in the SVD basis of the task
+    shrinkage = Field()  # weight decay of a given start, which shifts the eigenvalues
 
     # The requested time, from `closed_form`
     time = Field()

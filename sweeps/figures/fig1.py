@@ -12,13 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from fastlin.architecture import Architecture
-from fastlin.dynamics import exact, gradient_descent
+from fastlin.descent import gradient_descent
+from fastlin.dynamics import exact
 from fastlin.network import Network, balanced_init
 from fastlin.plot import dynamics
 from fastlin.plot.axes import LINEAR_TIME
 from fastlin.plot.network import PANELS
 from fastlin.sweeps.figures.style import STYLE
-from fastlin.task import Task, random_regression
+from fastlin.task import Task
+from fastlin.task_kinds import random_regression
 
 LAMS = (1.0, 0.0, -1.0)
 ARCHITECTURE = Architecture(3, 2, 3)

@@ -15,7 +15,7 @@ from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.task import TaskKind
+from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
 

@@ -30,7 +30,7 @@ from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.sweeps.spec.table import KIND_SECTIONS, OPTIONAL, SECTIONS, entries_of
-from fastlin.task import TaskKind
+from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
 
 # Keys that change no number of a store. They are no part of a spec's identity.

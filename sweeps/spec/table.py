@@ -17,7 +17,8 @@ from fastlin.solvers import MAX_STEPS, SOLVERS, TOLERANCE
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, names_entry, same
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE, TASK_KINDS
+from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
+from fastlin.task_kinds import TASK_KINDS
 from fastlin.validation import check_bool, check_float, check_int, shown
 
 DTYPES = ("float64", "float32")

@@ -1,5 +1,7 @@
 """Tasks, initialisations and their checks."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import fastlin as fl
+from fastlin.network import imbalance, reduced_width
 from tests import reference
 from tests.networks import CLASSES, relative
 
@@ -81,6 +84,42 @@ def test_balance_is_strict_where_it_can_be(shape, lam, kind):
     if feasible:
         assert np.abs(d - lam * np.eye(n_h)).max() < 1e-13 * np.linalg.norm(q) ** 2
     assert fl.Network(net.w1, net.w2).lam == pytest.approx(lam, abs=1e-13 * np.linalg.norm(q) ** 2)
+
+
+@given(SIZES, SIZES, st.integers(0, 40), st.sampled_from([-4.0, 0.0, 1e-12, 2.5]), st.integers(0, 999))
+def test_width_beyond_all_units_is_reduced_without_loss(n_i, n_o, extra, lam, seed):
+    """QQ^T and the balance D, up to the basis of the hidden units and to zeros, stay the same."""
+    rng = np.random.default_rng(seed)
+    n_h = n_i + n_o + extra
+    raw = rng.standard_normal((n_h, n_i)), rng.standard_normal((n_o, n_h))
+    for w1, w2 in (raw, reference.random_balanced(rng, n_i, n_h, n_o, lam)):
+        small = reduced_width(w1, w2)
+        assert (small[0].shape, small[1].shape) == ((n_i + n_o, n_i), (n_o, n_i + n_o))
+        size = np.sum(w1**2) + np.sum(w2**2)
+        assert np.abs(reference.qqt(*small) - reference.qqt(w1, w2)).max() <= 1e-14 * size
+        values = np.zeros(n_h)
+        values[: n_i + n_o] = np.linalg.eigvalsh(reference.balance(*small))
+        difference = np.sort(values) - np.linalg.eigvalsh(reference.balance(w1, w2))
+        assert np.abs(difference).max() <= 1e-14 * size
+        q, d = np.vstack([w1.T, w2]), reference.balance(w1, w2)
+        literal = np.linalg.norm(q @ (d - lam * np.eye(n_h))) / np.linalg.norm(q) ** 3
+        assert imbalance(w1, w2, lam) == pytest.approx(literal, rel=1e-12, abs=1e-14)
+
+
+@pytest.mark.parametrize(("lam", "expected"), [(0.0, "strict"), (1e-3, "support"), (-2.0, "support")])
+def test_balance_of_a_wide_network_is_strict_at_lam_0_only(lam, expected):
+    w1, w2 = reference.random_balanced(np.random.default_rng(0), 3, 30, 3, lam)
+    assert fl.Network(w1, w2).balance == expected
+
+
+def test_memory_of_a_wide_network_is_that_of_its_weights():
+    rng = np.random.default_rng(0)
+    w1, w2 = rng.standard_normal((4023, 40)), rng.standard_normal((40, 4023))
+    tracemalloc.start()
+    fl.Network(w1, w2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * (w1.nbytes + w2.nbytes)  # W2^T W2 alone is 50 times the weights
 
 
 def test_gaussian_init_keeps_the_product_of_the_raw_weights():

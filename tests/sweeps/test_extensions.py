@@ -14,7 +14,7 @@ from fastlin.observables import REGISTRY, Observable
 from fastlin.parameters import Parameter
 from fastlin.solvers import GRADIENT_DESCENT, SOLVERS
 from fastlin.sweeps.run.plan import Plan
-from fastlin.task import TASK_KINDS, TaskKind
+from fastlin.task_kinds import TASK_KINDS, TaskKind
 from fastlin.validation import check_float
 
 AXES = {

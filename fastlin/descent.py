@@ -1,0 +1,228 @@
+"""Gradient descent of one network: full batch or minibatches, with rates and decay of each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time
+from fastlin.errors import InputError
+from fastlin.kernels import stochastic_descent, weight_descent
+from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.kernels.random import MAX_SEED
+from fastlin.kernels.stochastic_descent import Noise
+from fastlin.kernels.tolerances import BLOW_UP
+from fastlin.network import Network, reduced_width
+from fastlin.observables import Trajectory
+from fastlin.solvers import GRADIENT_DESCENT
+from fastlin.task import MAX_SCALE, Task
+from fastlin.validation import check_float, check_int, check_pair
+
+MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
+
+
+class _Descent(NamedTuple):
+    """Checked settings of a run."""
+
+    rates: tuple[float, float]  # (eta1, eta2)
+    decay: tuple[float, float]  # (g1, g2)
+    noise: Noise | None  # None for the gradient of all samples
+
+    @property
+    def unit(self) -> float:
+        """Time of a step: the geometric mean of the rates, which is exact if they are equal."""
+        return self.rates[0] * math.sqrt(self.rates[1] / self.rates[0])
+
+    @property
+    def relative_rates(self) -> tuple[float, float]:
+        """Rates (e1, e2) in units of their geometric mean."""
+        return self.rates[0] / self.unit, self.rates[1] / self.unit
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Settings for a Dataset; decay and noise only where they are used."""
+        values: dict[str, Any] = {"solver": GRADIENT_DESCENT.name, "learning_rate": _one_or_two(self.rates)}
+        if any(self.decay):
+            values["decay"] = _one_or_two(self.decay)
+        if self.noise is not None:
+            values |= {"batch_size": self.noise.batch_size, "label_noise": self.noise.label_noise}
+            values["noise_seed"] = self.noise.seed
+        return values
+
+
+def _one_or_two(pair: tuple[float, float]) -> float | list[float]:
+    return pair[0] if pair[0] == pair[1] else list(pair)
+
+
+def gradient_descent(
+    task: Task,
+    net: Network,
+    learning_rate: float | tuple[float, float],
+    steps: int,
+    every: int = 1,
+    observables: Sequence[str] | None = None,
+    *,
+    decay: float | tuple[float, float] = 0.0,
+    batch_size: int | None = None,
+    label_noise: float = 0.0,
+    noise_seed: int = 0,
+) -> xr.Dataset:
+    """Run gradient descent on one network.
+
+    ``W1 += eta1 (W2^T E - g1 W1)``, ``W2 += eta2 (E W1^T - g2 W2)`` from the old weights, with
+    ``E = Sigma_yx - W2 W1 Sigma_xx`` of all samples, or of a batch.
+
+    Parameters
+    ----------
+    task : Task
+        Inputs need not be whitened.
+    net : Network
+        Weights need not be balanced. A width beyond N_i + N_o costs nothing, because it is reduced exactly.
+    learning_rate : float or pair of float
+        eta > 0 of both layers, or (eta1, eta2).
+    steps : int
+        Number of steps >= 1.
+    every : int
+        Record after each `every` steps, from 1 to `steps`; the start is recorded too.
+    observables : sequence of str, optional
+        As for `exact`. The loss is that of all samples, without noise on the targets.
+    decay : float or pair of float
+        Weight decay g >= 0 of both layers, or (g1, g2). The rate of the layer multiplies it.
+    batch_size : int, optional
+        Number of samples B of a step, from 1 to P. An epoch is ceil(P / B) steps and takes each sample once,
+        in a random order of its own; its last batch has the samples that are left. By default a step takes
+        all samples.
+    label_noise : float
+        Standard deviation >= 0 of independent normal noise on each target of each step's batch.
+    noise_seed : int
+        The order of samples and the noise are a function of (noise_seed, N_i, N_o, P, B) and the step.
+
+    Returns
+    -------
+    xarray.Dataset
+        With the schema of `exact` and time = learning_rate * step, so that ``gd - exact(task, net, gd.time)``
+        is the difference. For a pair of rates time = sqrt(eta1 eta2) * step. Kernel distance and NTK are then
+        those of the kernel that drives the network function, ``e2 I x X^T W1^T W1 X + e1 W2 W2^T x X^T X``
+        with e = eta / sqrt(eta1 eta2), and the balance is ``D = e1 W2^T W2 - e2 W1 W1^T``, which the gradient
+        flow conserves. The attributes of these variables say so.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, sizes do not fit, or the run diverges: the message says at which
+        time, and which learning rates are stable near the start. Batches and noise on targets need the
+        samples of the task.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
+    >>> gd = fl.gradient_descent(task, net, learning_rate=0.01, steps=500, every=100)
+    >>> gd.time.values.tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    >>> bool(abs(gd - fl.exact(task, net, gd.time)).kernel_distance.max() < 0.01)
+    True
+    >>> sgd = fl.gradient_descent(task, net, 0.01, 500, 500, ["loss"], batch_size=2, noise_seed=7)
+    >>> sgd.attrs["batch_size"], bool(sgd.loss[-1] < sgd.loss[0])
+    (2, True)
+    """
+    check_sizes(task, net)
+    rates = _check_rates(learning_rate)
+    count = check_int("steps", steps, 1, MAX_STEPS)
+    stride = check_int("every", every, 1, count)
+    wanted = select_over_time(observables, task)
+    noise = _check_noise(task, batch_size, label_noise, noise_seed)
+    descent = _Descent(rates, check_pair("decay", decay), noise)
+    check_memory(wanted, count // stride + 1, task)
+    recorded = np.arange(0, count + 1, stride)
+    times = np.asarray(recorded * descent.unit, dtype=np.float64)
+    paths = _weights(task, net, descent, recorded)
+    _check_convergence(*paths, times, task, descent)
+    evaluated = dataset(_trajectory(*paths, task, net, descent), times, wanted, net, descent.attributes)
+    if rates[0] != rates[1]:
+        evaluated.time.attrs["long_name"] = "time t / tau = sqrt(eta1 eta2) * step"
+    return evaluated
+
+
+def _check_rates(value: Any) -> tuple[float, float]:
+    rates = check_pair("learning_rate", value, above=True)
+    if not 1.0 / MAX_SCALE <= rates[1] / rates[0] <= MAX_SCALE:
+        raise InputError(
+            f"learning_rate is {rates}; the ratio of both must be from {1.0 / MAX_SCALE:g} to {MAX_SCALE:g}"
+        )
+    return rates
+
+
+def _check_noise(task: Task, batch_size: Any, label_noise: Any, noise_seed: Any) -> Noise | None:
+    """Return checked settings of the noise, or None if there is none."""
+    deviation = check_float("label_noise", label_noise, 0.0, MAX_SCALE)
+    seed = check_int("noise_seed", noise_seed, 0, MAX_SEED)
+    if batch_size is None and deviation == 0.0:
+        return None
+    samples = task.n_samples
+    size = samples if batch_size is None else check_int("batch_size", batch_size, 1, samples)
+    return Noise(size, deviation, seed)
+
+
+def _weights(task: Task, net: Network, descent: _Descent, recorded: Integers) -> tuple[Array, Array]:
+    """Return W1 (T, width, N_i) and W2 (T, N_o, width) after the recorded steps, of reduced width."""
+    w1, w2 = (weights.copy() for weights in reduced_width(net.w1, net.w2))
+    rates, decay, noise = descent
+    paths = np.empty((recorded.size, *w1.shape)), np.empty((recorded.size, *w2.shape))
+    if noise is not None:
+        stochastic_descent.descend(w1, w2, task.X, task.Y, rates, decay, noise, recorded, *paths)
+    else:
+        sigma_yx = np.ascontiguousarray(task.sigma_yx)
+        sigma_xx = None if task.whitened else task.sigma_xx
+        weight_descent.descend(w1, w2, sigma_yx, sigma_xx, rates, decay, recorded, *paths)
+    return paths
+
+
+def _trajectory(path1: Array, path2: Array, task: Task, net: Network, descent: _Descent) -> Trajectory:
+    e1, e2 = descent.relative_rates
+    balance = e1 * (np.swapaxes(path2, -1, -2) @ path2) - e2 * (path1 @ np.swapaxes(path1, -1, -2))
+    drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
+    q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
+    qqt = q @ np.swapaxes(q, -1, -2)
+    return Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift, (e1, e2))
+
+
+def _check_convergence(path1: Array, path2: Array, times: Array, task: Task, descent: _Descent) -> None:
+    """Raise where the weights have blown up, with the learning rates that the start would bear."""
+    e1, e2 = descent.relative_rates
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = e2 * np.sum(path1**2, axis=(-2, -1)) + e1 * np.sum(path2**2, axis=(-2, -1))
+    bound = BLOW_UP * (size[0] + np.linalg.svd(task.sigma_yx, compute_uv=False).sum())
+    wild = ~(size <= bound)
+    if wild.any():
+        when = times[np.argmax(wild)]
+        stable = 2.0 / _curvature(path1[0], path2[0], task, descent)
+        rates, borne = _shown(descent.rates, 6), _shown((stable * e1, stable * e2), 2)
+        raise InputError(
+            f"gradient descent diverged before t = {when:g}: learning_rate {rates} is too large; "
+            f"the curvature at the start bears about {borne} at most{_limit(task, descent.noise)}"
+        )
+
+
+def _curvature(w1: Array, w2: Array, task: Task, descent: _Descent) -> float:
+    """Return a bound of the curvature of the loss in ``U1 = sqrt(e2) W1, U2 = sqrt(e1) W2`` at the start."""
+    e1, e2 = descent.relative_rates
+    start = np.concatenate([math.sqrt(e2) * w1.T, math.sqrt(e1) * w2])
+    decay = max(e1 * descent.decay[0], e2 * descent.decay[1])
+    curvature = np.linalg.norm(task.sigma_xx, 2) * np.linalg.norm(start, 2) ** 2
+    return float(curvature + np.linalg.norm(task.sigma_yx, 2) + decay)
+
+
+def _limit(task: Task, noise: Noise | None) -> str:
+    if noise is None or noise.batch_size == task.n_samples:
+        return ""
+    return f", less with {noise.batch_size} of {task.n_samples} samples a step"
+
+
+def _shown(pair: tuple[float, float], digits: int) -> str:
+    first, second = (f"{number:.{digits}g}" for number in pair)
+    return first if first == second else f"({first}, {second})"

@@ -1,0 +1,199 @@
+"""Kinds of tasks that are drawn: laws of their statistics, and the data that belong to a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.linalg import lapack
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError
+from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.draws import RegressionTask, TaskLaw
+from fastlin.kernels.random import MAX_SEED, Stream, generator, shared
+from fastlin.parameters import Parameter
+from fastlin.task import MAX_SAMPLES, Task, check_scale
+from fastlin.validation import check_instance, check_int
+
+
+class RandomRegression(Task):
+    """The random regression task of B.2.1. It holds its draws, and forms X and Y on first use.
+
+    See `random_regression`.
+    """
+
+    def __init__(self, architecture: Architecture, law: RegressionTask, seed: int) -> None:
+        self._architecture, self._law, self._seed = architecture, law, seed
+        self._draws = law.normals(seed, architecture.sizes)
+        self._unit = law.unit(architecture.sizes)
+        self.sigma_yx = self._unit * self._draws.along
+        self.sigma_xx = np.eye(architecture.n_i)
+        self.sigma_yy_trace = float(np.sum(self.sigma_yx**2)) + 2.0 * self.loss_floor
+
+    def __repr__(self) -> str:
+        return (
+            f"<random regression task of {self.n_i} inputs, {self.n_o} outputs, {self.n_samples} samples, "
+            f"target_scale {self._law.target_scale:g}, seed {self._seed}>"
+        )
+
+    @property
+    def loss_floor(self) -> float:
+        """``(tr Sigma_yy - |Sigma_yx|^2) / 2``, from the targets off the span of the inputs."""
+        return self._law.floor(self._seed, self._architecture.sizes)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples P."""
+        return self._law.n_samples
+
+    @cached_property
+    def _data(self) -> tuple[Array, Array]:
+        """X and Y: an orthonormal frame of sample space whose first N_i axes are the rows of X.
+
+        The frame is the Q of a Gaussian matrix (signs fixed by the diagonal of R), so X / sqrt(P) has
+        the law of a whitened Gaussian matrix; Q is applied as reflections, never formed.
+        """
+        stream = generator(Stream.INPUTS, self._seed, shared(self._architecture.sizes))
+        raw = stream.standard_normal((self.n_i, self.n_samples))
+        reflections, tau, _, _ = lapack.dgeqrf(raw.T)
+        sign = np.where(np.diagonal(reflections) < 0, -1.0, 1.0)
+
+        def into_samples(coordinates: Array) -> Array:
+            turned, _, _ = lapack.dormqr(
+                "L", "N", reflections, tau, coordinates.T, lwork=64 * coordinates.shape[0]
+            )
+            return np.ascontiguousarray(turned.T)
+
+        axes = np.zeros((self.n_i, self.n_samples))
+        axes[:, : self.n_i] = np.diag(sign)
+        targets = np.hstack([self._draws.along * sign, self._draws.off])
+        root = np.sqrt(self.n_samples)
+        return root * into_samples(axes), self._unit * root * into_samples(targets)
+
+    @property
+    def X(self) -> Array:  # type: ignore[override]
+        """Whitened inputs (N_i, P)."""
+        return self._data[0]
+
+    @property
+    def Y(self) -> Array:  # type: ignore[override]
+        """Targets (N_o, P)."""
+        return self._data[1]
+
+
+def random_regression(
+    architecture: Architecture, n_samples: int, target_scale: float = 1.0, seed: int = 0
+) -> Task:
+    """Draw a random regression task (B.2.1 of the paper).
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its N_i and N_o give the sizes; all N_h share one task.
+    n_samples : int
+        Number of samples P >= N_i (fewer cannot be whitened).
+    target_scale : float
+        The paper's sigma > 0: entries of Y have standard deviation ``target_scale / sqrt(N_o)``.
+    seed : int
+        The draws are a function of (seed, N_i, N_o) alone.
+
+    Returns
+    -------
+    Task
+        With X normal, whitened exactly (X X^T / P = I), and Y normal and independent of it.
+
+    Raises
+    ------
+    InputError
+        If P < N_i, target_scale <= 0, or seed is negative.
+
+    Notes
+    -----
+    The sufficient statistics are drawn directly: given the whitened X, entries of Sigma_yx are i.i.d.
+    normal with variance ``target_scale^2 / (N_o P)``. `X` and `Y` are formed on first use, and consistent.
+
+    Examples
+    --------
+    >>> task = fl.random_regression(fl.Architecture(4, 2, 3), n_samples=10, seed=0)
+    >>> task.sigma_yx.shape, task.X.shape, task.Y.shape
+    ((3, 4), (4, 10), (3, 10))
+    >>> bool(np.allclose(task.X @ task.X.T / 10, np.eye(4)))
+    True
+    """
+    check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
+    law = RegressionTask(_samples("n_samples", n_samples), check_scale("target_scale", target_scale))
+    if obstacle := _too_few_samples(law, architecture.n_i):
+        raise InputError(obstacle)
+    return RandomRegression(architecture, law, check_int("seed", seed, 0, MAX_SEED))
+
+
+def _samples(name: str, value: Any) -> int:
+    return check_int(name, value, 1, MAX_SAMPLES)
+
+
+def _too_few_samples(law: RegressionTask, n_i: int) -> str | None:
+    if law.n_samples >= n_i:
+        return None
+    return f"n_samples is {law.n_samples}, and whitening N_i = {n_i} inputs needs at least {n_i}"
+
+
+def task_of_statistics(law: TaskLaw, architecture: Architecture, seed: int) -> Task:
+    """Return a task of N_i + N_o samples with the statistics that a law draws.
+
+    ``X = sqrt(P) [I, 0]`` and ``Y = sqrt(P) [Sigma_yx, sqrt(2 floor / N_o) I]``.
+    """
+    sigma, floor = law.draw(seed, architecture.sizes)
+    n_o, n_i = sigma.shape
+    root = np.sqrt(n_i + n_o)
+    off = np.sqrt(2.0 * floor / n_o) * np.eye(n_o)
+    return Task(root * np.eye(n_i, n_i + n_o), root * np.hstack([sigma, off]))
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of task that a sweep draws.
+
+    Attributes
+    ----------
+    name : str
+        Name in specs.
+    doc : str
+        One sentence for the reference.
+    parameters : mapping of str to Parameter
+        Parameters of the law, by name. They are keys of [task] in a spec.
+    law : callable
+        Takes the parameters and returns a `TaskLaw`, which draws the statistics of a seed.
+    build : callable
+        Takes a law, an architecture and a seed, and returns the `Task` with its data.
+    obstacle : callable
+        Takes a law and N_i, and returns why no task of that size can be drawn, or None.
+    """
+
+    name: str
+    doc: str
+    parameters: Mapping[str, Parameter]
+    law: Callable[..., TaskLaw]
+    build: Callable[[Any, Architecture, int], Task] = task_of_statistics
+    obstacle: Callable[[Any, int], str | None] = lambda law, n_i: None
+
+
+TASK_KINDS = {
+    kind.name: kind
+    for kind in (
+        TaskKind(
+            "random_regression",
+            "Inputs are whitened exactly, and targets are normal and independent of them (B.2.1).",
+            {
+                "n_samples": Parameter(_samples, "number of samples P, at least N_i"),
+                "target_scale": Parameter(check_scale, "the paper's sigma > 0", 1.0),
+            },
+            RegressionTask,
+            lambda law, architecture, seed: RandomRegression(architecture, law, seed),
+            _too_few_samples,
+        ),
+    )
+}
