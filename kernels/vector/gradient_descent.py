@@ -89,14 +89,14 @@ def _step_by_columns(code: Code, q: Array, s: Array) -> None:
                 x, y = q[a, h], q[b, h]
                 old[r, h], old_o[r, h] = x, y
                 q[a, h], q[b, h] = fma(pull, y, x), fma(pull, x, y)
-        code.apart(subtract_products, q, old, outputs, first, count)
-        code.apart(subtract_products, q, old_o, inputs, sizes.rows_i + first, count)
+        code.apart(subtract_products, q, old, outputs, first, count, 0)
+        code.apart(subtract_products, q, old_o, inputs, sizes.rows_i + first, count, 0)
     for begin, end, other in ((sizes.m, sizes.rows_i, outputs), (sizes.rows_i + sizes.m, sizes.n, inputs)):
         for first, count in _groups(code, begin, end):
             for r in code.loop(0, count):
                 for h in code.columns(0, sizes.width):
                     old[r, h] = q[first + r, h]
-            code.apart(subtract_products, q, old, other, first, count)
+            code.apart(subtract_products, q, old, other, first, count, 0)
 
 
 def _groups(code: Code, first: Whole, last: Whole) -> Iterator[tuple[Whole, Whole]]:
