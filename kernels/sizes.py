@@ -247,6 +247,7 @@ class Sizes:
     times_at_once = 8  # times that are written together, as one vector of doubles for each network
     norms = 3  # of the start: |W1|^2, |W2|^2 and that of the NTK
     twice = 2
+    slots = 11  # rows of the flow that are kept for each row of Q: its state and the derivatives of a step
 
 
 # Names of the numbers in a table of sizes. Counts are at least 1, whole numbers at least 0.
@@ -255,7 +256,7 @@ COUNTS = ("n_i", "n_h", "n_o", "m", "k_i", "k_o", "k", "width", "rows_i", "rows_
 WHOLE = ("outside_shift", "slowest_dropped")
 FLAGS = ("outputs_wide", "more_outputs", "more_rows_o", "outside", "square", "loose", "completed", "thin",
          "drops_outside", "keeps_outside", "drops_shrinking")  # fmt: skip
-CONSTANTS = ("outputs", "scales", "times_at_once", "norms", "twice")
+CONSTANTS = ("outputs", "scales", "times_at_once", "norms", "twice", "slots")
 
 
 @dataclass(frozen=True)
