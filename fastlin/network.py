@@ -12,7 +12,7 @@ from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels import Factors, Problem, balanced_scales, factorise
 from fastlin.kernels.compiler.jit import Array
-from fastlin.kernels.draws import StartLaw
+from fastlin.kernels.draws import StartLaw, strength
 from fastlin.kernels.random import MAX_SEED, Stream, generator
 from fastlin.task import MAX_SAMPLES, Task, check_scale
 from fastlin.validation import check_array, check_choice, check_float, check_instance, check_int
@@ -201,7 +201,7 @@ def balanced_init(
         if weights is None
         else _factors_of(weights, architecture, kind)
     )
-    return _balanced(architecture, lam, seed, factors._replace(p=scale**start.power * factors.p))
+    return _balanced(architecture, lam, seed, factors._replace(p=strength(start, scale) * factors.p))
 
 
 def draw_network(architecture: Architecture, lam: float, seed: int, problem: Problem, task: Task) -> Network:
