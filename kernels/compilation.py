@@ -22,12 +22,13 @@ import numpy as np
 from fastlin.kernels import dispatch
 from fastlin.kernels.batch import empty_batch
 from fastlin.kernels.compiler.jit import Call
-from fastlin.kernels.draws import AlignedStart, GaussianStart, Problem, RegressionStart, RegressionTask
+from fastlin.kernels.draws import Problem, RegressionTask, lane_start
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
-from fastlin.kernels.vector import problems
+from fastlin.kernels.vector import problems, raw_problems
 
 HELPER_SECONDS = 1.5  # a helper process takes so long to start and to import kernels
-STEPS = ("set_up", "closed_form", "gradient_descent", "time_scales")
+STEPS = ("set_up", "raw_set_up", "closed_form", "gradient_descent", "time_scales")
+SET_UPS = ("set_up", "raw_set_up")
 
 
 @dataclass(frozen=True)
@@ -56,27 +57,31 @@ class Kernel:
         """The code that runs the step: "vector", "blas", or "numpy", which needs no compilation."""
         if self.sizes.fits_vectors(self.step):
             return "vector"
-        return "numpy" if self.step == "set_up" else "blas"
+        return "numpy" if self.step in SET_UPS else "blas"
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Identity of the compiled code. Kernels of one key are the same code."""
         if self.tier != "vector":
             return (self.step, self.tier)
+        detail = self.detail
+        if isinstance(detail, str):
+            detail = lane_start(detail, self.sizes.n_i).compiled_kind
         if self.specialise:
-            return (self.step, self.sizes, self.detail)
-        width = self.sizes.width if self.sizes.unrolled and self.step != "set_up" else 0
-        return (self.step, width, self.detail)
+            return (self.step, self.sizes, detail)
+        width = self.sizes.width if self.sizes.unrolled and self.step not in SET_UPS else 0
+        return (self.step, width, detail)
 
     def call(self) -> Call:
         """Return the call that runs the kernel on one point."""
         sizes, special = self.sizes, self.specialise
         if isinstance(self.detail, str):
             seed = np.zeros(1, dtype=np.int64)
-            starts = (GaussianStart(), RegressionStart(sizes.n_i), AlignedStart())
-            (start,) = (start for start in starts if start.kind == self.detail)
+            start = lane_start(self.detail, sizes.n_i)
             problem = Problem(RegressionTask(sizes.n_i, 1.0), start, 1.0)
-            return problems.prepare_records(sizes, seed, problem, special)
+            if self.step == "set_up":
+                return problems.prepare_records(sizes, seed, problem, special)
+            return raw_problems.prepare_records(sizes, seed, problem, special)
         record, lam = np.zeros((1, Record(sizes).length)), np.zeros(1)
         times = {"gradient_descent": np.zeros(1, dtype=np.int64), "time_scales": np.empty(0)}
         batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(self.detail))
@@ -101,6 +106,7 @@ class Kernel:
 # "compilation"). A kernel for all wide networks takes about as long as one of width 4.
 COSTS = {
     "set_up": (0.8, 0.0),
+    "raw_set_up": (0.6, 0.0),
     "closed_form": (0.4, 0.19),
     "gradient_descent": (0.3, 0.06),
     "time_scales": (0.4, 0.1),

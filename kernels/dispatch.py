@@ -12,12 +12,12 @@ from fastlin.kernels.blas import problems as blas_problems
 from fastlin.kernels.blas import time_scales as blas_time_scales
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array, Call, Integers
-from fastlin.kernels.draws import Factors, Problem
+from fastlin.kernels.draws import Factors, Problem, WeightLaw
 from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.vector import closed_form as vector_closed_form
 from fastlin.kernels.vector import flow as vector_flow
 from fastlin.kernels.vector import gradient_descent as vector_gradient_descent
-from fastlin.kernels.vector import problems, two_sided_closed_form
+from fastlin.kernels.vector import problems, raw_problems, two_sided_closed_form
 from fastlin.kernels.vector import time_scales as vector_time_scales
 from fastlin.kernels.vector.closed_form import Paths, empty_paths
 
@@ -199,6 +199,24 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, *, specialise:
     if sizes.fits_setup and problem.in_lanes:
         return problems.draw_records(sizes, seeds, problem, specialise)
     return blas_problems.draw_records(sizes, seeds, problem)
+
+
+def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem, *, specialise: bool = False) -> Array:
+    """Return the records (S, length) of raw starts: `Record` of ``sizes.unreduced``.
+
+    The weights are those of the problem's `WeightLaw` times init_scale, in the SVD basis of the task. The
+    bits do not depend on a seed's neighbours.
+
+    Raises
+    ------
+    TypeError
+        If the law of the start has no weights.
+    """
+    if not isinstance(problem.start, WeightLaw):
+        raise TypeError(f"{problem.start} is not a law of weights, so that it has no raw starts")
+    if sizes.fits_raw_setup and problem.in_lanes:
+        return raw_problems.draw_records(sizes, seeds, problem, specialise)
+    return blas_problems.draw_raw_records(sizes, seeds, problem)
 
 
 def factorise(product: Array, n_h: int) -> Factors:

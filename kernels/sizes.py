@@ -235,10 +235,20 @@ class Sizes:
         """
         return self.wide * self.m * greatest(self.m, self.k_wide) <= 200_000
 
+    @cached_property
+    def fits_raw_setup(self) -> bool:
+        """Whether records of raw weights are made eight at a time.
+
+        Measured, in ms with lanes and with LAPACK: (8, 1000, 8) 0.24 and 1.3, (20, 300, 20) 0.25 and 0.95,
+        (40, 1000, 40) 7.6 and 16. The limit of N_h N keeps the memory of a vector below 20 MB.
+        """
+        fits: bool = self.fits_setup & (self.n_h * self.units <= 100_000)
+        return fits
+
     def fits_vectors(self, step: str) -> bool:
         """Return whether a step of the work takes eight networks at a time, and so does without BLAS."""
-        if step == "set_up":
-            return self.fits_setup
+        if step in ("set_up", "raw_set_up"):
+            return self.fits_setup if step == "set_up" else self.fits_raw_setup
         return self.fits_lanes_to_descend if step == "gradient_descent" else self.fits_lanes
 
     # Sizes of arrays that do not depend on the network.
@@ -294,6 +304,24 @@ class TwoSidedSizes(Sizes):
         return self.units
 
 
+@dataclass(frozen=True)
+class RawSizes(UnreducedSizes):
+    """Sizes for the set-up of raw weights: N_h is that of the network, of which the record has at most N.
+
+    `Record` has the same positions for these sizes as for `Sizes.unreduced`.
+    """
+
+    @cached_property
+    def k_i(self) -> int:
+        """Hidden directions of the record."""
+        return least(self.n_h, self.units)
+
+    @cached_property
+    def k_o(self) -> int:
+        """Hidden directions of the record."""
+        return least(self.n_h, self.units)
+
+
 class SizesOfMany(Sizes):
     """Sizes of many networks at once, for estimates. Every size is an array (A,)."""
 
@@ -309,6 +337,10 @@ class Record:
     floor is the least loss of a linear map, (tr Sigma_yy - |Sigma_yx|^2) / 2. v (rows_i, k_i) is V^T v, the
     right singular vectors of the product in the basis of those of the task. u (rows_o, k_o) is U^T u, the
     left ones.
+
+    In the record of a raw start, of `Sizes.unreduced`, p is 0, v (N_i, width) is V^T W1^T, and u (N_o, width)
+    is U^T W2. V and U are whole bases. If N_h > N, the rows of ``[v, u]`` are those of R^T, where ``Q^T =
+    (orthonormal) R`` and the diagonal of R is at least 0.
     """
 
     def __init__(self, sizes: Sizes) -> None:

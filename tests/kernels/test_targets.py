@@ -13,8 +13,8 @@ from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.memory import Memory, Numbers
 from fastlin.kernels.compiler.static import Loaded
 from fastlin.kernels.compiler.values import DOUBLE, INTEGER, Index
-from fastlin.kernels.sizes import Sizes
-from fastlin.kernels.vector import closed_form, flow, gradient_descent, problems, time_scales
+from fastlin.kernels.sizes import RawSizes, Sizes
+from fastlin.kernels.vector import closed_form, flow, gradient_descent, problems, raw_problems, time_scales
 from fastlin.kernels.vector.forms import form
 
 # Name of the target: triple, processor and features.
@@ -77,16 +77,15 @@ class Writer:
         return str(self.module)
 
 
-def write_set_up(writer, sizes):
-    writer.load(sizes, problems.SetUp, unroll=False)
-    setting = problems.Setting(
+def drawn(writer):
+    """Return the arguments that draw problems."""
+    return problems.Setting(
         seeds=writer.array(1, INTEGER),
         target_key=writer.index(),
         targets_off=writer.index(),
         target_unit=writer.lane(),
         init_key=writer.index(),
-        init_unit=writer.lane(),
-        init_scale=writer.lane(),
+        init_uniform=writer.index(),
         lanes=writer.array(1, INTEGER),
         floors=writer.array(1),
         uniforms=writer.array(2),
@@ -94,7 +93,20 @@ def write_set_up(writer, sizes):
         numbers=writer.array(2),
         records=writer.array(2),
     )
-    problems._set_up_records.body(writer.code, "gaussian", writer.array(2), setting)
+
+
+def write_set_up(writer, sizes):
+    writer.load(sizes, problems.SetUp, unroll=False)
+    numbers = writer.lane(), writer.lane()
+    setting = drawn(writer)
+    problems._set_up_records.body(writer.code, "weights", writer.array(2), setting, *numbers)
+
+
+def write_raw_set_up(writer, sizes):
+    writer.load(RawSizes(sizes.n_i, sizes.n_h, sizes.n_o), raw_problems.RawSetUp, unroll=False)
+    numbers = writer.lane(), writer.lane(), writer.lane()
+    setting = drawn(writer)
+    raw_problems._set_up_raw_records.body(writer.code, writer.array(2), setting, *numbers)
 
 
 def write_closed_form(writer, sizes):
@@ -150,6 +162,7 @@ def write_follow(writer, sizes):
 
 KERNELS = {
     "set-up": write_set_up,
+    "raw set-up": write_raw_set_up,
     "closed form": write_closed_form,
     "gradient descent": write_gradient_descent,
     "flow": write_flow,
@@ -197,4 +210,5 @@ def test_kernels_compile_for_other_processors(name, target, sizes):
     assert "kernel" in text
     assert called(text) <= ALLOWED | ({"fma"} if target == "x86-64 without AVX" else set())
     # Only x86 is slow on numbers below the normal range.
-    assert ("mxcsr" in text) == (triple.startswith("x86_64") and name not in ("set-up", "follow"))
+    flushes = name not in ("set-up", "raw set-up", "follow")
+    assert ("mxcsr" in text) == (triple.startswith("x86_64") and flushes)
