@@ -16,27 +16,10 @@ from fastlin.kernels import Batch, Sizes, dispatch, empty_batch
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array, Integers
-from fastlin.kernels.vector import closed_form, gradient_descent
+from fastlin.kernels.stochastic_descent import Noise
+from fastlin.kernels.vector import closed_form, flow, gradient_descent, two_sided_closed_form
 
 TOLERANCE, MAX_STEPS = 1e-9, 100_000  # of the flow, unless asked otherwise
-
-
-class Noise(NamedTuple):
-    """The noise of gradient descent: minibatches of the data, and noise in their targets.
-
-    Attributes
-    ----------
-    batch_size : int or None
-        Samples of a minibatch; None for all.
-    label_noise : float
-        Standard deviation of the noise in each target.
-    seed : int
-        Seed of both.
-    """
-
-    batch_size: int | None
-    label_noise: float
-    seed: int
 
 
 class Settings(NamedTuple):
@@ -126,16 +109,42 @@ def recorded_steps(times: Array, learning_rate: float) -> Integers:
 
 def _run_exact(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
     batch = empty_batch(points.records, points.lams, points.times, len(outputs))
-    dispatch.closed_form(sizes, outputs, batch, specialise=specialise)
+    dispatch.closed_form(sizes, outputs, batch, kappa=points.settings.kappa, specialise=specialise)
     return batch
 
 
 def _run_descent(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
-    rate = points.settings.learning_rate
+    start, kappa, rate, decay, *_ = points.settings
     steps = recorded_steps(points.times, rate)
     batch = empty_batch(points.records, points.lams, steps, len(outputs))
-    dispatch.gradient_descent(sizes, outputs, batch, rate, specialise=specialise)
+    dispatch.gradient_descent(
+        sizes, outputs, batch, rate, start=start, kappa=kappa, decay=decay, specialise=specialise
+    )
     return batch
+
+
+def _run_flow(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
+    start, kappa, _, decay, control, _ = points.settings
+    batch = empty_batch(points.records, points.lams, points.times, len(outputs))
+    dispatch.flow(
+        sizes, outputs, batch, control, start=start, kappa=kappa, decay=decay, specialise=specialise
+    )
+    return batch
+
+
+def _exact_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
+    kernel = two_sided_closed_form if settings.start == Start.TWO_SIDED else closed_form
+    return kernel.nanoseconds(sizes, np.sort(times))
+
+
+def _descent_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
+    steps = float(times.max() / settings.learning_rate)
+    return gradient_descent.nanoseconds(sizes.followed(settings.start), steps, times.size)
+
+
+def _flow_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
+    last, tolerance = float(times.max()), settings.control.tolerance
+    return flow.nanoseconds(sizes.followed(settings.start), last, times.size, tolerance)
 
 
 EXACT = Solver(
@@ -144,7 +153,7 @@ EXACT = Solver(
     "by the closed form",
     "the closed form of the gradient flow (Theorem A.3, corrected)",
     _run_exact,
-    lambda sizes, times, settings: closed_form.nanoseconds(sizes, np.sort(times)),
+    _exact_nanoseconds,
     step="closed_form",
     balanced=True,
 )
@@ -154,12 +163,22 @@ GRADIENT_DESCENT = Solver(
     "by gradient descent",
     "full-batch gradient descent, recorded at the whole steps nearest to the times",
     _run_descent,
-    lambda sizes, times, settings: gradient_descent.nanoseconds(
-        sizes, float(times.max() / settings.learning_rate), times.size
-    ),
+    _descent_nanoseconds,
     step="gradient_descent",
     finite_times=True,
     learning_rate=True,
 )
 
-SOLVERS = {solver.name: solver for solver in (EXACT, GRADIENT_DESCENT)}
+FLOW = Solver(
+    "flow",
+    "gradient flow",
+    "by integrating the gradient flow",
+    "the gradient flow of any weights, integrated to a tolerance (Dormand and Prince of order 8)",
+    _run_flow,
+    _flow_nanoseconds,
+    step="flow",
+    finite_times=True,
+    adaptive=True,
+)
+
+SOLVERS = {solver.name: solver for solver in (EXACT, FLOW, GRADIENT_DESCENT)}

@@ -255,7 +255,7 @@ def _sizes_of(sizes: Sizes, start: Start) -> Sizes:
     """Return the sizes of the kernel for a kind of start."""
     if start == Start.TWO_SIDED and sizes.n_h < sizes.units:
         raise ValueError(f"a two-sided start needs N_h >= N_i + N_o, but the network is {sizes}")
-    return sizes if start == Start.BALANCED else sizes.unreduced
+    return sizes.followed(start)
 
 
 def follow_two_sided(

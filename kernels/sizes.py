@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels.codes import Output, Scale
+from fastlin.kernels.codes import Output, Scale, Start
 
 WIDEST_UNROLLED = 8  # hidden columns of a row that fit the registers
 
@@ -136,6 +136,10 @@ class Sizes:
         ``Q^T = (orthonormal) R`` leaves at most N of them, and the flow acts on Q from the left.
         """
         return UnreducedSizes(self.n_i, least(self.n_h, self.units), self.n_o)
+
+    def followed(self, start: Start) -> "Sizes":
+        """Return the sizes of Q that a kernel follows from a kind of start."""
+        return self if start == Start.BALANCED else self.unreduced
 
     @property
     def two_sided(self) -> "TwoSidedSizes":

@@ -21,12 +21,17 @@ from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
 from fastlin.kernels.compiler.values import WIDTH, Lane
 from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.vector import gradient_descent
 from fastlin.kernels.vector.balance import write_start
 from fastlin.kernels.vector.flow_step import Flow, attempt, enter, leave
 from fastlin.kernels.vector.forms import Form, form
 from fastlin.kernels.vector.observables import Observer, observe_start
 
-_REACHED = int(Status.OK)  # event of a point that has reached an output; Numba does not compare arrays with enums
+STAGES_OF_STEP = 12  # derivatives of a step
+
+_REACHED = int(
+    Status.OK
+)  # event of a point that has reached an output; Numba does not compare arrays with enums
 
 
 class Lanes(NamedTuple):
@@ -201,3 +206,14 @@ def prepare(
             steps,
         ),
     )
+
+
+def nanoseconds(sizes: Sizes, time: float, records: int, tolerance: float) -> Array:
+    """Estimate the time of one network on one core (see `closed_form.nanoseconds`).
+
+    Steps are of standard starts and targets of the order of 1: small ones at first, and then those at which
+    an explicit method is stable.
+    """
+    steps = 60.0 * (1e-9 / tolerance) ** 0.125 + 0.7 * time
+    step = gradient_descent.nanoseconds(sizes, STAGES_OF_STEP, 0) + 12.0 * sizes.n * sizes.width
+    return np.asarray(steps * step + gradient_descent.nanoseconds(sizes, 0.0, records))

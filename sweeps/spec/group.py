@@ -82,13 +82,13 @@ class Group:
         if self.absent:
             return
         sizes, special = self.architecture.sizes, self.specialise
-        start = self.problem.start
-        if self.problem.in_lanes and isinstance(start, LaneStart):
-            yield Kernel("set_up", sizes, start.kind, special)
+        law, start, decays = self.problem.start, self.settings.start, any(self.settings.decay)
+        if self.problem.in_lanes and isinstance(law, LaneStart):
+            yield Kernel("raw_set_up" if start == Start.RAW else "set_up", sizes, law.kind, special)
         if self.outputs and (step := SOLVERS[self.solver].step):
-            yield Kernel(step, sizes, self.outputs, special)
+            yield Kernel(step, sizes, self.outputs, special, start, decays)
         if self.scales:
-            yield Kernel("time_scales", sizes, self.scales, special)
+            yield Kernel("time_scales", sizes, self.scales, special, start)
 
 
 class PlacedGroup(NamedTuple):
