@@ -62,6 +62,8 @@ class Kernel:
     @property
     def tier(self) -> str:
         """The code that runs the step: "vector", "blas", or "numpy", which needs no compilation."""
+        if self.step == "time_scales" and self.start == Start.TWO_SIDED:
+            return "blas"
         if self.sizes.followed(self.start).fits_vectors(self.step):
             return "vector"
         return "numpy" if self.step in SET_UPS else "blas"
@@ -102,7 +104,7 @@ class Kernel:
         if self.step == "closed_form":
             return dispatch.prepare_closed_form(sizes, outputs, batch, kappa=kappa, specialise=special)
         if self.step == "time_scales":
-            return dispatch.prepare_time_scales(sizes, outputs, batch, 0.5, specialise=special)
+            return dispatch.prepare_time_scales(sizes, outputs, batch, 0.5, kappa=kappa, specialise=special)
         decay = (0.5, 0.5) if self.decays else (0.0, 0.0)
         more: dict[str, Any] = {"start": self.start, "kappa": kappa, "decay": decay, "specialise": special}
         if self.step == "gradient_descent":

@@ -3,6 +3,8 @@
 Every function checks the lengths of the arrays that compiled code writes to.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from fastlin.kernels.batch import Batch, FlowControl, padded
@@ -10,8 +12,10 @@ from fastlin.kernels.blas import dynamics as blas_dynamics
 from fastlin.kernels.blas import flow as blas_flow
 from fastlin.kernels.blas import problems as blas_problems
 from fastlin.kernels.blas import time_scales as blas_time_scales
-from fastlin.kernels.codes import Start
+from fastlin.kernels.blas import two_sided_dynamics
+from fastlin.kernels.codes import Scale, Start
 from fastlin.kernels.compiler.jit import Array, Call, Integers
+from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.draws import Factors, Problem, WeightLaw
 from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.vector import closed_form as vector_closed_form
@@ -41,7 +45,9 @@ def prepare_closed_form(
     """
     _check_lengths(batch)
     if kappa > 0.0:
-        return two_sided_closed_form.prepare(sizes, outputs, batch, kappa, specialise)
+        if sizes.two_sided.fits_lanes:
+            return two_sided_closed_form.prepare(sizes, outputs, batch, float(kappa), specialise)
+        return two_sided_dynamics.prepare_closed_form(sizes, outputs, batch, float(kappa))
     if sizes.fits_lanes:
         return vector_closed_form.prepare(sizes, outputs, batch, specialise)
     return blas_dynamics.prepare_closed_form(sizes, outputs, batch)
@@ -120,14 +126,25 @@ def prepare_flow(
 
 
 def prepare_time_scales(
-    sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float, *, specialise: bool = False
+    sizes: Sizes,
+    scales: tuple[int, ...],
+    batch: Batch,
+    fraction: float,
+    *,
+    kappa: float = 0.0,
+    specialise: bool = False,
 ) -> Call:
     """Return the call that finds time scales of the exact flow for a batch.
 
     Arguments are those of `prepare_closed_form`, but `scales` are codes of `Scale` and ``batch.outputs`` is
     (R, padded(S L), 1). `fraction` in (0, 1) is the share of the fall of the loss that counts as convergence.
+    With kappa > 0 CONVERGENCE is the only scale, because there is no saddle to escape from and no direction is
+    dropped.
     """
     _check_lengths(batch)
+    if kappa > 0.0:
+        _check_scales(scales)
+        return two_sided_dynamics.prepare_convergence(sizes, batch, float(kappa), float(fraction))
     if sizes.fits_lanes:
         return vector_time_scales.prepare(sizes, scales, batch, float(fraction), specialise)
     return blas_time_scales.prepare(sizes, scales, batch, float(fraction))
@@ -178,16 +195,35 @@ def flow(
 
 
 def time_scales(
-    sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float, *, specialise: bool = False
+    sizes: Sizes,
+    scales: tuple[int, ...],
+    batch: Batch,
+    fraction: float,
+    *,
+    kappa: float = 0.0,
+    specialise: bool = False,
 ) -> None:
     """Find time scales of the exact flow for a batch (see `prepare_time_scales`)."""
-    prepare_time_scales(sizes, scales, batch, fraction, specialise=specialise)()
+    prepare_time_scales(sizes, scales, batch, fraction, kappa=kappa, specialise=specialise)()
 
 
 def network_time_scales(
-    sizes: UnreducedSizes, lam: float, s: Array, q0: Array, fraction: float, scales: Integers
+    sizes: UnreducedSizes,
+    lam: float,
+    s: Array,
+    q0: Array,
+    fraction: float,
+    scales: Integers,
+    *,
+    kappa: float = 0.0,
 ) -> list[float]:
-    """Return time scales of one network: q0 (n, width) in the SVD basis of its target, s (m,)."""
+    """Return time scales of one network: q0 (n, width) in the SVD basis of its target, s (m,).
+
+    With kappa > 0 the width is n, and CONVERGENCE is the only scale.
+    """
+    if kappa > 0.0:
+        _check_scales(scales)
+        return [two_sided_dynamics.convergence_of(sizes, lam, kappa, s, q0, fraction)]
     return blas_time_scales.scales_of(sizes, lam, s, q0, fraction, scales)
 
 
@@ -266,7 +302,23 @@ def follow_two_sided(
     lam, kappa > 0 (G, WIDTH); s (G, m, WIDTH); q0 (G, n, n, WIDTH), which satisfies ``Q (D - lam I) Q^T =
     -kappa^2 J``; times (T,), any order, inf allowed.
     """
-    return two_sided_closed_form.follow(sizes, lam, kappa, s, q0, times)
+    if sizes.two_sided.fits_lanes:
+        return two_sided_closed_form.follow(sizes, lam, kappa, s, q0, times)
+    qqt = np.empty((len(lam), times.size, sizes.n, sizes.n, WIDTH))
+    given = (lam, kappa, s, q0)
+    for group, lane in np.ndindex(lam.shape):
+        if lane and all(np.array_equal(x[group, ..., lane], x[group, ..., lane - 1]) for x in given):
+            qqt[group, ..., lane] = qqt[group, ..., lane - 1]  # this lane fills the vector up
+            continue
+        network = (float(lam[group, lane]), float(kappa[group, lane]), s[group, :, lane], q0[group, :, :, lane])
+        qqt[group, ..., lane] = two_sided_dynamics.follow(sizes, *network, times)
+    return qqt
+
+
+def _check_scales(scales: Iterable[int]) -> None:
+    """Raise where kappa > 0 has no such time scale."""
+    if tuple(scales) != (Scale.CONVERGENCE,):
+        raise ValueError(f"scales {tuple(scales)} are not ({int(Scale.CONVERGENCE)},), the only one of kappa > 0")
 
 
 def _check_lengths(batch: Batch) -> None:

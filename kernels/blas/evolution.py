@@ -16,7 +16,7 @@ from fastlin.kernels.tolerances import LONGEST_STEP, MAX_ANGLE, ROUNDING, TIE
 
 
 @callee
-def _write_eigen_system(shape: Shape, lam: float, shrinkage: float, s: Array, ws: Evolving) -> None:
+def write_eigen_system(shape: Shape, lam: float, shrinkage: float, s: Array, ws: Evolving) -> None:
     """Write the eigenvalues of F and the angles of its eigenvectors (see `eigenbasis`).
 
     `shrinkage` is weight decay, which shifts the eigenvalues at lam = 0.
@@ -40,15 +40,15 @@ def _write_eigen_system(shape: Shape, lam: float, shrinkage: float, s: Array, ws
 
 
 @callee
-def _first_beyond(shape: Shape) -> int:
+def first_beyond(shape: Shape) -> int:
     """Return the row of Q of the first eigen-direction outside the planes."""
     return shape.m + (0 if shape.n_i > shape.n_o else shape.rows_i)
 
 
 @callee
-def _rotate_into(shape: Shape, q: Array, k: Array, ws: Evolving) -> None:
+def rotate_into(shape: Shape, q: Array, k: Array, ws: Evolving) -> None:
     """Write K = P^T Q."""
-    m, n, rows_i, beyond = shape.m, shape.n, shape.rows_i, _first_beyond(shape)
+    m, n, rows_i, beyond = shape.m, shape.n, shape.rows_i, first_beyond(shape)
     for h in range(len(q)):
         for a in range(m):
             k[h, a] = ws.cosine[a] * q[h, a] + ws.sine[a] * q[h, rows_i + a]
@@ -60,7 +60,7 @@ def _rotate_into(shape: Shape, q: Array, k: Array, ws: Evolving) -> None:
 @callee
 def rotate_back(shape: Shape, k: Array, q: Array, ws: Evolving) -> None:
     """Write Q = P K."""
-    m, n, rows_i, beyond = shape.m, shape.n, shape.rows_i, _first_beyond(shape)
+    m, n, rows_i, beyond = shape.m, shape.n, shape.rows_i, first_beyond(shape)
     for h in range(len(k)):
         for a in range(m):
             q[h, a] = ws.cosine[a] * k[h, a] - ws.sine[a] * k[h, n - 1 - a]
@@ -85,7 +85,8 @@ def _write_row_error(shape: Shape, k: Array, row_error: Array) -> None:
 
 
 @callee
-def _transpose(k: Array, transposed: Array) -> None:
+def transpose(k: Array, transposed: Array) -> None:
+    """Write a matrix (N, H) row by row."""
     columns, n = k.shape
     for h in range(columns):
         for i in range(n):
@@ -99,7 +100,7 @@ def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
     count: int = min(columns, n)
     rows = ws.transposed
     _write_row_error(shape, k, ws.row_error)
-    _transpose(k, rows)
+    transpose(k, rows)
     clear = dgeqrf(columns, n, rows, columns, ws.tau, ws.scratch, ws.scratch.size) == 0
     for i in range(count):
         before = 0.0
@@ -109,7 +110,7 @@ def _echelon(shape: Shape, k: Array, ws: Evolving) -> int:
         clear &= abs(rows[i * columns + i]) > ws.row_error[i] + MAX_ANGLE * before
         ws.pivots[i] = i
     if not clear:
-        _transpose(k, rows)
+        transpose(k, rows)
         count = _echelon_by_rows(columns, n, rows, ws)
     for c in range(count):
         h = count - 1 - c
@@ -157,9 +158,9 @@ def _echelon_by_rows(columns: int, n: int, rows: Array, ws: Evolving) -> int:
 @callee
 def begin(shape: Shape, lam: float, shrinkage: float, s: Array, q: Array, ws: Evolving) -> int:
     """Bring a start q (H, N) to K in echelon form, and return its columns."""
-    _write_eigen_system(shape, lam, shrinkage, s, ws)
+    write_eigen_system(shape, lam, shrinkage, s, ws)
     k = ws.k_t[: len(q)]
-    _rotate_into(shape, q, k, ws)
+    rotate_into(shape, q, k, ws)
     return _echelon(shape, k, ws)
 
 

@@ -256,12 +256,18 @@ def _effective_rank(shape: Shape, columns: int, q: Array, view: Observing) -> fl
     )
     if error != 0:
         return np.nan
+    return rank_of(view.values[:count])
+
+
+@callee
+def rank_of(values: Array) -> float:
+    """Return the effective rank of a map with these singular values."""
     total, entropy = 0.0, 0.0
-    for value in view.values[:count]:
+    for value in values:
         total += value
     if not total > 0.0:
         return total
-    for value in view.values[:count]:
+    for value in values:
         if value > 1e-300 * total:
             entropy -= value / total * np.log(value / total)
     return float(np.exp(entropy))

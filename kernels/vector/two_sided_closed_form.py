@@ -8,7 +8,7 @@ import numpy as np
 
 from fastlin.kernels.batch import VECTORS, Batch
 from fastlin.kernels.codes import Output
-from fastlin.kernels.compiler.arithmetic import fma, sqrt
+from fastlin.kernels.compiler.arithmetic import fma, select, sqrt
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.jit import Array, Call, jit
 from fastlin.kernels.compiler.memory import Memory as Lanes
@@ -115,12 +115,18 @@ def _write_norms(code: Code, ws: TwoSided, outputs: tuple[int, ...]) -> None:
     make: dict[int, Callable[[], Number]] = {
         Output.KERNEL_DISTANCE: lambda: kernel_distance(code, ws.start, view),
         Output.NTK_NORM: lambda: view.norm,
-        Output.W1_NORM: lambda: sqrt(view.inputs.trace),
-        Output.W2_NORM: lambda: sqrt(view.outputs.trace),
+        Output.W1_NORM: lambda: _root(view.inputs.trace),
+        Output.W2_NORM: lambda: _root(view.outputs.trace),
     }
     for output in outputs:
         if output in make:
             ws.outputs[output] = make[output]()
+
+
+def _root(trace: Number) -> Number:
+    """Return the norm of a layer. Where it is nearly 0, rounding must not make its square negative."""
+    root: Number = sqrt(select(trace < 0.0, 0.0, trace))
+    return root
 
 
 @part(reads="qqt", writes="product")
