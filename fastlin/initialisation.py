@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fastlin.errors import InputError
-from fastlin.kernels.draws import AlignedStart, GaussianStart, RegressionStart, StartLaw
+from fastlin.kernels.draws import ENTRY_LAWS, AlignedStart, RegressionStart, StartLaw, WeightStart
 from fastlin.parameters import Parameter
 
 
@@ -25,12 +25,15 @@ class InitKind:
         raises an `InputError` where it needs the number and it is None.
     parameters : mapping of str to Parameter
         Parameters of the law, by name. They are keys of [init] in a spec.
+    raw : bool
+        Whether it draws weights, which may be left unbalanced.
     """
 
     name: str
     doc: str
     law: Callable[..., StartLaw]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    raw: bool = False
 
 
 def _regression_start(n_samples: int | None) -> StartLaw:
@@ -39,11 +42,18 @@ def _regression_start(n_samples: int | None) -> StartLaw:
     return RegressionStart(n_samples)
 
 
+def _weight_start(name: str) -> InitKind:
+    return InitKind(name, ENTRY_LAWS[name].doc, lambda n_samples: WeightStart(name), raw=True)
+
+
 INIT_KINDS = {
     kind.name: kind
     for kind in (
-        InitKind("gaussian", GaussianStart.__doc__ or "", lambda n_samples: GaussianStart()),
+        *map(_weight_start, ENTRY_LAWS),
         InitKind("random_regression", RegressionStart.__doc__ or "", _regression_start),
         InitKind("aligned", AlignedStart.__doc__ or "", lambda n_samples: AlignedStart()),
     )
 }
+
+# Kinds that draw weights, which may be taken as they are.
+RAW_KINDS = tuple(name for name, kind in INIT_KINDS.items() if kind.raw)

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.fit import Fit, fit_balance, imbalance, narrow
-from fastlin.initialisation import INIT_KINDS
+from fastlin.initialisation import INIT_KINDS, RAW_KINDS
 from fastlin.kernels import Factors, Problem, balanced_scales, factorise
 from fastlin.kernels.compiler.jit import Array
-from fastlin.kernels.draws import StartLaw
+from fastlin.kernels.draws import StartLaw, strength
 from fastlin.kernels.random import MAX_SEED, Stream, generator
 from fastlin.kernels.tolerances import ROUNDING
 from fastlin.task import MAX_SAMPLES, Task, check_scale
@@ -327,7 +327,7 @@ def balanced_init(
         if weights is None
         else _factors_of(weights, architecture, kind)
     )
-    factors = factors._replace(p=math.sqrt(rates[0] * rates[1]) * scale**start.power * factors.p)
+    factors = factors._replace(p=math.sqrt(rates[0] * rates[1]) * strength(start, scale) * factors.p)
     return _balanced(architecture, Balance(lam, kappa), seed, factors, rates)
 
 

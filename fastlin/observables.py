@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastlin.errors import InputError
+from fastlin.fit import fit_balance
 from fastlin.kernels import Output, Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.task import Task
@@ -63,7 +64,7 @@ class Trajectory:
 
 
 def _not_over_time(_path: Trajectory) -> Any:
-    raise NotImplementedError("a time scale is no function of QQ^T(t); see fastlin.solve.time_scales")
+    raise NotImplementedError("an observable without time is no function of QQ^T(t)")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Observable:
         Coordinates of the dimensions that a sweep stores.
     scale : Scale, optional
         The kernel output of a time scale of the exact flow: one number per network, without time.
+    of_start : callable, optional
+        Takes Q(0) (..., N, H), N_i and N_h, and returns one number per network (...), without time.
     dtype : str
         Type of its numbers.
     default : bool
@@ -111,11 +114,12 @@ class Observable:
     default: bool = True
     rates_note: str = ""
     needs_samples: bool = False
+    of_start: Callable[[Array, int, int], Any] | None = None
 
     @property
     def over_time(self) -> bool:
-        """Whether it has a time axis. A time scale has none."""
-        return self.scale is None
+        """Whether it has a time axis. Time scales and numbers of the start have none."""
+        return self.scale is None and self.of_start is None
 
     @property
     def swept(self) -> bool:
@@ -413,6 +417,36 @@ _ALL = (
         "min_a log(2 r_a / x_a - 1) / (2 r_a), x_a the squared norm of mode a at the start, r_a its rate",
         "time at which the first mode leaves the saddle at zero: half of its final strength, if alone",
         scale=Scale.ESCAPE,
+        default=False,
+    ),
+    Observable(
+        "fit_lam",
+        (),
+        "1",
+        r"\lambda_\mathrm{fit}",
+        "least squares of Q (D - lam I) Q^T = -kappa^2 J",
+        "relative scale of the layers that fits the start best",
+        of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).lam,
+        default=False,
+    ),
+    Observable(
+        "fit_kappa",
+        (),
+        "1",
+        r"\kappa_\mathrm{fit}",
+        "least squares of Q (D - lam I) Q^T = -kappa^2 J",
+        "width of the balance that fits the start best; 0 where N_h < N_i + N_o",
+        of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).kappa,
+        default=False,
+    ),
+    Observable(
+        "imbalance",
+        (),
+        "1",
+        r"|Q(D-\lambda)Q^\top+\kappa^2J|\,/\,|Q|^4",
+        "|Q (D - lam I) Q^T + kappa^2 J|_F / |Q|_F^4 at fit_lam and fit_kappa",
+        "distance of the start from the nearest exact solution; 0 for one that is balanced",
+        of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).residual,
         default=False,
     ),
 )

@@ -5,6 +5,7 @@ A spec names solvers, blocks run them, the plan takes their costs, and pictures 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,8 +13,40 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlin.kernels import Batch, Sizes, dispatch, empty_batch
+from fastlin.kernels.batch import FlowControl
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array, Integers
-from fastlin.kernels.vector import closed_form, gradient_descent
+from fastlin.kernels.stochastic_descent import Noise
+from fastlin.kernels.vector import closed_form, flow, gradient_descent, two_sided_closed_form
+
+TOLERANCE, MAX_STEPS = 1e-9, 100_000  # of the flow, unless asked otherwise
+
+
+class Settings(NamedTuple):
+    """The settings that points have in common: their kind of start, and how the solver follows them.
+
+    Attributes
+    ----------
+    start : Start
+        The way in which records give the start.
+    kappa : float
+        Two-sided balance; 0 for other starts.
+    learning_rate : float
+        NaN where the solver has none.
+    decay : tuple of float, (2,)
+        Decay of both layers, multiplied by their rates.
+    control : FlowControl
+        Tolerance and most steps of the flow.
+    noise : Noise, optional
+        Noise of gradient descent.
+    """
+
+    start: Start = Start.BALANCED
+    kappa: float = 0.0
+    learning_rate: float = math.nan
+    decay: tuple[float, float] = (0.0, 0.0)
+    control: FlowControl = FlowControl(TOLERANCE, MAX_STEPS)
+    noise: Noise | None = None
 
 
 class Points(NamedTuple):
@@ -22,7 +55,7 @@ class Points(NamedTuple):
     records: Array  # (S, length), see `kernels.Record`
     lams: Array  # (L,)
     times: Array  # (T,) ascending
-    learning_rate: float  # NaN where the solver has none
+    settings: Settings
 
 
 @dataclass(frozen=True)
@@ -42,7 +75,7 @@ class Solver:
     run : callable
         Takes sizes, codes of outputs, `Points` and whether to specialise, and returns a filled `Batch`.
     nanoseconds : callable
-        Takes sizes, times and learning rate, and returns the estimated time of one point on one core. Sizes
+        Takes sizes, times and `Settings`, and returns the estimated time of one point on one core. Sizes
         may be `SizesOfMany`; the result is an array then.
     step : str or None
         The kernel that it compiles, of `kernels.compilation.STEPS`; None where it needs no compilation.
@@ -50,6 +83,10 @@ class Solver:
         Whether t = inf is out of its reach.
     learning_rate : bool
         Whether it takes one.
+    balanced : bool
+        Whether starts must be balanced.
+    adaptive : bool
+        Whether it takes steps of its own size, and so a tolerance and a limit of steps.
     """
 
     name: str
@@ -57,10 +94,12 @@ class Solver:
     phrase: str
     doc: str
     run: Callable[[Sizes, tuple[int, ...], Points, bool], Batch]
-    nanoseconds: Callable[[Any, Array, float], Any]
+    nanoseconds: Callable[[Any, Array, Settings], Any]
     step: str | None = None
     finite_times: bool = False
     learning_rate: bool = False
+    balanced: bool = False
+    adaptive: bool = False
 
 
 def recorded_steps(times: Array, learning_rate: float) -> Integers:
@@ -70,15 +109,42 @@ def recorded_steps(times: Array, learning_rate: float) -> Integers:
 
 def _run_exact(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
     batch = empty_batch(points.records, points.lams, points.times, len(outputs))
-    dispatch.closed_form(sizes, outputs, batch, specialise=specialise)
+    dispatch.closed_form(sizes, outputs, batch, kappa=points.settings.kappa, specialise=specialise)
     return batch
 
 
 def _run_descent(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
-    steps = recorded_steps(points.times, points.learning_rate)
+    start, kappa, rate, decay, *_ = points.settings
+    steps = recorded_steps(points.times, rate)
     batch = empty_batch(points.records, points.lams, steps, len(outputs))
-    dispatch.gradient_descent(sizes, outputs, batch, points.learning_rate, specialise=specialise)
+    dispatch.gradient_descent(
+        sizes, outputs, batch, rate, start=start, kappa=kappa, decay=decay, specialise=specialise
+    )
     return batch
+
+
+def _run_flow(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
+    start, kappa, _, decay, control, _ = points.settings
+    batch = empty_batch(points.records, points.lams, points.times, len(outputs))
+    dispatch.flow(
+        sizes, outputs, batch, control, start=start, kappa=kappa, decay=decay, specialise=specialise
+    )
+    return batch
+
+
+def _exact_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
+    kernel = two_sided_closed_form if settings.start == Start.TWO_SIDED else closed_form
+    return kernel.nanoseconds(sizes, np.sort(times))
+
+
+def _descent_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
+    steps = float(times.max() / settings.learning_rate)
+    return gradient_descent.nanoseconds(sizes.followed(settings.start), steps, times.size)
+
+
+def _flow_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
+    last, tolerance = float(times.max()), settings.control.tolerance
+    return flow.nanoseconds(sizes.followed(settings.start), last, times.size, tolerance)
 
 
 EXACT = Solver(
@@ -87,8 +153,9 @@ EXACT = Solver(
     "by the closed form",
     "the closed form of the gradient flow (Theorem A.3, corrected)",
     _run_exact,
-    lambda sizes, times, rate: closed_form.nanoseconds(sizes, np.sort(times)),
+    _exact_nanoseconds,
     step="closed_form",
+    balanced=True,
 )
 GRADIENT_DESCENT = Solver(
     "gradient_descent",
@@ -96,10 +163,22 @@ GRADIENT_DESCENT = Solver(
     "by gradient descent",
     "full-batch gradient descent, recorded at the whole steps nearest to the times",
     _run_descent,
-    lambda sizes, times, rate: gradient_descent.nanoseconds(sizes, float(times.max() / rate), times.size),
+    _descent_nanoseconds,
     step="gradient_descent",
     finite_times=True,
     learning_rate=True,
 )
 
-SOLVERS = {solver.name: solver for solver in (EXACT, GRADIENT_DESCENT)}
+FLOW = Solver(
+    "flow",
+    "gradient flow",
+    "by integrating the gradient flow",
+    "the gradient flow of any weights, integrated to a tolerance (Dormand and Prince of order 8)",
+    _run_flow,
+    _flow_nanoseconds,
+    step="flow",
+    finite_times=True,
+    adaptive=True,
+)
+
+SOLVERS = {solver.name: solver for solver in (EXACT, FLOW, GRADIENT_DESCENT)}

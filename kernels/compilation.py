@@ -20,14 +20,16 @@ from typing import Any
 import numpy as np
 
 from fastlin.kernels import dispatch
-from fastlin.kernels.batch import empty_batch
+from fastlin.kernels.batch import FlowControl, empty_batch
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Call
-from fastlin.kernels.draws import AlignedStart, GaussianStart, Problem, RegressionStart, RegressionTask
+from fastlin.kernels.draws import Problem, RegressionTask, lane_start
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
-from fastlin.kernels.vector import problems
+from fastlin.kernels.vector import problems, raw_problems
 
 HELPER_SECONDS = 1.5  # a helper process takes so long to start and to import kernels
-STEPS = ("set_up", "closed_form", "gradient_descent", "time_scales")
+STEPS = ("set_up", "raw_set_up", "closed_form", "gradient_descent", "flow", "time_scales")
+SET_UPS = ("set_up", "raw_set_up")
 
 
 @dataclass(frozen=True)
@@ -44,47 +46,70 @@ class Kernel:
         Codes of `Output` or `Scale`, or the kind of the start for a set-up.
     specialise : bool
         Whether the kernel is compiled for these sizes alone.
+    start : Start
+        The kind of start that records hold.
+    decays : bool
+        Whether weights decay.
     """
 
     step: str
     sizes: Sizes
     detail: tuple[int, ...] | str
     specialise: bool = False
+    start: Start = Start.BALANCED
+    decays: bool = False
 
     @property
     def tier(self) -> str:
         """The code that runs the step: "vector", "blas", or "numpy", which needs no compilation."""
-        if self.sizes.fits_vectors(self.step):
+        if self.step == "time_scales" and self.start == Start.TWO_SIDED:
+            return "blas"
+        if self.sizes.followed(self.start).fits_vectors(self.step):
             return "vector"
-        return "numpy" if self.step == "set_up" else "blas"
+        return "numpy" if self.step in SET_UPS else "blas"
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Identity of the compiled code. Kernels of one key are the same code."""
         if self.tier != "vector":
-            return (self.step, self.tier)
+            return (self.step, self.tier, self.start == Start.TWO_SIDED)
+        detail = self.detail
+        if isinstance(detail, str):
+            detail = lane_start(detail, self.sizes.n_i).compiled_kind
         if self.specialise:
-            return (self.step, self.sizes, self.detail)
-        width = self.sizes.width if self.sizes.unrolled and self.step != "set_up" else 0
-        return (self.step, width, self.detail)
+            return (self.step, self.sizes, detail, self.start, self.decays)
+        sizes = self.sizes.followed(self.start)
+        width = sizes.width if sizes.unrolled and self.step not in SET_UPS else 0
+        return (self.step, width, detail, self.start, self.decays)
 
     def call(self) -> Call:
         """Return the call that runs the kernel on one point."""
         sizes, special = self.sizes, self.specialise
         if isinstance(self.detail, str):
             seed = np.zeros(1, dtype=np.int64)
-            starts = (GaussianStart(), RegressionStart(sizes.n_i), AlignedStart())
-            (start,) = (start for start in starts if start.kind == self.detail)
+            start = lane_start(self.detail, sizes.n_i)
             problem = Problem(RegressionTask(sizes.n_i, 1.0), start, 1.0)
-            return problems.prepare_records(sizes, seed, problem, special)
-        record, lam = np.zeros((1, Record(sizes).length)), np.zeros(1)
+            if self.step == "set_up":
+                return problems.prepare_records(sizes, seed, problem, special)
+            return raw_problems.prepare_records(sizes, seed, problem, special)
+        return self._prepare(sizes, self.detail, special)
+
+    def _prepare(self, sizes: Sizes, outputs: tuple[int, ...], special: bool) -> Call:
+        """Return the call that follows a network of zero weights at t = 0."""
+        recorded = sizes.unreduced if self.start == Start.RAW else sizes
+        record, lam = np.zeros((1, Record(recorded).length)), np.zeros(1)
         times = {"gradient_descent": np.zeros(1, dtype=np.int64), "time_scales": np.empty(0)}
-        batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(self.detail))
+        batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(outputs))
+        kappa = 1.0 if self.start == Start.TWO_SIDED else 0.0
         if self.step == "closed_form":
-            return dispatch.prepare_closed_form(sizes, self.detail, batch, specialise=special)
+            return dispatch.prepare_closed_form(sizes, outputs, batch, kappa=kappa, specialise=special)
+        if self.step == "time_scales":
+            return dispatch.prepare_time_scales(sizes, outputs, batch, 0.5, kappa=kappa, specialise=special)
+        decay = (0.5, 0.5) if self.decays else (0.0, 0.0)
+        more: dict[str, Any] = {"start": self.start, "kappa": kappa, "decay": decay, "specialise": special}
         if self.step == "gradient_descent":
-            return dispatch.prepare_gradient_descent(sizes, self.detail, batch, 0.5, specialise=special)
-        return dispatch.prepare_time_scales(sizes, self.detail, batch, 0.5, specialise=special)
+            return dispatch.prepare_gradient_descent(sizes, outputs, batch, 0.5, **more)
+        return dispatch.prepare_flow(sizes, outputs, batch, FlowControl(1e-3, 1), **more)
 
     @property
     def seconds(self) -> float:
@@ -92,8 +117,8 @@ class Kernel:
         if self.tier == "blas":
             return BLAS_COSTS[self.step]
         first, each = COSTS[self.step]
-        width = self.sizes.width if self.sizes.unrolled else 4
-        return first + each * width
+        sizes = self.sizes.followed(self.start)
+        return first + each * (sizes.width if sizes.unrolled else 4)
 
 
 # Processor seconds of a compilation: a constant, and a part for each hidden column that is unrolled. They
@@ -101,11 +126,13 @@ class Kernel:
 # "compilation"). A kernel for all wide networks takes about as long as one of width 4.
 COSTS = {
     "set_up": (0.8, 0.0),
+    "raw_set_up": (0.6, 0.0),
     "closed_form": (0.4, 0.19),
     "gradient_descent": (0.3, 0.06),
+    "flow": (0.8, 0.2),
     "time_scales": (0.4, 0.1),
 }
-BLAS_COSTS = {"closed_form": 10.0, "gradient_descent": 6.0, "time_scales": 11.0}  # for all sizes
+BLAS_COSTS = {"closed_form": 10.0, "gradient_descent": 6.0, "flow": 6.0, "time_scales": 11.0}  # for all sizes
 
 
 # A kernel for one architecture saves this share of its time (`fastlin bench`, section "forms"), because LLVM
@@ -226,7 +253,8 @@ def _compiler(process: subprocess.Popen[str]) -> Callable[[Kernel], None]:
     def compile_one(kernel: Kernel) -> None:
         assert process.stdin is not None and process.stdout is not None
         sizes = kernel.sizes
-        request = [kernel.step, [sizes.n_i, sizes.n_h, sizes.n_o], kernel.detail, kernel.specialise]
+        triple, form = [sizes.n_i, sizes.n_h, sizes.n_o], [kernel.specialise, kernel.start, kernel.decays]
+        request = [kernel.step, triple, kernel.detail, *form]
         print(json.dumps(request), file=process.stdin, flush=True)
         if not process.stdout.readline():
             raise EOFError
@@ -237,7 +265,7 @@ def _compiler(process: subprocess.Popen[str]) -> Callable[[Kernel], None]:
 def serve() -> None:
     """Compile the kernels that standard input names until it ends. `_helpers` starts processes of this."""
     for line in sys.stdin:
-        step, sizes, detail, specialise = json.loads(line)
+        step, sizes, detail, specialise, start, decays = json.loads(line)
         hashable = detail if isinstance(detail, str) else tuple(detail)
-        Kernel(step, Sizes(*sizes), hashable, specialise).call().compile()
+        Kernel(step, Sizes(*sizes), hashable, specialise, Start(start), decays).call().compile()
         print("compiled", flush=True)

@@ -1,14 +1,15 @@
 """Draws of tasks and of starts. One network and sweeps share these definitions.
 
-A task is drawn by its sufficient statistics, and a start by the unbalanced product W2 W1 or its factors. A
+A task is drawn by its sufficient statistics, and a start by its weights or the unbalanced product W2 W1. A
 `Problem` has a law of each. The vector kernels draw the laws of this module, too, with the same bits. Any
-other object with the methods of `TaskLaw` or `StartLaw` is drawn by NumPy, one seed at a time.
+other object with the methods of `TaskLaw`, `StartLaw` or `WeightLaw` is drawn by NumPy, one seed at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from fastlin.kernels.random import (
     scratch,
     shared,
     standard_normals,
+    standard_uniforms,
     stream_key,
 )
 from fastlin.kernels.sizes import Sizes
@@ -59,6 +61,14 @@ class StartLaw(Protocol):
         """Return the product (N_o, N_i) at init_scale 1, or None for the singular vectors of the task."""
 
 
+@runtime_checkable
+class WeightLaw(Protocol):
+    """A law of weights, which raw starts need."""
+
+    def weights(self, seed: int, sizes: Sizes) -> tuple[Array, Array]:
+        """Return W1 (N_h, N_i) and W2 (N_o, N_h) at init_scale 1."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """The laws of task and start of the networks of a seed, and the scale of the start."""
@@ -70,7 +80,7 @@ class Problem:
     @property
     def strength(self) -> float:
         """Factor of the singular values of the product at init_scale 1."""
-        return float(self.init_scale**self.start.power)
+        return strength(self.start, self.init_scale)
 
     @property
     def in_lanes(self) -> bool:
@@ -131,31 +141,119 @@ class RegressionTask:
         return Target(self.unit(sizes) * self.normals(seed, sizes).along, self.floor(seed, sizes))
 
 
-@dataclass(frozen=True)
-class GaussianStart:
-    """Raw Gaussian weights. init_scale multiplies both factors of the product."""
+class EntryLaw(NamedTuple):
+    """The law of independent entries of W1 and W2: numbers of a stream, times the unit of each layer."""
 
-    kind: ClassVar[str] = "gaussian"
+    doc: str  # one sentence for the reference
+    stream: Stream  # of standard normal numbers, or of those that are uniform in [-1, 1]
+    square: Callable[[int, int, int], float]  # of a layer's unit, from its fan-in, its fan-out and N_h
+    zero_w2: bool = False  # whether W2 is 0
+
+
+# Laws of entries by name. Those of one stream take the same numbers from a seed, and differ by units alone.
+ENTRY_LAWS = {
+    "gaussian": EntryLaw("Standard normal weights.", Stream.INIT_GAUSSIAN, lambda fan_in, fan_out, n_h: 1.0),
+    "lecun": EntryLaw(
+        "Normal weights of variance 1 / fan_in (LeCun et al. 1998).",
+        Stream.INIT_GAUSSIAN,
+        lambda fan_in, fan_out, n_h: 1.0 / fan_in,
+    ),
+    "he": EntryLaw(
+        "Normal weights of variance 2 / fan_in (He et al. 2015).",
+        Stream.INIT_GAUSSIAN,
+        lambda fan_in, fan_out, n_h: 2.0 / fan_in,
+    ),
+    "xavier": EntryLaw(
+        "Normal weights of variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010).",
+        Stream.INIT_GAUSSIAN,
+        lambda fan_in, fan_out, n_h: 2.0 / (fan_in + fan_out),
+    ),
+    "ntk": EntryLaw(
+        "Normal weights of variance 1 / N_h in both layers, so that the NTK tends to a limit as N_h grows.",
+        Stream.INIT_GAUSSIAN,
+        lambda fan_in, fan_out, n_h: 1.0 / n_h,
+    ),
+    "torch": EntryLaw(
+        "Uniform weights within 1 / sqrt(fan_in), the default of PyTorch's nn.Linear.",
+        Stream.INIT_UNIFORM,
+        lambda fan_in, fan_out, n_h: 1.0 / fan_in,
+    ),
+    "lora": EntryLaw(
+        'W1 as in "torch" and W2 = 0 (LoRA, Hu et al. 2022).',
+        Stream.INIT_UNIFORM,
+        lambda fan_in, fan_out, n_h: 1.0 / fan_in,
+        zero_w2=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class WeightStart:
+    """Independent weights of one of `ENTRY_LAWS`. init_scale multiplies both layers.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the law.
+    """
+
+    kind: str
     power: ClassVar[int] = 2
-    stream: ClassVar[Stream] = Stream.INIT_GAUSSIAN
+    compiled_kind: ClassVar[str] = "weights"
+
+    @property
+    def stream(self) -> Stream:
+        """The stream of the entries."""
+        return ENTRY_LAWS[self.kind].stream
+
+    @property
+    def uniform(self) -> bool:
+        """Whether entries are uniform instead of normal."""
+        return self.stream == Stream.INIT_UNIFORM
+
+    @property
+    def zero_w2(self) -> bool:
+        """Whether W2 is 0."""
+        return ENTRY_LAWS[self.kind].zero_w2
+
+    def units(self, sizes: Sizes) -> tuple[float, float]:
+        """Return the standard deviations of normal entries of W1 and of W2, or the bounds of uniform ones.
+
+        The unit of a W2 that is 0 is that of its singular vectors (see `product`).
+        """
+        square = ENTRY_LAWS[self.kind].square
+        first, second = square(sizes.n_i, sizes.n_h, sizes.n_h), square(sizes.n_h, sizes.n_o, sizes.n_h)
+        return float(np.sqrt(first)), float(np.sqrt(second))
 
     def unit(self, sizes: Sizes) -> float:
-        """Return 1, because weights are standard normal at init_scale 1."""
-        return 1.0
+        """Return the unit of the product: that of W1 times that of W2."""
+        first, second = self.units(sizes)
+        return first * second
 
     def count(self, sizes: Sizes) -> int:
         """Return the number of weights."""
         return sizes.n_h * (sizes.n_i + sizes.n_o)
 
-    def weights(self, seed: int, sizes: Sizes) -> tuple[Array, Array]:
-        """Return raw weights W1 (N_h, N_i) and W2 (N_o, N_h)."""
-        numbers = standard_normals(self.stream, seed, sizes, self.count(sizes))
+    def factors(self, seed: int, sizes: Sizes) -> tuple[Array, Array]:
+        """Return the factors W1 (N_h, N_i) and W2 (N_o, N_h) of `product`."""
+        draw = standard_uniforms if self.uniform else standard_normals
+        numbers = draw(self.stream, seed, sizes, self.count(sizes))
         first, second = np.split(numbers, [sizes.n_h * sizes.n_i])
-        return first.reshape(sizes.n_h, sizes.n_i), second.reshape(sizes.n_o, sizes.n_h)
+        units = self.units(sizes)
+        return units[0] * first.reshape(sizes.n_h, -1), units[1] * second.reshape(sizes.n_o, -1)
+
+    def weights(self, seed: int, sizes: Sizes) -> tuple[Array, Array]:
+        """Return raw weights W1 (N_h, N_i) and W2 (N_o, N_h) at init_scale 1."""
+        w1, w2 = self.factors(seed, sizes)
+        return w1, np.zeros_like(w2) if self.zero_w2 else w2
 
     def product(self, seed: int, sizes: Sizes) -> Array:
-        """Return W2 W1 (N_o, N_i)."""
-        w1, w2 = self.weights(seed, sizes)
+        """Return the product W2 W1 (N_o, N_i), whose singular vectors a balanced start has.
+
+        A product that is 0 has none. Where W2 is 0, this is the product that W1 has with a W2 of the same
+        law as W1, and `strength` is 0.
+        """
+        w1, w2 = self.factors(seed, sizes)
         return w2 @ w1
 
 
@@ -165,6 +263,7 @@ class RegressionStart:
 
     n_samples: int
     kind: ClassVar[str] = "random_regression"
+    compiled_kind: ClassVar[str] = "random_regression"
     power: ClassVar[int] = 1
     stream: ClassVar[Stream] = Stream.INIT_REGRESSION
 
@@ -187,6 +286,7 @@ class AlignedStart:
     """The singular vectors of the task, each mode with strength init_scale^2 (Saxe et al. 2014)."""
 
     kind: ClassVar[str] = "aligned"
+    compiled_kind: ClassVar[str] = "aligned"
     power: ClassVar[int] = 2
     stream: ClassVar[Stream] = Stream.INIT_GAUSSIAN  # nothing is drawn from it
 
@@ -203,5 +303,23 @@ class AlignedStart:
         return None
 
 
-# Starts that the vector kernels draw. `vector.problems` has the code of each kind.
-LaneStart = GaussianStart | RegressionStart | AlignedStart
+# Starts that the vector kernels draw. `vector.problems` has the code of each compiled kind.
+LaneStart = WeightStart | RegressionStart | AlignedStart
+
+
+def lane_start(kind: str, n_samples: int) -> LaneStart:
+    """Return the start of a kind that the vector kernels draw, for a task of so many samples."""
+    if kind in ENTRY_LAWS:
+        return WeightStart(kind)
+    others: dict[str, LaneStart] = {
+        RegressionStart.kind: RegressionStart(n_samples),
+        AlignedStart.kind: AlignedStart(),
+    }
+    return others[kind]
+
+
+def strength(start: StartLaw, init_scale: float) -> float:
+    """Return the factor of the singular values of a start's product. It is 0 where W2 is 0."""
+    if isinstance(start, WeightStart) and start.zero_w2:
+        return 0.0
+    return float(init_scale**start.power)

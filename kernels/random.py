@@ -3,7 +3,7 @@
 A stream is Philox4x64-10 (Salmon et al. 2011) keyed by (seed, kind, N_i, N_h, N_o). The key words are the
 values themselves. Therefore two streams never share a number, and points that a sweep gains change no other
 point. Normal numbers come in pairs from two words each (Box & Muller 1958), so that their number is fixed and
-each can be drawn without those before it.
+each can be drawn without those before it. Uniform numbers are made of the same words.
 """
 
 from collections.abc import Iterator
@@ -41,6 +41,7 @@ class Stream(IntEnum):
     INIT_GAUSSIAN = 3
     INIT_REGRESSION = 4
     ROTATION = 5
+    INIT_UNIFORM = 6
     BATCHES = 8
     LABEL_NOISE = 9
 
@@ -160,6 +161,22 @@ def write_normals(
         code.call(_transform, uniforms, count, normals.at(start * (2 * WIDTH)))
 
 
+def _centre(code: VectorCode, numbers: Numbers, pairs: Index) -> None:
+    """Turn uniform numbers in [0, 1] into those in [-1, 1]. No operation rounds."""
+    uniforms = numbers.vectors()
+    for place in code.loop(0, pairs * 2):
+        uniforms[place] = 2.0 * uniforms[place] - 1.0
+
+
+def write_uniforms(code: VectorCode, key: Index, seeds: Numbers, pairs: Index, uniforms: Numbers) -> None:
+    """Write uniform numbers in [-1, 1] of a stream for each of WIDTH seeds (see `standard_uniforms`).
+
+    pairs is even; uniforms (2 pairs, WIDTH).
+    """
+    code.call(_fill, key, seeds, code.whole(0), halved(code, pairs), uniforms)
+    code.call(_centre, uniforms, pairs)
+
+
 def write_squares(
     code: VectorCode,
     key: Index,
@@ -265,3 +282,10 @@ def standard_normals(kind: Stream, seed: int, sizes: Sizes, count: int, first: i
         draw_normals(key, seeds, first + start // 2, uniforms, normals[: chunk.size])
         chunk[:] = normals[: chunk.size, 0]
     return numbers[:count]
+
+
+def standard_uniforms(kind: Stream, seed: int, sizes: Sizes, count: int) -> Array:
+    """Return `count` numbers of one stream that are uniform in [-1, 1], of variance 1/3."""
+    words = generator(kind, seed, sizes).bit_generator.random_raw(count) >> 11
+    words[::2] += 1
+    return np.asarray(2.0**-52 * words - 1.0)

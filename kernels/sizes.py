@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels.codes import Output, Scale
+from fastlin.kernels.codes import Output, Scale, Start
 
 WIDEST_UNROLLED = 8  # hidden columns of a row that fit the registers
 
@@ -124,6 +124,11 @@ class Sizes:
         """Number of planes whose shrinking direction is dropped by a network of N_h units."""
         return greatest(0, least(self.m, self.units - self.n_h))
 
+    @cached_property
+    def has_two_sided(self) -> bool:
+        """Whether networks of two-sided balance, kappa > 0, exist: they have Q of full rank N."""
+        return self.n_h >= self.units
+
     @property
     def unreduced(self) -> "UnreducedSizes":
         """Sizes of any start of the network: all rows, and at most N hidden units.
@@ -131,6 +136,10 @@ class Sizes:
         ``Q^T = (orthonormal) R`` leaves at most N of them, and the flow acts on Q from the left.
         """
         return UnreducedSizes(self.n_i, least(self.n_h, self.units), self.n_o)
+
+    def followed(self, start: Start) -> "Sizes":
+        """Return the sizes of Q that a kernel follows from a kind of start."""
+        return self if start == Start.BALANCED else self.unreduced
 
     @property
     def two_sided(self) -> "TwoSidedSizes":
@@ -230,10 +239,20 @@ class Sizes:
         """
         return self.wide * self.m * greatest(self.m, self.k_wide) <= 200_000
 
+    @cached_property
+    def fits_raw_setup(self) -> bool:
+        """Whether records of raw weights are made eight at a time.
+
+        Measured, in ms with lanes and with LAPACK: (8, 1000, 8) 0.24 and 1.3, (20, 300, 20) 0.25 and 0.95,
+        (40, 1000, 40) 7.6 and 16. The limit of N_h N keeps the memory of a vector below 20 MB.
+        """
+        fits: bool = self.fits_setup & (self.n_h * self.units <= 100_000)
+        return fits
+
     def fits_vectors(self, step: str) -> bool:
         """Return whether a step of the work takes eight networks at a time, and so does without BLAS."""
-        if step == "set_up":
-            return self.fits_setup
+        if step in ("set_up", "raw_set_up"):
+            return self.fits_setup if step == "set_up" else self.fits_raw_setup
         return self.fits_lanes_to_descend if step == "gradient_descent" else self.fits_lanes
 
     # Sizes of arrays that do not depend on the network.
@@ -242,6 +261,7 @@ class Sizes:
     times_at_once = 8  # times that are written together, as one vector of doubles for each network
     norms = 3  # of the start: |W1|^2, |W2|^2 and that of the NTK
     twice = 2
+    slots = 11  # rows of the flow that are kept for each row of Q: its state and the derivatives of a step
 
 
 # Names of the numbers in a table of sizes. Counts are at least 1, whole numbers at least 0.
@@ -250,7 +270,7 @@ COUNTS = ("n_i", "n_h", "n_o", "m", "k_i", "k_o", "k", "width", "rows_i", "rows_
 WHOLE = ("outside_shift", "slowest_dropped")
 FLAGS = ("outputs_wide", "more_outputs", "more_rows_o", "outside", "square", "loose", "completed", "thin",
          "drops_outside", "keeps_outside", "drops_shrinking")  # fmt: skip
-CONSTANTS = ("outputs", "scales", "times_at_once", "norms", "twice")
+CONSTANTS = ("outputs", "scales", "times_at_once", "norms", "twice", "slots")
 
 
 @dataclass(frozen=True)
@@ -288,6 +308,24 @@ class TwoSidedSizes(Sizes):
         return self.units
 
 
+@dataclass(frozen=True)
+class RawSizes(UnreducedSizes):
+    """Sizes for the set-up of raw weights: N_h is that of the network, of which the record has at most N.
+
+    `Record` has the same positions for these sizes as for `Sizes.unreduced`.
+    """
+
+    @cached_property
+    def k_i(self) -> int:
+        """Hidden directions of the record."""
+        return least(self.n_h, self.units)
+
+    @cached_property
+    def k_o(self) -> int:
+        """Hidden directions of the record."""
+        return least(self.n_h, self.units)
+
+
 class SizesOfMany(Sizes):
     """Sizes of many networks at once, for estimates. Every size is an array (A,)."""
 
@@ -303,6 +341,10 @@ class Record:
     floor is the least loss of a linear map, (tr Sigma_yy - |Sigma_yx|^2) / 2. v (rows_i, k_i) is V^T v, the
     right singular vectors of the product in the basis of those of the task. u (rows_o, k_o) is U^T u, the
     left ones.
+
+    In the record of a raw start, of `Sizes.unreduced`, p is 0, v (N_i, width) is V^T W1^T, and u (N_o, width)
+    is U^T W2. V and U are whole bases. If N_h > N, the rows of ``[v, u]`` are those of R^T, where ``Q^T =
+    (orthonormal) R`` and the diagonal of R is at least 0.
     """
 
     def __init__(self, sizes: Sizes) -> None:

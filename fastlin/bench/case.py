@@ -12,7 +12,7 @@ from fastlin.architecture import Architecture
 from fastlin.bench.rivals import Networks
 from fastlin.kernels import Batch, Output, Problem, dispatch, draw_records, empty_batch
 from fastlin.kernels.compiler.jit import Array, Integers
-from fastlin.kernels.draws import GaussianStart, RegressionTask
+from fastlin.kernels.draws import RegressionTask, WeightStart
 from fastlin.network import balanced_init
 from fastlin.task_kinds import random_regression
 
@@ -32,7 +32,7 @@ class Case:
 
     def set_up(self, seeds: Integers, specialise: bool = True) -> Array:
         """Draw and factorise the problems of some seeds."""
-        problem = Problem(RegressionTask(self._samples, TARGET_SCALE), GaussianStart(), INIT_SCALE)
+        problem = Problem(RegressionTask(self._samples, TARGET_SCALE), WeightStart("gaussian"), INIT_SCALE)
         return draw_records(self._sizes, seeds, problem, specialise=specialise)
 
     def closed_form(self, times: Array, specialise: bool = True) -> Callable[[], Array]:

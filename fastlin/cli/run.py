@@ -136,16 +136,15 @@ def run(
     progress = NoProgress() if quiet else on_stderr()
     stop_at_once(progress)
     report = run_sweep(loaded, store, executor, options, progress)
-    bad = report.diverged + report.failed
     text = report.summary
-    if bad:
+    if report.bad:
         text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
     print_result(asdict(report), text, as_json, quiet)
     if plot is not None and report.ok and not report.pending:
         files = picture.draw(store, plot)
         if not as_json and not quiet:
             print("\n".join(f"picture: {file}" for file in files))
-    if bad:
+    if report.bad:
         raise typer.Exit(ExitCode.FAILED)
 
 

@@ -54,7 +54,7 @@ def status(
             break
         sys.stdout.flush()
         sleep(WATCH_SECONDS)
-    if content["diverged"] + content["failed"]:
+    if content["diverged"] + content["failed"] + content["too_stiff"]:
         raise typer.Exit(ExitCode.FAILED)
 
 

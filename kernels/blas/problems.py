@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from fastlin.kernels.compiler.jit import Array, Integers
-from fastlin.kernels.draws import Factors, GaussianStart, Problem, StartLaw
+from fastlin.kernels.draws import Factors, Problem, StartLaw, WeightLaw, WeightStart
 from fastlin.kernels.sizes import Record, Sizes
 
 
@@ -43,15 +43,22 @@ def _reached(wide: Array, count: int) -> Array:
     return np.concatenate([wide, basis[:, known:]], axis=1)
 
 
-def _aligned(task: Array, basis: Array) -> Array:
+def _in_frame(task: Array, basis: Array) -> Array:
     """Return `basis` in the frame of the task, singular directions first."""
-    known, count = task.shape[1], basis.shape[1]
+    known = task.shape[1]
     if len(task) == known:
         return np.asarray(task.T @ basis)
     reflectors, scales, _, _ = lapack.dgeqrf(task)
     length = int(lapack.dormqr("L", "T", reflectors, scales, basis, -1)[1][0])  # of LAPACK's workspace
     turned = np.asarray(lapack.dormqr("L", "T", reflectors, scales, basis, length)[0])
     turned[:known] *= np.sign(reflectors.diagonal())[:, None]
+    return turned
+
+
+def _aligned(task: Array, basis: Array) -> Array:
+    """Return `basis` in the frame of the task, where as few directions as possible carry it."""
+    known, count = task.shape[1], basis.shape[1]
+    turned = _in_frame(task, basis)
     if len(task) - known <= count:
         return turned
     return np.concatenate([turned[:known], np.linalg.qr(turned[known:], "r")])
@@ -62,8 +69,8 @@ def _start_of(start: StartLaw, seed: int, sizes: Sizes) -> _Decomposed | None:
 
     Return None for the singular vectors of the task.
     """
-    if isinstance(start, GaussianStart) and sizes.n_h < sizes.m:
-        w1, w2 = start.weights(seed, sizes)
+    if isinstance(start, WeightStart) and sizes.n_h < sizes.m:
+        w1, w2 = start.factors(seed, sizes)
         return _decompose_thin(*((w2, w1.T) if sizes.outputs_wide else (w1.T, w2)))
     product = start.product(seed, sizes)
     return None if product is None else _decompose(product if sizes.outputs_wide else product.T)
@@ -89,6 +96,30 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
         wide[:] = _aligned(task.wide, _reached(start.wide, sizes.k_wide))
         small[:] = task.small.T @ start.small[:, : small.shape[1]]
     return records
+
+
+def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
+    """Return the records of raw problems, one seed at a time (see `dispatch.draw_raw_records`)."""
+    law, left = problem.start, sizes.unreduced
+    assert isinstance(law, WeightLaw)
+    at, records = Record(left), np.zeros((seeds.size, Record(left).length))
+    for record, seed in zip(records, seeds.tolist(), strict=True):
+        sigma, floor = problem.task.draw(seed, sizes)
+        task = _decompose(sigma if sizes.outputs_wide else sigma.T)
+        record[: at.p], record[at.floor] = task.values, floor
+        w1, w2 = (problem.init_scale * weights for weights in law.weights(seed, sizes))
+        v, u = (task.small, task.wide) if sizes.outputs_wide else (task.wide, task.small)
+        q = _reduced(np.concatenate([_in_frame(v, w1.T), _in_frame(u, w2)]))
+        record[at.v : at.length] = q.ravel()
+    return records
+
+
+def _reduced(q: Array) -> Array:
+    """Return Q (N, N_h) in at most N hidden directions. Past N it is the R^T of ``Q^T = (orthonormal) R``."""
+    if q.shape[1] <= len(q):
+        return q
+    r = np.asarray(np.linalg.qr(q.T, "r"))
+    return np.asarray((np.where(r.diagonal() < 0.0, -1.0, 1.0)[:, None] * r).T)
 
 
 def factorise(product: Array, n_h: int) -> Factors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.arithmetic import absolute, select, sqrt
 from fastlin.kernels.compiler.elementary import hypotenuse
 from fastlin.kernels.compiler.protocols import Code, Number, Operand, Row, Whole
@@ -51,6 +52,75 @@ def balanced_start(code: Code, ws: Dynamics, record: Row) -> None:
         _write_column(code, ws, record, h, code.constant(0.0), True, False)
     for h in code.columns(sizes.k, sizes.k_o):
         _write_column(code, ws, record, h, code.constant(0.0), False, True)
+
+
+@part(writes="floor s")
+def write_start(code: Code, ws: Dynamics, start: int, record: Row, kappa: Number) -> None:
+    """Write the task and the start of a point of any kind. Its lam is in the workspace."""
+    if start == Start.TWO_SIDED:
+        sizes = code.sizes
+        for a in code.loop(0, sizes.m):
+            ws.s[a] = record[a]
+        ws.floor[()] = record[sizes.m + sizes.m]
+        two_sided_start(code, ws, record, kappa)
+        return
+    read_task(code, ws, record)
+    (raw_start if start == Start.RAW else balanced_start)(code, ws, record)
+
+
+@part(reads="lam", writes="q0")
+def two_sided_start(code: Code, ws: Dynamics, record: Row, kappa: Number) -> None:
+    """Write the start with ``Q (D - lam I) Q^T = -kappa^2 J`` in the SVD basis of the task.
+
+    The record is that of the balanced start, with all N_i right and all N_o left singular vectors. A mode of
+    singular value p has two hidden directions: (p / b v, b u) and (kappa / b v, 0) with b^2 = omega + lam / 2
+    and omega^2 = p^2 + lam^2 / 4 + kappa^2, if lam >= 0. Else inputs and outputs change places.
+    """
+    sizes, lam = code.sizes, ws.lam[()]
+    v = sizes.m + sizes.m + 1
+    u = v + sizes.n_i * sizes.n_i
+    more_outputs = lam >= 0.0
+    half = 0.5 * absolute(lam)
+
+    def write(h: Whole, column: Whole, inputs: Operand, outputs: Operand) -> None:
+        for i in code.loop(0, sizes.rows_i):
+            ws.q0[i, h] = inputs * record[v + i * sizes.n_i + column]
+        for o in code.loop(0, sizes.rows_o):
+            ws.q0[sizes.rows_i + o, h] = outputs * record[u + o * sizes.n_o + column]
+
+    for h in code.loop(0, sizes.m):
+        p = record[sizes.m + h]
+        larger = sqrt(hypotenuse(hypotenuse(p, half), kappa) + half)
+        share, rest = p / larger, kappa / larger
+        write(h, h, select(more_outputs, share, larger), select(more_outputs, larger, share))
+        write(sizes.m + h, h, select(more_outputs, rest, 0.0), select(more_outputs, 0.0, rest))
+    larger = sqrt(hypotenuse(half, kappa) + half)
+    rest = kappa / larger
+
+    def beyond(rows: Whole, other: Whole, first: Whole, columns: Whole, at: Whole, size: Number) -> None:
+        """Write the directions of one side past m."""
+        for h in code.loop(sizes.m + sizes.m, sizes.n):
+            for i in code.loop(0, columns):
+                ws.q0[rows + i, h] = size * record[at + i * columns + (h - sizes.m)]
+            for i in code.loop(0, first):
+                ws.q0[other + i, h] = 0.0
+
+    code.given(
+        sizes.more_outputs,
+        lambda: beyond(sizes.rows_i, 0, sizes.n_i, sizes.n_o, u, select(more_outputs, larger, rest)),
+        lambda: beyond(0, sizes.rows_i, sizes.n_o, sizes.n_i, v, select(more_outputs, rest, larger)),
+    )
+
+
+@part(writes="q0")
+def raw_start(code: Code, ws: Dynamics, record: Row) -> None:
+    """Write Q(0) as the `Record` of a network with given weights holds it, in the SVD basis of the task."""
+    sizes, at = code.sizes, Record(code.sizes)
+    for h in code.columns(0, sizes.width):
+        for i in code.loop(0, sizes.rows_i):
+            ws.q0[i, h] = record[at.v + i * sizes.k_i + h]
+        for o in code.loop(0, sizes.rows_o):
+            ws.q0[sizes.rows_i + o, h] = record[at.u + o * sizes.k_o + h]
 
 
 def _write_column(

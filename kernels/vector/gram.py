@@ -119,13 +119,15 @@ def subtract_product(
         put(h, rest.value)
 
 
-def subtract_products(code: Code, y: Array, x: Array, matrix: Array, first: Whole, count: Whole) -> None:
-    """Subtract X matrix from the rows of Y from `first` on, by blocks of rows and columns."""
+def subtract_products(
+    code: Code, y: Array, x: Array, matrix: Array, first: Whole, count: Whole, first_x: Whole
+) -> None:
+    """Subtract rows of X, from `first_x` on, times a matrix from the rows of Y from `first` on, by blocks."""
     for some in together(code, code.rows(0, count), code.loop(0, count)):
         for block in code.blocks(code.sizes.width):
             rest = [[code.variable(y[first + i, h]) for h in block] for i in some]
             for g in code.columns(0, code.sizes.width):
-                heads = [-x[i, g] for i in some]
+                heads = [-x[first_x + i, g] for i in some]
                 for place, h in enumerate(block):
                     entry = matrix[g, h]
                     for head, sums in zip(heads, rest, strict=True):

@@ -7,6 +7,7 @@ have their wider side in rows: they are stored as Sigma_yx where N_o >= N_i, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
 from fastlin.kernels.compiler.values import WIDTH, Index
 from fastlin.kernels.compiler.workspace import Field, Workspace, aligned, part
-from fastlin.kernels.draws import Factors, LaneStart, Problem, RegressionTask
+from fastlin.kernels.draws import Factors, LaneStart, Problem, RegressionTask, WeightStart
 from fastlin.kernels.random import (
     Stream,
     halved,
@@ -31,6 +32,7 @@ from fastlin.kernels.random import (
     stream_key,
     write_normals,
     write_squares,
+    write_uniforms,
 )
 from fastlin.kernels.sizes import Record, Sizes
 from fastlin.kernels.vector.forms import Form, form
@@ -38,13 +40,16 @@ from fastlin.kernels.vector.jacobi import svd
 from fastlin.kernels.vector.reflections import reflect, triangularise
 
 
-class SetUp(Workspace):
-    """The arrays of the set-up of a vector of problems."""
+class TaskSetUp(Workspace):
+    """The arrays of the tasks of a vector of problems."""
 
-    # The task
     task = Field("wide m")  # Sigma_yx, then its singular vectors on the wider side
     task_small = Field("m m")  # and on the other
     s = Field("m")
+
+
+class SetUp(TaskSetUp):
+    """The arrays of the set-up of a vector of problems."""
 
     # The unbalanced product
     init = Field("wide m")  # the product, then its singular vectors on the wider side
@@ -71,7 +76,7 @@ def _place(code: Code, matrix: Array, o: Whole, i: Whole, value: Number) -> None
 
 
 @part(reads="task task_small s", writes="task task_small s")
-def _decompose_task(code: Code, ws: SetUp) -> None:
+def decompose_task(code: Code, ws: TaskSetUp) -> None:
     """Write the singular vectors and values of the task, in place."""
     svd(code, ws.task, ws.task_small, ws.s)
 
@@ -178,7 +183,7 @@ def _decompose_thin(code: Code, ws: SetUp) -> None:
 
 @part(reads="other thin", writes="other thin")
 def _thin_start(code: Code, ws: SetUp, numbers: Row) -> None:
-    """Write the factors of the product of Gaussian weights."""
+    """Write the factors of the product of weights."""
     sizes = code.sizes
     first = code.choose(sizes.outputs_wide, ws.other, ws.thin)
     second = code.choose(sizes.outputs_wide, ws.thin, ws.other)
@@ -233,10 +238,10 @@ def _write_record(code: Code, ws: SetUp, out: Spread, kind: str, scale: Number, 
 def _set_up_vector(
     code: VectorCode, ws: SetUp, kind: str, targets: Row, numbers: Row, unit: Number, init_unit: Number
 ) -> None:
-    """Decompose the task and the start of one vector of problems, from their normal numbers."""
+    """Decompose the task and the start of one vector of problems, from their numbers."""
     sizes = code.sizes
-    _write_task(code, ws, targets, unit)
-    ws.call(code, _decompose_task)
+    write_task(code, ws, targets, unit)
+    ws.call(code, decompose_task)
     if kind == "aligned":
         return
 
@@ -248,7 +253,7 @@ def _set_up_vector(
         _full_start(code, ws, kind, numbers, init_unit)
         ws.call(code, _decompose_init)
 
-    if kind == "gaussian":
+    if kind == "weights":
         code.given(sizes.thin, thin, full)
     else:
         full()
@@ -257,7 +262,8 @@ def _set_up_vector(
 
 
 @part(writes="task")
-def _write_task(code: Code, ws: SetUp, targets: Row, unit: Number) -> None:
+def write_task(code: Code, ws: TaskSetUp, targets: Row, unit: Number) -> None:
+    """Write Sigma_yx, from the normal numbers of the targets."""
     sizes = code.sizes
     for o in code.loop(0, sizes.n_o):
         for i in code.loop(0, sizes.n_i):
@@ -277,19 +283,33 @@ class Setting(NamedTuple):
     targets_off: Any  # number of targets off the span of the inputs
     target_unit: Any  # standard deviation of an entry of Sigma_yx
     init_key: Any  # of the stream of the start
-    init_unit: Any  # standard deviation of an entry of the start's own Sigma_yx
-    init_scale: Any  # factor of the singular values of the unbalanced product
+    init_uniform: Any  # 1 if its numbers are uniform, 0 if they are normal
     lanes: Any  # (WIDTH,) seeds of a vector
     floors: Any  # (WIDTH,) sums of squares of targets off the span of the inputs
     uniforms: Any  # scratch of the draws
     targets: Any  # (numbers, WIDTH) normal numbers of the tasks of a vector
-    numbers: Any  # (numbers, WIDTH) those of the starts
+    numbers: Any  # (numbers, WIDTH) numbers of the starts
     records: Any  # (S, length) written
 
 
-@traced()
-def _set_up_records(code: VectorCode, kind: str, work: Numbers, setting: Setting) -> None:
-    """Draw and decompose all problems, one vector at a time, and write their records."""
+def _draw_start(code: VectorCode, setting: Setting, pairs: Index) -> None:
+    """Draw the numbers of the starts of a vector."""
+    key, seeds, numbers = setting.init_key, setting.lanes, setting.numbers
+
+    def uniforms() -> None:
+        write_uniforms(code, key, seeds, pairs, numbers)
+
+    def normals() -> None:
+        write_normals(code, key, seeds, code.whole(0), pairs, setting.uniforms, numbers)
+
+    code.given(code.equal(setting.init_uniform, 1), uniforms, normals)
+
+
+def over_vectors(code: VectorCode, setting: Setting) -> Iterator[tuple[Spread, Number]]:
+    """Write a loop over vectors of problems, and draw the numbers of each.
+
+    Yield the records of a vector and its least losses.
+    """
     unit = setting.target_unit
     count, length = setting.records.shape
     targets_pairs, numbers_pairs = (
@@ -313,32 +333,44 @@ def _set_up_records(code: VectorCode, kind: str, work: Numbers, setting: Setting
             setting.uniforms,
             floors,
         )
-        write_normals(code, setting.init_key, seeds, zero, numbers_pairs, setting.uniforms, setting.numbers)
+        _draw_start(code, setting, numbers_pairs)
+        out = Spread(setting.records, [row * length for row in rows])
+        yield out, 0.5 * unit * unit * floors.vectors()[0]
+
+
+@traced()
+def _set_up_records(
+    code: VectorCode, kind: str, work: Numbers, setting: Setting, init_unit: Number, scale: Number
+) -> None:
+    """Draw and decompose all problems, one vector at a time, and write their records."""
+    for out, floor in over_vectors(code, setting):
         ws = SetUp.open(code, work)
         targets, numbers = setting.targets.vectors(), setting.numbers.vectors()
-        _set_up_vector(code, ws, kind, targets, numbers, unit, setting.init_unit)
-        out = Spread(setting.records, [row * length for row in rows])
-        floor = 0.5 * unit * unit * floors.vectors()[0]
-        _write_record(code, ws, out, kind, setting.init_scale, floor)
+        _set_up_vector(code, ws, kind, targets, numbers, setting.target_unit, init_unit)
+        _write_record(code, ws, out, kind, scale, floor)
 
 
 @jit
-def _set_up(sizes: Form, kind: CompileTime, work: Doubles, setting: Setting) -> None:
-    _set_up_records(sizes, kind, work, setting)
+def _set_up(
+    sizes: Form, kind: CompileTime, work: Doubles, setting: Setting, init_unit: float, scale: float
+) -> None:
+    """Write the records of problems.
+
+    init_unit is the standard deviation of an entry of the start's own Sigma_yx, and scale the factor of the
+    singular values of the unbalanced product.
+    """
+    _set_up_records(sizes, kind, work, setting, init_unit, scale)
 
 
-def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Call:
-    """Return the call that draws and factorises problems in lanes (see `dispatch.draw_records`)."""
-    task, start = problem.task, problem.start
-    assert isinstance(task, RegressionTask) and isinstance(start, LaneStart)
-    setting = Setting(
+def setting_of(sizes: Sizes, seeds: Integers, task: RegressionTask, start: LaneStart) -> Setting:
+    """Return the arguments that draw problems in lanes. `sizes` are those of the records."""
+    return Setting(
         seeds,
         np.uint64(stream_key(Stream.TARGETS, shared(sizes))),
         task.off(sizes),
         task.unit(sizes),
         np.uint64(stream_key(start.stream, sizes)),
-        start.unit(sizes),
-        problem.strength,
+        int(isinstance(start, WeightStart) and start.uniform),
         np.empty(WIDTH, dtype=np.int64),
         np.empty(WIDTH),
         scratch(),
@@ -346,15 +378,25 @@ def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise:
         aligned(2 * pairs_of(start.count(sizes))),
         np.empty((seeds.size, Record(sizes).length)),
     )
+
+
+def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Call:
+    """Return the call that draws and factorises problems in lanes (see `dispatch.draw_records`)."""
+    task, start = problem.task, problem.start
+    assert isinstance(task, RegressionTask) and isinstance(start, LaneStart)
+    unit, scale = start.unit(sizes), problem.strength
+    if isinstance(start, WeightStart):  # the product of numbers without units is decomposed
+        scale *= unit
     compiled_for = form(sizes, SetUp, specialise=specialise, unroll=False)
-    return Call(_set_up, (compiled_for, CompileTime(start.kind), SetUp.allocate(sizes), setting))
+    setting, kind = setting_of(sizes, seeds, task, start), CompileTime(start.compiled_kind)
+    return Call(_set_up, (compiled_for, kind, SetUp.allocate(sizes), setting, unit, scale))
 
 
 def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Doubles:
     """Draw and factorise problems in lanes, which are independent (see `dispatch.draw_records`)."""
     call = prepare_records(sizes, seeds, problem, specialise)
     call()
-    records: Doubles = call.arguments[-1].records
+    records: Doubles = call.arguments[3].records
     return records
 
 

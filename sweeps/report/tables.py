@@ -20,11 +20,15 @@ from fastlin.sweeps.store.store import Store
 
 MOST_ROWS = 100
 COLUMNS = (Status.OK, Status.DIVERGED, Status.FAILED, Status.PENDING)
+RARE = (Status.TOO_STIFF, Status.ABSENT)  # columns that are shown where they have any points
 AXES = {
     "architecture": "architectures",
     "init_scale": "weight scales",
     "solver": "solvers",
     "learning_rate": "learning rates",
+    "kappa": "κ",
+    "rate_ratio": "ratios of learning rates",
+    "noise_seed": "noise seeds",
     "seed": "seeds",
     "lam": "λ",
 }
@@ -104,16 +108,19 @@ def pending(counts: Counts) -> str:
 def status(counts: Counts) -> str:
     """Return the table of points by architecture and status."""
     names = [f"{shape.family} {shape}" for shape in counts.architectures[:MOST_ROWS]]
-    rows = [_row(name, points) for name, points in zip(names, counts.points, strict=False)]
+    total = counts.points.sum(axis=0)
+    codes = [*COLUMNS, *(code for code in RARE if total[code])]
+
+    def row(name: str, points: NDArray[np.int64]) -> list[str]:
+        return [name, *(f"{number:,}" for number in (*points[codes], points.sum()))]
+
+    rows = [row(name, points) for name, points in zip(names, counts.points, strict=False)]
     if more := len(counts.architectures) - len(rows):
-        rows.append(_row(f"{more:,} more", counts.points[MOST_ROWS:].sum(axis=0)))
+        rows.append(row(f"{more:,} more", counts.points[MOST_ROWS:].sum(axis=0)))
     if len(rows) > 1:
-        rows.append(_row("all", counts.points.sum(axis=0)))
-    return _table(["architecture", *(code.name.lower() for code in COLUMNS), "points"], rows)
-
-
-def _row(name: str, points: NDArray[np.int64]) -> list[str]:
-    return [name, *(f"{number:,}" for number in (*points[list(COLUMNS)], points.sum()))]
+        rows.append(row("all", total))
+    columns = [code.name.lower().replace("_", " ") for code in codes]
+    return _table(["architecture", *columns, "points"], rows)
 
 
 def versions(made_with: Sequence[dict[str, str]]) -> str:

@@ -48,12 +48,12 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
     If no group has its kernels, those of one group are compiled first. A plan takes seconds, and it leaves
     all further compilation to the run. Returns the ratios, and the `lacking` kernels that are left to it.
     """
-    spec, modelled = plan.spec, seed_seconds(plan.spec)
+    spec, modelled = plan.spec, seed_seconds(plan.spec)[:, 0, :, 0, 0, 0, 0]
     left = {kernel.key: kernel for kernel in lacking}
     estimates, factors, compile_factor = [], [], 1.0
     with threadpool_limits(limits=1, user_api="blas"):
         for at, solver in enumerate(spec.solvers):
-            order = np.argsort(modelled[:, at, 0], kind="stable")
+            order = np.argsort(modelled[:, at], kind="stable")
             usable = [
                 int(index)
                 for index in order
@@ -61,7 +61,7 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
             ]
             if not usable:
                 # The group at half of the total work is the most typical one.
-                share = np.cumsum(modelled[order, at, 0])
+                share = np.cumsum(modelled[order, at])
                 first = int(order[np.searchsorted(share, 0.5 * share[-1])])
                 wanted = {kernel.key for kernel in _group(plan, solver, first).kernels}
                 kernels = [left.pop(key) for key in wanted & left.keys()]
@@ -70,7 +70,7 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
                 compile_factor = (time.perf_counter() - start) / seconds_to_compile(kernels, 1)
                 usable = [first]
             chosen = np.unique(np.linspace(0, len(usable) - 1, SAMPLES).astype(int))
-            seconds = modelled[[usable[index] for index in chosen], at, 0]
+            seconds = modelled[[usable[index] for index in chosen], at]
             took = [
                 _measure(plan, solver, usable[index], float(estimate), cores)
                 for index, estimate in zip(chosen, seconds, strict=True)
@@ -85,8 +85,8 @@ def _group(plan: Plan, solver: str, architecture: int) -> Group:
     at = {"architecture": architecture, "solver": plan.spec.solvers.index(solver)}
     position = [at.get(name, 0) for name in plan.layout.dims]
     index, within = zip(*map(divmod, position, plan.layout.status.chunk), strict=True)
-    special = (plan.spec.architectures[architecture], solver) in specialised(plan.layout)
-    return replace(plan.layout.group(index, within[:-2]), specialise=special)
+    group = plan.layout.group(index, within[:-2])
+    return replace(group, specialise=group.variant in specialised(plan.layout))
 
 
 def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores: int) -> float:

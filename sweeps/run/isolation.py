@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import StoppedError
 from fastlin.kernels import Status
-from fastlin.observables import REGISTRY
+from fastlin.kernels.codes import Start
 from fastlin.sweeps.run import block as blocks
 from fastlin.sweeps.run.block import Result
-from fastlin.sweeps.spec.group import Group
+from fastlin.sweeps.spec.group import Group, Variant
 
 LEAST_SECONDS = 10.0  # lowest time limit of a part, unless the limit of the block is lower
 START_SECONDS = 60.0  # time limit of starting a process and loading its kernels
@@ -78,7 +78,7 @@ def evaluate(group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outco
     first = next(parts)
     if isinstance(first[-1], Result) and first[-1].status.shape == wanted.shape:
         return Outcome(first[-1], [])
-    result, reasons = _pending(group), []
+    result, reasons = blocks.unset(group, Status.PENDING), []
     for rows, columns, part in itertools.chain([first], parts):
         at = np.ix_(rows, columns)
         if isinstance(part, str):
@@ -124,7 +124,9 @@ _CANNOT_COMPUTE = "networks cannot be computed in this environment, so no point 
 def check_environment(group: Group, compute: Compute) -> None:
     """Raise a StoppedError if a network that cannot fail does so, with the settings of a group."""
     try:
-        compute(replace(single_point(group), architecture=Architecture(1, 1, 1), specialise=False))
+        # Two hidden units, the fewest that two-sided balance has.
+        least = Architecture(1, 2 if group.settings.start == Start.TWO_SIDED else 1, 1)
+        compute(replace(single_point(group), architecture=least, specialise=False))
     except HungError:  # a busy machine, and no evidence of a fault
         return
     except MemoryError:
@@ -176,16 +178,6 @@ def _parts(group: Group, rows: Rows, columns: Rows, compute: Compute) -> Iterato
                 yield from _parts(group, rows, np.array([column]), compute)
 
 
-def _pending(group: Group) -> Result:
-    """Return a group without values, all its points pending."""
-    grid = (group.seeds.size, group.lams.size)
-    values = {}
-    for name in group.observables:
-        shape = REGISTRY[name].stored_shape(group.times.size)
-        values[name] = np.full((*grid, *shape), np.nan, dtype=group.dtype)
-    return Result(values, np.full(grid, Status.PENDING, dtype=np.uint8))
-
-
 class IsolatedProcess:
     """Computes groups in another process, which may die or hang, and is replaced by a new one then.
 
@@ -198,7 +190,7 @@ class IsolatedProcess:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._process: _Process | None = None
-        self._loaded: set[tuple[Architecture, str]] = set()
+        self._loaded: set[Variant] = set()
 
     def of(self, group: Group, share: float) -> Compute:
         """Return a function that computes a group, or parts of it.
@@ -223,9 +215,9 @@ class IsolatedProcess:
         if self._process is None:
             self._process = _Process()
             self._loaded.clear()
-        if (kernel := (group.architecture, group.solver)) not in self._loaded:
+        if group.variant not in self._loaded:
             self._ask(single_point(group), START_SECONDS)
-            self._loaded.add(kernel)
+            self._loaded.add(group.variant)
         answer = self._ask(group, allowed)
         if isinstance(answer, str):
             raise FailedError(answer)

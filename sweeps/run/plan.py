@@ -73,7 +73,7 @@ class Plan:
         """
         layout, spec = self.layout, self.layout.spec
         points = point_seconds(layout).copy()
-        axis = [*layout.dims].index("solver") if spec.solver_axis else None
+        axis = [*layout.dims].index("solver") if "solver" in layout.dims else None
         for solver in range(len(spec.solvers)):
             part = (slice(None),) * axis + (solver,) if axis is not None else ...
             points[part] *= factor(solver, points[part] * spec.lams.size)

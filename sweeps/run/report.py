@@ -16,7 +16,7 @@ class Report:
     ----------
     store : str
         Path of the store.
-    points, ok, diverged, failed, pending : int
+    points, ok, diverged, failed, too_stiff, absent, pending : int
         Number of points of the sweep, in total and by status.
     blocks, computed_blocks, computed_points : int
         Number of blocks of the sweep, and of the blocks and points that this run computed.
@@ -35,6 +35,8 @@ class Report:
     ok: int
     diverged: int
     failed: int
+    too_stiff: int
+    absent: int
     pending: int
     blocks: int
     computed_blocks: int
@@ -45,11 +47,18 @@ class Report:
     kernel_seconds: float
 
     @property
+    def bad(self) -> int:
+        """Number of points that were tried and have no result: diverged, failed or too stiff."""
+        return self.diverged + self.failed + self.too_stiff
+
+    @property
     def summary(self) -> str:
         """The counts in one line."""
+        rare = f", {self.too_stiff:,} too stiff" if self.too_stiff else ""
+        rare += f", {self.absent:,} absent" if self.absent else ""
         return (
             f"{self.store}: {self.ok:,} of {self.points:,} points ok, {self.diverged:,} diverged, "
-            f"{self.failed:,} failed; {self.computed_blocks:,} of {self.blocks:,} blocks computed "
+            f"{self.failed:,} failed{rare}; {self.computed_blocks:,} of {self.blocks:,} blocks computed "
             f"in {format_duration(self.seconds)}"
         )
 

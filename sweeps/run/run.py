@@ -226,6 +226,8 @@ def _report(path: str | Path, after: PointCounts, done: Done, start: float) -> R
         ok=after.ok,
         diverged=after.diverged,
         failed=after.failed,
+        too_stiff=after.too_stiff,
+        absent=after.absent,
         pending=after.pending,
         blocks=after.blocks,
         computed_blocks=done.blocks,

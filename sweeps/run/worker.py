@@ -16,14 +16,13 @@ from distributed import get_worker
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.sweeps.run import block as blocks
 from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.run.evaluators import evaluator_of
 from fastlin.sweeps.run.isolation import KEPT_REASONS, Compute, IsolatedProcess
 from fastlin.sweeps.run.reduce import spread
-from fastlin.sweeps.spec.group import Group
+from fastlin.sweeps.spec.group import Group, Variant
 from fastlin.sweeps.store import lease, store
 from fastlin.sweeps.store.costs import point_seconds
 from fastlin.sweeps.store.layout import StoreLayout
@@ -45,23 +44,22 @@ class BlockRequest:
     seconds : float
         Time after which a block, with all its groups, counts as hung, if its process can be ended for that.
     retry : bool
-        Whether points that diverged or failed are computed again.
+        Whether points that diverged, failed or are too stiff are computed again.
     isolated : bool
         Whether the block is computed in another process, because it has ended the process of a worker.
-    specialised : frozenset of (Architecture, solver)
-        Pairs with so much work that it pays to compile kernels for them alone; see `costs.specialised`.
+    specialised : frozenset of Variant
+        Those with so much work that it pays to compile kernels for them alone; see `costs.specialised`.
     """
 
     location: Location
     seconds: float
     retry: bool = False
     isolated: bool = False
-    specialised: frozenset[tuple[Architecture, str]] = frozenset()
+    specialised: frozenset[Variant] = frozenset()
 
     def prepared(self, group: Group) -> Group:
         """Return a group with the choice of its kernels."""
-        special = (group.architecture, group.solver) in self.specialised
-        return replace(group, specialise=True) if special else group
+        return replace(group, specialise=True) if group.variant in self.specialised else group
 
 
 @dataclass(frozen=True)

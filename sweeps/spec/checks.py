@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
+from fastlin.initialisation import INIT_KINDS
+from fastlin.kernels import Scale
+from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.faults import Faults
@@ -25,7 +28,7 @@ def settle_learning_rates(fields: dict[str, Any], faults: Faults) -> None:
     used, given = any(SOLVERS[name].learning_rate for name in solvers), fields["learning_rates"].size > 0
     if used and not given:
         faults.add("dynamics.learning_rate is missing")
-    elif fields["learning_rate_axis"] and not used:
+    elif "learning_rate" in fields["optional_dims"] and not used:
         rated = " or ".join(repr(solver.name) for solver in SOLVERS.values() if solver.learning_rate)
         faults.add(
             f"dynamics.learning_rate is an axis, but {' and '.join(solvers)} has none; "
@@ -33,6 +36,102 @@ def settle_learning_rates(fields: dict[str, Any], faults: Faults) -> None:
         )
     elif not used:
         fields["learning_rates"] = np.empty(0)
+
+
+def settle_lam(fields: dict[str, Any], given: Mapping[str, Any], faults: Faults) -> None:
+    """Note where lam is missing, or is no axis because starts are not balanced; it is 0 in a spec then."""
+    if "balance" not in fields or "lams" not in fields:
+        return
+    if fields["balance"]:
+        if fields["lams"] is None:
+            faults.add("axes.lam is missing")
+            del fields["lams"]
+        return
+    for name in ("lam", "kappa"):
+        if given.get(name) is not None:
+            faults.add(
+                f"axes.{name} is given, and init.balance is false; weights as they are drawn have no {name} "
+                f"to set, so leave it out (the observable fit_{name} tells which fits best)"
+            )
+    fields["lams"] = np.zeros(1)
+
+
+def check_start(fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note a start without balance of a kind that draws no weights, or for a solver that needs balance."""
+    if fields["balance"]:
+        return
+    kind = fields["init"].kind
+    if not kind.raw:
+        drawn = ", ".join(repr(other.name) for other in INIT_KINDS.values() if other.raw)
+        faults.add(
+            f"init.balance is false, and init.kind is {kind.name!r}, which draws no weights; "
+            f"needed is {drawn}"
+        )
+    if any(SOLVERS[name].balanced for name in fields["solvers"]):
+        faults.add(
+            "dynamics.solver is 'exact', which needs balanced weights, and init.balance is false; "
+            "use 'flow', which follows any weights to a tolerance"
+        )
+
+
+def check_kappa(kappas: NDArray[np.float64], architectures: Sequence[Architecture], faults: Faults) -> None:
+    """Note architectures that are too narrow for every kappa. At some kappa they may be absent."""
+    if not (kappas > 0.0).all():
+        return
+    for index, shape in enumerate(architectures):
+        if not shape.sizes.has_two_sided:
+            faults.add(
+                f"axes.architecture[{index}] is {shape}; kappa > 0 needs N_h >= N_i + N_o = "
+                f"{shape.sizes.units} (an axis with kappa = 0, too, keeps narrower networks there)",
+                "kappa",
+                "axes.architecture",
+                f"[{index}]",
+            )
+
+
+def check_settings(fields: Mapping[str, Any], tables: Mapping[str, Any], faults: Faults) -> None:
+    """Note settings that no solver of the spec has, and batches that are larger than the data."""
+    solvers = [SOLVERS[name] for name in fields["solvers"]]
+    for key, used in (
+        ("tolerance", any(solver.adaptive for solver in solvers)),
+        ("max_steps", any(solver.adaptive for solver in solvers)),
+        ("batch_size", any(solver.learning_rate for solver in solvers)),
+        ("label_noise", any(solver.learning_rate for solver in solvers)),
+    ):
+        if tables["dynamics"].get(key) is not None and not used:
+            owner = "flow" if key in ("tolerance", "max_steps") else "gradient_descent"
+            faults.add(f"dynamics.{key} is for the solver {owner!r}, which is not in dynamics.solver")
+    size, samples = fields["batch_size"], fields["task"].values.get("n_samples")
+    if size is not None and samples is not None and size > samples:
+        faults.add(f"dynamics.batch_size is {size}; the task has {samples} samples")
+    noisy = size is not None or fields["label_noise"] > 0.0
+    if tables["axes"].get("noise_seed") is not None and not noisy:
+        faults.add(
+            "axes.noise_seed is given without noise; it needs dynamics.batch_size or dynamics.label_noise"
+        )
+
+
+def check_decay(fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note decay of the exact solution, which sweeps do not have."""
+    if any(fields["decay"]) and any(SOLVERS[name].balanced for name in fields["solvers"]):
+        faults.add("dynamics.decay is not for the solver 'exact'; use 'flow' or 'gradient_descent'")
+
+
+def check_time_scales(fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note time scales of networks that have none: they are of the exact flow of balanced weights."""
+    names = [name for name in fields["observables"] if REGISTRY[name].scale is not None]
+    if not names:
+        return
+    scale = f"{names[0]} in output.observables is a time scale of the exact flow of balanced weights"
+    if not fields["balance"]:
+        faults.add(f"{scale}, and init.balance is false")
+    if any(SOLVERS[name].adaptive for name in fields["solvers"]):
+        faults.add(f"{scale}; it is not for the solver 'flow'")
+    if any(fields["decay"]):
+        faults.add(f"{scale}, and dynamics.decay is not 0")
+    others = [name for name in names if REGISTRY[name].scale != Scale.CONVERGENCE]
+    if others and (fields["kappas"] > 0.0).any():
+        faults.add(f"{others[0]} in output.observables: escape and rotation times do not apply for kappa > 0")
 
 
 def check_task(task: Choice[TaskKind], architectures: Sequence[Architecture], faults: Faults) -> None:

@@ -41,8 +41,8 @@ class Entry:
         The value of TOML where the key is missing. None leaves it to `read`.
     dimension : str
         The dimension of a store that its values make, if it is an axis.
-    axis_field : str
-        The attribute that says whether it was given as a list. A single value then makes no dimension.
+    optional : bool
+        Whether a single value makes no dimension. Only a list or a range does.
     written : callable
         Takes the owner of the attribute and says whether the key is written.
     choices : callable
@@ -60,7 +60,7 @@ class Entry:
     doc: str
     default: Any = REQUIRED
     dimension: str = ""
-    axis_field: str = ""
+    optional: bool = False
     written: Callable[[Any], bool] = _always
     choices: Callable[[], Sequence[str]] | None = None
     former: tuple[str, ...] = ()
@@ -112,6 +112,8 @@ class KindSection:
         Its meaning, for the reference page.
     default : str
         The kind of a section that names none.
+    shared : tuple of Entry
+        Keys that every kind has, and that are attributes of the spec.
     """
 
     section: str
@@ -119,6 +121,7 @@ class KindSection:
     kinds: Mapping[str, Kind]
     doc: str
     default: str
+    shared: tuple[Entry, ...] = ()
 
     @property
     def entry(self) -> Entry:
@@ -136,12 +139,18 @@ class KindSection:
         kind = self.default if table.get("kind") is None else table["kind"]
         if not isinstance(kind, str) or kind not in self.kinds:
             return read_table([self.entry], {"kind": kind}, faults)
-        parameters = self.parameters(kind)
-        values = read_table([self.entry, *parameters], table, faults)
-        if len(values) <= len(parameters):
+        entries = [self.entry, *self.parameters(kind), *self.shared]
+        values = read_table(entries, table, faults)
+        if len(values) < len(entries):
             return {}
         del values["kind"]
-        return {self.field: Choice(self.kinds[kind], values)}
+        shared = {entry.field: values.pop(entry.field) for entry in self.shared}
+        return {self.field: Choice(self.kinds[kind], values), **shared}
+
+    def write(self, owner: Any) -> dict[str, Any]:
+        """Return the section of a spec, JSON-ready."""
+        choice: Choice[Any] = getattr(owner, self.field)
+        return choice.to_dict() | write_table(self.shared, owner)
 
 
 def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
@@ -168,8 +177,6 @@ def read_table(
             fields[entry.field] = entry.read(entry.name, value)
         except InputError as error:
             faults.add_error(error)
-        if entry.axis_field:
-            fields[entry.axis_field] = isinstance(given, list | dict)
     return fields
 
 
@@ -192,6 +199,6 @@ def write_table(entries: Sequence[Entry], owner: Any) -> dict[str, Any]:
     for entry in entries:
         if entry.written(owner):
             value = entry.write(getattr(owner, entry.field))
-            single = entry.axis_field and not getattr(owner, entry.axis_field)
+            single = entry.optional and entry.dimension not in owner.optional_dims
             table[entry.key] = value[0] if single else value
     return table

@@ -56,9 +56,9 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
 def _extends(entry: Entry, old: Spec, new: Spec) -> bool:
     """Tell whether an axis holds all its old values. A single value that is no axis must stay as it is."""
     before, after = getattr(old, entry.field), getattr(new, entry.field)
-    if entry.axis_field:
-        is_axis = getattr(old, entry.axis_field)
-        if is_axis != getattr(new, entry.axis_field):
+    if entry.optional:
+        is_axis = entry.dimension in old.optional_dims
+        if is_axis != (entry.dimension in new.optional_dims):
             return False
         if not is_axis and len(before):
             return bool(np.array_equal(before, after))

@@ -1,7 +1,7 @@
 """Groups of points, of which the blocks of a store consist.
 
-A group is some seeds and lam of one architecture, init_scale, solver and learning rate, at all times: the
-unit of computing. A block is the groups that are stored in one chunk of every array: the unit of work, of
+A group is some seeds and lam of one architecture, init_scale, solver and so on, at all times: the unit of
+computing. A block is the groups that are stored in one chunk of every array: the unit of work, of
 writing and of resume.
 """
 
@@ -14,20 +14,24 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.kernels import Problem
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel
 from fastlin.kernels.draws import LaneStart
 from fastlin.observables import REGISTRY
-from fastlin.solvers import SOLVERS
+from fastlin.solvers import SOLVERS, Settings
+
+Variant = tuple[Architecture, str, Start]
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Points (seed, lam) of one architecture, init_scale, solver and learning rate, ready to be computed."""
+    """Points (seed, lam) of one architecture, one solver and the same settings, ready to be computed."""
 
     architecture: Architecture
     problem: Problem
     solver: str
-    learning_rate: float
+    settings: Settings
+    rate_ratio: float
     seeds: NDArray[np.int64]
     lams: NDArray[np.float64]
     times: NDArray[np.float64]
@@ -40,6 +44,21 @@ class Group:
     def init_scale(self) -> float:
         """Scale of the weights before balancing."""
         return self.problem.init_scale
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of gradient descent."""
+        return self.settings.learning_rate
+
+    @property
+    def absent(self) -> bool:
+        """Whether no such network exists: one of two-sided balance needs N_h >= N_i + N_o."""
+        return self.settings.start == Start.TWO_SIDED and not self.architecture.sizes.has_two_sided
+
+    @property
+    def variant(self) -> Variant:
+        """The architecture, the solver and the kind of start, which choose the kernel over time."""
+        return self.architecture, self.solver, self.settings.start
 
     @property
     def points(self) -> int:
@@ -60,14 +79,16 @@ class Group:
     @property
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
+        if self.absent:
+            return
         sizes, special = self.architecture.sizes, self.specialise
-        start = self.problem.start
-        if self.problem.in_lanes and isinstance(start, LaneStart):
-            yield Kernel("set_up", sizes, start.kind, special)
+        law, start, decays = self.problem.start, self.settings.start, any(self.settings.decay)
+        if self.problem.in_lanes and isinstance(law, LaneStart):
+            yield Kernel("raw_set_up" if start == Start.RAW else "set_up", sizes, law.kind, special)
         if self.outputs and (step := SOLVERS[self.solver].step):
-            yield Kernel(step, sizes, self.outputs, special)
+            yield Kernel(step, sizes, self.outputs, special, start, decays)
         if self.scales:
-            yield Kernel("time_scales", sizes, self.scales, special)
+            yield Kernel("time_scales", sizes, self.scales, special, start)
 
 
 class PlacedGroup(NamedTuple):

@@ -34,7 +34,13 @@ def read_spec(content: Any) -> dict[str, Any]:
             fields |= KIND_SECTIONS[section].read(table, faults)
         else:
             fields |= read_table(entries_of(section), table, faults)
+    fields["optional_dims"] = frozenset(
+        entry.dimension
+        for entry in ENTRIES
+        if entry.optional and isinstance(tables[entry.section].get(entry.key), list | dict)
+    )
     checks.settle_learning_rates(fields, faults)
+    checks.settle_lam(fields, tables["axes"], faults)
     expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
     if expected <= fields.keys():
         _check_together(tables, fields, faults)
@@ -64,5 +70,10 @@ def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults
     if "fraction" in tables["output"] and CONVERGENCE not in fields["observables"]:
         faults.add(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
     checks.check_task(fields["task"], fields["architectures"], faults)
+    checks.check_start(fields, faults)
+    checks.check_kappa(fields["kappas"], fields["architectures"], faults)
+    checks.check_settings(fields, tables, faults)
+    checks.check_decay(fields, faults)
+    checks.check_time_scales(fields, faults)
     if checks.check_finite(fields["solvers"], fields["times"], faults):
         checks.check_steps(fields["times"], fields["learning_rates"], faults)

@@ -20,13 +20,16 @@ from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.initialisation import InitKind
 from fastlin.kernels import Problem
+from fastlin.kernels.batch import FlowControl
+from fastlin.kernels.codes import Start
 from fastlin.parameters import Choice
 from fastlin.paths import user_path
+from fastlin.solvers import SOLVERS, Noise, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of
+from fastlin.sweeps.spec.table import KIND_SECTIONS, OPTIONAL, SECTIONS, entries_of
 from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
 
@@ -63,10 +66,27 @@ class Spec:
         Names of the solvers, in the order of the spec.
     learning_rates : ndarray of float64, (rates,)
         Learning rates, in units of tau. The array is empty if no solver has one.
-    solver_axis : bool
-        Whether the store has the dimension "solver". Otherwise there is one solver.
-    learning_rate_axis : bool
-        Whether the store has the dimension "learning_rate". Otherwise there is one rate at most.
+    kappas : ndarray of float64, (kappas,)
+        kappa >= 0 of two-sided balance, in the unit of squared weights.
+    rate_ratios : ndarray of float64, (ratios,)
+        Learning rate of W2 over that of W1.
+    noise_seeds : ndarray of int64, (noise_seeds,)
+        Seeds of minibatches and label noise.
+    optional_dims : frozenset of str
+        Dimensions that the store has because their values are a list or a range. Each of "solver",
+        "learning_rate", "kappa", "rate_ratio" and "noise_seed" has one value otherwise.
+    balance : bool
+        Whether weights are balanced to lam and kappa. Otherwise they are taken as drawn, and `lams` is [0].
+    tolerance : float
+        Error of a step of the flow.
+    max_steps : int
+        Most steps of the flow.
+    decay : tuple of float, (2,)
+        Weight decay of W1 and of W2, multiplied by their learning rates.
+    batch_size : int or None
+        Samples of a minibatch of gradient descent.
+    label_noise : float
+        Standard deviation of the noise in the targets of gradient descent.
     observables : tuple of str
         Names of the observables that are stored.
     fraction : float
@@ -89,8 +109,16 @@ class Spec:
     init: Choice[InitKind]
     solvers: tuple[str, ...]
     learning_rates: NDArray[np.float64]
-    solver_axis: bool
-    learning_rate_axis: bool
+    kappas: NDArray[np.float64]
+    rate_ratios: NDArray[np.float64]
+    noise_seeds: NDArray[np.int64]
+    optional_dims: frozenset[str]
+    balance: bool
+    tolerance: float
+    max_steps: int
+    decay: tuple[float, float]
+    batch_size: int | None
+    label_noise: float
     observables: tuple[str, ...]
     fraction: float
     dtype: str
@@ -177,8 +205,7 @@ class Spec:
 
     def _table(self, section: str) -> dict[str, Any]:
         if section in KIND_SECTIONS:
-            choice: Choice[Any] = getattr(self, KIND_SECTIONS[section].field)
-            return choice.to_dict()
+            return KIND_SECTIONS[section].write(self)
         return write_table(entries_of(section), self)
 
     def to_toml(self) -> str:
@@ -207,6 +234,41 @@ class Spec:
         start = self.init.kind.law(n_samples, **self.init.values)
         return Problem(self.task.kind.law(**self.task.values), start, init_scale)
 
+    def settings(self, chosen: Mapping[str, Any]) -> Settings:
+        """Return the settings of points with these values on the optional dimensions.
+
+        Learning rates e1 and e2 of the layers, with e1 e2 = 1, are a substitution of the weights:
+        ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2``. Kernels see U, whose decay is that of W times the rate.
+        """
+        kappa, root = float(chosen["kappa"]), math.sqrt(chosen["rate_ratio"])
+        return Settings(
+            start=self.start(kappa),
+            kappa=kappa,
+            learning_rate=float(chosen.get("learning_rate", math.nan)),
+            decay=(self.decay[0] / root, self.decay[1] * root),
+            control=FlowControl(self.tolerance, self.max_steps),
+            noise=self._noise(int(chosen["noise_seed"])),
+        )
+
+    def start(self, kappa: float) -> Start:
+        """Return the kind of start at one kappa."""
+        if not self.balance:
+            return Start.RAW
+        return Start.TWO_SIDED if kappa else Start.BALANCED
+
+    def _noise(self, seed: int) -> Noise | None:
+        return Noise(self.batch_size, self.label_noise, seed) if self.noisy else None
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether a solver takes steps of its own size, to a tolerance."""
+        return any(SOLVERS[name].adaptive for name in self.solvers)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether gradient descent draws minibatches or label noise."""
+        return self.batch_size is not None or self.label_noise > 0.0
+
     @property
     def reduction(self) -> Reduction:
         """The statistics over the seeds, of a spec that asks for them."""
@@ -221,11 +283,11 @@ class Spec:
     def point_dims(self) -> dict[str, int]:
         """Dimensions of the grid of points (that of `status`) and their sizes, in order."""
         sizes = {"architecture": len(self.architectures), "init_scale": self.init_scales.size}
-        if self.solver_axis:
-            sizes["solver"] = len(self.solvers)
-        if self.learning_rate_axis:
-            sizes["learning_rate"] = self.learning_rates.size
-        return {**sizes, "seed": self.seeds.size, "lam": self.lams.size}
+        sizes |= {
+            name: len(getattr(self, field)) for name, field in OPTIONAL.items() if name in self.optional_dims
+        }
+        sizes["seed"] = self.seeds.size
+        return sizes | {"lam": self.lams.size} if self.balance else sizes
 
     @property
     def points(self) -> int:

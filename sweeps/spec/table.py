@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -12,16 +13,18 @@ from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels.random import MAX_SEED
 from fastlin.observables import FRACTION, check_fraction, sweepable
-from fastlin.solvers import SOLVERS
+from fastlin.solvers import MAX_STEPS, SOLVERS, TOLERANCE
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, names_entry, same
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.task import MAX_SCALE, MIN_SCALE
+from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
 from fastlin.task_kinds import TASK_KINDS
-from fastlin.validation import check_bool, shown
+from fastlin.validation import check_bool, check_float, check_int, shown
 
 DTYPES = ("float64", "float32")
 CONVERGENCE: Final = "convergence_time"
+MIN_TOLERANCE, MAX_TOLERANCE = 1e-14, 1e-2  # of the flow
+MOST_STEPS = 10**9  # of the flow
 
 
 def _name(name: str, value: Any) -> str:
@@ -44,6 +47,56 @@ def _times(name: str, value: Any) -> NDArray[np.float64]:
 
 def _learning_rates(name: str, value: Any) -> NDArray[np.float64]:
     return np.empty(0) if value is None else axes.reals(name, value, 0.0, above=True)
+
+
+def _lams(name: str, value: Any) -> NDArray[np.float64] | None:
+    return None if value is None else axes.reals(name, value)
+
+
+def _kappas(name: str, value: Any) -> NDArray[np.float64]:
+    return axes.reals(name, value, 0.0)
+
+
+def _ratios(name: str, value: Any) -> NDArray[np.float64]:
+    return axes.reals(name, value, MIN_SCALE, MAX_SCALE)
+
+
+def _tolerance(name: str, value: Any) -> float:
+    return check_float(name, value, MIN_TOLERANCE, MAX_TOLERANCE)
+
+
+def _max_steps(name: str, value: Any) -> int:
+    return check_int(name, value, 1, MOST_STEPS)
+
+
+def _decay(name: str, value: Any) -> tuple[float, float]:
+    """Read the decay of both layers: one number, or a pair."""
+    pair = value if isinstance(value, list) else [value, value]
+    if len(pair) != 2:
+        raise InputError(f"{name} is {shown(value)}; needed is one number, or a pair [W1, W2]")
+    first, second = (check_float(name, part, 0.0) for part in pair)
+    return first, second
+
+
+def _write_decay(pair: tuple[float, float]) -> Any:
+    return pair[0] if pair[0] == pair[1] else list(pair)
+
+
+def _batch_size(name: str, value: Any) -> int | None:
+    return None if value is None else check_int(name, value, 1, MAX_SAMPLES)
+
+
+def _label_noise(name: str, value: Any) -> float:
+    return check_float(name, value, 0.0)
+
+
+def _varies(dimension: str, field: str, default: float) -> Callable[[Any], bool]:
+    """Return whether an axis of a spec is a dimension or has another value than the default."""
+
+    def written(spec: Any) -> bool:
+        return dimension in spec.optional_dims or getattr(spec, field)[0] != default
+
+    return written
 
 
 def _triples(architectures: tuple[Architecture, ...]) -> list[list[int]]:
@@ -87,11 +140,13 @@ ENTRIES = (
         "axes",
         "lam",
         "lams",
-        axes.reals,
+        _lams,
         axes.compact,
         "numbers",
-        "Relative scale of the layers, `W2^T W2 - W1 W1^T = lam I`.",
+        "Relative scale of the layers, `W2^T W2 - W1 W1^T = lam I`. Balanced starts need it.",
+        None,
         dimension="lam",
+        written=lambda spec: bool(spec.balance),
     ),
     names_entry(
         "dynamics",
@@ -101,7 +156,7 @@ ENTRIES = (
         "How the dynamics are solved. A list makes a dimension of the store.",
         default="exact",
         dimension="solver",
-        axis_field="solver_axis",
+        optional=True,
         former=("method",),
     ),
     Entry(
@@ -111,7 +166,8 @@ ENTRIES = (
         _times,
         axes.compact,
         "numbers from 0, also `inf`",
-        "Times t / tau. Those of gradient descent are finite, and recorded at the nearest step.",
+        "Times t / tau. Those of `flow` and gradient descent are finite. Gradient descent is recorded at the "
+        "nearest step.",
         dimension="time",
     ),
     Entry(
@@ -124,8 +180,104 @@ ENTRIES = (
         "Learning rate, which gradient descent needs. A list or range makes a dimension of the store.",
         None,
         dimension="learning_rate",
-        axis_field="learning_rate_axis",
+        optional=True,
         written=lambda spec: bool(spec.learning_rates.size),
+    ),
+    Entry(
+        "axes",
+        "kappa",
+        "kappas",
+        _kappas,
+        axes.compact,
+        "numbers from 0",
+        "Two-sided balance, `Q (D - lam I) Q^T = -kappa^2 J`. Above 0 it needs N_h >= N_i + N_o. A list or "
+        "range makes a dimension of the store, in which narrower networks are absent for kappa > 0.",
+        0.0,
+        dimension="kappa",
+        optional=True,
+        written=_varies("kappa", "kappas", 0.0),
+    ),
+    Entry(
+        "axes",
+        "rate_ratio",
+        "rate_ratios",
+        _ratios,
+        axes.compact,
+        f"numbers from {MIN_SCALE:g} to {MAX_SCALE:g}",
+        "Learning rate of W2 over that of W1. The unit of time is that of their geometric mean. A list or "
+        "range makes a dimension of the store.",
+        1.0,
+        dimension="rate_ratio",
+        optional=True,
+        written=_varies("rate_ratio", "rate_ratios", 1.0),
+    ),
+    Entry(
+        "axes",
+        "noise_seed",
+        "noise_seeds",
+        axes.integers,
+        axes.compact,
+        f"whole numbers from 0 to {MAX_SEED}",
+        "Seeds of minibatches and label noise. A list or range makes a dimension of the store.",
+        0,
+        dimension="noise_seed",
+        optional=True,
+        written=_varies("noise_seed", "noise_seeds", 0),
+    ),
+    Entry(
+        "dynamics",
+        "tolerance",
+        "tolerance",
+        _tolerance,
+        same,
+        f"number from {MIN_TOLERANCE:g} to {MAX_TOLERANCE:g}",
+        "Error of a step of `flow`, relative to the weights.",
+        TOLERANCE,
+        written=lambda spec: spec.adaptive,
+    ),
+    Entry(
+        "dynamics",
+        "max_steps",
+        "max_steps",
+        _max_steps,
+        same,
+        f"whole number from 1 to {MOST_STEPS}",
+        "Most steps of `flow`. A point that needs more gets the status too_stiff.",
+        MAX_STEPS,
+        written=lambda spec: spec.adaptive,
+    ),
+    Entry(
+        "dynamics",
+        "decay",
+        "decay",
+        _decay,
+        _write_decay,
+        "number from 0, or a pair",
+        "Weight decay of both layers, or of W1 and W2. It is multiplied by the learning rate of the layer.",
+        0.0,
+        written=lambda spec: any(spec.decay),
+    ),
+    Entry(
+        "dynamics",
+        "batch_size",
+        "batch_size",
+        _batch_size,
+        same,
+        "whole number from 1 to P",
+        "Samples of a minibatch of gradient descent. By default all.",
+        None,
+        written=lambda spec: spec.batch_size is not None,
+    ),
+    Entry(
+        "dynamics",
+        "label_noise",
+        "label_noise",
+        _label_noise,
+        same,
+        "number from 0",
+        "Standard deviation of the noise that gradient descent adds to the targets in every step.",
+        0.0,
+        written=lambda spec: bool(spec.label_noise),
     ),
     names_entry(
         "output",
@@ -170,14 +322,28 @@ ENTRIES = (
         written=lambda spec: spec.reduce is not None,
     ),
 )
+BALANCE = Entry(
+    "init",
+    "balance",
+    "balance",
+    check_bool,
+    same,
+    "true or false",
+    "Whether the weights are balanced to `axes.lam` and `axes.kappa`, which keeps their product. Otherwise "
+    "they are taken as they are drawn, and lam is no axis.",
+    True,
+    written=lambda spec: not spec.balance,
+)
 # Sections that name a kind and hold its parameters.
 KIND_SECTIONS: dict[str, KindSection] = {
     entry.section: entry
     for entry in (
         KindSection("task", "task", TASK_KINDS, "Kind of the task.", "random_regression"),
-        KindSection("init", "init", INIT_KINDS, "Kind of the start.", "gaussian"),
+        KindSection("init", "init", INIT_KINDS, "Kind of the start.", "gaussian", (BALANCE,)),
     )
 }
+# Fields of the axes that are dimensions of a store only where they are given as a list or range.
+OPTIONAL = {entry.dimension: entry.field for entry in ENTRIES if entry.optional}
 SECTIONS = ("axes", "task", "init", "dynamics", "output")
 
 

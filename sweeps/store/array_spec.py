@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -32,10 +32,34 @@ class ArraySpec:
     # compressed with zstd, the last dimension stored first.
     compressed: float = 0.0
     transient: bool = False  # whether a chunk of a complete block may have been deleted since
+    # Dimensions of size 1 that the stored array lacks. Code that computes finds them in any store.
+    implied: frozenset[str] = frozenset()
 
     def key(self, name: str, index: tuple[int, ...]) -> str:
         """Return where a chunk is stored."""
-        return f"{name}/{SEPARATOR.join(['c', *map(str, index)])}"
+        return f"{name}/{SEPARATOR.join(['c', *map(str, self.explicit(index))])}"
+
+    def explicit(self, entries: Sequence[T]) -> tuple[T, ...]:
+        """Return the entries of the dimensions that the stored array has."""
+        if not self.implied:
+            return tuple(entries)
+        return tuple(
+            entry for name, entry in zip(self.dims, entries, strict=False) if name not in self.implied
+        )
+
+    def index(self, key: str, name: str) -> tuple[int, ...]:
+        """Return the index of the chunk that is stored at a key.
+
+        Raises
+        ------
+        ValueError
+            If the key is of no chunk.
+        """
+        first, *numbers = key.removeprefix(f"{name}/").split(SEPARATOR)
+        if first != "c" or len(numbers) != len(self.explicit(self.dims)):
+            raise ValueError(f"{key} is no chunk of {name}")
+        entries = iter(map(int, numbers))
+        return tuple(0 if name in self.implied else next(entries) for name in self.dims)
 
     def region(self, index: tuple[int, ...]) -> tuple[slice, ...]:
         """Return the part of the array that a chunk holds."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.spec.table import OPTIONAL
 from fastlin.sweeps.store.contents import layout_class, layout_of
 from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds
 from fastlin.sweeps.store.layout import BlockShape
@@ -28,9 +29,9 @@ LEAST_SECONDS = 0.05
 def choose_block_shape(spec: Spec) -> BlockShape:
     """Return the shape of the blocks of a spec. Groups are joined where all seeds of one fit into a block.
 
-    Learning rates are joined first, then solvers, init_scales and architectures, each as soon as all values
-    of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as one seed allows.
-    The shape depends on the spec alone, never on the machine.
+    The optional axes are joined first, from the last one on, then init_scales and architectures, each as soon
+    as all values of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as
+    one seed allows. The shape depends on the spec alone, never on the machine.
     """
     seconds = seed_seconds(spec)
     by_bytes = layout_class(spec).most_seeds(spec, BLOCK_BYTES)
@@ -42,8 +43,7 @@ def choose_block_shape(spec: Spec) -> BlockShape:
     capacity = BLOCK_BYTES // sum(array.chunk_bytes for array in alone.values.values())  # groups
     least = min(LEAST_BLOCKS, 3 * LEAST_BLOCKS // len(alone.arrays))
     blocks = alone.block_count
-    # (A, 1, M, R) seconds of the groups: the same for every init_scale.
-    costs = seeds * seconds[:, None] + GROUP_SECONDS
+    costs = seeds * seconds + GROUP_SECONDS  # of the groups, which are the same along some axes
     for axis, (field, size) in reversed([*enumerate(_joinable(spec).items())]):
         blocks //= size
         count = min(
@@ -59,9 +59,8 @@ def choose_block_shape(spec: Spec) -> BlockShape:
 
 def _joinable(spec: Spec) -> dict[str, int]:
     """Return the sizes of the axes whose groups may be joined, by the fields of a block's shape."""
-    rates = spec.learning_rates.size if spec.learning_rate_axis else 1
-    sizes = (len(spec.architectures), spec.init_scales.size, len(spec.solvers), rates)
-    return dict(zip(BlockShape._fields, sizes, strict=False))
+    fields = ("architectures", "init_scales", *OPTIONAL.values())
+    return {field: max(1, len(getattr(spec, field))) for field in fields}
 
 
 def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:

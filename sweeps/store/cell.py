@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.kernels import Status
 from fastlin.kernels import exact_statistics as fold
 from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.array_spec import Values
@@ -58,9 +59,10 @@ def read_cell(store: Store, cell_index: tuple[int, ...]) -> Cell | None:
     if any(is_missing(codes).any() for codes in status):
         return None
     bad: Mask = np.any([is_bad(codes) for codes in status], axis=0)
+    absent = np.any([codes == Status.ABSENT for codes in status], axis=0)
     total, counts = _unpacked(store.read_values(blocks[0]))
     merged = all((part == len(blocks)).all() for part in counts.values())
-    dropped = _dropped(store, cell_index, bad)
+    dropped = _dropped(store, cell_index, bad, absent)
     lost = []
     for number, index in enumerate(blocks, start=1):
         if number > 1 and not (_reach(counts, number, bad.ndim) | dropped).all():
@@ -80,10 +82,11 @@ def _merge(total: Values, counts: BlockCounts, number: int, part: Values, part_c
         counts[name] += np.where(wanted, part_counts[name], 0)
 
 
-def _dropped(store: Store, cell_index: tuple[int, ...], bad: Mask) -> Mask:
+def _dropped(store: Store, cell_index: tuple[int, ...], bad: Mask, absent: Mask) -> Mask:
     """Tell where the statistics are those of all seeds, and no block holds partial sums.
 
-    Partial sums that are there are newer than the statistics. Where points are bad they are kept.
+    Partial sums that are there are newer than the statistics. Where points are bad they are kept. Where they
+    are absent the statistics are of no seed.
     """
     if store.layout.keeps_values:
         return np.zeros_like(bad)
@@ -91,7 +94,7 @@ def _dropped(store: Store, cell_index: tuple[int, ...], bad: Mask) -> Mask:
         count = np.expand_dims(store.read_statistics(cell_index)[COUNT], len(cell_index) - 1)
     except DamagedBlockError:
         return np.zeros_like(bad)
-    dropped: Mask = (count == store.layout.spec.seeds.size) & ~bad
+    dropped: Mask = ((count == store.layout.spec.seeds.size) | absent) & ~bad
     for index in store.layout.seed_blocks(cell_index):
         if not store.are_partials(index, None):
             counts = {name: partials.blocks_in(part) for name, part in store.read_values(index).items()}

@@ -56,7 +56,7 @@ class PointLayout(StoreLayout):
     @cached_property
     def dims(self) -> dict[str, int]:
         """Dimensions of `status` and their sizes."""
-        return self.spec.point_dims
+        return self.spec.point_dims | {"lam": self.spec.lams.size}
 
     @cached_property
     def values(self) -> dict[str, ArraySpec]:
@@ -100,7 +100,7 @@ class StatisticsLayout(StoreLayout):
     def dims(self) -> dict[str, int]:
         """Dimensions of `status`, with a number for the seeds of each block, and their sizes."""
         sizes = {("seed_block" if name == "seed" else name): n for name, n in self.spec.point_dims.items()}
-        return sizes | {"seed_block": len(self._seed_blocks)}
+        return sizes | {"seed_block": len(self._seed_blocks), "lam": self.spec.lams.size}
 
     @cached_property
     def _seed_blocks(self) -> list[slice]:
@@ -231,5 +231,6 @@ def _array(
         (*points.dims, *time, *extra),
         (*points.shape, *time.values(), *rest),
         (*points.chunk, *(layout.block_shape.times for _ in time), *rest),
+        implied=points.implied,
         **fields,
     )

@@ -12,13 +12,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.architecture import Architecture
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, time_scales
 from fastlin.solvers import SOLVERS
+from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.spec.table import CONVERGENCE
+from fastlin.sweeps.spec.table import CONVERGENCE, OPTIONAL
 from fastlin.sweeps.store.contents import bytes_per_seed, layout_class
 from fastlin.sweeps.store.layout import StoreLayout
 
@@ -32,20 +33,27 @@ def sizes_of_all(spec: Spec) -> SizesOfMany:
 
 
 def seed_seconds(spec: Spec) -> NDArray[np.float64]:
-    """Estimate the time of all lam of one seed, (architectures, solvers, learning rates).
+    """Estimate the time of all lam of one seed.
 
-    Without learning rates the last dimension has length one.
+    The dimensions are those of a store before seeds, with all optional ones: (architectures, 1, solvers,
+    learning rates, kappas, 1, 1). The time does not depend on init_scale, the ratio of the rates, and the
+    seed of noise. Without learning rates their dimension has length one.
     """
     sizes = sizes_of_all(spec)
     writing = layout_class(spec).write_nanoseconds * bytes_per_seed(spec)
     rates = spec.learning_rates if spec.learning_rates.size else np.array([np.nan])
-    seconds = np.empty((len(spec.architectures), len(spec.solvers), rates.size))
+    seconds = np.empty((len(spec.architectures), 1, len(spec.solvers), rates.size, spec.kappas.size, 1, 1))
     for at, solver in enumerate(spec.solvers):
         for column, rate in enumerate(rates):
-            each = SOLVERS[solver].nanoseconds(sizes, spec.times, float(rate))
-            if CONVERGENCE in spec.observables:
-                each = each + time_scales.nanoseconds(sizes)
-            seconds[:, at, column] = 1e-9 * (problems.nanoseconds(sizes) + spec.lams.size * each + writing)
+            for layer, kappa in enumerate(spec.kappas):
+                chosen = {"learning_rate": rate, "kappa": kappa, "rate_ratio": 1.0, "noise_seed": 0}
+                each = SOLVERS[solver].nanoseconds(sizes, spec.times, spec.settings(chosen))
+                if CONVERGENCE in spec.observables:
+                    each = each + time_scales.nanoseconds(sizes)
+                work = problems.nanoseconds(sizes) + spec.lams.size * each
+                exists = sizes.has_two_sided if kappa else True
+                part = 1e-9 * (np.where(exists, work, 0.0) + writing)
+                seconds[:, 0, at, column, layer, 0, 0] = part
     return seconds
 
 
@@ -55,8 +63,8 @@ def point_seconds(layout: StoreLayout) -> NDArray[np.float64]:
     spec, shape = layout.stored, layout.block_shape
     sizes = list(layout.dims.values())[:-2]
     alone = seed_seconds(spec) / spec.lams.size
-    # Time does not depend on init_scale, so that one entry along it is enough.
-    alone = alone.reshape(sizes[0], 1, *sizes[2:])
+    names = ("architecture", "init_scale", *OPTIONAL)
+    alone = alone.reshape([n for n, name in zip(alone.shape, names, strict=True) if name in layout.dims])
     return np.array(np.broadcast_to(alone + GROUP_SECONDS / (shape.seeds * shape.lams), sizes))
 
 
@@ -85,16 +93,22 @@ def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray
 
 
 @lru_cache(maxsize=4)
-def specialised(layout: StoreLayout) -> frozenset[tuple[Architecture, str]]:
-    """Return the pairs (architecture, solver) whose work in the whole sweep pays for kernels of their own."""
+def specialised(layout: StoreLayout) -> frozenset[Variant]:
+    """Return the variants whose work in the whole sweep pays for kernels of their own."""
     spec, sizes = layout.spec, sizes_of_all(layout.spec)
-    seconds = seed_seconds(spec).sum(axis=-1) * spec.seeds.size * spec.init_scales.size
-    pairs: set[tuple[Architecture, str]] = set()
+    points = spec.seeds.size * spec.init_scales.size * spec.rate_ratios.size * spec.noise_seeds.size
+    seconds = points * seed_seconds(spec)[:, 0, ..., 0, 0].sum(axis=2)  # (architectures, solvers, kappas)
+    work: dict[tuple[str, Start], NDArray[np.float64]] = {}
     for at, solver in enumerate(spec.solvers):
-        if step := SOLVERS[solver].step:
-            chosen = np.flatnonzero(pays(step, sizes, seconds[:, at]))
-            pairs |= {(spec.architectures[index], solver) for index in chosen}
-    return frozenset(pairs)
+        for layer, kappa in enumerate(spec.kappas):
+            variant = (solver, spec.start(float(kappa)))
+            work[variant] = work.get(variant, 0.0) + seconds[:, at, layer]
+    return frozenset(
+        (spec.architectures[index], *variant)
+        for variant, spent in work.items()
+        if (step := SOLVERS[variant[0]].step)
+        for index in np.flatnonzero(pays(step, sizes, spent))
+    )
 
 
 def kernels_needed(layout: StoreLayout, numbers: NDArray[np.int64]) -> list[Kernel]:

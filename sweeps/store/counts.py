@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from fastlin.kernels import Status
 from fastlin.sweeps.store import costs
-from fastlin.sweeps.store.array_spec import SEPARATOR
 from fastlin.sweeps.store.layout import STATUS
 from fastlin.sweeps.store.resume import BAD, is_bad, is_missing
 from fastlin.sweeps.store.store import Marker, Store
@@ -25,18 +24,20 @@ RECENT = 60.0  # seconds before the latest commit marker: the blocks of that tim
 class PointCounts:
     """Numbers of points by status, and which blocks are complete.
 
-    The seeds of a reduced store that are not folded diverged or failed. All those of one lam in a block count
-    as the worse of both that occurred there.
+    The seeds of a reduced store that are not folded diverged, failed or are too stiff. All those of one lam
+    in a block count as the worst status that occurred there.
     """
 
     ok: int
     diverged: int
     failed: int
+    too_stiff: int
+    absent: int
     pending: int
     complete: NDArray[np.bool_]  # by the number of the block
-    bad: NDArray[np.bool_]  # blocks with points that diverged or failed
+    bad: NDArray[np.bool_]  # blocks with bad points: diverged, failed or too stiff
     pending_seconds: NDArray[np.float64]  # estimated time of the pending points of each block
-    bad_seconds: NDArray[np.float64]  # and of those that diverged or failed
+    bad_seconds: NDArray[np.float64]  # and of the bad points
 
     def missing(self, retry: bool = False) -> NDArray[np.bool_]:
         """Return a mask of the blocks with points that are still to be computed, see `Store.missing`."""
@@ -54,7 +55,7 @@ class PointCounts:
     @property
     def points(self) -> int:
         """Number of points in all."""
-        return self.ok + self.diverged + self.failed + self.pending
+        return self.ok + self.diverged + self.failed + self.too_stiff + self.absent + self.pending
 
     @property
     def done(self) -> int:
@@ -84,6 +85,8 @@ def count_points(store: Store, markers: Iterable[Marker] | None = None) -> Point
         ok=int(counts[Status.OK]),
         diverged=int(counts[Status.DIVERGED]),
         failed=int(counts[Status.FAILED]),
+        too_stiff=int(counts[Status.TOO_STIFF]),
+        absent=int(counts[Status.ABSENT]),
         pending=int(counts[Status.PENDING]),
         complete=complete,
         bad=bad,
@@ -106,13 +109,13 @@ def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> ND
         bad = np.broadcast_to(bad, codes.shape).reshape(cells.shape)
         for code in BAD:
             numbers[:, code] = np.where(cells == code, bad, 0).sum(axis=1)
-        pending_or_bad = numbers[:, [Status.PENDING, *BAD]].sum(axis=1)
-        numbers[:, Status.OK] = seeds * cells.shape[1] - pending_or_bad
+        others = numbers[:, [Status.PENDING, Status.ABSENT, *BAD]].sum(axis=1)
+        numbers[:, Status.OK] = seeds * cells.shape[1] - others
     return numbers
 
 
 def bad_points(store: Store) -> Iterator[dict[str, Any]]:
-    """Yield every point that diverged or failed: its values on all axes, and "status".
+    """Yield every point that diverged, failed or is too stiff: its values on all axes, and "status".
 
     In a reduced store, "seed" is the first of the block and "last_seed" its last.
     """
@@ -145,10 +148,8 @@ def speed(store: Store, began: float) -> Speed | None:
     span = recent[-1].modified - recent[0].modified
     if span <= 0:
         return None
-    seconds, prefix = costs.seconds_of_blocks(store.layout), store.layout.status.key(STATUS, ())
-    work = 0.0
+    seconds, work = costs.seconds_of_blocks(store.layout), 0.0
     for entry in recent[1:]:
         with suppress(ValueError, IndexError):  # a file that is no commit marker
-            index = tuple(map(int, entry.key.removeprefix(prefix).split(SEPARATOR)[1:]))
-            work += float(seconds[index])
+            work += float(seconds[store.layout.status.index(entry.key, STATUS)])
     return Speed((len(recent) - 1) / span, work / span)

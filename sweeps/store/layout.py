@@ -1,7 +1,7 @@
 """The geometry of a store: its blocks, the chunks that they are in every array, and the points of each.
 
-A block is one chunk of every array. Chunks span several architectures, init_scales, solvers and learning
-rates where one alone is too small to be worth a file. A chunk at the end of an axis is filled up with the
+A block is one chunk of every array. Chunks span several architectures, init_scales, solvers and so on where
+one alone is too small to be worth a file. A chunk at the end of an axis is filled up with the
 fill value. Points that the axis gains later inside a chunk that exists therefore read as pending.
 
 The layout is a function of the shape of a block and of the specs that the store was made and extended from.
@@ -20,12 +20,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.architecture import Architecture
 from fastlin.kernels import Status
 from fastlin.observables import REGISTRY
 from fastlin.sweeps.spec.extension import AXES, arranged
-from fastlin.sweeps.spec.group import Block, Group, PlacedGroup
+from fastlin.sweeps.spec.group import Block, Group, PlacedGroup, Variant
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.spec.table import OPTIONAL
 from fastlin.sweeps.store.array_spec import ArraySpec, Values
 
 SIZES = ("n_i", "n_h", "n_o")
@@ -44,6 +44,9 @@ class BlockShape(NamedTuple):
     init_scales: int = 1
     solvers: int = 1
     learning_rates: int = 1
+    kappas: int = 1
+    rate_ratios: int = 1
+    noise_seeds: int = 1
     seeds: int = 1
     lams: int = 1
     times: int = 1
@@ -133,6 +136,7 @@ class StoreLayout(ABC):
             "uint8",
             int(Status.PENDING),
             STATUS_ATTRIBUTES,
+            implied=frozenset() if self.spec.balance else frozenset({"lam"}),
         )
 
     @cached_property
@@ -194,12 +198,17 @@ class StoreLayout(ABC):
         """Return the group at a position in the region of a block."""
         spec = self.stored
         at = {name: part.start + i for name, part, i in zip(self.dims, region, position, strict=False)}
-        rates = spec.learning_rates
+        chosen = {
+            name: values[at.get(name, 0)]
+            for name, field in OPTIONAL.items()
+            if len(values := getattr(spec, field))
+        }
         return Group(
             architecture=spec.architectures[at["architecture"]],
             problem=spec.problem(float(spec.init_scales[at["init_scale"]])),
-            solver=spec.solvers[at.get("solver", 0)],
-            learning_rate=float(rates[at.get("learning_rate", 0)]) if rates.size else math.nan,
+            solver=chosen["solver"],
+            settings=spec.settings(chosen),
+            rate_ratio=float(chosen["rate_ratio"]),
             seeds=seeds,
             lams=lams,
             times=spec.times,
@@ -208,15 +217,16 @@ class StoreLayout(ABC):
             dtype=self.group_dtype,
         )
 
-    def kernels_of(self, numbers: NDArray[np.int64]) -> dict[tuple[Architecture, str], Group]:
-        """Return the pairs (architecture, solver) that some blocks need, each with a group that has it."""
-        groups: dict[tuple[Architecture, str], Group] = {}
-        matters = [axis for axis, name in enumerate(self.dims) if name in ("architecture", "solver")]
+    def kernels_of(self, numbers: NDArray[np.int64]) -> dict[Variant, Group]:
+        """Return the variants of kernels that some blocks need, each with a group that has it."""
+        groups: dict[Variant, Group] = {}
+        chosen = ("architecture", "solver", "kappa")
+        matters = [axis for axis, name in enumerate(self.dims) if name in chosen]
         chunks = np.stack(np.unravel_index(numbers, self.grid))[matters]
         _, firsts = np.unique(chunks, axis=1, return_index=True)
         for number in numbers[np.sort(firsts)]:
             for _, group in self.block(self.index(int(number))):
-                groups.setdefault((group.architecture, group.solver), group)
+                groups.setdefault(group.variant, group)
         return groups
 
     @property
@@ -232,12 +242,14 @@ class StoreLayout(ABC):
         coordinates: dict[str, Any] = {"architecture": np.array([str(shape) for shape in shapes])}
         coordinates |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
         coordinates["init_scale"] = spec.init_scales
-        if spec.solver_axis:
-            coordinates["solver"] = np.array(spec.solvers)
-        if spec.learning_rate_axis:
-            coordinates["learning_rate"] = spec.learning_rates
+        coordinates |= {
+            name: np.array(getattr(spec, field))
+            for name, field in OPTIONAL.items()
+            if name in spec.optional_dims
+        }
         coordinates |= self._seed_axes()
-        coordinates |= {"lam": spec.lams, "time": spec.times}
+        coordinates |= {"lam": spec.lams} if spec.balance else {}
+        coordinates["time"] = spec.times
         for observable in spec.observables:
             labels = REGISTRY[observable].labels
             coordinates |= {name: np.array(values) for name, values in labels.items()}
@@ -249,14 +261,16 @@ class StoreLayout(ABC):
     ) -> dict[str, Any]:
         """Return the values on all axes of one point of a group, by the names of the dimensions."""
         group = self.group(index, position)
-        point: dict[str, Any] = {
-            "architecture": str(group.architecture),
-            "seed": int(group.seeds[row]),
-            "lam": float(group.lams[column]),
-            "init_scale": group.init_scale,
+        point: dict[str, Any] = {"architecture": str(group.architecture), "seed": int(group.seeds[row])}
+        if self.spec.balance:
+            point["lam"] = float(group.lams[column])
+        noise = group.settings.noise
+        optional = {
+            "solver": group.solver,
+            "learning_rate": group.learning_rate,
+            "kappa": group.settings.kappa,
+            "rate_ratio": group.rate_ratio,
+            "noise_seed": noise.seed if noise else 0,
         }
-        if self.spec.solver_axis:
-            point["solver"] = group.solver
-        if self.spec.learning_rate_axis:
-            point["learning_rate"] = group.learning_rate
-        return point
+        point["init_scale"] = group.init_scale
+        return point | {name: optional[name] for name in OPTIONAL if name in self.spec.optional_dims}

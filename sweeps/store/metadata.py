@@ -39,8 +39,11 @@ AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "n_h": {"long_name": "number of hidden units", "units": "1"},
     "n_o": {"long_name": "number of outputs", "units": "1"},
     "init_scale": {"long_name": "scale of the weights before balancing", "units": "1"},
-    "solver": {"long_name": "closed form (exact) or gradient descent"},
+    "solver": {"long_name": "closed form (exact), gradient flow to a tolerance (flow) or gradient descent"},
     "learning_rate": {"long_name": "learning rate of gradient descent", "units": "1"},
+    "kappa": {"long_name": "two-sided balance, Q (D - lam I) Q^T = -kappa^2 J", "units": "1"},
+    "rate_ratio": {"long_name": "learning rate of W2 over that of W1", "units": "1"},
+    "noise_seed": {"long_name": "seed of minibatches and label noise"},
     "seed": {"long_name": "seed of task and initialisation"},
     "seed_block": {"long_name": "first of the seeds, in the order stored, that are folded together"},
     "lam": {"long_name": "relative scale of the layers, W2^T W2 - W1 W1^T = lam I", "units": "1"},
@@ -80,7 +83,7 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
         "spec": layout.spec.to_dict(),
         "spec_hash": layout.spec.hash,
         "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
-        "block_shape": layout.block_shape._asdict(),
+        "block_shape": {name: size for name, size in layout.block_shape._asdict().items() if size > 1},
         "compacted": layout.compacted,
         "versions": made_with[-1],
         "earlier_versions": made_with[:-1],
@@ -115,18 +118,19 @@ def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArr
 
 
 def _put_array(group: zarr.Group, name: str, form: ArraySpec) -> None:
-    rank = len(form.dims)
+    dims = form.explicit(form.dims)
+    rank = len(dims)
     last_first = TransposeCodec(order=(rank - 1, *range(rank - 1)))
     group.create_array(
         name,
-        shape=form.shape,
-        chunks=form.chunk,
+        shape=form.explicit(form.shape),
+        chunks=form.explicit(form.chunk),
         dtype=form.dtype,
         fill_value=form.fill,
         filters=[last_first] if form.compressed else None,
         compressors=[*([ZstdCodec(level=ZSTD_LEVEL)] if form.compressed else []), Crc32cCodec()],
         chunk_key_encoding={"name": "default", "separator": SEPARATOR},
-        dimension_names=form.dims,
+        dimension_names=dims,
         attributes=form.attributes,
     )
 

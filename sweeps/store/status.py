@@ -13,8 +13,9 @@ from fastlin.sweeps.store.lease_holders import holders
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 
-SHOWN = 5  # points that diverged or failed, for people to read
-LISTED = 10_000  # points that diverged or failed, in JSON
+SHOWN = 5  # bad points, for people to read
+LISTED = 10_000  # bad points, in JSON
+ARGUMENTS = ("architecture", "seed", "lam", "init_scale", "kappa", "rate_ratio")  # of `rebuild`
 
 
 def sweep_status(path: str | Path) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def sweep_status(path: str | Path) -> dict[str, Any]:
         commit markers of the last minute, and ``seconds_left`` from the estimated cost of these blocks and of
         the pending points; both are None if there are too few markers. ``holders`` are the runs that write
         the store now: those of the lease that are not known to be dead. ``bad`` are the first 10 000 points
-        that diverged or failed, with the arguments of `rebuild`.
+        that diverged, failed or are too stiff, with the arguments of `rebuild`.
 
     Raises
     ------
@@ -53,6 +54,8 @@ def sweep_status(path: str | Path) -> dict[str, Any]:
         "ok": counts.ok,
         "diverged": counts.diverged,
         "failed": counts.failed,
+        "too_stiff": counts.too_stiff,
+        "absent": counts.absent,
         "pending": counts.pending,
         "blocks": counts.blocks,
         "complete_blocks": done,
@@ -67,11 +70,13 @@ def sweep_status(path: str | Path) -> dict[str, Any]:
 def in_words(content: dict[str, Any]) -> str:
     """Return the result of `sweep_status` for people to read."""
     done = content["points"] - content["pending"]
+    rare = [name for name in ("too_stiff", "absent") if content[name]]
     lines = [
         f"{content['store']}: {content['name']}, {done:,} of {content['points']:,} points done "
         f"({content['complete_blocks']:,} of {content['blocks']:,} blocks)",
         f"ok {content['ok']:,}, diverged {content['diverged']:,}, failed {content['failed']:,}, "
-        f"pending {content['pending']:,}",
+        f"pending {content['pending']:,}"
+        + "".join(f", {name.replace('_', ' ')} {content[name]:,}" for name in rare),
     ]
     if content["pending"] and content["blocks_per_second"]:
         left = format_duration(content["seconds_left"])
@@ -80,14 +85,14 @@ def in_words(content: dict[str, Any]) -> str:
     if content["pending"] and not content["holders"]:
         lines.append("no run is writing it; fastlin run continues")
     lines += [f"{point['status']}: {_rebuilding(point)}" for point in content["bad"][:SHOWN]]
-    if (more := content["diverged"] + content["failed"] - SHOWN) > 0:
+    if (more := content["diverged"] + content["failed"] + content["too_stiff"] - SHOWN) > 0:
         lines.append(f"and {more:,} more, which --json lists")
     return "\n".join(lines)
 
 
 def _rebuilding(point: dict[str, Any]) -> str:
     """Return the call that rebuilds a point."""
-    names = ("architecture", "seed", "lam", "init_scale")
+    names = [name for name in ARGUMENTS if name in point]
     values = ", ".join(f"{name}={point[name]!r}" for name in names)
     details = [f"{name} {value}" for name, value in point.items() if name not in (*names, "status")]
     return f"fl.rebuild(ds, {values})" + (f" ({', '.join(details)})" if details else "")

@@ -8,12 +8,13 @@ from llvmlite import ir
 
 from fastlin import kernels
 from fastlin.kernels.batch import Batch
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.memory import Memory, Numbers
 from fastlin.kernels.compiler.static import Loaded
 from fastlin.kernels.compiler.values import DOUBLE, INTEGER, Index
-from fastlin.kernels.sizes import Sizes
-from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
+from fastlin.kernels.sizes import RawSizes, Sizes
+from fastlin.kernels.vector import closed_form, flow, gradient_descent, problems, raw_problems, time_scales
 from fastlin.kernels.vector.forms import form
 
 # Name of the target: triple, processor and features.
@@ -76,16 +77,15 @@ class Writer:
         return str(self.module)
 
 
-def write_set_up(writer, sizes):
-    writer.load(sizes, problems.SetUp, unroll=False)
-    setting = problems.Setting(
+def drawn(writer):
+    """Return the arguments that draw problems."""
+    return problems.Setting(
         seeds=writer.array(1, INTEGER),
         target_key=writer.index(),
         targets_off=writer.index(),
         target_unit=writer.lane(),
         init_key=writer.index(),
-        init_unit=writer.lane(),
-        init_scale=writer.lane(),
+        init_uniform=writer.index(),
         lanes=writer.array(1, INTEGER),
         floors=writer.array(1),
         uniforms=writer.array(2),
@@ -93,7 +93,20 @@ def write_set_up(writer, sizes):
         numbers=writer.array(2),
         records=writer.array(2),
     )
-    problems._set_up_records.body(writer.code, "gaussian", writer.array(2), setting)
+
+
+def write_set_up(writer, sizes):
+    writer.load(sizes, problems.SetUp, unroll=False)
+    numbers = writer.lane(), writer.lane()
+    setting = drawn(writer)
+    problems._set_up_records.body(writer.code, "weights", writer.array(2), setting, *numbers)
+
+
+def write_raw_set_up(writer, sizes):
+    writer.load(RawSizes(sizes.n_i, sizes.n_h, sizes.n_o), raw_problems.RawSetUp, unroll=False)
+    numbers = writer.lane(), writer.lane(), writer.lane()
+    setting = drawn(writer)
+    raw_problems._set_up_raw_records.body(writer.code, writer.array(2), setting, *numbers)
 
 
 def write_closed_form(writer, sizes):
@@ -106,9 +119,17 @@ def write_closed_form(writer, sizes):
 def write_gradient_descent(writer, sizes):
     writer.load(sizes, gradient_descent.Dynamics)
     outputs = tuple(map(int, kernels.Output))
-    gradient_descent._descend.body(
-        writer.code, outputs, writer.array(2), writer.batch(INTEGER), writer.lane()
-    )
+    variant = gradient_descent.Variant(Start.RAW, decays=True)
+    work, batch = writer.array(2), writer.batch(INTEGER)
+    numbers = [writer.lane() for _ in range(4)]
+    gradient_descent._descend.body(writer.code, variant, outputs, work, batch, *numbers)
+
+
+def write_flow(writer, sizes):
+    writer.load(sizes, flow.Flow)
+    work, records, offsets = writer.array(2), writer.array(2), writer.array(1, INTEGER)
+    flow._begin.body(writer.code, Start.BALANCED, work, records, offsets, writer.lane())
+    flow._attempt.body(writer.code, work, writer.array(1, ir.IntType(8)))
 
 
 def write_time_scales(writer, sizes):
@@ -141,8 +162,10 @@ def write_follow(writer, sizes):
 
 KERNELS = {
     "set-up": write_set_up,
+    "raw set-up": write_raw_set_up,
     "closed form": write_closed_form,
     "gradient descent": write_gradient_descent,
+    "flow": write_flow,
     "time scales": write_time_scales,
     "follow": write_follow,
 }
@@ -187,4 +210,5 @@ def test_kernels_compile_for_other_processors(name, target, sizes):
     assert "kernel" in text
     assert called(text) <= ALLOWED | ({"fma"} if target == "x86-64 without AVX" else set())
     # Only x86 is slow on numbers below the normal range.
-    assert ("mxcsr" in text) == (triple.startswith("x86_64") and name not in ("set-up", "follow"))
+    flushes = name not in ("set-up", "raw set-up", "follow")
+    assert ("mxcsr" in text) == (triple.startswith("x86_64") and flushes)

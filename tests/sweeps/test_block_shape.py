@@ -247,7 +247,7 @@ def check_cover(spec, layout):
         for place, group in layout.block(index):
             assert layout.group(index, place).architecture == group.architecture
             key = (group.architecture, group.init_scale, group.solver)
-            rate = (group.learning_rate,) if spec.learning_rate_axis else ()
+            rate = (group.learning_rate,) if "learning_rate" in spec.point_dims else ()
             points = [(*key, *rate, *point) for point in itertools.product(group.seeds, group.lams)]
             assert not seen.intersection(points)
             seen.update(points)

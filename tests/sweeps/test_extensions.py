@@ -88,8 +88,8 @@ def test_a_solver_is_one_object(tmp_path, monkeypatch):
     """The solver is gradient descent in steps of half the learning rate."""
 
     def run(sizes, outputs, points, specialise):
-        half = points._replace(learning_rate=0.5 * points.learning_rate)
-        return GRADIENT_DESCENT.run(sizes, outputs, half, specialise)
+        half = points.settings._replace(learning_rate=0.5 * points.settings.learning_rate)
+        return GRADIENT_DESCENT.run(sizes, outputs, points._replace(settings=half), specialise)
 
     monkeypatch.setitem(SOLVERS, "half_steps", replace(GRADIENT_DESCENT, name="half_steps", run=run))
     both = {"solver": ["exact", "half_steps"], "learning_rate": 0.02, **EXACT}

@@ -244,7 +244,7 @@ def test_presets_are_those_of_the_paper():
     width = fl.Spec.load("bottleneck-width")
     assert [str(a) for a in width.architectures] == ["3-2-3", "4-2-4", "5-2-5", "6-2-6"]
     assert width.lams.size == 21
-    assert fl.Spec.load("gradient-descent-check").solver_axis
+    assert "solver" in fl.Spec.load("gradient-descent-check").point_dims
     assert fl.Spec.load("scale-balance").init_scales.size > 10
 
 

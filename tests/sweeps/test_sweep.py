@@ -99,7 +99,14 @@ def test_plain_xarray_reads_the_store(swept):
     assert dataset.loss.dims == ("architecture", "init_scale", "seed", "lam", "time")
     assert dataset.weight_norms.dims[-1] == "layer"
     assert dataset.status.dtype == np.uint8
-    assert dataset.status.attrs["flag_meanings"].split() == ["pending", "ok", "diverged", "failed"]
+    assert dataset.status.attrs["flag_meanings"].split() == [
+        "pending",
+        "ok",
+        "diverged",
+        "failed",
+        "too_stiff",
+        "absent",
+    ]
     assert (dataset.status == 1).all()
     assert {"n_i", "n_h", "n_o"} < set(dataset.coords)
     assert dataset.n_h.values.tolist() == [2, 4, 3]

@@ -1,0 +1,285 @@
+"""A step of the flow, by DOP853 with control of the error (see `dormand_prince`).
+
+Every network of a vector has its own time and its own step. A step works with derivatives times its length, so that the sums of stages have no factor. With the Gram
+matrices X^T X of the inputs' rows and Y^T Y of the outputs' rows, ``X' = S^T Y - X (Y^T Y + d1)`` and
+``Y' = S X - Y (X^T X + d2)`` for decay (d1, d2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from fastlin.kernels.codes import Status
+from fastlin.kernels.compiler.arithmetic import fma, select, sqrt
+from fastlin.kernels.compiler.protocols import Array, Code, Number, Whole
+from fastlin.kernels.compiler.workspace import Field, part
+from fastlin.kernels.dormand_prince import (
+    ERROR_5,
+    FIRST,
+    LARGEST_FACTOR,
+    LEAST_FACTOR,
+    SAFETY,
+    SHARE_3,
+    SLOWEST,
+    STAGES,
+    TINY,
+    WEIGHTS,
+    WEIGHTS_3,
+)
+from fastlin.kernels.vector.gram import gram, subtract_product, subtract_products
+from fastlin.kernels.vector.state import Dynamics
+
+# Slots of a row of Q. A derivative takes over the slot of one that is not needed any more.
+_STATE, _NEW = 0, 4
+_SLOTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 2, 3)  # of the derivative of each stage
+
+
+class Flow(Dynamics):
+    """Arrays of the flow. Those of a step hold derivatives times the step."""
+
+    # Of the whole run
+    tolerance = Field()
+    max_steps = Field()
+    decay = Field("twice")  # of W1 and of W2
+
+    # Of a network
+    busy = Field()  # 1, or 0 for a lane that has no network any more
+    fresh = Field()  # 1 for a network that starts now
+    target = Field()  # the next time at which a step ends
+    length = Field()  # the next step
+    tried = Field()  # steps, repeated ones included
+    accepted = Field()  # steps
+    event = Field()  # 0, or the `Status` with which a network waits for its observation or its end
+
+    # Of a step
+    step = Field()
+    size = Field()  # |Q|^2 before the step
+    stages = Field("n slots width")  # the state and the derivatives of each row, by `_SLOTS`
+    trial = Field("n width")  # the state of a stage, where a row does not fit the registers
+    rate = Field("n width")  # its derivative
+
+
+@part(reads="fresh q0 s start decay length", writes="length")
+def enter(code: Code, ws: Flow) -> None:
+    """Begin with the start in q0 and the first step, in networks that start now."""
+    sizes, fresh = code.sizes, ws.fresh[()] > 0.0
+    ws.call(code, _copy_start)
+    curvature = ws.start[0] + ws.start[1] + ws.s[0] + ws.decay[0] + ws.decay[1]
+    total = code.variable(0.0)
+    for a in code.loop(0, sizes.m):
+        total.value = total.value + ws.s[a]
+    first = FIRST / (fma(total.value, 0.0, curvature) + SLOWEST)  # NaN if any singular value is
+    ws.length[()] = select(fresh, first, ws.length[()])
+
+
+@part(reads="fresh q0 stages", writes="stages")
+def _copy_start(code: Code, ws: Flow) -> None:
+    fresh = ws.fresh[()] > 0.0
+    for i in code.loop(0, code.sizes.n):
+        for h in code.columns(0, code.sizes.width):
+            ws.stages[i, _STATE, h] = select(fresh, ws.q0[i, h], ws.stages[i, _STATE, h])
+
+
+@part(reads="stages", writes="q")
+def leave(code: Code, ws: Flow) -> None:
+    """Copy the state to q."""
+    for i in code.loop(0, code.sizes.n):
+        for h in code.columns(0, code.sizes.width):
+            ws.q[i, h] = ws.stages[i, _STATE, h]
+
+
+def attempt(code: Code, ws: Flow) -> None:
+    """Take a step in every network, or find that it has to be shorter."""
+    ws.call(code, begin_step)
+    for stage in _STAGE_PARTS:
+        ws.call(code, stage)
+    ws.call(code, end_step)
+
+
+@part(reads="time target length decay s step scaled damping", writes="step scaled damping")
+def begin_step(code: Code, ws: Flow) -> None:
+    """Choose the step, which ends at the next output at the latest, and scale the target by it."""
+    rest, length = ws.target[()] - ws.time[()], ws.length[()]
+    step = select(length >= rest, rest, length)
+    ws.step[()] = step
+    for a in code.loop(0, code.sizes.m):
+        ws.scaled[a] = step * ws.s[a]
+    for layer in range(2):
+        ws.damping[layer] = step * ws.decay[layer]
+
+
+def _stage_part(stage: int) -> Callable[[Code, Flow], None]:
+    @part(reads="stages step scaled damping trial rate", writes="stages trial rate size")
+    def run(code: Code, ws: Flow) -> None:
+        (_stage if code.sizes.unrolled else _stage_by_columns)(code, ws, stage)
+
+    return run
+
+
+_STAGE_PARTS = [_stage_part(stage) for stage in range(len(STAGES))]
+
+
+def _sum(row: Array, coefficients: dict[int, float], i: Whole, h: Whole) -> Number:
+    """Return an entry of the state plus a sum of derivatives."""
+    value = row[i, _STATE, h]
+    for stage, coefficient in coefficients.items():
+        value = fma(row[i, _SLOTS[stage], h], coefficient, value)
+    return value
+
+
+def _stage(code: Code, ws: Flow, stage: int) -> None:
+    """Write the derivative of a stage to its slot, where a row fits the registers."""
+    sizes, stages, slot = code.sizes, ws.stages, _SLOTS[stage]
+    inputs = _try(code, ws, stage, 0, sizes.rows_i)
+    outputs = _try(code, ws, stage, sizes.rows_i, sizes.n)
+    if stage == 0:
+        ws.size[()] = _trace(code, inputs) + _trace(code, outputs)
+    _scale(code, ws, inputs, 1)
+    _scale(code, ws, outputs, 0)
+    source = _STATE if stage == 0 else slot
+    first, second = code.local(sizes.width), code.local(sizes.width)
+
+    def put(row: Whole) -> Callable[[Whole, Number], None]:
+        def put_entry(h: Whole, value: Number) -> None:
+            stages[row, slot, h] = value
+
+        return put_entry
+
+    for a in code.loop(0, sizes.m):
+        b, pull = sizes.rows_i + a, ws.scaled[a]
+        for h in code.columns(0, sizes.width):
+            first[h], second[h] = stages[a, source, h], stages[b, source, h]
+        subtract_product(code, partial(_pulled, second, pull), first, outputs, put(a))
+        subtract_product(code, partial(_pulled, first, pull), second, inputs, put(b))
+    for last, shift, other in ((sizes.rows_i, 0, outputs), (sizes.rows_o, sizes.rows_i, inputs)):
+        for a in code.loop(sizes.m, last):
+            for h in code.columns(0, sizes.width):
+                first[h] = stages[shift + a, source, h]
+            subtract_product(code, lambda h: code.constant(0.0), first, other, put(shift + a))
+
+
+def _pulled(other: Array, pull: Number, h: Whole) -> Number:
+    """Return the pull of the target along the other layer."""
+    return pull * other[h]
+
+
+def _try(code: Code, ws: Flow, stage: int, first: Whole, last: Whole) -> Array:
+    """Write the state of a stage in rows first..last-1 to its slot, and return its Gram matrix, lower half."""
+    width, stages = code.sizes.width, ws.stages
+    total, row = code.local(width, width), code.local(width)
+    for h in code.columns(0, width):
+        for g in code.columns(0, h + 1):
+            total[h, g] = code.constant(0.0)
+    for i in code.loop(first, last):
+        for h in code.columns(0, width):
+            row[h] = _sum(stages, STAGES[stage], i, h)
+            if stage:
+                stages[i, _SLOTS[stage], h] = row[h]
+        for h in code.columns(0, width):
+            for g in code.columns(0, h + 1):
+                total[h, g] = fma(row[h], row[g], total[h, g])
+    return total
+
+
+def _trace(code: Code, matrix: Array) -> Number:
+    total = code.variable(0.0)
+    for h in code.columns(0, code.sizes.width):
+        total.value = total.value + matrix[h, h]
+    trace: Number = total.value
+    return trace
+
+
+def _scale(code: Code, ws: Flow, matrix: Array, layer: int) -> None:
+    """Multiply a Gram matrix, of which the lower half is given, by the step, and add the decay of a layer."""
+    step, damping = ws.step[()], ws.damping[layer]
+    for h in code.columns(0, code.sizes.width):
+        for g in code.columns(0, h):
+            matrix[h, g] = step * matrix[h, g]
+            matrix[g, h] = matrix[h, g]
+        matrix[h, h] = fma(step, matrix[h, h], damping)
+
+
+def _stage_by_columns(code: Code, ws: Flow, stage: int) -> None:
+    """Write the derivative of a stage to `rate`, where a row does not fit the registers."""
+    sizes, stages, trial, rate = code.sizes, ws.stages, ws.trial, ws.rate
+    for i in code.loop(0, sizes.n):
+        for h in code.columns(0, sizes.width):
+            if stage:
+                stages[i, _SLOTS[stage - 1], h] = rate[i, h]
+            trial[i, h] = _sum(stages, STAGES[stage], i, h)
+    inputs, outputs = gram(code, trial, 0, sizes.rows_i), gram(code, trial, sizes.rows_i, sizes.n)
+    if stage == 0:
+        ws.size[()] = _trace(code, inputs) + _trace(code, outputs)
+    _scale(code, ws, inputs, 1)
+    _scale(code, ws, outputs, 0)
+    for a in code.loop(0, sizes.m):
+        b, pull = sizes.rows_i + a, ws.scaled[a]
+        for h in code.columns(0, sizes.width):
+            rate[a, h], rate[b, h] = pull * trial[b, h], pull * trial[a, h]
+    for first, last in ((sizes.m, sizes.rows_i), (sizes.rows_i + sizes.m, sizes.n)):
+        for i in code.loop(first, last):
+            for h in code.columns(0, sizes.width):
+                rate[i, h] = 0.0
+    code.apart(subtract_products, rate, trial, outputs, 0, sizes.rows_i, 0)
+    code.apart(subtract_products, rate, trial, inputs, sizes.rows_i, sizes.rows_o, sizes.rows_i)
+
+
+@part(
+    reads="stages rate time target length step size tolerance tried accepted max_steps busy",
+    writes="stages time length tried accepted event",
+)
+def end_step(code: Code, ws: Flow) -> None:
+    """Accept the step or not, and choose the next one."""
+    n5, n3 = _propose(code, ws)
+    time, target, step, length = ws.time[()], ws.target[()], ws.step[()], ws.length[()]
+    # The square of the error over the tolerance. Derivatives hold the step already.
+    weighted = fma(n3, SHARE_3, n5) * (ws.tolerance[()] * ws.tolerance[()]) * ws.size[()]
+    square = n5 * (n5 / (weighted + TINY))
+    accepted = (square <= 1.0) & (n3 < float("inf"))
+    # NaN is no number to divide by, and asks for the shortest step.
+    root = sqrt(sqrt(sqrt(sqrt(select(square > TINY, square, TINY)))))
+    factor = SAFETY / select(square < float("inf"), root, float("inf"))
+    factor = select(factor > LEAST_FACTOR, factor, LEAST_FACTOR)
+    factor = select(factor < LARGEST_FACTOR, factor, LARGEST_FACTOR)
+    last, following = length >= target - time, factor * step
+    # A step that an output cut short tells little of the next one.
+    kept = accepted & last & (factor >= 1.0) & (length > following)
+    length = select(kept, length, following)
+    time = select(accepted, select(last, target, time + step), time)
+    ws.time[()], ws.length[()] = time, length
+    busy = ws.busy[()]
+    ws.tried[()] = ws.tried[()] + busy
+    ws.accepted[()] = select(accepted, ws.accepted[()] + busy, ws.accepted[()])
+    finite = (ws.size[()] < float("inf")) & (step < float("inf"))
+    stuck = ~((time + length > time) & (ws.tried[()] < ws.max_steps[()]))
+    event = select(stuck, float(Status.TOO_STIFF), 0.0)
+    event = select(time >= target, float(Status.OK), event)
+    ws.event[()] = busy * select(finite, event, float(Status.FAILED))
+    for i in code.loop(0, code.sizes.n):
+        for h in code.columns(0, code.sizes.width):
+            ws.stages[i, _STATE, h] = select(accepted, ws.stages[i, _NEW, h], ws.stages[i, _STATE, h])
+
+
+@part(reads="stages rate", writes="stages")
+def _propose(code: Code, ws: Flow) -> tuple[Number, Number]:
+    """Write the new state to its slot, and return the squared norms of both estimates of the error."""
+    sizes, stages = code.sizes, ws.stages
+    n5, n3 = code.variable(0.0), code.variable(0.0)
+    last = len(STAGES) - 1
+    for i in code.loop(0, sizes.n):
+        for h in code.columns(0, sizes.width):
+            k = {stage: stages[i, _SLOTS[stage], h] for stage in WEIGHTS if stage != last}
+            k[last] = stages[i, _SLOTS[last], h] if sizes.unrolled else ws.rate[i, h]
+            error_5, change = k[last] * ERROR_5[last], k[last] * WEIGHTS[last]
+            for stage in WEIGHTS:
+                if stage != last:
+                    error_5 = fma(k[stage], ERROR_5[stage], error_5)
+                    change = fma(k[stage], WEIGHTS[stage], change)
+            stages[i, _NEW, h] = stages[i, _STATE, h] + change
+            error_3 = change
+            for stage, weight in WEIGHTS_3.items():
+                error_3 = fma(k[stage], -weight, error_3)
+            n5.value = fma(error_5, error_5, n5.value)
+            n3.value = fma(error_3, error_3, n3.value)
+    return n5.value, n3.value
