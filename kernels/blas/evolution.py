@@ -16,11 +16,8 @@ from fastlin.kernels.tolerances import LONGEST_STEP, MAX_ANGLE, ROUNDING, TIE
 
 
 @callee
-def write_eigen_system(shape: Shape, lam: float, shrinkage: float, s: Array, ws: Evolving) -> None:
-    """Write the eigenvalues of F and the angles of its eigenvectors (see `eigenbasis`).
-
-    `shrinkage` is weight decay, which shifts the eigenvalues at lam = 0.
-    """
+def write_eigen_system(shape: Shape, lam: float, s: Array, ws: Evolving) -> None:
+    """Write the eigenvalues of F and the angles of its eigenvectors (see `eigenbasis`)."""
     half, n, m = 0.5 * lam, shape.n, shape.m
     outside = half if shape.n_o > shape.n_i else -half
     for a in range(m, n - m):
@@ -34,9 +31,6 @@ def write_eigen_system(shape: Shape, lam: float, shrinkage: float, s: Array, ws:
         ws.w[a], ws.w[n - 1 - a] = r, -r
         ws.excess_rate[a] = s[a] * (s[a] / (r + abs(half) if r > 0.0 else 1.0))
         ws.excess_rate[n - 1 - a] = 0.0
-    if shrinkage > 0.0:
-        for i in range(n):
-            ws.w[i] -= shrinkage
 
 
 @callee
@@ -157,8 +151,13 @@ def _echelon_by_rows(columns: int, n: int, rows: Array, ws: Evolving) -> int:
 
 @callee
 def begin(shape: Shape, lam: float, shrinkage: float, s: Array, q: Array, ws: Evolving) -> int:
-    """Bring a start q (H, N) to K in echelon form, and return its columns."""
-    write_eigen_system(shape, lam, shrinkage, s, ws)
+    """Bring a start q (H, N) to K in echelon form, and return its columns.
+
+    `shrinkage` is weight decay, which shifts the eigenvalues at lam = 0.
+    """
+    write_eigen_system(shape, lam, s, ws)
+    for i in range(shape.n):
+        ws.w[i] -= shrinkage
     k = ws.k_t[: len(q)]
     rotate_into(shape, q, k, ws)
     return _echelon(shape, k, ws)

@@ -88,7 +88,7 @@ def begin_two_sided(
 ) -> bool:
     """Bring a start q (N, N) to a triangular K. Return False if LAPACK fails."""
     n = shape.n
-    write_eigen_system(shape, lam, 0.0, s, ws)
+    write_eigen_system(shape, lam, s, ws)
     rotate_into(shape, q, ws.k_t, ws)
     transpose(ws.k_t, ws.transposed)
     error: int = dgeqrf(n, n, ws.transposed, n, ws.tau, ws.scratch, ws.scratch.size)

@@ -13,7 +13,7 @@ from matplotlib.style import context
 
 from fastlin.architecture import Architecture
 from fastlin.descent import gradient_descent
-from fastlin.dynamics import exact
+from fastlin.exact_solution import exact
 from fastlin.network import Network, balanced_init
 from fastlin.plot import dynamics
 from fastlin.plot.axes import LINEAR_TIME

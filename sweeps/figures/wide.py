@@ -27,7 +27,7 @@ from fastlin.sweeps.run.executors import Threads
 from fastlin.sweeps.run.progress import as_progress
 from fastlin.sweeps.run.run import run_sweep
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.task import random_regression
+from fastlin.task_kinds import random_regression
 
 PRESET = "wide-plane"
 WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
