@@ -133,8 +133,9 @@ def _run_flow(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise
 
 
 def _exact_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
-    kernel = two_sided_closed_form if settings.start == Start.TWO_SIDED else closed_form
-    return kernel.nanoseconds(sizes, np.sort(times))
+    if settings.start == Start.TWO_SIDED:
+        return two_sided_closed_form.nanoseconds(sizes, np.sort(times))
+    return closed_form.nanoseconds(sizes, np.sort(times))
 
 
 def _descent_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import Output, Record, Status, dispatch, draw_records, empty_batch
+from fastlin.kernels import Output, Record, Status, dispatch, draw_raw_records, draw_records, empty_batch
 from fastlin.kernels.codes import Start
 from fastlin.kernels.starts import starts
 from fastlin.observables import REGISTRY
@@ -47,7 +47,7 @@ def compute(group: Group) -> Result:
     seeds, lams = np.array(group.seeds), np.array(group.lams)
     if group.absent:
         return unset(group, Status.ABSENT)
-    draw = dispatch.draw_raw_records if group.settings.start == Start.RAW else draw_records
+    draw = draw_raw_records if group.settings.start == Start.RAW else draw_records
     records = draw(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
     if group.rate_ratio != 1.0 and group.settings.start == Start.RAW:
         records = _at_rates(group, records)
@@ -91,7 +91,8 @@ def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, F
         return {}, np.full(points, Status.OK, dtype=np.uint8)
     batch = empty_batch(records, lams, np.empty(0), len(group.scales))
     sizes, special = group.architecture.sizes, group.specialise
-    dispatch.time_scales(sizes, group.scales, batch, group.fraction, specialise=special)
+    kappa = group.settings.kappa
+    dispatch.time_scales(sizes, group.scales, batch, group.fraction, kappa=kappa, specialise=special)
     out, status = batch.outputs[:, :points, 0], batch.status[:points]
     with np.errstate(over="ignore"):
         values = out.astype(group.dtype)

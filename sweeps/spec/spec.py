@@ -22,9 +22,10 @@ from fastlin.initialisation import InitKind
 from fastlin.kernels import Problem
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
+from fastlin.kernels.stochastic_descent import Noise
 from fastlin.parameters import Choice
 from fastlin.paths import user_path
-from fastlin.solvers import SOLVERS, Noise, Settings
+from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
@@ -257,7 +258,10 @@ class Spec:
         return Start.TWO_SIDED if kappa else Start.BALANCED
 
     def _noise(self, seed: int) -> Noise | None:
-        return Noise(self.batch_size, self.label_noise, seed) if self.noisy else None
+        """Return the noise of a seed. All samples are one batch by default."""
+        if not self.noisy:
+            return None
+        return Noise(self.batch_size or self.task.values["n_samples"], self.label_noise, seed)
 
     @property
     def adaptive(self) -> bool:
