@@ -27,6 +27,25 @@ class Evolution(NamedTuple):
     saddle: NDArray[np.bool_]  # (...)
 
 
+class Starts(NamedTuple):
+    """A batch of networks in the SVD basis of their targets, in vectors of lanes."""
+
+    batch: tuple[int, ...]
+    sizes: UnreducedSizes
+    basis: Array  # (..., N, N) of the SVD, inputs first
+    lam: Array  # (G, WIDTH)
+    s: Array  # (G, m, WIDTH)
+    q: Array  # (G, N, H, WIDTH), H at most N
+
+    @classmethod
+    def of(cls, sigma_yx: Array, w1: Array, w2: Array, lam: Array) -> Starts:
+        """Return the starts of checked inputs, which broadcast."""
+        basis, s, q = _in_svd_basis(sigma_yx, w1, w2)
+        batch = np.broadcast_shapes(q.shape[:-2], s.shape[:-1], lam.shape)
+        sizes = UnreducedSizes(sigma_yx.shape[-1], q.shape[-1], sigma_yx.shape[-2])
+        return cls(batch, sizes, basis, _lanes(lam, batch, 0), _lanes(s, batch, 1), _lanes(q, batch, 2))
+
+
 def evolve(
     sigma_yx: Array, w1: Array, w2: Array, lam: Array, kappa: Array, times: Array, decay: float = 0.0
 ) -> Evolution:
@@ -35,33 +54,45 @@ def evolve(
     sigma_yx (..., N_o, N_i), w1 (..., N_h, N_i), w2 (..., N_o, N_h), lam and kappa (...), times (T,). A decay
     g > 0 of both layers needs lam = kappa = 0.
     """
-    n_o, n_i = sigma_yx.shape[-2:]
-    (u, vt), s, q = _in_svd_basis(sigma_yx, w1, w2)
-    batch = np.broadcast_shapes(q.shape[:-2], s.shape[:-1], lam.shape, kappa.shape)
-    sizes = UnreducedSizes(n_i, q.shape[-1], n_o)
-    lams, values, starts = _lanes(lam, batch, 0), _lanes(s, batch, 1), _lanes(q, batch, 2)
-    two_sided = np.broadcast_to(kappa, batch) > 0.0
-    qqt = np.empty((*batch, times.size, n_i + n_o, n_i + n_o))
-    saddle = np.zeros(batch, dtype=bool)
+    starts = Starts.of(sigma_yx, w1, w2, np.broadcast_to(lam, np.broadcast_shapes(lam.shape, kappa.shape)))
+    two_sided = np.broadcast_to(kappa, starts.batch) > 0.0
+    qqt, saddle = np.empty(()), np.zeros(starts.batch, dtype=bool)
     if not two_sided.all():
-        paths = follow(sizes, lams, values, starts, times, decay)
-        path = _from_lanes(paths.q, batch)
-        qqt[...] = path @ np.swapaxes(path, -1, -2)
-        saddle = ~two_sided & _ends_at_saddle(*(_from_lanes(part, batch) for part in paths[1:]))
+        q, ends = factors(starts, times, decay)
+        qqt, saddle = q @ np.swapaxes(q, -1, -2), ends & ~two_sided
     if two_sided.any():
-        exact = follow_two_sided(sizes, lams, _lanes(kappa, batch, 0), values, starts, times)
-        qqt = np.where(two_sided[..., None, None, None], _from_lanes(exact, batch), qqt)
-    basis = np.zeros((*u.shape[:-2], n_i + n_o, n_i + n_o))
-    basis[..., :n_i, :n_i], basis[..., n_i:, n_i:] = np.swapaxes(vt, -1, -2), u
-    basis = basis[..., None, :, :]
-    return Evolution(basis @ qqt @ np.swapaxes(basis, -1, -2), saddle)
+        kappas = _lanes(kappa, starts.batch, 0)
+        wide = follow_two_sided(starts.sizes, starts.lam, kappas, starts.s, starts.q, times)
+        qqt = np.where(
+            two_sided[..., None, None, None], _turned(starts, _from_lanes(wide, starts.batch)), qqt
+        )
+    return Evolution(qqt, saddle)
 
 
-def _in_svd_basis(sigma_yx: Array, w1: Array, w2: Array) -> tuple[tuple[Array, Array], Array, Array]:
-    """Return (U, V^T) and s of the target, and Q(0) in that basis, (..., N, H) with H at most N."""
+def factors(starts: Starts, times: Array, decay: float = 0.0) -> tuple[Array, NDArray[np.bool_]]:
+    """Return a factor q (..., T, N, H) of QQ^T for kappa = 0, and whether each flow ends at a saddle.
+
+    The hidden basis of q is arbitrary.
+    """
+    paths = follow(starts.sizes, starts.lam, starts.s, starts.q, times, decay)
+    q = starts.basis[..., None, :, :] @ _from_lanes(paths.q, starts.batch)
+    return q, _ends_at_saddle(*(_from_lanes(part, starts.batch) for part in paths[1:]))
+
+
+def _turned(starts: Starts, qqt: Array) -> Array:
+    """Return QQ^T (..., T, N, N) in the basis of the units."""
+    basis = starts.basis[..., None, :, :]
+    return np.asarray(basis @ qqt @ np.swapaxes(basis, -1, -2))
+
+
+def _in_svd_basis(sigma_yx: Array, w1: Array, w2: Array) -> tuple[Array, Array, Array]:
+    """Return the basis (..., N, N) and s of the target, and Q(0) (..., N, H) in it, with H at most N."""
     u, s, vt = np.linalg.svd(sigma_yx, full_matrices=True)
+    n_i = vt.shape[-1]
+    basis = np.zeros((*s.shape[:-1], n_i + u.shape[-1], n_i + u.shape[-1]))
+    basis[..., :n_i, :n_i], basis[..., n_i:, n_i:] = np.swapaxes(vt, -1, -2), u
     q = np.concatenate([vt @ np.swapaxes(w1, -1, -2), np.swapaxes(u, -1, -2) @ w2], axis=-2)
-    return (u, vt), s, narrow(q)
+    return basis, s, narrow(q)
 
 
 def time_scales(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.solve import evolve
+from fastlin.solve import Starts, factors
 from tests import reference
 from tests.networks import CLASSES, draw, networks, relative
 
@@ -91,7 +91,7 @@ def test_symmetric_positive_semidefinite(network, t):
 def test_semigroup(network, first, second):
     """Solving to t1 and from there to t2 equals solving to t1 + t2."""
     sigma_yx, w1, w2, lam = network
-    q = evolve(sigma_yx, w1, w2, np.array(lam), np.array([first])).q[0]
+    q = factors(Starts.of(sigma_yx, w1, w2, np.array(lam)), np.array([first]))[0][0]
     n_i = w1.shape[1]
     onward = fl.solve_qqt(sigma_yx, q[:n_i].T, q[n_i:], [second], lam)[0]
     assert relative(onward, fl.solve_qqt(sigma_yx, w1, w2, [first + second], lam)[0]) < 1e-10
@@ -115,7 +115,7 @@ def test_riccati_equation(network, t):
 def test_balance_is_conserved(network, t):
     """Q (D - lam I) = 0 along the flow, and the eigenvalues of D do not change."""
     sigma_yx, w1, w2, lam = network
-    q = evolve(sigma_yx, w1, w2, np.array(lam), np.array([t])).q[0]
+    q = factors(Starts.of(sigma_yx, w1, w2, np.array(lam)), np.array([t]))[0][0]
     q = np.pad(q, ((0, 0), (0, len(w1) - q.shape[1])))  # q has no more columns than rows
     d = reference.balance(q[: w1.shape[1]].T, q[w1.shape[1] :])
     assert np.linalg.norm(q @ d - lam * q) <= 1e-12 * (np.linalg.norm(q) ** 3 + abs(lam) * np.linalg.norm(q))

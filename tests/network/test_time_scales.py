@@ -32,7 +32,7 @@ def task_of(sigma_yx, off=0.0):
     """Return a task of 16 samples with this Sigma_yx. `off` is a part of the targets off the inputs' span."""
     n_i = sigma_yx.shape[1]
     y = np.pad(4 * sigma_yx, ((0, 0), (0, 16 - n_i)))
-    y[:, n_i:] = off
+    y[:, n_i:] = off * np.resize([1.0, -1.0], 16 - n_i)  # without a mean, which would be warned about
     return fl.Task(4 * np.eye(n_i, 16), y)
 
 
