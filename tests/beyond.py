@@ -119,10 +119,15 @@ class Fit(NamedTuple):
 
 
 def fit(w1, w2):
-    """Return the least squares of ``Q D Q^T = lam QQ^T - kappa^2 J`` over lam and kappa^2, for H >= N."""
-    n_i = w1.shape[1]
+    """Return the least squares of ``Q D Q^T = lam QQ^T - kappa^2 J`` over lam and kappa^2 >= 0.
+
+    Without N_i + N_o hidden units no weights have kappa > 0, and lam alone is fitted.
+    """
+    n_i, n_h = w1.shape[1], len(w1)
     qqt = reference.qqt(w1, w2)
     j = signs(n_i, len(w2))
-    columns = np.array([qqt.ravel(), -j.ravel()]).T
-    (lam, square), *_ = np.linalg.lstsq(columns, -(qqt @ j @ qqt).ravel(), rcond=None)
+    wanted = -(qqt @ j @ qqt).ravel()
+    lam, square = np.linalg.lstsq(np.array([qqt.ravel(), -j.ravel()]).T, wanted, rcond=None)[0]
+    if square < 0 or n_h < len(qqt):
+        lam, square = wanted @ qqt.ravel() / np.sum(qqt**2), 0.0
     return Fit(lam, math.sqrt(square), residual(qqt, lam, math.sqrt(square), n_i))

@@ -61,9 +61,7 @@ def stored(name):
         scale = case["scale"]
         sigma_yx, w0, a, b, full = arrays(case, "sigma_yx", "w0", "a", "b", "w2w1")
         target, expected = scale * (sigma_yx - w0), scale * (full - w0)
-        return Problem(
-            target, np.eye(3), scale * a, b, case["times"], expected, tuple(case["rates"])
-        )
+        return Problem(target, np.eye(3), scale * a, b, case["times"], expected, tuple(case["rates"]))
     if name == "rank_one":
         w1, w2 = np.array([case["w1"]]).T, np.array([case["w2"]])
         expected = np.reshape(case["product"], (-1, 1, 1))
