@@ -242,6 +242,7 @@ def test_large_means_give_one_warning(x, y, message):
     [
         (np.vstack([noise(0, 3, 60), np.ones(60)]), noise(1, 2, 60) + 5.0),  # ones learn the mean of Y
         (noise(0, 3, 60), noise(1, 2, 3) @ noise(0, 3, 60)),  # no loss floor
+        (noise(0, 3, 60), noise(1, 2, 3) @ noise(0, 3, 60) + 1e-5),  # a floor of 1e-10
         (np.eye(50), np.ones((2, 50))),  # no loss floor
         (np.ones((1, 60)), noise(1, 1, 60)),  # centring would leave no inputs
         (noise(0, 3, 4) + 0.5, noise(1, 2, 4) + 2.0),  # too few samples to tell
@@ -325,12 +326,25 @@ def test_bad_input_is_named(call, message):
 
 
 def test_rounding_errors_of_given_statistics_are_no_fault():
-    """Statistics with ten digits, and Sigma_yx of targets without correlation, are those of data."""
+    """Targets without correlation have a Sigma_yx of rounding errors, which leave the span of the inputs."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 2)) @ rng.standard_normal((2, 9))
     y = rng.standard_normal((2, 9)) @ (np.eye(9) - np.linalg.pinv(x) @ x)
     task = fl.Task(x, y)
-    bare_task = fl.Task.from_sigma(task.sigma_yx, task.sigma_xx, task.loss_floor)
-    assert bare_task.span.shape == (3, 2)
-    rounded = fl.Task.from_sigma(np.round(np.ones((1, 3)) @ x @ x.T / 9, 10), np.round(x @ x.T / 9, 10))
-    assert np.isfinite(rounded.sigma_yy_trace)
+    given_moments = fl.Task.from_sigma(task.sigma_yx, task.sigma_xx, task.loss_floor)
+    off = np.eye(3) - given_moments.span @ given_moments.span.T
+    assert np.abs(task.sigma_yx @ off).max() > 1e-17
+    assert np.abs(given_moments.sigma_yx @ off).max() < 1e-30
+    # A matrix that was written with ten digits is made symmetric.
+    skew = fl.Task.from_sigma([[1.0, 1.0]], [[2.0, 1.0 + 1e-10], [1.0 - 1e-10, 2.0]])
+    assert np.array_equal(skew.sigma_xx, skew.sigma_xx.T)
+    assert skew.sigma_xx[0, 1] == pytest.approx(1.0, rel=1e-15)
+
+
+@given(st.floats(1, 13), st.integers(0, 10**6))
+def test_ill_conditioned_statistics_become_white(decades, seed):
+    axes = np.linalg.qr(np.random.default_rng(seed).standard_normal((4, 4)))[0]
+    root = axes * np.geomspace(1.0, 10 ** (-decades / 2), 4) @ axes.T
+    white = fl.Task.from_sigma(axes[:2] @ root, root @ root).whiten()
+    assert white.whitened
+    assert np.array_equal(white.sigma_xx, np.eye(4))
