@@ -26,8 +26,16 @@ from fastlin.kernels.draws import AlignedStart, GaussianStart, Problem, Regressi
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
 from fastlin.kernels.vector import problems
 
+WIDTH_OF_LOOPS = 4  # a kernel for all wide networks takes about as long to compile as one of this width
 HELPER_SECONDS = 1.5  # a helper process takes so long to start and to import kernels
-STEPS = ("set_up", "closed_form", "gradient_descent", "time_scales")
+STEPS = (
+    "set_up",
+    "closed_form",
+    "gradient_descent",
+    "time_scales",
+    "two_sided",  # the closed form with kappa > 0
+    "two_sided_time_scales",
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,15 @@ class Kernel:
             return (self.step, self.tier)
         if self.specialise:
             return (self.step, self.sizes, self.detail)
-        width = self.sizes.width if self.sizes.unrolled and self.step != "set_up" else 0
-        return (self.step, width, self.detail)
+        return (self.step, self._unrolled, self.detail)
+
+    @property
+    def _unrolled(self) -> int:
+        """Number of hidden columns that are unrolled, or 0."""
+        if self.step == "set_up":
+            return 0
+        sizes = self.sizes.two_sided if self.step == "two_sided" else self.sizes
+        return sizes.width if sizes.unrolled else 0
 
     def call(self) -> Call:
         """Return the call that runs the kernel on one point."""
@@ -78,8 +93,14 @@ class Kernel:
             problem = Problem(RegressionTask(sizes.n_i, 1.0), start, 1.0)
             return problems.prepare_records(sizes, seed, problem, special)
         record, lam = np.zeros((1, Record(sizes).length)), np.zeros(1)
-        times = {"gradient_descent": np.zeros(1, dtype=np.int64), "time_scales": np.empty(0)}
+        times = {"gradient_descent": np.zeros(1, dtype=np.int64)}
+        if self.step.endswith("time_scales"):
+            times[self.step] = np.empty(0)
         batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(self.detail))
+        if self.step == "two_sided":
+            return dispatch.prepare_closed_form(sizes, self.detail, batch, kappa=1.0, specialise=special)
+        if self.step == "two_sided_time_scales":
+            return dispatch.prepare_time_scales(sizes, self.detail, batch, 0.5, kappa=1.0)
         if self.step == "closed_form":
             return dispatch.prepare_closed_form(sizes, self.detail, batch, specialise=special)
         if self.step == "gradient_descent":
@@ -92,20 +113,26 @@ class Kernel:
         if self.tier == "blas":
             return BLAS_COSTS[self.step]
         first, each = COSTS[self.step]
-        width = self.sizes.width if self.sizes.unrolled else 4
-        return first + each * width
+        return first + each * (self._unrolled or WIDTH_OF_LOOPS)
 
 
 # Processor seconds of a compilation: a constant, and a part for each hidden column that is unrolled. They
 # were measured on an Intel Xeon with AVX-512 for loss and kernel distance (`fastlin bench`, section
-# "compilation"). A kernel for all wide networks takes about as long as one of width 4.
+# "compilation").
 COSTS = {
     "set_up": (0.8, 0.0),
     "closed_form": (0.4, 0.19),
     "gradient_descent": (0.3, 0.06),
     "time_scales": (0.4, 0.1),
+    "two_sided": (0.5, 0.1),
 }
-BLAS_COSTS = {"closed_form": 10.0, "gradient_descent": 6.0, "time_scales": 11.0}  # for all sizes
+BLAS_COSTS = {  # for all sizes
+    "closed_form": 10.0,
+    "gradient_descent": 6.0,
+    "time_scales": 11.0,
+    "two_sided": 7.0,
+    "two_sided_time_scales": 5.0,
+}
 
 
 # A kernel for one architecture saves this share of its time (`fastlin bench`, section "forms"), because LLVM
@@ -121,7 +148,8 @@ def pays(step: str, sizes: Sizes, seconds: Any) -> Any:
     With `SizesOfMany` and an array of seconds it returns an array. The form of a kernel changes no bit.
     """
     first, each = COSTS[step]
-    cost = first + each * np.minimum(sizes.width, WIDEST_UNROLLED)
+    width = sizes.units if step == "two_sided" else sizes.width
+    cost = first + each * np.minimum(width, WIDEST_UNROLLED)
     return sizes.fits_vectors(step) & (GAIN * seconds > MARGIN * cost)
 
 

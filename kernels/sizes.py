@@ -234,6 +234,10 @@ class Sizes:
         """Return whether a step of the work takes eight networks at a time, and so does without BLAS."""
         if step == "set_up":
             return self.fits_setup
+        if step == "two_sided":
+            return self.two_sided.fits_lanes
+        if step == "two_sided_time_scales":
+            return False
         return self.fits_lanes_to_descend if step == "gradient_descent" else self.fits_lanes
 
     # Sizes of arrays that do not depend on the network.
@@ -286,6 +290,17 @@ class TwoSidedSizes(Sizes):
     def width(self) -> int:
         """All N hidden units that ``Q^T = (orthonormal) R`` leaves."""
         return self.units
+
+    @cached_property
+    def fits_lanes(self) -> bool:
+        """Whether the closed form takes eight networks at a time. Larger networks use BLAS.
+
+        Lanes use that K is a triangle, so they stay ahead as long as the processor's cache holds two vectors, of
+        1.4 N^2 kB. Measured, in us per time, lanes and BLAS: (12, H, 12) 1.1 and 9; (20, H, 20) 5 and 28; (32, H,
+        32) 26 and 69; (48, H, 48) 79 and 162; (80, H, 80) 365 and 546.
+        """
+        fits: bool = self.width <= 100
+        return fits
 
 
 class SizesOfMany(Sizes):
