@@ -27,6 +27,7 @@ from fastlin.kernels.draws import Problem, RegressionTask, lane_start
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
 from fastlin.kernels.vector import problems, raw_problems
 
+WIDTH_OF_LOOPS = 4  # a kernel for all wide networks takes about as long to compile as one of this width
 HELPER_SECONDS = 1.5  # a helper process takes so long to start and to import kernels
 STEPS = ("set_up", "raw_set_up", "closed_form", "gradient_descent", "flow", "time_scales")
 SET_UPS = ("set_up", "raw_set_up")
@@ -64,7 +65,7 @@ class Kernel:
         """The code that runs the step: "vector", "blas", or "numpy", which needs no compilation."""
         if self.step == "time_scales" and self.start == Start.TWO_SIDED:
             return "blas"
-        if self.sizes.followed(self.start).fits_vectors(self.step):
+        if self._followed.fits_vectors(self.step):
             return "vector"
         return "numpy" if self.step in SET_UPS else "blas"
 
@@ -78,9 +79,15 @@ class Kernel:
             detail = lane_start(detail, self.sizes.n_i).compiled_kind
         if self.specialise:
             return (self.step, self.sizes, detail, self.start, self.decays)
-        sizes = self.sizes.followed(self.start)
-        width = sizes.width if sizes.unrolled and self.step not in SET_UPS else 0
+        width = self._followed.width if self._followed.unrolled and self.step not in SET_UPS else 0
         return (self.step, width, detail, self.start, self.decays)
+
+    @property
+    def _followed(self) -> Sizes:
+        """Sizes of Q that the kernel follows."""
+        if self.step == "closed_form" and self.start == Start.TWO_SIDED:
+            return self.sizes.two_sided
+        return self.sizes.followed(self.start)
 
     def call(self) -> Call:
         """Return the call that runs the kernel on one point."""
@@ -114,16 +121,17 @@ class Kernel:
     @property
     def seconds(self) -> float:
         """Estimated time of its compilation on one core."""
+        two_sided = self.start == Start.TWO_SIDED and self.step in ("closed_form", "time_scales")
+        name = f"two_sided_{self.step}" if two_sided else self.step
         if self.tier == "blas":
-            return BLAS_COSTS[self.step]
-        first, each = COSTS[self.step]
-        sizes = self.sizes.followed(self.start)
-        return first + each * (sizes.width if sizes.unrolled else 4)
+            return BLAS_COSTS[name]
+        first, each = COSTS[name]
+        return first + each * (self._followed.width if self._followed.unrolled else WIDTH_OF_LOOPS)
 
 
 # Processor seconds of a compilation: a constant, and a part for each hidden column that is unrolled. They
 # were measured on an Intel Xeon with AVX-512 for loss and kernel distance (`fastlin bench`, section
-# "compilation"). A kernel for all wide networks takes about as long as one of width 4.
+# "compilation").
 COSTS = {
     "set_up": (0.8, 0.0),
     "raw_set_up": (0.6, 0.0),
@@ -131,8 +139,16 @@ COSTS = {
     "gradient_descent": (0.3, 0.06),
     "flow": (0.8, 0.2),
     "time_scales": (0.4, 0.1),
+    "two_sided_closed_form": (0.5, 0.1),
 }
-BLAS_COSTS = {"closed_form": 10.0, "gradient_descent": 6.0, "flow": 6.0, "time_scales": 11.0}  # for all sizes
+BLAS_COSTS = {  # for all sizes
+    "closed_form": 10.0,
+    "gradient_descent": 6.0,
+    "flow": 6.0,
+    "time_scales": 11.0,
+    "two_sided_closed_form": 7.0,
+    "two_sided_time_scales": 5.0,
+}
 
 
 # A kernel for one architecture saves this share of its time (`fastlin bench`, section "forms"), because LLVM

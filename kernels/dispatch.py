@@ -45,6 +45,7 @@ def prepare_closed_form(
     """
     _check_lengths(batch)
     if kappa > 0.0:
+        _check_rank(sizes)
         if sizes.two_sided.fits_lanes:
             return two_sided_closed_form.prepare(sizes, outputs, batch, float(kappa), specialise)
         return two_sided_dynamics.prepare_closed_form(sizes, outputs, batch, float(kappa))
@@ -143,6 +144,7 @@ def prepare_time_scales(
     """
     _check_lengths(batch)
     if kappa > 0.0:
+        _check_rank(sizes)
         _check_scales(scales)
         return two_sided_dynamics.prepare_convergence(sizes, batch, float(kappa), float(fraction))
     if sizes.fits_lanes:
@@ -222,6 +224,7 @@ def network_time_scales(
     With kappa > 0 the width is n, and CONVERGENCE is the only scale.
     """
     if kappa > 0.0:
+        _check_rank(sizes)
         _check_scales(scales)
         return [two_sided_dynamics.convergence_of(sizes, lam, kappa, s, q0, fraction)]
     return blas_time_scales.scales_of(sizes, lam, s, q0, fraction, scales)
@@ -302,6 +305,7 @@ def follow_two_sided(
     lam, kappa > 0 (G, WIDTH); s (G, m, WIDTH); q0 (G, n, n, WIDTH), which satisfies ``Q (D - lam I) Q^T =
     -kappa^2 J``; times (T,), any order, inf allowed.
     """
+    _check_rank(sizes)
     if sizes.two_sided.fits_lanes:
         return two_sided_closed_form.follow(sizes, lam, kappa, s, q0, times)
     qqt = np.empty((len(lam), times.size, sizes.n, sizes.n, WIDTH))
@@ -313,6 +317,12 @@ def follow_two_sided(
         network = (float(lam[group, lane]), float(kappa[group, lane]), s[group, :, lane], q0[group, :, :, lane])
         qqt[group, ..., lane] = two_sided_dynamics.follow(sizes, *network, times)
     return qqt
+
+
+def _check_rank(sizes: Sizes) -> None:
+    """Raise where no network with kappa > 0 exists."""
+    if sizes.n_h < sizes.units:
+        raise ValueError(f"N_h = {sizes.n_h} is too narrow: kappa > 0 needs N_h >= N_i + N_o = {sizes.units}")
 
 
 def _check_scales(scales: Iterable[int]) -> None:

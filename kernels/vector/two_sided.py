@@ -183,11 +183,11 @@ def _write_factors(code: Code, ws: TwoSided) -> None:
     code.given(sizes.outside, outside_the_planes)
 
 
-@part(reads="k saturation", writes="lower inverse_pivots cancelled")
+@part(reads="lower", writes="lower inverse_pivots cancelled")
 def _factor(code: Code, ws: TwoSided) -> None:
     """Factor A = I + K^T h K = L^T D L, last column first, and say where that cancels."""
     width = code.sizes.width
-    total = code.local(width, width)
+    total = code.local(width, width) if code.sizes.unrolled else ws.lower
     _write_a(code, ws, total)
     diagonal = code.local(width)
     multiples = code.local(width)
@@ -210,11 +210,11 @@ def _factor(code: Code, ws: TwoSided) -> None:
     ws.cancelled[()] = select(least.value < 0.0, 1.0, 0.0)
 
 
-@part(reads="k saturation")
+@part(reads="k saturation k_t", writes="k_t")
 def _write_a(code: Code, ws: TwoSided, total: Array) -> None:
     """Write the lower triangle of I + K^T h K."""
     width = code.sizes.width
-    scaled = code.local(width, width)
+    scaled = code.local(width, width) if code.sizes.unrolled else ws.k_t
     for some in code.blocks(width):
         for i in some:
             saturation = ws.saturation[i]
@@ -255,11 +255,13 @@ def _factor_by_reflections(code: Code, ws: TwoSided) -> None:
             ws.lower[j, h] = select(cancelled, lower[j, h], ws.lower[j, h])
 
 
-@part(reads="k shrink saturation kappa lower inverse_pivots eigen_m", writes="eigen_m")
+@part(reads="k k_t qr_rows shrink saturation kappa lower inverse_pivots eigen_m", writes="k_t qr_rows eigen_m")
 def _divide(code: Code, ws: TwoSided) -> None:
     """Write P^T M P = diag(p) + Y D^-1 Y^T with Y = G K L^-1, whose rows are solved from the last column on."""
     width = code.sizes.width
-    rows, divided = code.local(width, width), code.local(width, width)
+    rows, divided = ws.k_t, ws.qr_rows
+    if code.sizes.unrolled:
+        rows, divided = code.local(width, width), code.local(width, width)
     for some in code.blocks(width):
         end = some[-1] + 1
         for back in code.columns(0, end):
