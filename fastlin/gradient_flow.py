@@ -15,7 +15,8 @@ from fastlin.canonical import Canonical, substitute
 from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
-from fastlin.kernels.weight_flow import estimated_steps, integrate
+from fastlin.kernels.dormand_prince import estimated_steps
+from fastlin.kernels.weight_flow import integrate
 from fastlin.network import Network, reduced_width
 from fastlin.observables import Trajectory
 from fastlin.rates import Rates, one_or_two
