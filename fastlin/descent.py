@@ -25,7 +25,7 @@ from fastlin.validation import check_float, check_int, check_pair
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
 
-class _Descent(NamedTuple):
+class Descent(NamedTuple):
     """Checked settings of a run."""
 
     rates: tuple[float, float]  # (eta1, eta2)
@@ -136,7 +136,7 @@ def gradient_descent(
     stride = check_int("every", every, 1, count)
     wanted = select_over_time(observables, task)
     noise = _check_noise(task, batch_size, label_noise, noise_seed)
-    descent = _Descent(rates, check_pair("decay", decay), noise)
+    descent = Descent(rates, check_pair("decay", decay), noise)
     check_memory(wanted, count // stride + 1, task)
     recorded = np.arange(0, count + 1, stride)
     times = np.asarray(recorded * descent.unit, dtype=np.float64)
@@ -168,7 +168,7 @@ def _check_noise(task: Task, batch_size: Any, label_noise: Any, noise_seed: Any)
     return Noise(size, deviation, seed)
 
 
-def _weights(task: Task, net: Network, descent: _Descent, recorded: Integers) -> tuple[Array, Array]:
+def _weights(task: Task, net: Network, descent: Descent, recorded: Integers) -> tuple[Array, Array]:
     """Return W1 (T, width, N_i) and W2 (T, N_o, width) after the recorded steps, of reduced width."""
     w1, w2 = (weights.copy() for weights in reduced_width(net.w1, net.w2))
     rates, decay, noise = descent
@@ -182,7 +182,7 @@ def _weights(task: Task, net: Network, descent: _Descent, recorded: Integers) ->
     return paths
 
 
-def _trajectory(path1: Array, path2: Array, task: Task, net: Network, descent: _Descent) -> Trajectory:
+def _trajectory(path1: Array, path2: Array, task: Task, net: Network, descent: Descent) -> Trajectory:
     e1, e2 = descent.relative_rates
     balance = e1 * (np.swapaxes(path2, -1, -2) @ path2) - e2 * (path1 @ np.swapaxes(path1, -1, -2))
     drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
@@ -191,13 +191,26 @@ def _trajectory(path1: Array, path2: Array, task: Task, net: Network, descent: _
     return Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift, (e1, e2))
 
 
-def _check_convergence(path1: Array, path2: Array, times: Array, task: Task, descent: _Descent) -> None:
-    """Raise where the weights have blown up, with the learning rates that the start would bear."""
+def follow(task: Task, net: Network, descent: Descent, recorded: Integers) -> tuple[Trajectory, Array]:
+    """Return the trajectory of a run at recorded steps, which begin with 0, and where it has blown up."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        paths = _weights(task, net, descent, recorded)
+        return _trajectory(*paths, task, net, descent), _blown_up(*paths, task, descent)
+
+
+def _blown_up(path1: Array, path2: Array, task: Task, descent: Descent) -> Array:
+    """Return a mask (T,) of the records at which the weights have blown up."""
     e1, e2 = descent.relative_rates
     with np.errstate(over="ignore", invalid="ignore"):
         size = e2 * np.sum(path1**2, axis=(-2, -1)) + e1 * np.sum(path2**2, axis=(-2, -1))
     bound = BLOW_UP * (size[0] + np.linalg.svd(task.sigma_yx, compute_uv=False).sum())
-    wild = ~(size <= bound)
+    return np.asarray(~(size <= bound))
+
+
+def _check_convergence(path1: Array, path2: Array, times: Array, task: Task, descent: Descent) -> None:
+    """Raise where the weights have blown up, with the learning rates that the start would bear."""
+    e1, e2 = descent.relative_rates
+    wild = _blown_up(path1, path2, task, descent)
     if wild.any():
         when = times[np.argmax(wild)]
         stable = 2.0 / _curvature(path1[0], path2[0], task, descent)
@@ -208,7 +221,7 @@ def _check_convergence(path1: Array, path2: Array, times: Array, task: Task, des
         )
 
 
-def _curvature(w1: Array, w2: Array, task: Task, descent: _Descent) -> float:
+def _curvature(w1: Array, w2: Array, task: Task, descent: Descent) -> float:
     """Return a bound of the curvature of the loss in ``U1 = sqrt(e2) W1, U2 = sqrt(e1) W2`` at the start."""
     e1, e2 = descent.relative_rates
     start = np.concatenate([math.sqrt(e2) * w1.T, math.sqrt(e1) * w2])

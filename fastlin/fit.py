@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.tolerances import ROUNDING
 
 
 def imbalance(q: Array, n_i: int, lam: float, kappa: float) -> float:
@@ -75,7 +76,7 @@ def fit_balance(q: Array, n_i: int, n_h: int) -> Fit:
     j = signature(n_i, n - n_i)
     m = unit @ np.swapaxes(unit, -1, -2)
     difference = -(m * j) @ m  # Q D Q^T, as D = -Q^T J Q
-    square = np.sum(m**2, axis=(-2, -1))
+    square, size = np.sum(m**2, axis=(-2, -1)), np.sum(unit**2, axis=(-2, -1)) ** 2
     safe = np.where(square > 0.0, square, 1.0)
     along = np.sum(difference * m, axis=(-2, -1))
     lam, kappa2 = along / safe, np.zeros_like(along)
@@ -85,10 +86,10 @@ def fit_balance(q: Array, n_i: int, n_h: int) -> Fit:
         determinant = n * square - trace**2
         usable = determinant > 0.0
         both = (along * trace - off * square) / np.where(usable, determinant, 1.0)
-        kappa2 = np.where(usable & (both > 0.0), both, 0.0)
+        # A square that is only rounding of the entries counts as 0.
+        kappa2 = np.where(usable & (both > ROUNDING * size), both, 0.0)
         lam = (along + kappa2 * trace) / safe
     rest = difference - lam[..., None, None] * m + kappa2[..., None, None] * np.diag(j)
-    size = np.sum(unit**2, axis=(-2, -1)) ** 2
     residual = np.sqrt(np.sum(rest**2, axis=(-2, -1))) / np.where(size > 0.0, size, 1.0)
     factor = scale * scale
     return Fit(lam * factor, np.sqrt(kappa2) * factor, np.where(size > 0.0, residual, 0.0))

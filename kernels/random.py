@@ -173,7 +173,8 @@ def write_uniforms(code: VectorCode, key: Index, seeds: Numbers, pairs: Index, u
 
     pairs is even; uniforms (2 pairs, WIDTH).
     """
-    code.call(_fill, key, seeds, code.whole(0), halved(code, pairs), uniforms)
+    zero = code.whole(0)
+    code.call(_fill, key, seeds, zero, zero, halved(code, pairs), uniforms)
     code.call(_centre, uniforms, pairs)
 
 

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.network import Network, draw_network
+from fastlin.kernels.codes import Start
+from fastlin.network import Network
 from fastlin.sweeps.read.selection import architecture_name, position
+from fastlin.sweeps.spec.network_of import task_and_network
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.task import Task
 from fastlin.validation import check_instance, shown
 
@@ -24,7 +27,7 @@ def problem_coordinates(spec: Spec) -> dict[str, Any]:
     They tell joined stores apart: where the values differ, xarray keeps each with its part.
     """
     task = {"task_kind" if key == "kind" else key: value for key, value in spec.task.to_dict().items()}
-    init = {f"init_{key}": value for key, value in spec.init.to_dict().items()}
+    init = {f"init_{key}": value for key, value in KIND_SECTIONS["init"].write(spec).items()}
     return {
         name: ((), np.array(value, dtype=object) if isinstance(value, str) else value)
         for name, value in (task | init).items()
@@ -37,6 +40,8 @@ def rebuild(
     seed: int | None = None,
     lam: float | None = None,
     init_scale: float | None = None,
+    kappa: float | None = None,
+    rate_ratio: float | None = None,
 ) -> tuple[Task, Network]:
     """Build the very task and network behind one point of a sweep.
 
@@ -48,7 +53,7 @@ def rebuild(
         Value on the axis "architecture", as "4-2-4", or its sizes.
     seed : int, optional
         Value on the axis "seed".
-    lam, init_scale : float, optional
+    lam, init_scale, kappa, rate_ratio : float, optional
         Values on these axes. An argument may be left out if the dataset has a single value of it.
 
     Returns
@@ -59,8 +64,8 @@ def rebuild(
     Raises
     ------
     InputError
-        If a value is not on its axis, or one is left out that has several; if the dataset lost its
-        attributes on the way; or if the point is not of the sweep whose spec is in the attributes. Datasets
+        If a value is not on its axis, one is left out that has several, or no such network exists; if the
+        dataset lost its attributes on the way; or if the point is not of the sweep whose spec is in the attributes. Datasets
         that xarray joins keep the attributes of the first, so the networks of the others are rebuilt from
         their own stores.
 
@@ -83,20 +88,45 @@ def rebuild(
         "seed": spec.seeds,
         "lam": spec.lams,
         "init_scale": spec.init_scales,
+        "kappa": spec.kappas,
+        "rate_ratio": spec.rate_ratios,
     }
     wanted = {
         "architecture": architecture_name(architecture),
         "seed": seed,
         "lam": lam,
         "init_scale": init_scale,
+        "kappa": kappa,
+        "rate_ratio": rate_ratio,
     }
+    if not spec.balance:
+        _check_raw(wanted)
+        del axes["lam"], axes["kappa"]
     point = {name: _chosen(dataset, name, wanted[name], axis) for name, axis in axes.items()}
     _check_of_spec(dataset, point, axes, problem_coordinates(spec))
     shape = Architecture.read(point["architecture"])
-    number = int(point["seed"])
-    law = spec.problem(float(point["init_scale"]))
-    task = spec.task.kind.build(law.task, shape, number)
-    return task, draw_network(shape, float(point["lam"]), number, law, task)
+    start = spec.start(float(point.get("kappa", 0.0)))
+    if start == Start.TWO_SIDED and not shape.sizes.has_two_sided:
+        raise InputError(
+            f"no network {shape} has kappa > 0, which needs N_h >= N_i + N_o; its points are absent"
+        )
+    return task_and_network(
+        spec.task.kind.name,
+        spec.problem(float(point["init_scale"])),
+        shape,
+        int(point["seed"]),
+        start,
+        float(point.get("lam", 0.0)),
+        float(point.get("kappa", 0.0)),
+        float(point["rate_ratio"]),
+    )
+
+
+def _check_raw(wanted: Mapping[str, Any]) -> None:
+    """Raise where a balance is asked for of starts that have none."""
+    for name in ("lam", "kappa"):
+        if wanted[name] is not None:
+            raise InputError(f"{name} is {shown(wanted[name])}; the starts of the sweep are not balanced")
 
 
 def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> Any:

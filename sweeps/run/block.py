@@ -12,6 +12,7 @@ from fastlin.kernels.codes import Start
 from fastlin.kernels.starts import starts
 from fastlin.observables import REGISTRY
 from fastlin.solvers import SOLVERS, Points
+from fastlin.sweeps.run import noisy
 from fastlin.sweeps.spec.group import Group
 
 START_NUMBERS = 500_000  # entries of Q(0) that are held at a time
@@ -68,11 +69,7 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
         return {}, np.full(points, Status.OK, dtype=np.uint8)
     order = np.argsort(group.times)  # an extended time axis is not stored in order
     times = group.times[order]
-    wanted = Points(records, lams, times, group.settings)
-    batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, wanted, group.specialise)
-    out, status = batch.outputs[:, :points], batch.status[:points]
-    if group.rate_ratio != 1.0:
-        _scale_norms(group, out)
+    out, status = _numbers(group, records, lams, times)
     if (np.diff(order) < 0).any():
         out = out[..., np.argsort(order)]
     if group.dtype != "float64":
@@ -81,6 +78,20 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
         lost = ~np.isfinite(out).all(axis=(0, 2))
         status[lost & (status == Status.OK)] = Status.FAILED
     return _by_observable(names, out), status
+
+
+def _numbers(group: Group, records: Array, lams: Array, times: Array) -> tuple[Array, Codes]:
+    """Return the numbers over time of the points, (R, P, T) at ascending times, and status (P,)."""
+    solver = SOLVERS[group.solver]
+    if group.settings.noise is not None and solver.learning_rate:
+        return noisy.outputs(group, times)
+    points = len(records) * lams.size
+    wanted = Points(records, lams, times, group.settings)
+    batch = solver.run(group.architecture.sizes, group.outputs, wanted, group.specialise)
+    out, status = batch.outputs[:, :points], batch.status[:points]
+    if group.rate_ratio != 1.0:
+        _scale_norms(group, out)
+    return out, status
 
 
 def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:

@@ -105,6 +105,11 @@ def check_settings(fields: Mapping[str, Any], tables: Mapping[str, Any], faults:
     if size is not None and samples is not None and size > samples:
         faults.add(f"dynamics.batch_size is {size}; the task has {samples} samples")
     noisy = size is not None or fields["label_noise"] > 0.0
+    if noisy and samples is None:
+        kind = fields["task"].kind.name
+        faults.add(
+            f"dynamics.batch_size and dynamics.label_noise need samples, which task.kind {kind!r} lacks"
+        )
     if tables["axes"].get("noise_seed") is not None and not noisy:
         faults.add(
             "axes.noise_seed is given without noise; it needs dynamics.batch_size or dynamics.label_noise"

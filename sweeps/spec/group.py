@@ -28,6 +28,7 @@ class Group:
     """Points (seed, lam) of one architecture, one solver and the same settings, ready to be computed."""
 
     architecture: Architecture
+    task_kind: str
     problem: Problem
     solver: str
     settings: Settings

@@ -205,6 +205,7 @@ class StoreLayout(ABC):
         }
         return Group(
             architecture=spec.architectures[at["architecture"]],
+            task_kind=spec.task.kind.name,
             problem=spec.problem(float(spec.init_scales[at["init_scale"]])),
             solver=chosen["solver"],
             settings=spec.settings(chosen),
