@@ -76,6 +76,10 @@ class Plain:
         """Return the rows one by one."""
         return [[row] for row in range(first, last)]
 
+    def whole(self, number: int) -> int:
+        """Return a whole number."""
+        return number
+
     def real(self, number: Any) -> float:
         """Return a whole number as a real one."""
         return float(number)

@@ -81,6 +81,9 @@ class Code(Protocol):
     def constant(self, value: float, /) -> Number:
         """Return a number for all networks."""
 
+    def whole(self, number: int, /) -> Whole:
+        """Return a whole number as a part takes it that is called for several."""
+
     def real(self, number: Whole, /) -> Operand:
         """Return a whole number as a real one."""
 

@@ -29,15 +29,11 @@ from fastlin.kernels.vector.observables import Observer, observe_start
 
 STAGES_OF_STEP = 12  # derivatives of a step
 
-_REACHED = int(
-    Status.OK
-)  # event of a point that has reached an output; Numba does not compare arrays with enums
-
 
 class Lanes(NamedTuple):
     """The points that the lanes of a vector work on. Doubles are arrays of its workspace, (WIDTH,) each."""
 
-    point: Integers  # -1 for a lane without a point
+    point: Integers
     record: Integers  # where the record of the point begins
     index: Integers  # of the next time
     event: Codes  # 0, or the `Status` with which the point waits for its observation or its end
@@ -79,61 +75,79 @@ def _observe(code: VectorCode, outputs: tuple[int, ...], work: Numbers) -> None:
     Observer(outputs, drifts=True).observe(code, ws)
 
 
+# Callees have plain loops, because expressions of whole arrays take seconds to compile.
+
+
 @callee
 def _take_point(batch: Batch, lanes: Lanes, lane: int, point: int) -> None:
     """Give a lane a point, or none past the last point."""
-    seeds, length = batch.records.shape
-    lanes.index[lane], lanes.tried[lane], lanes.accepted[lane] = 0, 0.0, 0.0
-    lanes.time[lane] = 0.0
-    if point < seeds * batch.lam.size:
-        lanes.point[lane], lanes.busy[lane], lanes.fresh[lane] = point, 1.0, 1.0
-        lanes.record[lane] = point // batch.lam.size * length
-        lanes.lam[lane] = batch.lam[point % batch.lam.size]
-        lanes.target[lane] = batch.times[0]
-        lanes.event[lane] = Status.OK if batch.times[0] <= 0.0 else 0
-    else:
-        lanes.point[lane], lanes.busy[lane], lanes.target[lane] = -1, 0.0, 0.0
-        lanes.event[lane] = 0
+    lams = batch.lam.size
+    exists = point < len(batch.records) * lams
+    lanes.point[lane] = point
+    lanes.busy[lane] = lanes.fresh[lane] = 1.0 if exists else 0.0
+    lanes.time[lane] = lanes.target[lane] = lanes.tried[lane] = lanes.accepted[lane] = 0.0
+    lanes.index[lane], lanes.event[lane] = 0, 0
+    if exists:
+        lanes.record[lane] = point // lams * batch.records.shape[1]
+        lanes.lam[lane] = batch.lam[point % lams]
+        batch.status[point] = Status.OK
+        _aim(batch, lanes, lane)
+
+
+@callee
+def _aim(batch: Batch, lanes: Lanes, lane: int) -> None:
+    """Let a lane go to its next time, at which it may already be."""
+    lanes.target[lane] = batch.times[lanes.index[lane]]
+    lanes.event[lane] = Status.OK if lanes.target[lane] <= lanes.time[lane] else 0
 
 
 @callee
 def _record(batch: Batch, lanes: Lanes, lane: int, codes: Integers) -> bool:
     """Write the outputs of a lane at its time. Return whether the point is done."""
-    point = lanes.point[lane]
-    for column, output in enumerate(codes):
-        value = lanes.values[output, lane]
-        batch.outputs[column, point, lanes.index[lane]] = value
+    point, index = lanes.point[lane], lanes.index[lane]
+    for column in range(codes.size):
+        value = lanes.values[codes[column], lane]
+        batch.outputs[column, point, index] = value
         if not abs(value) < np.inf:
             batch.status[point] = Status.FAILED
-    lanes.index[lane] += 1
-    if lanes.index[lane] == batch.times.size:
+    lanes.index[lane] = index + 1
+    if index + 1 == batch.times.size:
         return True
-    lanes.target[lane] = batch.times[lanes.index[lane]]
-    lanes.event[lane] = Status.OK if lanes.target[lane] <= lanes.time[lane] else 0
+    _aim(batch, lanes, lane)
     return False
 
 
 @callee
-def _finish(batch: Batch, lanes: Lanes, lane: int, steps: Integers) -> None:
+def _finish(batch: Batch, lanes: Lanes, lane: int, columns: int, steps: Integers) -> None:
     """Write the number of steps of a point, and NaN at the times that it did not reach."""
     point = lanes.point[lane]
     steps[point] = int(lanes.accepted[lane])
     if lanes.event[lane] != Status.OK:
         batch.status[point] = lanes.event[lane]
-        batch.outputs[:, point, lanes.index[lane] :] = np.nan
+        for column in range(columns):
+            for index in range(lanes.index[lane], batch.times.size):
+                batch.outputs[column, point, index] = np.nan
 
 
 @callee
 def _settle(batch: Batch, lanes: Lanes, codes: Integers, steps: Integers, taken: int) -> int:
     """Record and refill the lanes that have an event. Return how many points are taken."""
-    lanes.fresh[:] = 0.0
     for lane in range(WIDTH):
         event = lanes.event[lane]
+        lanes.fresh[lane] = 0.0
         if event and (event != Status.OK or _record(batch, lanes, lane, codes)):
-            _finish(batch, lanes, lane, steps)
+            _finish(batch, lanes, lane, codes.size, steps)
             _take_point(batch, lanes, lane, taken)
             taken += 1
     return taken
+
+
+@callee
+def _count(marks: Array) -> int:
+    count = 0
+    for lane in range(WIDTH):
+        count += marks[lane] > 0.0
+    return count
 
 
 @jit
@@ -148,18 +162,17 @@ def _flow(
     codes: Integers,
     steps: Integers,
 ) -> None:
-    taken = WIDTH
-    batch.status[:] = Status.OK
+    taken = 0
     for lane in range(WIDTH):
-        _take_point(batch, lanes, lane, lane)
-    while lanes.busy.any():
-        if lanes.fresh.any():
+        _take_point(batch, lanes, lane, taken)
+        taken += 1
+    while _count(lanes.busy):
+        if _count(lanes.fresh):
             _begin(sizes, start, work, batch.records, lanes.record, kappa)
         while lanes.events[0] == 0:
             _attempt(sizes, work, lanes.event)
             lanes.rounds[0] += 1
-        if (lanes.event == _REACHED).any():
-            _observe(sizes, outputs, work)
+        _observe(sizes, outputs, work)
         taken = _settle(batch, lanes, codes, steps, taken)
 
 

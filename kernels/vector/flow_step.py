@@ -27,7 +27,7 @@ from fastlin.kernels.dormand_prince import (
     WEIGHTS,
     WEIGHTS_3,
 )
-from fastlin.kernels.vector.gram import gram, subtract_product, subtract_products
+from fastlin.kernels.vector.gram import add_products, subtract_product, subtract_products
 from fastlin.kernels.vector.state import Dynamics
 
 # Slots of a row of Q. A derivative takes over the slot of one that is not needed any more.
@@ -54,8 +54,9 @@ class Flow(Dynamics):
 
     # Of a step
     step = Field()
-    size = Field()  # |Q|^2 before the step
     stages = Field("n slots width")  # the state and the derivatives of each row, by `_SLOTS`
+    gram_i = Field("width width")  # Gram matrices of the rows of each layer
+    gram_o = Field("width width")
     trial = Field("n width")  # the state of a stage, where a row does not fit the registers
     rate = Field("n width")  # its derivative
 
@@ -92,8 +93,12 @@ def leave(code: Code, ws: Flow) -> None:
 def attempt(code: Code, ws: Flow) -> None:
     """Take a step in every network, or find that it has to be shorter."""
     ws.call(code, begin_step)
-    for stage in _STAGE_PARTS:
-        ws.call(code, stage)
+    for stage, run in enumerate(_STAGE_PARTS):
+        ws.call(code, run)
+        if code.sizes.unrolled:
+            ws.call(code, derive, code.whole(_SLOTS[stage]))
+        else:
+            ws.call(code, derive_by_columns)
     ws.call(code, end_step)
 
 
@@ -110,9 +115,12 @@ def begin_step(code: Code, ws: Flow) -> None:
 
 
 def _stage_part(stage: int) -> Callable[[Code, Flow], None]:
-    @part(reads="stages step scaled damping trial rate", writes="stages trial rate size")
+    @part(reads="stages rate trial", writes="stages trial gram_i gram_o")
     def run(code: Code, ws: Flow) -> None:
-        (_stage if code.sizes.unrolled else _stage_by_columns)(code, ws, stage)
+        sizes = code.sizes
+        write = _try if sizes.unrolled else _try_by_columns
+        write(code, ws, stage, ws.gram_i, 0, sizes.rows_i)
+        write(code, ws, stage, ws.gram_o, sizes.rows_i, sizes.n)
 
     return run
 
@@ -128,16 +136,41 @@ def _sum(row: Array, coefficients: dict[int, float], i: Whole, h: Whole) -> Numb
     return value
 
 
-def _stage(code: Code, ws: Flow, stage: int) -> None:
-    """Write the derivative of a stage to its slot, where a row fits the registers."""
-    sizes, stages, slot = code.sizes, ws.stages, _SLOTS[stage]
-    inputs = _try(code, ws, stage, 0, sizes.rows_i)
-    outputs = _try(code, ws, stage, sizes.rows_i, sizes.n)
-    if stage == 0:
-        ws.size[()] = _trace(code, inputs) + _trace(code, outputs)
-    _scale(code, ws, inputs, 1)
-    _scale(code, ws, outputs, 0)
-    source = _STATE if stage == 0 else slot
+def _try(code: Code, ws: Flow, stage: int, gram: Array, first: Whole, last: Whole) -> None:
+    """Write the state of a stage in rows first..last-1 to its slot, and its Gram matrix, lower half."""
+    width, stages = code.sizes.width, ws.stages
+    total, row = code.local(width, width), code.local(width)
+    for h in code.columns(0, width):
+        for g in code.columns(0, h + 1):
+            total[h, g] = code.constant(0.0)
+    for i in code.loop(first, last):
+        for h in code.columns(0, width):
+            row[h] = _sum(stages, STAGES[stage], i, h)
+            stages[i, _SLOTS[stage], h] = row[h]
+        for h in code.columns(0, width):
+            for g in code.columns(0, h + 1):
+                total[h, g] = fma(row[h], row[g], total[h, g])
+    for h in code.columns(0, width):
+        for g in code.columns(0, h + 1):
+            gram[h, g] = total[h, g]
+
+
+def _scaled_gram(code: Code, ws: Flow, gram: Array, layer: int) -> Array:
+    """Return a Gram matrix, of which the lower half is given, times the step, plus the decay of a layer."""
+    step, matrix = ws.step[()], code.local(code.sizes.width, code.sizes.width)
+    for h in code.columns(0, code.sizes.width):
+        for g in code.columns(0, h):
+            matrix[h, g] = step * gram[h, g]
+            matrix[g, h] = matrix[h, g]
+        matrix[h, h] = fma(step, gram[h, h], ws.damping[layer])
+    return matrix
+
+
+@part(reads="stages step scaled damping gram_i gram_o", writes="stages")
+def derive(code: Code, ws: Flow, slot: Whole) -> None:
+    """Replace the state of a stage in its slot by its derivative, where a row fits the registers."""
+    sizes, stages = code.sizes, ws.stages
+    inputs, outputs = _scaled_gram(code, ws, ws.gram_i, 1), _scaled_gram(code, ws, ws.gram_o, 0)
     first, second = code.local(sizes.width), code.local(sizes.width)
 
     def put(row: Whole) -> Callable[[Whole, Number], None]:
@@ -149,13 +182,13 @@ def _stage(code: Code, ws: Flow, stage: int) -> None:
     for a in code.loop(0, sizes.m):
         b, pull = sizes.rows_i + a, ws.scaled[a]
         for h in code.columns(0, sizes.width):
-            first[h], second[h] = stages[a, source, h], stages[b, source, h]
+            first[h], second[h] = stages[a, slot, h], stages[b, slot, h]
         subtract_product(code, partial(_pulled, second, pull), first, outputs, put(a))
         subtract_product(code, partial(_pulled, first, pull), second, inputs, put(b))
     for last, shift, other in ((sizes.rows_i, 0, outputs), (sizes.rows_o, sizes.rows_i, inputs)):
         for a in code.loop(sizes.m, last):
             for h in code.columns(0, sizes.width):
-                first[h] = stages[shift + a, source, h]
+                first[h] = stages[shift + a, slot, h]
             subtract_product(code, lambda h: code.constant(0.0), first, other, put(shift + a))
 
 
@@ -164,55 +197,25 @@ def _pulled(other: Array, pull: Number, h: Whole) -> Number:
     return pull * other[h]
 
 
-def _try(code: Code, ws: Flow, stage: int, first: Whole, last: Whole) -> Array:
-    """Write the state of a stage in rows first..last-1 to its slot, and return its Gram matrix, lower half."""
-    width, stages = code.sizes.width, ws.stages
-    total, row = code.local(width, width), code.local(width)
-    for h in code.columns(0, width):
-        for g in code.columns(0, h + 1):
-            total[h, g] = code.constant(0.0)
+def _try_by_columns(code: Code, ws: Flow, stage: int, gram: Array, first: Whole, last: Whole) -> None:
+    """Write the state of a stage in rows first..last-1 to `trial`, and its Gram matrix.
+
+    The derivative of the stage before goes from `rate` to its slot.
+    """
+    width, stages, trial = code.sizes.width, ws.stages, ws.trial
     for i in code.loop(first, last):
         for h in code.columns(0, width):
-            row[h] = _sum(stages, STAGES[stage], i, h)
             if stage:
-                stages[i, _SLOTS[stage], h] = row[h]
-        for h in code.columns(0, width):
-            for g in code.columns(0, h + 1):
-                total[h, g] = fma(row[h], row[g], total[h, g])
-    return total
-
-
-def _trace(code: Code, matrix: Array) -> Number:
-    total = code.variable(0.0)
-    for h in code.columns(0, code.sizes.width):
-        total.value = total.value + matrix[h, h]
-    trace: Number = total.value
-    return trace
-
-
-def _scale(code: Code, ws: Flow, matrix: Array, layer: int) -> None:
-    """Multiply a Gram matrix, of which the lower half is given, by the step, and add the decay of a layer."""
-    step, damping = ws.step[()], ws.damping[layer]
-    for h in code.columns(0, code.sizes.width):
-        for g in code.columns(0, h):
-            matrix[h, g] = step * matrix[h, g]
-            matrix[g, h] = matrix[h, g]
-        matrix[h, h] = fma(step, matrix[h, h], damping)
-
-
-def _stage_by_columns(code: Code, ws: Flow, stage: int) -> None:
-    """Write the derivative of a stage to `rate`, where a row does not fit the registers."""
-    sizes, stages, trial, rate = code.sizes, ws.stages, ws.trial, ws.rate
-    for i in code.loop(0, sizes.n):
-        for h in code.columns(0, sizes.width):
-            if stage:
-                stages[i, _SLOTS[stage - 1], h] = rate[i, h]
+                stages[i, _SLOTS[stage - 1], h] = ws.rate[i, h]
             trial[i, h] = _sum(stages, STAGES[stage], i, h)
-    inputs, outputs = gram(code, trial, 0, sizes.rows_i), gram(code, trial, sizes.rows_i, sizes.n)
-    if stage == 0:
-        ws.size[()] = _trace(code, inputs) + _trace(code, outputs)
-    _scale(code, ws, inputs, 1)
-    _scale(code, ws, outputs, 0)
+    add_products(code, first, last, [(gram, trial, trial)])
+
+
+@part(reads="trial rate step scaled damping gram_i gram_o", writes="rate")
+def derive_by_columns(code: Code, ws: Flow) -> None:
+    """Write the derivative of the state in `trial` to `rate`."""
+    sizes, trial, rate = code.sizes, ws.trial, ws.rate
+    inputs, outputs = _scaled_gram(code, ws, ws.gram_i, 1), _scaled_gram(code, ws, ws.gram_o, 0)
     for a in code.loop(0, sizes.m):
         b, pull = sizes.rows_i + a, ws.scaled[a]
         for h in code.columns(0, sizes.width):
@@ -226,15 +229,15 @@ def _stage_by_columns(code: Code, ws: Flow, stage: int) -> None:
 
 
 @part(
-    reads="stages rate time target length step size tolerance tried accepted max_steps busy",
+    reads="stages rate time target length step tolerance tried accepted max_steps busy",
     writes="stages time length tried accepted event",
 )
 def end_step(code: Code, ws: Flow) -> None:
     """Accept the step or not, and choose the next one."""
-    n5, n3 = _propose(code, ws)
+    n5, n3, size = _propose(code, ws)
     time, target, step, length = ws.time[()], ws.target[()], ws.step[()], ws.length[()]
     # The square of the error over the tolerance. Derivatives hold the step already.
-    weighted = fma(n3, SHARE_3, n5) * (ws.tolerance[()] * ws.tolerance[()]) * ws.size[()]
+    weighted = fma(n3, SHARE_3, n5) * (ws.tolerance[()] * ws.tolerance[()]) * size
     square = n5 * (n5 / (weighted + TINY))
     accepted = (square <= 1.0) & (n3 < float("inf"))
     # NaN is no number to divide by, and asks for the shortest step.
@@ -251,7 +254,7 @@ def end_step(code: Code, ws: Flow) -> None:
     busy = ws.busy[()]
     ws.tried[()] = ws.tried[()] + busy
     ws.accepted[()] = select(accepted, ws.accepted[()] + busy, ws.accepted[()])
-    finite = (ws.size[()] < float("inf")) & (step < float("inf"))
+    finite = (size < float("inf")) & (step < float("inf"))
     stuck = ~((time + length > time) & (ws.tried[()] < ws.max_steps[()]))
     event = select(stuck, float(Status.TOO_STIFF), 0.0)
     event = select(time >= target, float(Status.OK), event)
@@ -262,10 +265,10 @@ def end_step(code: Code, ws: Flow) -> None:
 
 
 @part(reads="stages rate", writes="stages")
-def _propose(code: Code, ws: Flow) -> tuple[Number, Number]:
-    """Write the new state to its slot, and return the squared norms of both estimates of the error."""
+def _propose(code: Code, ws: Flow) -> tuple[Number, Number, Number]:
+    """Write the new state to its slot, and return the squared norms of both errors and the old state."""
     sizes, stages = code.sizes, ws.stages
-    n5, n3 = code.variable(0.0), code.variable(0.0)
+    n5, n3, size = (code.variable(0.0) for _ in range(3))
     last = len(STAGES) - 1
     for i in code.loop(0, sizes.n):
         for h in code.columns(0, sizes.width):
@@ -276,10 +279,12 @@ def _propose(code: Code, ws: Flow) -> tuple[Number, Number]:
                 if stage != last:
                     error_5 = fma(k[stage], ERROR_5[stage], error_5)
                     change = fma(k[stage], WEIGHTS[stage], change)
-            stages[i, _NEW, h] = stages[i, _STATE, h] + change
+            state = stages[i, _STATE, h]
+            size.value = fma(state, state, size.value)
+            stages[i, _NEW, h] = state + change
             error_3 = change
             for stage, weight in WEIGHTS_3.items():
                 error_3 = fma(k[stage], -weight, error_3)
             n5.value = fma(error_5, error_5, n5.value)
             n3.value = fma(error_3, error_3, n3.value)
-    return n5.value, n3.value
+    return n5.value, n3.value, size.value
