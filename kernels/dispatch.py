@@ -14,13 +14,13 @@ from fastlin.kernels.draws import Factors, Problem
 from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.vector import closed_form as vector_closed_form
 from fastlin.kernels.vector import gradient_descent as vector_gradient_descent
-from fastlin.kernels.vector import problems
+from fastlin.kernels.vector import problems, two_sided_closed_form
 from fastlin.kernels.vector import time_scales as vector_time_scales
 from fastlin.kernels.vector.closed_form import Paths, empty_paths
 
 
 def prepare_closed_form(
-    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, specialise: bool = False
+    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, kappa: float = 0.0, specialise: bool = False
 ) -> Call:
     """Return the call that evaluates the exact solution for a batch.
 
@@ -31,10 +31,14 @@ def prepare_closed_form(
         Codes of `Output`, in the order in which the batch holds them.
     batch : Batch
         ``times`` in any order, inf allowed. ``outputs`` and ``status`` are written.
+    kappa : float
+        kappa >= 0 of two-sided balance. kappa > 0 needs N_h >= N_i + N_o.
     specialise : bool
         Use a kernel that is compiled for these sizes alone. The bits are the same.
     """
     _check_lengths(batch)
+    if kappa > 0.0:
+        return two_sided_closed_form.prepare(sizes, outputs, batch, kappa, specialise)
     if sizes.fits_lanes:
         return vector_closed_form.prepare(sizes, outputs, batch, specialise)
     return blas_dynamics.prepare_closed_form(sizes, outputs, batch)
@@ -69,9 +73,11 @@ def prepare_time_scales(
     return blas_time_scales.prepare(sizes, scales, batch, float(fraction))
 
 
-def closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, specialise: bool = False) -> None:
+def closed_form(
+    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, kappa: float = 0.0, specialise: bool = False
+) -> None:
     """Evaluate the exact solution for a batch (see `prepare_closed_form`)."""
-    prepare_closed_form(sizes, outputs, batch, specialise=specialise)()
+    prepare_closed_form(sizes, outputs, batch, kappa=kappa, specialise=specialise)()
 
 
 def gradient_descent(

@@ -132,6 +132,11 @@ class Sizes:
         """
         return UnreducedSizes(self.n_i, least(self.n_h, self.units), self.n_o)
 
+    @property
+    def two_sided(self) -> "TwoSidedSizes":
+        """Sizes of a start with kappa > 0, which needs N_h >= N_i + N_o. Its `Record` is that of the network."""
+        return TwoSidedSizes(self.n_i, self.units, self.n_o)
+
     @cached_property
     def outputs_wide(self) -> bool:
         """Whether the outputs are the wider side of a map."""
@@ -272,6 +277,16 @@ class UnreducedSizes(Sizes):
     def rows_o(self) -> int:
         """All outputs."""
         return self.n_o
+
+
+@dataclass(frozen=True)
+class TwoSidedSizes(Sizes):
+    """Sizes of a network with kappa > 0, whose Q has rank N."""
+
+    @cached_property
+    def width(self) -> int:
+        """All N hidden units that ``Q^T = (orthonormal) R`` leaves."""
+        return self.units
 
 
 class SizesOfMany(Sizes):

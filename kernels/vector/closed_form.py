@@ -99,7 +99,7 @@ def _start(code: VectorCode, ws: Dynamics, points: Points, vector: Index, dt: La
 
 
 @part(reads="outputs recent nonfinite", writes="recent nonfinite")
-def _record(
+def record(
     code: VectorCode, ws: Dynamics, outputs: tuple[int, ...], points: Points, vector: Index, index: Index
 ) -> None:
     """Keep the outputs of one time. After every WIDTH times, write their outputs as whole vectors."""
@@ -121,7 +121,7 @@ def _record(
 
 
 @part(reads="recent nonfinite")
-def _finish(
+def finish(
     code: VectorCode, ws: Dynamics, outputs: tuple[int, ...], points: Points, vector: Index, times: Index
 ) -> None:
     """Write the outputs of the last times, and the status."""
@@ -154,9 +154,9 @@ def _solve(
                     _advance(code, ws, index, way)
                 for vector, ws in vectors():
                     observer.observe(code, ws)
-                    _record(code, ws, outputs, points, vector, index)
+                    record(code, ws, outputs, points, vector, index)
         for vector, ws in vectors():
-            _finish(code, ws, outputs, points, vector, times)
+            finish(code, ws, outputs, points, vector, times)
 
 
 @jit

@@ -62,11 +62,11 @@ def _take(code: Code, ws: Dynamics, i: Whole, unassigned: Array, angle: Array) -
         angle[h] = angle[h] + select(taken > 0.0, uncertain, 0.0)
         free[h] = free[h] - taken * diagonal
         unassigned[h] = unassigned[h] - taken
-    _reflect(code, ws, i + 1, free, scale)
+    reflect_rows(code, ws, i + 1, free, scale)
 
 
-def _reflect(code: Code, ws: Dynamics, first: Whole, along: Array, scale: Operand) -> None:
-    """Apply the reflection I - scale along along^T to the rows from `first`."""
+def reflect_rows(code: Code, ws: Dynamics, first: Whole, along: Array, scale: Operand) -> None:
+    """Apply the reflection I - scale along along^T to the rows of K from `first` on."""
     sizes = code.sizes
     for r in code.loop(first, sizes.n):
         product = code.variable(0.0)

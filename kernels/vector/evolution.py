@@ -107,7 +107,7 @@ def jump(code: Code, ws: Dynamics, when: Decay) -> Array:
                 _write_row(ws, a, h, root, shrink, relative)
 
     code.given(sizes.outside, outside_the_planes)
-    return _triangularise(code, ws, scale)
+    return triangularise(code, ws, scale)
 
 
 def _relative(when: Decay, row_excess: Operand, column_excess: Any) -> Any:
@@ -121,7 +121,7 @@ def _write_row(ws: Dynamics, i: Whole, h: Whole, root: Any, shrink: Any, relativ
     ws.k_t[i, h] = shrink * value
 
 
-def _triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
+def triangularise(code: Code, ws: Dynamics, scale: Array) -> Array:
     """Return L of the Householder QL of [diag(scale); qr_rows], last column first. qr_rows is overwritten."""
     sizes = code.sizes
     lower, dots = code.local(sizes.width, sizes.width), code.local(sizes.width)

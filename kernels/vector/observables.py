@@ -8,11 +8,12 @@ requested outputs need is compiled. Outputs do not depend on the reduction of Q 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from fastlin.kernels.codes import Output
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exp, log
-from fastlin.kernels.compiler.protocols import Array, Code, Number, Operand, Variable, Whole
+from fastlin.kernels.compiler.protocols import Array, Code, Number, Operand, Row, Variable, Whole
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.vector.gram import add_products
 from fastlin.kernels.vector.jacobi import column_norms, orthogonalise
@@ -88,7 +89,7 @@ class Observer:
         """Write the outputs of Q in q. Each kind of output is computed in a separate function."""
         parts = {
             Output.LOSS: loss,
-            Output.BALANCE_DRIFT: _balance_drift if self._drifts else _no_drift,
+            Output.BALANCE_DRIFT: _balance_drift if self._drifts else no_drift,
             Output.EFFECTIVE_RANK: _effective_rank,
         }
         for output in self._outputs:
@@ -105,7 +106,7 @@ class Observer:
 def _write_norms(code: Code, ws: Dynamics, outputs: tuple[int, ...]) -> None:
     view = View(code, ws.q, ws.q0 if Output.KERNEL_DISTANCE in outputs else None)
     make: dict[int, Callable[[], Number]] = {
-        Output.KERNEL_DISTANCE: lambda: _kernel_distance(code, ws, view),
+        Output.KERNEL_DISTANCE: lambda: kernel_distance(code, ws.start, view),
         Output.NTK_NORM: lambda: view.norm,
         Output.W1_NORM: lambda: sqrt(view.inputs.trace),
         Output.W2_NORM: lambda: sqrt(view.outputs.trace),
@@ -115,9 +116,9 @@ def _write_norms(code: Code, ws: Dynamics, outputs: tuple[int, ...]) -> None:
             ws.outputs[output] = make[output]()
 
 
-def _kernel_distance(code: Code, ws: Dynamics, view: View) -> Number:
-    """Return 1 - <K_0, K_t> / (|K_0| |K_t|). Rounding must not make it negative."""
-    first, second, norm = ws.start[0], ws.start[1], ws.start[2]
+def kernel_distance(code: Code, start: Row, view: Any) -> Number:
+    """Return 1 - <K_0, K_t> / (|K_0| |K_t|) of the `start` and a `View`. Rounding must not make it negative."""
+    first, second, norm = start[0], start[1], start[2]
     traces = fma(first, view.outputs.trace, view.inputs.trace * second)
     product = fma(view.outputs.product, code.real(code.sizes.n_i), traces)
     cosine = fma(view.inputs.product, code.real(code.sizes.n_o), product) / (norm * view.norm)
@@ -178,7 +179,7 @@ def _write_errors(code: Code, ws: Dynamics, o: Whole, errors: Array) -> None:
 
 
 @part(writes="outputs")
-def _no_drift(code: Code, ws: Dynamics) -> None:
+def no_drift(code: Code, ws: Dynamics) -> None:
     """Write 0, because the flow conserves the balance."""
     ws.outputs[Output.BALANCE_DRIFT] = 0.0
 
@@ -201,11 +202,10 @@ def _balance_drift(code: Code, ws: Dynamics) -> None:
     ws.outputs[Output.BALANCE_DRIFT] = sqrt(total.value)
 
 
-@part(reads="q product values", writes="product values outputs")
+@part(reads="q", writes="product")
 def _effective_rank(code: Code, ws: Dynamics) -> None:
     """Write exp of the entropy of the normalised singular values of W2 W1 (Roy & Vetterli 2007), or 0."""
     sizes, product = code.sizes, ws.product
-    largest = code.variable(0.0)
     for o in code.loop(0, sizes.rows_o):
         for i in code.loop(0, sizes.rows_i):
             entry = code.variable(0.0)
@@ -213,7 +213,17 @@ def _effective_rank(code: Code, ws: Dynamics) -> None:
                 entry.value = fma(ws.q[sizes.rows_i + o, h], ws.q[i, h], entry.value)
             flag = sizes.more_rows_o
             product[code.choose(flag, o, i), code.choose(flag, i, o)] = entry.value
-            size = absolute(entry.value)
+    write_rank(code, ws)
+
+
+@part(reads="product values", writes="product values outputs")
+def write_rank(code: Code, ws: Dynamics) -> None:
+    """Write the effective rank of the map in `product`, which its singular vectors replace."""
+    sizes, product = code.sizes, ws.product
+    largest = code.variable(0.0)
+    for row in code.loop(0, sizes.large):
+        for column in code.loop(0, sizes.small):
+            size = absolute(product[row, column])
             largest.value = select(size > largest.value, size, largest.value)
     # Squares of tiny entries would be 0, and the rank does not depend on the scale.
     scale = select(largest.value < _SMALL, _RAISED, 1.0)

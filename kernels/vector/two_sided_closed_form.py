@@ -1,0 +1,178 @@
+"""The exact solution with two-sided balance of many networks at any times: outputs from blocks of QQ^T."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fastlin.kernels.batch import VECTORS, Batch
+from fastlin.kernels.codes import Output
+from fastlin.kernels.compiler.arithmetic import fma, sqrt
+from fastlin.kernels.compiler.code import VectorCode
+from fastlin.kernels.compiler.jit import Array, Call, jit
+from fastlin.kernels.compiler.memory import Numbers
+from fastlin.kernels.compiler.protocols import Array as Values
+from fastlin.kernels.compiler.protocols import Code, Number, Variable, Whole
+from fastlin.kernels.compiler.static import CompileTime
+from fastlin.kernels.compiler.tracing import traced
+from fastlin.kernels.compiler.values import Index, Lane
+from fastlin.kernels.compiler.workspace import part
+from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.vector.closed_form import finish, record
+from fastlin.kernels.vector.forms import Form, form
+from fastlin.kernels.vector.observables import kernel_distance, no_drift, write_rank
+from fastlin.kernels.vector.points import Points, over_points
+from fastlin.kernels.vector.two_sided import TwoSided, begin_two_sided, jump_two_sided, two_sided_point
+
+
+class _Layer:
+    """Trace and square of the block of M of one layer, and its product with that of the start."""
+
+    def __init__(self, code: Code, rows: tuple[Whole, Whole], now: Values, start: Values) -> None:
+        trace, square, product = (code.variable(0.0) for _ in range(3))
+        for i in code.loop(*rows):
+            entry = now[i, i]
+            trace.value = trace.value + entry
+            square.value = fma(entry, entry, square.value)
+            product.value = fma(entry, start[i, i], product.value)
+            for j in code.loop(rows[0], i):
+                entry = now[i, j]
+                twice = 2.0 * entry
+                square.value = fma(twice, entry, square.value)
+                product.value = fma(twice, start[i, j], product.value)
+        self.trace, self.square, self.product = trace.value, square.value, product.value
+
+
+class _View:
+    """Both layers, and the norm of the NTK (see `observables.View`)."""
+
+    def __init__(self, code: Code, now: Values, start: Values) -> None:
+        sizes = code.sizes
+        self.inputs = _Layer(code, (0, sizes.n_i), now, start)
+        self.outputs = _Layer(code, (sizes.n_i, sizes.n), now, start)
+        traces = 2.0 * self.inputs.trace * self.outputs.trace
+        square = fma(self.outputs.square, code.real(sizes.n_i), traces)
+        self.norm = sqrt(fma(self.inputs.square, code.real(sizes.n_o), square))
+
+
+@part(reads="qqt", writes="start qqt_start")
+def observe_two_sided_start(code: Code, ws: TwoSided) -> None:
+    """Keep M(0) and its norms."""
+    view = _View(code, ws.qqt, ws.qqt)
+    ws.start[0], ws.start[1], ws.start[2] = view.inputs.trace, view.outputs.trace, view.norm
+    ws.qqt_start.fill(ws.qqt)
+
+
+class TwoSidedObserver:
+    """The observer of the requested outputs."""
+
+    def __init__(self, outputs: tuple[int, ...]) -> None:
+        self._outputs = outputs
+
+    def observe(self, code: Code, ws: TwoSided) -> None:
+        """Write the outputs of M in qqt. Each kind of output is computed in a separate function."""
+        parts: dict[int, Callable[..., None]] = {
+            Output.LOSS: _loss,
+            Output.BALANCE_DRIFT: no_drift,
+            Output.EFFECTIVE_RANK: _effective_rank,
+        }
+        for output in self._outputs:
+            if output in parts:
+                ws.call(code, parts[output])
+        if any(output not in parts for output in self._outputs):
+            ws.call(code, self._norms)
+
+    def _norms(self, code: Code, ws: TwoSided) -> None:
+        _write_norms(code, ws, self._outputs)
+
+
+@part(reads="qqt s floor", writes="outputs")
+def _loss(code: Code, ws: TwoSided) -> None:
+    """Write floor + |Sigma - W2 W1|^2 / 2."""
+    sizes, qqt = code.sizes, ws.qqt
+    before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself
+
+    def add(total: Variable, o: Whole, first: Whole, last: Whole) -> None:
+        for i in code.loop(first, last):
+            entry = qqt[sizes.n_i + o, i]
+            total.value = fma(entry, entry, total.value)
+
+    for o in code.loop(0, sizes.m):
+        add(before, o, 0, o)
+        error = ws.s[o] - qqt[sizes.n_i + o, o]
+        at.value = fma(error, error, at.value)
+        add(after, o, o + 1, sizes.n_i)
+    for o in code.loop(sizes.m, sizes.n_o):
+        add(before, o, 0, sizes.n_i)
+    ws.outputs[Output.LOSS] = fma(before.value + at.value + after.value, 0.5, ws.floor[()])
+
+
+@part(reads="qqt qqt_start start", writes="outputs")
+def _write_norms(code: Code, ws: TwoSided, outputs: tuple[int, ...]) -> None:
+    view = _View(code, ws.qqt, ws.qqt_start)
+    make: dict[int, Callable[[], Number]] = {
+        Output.KERNEL_DISTANCE: lambda: kernel_distance(code, ws.start, view),
+        Output.NTK_NORM: lambda: view.norm,
+        Output.W1_NORM: lambda: sqrt(view.inputs.trace),
+        Output.W2_NORM: lambda: sqrt(view.outputs.trace),
+    }
+    for output in outputs:
+        if output in make:
+            ws.outputs[output] = make[output]()
+
+
+@part(reads="qqt", writes="product")
+def _effective_rank(code: Code, ws: TwoSided) -> None:
+    """Write the effective rank of W2 W1."""
+    sizes, flag = code.sizes, code.sizes.more_rows_o
+    for o in code.loop(0, sizes.n_o):
+        for i in code.loop(0, sizes.n_i):
+            ws.product[code.choose(flag, o, i), code.choose(flag, i, o)] = ws.qqt[sizes.n_i + o, i]
+    write_rank(code, ws)
+
+
+@part(writes="nonfinite time")
+def _start(
+    code: VectorCode, ws: TwoSided, points: Points, vector: Index, kappa: Lane
+) -> None:
+    """Bring a vector of points to t = 0."""
+    two_sided_point(code, ws, points.lam(vector), kappa, points.records(vector))
+    ws.call(code, begin_two_sided)
+    ws.time[()] = 0.0
+    jump_two_sided(code, ws)
+    ws.call(code, observe_two_sided_start)
+    ws.nonfinite[()] = 0.0
+
+
+@traced()
+def _solve(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Batch, kappa: Lane) -> None:
+    """Solve all points at all times, `VECTORS` vectors in turn, and write their outputs."""
+    observer, times = TwoSidedObserver(outputs), batch.times.shape[0]
+
+    def vectors() -> Iterator[tuple[Index, TwoSided]]:
+        for vector in code.loop(0, VECTORS):
+            yield vector, TwoSided.open(code, work.at(vector * TwoSided.doubles(code.sizes)))
+
+    for points in over_points(code, batch, VECTORS):
+        for vector, ws in vectors():
+            _start(code, ws, points, vector, kappa)
+        with code.flushing():  # G decays to 0
+            for index in code.loop(0, times):
+                for vector, ws in vectors():
+                    ws.time[()] = batch.times[index]
+                    jump_two_sided(code, ws)
+                    observer.observe(code, ws)
+                    record(code, ws, outputs, points, vector, index)
+        for vector, ws in vectors():
+            finish(code, ws, outputs, points, vector, times)
+
+
+@jit
+def _closed_form(sizes: Form, outputs: CompileTime, work: Array, batch: Batch, kappa: float) -> None:
+    _solve(sizes, outputs, work, batch, kappa)
+
+
+def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, kappa: float, specialise: bool) -> Call:
+    """Return the call that solves all points (see `dispatch.closed_form`)."""
+    whole = sizes.two_sided
+    compiled_for, work = form(whole, TwoSided, specialise=specialise), TwoSided.allocate(whole, VECTORS)
+    return Call(_closed_form, (compiled_for, CompileTime(outputs), work, batch, kappa))
