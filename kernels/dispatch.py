@@ -5,14 +5,17 @@ Every function checks the lengths of the arrays that compiled code writes to.
 
 import numpy as np
 
-from fastlin.kernels.batch import Batch, padded
+from fastlin.kernels.batch import Batch, FlowControl, padded
 from fastlin.kernels.blas import dynamics as blas_dynamics
+from fastlin.kernels.blas import flow as blas_flow
 from fastlin.kernels.blas import problems as blas_problems
 from fastlin.kernels.blas import time_scales as blas_time_scales
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array, Call, Integers
 from fastlin.kernels.draws import Factors, Problem
 from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.vector import closed_form as vector_closed_form
+from fastlin.kernels.vector import flow as vector_flow
 from fastlin.kernels.vector import gradient_descent as vector_gradient_descent
 from fastlin.kernels.vector import problems, two_sided_closed_form
 from fastlin.kernels.vector import time_scales as vector_time_scales
@@ -45,18 +48,75 @@ def prepare_closed_form(
 
 
 def prepare_gradient_descent(
-    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, learning_rate: float, *, specialise: bool = False
+    sizes: Sizes,
+    outputs: tuple[int, ...],
+    batch: Batch,
+    learning_rate: float,
+    *,
+    start: Start = Start.BALANCED,
+    kappa: float = 0.0,
+    decay: tuple[float, float] = (0.0, 0.0),
+    specialise: bool = False,
 ) -> Call:
     """Return the call that runs gradient descent for a batch.
 
-    Arguments are those of `prepare_closed_form`, but ``batch.times`` are the steps (int64, ascending) at
-    which a run is recorded. Outputs are NaN from the first recorded step at which a run has diverged.
+    ``W1 += eta (W2^T E - d1 W1)``, ``W2 += eta (E W1^T - d2 W2)``, both from the old weights. Outputs are NaN
+    from the first recorded step at which a run has diverged.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    outputs : tuple of int
+        Codes of `Output`, in the order in which the batch holds them.
+    batch : Batch
+        ``times`` are the steps (int64, ascending) at which a run is recorded. ``outputs`` and ``status`` are
+        written.
+    learning_rate : float
+    start : Start
+        The kind of start that the records hold. Records of raw starts are those of ``sizes.unreduced``.
+    kappa : float
+        kappa > 0 of two-sided starts, which need N_h >= N_i + N_o. Other starts ignore it.
+    decay : tuple of float
+        Weight decay (d1, d2) of W1 and of W2.
+    specialise : bool
+        Use a kernel that is compiled for these sizes alone. The bits are the same.
     """
     _check_lengths(batch)
-    rate = float(learning_rate)
+    sizes, rate = _sizes_of(sizes, start), float(learning_rate)
+    rates = (float(decay[0]), float(decay[1]))
     if sizes.fits_lanes_to_descend:
-        return vector_gradient_descent.prepare(sizes, outputs, batch, rate, specialise)
-    return blas_dynamics.prepare_gradient_descent(sizes, outputs, batch, rate)
+        return vector_gradient_descent.prepare(
+            sizes, outputs, batch, rate, specialise, start=start, kappa=kappa, decay=rates
+        )
+    return blas_dynamics.prepare_gradient_descent(
+        sizes, outputs, batch, rate, start=start, kappa=float(kappa), decay=rates
+    )
+
+
+def prepare_flow(
+    sizes: Sizes,
+    outputs: tuple[int, ...],
+    batch: Batch,
+    control: FlowControl,
+    *,
+    start: Start = Start.BALANCED,
+    kappa: float = 0.0,
+    decay: tuple[float, float] = (0.0, 0.0),
+    specialise: bool = False,
+) -> Call:
+    """Return the call that integrates the flow for a batch. Its last argument is the array of steps.
+
+    ``W1' = W2^T E - d1 W1``, ``W2' = E W1^T - d2 W2``. Arguments are those of `prepare_gradient_descent`, but
+    ``batch.times`` ascend and are finite, and `control` holds the tolerance and the largest number of steps.
+    Outputs are NaN from the first time that a point does not reach within these steps. Its status is then
+    TOO_STIFF.
+    """
+    _check_lengths(batch)
+    sizes, rates = _sizes_of(sizes, start), (float(decay[0]), float(decay[1]))
+    control = FlowControl(float(control.tolerance), int(control.max_steps))
+    if sizes.fits_lanes_to_descend:
+        return vector_flow.prepare(sizes, outputs, batch, control, start, float(kappa), rates, specialise)
+    return blas_flow.prepare(sizes, outputs, batch, control, start, float(kappa), rates)
 
 
 def prepare_time_scales(
@@ -81,10 +141,40 @@ def closed_form(
 
 
 def gradient_descent(
-    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, learning_rate: float, *, specialise: bool = False
+    sizes: Sizes,
+    outputs: tuple[int, ...],
+    batch: Batch,
+    learning_rate: float,
+    *,
+    start: Start = Start.BALANCED,
+    kappa: float = 0.0,
+    decay: tuple[float, float] = (0.0, 0.0),
+    specialise: bool = False,
 ) -> None:
     """Run gradient descent for a batch (see `prepare_gradient_descent`)."""
-    prepare_gradient_descent(sizes, outputs, batch, learning_rate, specialise=specialise)()
+    prepare_gradient_descent(
+        sizes, outputs, batch, learning_rate, start=start, kappa=kappa, decay=decay, specialise=specialise
+    )()
+
+
+def flow(
+    sizes: Sizes,
+    outputs: tuple[int, ...],
+    batch: Batch,
+    control: FlowControl,
+    *,
+    start: Start = Start.BALANCED,
+    kappa: float = 0.0,
+    decay: tuple[float, float] = (0.0, 0.0),
+    specialise: bool = False,
+) -> Integers:
+    """Integrate the flow for a batch (see `prepare_flow`). Return the accepted steps (S L,) of all points."""
+    call = prepare_flow(
+        sizes, outputs, batch, control, start=start, kappa=kappa, decay=decay, specialise=specialise
+    )
+    call()
+    steps: Integers = call.arguments[-1]
+    return steps
 
 
 def time_scales(
@@ -138,6 +228,13 @@ def follow(sizes: UnreducedSizes, lam: Array, s: Array, q0: Array, times: Array)
         for x, value in zip(paths, path, strict=True):
             x[group, ..., lane] = value
     return paths
+
+
+def _sizes_of(sizes: Sizes, start: Start) -> Sizes:
+    """Return the sizes of the kernel for a kind of start."""
+    if start == Start.TWO_SIDED and sizes.n_h < sizes.units:
+        raise ValueError(f"a two-sided start needs N_h >= N_i + N_o, but the network is {sizes}")
+    return sizes if start == Start.BALANCED else sizes.unreduced
 
 
 def _check_lengths(batch: Batch) -> None:

@@ -18,49 +18,14 @@ from fastlin.kernels.blas.routines import (
     flush_denormals,
     restore_denormals,
 )
+from fastlin.kernels.blas.starts import write_start, write_start_of_kind
 from fastlin.kernels.blas.workspace import Evolving, Observing, Shape, evolving, observing, shape_of
-from fastlin.kernels.codes import Status
+from fastlin.kernels.codes import Start, Status
 from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, Call, Codes, Integers, jit
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.kernels.vector.closed_form import Way, ways
-
-
-@callee
-def _write_column(q: Array, count: int, first: int, rows: int, scale: float, vectors: Array, at: int) -> bool:
-    """Write scale * (one column of vectors) to rows of a column of q, and return whether it is 0."""
-    nothing = True
-    for i in range(rows):
-        value = scale * vectors[i, at]
-        q[count, first + i] = value
-        nothing &= value == 0.0
-    return nothing
-
-
-@callee
-def write_start(shape: Shape, record: Array, lam: float, q: Array) -> int:
-    """Write Q(0) (H, N) of a `Record` without the columns that are 0, and return H, at least 1."""
-    m, k, k_i, k_o, rows_i, rows_o = shape.m, shape.k, shape.k_i, shape.k_o, shape.rows_i, shape.rows_o
-    first = m + k + 1
-    v = record[first : first + rows_i * k_i].reshape(rows_i, k_i)
-    u = record[first + rows_i * k_i : first + rows_i * k_i + rows_o * k_o].reshape(rows_o, k_o)
-    count = 0
-    for h in range(shape.width):
-        p = record[m + h] if h < k else 0.0
-        # Algorithm 1 (see `balanced_scales`).
-        larger = np.sqrt(0.5 * np.hypot(lam, 2.0 * p) + 0.5 * abs(lam))
-        smaller = p / larger if larger > 0.0 else p
-        s1, s2 = (smaller, larger) if lam >= 0.0 else (larger, smaller)
-        q[count] = 0.0
-        nothing = True
-        if h < k_i:
-            nothing &= _write_column(q, count, 0, rows_i, s1, v, h)
-        if h < k_o:
-            nothing &= _write_column(q, count, rows_i, rows_o, s2, u, h)
-        if not nothing:
-            count += 1
-    return max(count, 1)
 
 
 @callee
@@ -192,7 +157,15 @@ def follow(sizes: Sizes, lam: float, s: Array, q0: Array, times: Array) -> tuple
 
 @callee
 def _walk(
-    shape: Shape, s: Array, rate: float, steps: int, by_gram: bool, old: Array, new: Array, view: Observing
+    shape: Shape,
+    s: Array,
+    rate: float,
+    decay: tuple[float, float],
+    steps: int,
+    by_gram: bool,
+    old: Array,
+    new: Array,
+    view: Observing,
 ) -> None:
     """Step Q^T (N, H) in place. `new` is scratch of the same size.
 
@@ -226,6 +199,11 @@ def _walk(
                 error[a * (rows_o + 1)] -= rate * s[a]
             dgemm_nn(columns, rows_i, rows_o, -1.0, y, columns, error, rows_o, 1.0, new_x, columns)
             dgemm_nt(columns, rows_o, rows_i, -1.0, x, columns, error, rows_o, 1.0, new_y, columns)
+        if decay[0] > 0.0 or decay[1] > 0.0:
+            for i in range(len(old)):
+                loss = rate * (decay[0] if i < rows_i else decay[1])
+                for h in range(columns):
+                    new[i, h] -= loss * old[i, h]
         old, new = new, old
     restore_denormals(mode)
     if steps % 2:
@@ -239,7 +217,7 @@ def prefers_gram(shape: Shape, columns: int) -> bool:
 
 
 @callee
-def _transpose(matrix: Array, out: Array) -> None:
+def transpose(matrix: Array, out: Array) -> None:
     for i in range(len(matrix)):
         for h in range(matrix.shape[1]):
             out[h, i] = matrix[i, h]
@@ -251,6 +229,7 @@ def _descend_point(
     s: Array,
     floor: float,
     rate: float,
+    decay: tuple[float, float],
     strides: Integers,
     by_gram: bool,
     outputs: Integers,
@@ -268,11 +247,11 @@ def _descend_point(
     columns, n = q0.shape
     state = states[:size].reshape(n, columns)
     other = states[size : 2 * size].reshape(n, columns)
-    _transpose(q0, state)
+    transpose(q0, state)
     sound = True
     for index in range(strides.size):
-        _walk(shape, s, rate, strides[index], by_gram, state, other, view)
-        _transpose(state, q)
+        _walk(shape, s, rate, decay, strides[index], by_gram, state, other, view)
+        transpose(state, q)
         if not ddot(size, q, 1, q, 1) <= bound:
             out[:, index:] = np.nan
             return Status.DIVERGED
@@ -285,7 +264,10 @@ def _descend_points(
     shape: Shape,
     records: Array,
     lams: Array,
+    start: int,
+    kappa: float,
     rate: float,
+    decay: tuple[float, float],
     strides: Integers,
     form: int,
     outputs: Integers,
@@ -298,15 +280,16 @@ def _descend_points(
     point = 0
     for seed in range(len(records)):
         record = records[seed]
-        s, floor = record[: shape.m], record[shape.m + shape.k]
+        s = record[: shape.m]
         for lam in lams:
-            count = write_start(shape, record, lam, starts[0])
+            floor, count = write_start_of_kind(shape, start, record, lam, kappa, starts[0])
             by_gram = form == 1 if form >= 0 else prefers_gram(shape, count)
             status[point] = _descend_point(
                 shape,
                 s,
                 floor,
                 rate,
+                decay,
                 strides,
                 by_gram,
                 outputs,
@@ -320,7 +303,15 @@ def _descend_points(
 
 
 def prepare_gradient_descent(
-    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, learning_rate: float, by_gram: bool | None = None
+    sizes: Sizes,
+    outputs: tuple[int, ...],
+    batch: Batch,
+    learning_rate: float,
+    by_gram: bool | None = None,
+    *,
+    start: Start = Start.BALANCED,
+    kappa: float = 0.0,
+    decay: tuple[float, float] = (0.0, 0.0),
 ) -> Call:
     """Return the call that runs all points; see `dispatch.gradient_descent`.
 
@@ -332,7 +323,10 @@ def prepare_gradient_descent(
             shape_of(sizes),
             np.ascontiguousarray(batch.records),
             batch.lam,
+            int(start),
+            kappa,
             learning_rate,
+            decay,
             np.diff(batch.times, prepend=0),
             -1 if by_gram is None else int(by_gram),
             np.array(outputs, dtype=np.int64),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastlin.kernels.batch import Batch
-from fastlin.kernels.blas.dynamics import write_start
+from fastlin.kernels.blas.starts import write_start
 from fastlin.kernels.blas.evolution import begin, jump, rotate_back, squared_rows
 from fastlin.kernels.blas.matrices import is_finite
 from fastlin.kernels.blas.observables import Plan, Start, first_view, observe, plan

@@ -168,9 +168,7 @@ def prepare(
     decay: tuple[float, float],
     specialise: bool,
 ) -> Call:
-    """Return the call that integrates all points (see `dispatch.flow`)."""
-    if start != Start.BALANCED:
-        sizes = sizes.unreduced
+    """Return the call that integrates all points (see `dispatch.flow`). The sizes are those of a start."""
     work = Flow.allocate(sizes)
     views = Flow.views(sizes, work)
     views["tolerance"][:], views["max_steps"][:] = control

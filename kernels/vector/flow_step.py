@@ -55,7 +55,6 @@ class Flow(Dynamics):
     # Of a step
     step = Field()
     size = Field()  # |Q|^2 before the step
-    damping = Field("twice")  # decay times the step
     stages = Field("n slots width")  # the state and the derivatives of each row, by `_SLOTS`
     trial = Field("n width")  # the state of a stage, where a row does not fit the registers
     rate = Field("n width")  # its derivative

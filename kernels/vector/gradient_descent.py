@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastlin.kernels.batch import Batch
-from fastlin.kernels.codes import Status
+from fastlin.kernels.codes import Start, Status
 from fastlin.kernels.compiler.arithmetic import fma, select, sqrt
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.jit import Array as Doubles
@@ -27,7 +27,7 @@ from fastlin.kernels.compiler.values import Lane
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.tolerances import BLOW_UP
-from fastlin.kernels.vector.balance import start_point
+from fastlin.kernels.vector.balance import write_start
 from fastlin.kernels.vector.forms import Form, form
 from fastlin.kernels.vector.gram import gram, subtract_product, subtract_products
 from fastlin.kernels.vector.observables import Observer, observe_start
@@ -37,17 +37,21 @@ from fastlin.kernels.vector.state import Dynamics
 _TOGETHER = 4  # rows of a wide network that are updated at a time
 
 
-def step(code: Code, q: Array, s: Array) -> None:
+def step(code: Code, q: Array, s: Array, damping: Array | None = None) -> None:
     """Step Q (n, width) in place towards the diagonal target s (m,). Both are scaled by the learning rate.
 
-    ``W1 += W2^T S - (W2^T W2) W1``, ``W2 += S W1^T - W2 (W1 W1^T)``. Rows of both layers that share a
-    singular direction are updated together, because each needs the old values of the other.
+    ``W1 += W2^T S - (W2^T W2 + d1) W1``, ``W2 += S W1^T - W2 (W1 W1^T + d2)``, where `damping` holds d1 and
+    d2, the decay times the learning rate. Rows of both layers that share a singular direction are updated
+    together, because each needs the old values of the other.
     """
     sizes = code.sizes
-    if not sizes.unrolled:
-        _step_by_columns(code, q, s)
-        return
     inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
+    if damping is not None:
+        for h in code.columns(0, sizes.width):
+            outputs[h, h], inputs[h, h] = outputs[h, h] + damping[0], inputs[h, h] + damping[1]
+    if not sizes.unrolled:
+        _step_by_columns(code, q, s, inputs, outputs)
+        return
     first, second = code.local(sizes.width), code.local(sizes.width)
 
     def put(row: Whole) -> Callable[[Whole, Number], None]:
@@ -76,10 +80,9 @@ def _pulled(mine: Array, other: Array, pull: Number, h: Whole) -> Number:
     return entry
 
 
-def _step_by_columns(code: Code, q: Array, s: Array) -> None:
+def _step_by_columns(code: Code, q: Array, s: Array, inputs: Array, outputs: Array) -> None:
     """Step Q in place where a row does not fit the registers, some rows at a time."""
     sizes = code.sizes
-    inputs, outputs = gram(code, q, 0, sizes.rows_i), gram(code, q, sizes.rows_i, sizes.n)
     old, old_o = code.local(_TOGETHER, sizes.width), code.local(_TOGETHER, sizes.width)
     for first, count in _groups(code, 0, sizes.m):
         for r in code.loop(0, count):
@@ -116,6 +119,14 @@ def walk(code: Code, ws: Dynamics, steps: Whole) -> None:
             step(code, ws.state, ws.scaled)
 
 
+@part(reads="state scaled damping", writes="state")
+def walk_with_decay(code: Code, ws: Dynamics, steps: Whole) -> None:
+    """Take so many steps with weight decay."""
+    with code.flushing():
+        for _ in code.loop(0, steps):
+            step(code, ws.state, ws.scaled, ws.damping)
+
+
 @part(reads="s q0 start", writes="scaled state")
 def scale_down(code: Code, ws: Dynamics, rate: Number) -> Number:
     """Write the scaled weights and target, and return the |Q|^2 beyond which a run has diverged."""
@@ -144,19 +155,39 @@ def scale_up(code: Code, ws: Dynamics, rate: Number) -> Number:
     return total
 
 
+class Variant(NamedTuple):
+    """The kind of gradient descent that a kernel is compiled for."""
+
+    start: Start
+    decays: bool
+
+
 @traced()
-def _descend(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Batch, rate: Lane) -> None:
+def _descend(
+    code: VectorCode,
+    variant: Variant,
+    outputs: tuple[int, ...],
+    work: Numbers,
+    batch: Batch,
+    rate: Lane,
+    kappa: Lane,
+    decay_1: Lane,
+    decay_2: Lane,
+) -> None:
     """Run all points, one vector at a time. ``batch.times`` holds the steps from one record to the next."""
     observer = Observer(outputs, drifts=True)
     for points in over_points(code, batch, 1):
         ws = Dynamics.open(code, work)
-        start_point(code, ws, points.lam(0), points.records(0))
+        ws.lam[()] = points.lam(0)
+        write_start(code, ws, variant.start, points.records(0), kappa)
         ws.call(code, observe_start)
         bound = scale_down(code, ws, rate)
+        if variant.decays:
+            ws.damping[0], ws.damping[1] = rate * decay_1, rate * decay_2
         target = points.outputs(0)
         nonfinite, diverged = code.variable(0.0), code.variable(0.0)
         for index in code.loop(0, batch.times.shape[0]):
-            ws.call(code, walk, batch.times[index])
+            ws.call(code, walk_with_decay if variant.decays else walk, batch.times[index])
             size = scale_up(code, ws, rate)
             diverged.value = select(size <= bound, diverged.value, float("nan"))
             observer.observe(code, ws)
@@ -169,16 +200,47 @@ def _descend(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: B
 
 
 @jit
-def _gradient_descent(sizes: Form, outputs: CompileTime, work: Doubles, batch: Batch, rate: float) -> None:
-    _descend(sizes, outputs, work, batch, rate)
+def _gradient_descent(
+    sizes: Form,
+    variant: CompileTime,
+    outputs: CompileTime,
+    work: Doubles,
+    batch: Batch,
+    rate: float,
+    kappa: float,
+    decay_1: float,
+    decay_2: float,
+) -> None:
+    _descend(sizes, variant, outputs, work, batch, rate, kappa, decay_1, decay_2)
 
 
-def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, rate: float, specialise: bool) -> Call:
-    """Return the call that runs all points (see `dispatch.gradient_descent`)."""
+def prepare(
+    sizes: Sizes,
+    outputs: tuple[int, ...],
+    batch: Batch,
+    rate: float,
+    specialise: bool,
+    *,
+    start: Start = Start.BALANCED,
+    kappa: float = 0.0,
+    decay: tuple[float, float] = (0.0, 0.0),
+) -> Call:
+    """Return the call that runs all points (see `dispatch.gradient_descent`). The sizes are those of a start."""
     batch = batch._replace(times=np.diff(batch.times, prepend=0))
     compiled_for = form(sizes, Dynamics, specialise=specialise)
+    variant = CompileTime(Variant(start, any(decay)))
     return Call(
-        _gradient_descent, (compiled_for, CompileTime(outputs), Dynamics.allocate(sizes), batch, rate)
+        _gradient_descent,
+        (
+            compiled_for,
+            variant,
+            CompileTime(outputs),
+            Dynamics.allocate(sizes),
+            batch,
+            rate,
+            float(kappa),
+            *map(float, decay),
+        ),
     )
 
 

@@ -11,7 +11,6 @@ from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.memory import Memory, Numbers, Spread
 from fastlin.kernels.compiler.protocols import Whole
 from fastlin.kernels.compiler.values import DOUBLE, INTEGER, VECTOR, WIDTH, Index, Lane
-from fastlin.kernels.sizes import Record
 
 
 class Points:
@@ -50,8 +49,7 @@ class Points:
 def over_points(code: VectorCode, batch: Batch, vectors: int) -> Iterator[Points]:
     """Write a loop over all points, `vectors` vectors at a time, around the body of a `for`."""
     builder, lanes = code.builder, vectors * WIDTH
-    seeds, lams = batch.records.shape[0], batch.lam.shape[0]
-    length = Record(code.sizes).length
+    (seeds, length), lams = batch.records.shape, batch.lam.shape[0]
     with builder.goto_entry_block():
         lam = builder.alloca(VECTOR, vectors)
         record = builder.alloca(INTEGER, lanes)

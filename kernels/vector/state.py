@@ -42,7 +42,8 @@ class Dynamics(Workspace):
     gram = Field("width width")
 
     # Gradient descent
-    scaled = Field("m")  # singular values times the learning rate
+    scaled = Field("m")  # singular values times the learning rate, or the step of the flow
+    damping = Field("twice")  # decay of W1 and of W2 times the learning rate, or the step of the flow
 
     # Outputs, from `observables`
     outputs = Field("outputs")  # at a time

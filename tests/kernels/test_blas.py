@@ -11,7 +11,7 @@ from scipy.linalg import block_diag
 
 from fastlin.kernels import Batch
 from fastlin.kernels.batch import padded
-from fastlin.kernels.blas import dynamics, time_scales
+from fastlin.kernels.blas import dynamics, starts, time_scales
 from fastlin.kernels.blas import problems as blas_problems
 from fastlin.kernels.blas.workspace import doubles, evolving, observing, shape_of
 from fastlin.kernels.codes import Output, Status
@@ -180,7 +180,7 @@ def test_factors_are_those_of_a_product(shape):
 
 @njit
 def write_start(shape, made, lam, start):
-    return dynamics.write_start(shape, made, lam, start)
+    return starts.write_start(shape, made, lam, start)
 
 
 def test_python_cannot_call_a_part_of_a_kernel():

@@ -8,12 +8,13 @@ from llvmlite import ir
 
 from fastlin import kernels
 from fastlin.kernels.batch import Batch
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.memory import Memory, Numbers
 from fastlin.kernels.compiler.static import Loaded
 from fastlin.kernels.compiler.values import DOUBLE, INTEGER, Index
 from fastlin.kernels.sizes import Sizes
-from fastlin.kernels.vector import closed_form, gradient_descent, problems, time_scales
+from fastlin.kernels.vector import closed_form, flow, gradient_descent, problems, time_scales
 from fastlin.kernels.vector.forms import form
 
 # Name of the target: triple, processor and features.
@@ -106,9 +107,17 @@ def write_closed_form(writer, sizes):
 def write_gradient_descent(writer, sizes):
     writer.load(sizes, gradient_descent.Dynamics)
     outputs = tuple(map(int, kernels.Output))
-    gradient_descent._descend.body(
-        writer.code, outputs, writer.array(2), writer.batch(INTEGER), writer.lane()
-    )
+    variant = gradient_descent.Variant(Start.RAW, decays=True)
+    work, batch = writer.array(2), writer.batch(INTEGER)
+    numbers = [writer.lane() for _ in range(4)]
+    gradient_descent._descend.body(writer.code, variant, outputs, work, batch, *numbers)
+
+
+def write_flow(writer, sizes):
+    writer.load(sizes, flow.Flow)
+    work, records, offsets = writer.array(2), writer.array(2), writer.array(1, INTEGER)
+    flow._begin.body(writer.code, Start.BALANCED, work, records, offsets, writer.lane())
+    flow._attempt.body(writer.code, work, writer.array(1, ir.IntType(8)))
 
 
 def write_time_scales(writer, sizes):
@@ -143,6 +152,7 @@ KERNELS = {
     "set-up": write_set_up,
     "closed form": write_closed_form,
     "gradient descent": write_gradient_descent,
+    "flow": write_flow,
     "time scales": write_time_scales,
     "follow": write_follow,
 }
