@@ -237,6 +237,17 @@ def _sizes_of(sizes: Sizes, start: Start) -> Sizes:
     return sizes if start == Start.BALANCED else sizes.unreduced
 
 
+def follow_two_sided(
+    sizes: UnreducedSizes, lam: Array, kappa: Array, s: Array, q0: Array, times: Array
+) -> Array:
+    """Return QQ^T (G, T, n, n, WIDTH) of networks with given starts in the SVD basis of their targets.
+
+    lam, kappa > 0 (G, WIDTH); s (G, m, WIDTH); q0 (G, n, n, WIDTH), which satisfies ``Q (D - lam I) Q^T =
+    -kappa^2 J``; times (T,), any order, inf allowed.
+    """
+    return two_sided_closed_form.follow(sizes, lam, kappa, s, q0, times)
+
+
 def _check_lengths(batch: Batch) -> None:
     """Raise where compiled code would write past the end of an array."""
     needed = padded(len(batch.records) * batch.lam.size)

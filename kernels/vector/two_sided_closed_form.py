@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from fastlin.kernels.batch import VECTORS, Batch
 from fastlin.kernels.codes import Output
 from fastlin.kernels.compiler.arithmetic import fma, sqrt
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.jit import Array, Call, jit
+from fastlin.kernels.compiler.memory import Memory as Lanes
 from fastlin.kernels.compiler.memory import Numbers
 from fastlin.kernels.compiler.protocols import Array as Values
 from fastlin.kernels.compiler.protocols import Code, Number, Variable, Whole
 from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
-from fastlin.kernels.compiler.values import Index, Lane
+from fastlin.kernels.compiler.values import WIDTH, Index, Lane
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.vector.closed_form import finish, record
@@ -176,3 +179,47 @@ def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, kappa: float, 
     whole = sizes.two_sided
     compiled_for, work = form(whole, TwoSided, specialise=specialise), TwoSided.allocate(whole, VECTORS)
     return Call(_closed_form, (compiled_for, CompileTime(outputs), work, batch, kappa))
+
+
+@traced(lam="", kappa="", s="m", q0="n width")
+def _follow_vector(
+    code: VectorCode,
+    work: Numbers,
+    lam: Lanes,
+    kappa: Lanes,
+    s: Lanes,
+    q0: Lanes,
+    times: Numbers,
+    qqt: Numbers,
+) -> None:
+    """Write M of one vector of networks at all times, from given starts."""
+    sizes, ws = code.sizes, TwoSided.open(code, work)
+    ws.lam[()], ws.kappa[()] = lam[()], kappa[()]
+    ws.s.fill(s)
+    ws.q0.fill(q0)
+    ws.call(code, begin_two_sided)
+    for index in code.loop(0, times.shape[0]):
+        ws.time[()] = times[index]
+        jump_two_sided(code, ws)
+        out = qqt.vectors(index * (sizes.n * sizes.n), ws.qqt.shape)
+        for i in code.loop(0, sizes.n):
+            for j in code.loop(0, i + 1):
+                out[i, j] = ws.qqt[i, j]
+                out[j, i] = ws.qqt[i, j]
+
+
+@jit
+def _follow(
+    sizes: Form, work: Array, lam: Array, kappa: Array, s: Array, q0: Array, times: Array, qqt: Array
+) -> None:
+    for group in range(len(lam)):
+        _follow_vector(sizes, work, lam[group], kappa[group], s[group], q0[group], times, qqt[group])
+
+
+def follow(sizes: Sizes, lam: Array, kappa: Array, s: Array, q0: Array, times: Array) -> Array:
+    """Return QQ^T of networks with given starts (see `dispatch.follow_two_sided`)."""
+    whole = sizes.two_sided
+    qqt = np.empty((len(lam), times.size, whole.n, whole.n, WIDTH))
+    work = TwoSided.allocate(whole)
+    _follow(form(whole, TwoSided), work, lam, kappa, s, q0, times, qqt)
+    return qqt
