@@ -35,9 +35,7 @@ class Case:
         problem = Problem(RegressionTask(self._samples, TARGET_SCALE), GaussianStart(), INIT_SCALE)
         return draw_records(self._sizes, seeds, problem, specialise=specialise)
 
-    def closed_form(
-        self, times: Array, specialise: bool = True, kappa: float = 0.0
-    ) -> Callable[[], Array]:
+    def closed_form(self, times: Array, specialise: bool = True, kappa: float = 0.0) -> Callable[[], Array]:
         """Return a run of the closed form, which returns loss and kernel distance (points, T, 2)."""
         batch = empty_batch(self._records, self._lams, times, len(OUTPUTS))
         return partial(

@@ -1,7 +1,7 @@
 """The rivals of the flow: the same networks by SciPy, one at a time, and by diffrax, a stack at a time.
 
-Both integrate the weights themselves, ``W1' = W2^T (Sigma_yx - W2 W1)`` and ``W2' = (Sigma_yx - W2 W1) W1^T``,
-with methods of order 8 and control of the error.
+Both integrate the weights themselves, ``W1' = W2^T E`` and ``W2' = E W1^T`` with ``E = Sigma_yx - W2 W1``, by
+methods of order 8 with control of the error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def scipy_flow(net: Networks, time: float, tolerance: float) -> Array:
         return np.concatenate([(w2.T @ error).ravel(), (error @ w1.T).ravel()])
 
     start = np.concatenate([net.w1.ravel(), net.w2.ravel()])
-    path = solve_ivp(derivative, (0.0, time), start, "DOP853", [time], rtol=tolerance, atol=tolerance)
+    path = solve_ivp(derivative, (0.0, time), start, "DOP853", rtol=tolerance, atol=tolerance)
     q = path.y[:, -1]
     return np.stack(observed(net, q[:split].reshape(n_h, n_i), q[split:].reshape(n_o, n_h)))
 

@@ -15,14 +15,12 @@ Shape = tuple[int, int, int]
 SHAPES = ((4, 8, 4),)
 LIMIT = 2.0  # upper bound of the time, over that for kappa = 0 at the same N_h
 
-_KAPPA = 1.0
+_SEEDS, _KAPPA = 16, 1.0
 _GRID = 0.05 * np.arange(101.0)
 _LATE = np.array([90.0])
 
 
-def measure_two_sided(
-    shapes: Sequence[Shape], seeds: int, lams: int, rounds: int, note: Note
-) -> dict[str, Any]:
+def measure_two_sided(shapes: Sequence[Shape], lams: int, rounds: int, note: Note) -> dict[str, Any]:
     """Return the ns per network and time on a grid (march) and at one late time (jump), in both forms.
 
     ``ratio`` is the time for kappa > 0 over that for kappa = 0.
@@ -31,7 +29,7 @@ def measure_two_sided(
     for shape in shapes:
         name = "-".join(map(str, shape))
         note(f"two-sided balance of {name}")
-        case = Case(shape, seeds, np.linspace(-9.0, 9.0, lams))
+        case = Case(shape, _SEEDS, np.linspace(-9.0, 9.0, lams))
         figures[name] = {}
         for step, times in (("march", _GRID), ("jump", _LATE)):
             units = case.points * times.size
