@@ -41,8 +41,8 @@ class Stream(IntEnum):
     INIT_GAUSSIAN = 3
     INIT_REGRESSION = 4
     ROTATION = 5
-    BATCHES = 8
-    LABEL_NOISE = 9
+    BATCHES = 7
+    LABEL_NOISE = 8
 
 
 def stream_key(kind: Stream, sizes: Sizes) -> int:
