@@ -93,10 +93,10 @@ class Kernel:
             problem = Problem(RegressionTask(sizes.n_i, 1.0), start, 1.0)
             return problems.prepare_records(sizes, seed, problem, special)
         record, lam = np.zeros((1, Record(sizes).length)), np.zeros(1)
-        times = {"gradient_descent": np.zeros(1, dtype=np.int64)}
+        times = np.zeros(1, dtype=np.int64 if self.step == "gradient_descent" else np.float64)
         if self.step.endswith("time_scales"):
-            times[self.step] = np.empty(0)
-        batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(self.detail))
+            times = np.empty(0)
+        batch = empty_batch(record, lam, times, len(self.detail))
         if self.step == "two_sided":
             return dispatch.prepare_closed_form(sizes, self.detail, batch, kappa=1.0, specialise=special)
         if self.step == "two_sided_time_scales":

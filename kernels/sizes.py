@@ -134,7 +134,7 @@ class Sizes:
 
     @property
     def two_sided(self) -> "TwoSidedSizes":
-        """Sizes of a start with kappa > 0, which needs N_h >= N_i + N_o. Its `Record` is that of the network."""
+        """Sizes of a start with kappa > 0, which needs N_h >= N_i + N_o. The `Record` is the same."""
         return TwoSidedSizes(self.n_i, self.units, self.n_o)
 
     @cached_property
@@ -295,9 +295,9 @@ class TwoSidedSizes(Sizes):
     def fits_lanes(self) -> bool:
         """Whether the closed form takes eight networks at a time. Larger networks use BLAS.
 
-        Lanes use that K is a triangle, so they stay ahead as long as the processor's cache holds two vectors, of
-        1.4 N^2 kB. Measured, in us per time, lanes and BLAS: (12, H, 12) 1.1 and 9; (20, H, 20) 5 and 28; (32, H,
-        32) 26 and 69; (48, H, 48) 79 and 162; (80, H, 80) 365 and 546.
+        Lanes make use of the triangle K, and stay ahead as long as the cache of the processor holds two
+        vectors, of 1.4 N^2 kB. Measured, in us per time, lanes and BLAS: (12, H, 12) 1.1 and 9; (20, H, 20) 5
+        and 28; (32, H, 32) 26 and 69; (48, H, 48) 79 and 162; (80, H, 80) 365 and 546.
         """
         fits: bool = self.width <= 100
         return fits

@@ -98,9 +98,7 @@ def _in_order(code: Code, first: Whole, last: Whole, planes: Whole) -> Iterator[
     yield from code.loop(first, last)
 
 
-def together(
-    code: Code, some: Iterable[Sequence[Whole]], each: Iterable[Whole]
-) -> Iterator[Sequence[Whole]]:
+def together(code: Code, some: Iterable[Sequence[Whole]], each: Iterable[Whole]) -> Iterator[Sequence[Whole]]:
     """Loop over several numbers at a time if the registers hold all their sums, else over each alone."""
     yield from some if code.tiles else ([number] for number in each)
 

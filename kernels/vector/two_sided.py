@@ -8,8 +8,8 @@ then M = QQ^T obeys ``M' = F M + M F - M^2 + kappa^2 I``. With the eigenvalues w
     om = sqrt(w^2 + kappa^2),  z = cosh(om t) - (w / om) sinh(om t)
     G = 1 / z,  h = sinh(om t) / (om z),  p = kappa^2 h
 
-One jump reaches any time, also t = inf, where ``M = P diag(om + w) P^T``. There are no saddles. Q has rank N, so
-N_h >= N_i + N_o, and a rotation of the hidden space makes K a lower triangle (N, N). It keeps M.
+One jump reaches any time, also t = inf, where ``M = P diag(om + w) P^T``. There are no saddles. Q has rank N,
+so N_h >= N_i + N_o, and a rotation of the hidden space makes K a lower triangle (N, N). It keeps M.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def two_sided_start(code: Code, ws: TwoSided, record: Row) -> None:
         s1, s2 = select(outputs_larger, d, 0.0), select(outputs_larger, 0.0, d)
         write(sizes.n - 1 - h, h, h, s1, s2)
     b, _, d = two_sided_scales(code.constant(0.0), ws.lam[()], ws.kappa[()])
-    alone = select(outputs_larger, code.choose(sizes.more_outputs, b, d), code.choose(sizes.more_outputs, d, b))
+    alone = select(
+        outputs_larger, code.choose(sizes.more_outputs, b, d), code.choose(sizes.more_outputs, d, b)
+    )
     for h in code.loop(sizes.m, sizes.n - sizes.m):
         inputs = code.choose(sizes.more_outputs, 0.0, alone)
         outputs = code.choose(sizes.more_outputs, alone, 0.0)
@@ -253,9 +255,11 @@ def _factor_by_reflections(code: Code, ws: TwoSided) -> None:
             ws.lower[j, h] = select(cancelled, lower[j, h], ws.lower[j, h])
 
 
-@part(reads="k k_t qr_rows shrink saturation kappa lower inverse_pivots eigen_m", writes="k_t qr_rows eigen_m")
+@part(
+    reads="k k_t qr_rows shrink saturation kappa lower inverse_pivots eigen_m", writes="k_t qr_rows eigen_m"
+)
 def _divide(code: Code, ws: TwoSided) -> None:
-    """Write P^T M P = diag(p) + Y D^-1 Y^T with Y = G K L^-1, whose rows are solved from the last column on."""
+    """Write P^T M P = diag(p) + Y D^-1 Y^T with Y = G K L^-1."""
     width = code.sizes.width
     rows, divided = ws.k_t, ws.qr_rows
     if code.sizes.unrolled:
@@ -322,7 +326,10 @@ def _rotate_back(code: Code, ws: TwoSided) -> None:
         for a in code.loop(0, sizes.m):
             cosine_a, sine_a, minus_a, u_a = plane(a)
             ws.qqt[unit, a] = fma(cosine_a, m[c, a], -(sine_a * m[minus_a, c]))
-            row, column = code.choose(sizes.more_outputs, unit, u_a), code.choose(sizes.more_outputs, u_a, unit)
+            row, column = (
+                code.choose(sizes.more_outputs, unit, u_a),
+                code.choose(sizes.more_outputs, u_a, unit),
+            )
             ws.qqt[row, column] = fma(sine_a, m[c, a], cosine_a * m[minus_a, c])
         for d in code.loop(sizes.m, c + 1):
             ws.qqt[unit, d + sizes.outside_shift] = m[c, d]

@@ -140,9 +140,7 @@ def _effective_rank(code: Code, ws: TwoSided) -> None:
 
 
 @part(writes="nonfinite time")
-def _start(
-    code: VectorCode, ws: TwoSided, points: Points, vector: Index, kappa: Lane
-) -> None:
+def _start(code: VectorCode, ws: TwoSided, points: Points, vector: Index, kappa: Lane) -> None:
     """Bring a vector of points to t = 0."""
     two_sided_point(code, ws, points.lam(vector), kappa, points.records(vector))
     ws.call(code, begin_two_sided)
