@@ -13,7 +13,7 @@ from fastlin.kernels.blas.evolution import first_beyond, rotate_into, transpose,
 from fastlin.kernels.blas.matrices import divide, gram_of_columns, gram_of_rows, triangularise
 from fastlin.kernels.blas.observables import rank_of
 from fastlin.kernels.blas.routines import ddot, dgeqrf, dgesdd_n, dpotrf
-from fastlin.kernels.blas.workspace import Evolving, Shape, evolving
+from fastlin.kernels.blas.workspace import Evolving, Shape
 from fastlin.kernels.codes import Output
 from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, Integers
