@@ -144,8 +144,8 @@ def _descent_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Arra
 
 
 def _flow_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
-    last, tolerance = float(times.max()), settings.control.tolerance
-    return flow.nanoseconds(sizes.followed(settings.start), last, times.size, tolerance)
+    last = float(times.max())
+    return flow.nanoseconds(sizes.followed(settings.start), last, times.size, settings.control)
 
 
 EXACT = Solver(

@@ -221,12 +221,12 @@ def prepare(
     )
 
 
-def nanoseconds(sizes: Sizes, time: float, records: int, tolerance: float) -> Array:
+def nanoseconds(sizes: Sizes, time: float, records: int, control: FlowControl) -> Array:
     """Estimate the time of one network on one core (see `closed_form.nanoseconds`).
 
     Steps are of standard starts and targets of the order of 1: small ones at first, and then those at which
     an explicit method is stable.
     """
-    steps = 60.0 * (1e-9 / tolerance) ** 0.125 + 0.7 * time
+    steps = min(60.0 * (1e-9 / control.tolerance) ** 0.125 + 0.7 * time, float(control.max_steps))
     step = gradient_descent.nanoseconds(sizes, STAGES_OF_STEP, 0) + 12.0 * sizes.n * sizes.width
     return np.asarray(steps * step + gradient_descent.nanoseconds(sizes, 0.0, records))
