@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 
 from fastlin.kernels import dispatch
-from fastlin.kernels.batch import empty_batch
+from fastlin.kernels.batch import FlowControl, empty_batch
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Call
 from fastlin.kernels.draws import AlignedStart, GaussianStart, Problem, RegressionStart, RegressionTask
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
 from fastlin.kernels.vector import problems
 
 HELPER_SECONDS = 1.5  # a helper process takes so long to start and to import kernels
-STEPS = ("set_up", "closed_form", "gradient_descent", "time_scales")
+STEPS = ("set_up", "closed_form", "gradient_descent", "flow", "time_scales")
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,28 @@ class Kernel:
         Codes of `Output` or `Scale`, or the kind of the start for a set-up.
     specialise : bool
         Whether the kernel is compiled for these sizes alone.
+    start : Start
+        The kind of start, of gradient descent and of the flow.
+    decays : bool
+        Whether there is weight decay, of gradient descent.
     """
 
     step: str
     sizes: Sizes
     detail: tuple[int, ...] | str
     specialise: bool = False
+    start: Start = Start.BALANCED
+    decays: bool = False
+
+    @property
+    def compiled_sizes(self) -> Sizes:
+        """The sizes of the arrays of the kernel."""
+        return self.sizes if self.start == Start.BALANCED else self.sizes.unreduced
 
     @property
     def tier(self) -> str:
         """The code that runs the step: "vector", "blas", or "numpy", which needs no compilation."""
-        if self.sizes.fits_vectors(self.step):
+        if self.compiled_sizes.fits_vectors(self.step):
             return "vector"
         return "numpy" if self.step == "set_up" else "blas"
 
@@ -63,10 +75,11 @@ class Kernel:
         """Identity of the compiled code. Kernels of one key are the same code."""
         if self.tier != "vector":
             return (self.step, self.tier)
+        sizes, rest = self.compiled_sizes, (self.detail, self.start, self.decays)
         if self.specialise:
-            return (self.step, self.sizes, self.detail)
-        width = self.sizes.width if self.sizes.unrolled and self.step != "set_up" else 0
-        return (self.step, width, self.detail)
+            return (self.step, sizes, *rest)
+        width = sizes.width if sizes.unrolled and self.step != "set_up" else 0
+        return (self.step, width, *rest)
 
     def call(self) -> Call:
         """Return the call that runs the kernel on one point."""
@@ -77,13 +90,22 @@ class Kernel:
             (start,) = (start for start in starts if start.kind == self.detail)
             problem = Problem(RegressionTask(sizes.n_i, 1.0), start, 1.0)
             return problems.prepare_records(sizes, seed, problem, special)
-        record, lam = np.zeros((1, Record(sizes).length)), np.zeros(1)
+        recorded = sizes.unreduced if self.start == Start.RAW else sizes
+        record, lam = np.zeros((1, Record(recorded).length)), np.zeros(1)
         times = {"gradient_descent": np.zeros(1, dtype=np.int64), "time_scales": np.empty(0)}
         batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(self.detail))
         if self.step == "closed_form":
             return dispatch.prepare_closed_form(sizes, self.detail, batch, specialise=special)
         if self.step == "gradient_descent":
-            return dispatch.prepare_gradient_descent(sizes, self.detail, batch, 0.5, specialise=special)
+            decay = (float(self.decays), 0.0)
+            return dispatch.prepare_gradient_descent(
+                sizes, self.detail, batch, 0.5, start=self.start, decay=decay, specialise=special
+            )
+        if self.step == "flow":
+            control = FlowControl(1.0, 1)
+            return dispatch.prepare_flow(
+                sizes, self.detail, batch, control, start=self.start, specialise=special
+            )
         return dispatch.prepare_time_scales(sizes, self.detail, batch, 0.5, specialise=special)
 
     @property
@@ -92,7 +114,7 @@ class Kernel:
         if self.tier == "blas":
             return BLAS_COSTS[self.step]
         first, each = COSTS[self.step]
-        width = self.sizes.width if self.sizes.unrolled else 4
+        width = self.compiled_sizes.width if self.compiled_sizes.unrolled else 4
         return first + each * width
 
 
@@ -103,9 +125,10 @@ COSTS = {
     "set_up": (0.8, 0.0),
     "closed_form": (0.4, 0.19),
     "gradient_descent": (0.3, 0.06),
+    "flow": (1.4, 0.34),
     "time_scales": (0.4, 0.1),
 }
-BLAS_COSTS = {"closed_form": 10.0, "gradient_descent": 6.0, "time_scales": 11.0}  # for all sizes
+BLAS_COSTS = {"closed_form": 10.0, "gradient_descent": 6.0, "flow": 7.0, "time_scales": 11.0}  # for all sizes
 
 
 # A kernel for one architecture saves this share of its time (`fastlin bench`, section "forms"), because LLVM
@@ -227,6 +250,7 @@ def _compiler(process: subprocess.Popen[str]) -> Callable[[Kernel], None]:
         assert process.stdin is not None and process.stdout is not None
         sizes = kernel.sizes
         request = [kernel.step, [sizes.n_i, sizes.n_h, sizes.n_o], kernel.detail, kernel.specialise]
+        request += [kernel.start, kernel.decays]
         print(json.dumps(request), file=process.stdin, flush=True)
         if not process.stdout.readline():
             raise EOFError
@@ -237,7 +261,7 @@ def _compiler(process: subprocess.Popen[str]) -> Callable[[Kernel], None]:
 def serve() -> None:
     """Compile the kernels that standard input names until it ends. `_helpers` starts processes of this."""
     for line in sys.stdin:
-        step, sizes, detail, specialise = json.loads(line)
+        step, sizes, detail, specialise, start, decays = json.loads(line)
         hashable = detail if isinstance(detail, str) else tuple(detail)
-        Kernel(step, Sizes(*sizes), hashable, specialise).call().compile()
+        Kernel(step, Sizes(*sizes), hashable, specialise, Start(start), decays).call().compile()
         print("compiled", flush=True)

@@ -144,6 +144,19 @@ _ERROR_3 = _NEW - _NEW_3
 _CHUNK = 1024  # numbers of a state that stay in the cache while derivatives are added to them
 
 
+def estimated_steps(curvature: Any, time: Any, tolerance: float) -> Any:
+    """Estimate the steps of the flow, for numbers or arrays.
+
+    An explicit step is at most about 6.4 / curvature, where the curvature is the largest rate |W1|^2 + |W2|^2
+    of spectral norms. Before that limits it, while weights change, the error does. Constants were fitted to 10
+    architectures of 2 to 100 units at tolerances of 1e-6 to 1e-12, from t = 1 to 1000. Most estimates are
+    within a factor of two.
+    """
+    distance = curvature * np.asarray(time, dtype=np.float64)
+    changing = np.minimum(100.0, 5.0 * np.sqrt(distance)) * (1e-9 / tolerance) ** (1.0 / ORDER)
+    return 1.0 + distance / 6.4 + changing
+
+
 class Progress(NamedTuple):
     """A run of one network: the arrays of a step of its state (L,), and the step size."""
 
