@@ -139,8 +139,8 @@ def prepare_time_scales(
 
     Arguments are those of `prepare_closed_form`, but `scales` are codes of `Scale` and ``batch.outputs`` is
     (R, padded(S L), 1). `fraction` in (0, 1) is the share of the fall of the loss that counts as convergence.
-    With kappa > 0 CONVERGENCE is the only scale, because there is no saddle to escape from and no direction is
-    dropped.
+    With kappa > 0 CONVERGENCE is the only scale, because there is no saddle to escape from and no direction
+    is dropped.
     """
     _check_lengths(batch)
     if kappa > 0.0:
@@ -314,7 +314,12 @@ def follow_two_sided(
         if lane and all(np.array_equal(x[group, ..., lane], x[group, ..., lane - 1]) for x in given):
             qqt[group, ..., lane] = qqt[group, ..., lane - 1]  # this lane fills the vector up
             continue
-        network = (float(lam[group, lane]), float(kappa[group, lane]), s[group, :, lane], q0[group, :, :, lane])
+        network = (
+            float(lam[group, lane]),
+            float(kappa[group, lane]),
+            s[group, :, lane],
+            q0[group, :, :, lane],
+        )
         qqt[group, ..., lane] = two_sided_dynamics.follow(sizes, *network, times)
     return qqt
 
@@ -328,7 +333,9 @@ def _check_rank(sizes: Sizes) -> None:
 def _check_scales(scales: Iterable[int]) -> None:
     """Raise where kappa > 0 has no such time scale."""
     if tuple(scales) != (Scale.CONVERGENCE,):
-        raise ValueError(f"scales {tuple(scales)} are not ({int(Scale.CONVERGENCE)},), the only one of kappa > 0")
+        raise ValueError(
+            f"scales {tuple(scales)} are not ({int(Scale.CONVERGENCE)},), the only one of kappa > 0"
+        )
 
 
 def _check_lengths(batch: Batch) -> None:

@@ -128,16 +128,6 @@ FIRST, SLOWEST = 0.05, 1e-3
 
 TINY = 1e-300  # keeps 0 / 0 away
 
-# Steps of networks of order 1 until they have settled, at the tolerance 1e-9.
-TRANSIENT_STEPS = 60.0
-# A step is stable up to about this over the largest curvature (5.9 measured along the real axis).
-STABLE = 6.0
-
-
-def estimated_steps(curvature: float, time: float, tolerance: float) -> float:
-    """Estimate the steps to a time, for a largest curvature of the loss on the way."""
-    return TRANSIENT_STEPS * (1e-9 / tolerance) ** (1.0 / ORDER) + curvature * time / STABLE
-
 
 def _rows(rows: tuple[dict[int, float], ...]) -> Array:
     table = np.zeros((len(rows), len(STAGES)))

@@ -11,8 +11,8 @@ MAX_ANGLE = 1e-6
 # Longest step of a march, as 2 r dt. Pivots grow like exp(2 r dt), so the elimination loses digits beyond it.
 LONGEST_STEP = 10.0
 
-# Least share of a diagonal entry that the elimination of A may leave as a pivot, for kappa > 0. A pivot loses as
-# many digits as this share has. Reflections, which lose none, take longer.
+# Least share of a diagonal entry that the elimination of A may leave as a pivot, for kappa > 0. The error of
+# a pivot is EPSILON divided by this share. Reflections have no such error, and take longer.
 LEAST_PIVOT = 1e-3
 
 # Gradient descent has diverged when |Q|^2 is this many times that of the start and the target. Descent that

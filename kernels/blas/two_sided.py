@@ -1,8 +1,8 @@
 """The exact solution of one network with two-sided balance (see `vector.two_sided`), on LAPACK.
 
-Columns of K are ordered slowest direction first, the reverse of `vector.two_sided`, so that the factors of A are
-upper triangles. `q` and `k` are arrays (N, N) whose rows are the columns of the matrix. Of QQ^T only the lower
-triangle is written.
+Columns of K are ordered slowest direction first, the reverse of `vector.two_sided`, so that the factors of A
+are upper triangles. `q` and `k` are arrays (N, N) whose rows are the columns of the matrix. Of QQ^T only the
+lower triangle is written.
 """
 
 from typing import NamedTuple
@@ -42,9 +42,23 @@ class Riccati(NamedTuple):
 def riccati(sizes: TwoSidedSizes) -> Riccati:
     """Return arrays for one network."""
     n, m = sizes.n, sizes.m
-    rows, squares = np.empty((6, n)), np.zeros((3, n, n))
-    scratch, integers = np.empty(10 * m + 64 * n), np.empty(8 * m, np.int64)
-    return Riccati(*rows, *squares, np.empty(sizes.n_i * sizes.n_o), np.empty(m), scratch, integers)
+    om, low, high, shrink, saturation, diagonal = np.empty((6, n))
+    eigen_m, qqt, qqt_start = np.zeros((3, n, n))
+    return Riccati(
+        om=om,
+        low=low,
+        high=high,
+        shrink=shrink,
+        saturation=saturation,
+        diagonal=diagonal,
+        eigen_m=eigen_m,
+        qqt=qqt,
+        qqt_start=qqt_start,
+        product=np.empty(sizes.n_i * sizes.n_o),
+        values=np.empty(m),
+        scratch=np.empty(10 * m + 64 * n),
+        integers=np.empty(8 * m, np.int64),
+    )
 
 
 def doubles(sizes: TwoSidedSizes) -> int:
@@ -125,7 +139,7 @@ def jump_two_sided(shape: Shape, kappa: float, t: float, ws: Evolving, more: Ric
     for h in range(n):
         triangle[h * (n + 1)] += 1.0
         more.diagonal[h] = triangle[h * (n + 1)]
-    sound = dpotrf(n, triangle, n) == 0
+    sound: bool = dpotrf(n, triangle, n) == 0
     cancelled = not sound
     for h in range(n):
         cancelled |= triangle[h * (n + 1)] ** 2 < LEAST_PIVOT * more.diagonal[h]

@@ -1,7 +1,7 @@
 """Outputs and the time of convergence of networks with two-sided balance, one at a time.
 
-`vector.two_sided_closed_form` computes outputs of eight smaller networks at a time. The time of convergence has
-no kernel in lanes.
+`vector.two_sided_closed_form` computes outputs of eight smaller networks at a time. The time of convergence
+has no kernel in lanes.
 """
 
 from typing import Any
@@ -127,11 +127,14 @@ def follow(sizes: Sizes, lam: float, kappa: float, s: Array, q0: Array, times: A
 
 
 @callee
-def _excess(shape: Shape, kappa: float, t: float, s: Array, goal: float, ws: Evolving, more: Riccati) -> float:
+def _excess(
+    shape: Shape, kappa: float, t: float, s: Array, goal: float, ws: Evolving, more: Riccati
+) -> float:
     """Return the excess of the loss over the goal at a time."""
     if not jump_two_sided(shape, kappa, t, ws, more):
         return np.nan
-    return two_sided_loss(shape, s, -goal, more)
+    excess: float = two_sided_loss(shape, s, -goal, more)
+    return excess
 
 
 @callee
@@ -140,7 +143,8 @@ def _convergence(
 ) -> float:
     """Return the time at which the loss has fallen by a fraction of its fall, by Ridders' method (1979).
 
-    N_h >= N, so the flow ends at the least loss of a linear map. The search for a bracket multiplies time by 4.
+    N_h >= N, so the flow ends at the least loss of a linear map. The search for a bracket multiplies time by
+    4.
     """
     if not _begin(shape, lam, kappa, s, q, ws, more):
         return np.nan
@@ -180,7 +184,7 @@ def _convergence(
         change, answer = abs(guess - answer), guess
         if change <= CLOSED * guess or late - early <= CLOSED * guess:
             break
-    return answer
+    return float(answer)
 
 
 @jit

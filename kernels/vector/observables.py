@@ -117,7 +117,7 @@ def _write_norms(code: Code, ws: Dynamics, outputs: tuple[int, ...]) -> None:
 
 
 def kernel_distance(code: Code, start: Row, view: Any) -> Number:
-    """Return 1 - <K_0, K_t> / (|K_0| |K_t|) of the `start` and a `View`. Rounding must not make it negative."""
+    """Return 1 - <K_0, K_t> / (|K_0| |K_t|) of a start and a `View`. Rounding must not make it negative."""
     first, second, norm = start[0], start[1], start[2]
     traces = fma(first, view.outputs.trace, view.inputs.trace * second)
     product = fma(view.outputs.product, code.real(code.sizes.n_i), traces)

@@ -8,8 +8,8 @@ then M = QQ^T obeys ``M' = F M + M F - M^2 + kappa^2 I``. With the eigenvalues w
     om = sqrt(w^2 + kappa^2),  z = cosh(om t) - (w / om) sinh(om t)
     G = 1 / z,  h = sinh(om t) / (om z),  p = kappa^2 h
 
-One jump reaches any time, also t = inf, where ``M = P diag(om + w) P^T``. There are no saddles. Q has rank N, so
-N_h >= N_i + N_o, and a rotation of the hidden space makes K a lower triangle (N, N). It keeps M.
+One jump reaches any time, also t = inf, where ``M = P diag(om + w) P^T``. There are no saddles. Q has rank N,
+so N_h >= N_i + N_o, and a rotation of the hidden space makes K a lower triangle (N, N). It keeps M.
 """
 
 from __future__ import annotations
@@ -255,9 +255,11 @@ def _factor_by_reflections(code: Code, ws: TwoSided) -> None:
             ws.lower[j, h] = select(cancelled, lower[j, h], ws.lower[j, h])
 
 
-@part(reads="k k_t qr_rows shrink saturation kappa lower inverse_pivots eigen_m", writes="k_t qr_rows eigen_m")
+@part(
+    reads="k k_t qr_rows shrink saturation kappa lower inverse_pivots eigen_m", writes="k_t qr_rows eigen_m"
+)
 def _divide(code: Code, ws: TwoSided) -> None:
-    """Write P^T M P = diag(p) + Y D^-1 Y^T with Y = G K L^-1, whose rows are solved from the last column on."""
+    """Write P^T M P = diag(p) + Y D^-1 Y^T with Y = G K L^-1."""
     width = code.sizes.width
     rows, divided = ws.k_t, ws.qr_rows
     if code.sizes.unrolled:
