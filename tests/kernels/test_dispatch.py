@@ -14,6 +14,8 @@ from tests.networks import CLASSES, problem, relative
 LAMS = np.array([-9.0, -1e-3, 0.0, 0.3, 4.0])
 TIMES = np.array([0.0, 0.2, 3.0, 40.0])
 OUTPUTS = tuple(int(output) for output in Output)
+QUICK = ("gaussian", "random_regression", "aligned", "lora")
+OTHERS = tuple(kind for kind in INIT_KINDS if kind not in QUICK)
 SAMPLES, SCALE, SEEDS = 12, 3**0.5, (0, 7)
 
 
@@ -69,22 +71,25 @@ def factor(qqt, n_i):
 
 
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
-@pytest.mark.parametrize("kind", list(INIT_KINDS))
+@pytest.mark.parametrize("kind", [*QUICK, *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS)])
 def test_closed_form_rows(shape, kind):
-    out, status = closed_form(shape, records(shape, kind=kind, init_scale=0.7), LAMS, TIMES, OUTPUTS)
+    lams = LAMS[LAMS != 0.0] if kind == "lora" else LAMS  # at lam = 0 the weights are 0, and no NTK changes
+    out, status = closed_form(shape, records(shape, kind=kind, init_scale=0.7), lams, TIMES, OUTPUTS)
     assert (status == Status.OK).all()
     assert not out[:, Output.BALANCE_DRIFT].any()
     for i, seed in enumerate(SEEDS):
-        for j, lam in enumerate(LAMS):
+        for j, lam in enumerate(lams):
             task, net = point(shape, seed, lam, kind, 0.7)
             for k, t in enumerate(TIMES):
                 weights = (net.w1, net.w2)
                 if t > 0:
                     qqt = reference.any_time(task.sigma_yx, net.w1, net.w2, lam, t)
                     weights = factor(qqt, shape[0])
-                for row, expected in literal(task, (net.w1, net.w2), *weights).items():
-                    # Distances are differences from 1. The effective rank of an empty map depends on
-                    # rounding.
+                expected_rows = literal(task, (net.w1, net.w2), *weights)
+                if kind == "lora" and t == 0:  # the effective rank of an empty map depends on rounding
+                    del expected_rows[Output.EFFECTIVE_RANK]
+                for row, expected in expected_rows.items():
+                    # Distances are differences from 1.
                     assert out[i, row, k, j] == pytest.approx(expected, rel=1e-9, abs=2e-13), (row, t)
 
 

@@ -152,3 +152,8 @@ def test_a_kind_of_initialisation_is_one_object(tmp_path, monkeypatch):
     net = fl.rebuild(dataset, architecture="2-3-4", seed=1, lam=0.5, init_scale=0.5)[1]
     assert np.allclose(net.w2 @ net.w1, 0.25 * np.eye(4, 2))
     assert np.allclose(fl.balanced_init(fl.Architecture(2, 3, 4), 0.5, 0.5, 1, "diagonal").w1, net.w1)
+
+
+@pytest.mark.parametrize("kind", ["lecun", "lora"])
+def test_sweeps_take_the_laws_of_weights(tmp_path, kind):
+    check_rebuilt(swept(tmp_path / "s.zarr", init={"kind": kind}))
