@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from fastlin.errors import InputError
@@ -23,7 +24,7 @@ SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up,
 def select_over_time(names: Sequence[str] | None, task: Task) -> list[Observable]:
     """Return the named observables, or the default ones, of a solver that has no time scales."""
     wanted = select(names, task)
-    if scale := next((entry.name for entry in wanted if not entry.over_time), None):
+    if scale := next((entry.name for entry in wanted if entry.scale is not None), None):
         raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
     return wanted
 
@@ -77,6 +78,7 @@ def dataset(
         for entry in observables
         if entry.over_time
     }
+    variables |= _of_start(net, observables, path.rates)
     coordinates: dict[str, Any] = {"time": ("time", times, TIME_ATTRIBUTES)}
     for entry in observables:
         coordinates |= {name: list(labels) for name, labels in entry.labels.items()}
@@ -94,3 +96,14 @@ def dataset(
             **attributes,
         },
     )
+
+
+def _of_start(net: Network, observables: list[Observable], rates: tuple[float, float]) -> dict[str, Any]:
+    """Return the numbers of the start of one network."""
+    e1, e2 = rates
+    q, shape = np.concatenate([math.sqrt(e2) * net.w1.T, math.sqrt(e1) * net.w2]), net.architecture
+    return {
+        entry.name: ((), entry.of_start(q, shape.n_i, shape.n_h), entry.attributes_at(rates))
+        for entry in observables
+        if entry.of_start is not None
+    }

@@ -150,11 +150,15 @@ class Observable:
 
     def attributes_at(self, rates: tuple[float, float]) -> dict[str, Any]:
         """Return the metadata at learning rates (e1, e2) in units of their geometric mean."""
-        if not self.rates_note or rates == (1.0, 1.0):
+        if rates == (1.0, 1.0):
             return self.attributes
-        e1, e2 = rates
-        note = f"{self.rates_note}, e1 = {e1:.6g}, e2 = {e2:.6g}"
-        return self.attributes | {"equation": f"{self.equation}; {note}"}
+        return self.attributes_with(f"e1 = {rates[0]:.6g}, e2 = {rates[1]:.6g}")
+
+    def attributes_with(self, rates: str) -> dict[str, Any]:
+        """Return the metadata at learning rates that a text tells."""
+        if not self.rates_note:
+            return self.attributes
+        return self.attributes | {"equation": f"{self.equation}; {self.rates_note}, {rates}"}
 
 
 def _loss(path: Trajectory) -> Array:
@@ -434,6 +438,7 @@ _ALL = (
         r"\lambda_\mathrm{fit}",
         "least squares of Q (D - lam I) Q^T = -kappa^2 J",
         "relative scale of the layers that fits the start best",
+        rates_note="of U1 = sqrt(e2) W1, U2 = sqrt(e1) W2",
         of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).lam,
         default=False,
     ),
@@ -444,6 +449,7 @@ _ALL = (
         r"\kappa_\mathrm{fit}",
         "least squares of Q (D - lam I) Q^T = -kappa^2 J",
         "width of the balance that fits the start best; 0 where N_h < N_i + N_o",
+        rates_note="of U1 = sqrt(e2) W1, U2 = sqrt(e1) W2",
         of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).kappa,
         default=False,
     ),
@@ -454,6 +460,7 @@ _ALL = (
         r"|Q(D-\lambda)Q^\top+\kappa^2J|\,/\,|Q|^4",
         "|Q (D - lam I) Q^T + kappa^2 J|_F / |Q|_F^4 at fit_lam and fit_kappa",
         "distance of the start from the nearest exact solution; 0 for one that is balanced",
+        rates_note="of U1 = sqrt(e2) W1, U2 = sqrt(e1) W2",
         of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).residual,
         default=False,
     ),

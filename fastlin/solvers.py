@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin.kernels import Batch, Sizes, dispatch, empty_batch
+from fastlin.kernels import Batch, Sizes, dispatch, empty_batch, stochastic_descent
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.kernels.dormand_prince import estimated_steps
 from fastlin.kernels.stochastic_descent import Noise
 from fastlin.kernels.vector import closed_form, flow, gradient_descent, two_sided_closed_form
 
@@ -75,8 +76,8 @@ class Solver:
     run : callable
         Takes sizes, codes of outputs, `Points` and whether to specialise, and returns a filled `Batch`.
     nanoseconds : callable
-        Takes sizes, times and `Settings`, and returns the estimated time of one point on one core. Sizes
-        may be `SizesOfMany`; the result is an array then.
+        Takes sizes, times, `Settings` and the largest curvature |W1|^2 + |W2|^2, and returns the estimated
+        time of one point on one core. Sizes may be `SizesOfMany`; the result is an array then.
     step : str or None
         The kernel that it compiles, of `kernels.compilation.STEPS`; None where it needs no compilation.
     finite_times : bool
@@ -94,7 +95,7 @@ class Solver:
     phrase: str
     doc: str
     run: Callable[[Sizes, tuple[int, ...], Points, bool], Batch]
-    nanoseconds: Callable[[Any, Array, Settings], Any]
+    nanoseconds: Callable[[Any, Array, Settings, Any], Any]
     step: str | None = None
     finite_times: bool = False
     learning_rate: bool = False
@@ -132,20 +133,23 @@ def _run_flow(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise
     return batch
 
 
-def _exact_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
+def _exact_nanoseconds(sizes: Sizes, times: Array, settings: Settings, _curvature: Any) -> Array:
     if settings.start == Start.TWO_SIDED:
         return two_sided_closed_form.nanoseconds(sizes, np.sort(times))
     return closed_form.nanoseconds(sizes, np.sort(times))
 
 
-def _descent_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
+def _descent_nanoseconds(sizes: Sizes, times: Array, settings: Settings, _curvature: Any) -> Array:
     steps = float(times.max() / settings.learning_rate)
+    if settings.noise is not None:
+        return stochastic_descent.nanoseconds(sizes.unreduced, settings.noise.batch_size, steps, times.size)
     return gradient_descent.nanoseconds(sizes.followed(settings.start), steps, times.size)
 
 
-def _flow_nanoseconds(sizes: Sizes, times: Array, settings: Settings) -> Array:
-    last, tolerance = float(times.max()), settings.control.tolerance
-    return flow.nanoseconds(sizes.followed(settings.start), last, times.size, tolerance)
+def _flow_nanoseconds(sizes: Sizes, times: Array, settings: Settings, curvature: Any) -> Array:
+    tolerance, most = settings.control
+    steps = np.minimum(estimated_steps(curvature, times.max(), tolerance), most)
+    return flow.nanoseconds(sizes.followed(settings.start), steps, times.size)
 
 
 EXACT = Solver(

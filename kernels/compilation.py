@@ -137,14 +137,14 @@ COSTS = {
     "raw_set_up": (0.6, 0.0),
     "closed_form": (0.4, 0.19),
     "gradient_descent": (0.3, 0.06),
-    "flow": (0.8, 0.2),
+    "flow": (1.4, 0.34),
     "time_scales": (0.4, 0.1),
     "two_sided_closed_form": (0.5, 0.1),
 }
 BLAS_COSTS = {  # for all sizes
     "closed_form": 10.0,
     "gradient_descent": 6.0,
-    "flow": 6.0,
+    "flow": 7.0,
     "time_scales": 11.0,
     "two_sided_closed_form": 7.0,
     "two_sided_time_scales": 5.0,

@@ -117,7 +117,8 @@ WEIGHTS_3: dict[int, float] = {
 ORDER = 8
 
 # The rule of the step size. The error of a step is h n5 / sqrt(n5 + n3 / 100), where n5 and n3 are the squared
-# norms of both estimates divided by h. A step is repeated if this exceeds `tolerance` |Q|.
+# norms of both estimates divided by h. A step is repeated if this exceeds `tolerance` |Q|. Steps do not grow
+# right after that.
 SHARE_3 = 0.01
 SAFETY, LEAST_FACTOR, LARGEST_FACTOR = 0.9, 0.2, 5.0
 
@@ -126,16 +127,6 @@ SAFETY, LEAST_FACTOR, LARGEST_FACTOR = 0.9, 0.2, 5.0
 FIRST, SLOWEST = 0.05, 1e-3
 
 TINY = 1e-300  # keeps 0 / 0 away
-
-# Steps of networks of order 1 until they have settled, at the tolerance 1e-9.
-TRANSIENT_STEPS = 60.0
-# A step is stable up to about this over the largest curvature (5.9 measured along the real axis).
-STABLE = 6.0
-
-
-def estimated_steps(curvature: float, time: float, tolerance: float) -> float:
-    """Estimate the steps to a time, for a largest curvature of the loss on the way."""
-    return TRANSIENT_STEPS * (1e-9 / tolerance) ** (1.0 / ORDER) + curvature * time / STABLE
 
 
 def _rows(rows: tuple[dict[int, float], ...]) -> Array:
@@ -153,25 +144,40 @@ _ERROR_3 = _NEW - _NEW_3
 _CHUNK = 1024  # numbers of a state that stay in the cache while derivatives are added to them
 
 
+def estimated_steps(curvature: Any, time: Any, tolerance: float) -> Any:
+    """Estimate the steps of the flow, for numbers or arrays.
+
+    An explicit step is at most about 6.4 / curvature, where the curvature is the largest rate |W1|^2 + |W2|^2
+    of spectral norms. Before that limits it, while weights change, the error does. Constants were fitted to 10
+    architectures of 2 to 100 units at tolerances of 1e-6 to 1e-12, from t = 1 to 1000. Most estimates are
+    within a factor of two.
+    """
+    distance = curvature * np.asarray(time, dtype=np.float64)
+    changing = np.minimum(100.0, 5.0 * np.sqrt(distance)) * (1e-9 / tolerance) ** (1.0 / ORDER)
+    return 1.0 + distance / 6.4 + changing
+
+
 class Progress(NamedTuple):
     """A run of one network: the arrays of a step of its state (L,), and the step size."""
 
     state: Array  # (L,)
     derivatives: Array  # (12, L)
     trial: Array  # (L,) the state of a stage, then the new state
-    clock: Array  # (2,) the time, and the next step
+    clock: Array  # (3,) the time, the next step, and the largest factor by which that may grow
     counts: Integers  # (2,) steps, repeated ones included, and accepted ones
 
 
 def progress(length: int) -> Progress:
-    """Return the arrays for a state of so many numbers, at t = 0."""
-    return Progress(
-        np.zeros(length),
-        np.zeros((len(STAGES), length)),
-        np.zeros(length),
-        np.zeros(2),
-        np.zeros(2, np.int64),
-    )
+    """Return the arrays for a state of so many numbers."""
+    derivatives = np.zeros((len(STAGES), length))
+    return Progress(np.zeros(length), derivatives, np.zeros(length), np.zeros(3), np.zeros(2, np.int64))
+
+
+@callee
+def begin(run: Progress, curvature: float) -> None:
+    """Set t = 0 and the first step, from the rate at which weights change."""
+    run.clock[0], run.clock[1], run.clock[2] = 0.0, FIRST / (curvature + SLOWEST), LARGEST_FACTOR
+    run.counts[0], run.counts[1] = 0, 0
 
 
 @callee
@@ -226,7 +232,7 @@ def stepper(derivative: Callable[[Any, Array, Array], None]) -> Callable[..., in
     def reach(problem: Any, run: Progress, target: float, control: FlowControl) -> int:
         """Bring the state to the time `target`, and return a `Status`."""
         while run.clock[0] < target:
-            time, longest = run.clock
+            time, longest = run.clock[0], run.clock[1]
             rest = target - time
             last = longest >= rest
             step = rest if last else longest
@@ -239,11 +245,12 @@ def stepper(derivative: Callable[[Any, Array, Array], None]) -> Callable[..., in
             factor = LEAST_FACTOR
             if ratio < np.inf:
                 factor = SAFETY * max(ratio, TINY) ** (-1.0 / ORDER)
-                factor = min(max(factor, LEAST_FACTOR), LARGEST_FACTOR)
+                factor = min(max(factor, LEAST_FACTOR), run.clock[2])
             run.counts[0] += 1
-            run.clock[1] = factor * step
+            run.clock[1], run.clock[2] = factor * step, 1.0
             if ratio <= 1.0:
                 run.counts[1] += 1
+                run.clock[2] = LARGEST_FACTOR
                 run.clock[0] = target if last else time + step
                 run.state[:] = run.trial
                 if last and factor >= 1.0:  # a step that was cut short tells little of the next one

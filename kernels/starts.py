@@ -48,8 +48,8 @@ def starts(sizes: Sizes, records: Array, lams: Array, start: Start, kappa: float
 def _two_sided(u: Array, p: Array, v: Array, lams: Array, kappa: float) -> Array:
     """Return starts of two-sided balance from whole bases u (S, 1, N_o, N_o) and v (S, 1, N_i, N_i).
 
-    ``QQ^T = [[om - lam/2, p], [p, om + lam/2]]`` for each mode, om = sqrt(p^2 + lam^2/4 + kappa^2). A Cholesky
-    factor of each has two columns: one of both layers, and one of the layer with the larger part.
+    ``QQ^T = [[om - lam/2, p], [p, om + lam/2]]`` for each mode, om = sqrt(p^2 + lam^2/4 + kappa^2). The
+    Cholesky factor of each has two columns: one of both layers, and one of W1 alone.
     """
     n_i, n_o, m = v.shape[-1], u.shape[-1], p.shape[-1]
     om = np.sqrt(p**2 + 0.25 * lams**2 + kappa**2)

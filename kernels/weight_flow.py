@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastlin.kernels.batch import FlowControl
+from fastlin.kernels.blas.routines import flush_denormals, restore_denormals
 from fastlin.kernels.codes import Status
 from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, jit
-from fastlin.kernels.dormand_prince import FIRST, SLOWEST, Progress, progress, stepper
+from fastlin.kernels.dormand_prince import Progress, begin, progress, stepper
 
 
 class WeightPath(NamedTuple):
@@ -63,16 +64,24 @@ _reach = stepper(_derivative)
 
 @jit
 def _integrate(
-    problem: _Weights, run: Progress, times: Array, control: FlowControl, path1: Array, path2: Array
+    problem: _Weights,
+    run: Progress,
+    curvature: float,
+    times: Array,
+    control: FlowControl,
+    path1: Array,
+    path2: Array,
 ) -> int:
     """Write the weights at all times. Return the number of times that were reached."""
-    _, n_h, n_i = path1.shape
-    for index in range(times.size):
-        if _reach(problem, run, times[index], control) != Status.OK:
-            return index
-        path1[index] = run.state[: n_h * n_i].reshape(n_h, n_i)
-        path2[index] = run.state[n_h * n_i :].reshape(-1, n_h)
-    return times.size
+    begin(run, curvature)
+    end, reached = path1[0].size, 0
+    before = flush_denormals()  # weights in directions that the task does not have decay to 0
+    while reached < times.size and _reach(problem, run, times[reached], control) == Status.OK:
+        path1[reached].ravel()[:] = run.state[:end]
+        path2[reached].ravel()[:] = run.state[end:]
+        reached += 1
+    restore_denormals(before)
+    return reached
 
 
 def integrate(
@@ -120,10 +129,12 @@ def integrate(
         np.empty((n_o, n_i)),
         np.empty((n_o, n_i)),
     )
-    run.clock[1] = FIRST / (SLOWEST + curvature(w1, w2, sigma_yx, sigma_xx, (e1, e2), (g1, g2)))
+    start = curvature(w1, w2, sigma_yx, sigma_xx, (e1, e2), (g1, g2))
     path1, path2 = np.full((times.size, *w1.shape), np.nan), np.full((times.size, *w2.shape), np.nan)
     control = FlowControl(float(tolerance), int(max_steps))
-    reached = _integrate(problem, run, np.asarray(times, dtype=np.float64), control, path1, path2)
+    reached = _integrate(
+        problem, run, start, np.asarray(times, dtype=np.float64), control, path1, path2
+    )
     return WeightPath(path1, path2, int(run.counts[1]), reached)
 
 

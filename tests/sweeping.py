@@ -47,7 +47,7 @@ def chunks(path):
         "lam",
         "time",
     }
-    axes |= {"layer", "statistic", "seed_block", "bin_left", "bin_right"}
+    axes |= {"layer", "statistic", "seed_block", "bin_left", "bin_right", "kappa", "rate_ratio", "noise_seed"}
     return {
         name: data
         for name, data in content(path).items()

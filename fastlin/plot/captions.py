@@ -16,7 +16,7 @@ from fastlin.plot.style import LETTERS, SIZE_NAMES, SYMBOLS, number, symbol, wit
 from fastlin.regimes import THRESHOLD
 from fastlin.solvers import SOLVERS
 
-AXES = ("solver", "time", "lam", "init_scale", "learning_rate")
+AXES = ("solver", "time", "lam", "kappa", "init_scale", "rate_ratio", "learning_rate", "noise_seed")
 SEEDS = ("seed", "statistic")
 SHARE_OF_TITLE = 0.8  # Share of the width of a new figure that its title takes.
 # The words of a level say on which side of it a regime lies, and how its line is drawn.

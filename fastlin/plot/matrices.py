@@ -24,6 +24,7 @@ PANELS = 6  # Small multiples that fit the width of a page.
 MAX_SIDE = 2_000  # Rows of a matrix that can be drawn.
 AXES_OF_SWEEPS = frozenset(
     {"solver", "architecture", "learning_rate", "init_scale", "lam", "seed", "statistic"}
+    | {"kappa", "rate_ratio", "noise_seed"}
 )
 MATRICES = "w2w1, w1tw1, w2w2t, qqt, rsm_input, rsm_output and ntk"  # Observables that are drawn.
 MILLISECONDS = 80  # Time between the frames of an animation.

@@ -18,8 +18,8 @@ from fastlin.validation import check_instance, shown, suggest
 
 MAX_PAGES = 100
 MANY = 48  # The default axes are the sizes if there are more architectures than this.
-X_AXES = ("lam", "init_scale", "time", "learning_rate")
-Y_AXES = ("init_scale", "time", "lam", "learning_rate")
+X_AXES = ("lam", "kappa", "init_scale", "time", "rate_ratio", "learning_rate")
+Y_AXES = ("kappa", "init_scale", "time", "lam", "rate_ratio", "learning_rate")
 
 
 def sweep(
@@ -155,6 +155,6 @@ def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
         if min(counts[name] for name in most) > 1:
             return most[0], most[1]
         x = max(counts, key=lambda name: counts[name])
-    x = x or next((name for name in varying if name != y), "lam")
+    x = x or next((name for name in varying if name != y), next(name for name in X_AXES if name in numeric))
     several = [name for name in Y_AXES if name != x and da.sizes.get(name, 1) > 1]
     return x, y or next(iter(several), "lam" if x == "time" else "time")

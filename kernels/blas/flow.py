@@ -23,7 +23,7 @@ from fastlin.kernels.blas.workspace import Observing, Shape, observing, shape_of
 from fastlin.kernels.codes import Start, Status
 from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.jit import Array, Call, Codes, Integers, jit
-from fastlin.kernels.dormand_prince import FIRST, SLOWEST, STAGES, Progress, stepper
+from fastlin.kernels.dormand_prince import STAGES, Progress, begin, stepper
 from fastlin.kernels.sizes import Sizes
 
 
@@ -72,9 +72,8 @@ _COUNT = len(STAGES)
 
 
 @callee
-def _start_run(size: int, memory: Array, clock: Array, counts: Integers) -> Progress:
-    """Return the arrays of a run for a state of `size` numbers, at t = 0."""
-    clock[:], counts[:] = 0.0, 0
+def _arrays_of(size: int, memory: Array, clock: Array, counts: Integers) -> Progress:
+    """Return the arrays of a run for a state of `size` numbers."""
     derivatives = memory[2 * size : (2 + _COUNT) * size].reshape(_COUNT, size)
     return Progress(memory[:size], derivatives, memory[size : 2 * size], clock, counts)
 
@@ -100,7 +99,7 @@ def _flow_point(
     state = run.state.reshape(shape.n, len(q0))
     transpose(q0, state)
     curvature = ddot(size, q0, 1, q0, 1) + s[0] + problem.decay[0] + problem.decay[1] + 0.0 * np.sum(s)
-    run.clock[1] = FIRST / (curvature + SLOWEST)
+    begin(run, curvature)
     for index in range(times.size):
         status = _reach(problem, run, times[index], control)
         if status != Status.OK:
@@ -137,7 +136,7 @@ def _flow_points(
         s = record[: shape.m]
         for lam in lams:
             floor, count = write_start_of_kind(shape, start, record, lam, kappa, starts[0])
-            run = _start_run(count * shape.n, memory, clock, counts)
+            run = _arrays_of(count * shape.n, memory, clock, counts)
             problem = _Problem(shape, s, decay, prefers_gram(shape, count), view.drift, view.product)
             status[point] = _flow_point(
                 problem,
@@ -181,7 +180,7 @@ def prepare(
             np.array(outputs, dtype=np.int64),
             np.empty((2, sizes.width, sizes.n)),
             np.empty((2 + len(STAGES)) * length),
-            np.empty(2),
+            np.empty(3),
             np.empty(2, dtype=np.int64),
             observing(sizes),
             batch.outputs,

@@ -48,6 +48,7 @@ class Flow(Dynamics):
     fresh = Field()  # 1 for a network that starts now
     target = Field()  # the next time at which a step ends
     length = Field()  # the next step
+    repeated = Field()  # 1 if the last step was rejected
     tried = Field()  # steps, repeated ones included
     accepted = Field()  # steps
     event = Field()  # 0, or the `Status` with which a network waits for its observation or its end
@@ -61,7 +62,7 @@ class Flow(Dynamics):
     rate = Field("n width")  # its derivative
 
 
-@part(reads="fresh q0 s start decay length", writes="length")
+@part(reads="fresh q0 s start decay length repeated", writes="length repeated")
 def enter(code: Code, ws: Flow) -> None:
     """Begin with the start in q0 and the first step, in networks that start now."""
     sizes, fresh = code.sizes, ws.fresh[()] > 0.0
@@ -72,6 +73,7 @@ def enter(code: Code, ws: Flow) -> None:
         total.value = total.value + ws.s[a]
     first = FIRST / (fma(total.value, 0.0, curvature) + SLOWEST)  # NaN if any singular value is
     ws.length[()] = select(fresh, first, ws.length[()])
+    ws.repeated[()] = select(fresh, 0.0, ws.repeated[()])
 
 
 @part(reads="fresh q0 stages", writes="stages")
@@ -229,8 +231,8 @@ def derive_by_columns(code: Code, ws: Flow) -> None:
 
 
 @part(
-    reads="stages rate time target length step tolerance tried accepted max_steps busy",
-    writes="stages time length tried accepted event",
+    reads="stages rate time target length step tolerance tried accepted repeated max_steps busy",
+    writes="stages time length tried accepted repeated event",
 )
 def end_step(code: Code, ws: Flow) -> None:
     """Accept the step or not, and choose the next one."""
@@ -244,7 +246,9 @@ def end_step(code: Code, ws: Flow) -> None:
     root = sqrt(sqrt(sqrt(sqrt(select(square > TINY, square, TINY)))))
     factor = SAFETY / select(square < float("inf"), root, float("inf"))
     factor = select(factor > LEAST_FACTOR, factor, LEAST_FACTOR)
-    factor = select(factor < LARGEST_FACTOR, factor, LARGEST_FACTOR)
+    largest = select(ws.repeated[()] > 0.0, 1.0, LARGEST_FACTOR)
+    factor = select(factor < largest, factor, largest)
+    ws.repeated[()] = select(accepted, 0.0, 1.0)
     last, following = length >= target - time, factor * step
     # A step that an output cut short tells little of the next one.
     kept = accepted & last & (factor >= 1.0) & (length > following)

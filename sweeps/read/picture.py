@@ -85,7 +85,7 @@ def beside(store: str, ending: str) -> Path:
 
 def check_spec(spec: Spec) -> None:
     """Raise `InputError` if the default picture of a sweep could not be drawn, before it is run."""
-    axes = (spec.lams, spec.init_scales, spec.times, spec.learning_rates)
+    axes = (spec.lams, spec.init_scales, spec.times, spec.learning_rates, spec.kappas, spec.rate_ratios)
     if len(spec.architectures) < 2 and not any(drawable(values).sum() > 1 for values in axes):
         raise InputError("--plot draws over an axis, and the spec has no axis with two values to draw")
     if all(REGISTRY[name].dims for name in spec.observables):

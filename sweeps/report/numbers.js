@@ -9,6 +9,8 @@ const NAMES = {
   time: ["time", "t/τ"],
   init_scale: ["weight scale", "σ"],
   learning_rate: ["learning rate", "η"],
+  kappa: ["width of the balance", "κ"],
+  rate_ratio: ["ratio of learning rates", "η₂/η₁"],
 };
 const at = data ? { ...data.start } : {}; // the index that is looked at, by axis
 let shown = data ? data.shown : 0; // the index of the quantity that is drawn

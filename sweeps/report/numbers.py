@@ -24,10 +24,13 @@ MOST_BYTES = 8_000_000  # Size of all numbers in a page.
 MOST_PANELS = 40
 MOST_BANDS = 8  # More bands hide each other.
 BYTES_PER_VALUE = 4 * 4 / 3  # Size of a float32 in base64.
-DIMENSIONS = ("architecture", "solver", "learning_rate", "init_scale", "lam", "time")
+DIMENSIONS = (
+    *("architecture", "solver", "learning_rate", "noise_seed", "rate_ratio", "init_scale", "kappa", "lam"),
+    "time",
+)
 # Candidates for the axes of the diagrams. The first that can be drawn is taken.
-HORIZONTAL = ("lam", "init_scale", "learning_rate", "time")
-VERTICAL = ("init_scale", "time", "learning_rate")
+HORIZONTAL = ("lam", "kappa", "init_scale", "rate_ratio", "learning_rate", "time")
+VERTICAL = ("kappa", "init_scale", "time", "rate_ratio", "learning_rate")
 Thinned = dict[str, tuple[int, int]]
 
 
@@ -81,7 +84,7 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
     axes["architecture"]["values"] = [f"{shape.family} {shape}" for shape in architectures(dataset)]
     if not (quantities := _computed(dataset)):
         return None
-    x = _first(axes, HORIZONTAL) or "lam"
+    x = _first(axes, HORIZONTAL) or ("lam" if "lam" in axes else "init_scale")
     few = len(axes["architecture"]["values"]) <= MOST_BANDS
     return {
         "axes": axes,

@@ -83,7 +83,8 @@ class Group:
         if self.absent:
             return
         sizes, special = self.architecture.sizes, self.specialise
-        law, start, decays = self.problem.start, self.settings.start, any(self.settings.decay)
+        law, start = self.problem.start, self.settings.start
+        decays = any(self.settings.decay) and SOLVERS[self.solver].learning_rate
         if self.problem.in_lanes and isinstance(law, LaneStart):
             yield Kernel("raw_set_up" if start == Start.RAW else "set_up", sizes, law.kind, special)
         if self.outputs and (step := SOLVERS[self.solver].step):

@@ -23,6 +23,7 @@ from fastlin.sweeps.store.layout import BlockShape, StoreLayout
 from fastlin.sweeps.store.partials import PARTIALS, folded_together, row_count
 
 COUNT = "count"
+RATES = "e1 = rate_ratio^-1/2, e2 = rate_ratio^1/2"
 COUNT_ATTRIBUTES = {
     "long_name": "seeds that are ok, and in the statistics; 0 until all are done",
     "units": "1",
@@ -214,7 +215,8 @@ def _of_observable(
 ) -> ArraySpec:
     """Return the spec of an array of an observable. `fields` may have attributes beside its own."""
     entry = REGISTRY[name]
-    attributes = entry.attributes | fields.pop("attributes", {})
+    equal = bool((layout.spec.rate_ratios == 1.0).all())
+    attributes = (entry.attributes if equal else entry.attributes_with(RATES)) | fields.pop("attributes", {})
     if name == "convergence_time":
         attributes["fraction"] = layout.spec.fraction
     extra = entry.stored_dims | extra

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel, distinct, pays
+from fastlin.kernels.draws import ENTRY_LAWS, WeightStart
 from fastlin.kernels.sizes import SizesOfMany
-from fastlin.kernels.vector import problems, time_scales
-from fastlin.solvers import SOLVERS
+from fastlin.kernels.vector import problems, raw_problems, time_scales
+from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import CONVERGENCE, OPTIONAL
@@ -47,14 +49,37 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
         for column, rate in enumerate(rates):
             for layer, kappa in enumerate(spec.kappas):
                 chosen = {"learning_rate": rate, "kappa": kappa, "rate_ratio": 1.0, "noise_seed": 0}
-                each = SOLVERS[solver].nanoseconds(sizes, spec.times, spec.settings(chosen))
+                settings = spec.settings(chosen)
+                each = SOLVERS[solver].nanoseconds(
+                    sizes, spec.times, settings, _curvature(spec, sizes, settings)
+                )
                 if CONVERGENCE in spec.observables:
                     each = each + time_scales.nanoseconds(sizes)
-                work = problems.nanoseconds(sizes) + spec.lams.size * each
+                draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)
+                work = draw + spec.lams.size * each
                 exists = sizes.has_two_sided if kappa else True
                 part = 1e-9 * (np.where(exists, work, 0.0) + writing)
                 seconds[:, 0, at, column, layer, 0, 0] = part
     return seconds
+
+
+def _curvature(spec: Spec, sizes: SizesOfMany, settings: Settings) -> Any:
+    """Estimate |W1|^2 + |W2|^2 of spectral norms at its largest, for the largest scale and the mean of lam.
+
+    It is that of random matrices, or of one mode of a balanced start with their product, and 1 for the target.
+    """
+    scale, law = float(spec.init_scales.max()), spec.problem(1.0).start
+    if isinstance(law, WeightStart):
+        square = ENTRY_LAWS[law.kind].square
+        inputs = square(sizes.n_i, sizes.n_h, sizes.n_h) * (np.sqrt(sizes.n_i) + np.sqrt(sizes.n_h)) ** 2
+        outputs = square(sizes.n_h, sizes.n_o, sizes.n_h) * (np.sqrt(sizes.n_h) + np.sqrt(sizes.n_o)) ** 2
+    else:
+        inputs = outputs = np.ones(len(spec.architectures))
+    if settings.start == Start.RAW:
+        return 1.0 + scale**2 * (inputs + outputs)
+    product = scale**law.power * np.sqrt(inputs * outputs)
+    lam = float(np.abs(spec.lams).mean())
+    return 1.0 + np.sqrt(lam**2 + 4.0 * (product**2 + settings.kappa**2))
 
 
 @lru_cache(maxsize=4)
