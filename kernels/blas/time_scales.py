@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from fastlin.kernels.batch import Batch
-from fastlin.kernels.blas.starts import write_start
 from fastlin.kernels.blas.evolution import begin, jump, rotate_back, squared_rows
 from fastlin.kernels.blas.matrices import is_finite
 from fastlin.kernels.blas.observables import Plan, Start, first_view, observe, plan
 from fastlin.kernels.blas.routines import flush_denormals, restore_denormals
+from fastlin.kernels.blas.starts import write_start
 from fastlin.kernels.blas.workspace import Evolving, Observing, Shape, evolving, observing, shape_of
 from fastlin.kernels.codes import Output, Scale, Status
 from fastlin.kernels.compiler.callee import callee
