@@ -1,6 +1,7 @@
-"""`fastlin bench`: the speed of fastlin on this machine, compared with its peak, with NumPy and with JAX.
+"""`fastlin bench`: the speed of fastlin on this machine, compared with its peak, with NumPy, SciPy and JAX.
 
 `measure` runs the measurements, and `report` writes them as a table. `timing` times code, `flops` counts its
-operations, `rivals` has the same computations in NumPy and JAX. `widths` measures the cost against the hidden
-width, `sweep` the whole command.
+operations, `rivals` has the same computations in NumPy and JAX. `two_sided` measures the closed form with
+kappa > 0, `flow` networks from raw weights, which `flow_rivals` integrates by SciPy and by diffrax. `widths`
+measures the cost against the hidden width, `sweep` the whole command.
 """

@@ -35,13 +35,13 @@ class Case:
         problem = Problem(RegressionTask(self._samples, TARGET_SCALE), GaussianStart(), INIT_SCALE)
         return draw_records(self._sizes, seeds, problem, specialise=specialise)
 
-    def closed_form(self, times: Array, specialise: bool = True) -> Callable[[], Array]:
+    def closed_form(self, times: Array, specialise: bool = True, kappa: float = 0.0) -> Callable[[], Array]:
         """Return a run of the closed form, which returns loss and kernel distance (points, T, 2)."""
         batch = empty_batch(self._records, self._lams, times, len(OUTPUTS))
         return partial(
             self._run,
             batch,
-            partial(dispatch.closed_form, self._sizes, OUTPUTS, batch, specialise=specialise),
+            partial(dispatch.closed_form, self._sizes, OUTPUTS, batch, kappa=kappa, specialise=specialise),
         )
 
     def gradient_descent(self, rate: float, steps: int, specialise: bool = True) -> Callable[[], Array]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastlin.sweeps.run.executors import local_threads
 
-PACKAGES = ("numba", "llvmlite", "numpy", "dask", "zarr", "jax")
+PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "dask", "zarr", "jax", "diffrax")
 
 
 def describe() -> dict[str, Any]:

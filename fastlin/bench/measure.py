@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fastlin.bench import architectures, compilation, forms, plans, rivals
+from fastlin.bench import architectures, compilation, flow, forms, plans, rivals, two_sided
 from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
+from fastlin.bench.flow import FlowExtent
 from fastlin.bench.machine import describe
 from fastlin.bench.sweep import measure_sweep
 from fastlin.bench.timing import Note, Run, alternate, repeat, repeats
@@ -26,7 +27,17 @@ from fastlin.sweeps.run.executors import local_threads
 Shape = tuple[int, int, int]
 
 RIVALS = ("numpy", "jax")
-SECTIONS = ("kernels", "widths", "forms", "compilation", "architectures", "sweep", "plan")
+SECTIONS = (
+    "kernels",
+    "two-sided",
+    "flow",
+    "widths",
+    "forms",
+    "compilation",
+    "architectures",
+    "sweep",
+    "plan",
+)
 # Plans are compared with runs only on request, because that takes many minutes.
 DEFAULT_SECTIONS = SECTIONS[:-1]
 RATE = 0.002  # of gradient descent, for which every architecture below converges
@@ -63,6 +74,12 @@ class Program:
     each_large: Extent = Extent(
         seeds=4, lams=16, steps=100, problems=16, stack=4, alone=1, rival_steps=50, rounds=3
     )
+    two_sided_shapes: Sequence[Shape] = two_sided.SHAPES
+    two_sided_lams: int = 32
+    two_sided_rounds: int = 9
+    flow_shapes: Sequence[Shape] = flow.SHAPES
+    flow_extent: FlowExtent = field(default_factory=FlowExtent)
+    flow_sweeps: Mapping[Shape, Sequence[int]] = field(default_factory=lambda: flow.SWEEPS)
     families: Sequence[str] = FAMILIES
     widths: Sequence[int] = WIDTHS
     width_lams: int = 16
@@ -83,6 +100,15 @@ def measure(program: Program, against: Sequence[str], note: Note) -> dict[str, A
     """Return the figures of a program, compared with "numpy", "jax" or both. Times are medians of rounds."""
     sections: dict[str, Callable[[], dict[str, Any]]] = {
         "kernels": lambda: _kernels(program, against, note),
+        "two-sided": lambda: {
+            "two_sided": two_sided.measure_two_sided(
+                program.two_sided_shapes, program.two_sided_lams, program.two_sided_rounds, note
+            )
+        },
+        "flow": lambda: {
+            "flow": flow.measure_flow(program.flow_shapes, program.flow_extent, against, note),
+            "filling": flow.measure_filling(program.flow_sweeps, program.flow_extent.rounds, note),
+        },
         "widths": lambda: {
             "widths": measure_widths(
                 program.families, program.widths, program.width_lams, program.width_rounds, note

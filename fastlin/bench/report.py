@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fastlin.bench.flow import LIMIT as FILLING_LIMIT
+from fastlin.bench.two_sided import LIMIT as TWO_SIDED_LIMIT
 from fastlin.errors import InputError
 
 START, END = "<!-- bench -->", "<!-- /bench -->"
@@ -52,6 +54,58 @@ _RATIOS = {
     "JAX": "vs_jax",
     "all cores": "cores_over_one",
 }
+
+
+def _two_sided(figures: dict[str, Any]) -> list[str]:
+    names = {"march": "a time of a grid", "jump": "only t = 90", "far_jump": "only t = 1e6"}
+    rows = {
+        f"{name}, {names[step]}": [
+            *(_number(row[form]) for form in ("one_sided", "two_sided")),
+            f"{row['ratio']:.2f}x",
+        ]
+        for name, steps in figures.items()
+        for step, row in steps.items()
+    }
+    head = ["two-sided balance", "ns for kappa = 0", "ns for kappa > 0"]
+    return _rows([*head, f"ratio (aim: at most {TWO_SIDED_LIMIT:g})"], rows)
+
+
+def _flow(figures: dict[str, Any]) -> list[str]:
+    """Return the rows of the flow, and a line about the agreement of its results with those of rivals."""
+    missing = "" if figures["diffrax_installed"] else "not installed"
+    rows = {
+        name: [
+            _number(row["us"]),
+            f"{row['mean_steps']:.0f}",
+            _ratio(row["vs_scipy"]),
+            _ratio(row["vs_diffrax"]) or missing,
+        ]
+        for name, row in figures["rows"].items()
+    }
+    head = f"flow to t = {figures['time']:g} at tolerance {figures['tolerance']:g}"
+    lines = _rows([head, "us a network", "mean steps", "SciPy, one by one", "diffrax, vmap"], rows)
+    known = [row["difference"] for row in figures["rows"].values() if row["difference"] is not None]
+    if known:
+        verb = "agree" if max(known) <= figures["agreement"] else "do not agree"
+        lines += [
+            "",
+            f"Loss and kernel distance of fastlin and of its rivals {verb} within {figures['agreement']:g}; "
+            f"their largest difference is {max(known):.1g}.",
+        ]
+    return lines
+
+
+def _filling(figures: dict[str, Any]) -> list[str]:
+    rows = {
+        name: [
+            *(f"{row[key]:.0f}" for key in ("mean_steps", "most_steps")),
+            *(f"{row[key]:.2f}x" for key in ("unfilled", "rounds", "time")),
+        ]
+        for name, row in figures.items()
+    }
+    head = ["flow of many networks, over their mean steps", "mean steps", "most steps", "if lanes waited"]
+    head += [f"steps of vectors (aim: at most {FILLING_LIMIT:g})", "time, over equal networks"]
+    return _rows(head, rows)
 
 
 def _widths(figures: dict[str, Any]) -> list[str]:
@@ -139,6 +193,9 @@ _SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "gradient_descent": _gradient_descent,
     "closed_form": _closed_form,
     "setup": _setup,
+    "two_sided": _two_sided,
+    "flow": _flow,
+    "filling": _filling,
     "widths": _widths,
     "forms": _forms,
     "compilation": _compilation,
@@ -167,7 +224,11 @@ def _rows(head: list[str], rows: dict[str, list[str]]) -> list[str]:
 
 
 def _ratios(row: dict[str, Any]) -> list[str]:
-    return [f"{_number(row[key])}x" if row[key] is not None else "" for key in _RATIOS.values()]
+    return [_ratio(row[key]) for key in _RATIOS.values()]
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{_number(value)}x"
 
 
 def _number(value: float) -> str:

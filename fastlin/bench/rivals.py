@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from importlib import import_module
@@ -25,7 +26,7 @@ class Networks(NamedTuple):
     """One network, or a stack of B networks, in arrays of NumPy or of JAX."""
 
     sigma: Any  # (B, N_o, N_i)
-    lam: Any  # (B,)
+    lam: Any  # (B,) NaN for weights that are not balanced
     floor: Any  # (B,) the smallest loss of a linear map
     w1: Any  # (B, N_h, N_i)
     w2: Any  # (B, N_o, N_h)
@@ -50,7 +51,7 @@ def _kernels(a: tuple[Any, Any], b: tuple[Any, Any]) -> Any:
     return grams + _square(a[0]) * _square(b[1]) + _square(b[0]) * _square(a[1])
 
 
-def _observed(start: Networks, w1: Any, w2: Any) -> tuple[Any, Any]:
+def observed(start: Networks, w1: Any, w2: Any) -> tuple[Any, Any]:
     """Return the loss and the kernel distance from the start."""
     now, first = (w1, w2), (start.w1, start.w2)
     loss = start.floor + _square(start.sigma - w2 @ w1) / 2
@@ -94,7 +95,7 @@ def numpy_descent(net: Networks, rate: float, steps: int) -> Array:
     w1, w2 = net.w1, net.w2
     for _ in range(steps):
         w1, w2 = _step(net, rate, w1, w2)
-    return np.stack(_observed(net, w1, w2), axis=-1)[..., None, :]
+    return np.stack(observed(net, w1, w2), axis=-1)[..., None, :]
 
 
 def numpy_closed_form(net: Networks, dt: float, count: int) -> Array:
@@ -105,7 +106,7 @@ def numpy_closed_form(net: Networks, dt: float, count: int) -> Array:
     for index in range(count):
         if index:
             k = _advanced(np, k, *powers)
-        rows.append(np.stack(_observed(net, *_weights(vectors, k, net.sigma.shape[-1])), axis=-1))
+        rows.append(np.stack(observed(net, *_weights(vectors, k, net.sigma.shape[-1])), axis=-1))
     return np.stack(rows, axis=-2)
 
 
@@ -129,13 +130,17 @@ class Jax:
 
     def descent(self, net: Networks, rate: float, steps: int) -> Array:
         """Return the result of `numpy_descent`."""
-        return self._solve(net, "descent", rate, steps)
+        return self.solve(net, _jax_descent, rate, steps)
 
     def closed_form(self, net: Networks, dt: float, count: int) -> Array:
         """Return the result of `numpy_closed_form`."""
-        return self._solve(net, "closed_form", dt, count)
+        return self.solve(net, _jax_closed_form, dt, count)
 
-    def _solve(self, net: Networks, method: str, *arguments: float) -> Array:
+    def solve(self, net: Networks, method: Callable[..., Any], *arguments: float) -> Array:
+        """Return ``method(jax, network, *arguments)`` of all networks, compiled for stacks, on all cores.
+
+        The method is a function of a module, because it is sent to other processes.
+        """
         parts = [net.part(slice(core, None, self._cores)) for core in range(self._cores)]
         results = list(self._pool.map(partial(_run_jax, method, arguments), parts))
         whole = np.empty((len(net.lam), *results[0].shape[1:]))
@@ -154,17 +159,16 @@ def _take_core(taken: Any) -> None:
             taken.value += 1
 
 
-def _run_jax(method: str, arguments: tuple[Any, ...], net: Networks) -> Array:
+def _run_jax(method: Callable[..., Any], arguments: tuple[Any, ...], net: Networks) -> Array:
     return np.asarray(_compiled(method, *arguments)(net))
 
 
 @cache
-def _compiled(method: str, *arguments: Any) -> Any:
+def _compiled(method: Callable[..., Any], *arguments: Any) -> Any:
     """Compile a method for stacks, in float64."""
     jax = import_module("jax")
     jax.config.update("jax_enable_x64", True)
-    solve = {"descent": _jax_descent, "closed_form": _jax_closed_form}[method]
-    return jax.jit(jax.vmap(lambda net: solve(jax, net, *arguments)))
+    return jax.jit(jax.vmap(lambda net: method(jax, net, *arguments)))
 
 
 def _jax_descent(jax: Any, net: Networks, rate: float, steps: int) -> Any:
@@ -172,7 +176,7 @@ def _jax_descent(jax: Any, net: Networks, rate: float, steps: int) -> Any:
         return _step(net, rate, *weights), None
 
     weights, _ = jax.lax.scan(body, (net.w1, net.w2), length=steps)
-    return jax.numpy.stack(_observed(net, *weights), axis=-1)[None]
+    return jax.numpy.stack(observed(net, *weights), axis=-1)[None]
 
 
 def _jax_closed_form(jax: Any, net: Networks, dt: float, count: int) -> Any:
@@ -182,6 +186,6 @@ def _jax_closed_form(jax: Any, net: Networks, dt: float, count: int) -> Any:
 
     def body(k: Any, _: None) -> tuple[Any, Any]:
         weights = _weights(vectors, k, net.sigma.shape[-1])
-        return _advanced(xp, k, *powers), xp.stack(_observed(net, *weights), axis=-1)
+        return _advanced(xp, k, *powers), xp.stack(observed(net, *weights), axis=-1)
 
     return jax.lax.scan(body, k, length=count)[1]

@@ -13,15 +13,16 @@ def bench(
         str,
         typer.Option(
             metavar="NAMES",
-            help="Libraries to compare with, separated by commas; JAX is left out where it is not installed.",
+            help="Libraries to compare with, separated by commas; numpy includes SciPy, and jax diffrax. JAX "
+            "and diffrax are left out where they are not installed.",
         ),
     ] = "numpy,jax",
     only: Annotated[
         str | None,
         typer.Option(
             metavar="SECTIONS",
-            help="Sections, separated by commas: kernels, widths, forms, compilation, architectures, sweep, "
-            "plan; by default all but plan.",
+            help="Sections, separated by commas: kernels, two-sided, flow, widths, forms, compilation, "
+            "architectures, sweep, plan; by default all but plan.",
         ),
     ] = None,
     large: Annotated[
@@ -82,6 +83,8 @@ def bench(
             "JAX is not installed, so it is left out: pip install jax (it is in fastlin's extra bench)", quiet
         )
         rivals.remove("jax")
+    if "jax" in rivals and "flow" in sections and find_spec("diffrax") is None:
+        _note("diffrax is not installed, so it is left out; it is in fastlin's extra bench", quiet)
     more = LARGE if large else {}
     program = Program(sections=sections, sweeps=SWEEPS | more, planned=PLANNED | more)
     figures = measure(program, rivals, lambda text: _note(text, quiet))
