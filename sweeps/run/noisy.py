@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from fastlin.descent import Descent, follow
 from fastlin.kernels import Status
 from fastlin.observables import REGISTRY, Trajectory
+from fastlin.rates import Rates
 from fastlin.solvers import recorded_steps
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.spec.network_of import task_and_network
@@ -33,7 +33,7 @@ def outputs(group: Group, times: Array) -> tuple[Array, NDArray[np.uint8]]:
 
 def _point(group: Group, seed: int, lam: float, times: Array) -> tuple[Array, Status]:
     """Return the numbers of one point (R, T), and its status."""
-    settings, root = group.settings, math.sqrt(group.rate_ratio)
+    settings, relative = group.settings, Rates.of_ratio(group.rate_ratio)
     task, net = task_and_network(
         group.task_kind,
         group.problem,
@@ -45,8 +45,8 @@ def _point(group: Group, seed: int, lam: float, times: Array) -> tuple[Array, St
         group.rate_ratio,
     )
     # The decay of U is that of W times the rate of the layer.
-    decay = (settings.decay[0] * root, settings.decay[1] / root)
-    rates = (settings.learning_rate / root, settings.learning_rate * root)
+    decay = (settings.decay[0] / relative.first, settings.decay[1] / relative.second)
+    rates = Rates(settings.learning_rate * relative.first, settings.learning_rate * relative.second)
     recorded = np.append(0, recorded_steps(times, settings.learning_rate))
     path, wild = follow(task, net, Descent(rates, decay, settings.noise), recorded)
     count = int(np.argmax(wild)) if wild.any() else recorded.size

@@ -66,7 +66,8 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
 def _curvature(spec: Spec, sizes: SizesOfMany, settings: Settings) -> Any:
     """Estimate |W1|^2 + |W2|^2 of spectral norms at its largest, for the largest scale and the mean of lam.
 
-    It is that of random matrices, or of one mode of a balanced start with their product, and 1 for the target.
+    It is that of random matrices, or of one mode of a balanced start with their product, and 1 for the
+    target.
     """
     scale, law = float(spec.init_scales.max()), spec.problem(1.0).start
     if isinstance(law, WeightStart):

@@ -167,7 +167,9 @@ def test_the_balance_is_conserved(start, t):
 def test_weights_off_the_span_of_the_inputs_change_no_output(start, t):
     """Observables that depend on these weights are left out, and refused where they are named."""
     task, net = start.pair
-    off = np.random.default_rng(0).standard_normal(net.w1.shape) @ (np.eye(task.n_i) - task.span @ task.span.T)
+    off = np.random.default_rng(0).standard_normal(net.w1.shape) @ (
+        np.eye(task.n_i) - task.span @ task.span.T
+    )
     net = fl.Network(net.w1 + off, net.w2)
     exact = fl.exact(task, net, [0.0, t])
     flow = fl.flow(task, net, [0.0, t], TOLERANCE)
