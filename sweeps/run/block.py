@@ -81,15 +81,13 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
 
 def _numbers(group: Group, records: Array, lams: Array, times: Array) -> tuple[Array, Codes]:
     """Return the numbers over time of the points, (R, P, T) at ascending times, and status (P,)."""
-    solver = SOLVERS[group.solver]
-    settings = group.settings
-    if (solver.balanced and any(settings.decay)) or (solver.learning_rate and settings.noise is not None):
+    if group.one_by_one:
         from fastlin.sweeps.run import one_by_one  # xarray takes long to import, and few sweeps need it
 
         return one_by_one.outputs(group, times)
     points = len(records) * lams.size
     wanted = Points(records, lams, times, group.settings)
-    batch = solver.run(group.architecture.sizes, group.outputs, wanted, group.specialise)
+    batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, wanted, group.specialise)
     out, status = batch.outputs[:, :points], batch.status[:points]
     if group.rate_ratio != 1.0:
         _scale_norms(group, out)

@@ -68,10 +68,9 @@ def _uses_blas(spec: Spec) -> bool:
     steps = {SOLVERS[name].step for name in spec.solvers}
     if None in steps or not spec.problem(1.0).in_lanes:
         return True  # NumPy computes what no kernel does
-    if spec.noisy or any(spec.decay) or any(REGISTRY[name].of_start for name in spec.observables):
-        return (
-            True  # NumPy computes numbers of starts, and is used where there is no kernel for many networks
-        )
+    decays = any(spec.decay) and any(SOLVERS[name].balanced for name in spec.solvers)
+    if spec.noisy or decays or any(REGISTRY[name].of_start for name in spec.observables):
+        return True
     starts = {spec.start(float(kappa)) for kappa in spec.kappas}
     if any(REGISTRY[name].scale is not None for name in spec.observables):
         if Start.TWO_SIDED in starts:
