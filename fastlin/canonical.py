@@ -14,6 +14,7 @@ import numpy as np
 
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.tolerances import ROUNDING
 from fastlin.network import Balance, Network, checked_balance
 from fastlin.rates import Rates
 from fastlin.task import Task
@@ -44,11 +45,11 @@ class Canonical(NamedTuple):
     def qqt(self, qqt: Array) -> Array:
         """Return QQ^T of the weights (..., N, N) from that of the substituted weights.
 
-        W1 has a frozen part off the span of dependent inputs. Its products with the rest depend on the hidden
-        basis, which QQ^T does not have, so W1 is that on the span. A single hidden unit has no such basis:
-        with ``q = QQ^T q_0 / sqrt(q_0^T QQ^T q_0)`` all of W1 is there.
+        The part of W1 off the span is left out, because its products with the rest depend on the hidden
+        basis, which QQ^T does not have. A single hidden unit has no such basis: with ``q = QQ^T q_0 /
+        sqrt(q_0^T QQ^T q_0)`` all of W1 is there.
         """
-        if len(self.w1) > 1 or not self.frozen.any():
+        if not self.completes:
             return np.asarray(self.back @ qqt @ self.back.T)
         q0 = np.concatenate([self.w1.T, self.w2])[:, 0]
         along = qqt @ q0
@@ -56,6 +57,17 @@ class Canonical(NamedTuple):
         q = along / np.where(size > 0.0, size, 1.0)[..., None] @ self.back.T
         q[..., : self.frozen.shape[1]] += self.frozen[0]
         return np.asarray(q[..., :, None] * q[..., None, :])
+
+    @property
+    def completes(self) -> bool:
+        """Whether QQ^T of the weights has the part of W1 off the span: that of a single hidden unit."""
+        return self.has_frozen_part and len(self.w1) == 1
+
+    @property
+    def has_frozen_part(self) -> bool:
+        """Whether W1 has a part off the span of the inputs that is more than rounding."""
+        size = np.abs(self.frozen).max()
+        return bool(size > ROUNDING * max(size, np.abs(self.w1).max() * np.abs(self.back).max()))
 
 
 def substitute(task: Task, net: Network, rates: Rates) -> Canonical:

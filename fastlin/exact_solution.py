@@ -16,7 +16,7 @@ from fastlin.kernels import Scale
 from fastlin.network import Balance, Network
 from fastlin.observables import FRACTION, Observable, Trajectory, check_fraction, select
 from fastlin.rates import Rates, one_or_two
-from fastlin.solve import evolve, time_scales, warn_of_saddles
+from fastlin.solve import Starts, evolve, time_scales, warn_of_saddles
 from fastlin.solvers import EXACT
 from fastlin.task import Task
 from fastlin.validation import check_pair, check_times
@@ -63,8 +63,8 @@ def exact(
     xarray.Dataset
         One variable per observable, dimension "time" first (a time scale has none): ``ds[name].attrs``
         holds its equation and unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam and kappa,
-        solver, learning rates, decay and version. Where the inputs are dependent, the part of W1 off their
-        span never learns. Matrices and norms then are those of W1 on the span, unless N_h = 1.
+        solver, learning rates, decay and version. Where the inputs are dependent, a part of W1 off their
+        span never learns, and observables that depend on it are left out, unless N_h = 1.
 
     Raises
     ------
@@ -99,18 +99,11 @@ def exact(
     balance = canonical.balance(task, net, rates)
     shrinkage = _shrinkage(balance, rates, check_pair("decay", decay))
     moments = check_times(times)
-    wanted = select(observables, task)
+    wanted = _observables(observables, task, canonical)
     part = check_fraction("fraction", fraction)
     check_memory(wanted, moments.size, task)
-    path = evolve(
-        canonical.sigma_yx,
-        canonical.w1,
-        canonical.w2,
-        np.array(balance.lam),
-        np.array(balance.kappa),
-        np.append(moments, 0.0),
-        shrinkage,
-    )
+    starts = Starts.of(canonical.sigma_yx, canonical.w1, canonical.w2, np.array(balance.lam))
+    path = evolve(starts, np.array(balance.kappa), np.append(moments, 0.0), shrinkage)
     warn_of_saddles(moments, path)
     qqt = canonical.qqt(path.qqt)
     trajectory = Trajectory(
@@ -126,6 +119,26 @@ def exact(
     }
     result = dataset(trajectory, moments, wanted, net, attributes)
     return result.assign(_time_scales(canonical, balance, wanted, part, shrinkage))
+
+
+def _observables(names: Sequence[str] | None, task: Task, canonical: Canonical) -> list[Observable]:
+    """Return the wanted observables, without those that the closed form does not have.
+
+    Raises
+    ------
+    InputError
+        If one of these is named.
+    """
+    wanted = select(names, task)
+    if not canonical.has_frozen_part or canonical.completes:
+        return wanted
+    if names is not None and (off := next((entry.name for entry in wanted if entry.off_span), None)):
+        raise InputError(
+            f"observable {off!r} depends on W1 off the span of the inputs, which does not learn, and whose "
+            "products with the other weights are not in the closed form; use fastlin.flow, or a network "
+            "without that part: balanced_init(..., task=task)"
+        )
+    return [entry for entry in wanted if not entry.off_span]
 
 
 def _shrinkage(balance: Balance, rates: Rates, decay: tuple[float, float]) -> float:

@@ -96,6 +96,8 @@ class Observable:
         Type of its numbers.
     default : bool
         Whether `fastlin.exact` computes it unless asked otherwise.
+    off_span : bool
+        Whether it depends on the part of W1 off the span of dependent inputs.
     needs_samples : bool
         Whether it is a function of X or Y. A task of statistics alone has none.
     """
@@ -113,6 +115,7 @@ class Observable:
     dtype: str = "float64"
     default: bool = True
     rates_note: str = ""
+    off_span: bool = False
     needs_samples: bool = False
     of_start: Callable[[Array, int, int], Any] | None = None
 
@@ -293,6 +296,7 @@ _ALL = (
         _weight_norms,
         (Output.W1_NORM, Output.W2_NORM),
         {"layer": ("w1", "w2")},
+        off_span=True,
     ),
     Observable(
         "balance_drift",
@@ -314,6 +318,7 @@ _ALL = (
         "effective rank of the network map (Roy & Vetterli 2007)",
         _effective_rank,
         (Output.EFFECTIVE_RANK,),
+        off_span=True,
     ),
     Observable(
         "w2w1",
@@ -323,6 +328,7 @@ _ALL = (
         "W2 W1",
         "the linear map of the network",
         lambda path: path.w2w1,
+        off_span=True,
     ),
     Observable(
         "w1tw1",
@@ -332,6 +338,7 @@ _ALL = (
         "W1^T W1",
         "correlation of input weights (Gram matrix)",
         lambda path: path.w1tw1,
+        off_span=True,
     ),
     Observable(
         "w2w2t",
@@ -350,6 +357,7 @@ _ALL = (
         "Q Q^T, Q = [W1, W2^T]^T (Eq 1)",
         "all second-order statistics of the weights; inputs first, then outputs",
         lambda path: path.qqt,
+        off_span=True,
     ),
     Observable(
         "network_function",

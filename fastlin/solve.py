@@ -39,22 +39,21 @@ class Starts(NamedTuple):
 
     @classmethod
     def of(cls, sigma_yx: Array, w1: Array, w2: Array, lam: Array) -> Starts:
-        """Return the starts of checked inputs, which broadcast."""
+        """Return the starts of checked inputs, which broadcast.
+
+        sigma_yx (..., N_o, N_i), w1 (..., N_h, N_i), w2 (..., N_o, N_h), lam (...).
+        """
         basis, s, q = _in_svd_basis(sigma_yx, w1, w2)
         batch = np.broadcast_shapes(q.shape[:-2], s.shape[:-1], lam.shape)
         sizes = UnreducedSizes(sigma_yx.shape[-1], q.shape[-1], sigma_yx.shape[-2])
         return cls(batch, sizes, basis, _lanes(lam, batch, 0), _lanes(s, batch, 1), _lanes(q, batch, 2))
 
 
-def evolve(
-    sigma_yx: Array, w1: Array, w2: Array, lam: Array, kappa: Array, times: Array, decay: float = 0.0
-) -> Evolution:
-    """Return QQ^T at every time, for a batch of checked inputs that broadcast.
+def evolve(starts: Starts, kappa: Array, times: Array, decay: float = 0.0) -> Evolution:
+    """Return QQ^T at every time (T,), for kappa (...) that broadcasts with the starts.
 
-    sigma_yx (..., N_o, N_i), w1 (..., N_h, N_i), w2 (..., N_o, N_h), lam and kappa (...), times (T,). A decay
-    g > 0 of both layers needs lam = kappa = 0.
+    A decay g > 0 of both layers needs lam = kappa = 0.
     """
-    starts = Starts.of(sigma_yx, w1, w2, np.broadcast_to(lam, np.broadcast_shapes(lam.shape, kappa.shape)))
     two_sided = np.broadcast_to(kappa, starts.batch) > 0.0
     qqt, saddle = np.empty(()), np.zeros(starts.batch, dtype=bool)
     if not two_sided.all():
@@ -190,7 +189,8 @@ def solve_qqt(
     check_shapes(target, first, second)
     moments = check_times(times)
     batch = _batch(target, first, second)
-    path = evolve(target, first, second, *_balances(first, second, batch, lam, kappa), moments)
+    lams, kappas = _balances(first, second, batch, lam, kappa)
+    path = evolve(Starts.of(target, first, second, lams), kappas, moments)
     warn_of_saddles(moments, path)
     return path.qqt
 

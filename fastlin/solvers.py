@@ -21,7 +21,8 @@ from fastlin.kernels.stochastic_descent import Noise
 from fastlin.kernels.vector import closed_form, flow, gradient_descent, two_sided_closed_form
 
 ONE_BY_ONE = 4e6  # nanoseconds that functions for one network take besides their kernels
-TOLERANCE, MAX_STEPS = 1e-9, 100_000  # of the flow, unless asked otherwise
+TOLERANCE, MIN_TOLERANCE, MAX_TOLERANCE = 1e-9, 1e-14, 1e-2  # of a step of the flow
+MAX_STEPS = 100_000  # of the flow unless asked otherwise; some seconds for a small network
 
 
 class Settings(NamedTuple):

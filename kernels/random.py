@@ -42,8 +42,8 @@ class Stream(IntEnum):
     INIT_REGRESSION = 4
     ROTATION = 5
     INIT_UNIFORM = 6
-    BATCHES = 8
-    LABEL_NOISE = 9
+    BATCHES = 7
+    LABEL_NOISE = 8
 
 
 def stream_key(kind: Stream, sizes: Sizes) -> int:

@@ -225,8 +225,8 @@ class Sizes:
 
         Measured, in us per step, lanes and BLAS: (9, 9, 9) 0.1 and 0.6; (20, 20, 20) 1.0 and 2.0;
         (40, 40, 40) 7.2 and 9.1; (48, 48, 48) 13.0 and 13.3; (100, 16, 100) 3.5 and 4.5; (100, 32, 100) 13.7
-        and 14.2; (250, 12, 250) 6.4 and 12.2; (300, 16, 300) 12.6 and 14.1; (500, 4, 500) 3.0 and 14. The flow
-        has the same limit: a step takes 20 and 90 for (20, 20, 20), 107 and 278 for (30, 40, 30).
+        and 14.2; (250, 12, 250) 6.4 and 12.2; (300, 16, 300) 12.6 and 14.1; (500, 4, 500) 3.0 and 14.
+        The flow has the same limit: a step takes 20 and 90 for (20, 20, 20), 107 and 278 for (30, 40, 30).
         """
         fits: bool = (self.width <= 40) & (self.n * self.width <= 8192)
         return fits

@@ -14,6 +14,7 @@ from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.compiler.workspace import aligned
 from fastlin.kernels.random import Stream, draw_run, pairs_of, scratch, shared, stream_key
 from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.weight_descent import move
 
 
 class Noise(NamedTuple):
@@ -151,8 +152,8 @@ def _step(
     hidden = np.dot(x, w1.T)
     error = (rates[0] / len(x)) * (y - np.dot(hidden, w2.T))
     change1 = np.dot(np.dot(error, w2).T, x)
-    w2[:] = (1.0 - rates[1] * decay[1]) * w2 + (rates[1] / rates[0]) * np.dot(error.T, hidden)
-    w1[:] = (1.0 - rates[0] * decay[0]) * w1 + change1
+    move(w2, 1.0 - rates[1] * decay[1], rates[1] / rates[0], np.dot(error.T, hidden))
+    move(w1, 1.0 - rates[0] * decay[0], 1.0, change1)
 
 
 def nanoseconds(sizes: Sizes, batch_size: int, steps: float, records: int) -> Array:

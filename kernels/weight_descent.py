@@ -6,6 +6,14 @@ from fastlin.kernels.compiler.jit import Array, Integers, jit
 
 
 @jit
+def move(weights: Array, kept: float, rate: float, change: Array) -> None:
+    """Write ``kept * weights + rate * change`` to weights, without a temporary array."""
+    for row in range(weights.shape[0]):
+        for column in range(weights.shape[1]):
+            weights[row, column] = kept * weights[row, column] + rate * change[row, column]
+
+
+@jit
 def descend(
     w1: Array,
     w2: Array,
@@ -33,7 +41,7 @@ def descend(
                 product = np.dot(product, sigma_xx)
             error = rates[0] * (sigma_yx - product)
             change1 = np.dot(w2.T, error)
-            w2[:] = kept2 * w2 + ratio * np.dot(error, w1.T)
-            w1[:] = kept1 * w1 + change1
+            move(w2, kept2, ratio, np.dot(error, w1.T))
+            move(w1, kept1, 1.0, change1)
             step += 1
         path1[index], path2[index] = w1, w2

@@ -1,7 +1,7 @@
 """The flow of one network on its weights, for any start, any inputs, layer-wise rates and decay.
 
-``W1' = e1 (W2^T E - g1 W1)``, ``W2' = e2 (E W1^T - g2 W2)``, ``E = Sigma_yx - W2 W1 Sigma_xx``, by DOP853 with
-control of the error (see `dormand_prince`).
+``W1' = e1 (W2^T E - g1 W1)``, ``W2' = e2 (E W1^T - g2 W2)``, ``E = Sigma_yx - W2 W1 Sigma_xx``, by DOP853
+with control of the error (see `dormand_prince`).
 """
 
 from typing import NamedTuple
@@ -132,9 +132,7 @@ def integrate(
     start = curvature(w1, w2, sigma_yx, sigma_xx, (e1, e2), (g1, g2))
     path1, path2 = np.full((times.size, *w1.shape), np.nan), np.full((times.size, *w2.shape), np.nan)
     control = FlowControl(float(tolerance), int(max_steps))
-    reached = _integrate(
-        problem, run, start, np.asarray(times, dtype=np.float64), control, path1, path2
-    )
+    reached = _integrate(problem, run, start, np.asarray(times, dtype=np.float64), control, path1, path2)
     return WeightPath(path1, path2, int(run.counts[1]), reached)
 
 

@@ -1,11 +1,13 @@
-"""Networks that the tests share: one architecture of every class, and random balanced networks."""
+"""Networks that the tests share: architectures of every class, random networks, literal observables."""
 
 import numpy as np
 from hypothesis import strategies as st
 
+import fastlin as fl
 from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels import Problem
 from fastlin.kernels.draws import RegressionTask
+from fastlin.observables import REGISTRY
 from tests import reference
 
 CLASSES = {
@@ -22,6 +24,7 @@ CLASSES = {
     "scalar, wide": (1, 4, 1),
     "one hidden unit": (6, 1, 6),
 }
+OVER_TIME = [name for name, entry in REGISTRY.items() if entry.over_time]
 
 
 def problem(kind, n_samples, target_scale, init_scale):
@@ -47,6 +50,41 @@ def networks(draw_value, max_size=5):
     lam = draw_value(st.just(0.0) | st.floats(1e-3, 10) | st.floats(-10, -1e-3))
     scale = draw_value(st.sampled_from([0.1, 1.0, 2.0]))
     return (*draw(n_i, n_h, n_o, lam, scale, draw_value(st.integers(0, 10**6))), lam)
+
+
+def point(shape=(4, 2, 3), lam=-1.0, seed=0, samples=9):
+    """Return a random task and a balanced network."""
+    arch = fl.Architecture(*shape)
+    return fl.random_regression(arch, samples, 3**0.5, seed), fl.balanced_init(arch, lam, seed=seed)
+
+
+def literal(task, start, w1, w2, rates=(1.0, 1.0)):
+    """Return every observable by its definition, with the NTK as a dense matrix.
+
+    The NTK and the balance are those of ``sqrt(e2) W1, sqrt(e1) W2`` at relative rates (e1, e2).
+    """
+    x, y = task.X, task.Y
+    first, second = np.sqrt(rates[1]), np.sqrt(rates[0])
+    driving, driving0 = (first * w1, second * w2), (first * start[0], second * start[1])
+    dense, dense0 = reference.ntk(*driving, x), reference.ntk(*driving0, x)
+    n_o, p = y.shape
+    drift = reference.balance(*driving) - reference.balance(*driving0)
+    return {
+        "loss": 0.5 * np.sum((y - w2 @ w1 @ x) ** 2) / p,
+        "kernel_distance": reference.kernel_distance(dense0, dense),
+        "ntk_norm": np.linalg.norm(dense) / p,
+        "weight_norms": [np.linalg.norm(w1), np.linalg.norm(w2)],
+        "balance_drift": np.linalg.norm(drift),
+        "effective_rank": reference.effective_rank(w2 @ w1),
+        "w2w1": w2 @ w1,
+        "w1tw1": w1.T @ w1,
+        "w2w2t": w2 @ w2.T,
+        "qqt": reference.qqt(w1, w2),
+        "network_function": w2 @ w1 @ x,
+        "rsm_input": reference.rsm_input(w1, x),
+        "rsm_output": reference.rsm_output(w2, y),
+        "ntk": dense.reshape(n_o, p, n_o, p),
+    }
 
 
 def relative(actual, expected):

@@ -262,12 +262,16 @@ def flow_ode(sigma_yx, w1, w2, times):
     return [(y[: w1.size].reshape(w1.shape), y[w1.size :].reshape(w2.shape)) for y in run.y.T]
 
 
-def gradient_descent(sigma_yx, w1, w2, learning_rate, steps, sigma_xx=None):
-    """Take full-batch steps in plain form, for any input correlation: the final (w1, w2)."""
+def gradient_descent(sigma_yx, w1, w2, learning_rate, steps, sigma_xx=None, decay=0.0):
+    """Take full-batch steps in plain form, for any input correlation: the final (w1, w2).
+
+    ``learning_rate`` and ``decay`` are numbers, or pairs of one number for each layer.
+    """
     xx = np.eye(sigma_yx.shape[1]) if sigma_xx is None else sigma_xx
+    (rate1, rate2), (decay1, decay2) = np.broadcast_to(learning_rate, 2), np.broadcast_to(decay, 2)
     for _ in range(steps):
         error = sigma_yx - w2 @ w1 @ xx
-        w1, w2 = w1 + learning_rate * w2.T @ error, w2 + learning_rate * error @ w1.T
+        w1, w2 = w1 + rate1 * (w2.T @ error - decay1 * w1), w2 + rate2 * (error @ w1.T - decay2 * w2)
     return w1, w2
 
 

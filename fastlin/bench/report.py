@@ -57,7 +57,7 @@ _RATIOS = {
 
 
 def _two_sided(figures: dict[str, Any]) -> list[str]:
-    names = {"march": "a time of a grid", "jump": "one late time"}
+    names = {"march": "a time of a grid", "jump": "only t = 90", "far_jump": "only t = 1e6"}
     rows = {
         f"{name}, {names[step]}": [
             *(_number(row[form]) for form in ("one_sided", "two_sided")),

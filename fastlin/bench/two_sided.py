@@ -16,12 +16,11 @@ SHAPES = ((4, 8, 4),)
 LIMIT = 2.0  # upper bound of the time, over that for kappa = 0 at the same N_h
 
 _SEEDS, _KAPPA = 16, 1.0
-_GRID = 0.05 * np.arange(101.0)
-_LATE = np.array([90.0])
+_TIMES = {"march": 0.05 * np.arange(101.0), "jump": np.array([90.0]), "far_jump": np.array([1e6])}
 
 
 def measure_two_sided(shapes: Sequence[Shape], lams: int, rounds: int, note: Note) -> dict[str, Any]:
-    """Return the ns per network and time on a grid (march) and at one late time (jump), in both forms.
+    """Return the ns per network and time in both forms: on a grid (march), and at single late times (jumps).
 
     ``ratio`` is the time for kappa > 0 over that for kappa = 0.
     """
@@ -31,7 +30,7 @@ def measure_two_sided(shapes: Sequence[Shape], lams: int, rounds: int, note: Not
         note(f"two-sided balance of {name}")
         case = Case(shape, _SEEDS, np.linspace(-9.0, 9.0, lams))
         figures[name] = {}
-        for step, times in (("march", _GRID), ("jump", _LATE)):
+        for step, times in _TIMES.items():
             units = case.points * times.size
             runs = {
                 form: lengthened(case.closed_form(times, kappa=kappa), units)

@@ -222,6 +222,7 @@ def prefers_gram(shape: Shape, columns: int) -> bool:
 
 @callee
 def transpose(matrix: Array, out: Array) -> None:
+    """Write the transpose of a matrix."""
     for i in range(len(matrix)):
         for h in range(matrix.shape[1]):
             out[h, i] = matrix[i, h]

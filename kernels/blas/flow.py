@@ -40,7 +40,7 @@ class _Problem(NamedTuple):
 
 @callee
 def _derivative(problem: _Problem, state: Array, out: Array) -> None:
-    """Write ``X' = S^T Y - X (Y^T Y + d1)`` and ``Y' = S X - Y (X^T X + d2)``, by either order of products."""
+    """Write ``X' = S^T Y - X (Y^T Y + d1)`` and ``Y' = S X - Y (X^T X + d2)`` in the better order."""
     shape, s = problem.shape, problem.s
     m, n, rows_i, rows_o = shape.m, shape.n, shape.rows_i, shape.rows_o
     columns = state.size // n

@@ -6,7 +6,7 @@ and not the largest. Numba code keeps account of the points, and traced code com
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class Lanes(NamedTuple):
 
     point: Integers
     record: Integers  # where the record of the point begins
-    index: Integers  # of the next time
+    output: Integers  # index of the next time
     event: Codes  # 0, or the `Status` with which the point waits for its observation or its end
     events: NDArray[np.uint64]  # (1,) the same bytes as one number
     lam: Array
@@ -62,7 +62,8 @@ def _attempt(code: VectorCode, work: Numbers, event: Numbers) -> None:
     ws = Flow.open(code, work)
     with code.flushing():  # weights in directions that the task does not have decay to 0
         attempt(code, ws)
-    code.store_codes(event, 0, ws.event[()])
+    reached: Any = ws.event[()]
+    code.store_codes(event, 0, reached)
 
 
 @traced()
@@ -83,7 +84,7 @@ def _take_point(batch: Batch, lanes: Lanes, lane: int, point: int) -> None:
     lanes.point[lane] = point
     lanes.busy[lane] = lanes.fresh[lane] = 1.0 if exists else 0.0
     lanes.time[lane] = lanes.target[lane] = lanes.tried[lane] = lanes.accepted[lane] = 0.0
-    lanes.index[lane], lanes.event[lane] = 0, 0
+    lanes.output[lane], lanes.event[lane] = 0, 0
     if exists:
         lanes.record[lane] = point // lams * batch.records.shape[1]
         lanes.lam[lane] = batch.lam[point % lams]
@@ -94,20 +95,20 @@ def _take_point(batch: Batch, lanes: Lanes, lane: int, point: int) -> None:
 @callee
 def _aim(batch: Batch, lanes: Lanes, lane: int) -> None:
     """Let a lane go to its next time, at which it may already be."""
-    lanes.target[lane] = batch.times[lanes.index[lane]]
+    lanes.target[lane] = batch.times[lanes.output[lane]]
     lanes.event[lane] = Status.OK if lanes.target[lane] <= lanes.time[lane] else 0
 
 
 @callee
 def _record(batch: Batch, lanes: Lanes, lane: int, codes: Integers) -> bool:
     """Write the outputs of a lane at its time. Return whether the point is done."""
-    point, index = lanes.point[lane], lanes.index[lane]
+    point, index = lanes.point[lane], lanes.output[lane]
     for column in range(codes.size):
         value = lanes.values[codes[column], lane]
         batch.outputs[column, point, index] = value
         if not abs(value) < np.inf:
             batch.status[point] = Status.FAILED
-    lanes.index[lane] = index + 1
+    lanes.output[lane] = index + 1
     if index + 1 == batch.times.size:
         return True
     _aim(batch, lanes, lane)
@@ -122,7 +123,7 @@ def _finish(batch: Batch, lanes: Lanes, lane: int, columns: int, steps: Integers
     if lanes.event[lane] != Status.OK:
         batch.status[point] = lanes.event[lane]
         for column in range(columns):
-            for index in range(lanes.index[lane], batch.times.size):
+            for index in range(lanes.output[lane], batch.times.size):
                 batch.outputs[column, point, index] = np.nan
 
 
@@ -192,7 +193,7 @@ def prepare(
     lanes = Lanes(
         point=np.empty(WIDTH, dtype=np.int64),
         record=np.zeros(WIDTH, dtype=np.int64),
-        index=np.empty(WIDTH, dtype=np.int64),
+        output=np.empty(WIDTH, dtype=np.int64),
         event=event,
         events=event.view(np.uint64),
         **{name: views[name] for name in ("lam", "time", "target", "tried", "accepted", "busy", "fresh")},
@@ -224,7 +225,8 @@ def nanoseconds(sizes: Sizes, steps: float, records: int) -> Array:
     The constants were fitted to 12 architectures of 1 to 200 rows, with a tenth of repeated steps.
     """
     entries, gram = sizes.n * sizes.width, sizes.n * sizes.width**2
-    narrow = (60.0 + 2.4 * entries + 0.65 * gram) * np.where(entries > 96, 1.55, 1.0)  # 1.55 beyond the L1 cache
+    memory = np.where(entries > 96, 1.55, 1.0)  # beyond the L1 cache
+    narrow = memory * (60.0 + 2.4 * entries + 0.65 * gram)
     step = np.where(sizes.unrolled, narrow, 16.0 * entries + 0.6 * gram)
     total: Array = steps * step + records * WIDTH * (10.0 + 0.6 * sizes.n + 0.4 * gram)
     return total

@@ -1,8 +1,10 @@
 """A step of the flow, by DOP853 with control of the error (see `dormand_prince`).
 
-Every network of a vector has its own time and its own step. A step works with derivatives times its length, so that the sums of stages have no factor. With the Gram
-matrices X^T X of the inputs' rows and Y^T Y of the outputs' rows, ``X' = S^T Y - X (Y^T Y + d1)`` and
-``Y' = S X - Y (X^T X + d2)`` for decay (d1, d2).
+Every network of a vector has its own time and its own step. A step works with derivatives times its length,
+so that the sums of stages have no factor. With the Gram matrices X^T X of the rows of inputs and Y^T Y of
+those of outputs, ``X' = S^T Y - X (Y^T Y + d1)`` and ``Y' = S X - Y (X^T X + d2)`` for decay (d1, d2).
+
+A stage has two passes over the rows: one forms its state and the Gram matrices, the other its derivative.
 """
 
 from __future__ import annotations

@@ -225,7 +225,10 @@ def prepare(
     kappa: float = 0.0,
     decay: tuple[float, float] = (0.0, 0.0),
 ) -> Call:
-    """Return the call that runs all points (see `dispatch.gradient_descent`). The sizes are those of a start."""
+    """Return the call that runs all points (see `dispatch.gradient_descent`).
+
+    `sizes` are those of the kind of start.
+    """
     batch = batch._replace(times=np.diff(batch.times, prepend=0))
     compiled_for = form(sizes, Dynamics, specialise=specialise)
     variant = CompileTime(Variant(start, any(decay)))

@@ -17,9 +17,9 @@ from matplotlib.style import context
 from fastlin.architecture import Architecture
 from fastlin.exact_solution import exact
 from fastlin.gradient_flow import flow
-from fastlin.network import balanced_init, random_init
 from fastlin.plot import phase_diagram, style
 from fastlin.regimes import THRESHOLD
+from fastlin.starts import balanced_init, random_init
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
 from fastlin.sweeps.run.cluster import connect
@@ -168,8 +168,8 @@ def _caption(gaussian: xr.Dataset) -> str:
     return "\n".join(
         [
             rf"A: closed form with two-sided balance, mean over {spec.seeds.size} seeds; lines: "
-            rf"$S = {THRESHOLD[0]:g}$ (dashed) and ${THRESHOLD[1]:g}$. Points: $\lambda$ and $\kappa$ that fit "
-            r"Gaussian weights of variance $1/N_h$ best.",
+            rf"$S = {THRESHOLD[0]:g}$ (dashed) and ${THRESHOLD[1]:g}$. Points: $\lambda$ and $\kappa$ that "
+            r"fit Gaussian weights of variance $1/N_h$ best.",
             rf"B: {gaussian.sizes['seed']} networks 4-$N_h$-4 of each width, the flow of the network against "
             rf"the exact solution of its fit, $t \leq {TIMES[-1]:g}$; lines: means. Preset: {PRESET}. "
             f"fastlin {version('fastlin')}.",

@@ -37,7 +37,7 @@ np.set_printoptions(precision=3, suppress=True)
 # values $s_a$ of this matrix are the strengths of the distinctions: common to all things, animal or plant,
 # and within each kind.
 #
-# The closed form needs whitened inputs, $X X^\top / P = I$. One-hot inputs are white after scaling.
+# One-hot inputs are white after scaling, $X X^\top / P = I$, as the paper assumes.
 
 # %%
 things = ["canary", "salmon", "oak", "rose"]
@@ -255,6 +255,7 @@ Image("qqt.gif")
 # ## Where to go from here
 #
 # * Change `n_h` to 4, and compare the plateaus and the similarities.
-# * Use your own data, `fl.Task(x, y).whiten()`, and weights, `fl.balanced_init(..., weights=(w1, w2))`.
+# * Use your own data, `fl.Task(x, y)`, and weights, `fl.Network(w1, w2)`. [Which networks are
+#   exact](which-networks-are-exact.ipynb) shows which solver takes them.
 # * `fl.OBSERVABLES` lists all observables of a network with their equations.
 # * [A phase diagram from a store](phase-diagram.ipynb) studies thousands of networks at once.

@@ -5,7 +5,6 @@ They are gradient descent with noise, which needs the samples of each task, and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from fastlin.exact_solution import exact
 from fastlin.kernels import Status
 from fastlin.network import Network
 from fastlin.observables import REGISTRY, Trajectory
+from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, recorded_steps
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.spec.network_of import task_and_network
@@ -50,11 +50,11 @@ def outputs(group: Group, times: Array) -> tuple[Array, NDArray[np.uint8]]:
     return out, status
 
 
-def _rates_and_decay(group: Group) -> tuple[tuple[float, float], tuple[float, float]]:
+def _rates_and_decay(group: Group) -> tuple[Rates, tuple[float, float]]:
     """Return the learning rates of the layers, in units of their mean, and the decay of W1 and W2."""
-    first, second = group.settings.decay  # of U: the decay of W times the rate of the layer
-    root = math.sqrt(group.rate_ratio)
-    return (1.0 / root, root), (first * root, second / root)
+    rates, decay = Rates.of_ratio(group.rate_ratio), group.settings.decay
+    # The decay of U is that of W times the rate of the layer.
+    return rates, (decay[0] / rates.first, decay[1] / rates.second)
 
 
 def _exact(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, Status]:
@@ -70,7 +70,7 @@ def _noisy(group: Group, task: Task, net: Network, times: Array) -> tuple[Array,
     """Return the numbers of gradient descent with noise (R, T), and its status."""
     rates, decay = _rates_and_decay(group)
     rate = group.settings.learning_rate
-    descent = Descent((rate * rates[0], rate * rates[1]), decay, group.settings.noise)
+    descent = Descent(Rates(rate * rates.first, rate * rates.second), decay, group.settings.noise)
     path, wild = follow(task, net, descent, np.append(0, recorded_steps(times, rate)))
     count = int(np.argmax(wild)) if wild.any() else wild.size
     numbers = np.full((len(group.outputs), times.size), np.nan)

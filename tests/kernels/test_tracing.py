@@ -15,7 +15,8 @@ from fastlin.kernels.compiler.plain import Plain
 from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
 from fastlin.kernels.compiler.values import WIDTH
-from fastlin.kernels.random import Stream, philox, standard_normals, stream_key
+from fastlin.kernels.compiler.workspace import aligned
+from fastlin.kernels.random import Stream, draw_run, philox, scratch, standard_normals, stream_key
 from fastlin.kernels.vector.forms import form
 from fastlin.kernels.vector.gradient_descent import step
 from fastlin.kernels.vector.state import Dynamics
@@ -165,6 +166,13 @@ def test_normal_numbers_are_normal_and_have_places():
     assert stats.kstest(numbers, "norm").pvalue > 0.01
     assert abs(np.corrcoef(numbers[:-1:2], numbers[1::2])[0, 1]) < 0.03
     assert np.array_equal(numbers[20:121], standard_normals(Stream.TARGETS, 3, ANY, 101, first=10))
+
+
+@pytest.mark.parametrize("rows", [4, 12, 2052])  # 2052 rows are more than two chunks of each lane
+def test_a_run_of_normal_numbers_has_the_order_of_its_stream(rows):
+    numbers, key = aligned(rows), np.uint64(stream_key(Stream.TARGETS, ANY))
+    draw_run(key, np.full(WIDTH, 3), 10, scratch(), numbers)
+    assert np.array_equal(numbers.T.ravel(), standard_normals(Stream.TARGETS, 3, ANY, numbers.size, first=10))
 
 
 def test_law_of_the_sufficient_statistics():

@@ -1,14 +1,26 @@
 """Parts of kernels: their declarations are checked, and they give the same on NumPy arrays and on lanes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from fastlin.kernels import Output, Scale, Sizes, dispatch, draw_records, empty_batch
+from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.compiler.plain import Plain
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.compiler.workspace import Field, Workspace, part
-from fastlin.kernels.vector import balance, closed_form, evolution, gradient_descent, march, observables
+from fastlin.kernels.vector import (
+    balance,
+    closed_form,
+    evolution,
+    flow_step,
+    gradient_descent,
+    march,
+    observables,
+)
 from fastlin.kernels.vector import time_scales as scales
+from fastlin.kernels.vector.flow_step import Flow
 from tests.networks import CLASSES, problem
 
 OUTPUTS, SCALES = tuple(map(int, Output)), tuple(map(int, Scale))
@@ -120,6 +132,43 @@ def test_gradient_descent_on_arrays_is_that_on_lanes(shape):
     gradient_descent.scale_down(code, ws, rate)
     gradient_descent.walk(code, ws, 40)
     gradient_descent.scale_up(code, ws, rate)
+    observables.Observer(OUTPUTS, drifts=True).observe(code, ws)
+    assert_near([ws.outputs[output] for output in OUTPUTS], expected[..., 0])
+
+
+FEW = [(4, 2, 4), *(pytest.param(shape, marks=pytest.mark.slow) for shape in SHAPES if shape != (4, 2, 4))]
+
+
+@pytest.mark.parametrize("shape", FEW, ids=str)
+@np.errstate(all="ignore")
+def test_gradient_descent_with_decay_on_arrays_is_that_on_lanes(shape):
+    rate, decay = np.full(WIDTH, 0.01), (0.3, 0.1)
+    records, code, ws = started(shape)
+    kernel = partial(dispatch.gradient_descent, decay=decay)
+    expected = by_lanes(kernel, shape, records, OUTPUTS, np.array([40]), 0.01)
+    gradient_descent.scale_down(code, ws, rate)
+    ws.damping[0], ws.damping[1] = 0.01 * decay[0], 0.01 * decay[1]
+    gradient_descent.walk_with_decay(code, ws, 40)
+    gradient_descent.scale_up(code, ws, rate)
+    observables.Observer(OUTPUTS, drifts=True).observe(code, ws)
+    assert_near([ws.outputs[output] for output in OUTPUTS], expected[..., 0])
+
+
+@pytest.mark.parametrize("shape", FEW, ids=str)
+@np.errstate(all="ignore")
+def test_the_flow_on_arrays_is_that_on_lanes(shape):
+    decay, control = (0.3, 0.1), FlowControl(1e-7, 1000)
+    records, code, ws = started(shape, Flow)
+    kernel = partial(dispatch.flow, decay=decay)
+    expected = by_lanes(kernel, shape, records, OUTPUTS, np.array([0.3]), control)
+    ws.tolerance[()], ws.max_steps[()] = control
+    ws.decay[0], ws.decay[1] = decay
+    ws.busy[()], ws.fresh[()], ws.target[()] = 1.0, 1.0, 0.3
+    flow_step.enter(code, ws)
+    while (ws.busy[()] > 0.0).any():
+        flow_step.attempt(code, ws)
+        ws.busy[()] = np.where(ws.event[()] == 0.0, ws.busy[()], 0.0)
+    flow_step.leave(code, ws)
     observables.Observer(OUTPUTS, drifts=True).observe(code, ws)
     assert_near([ws.outputs[output] for output in OUTPUTS], expected[..., 0])
 

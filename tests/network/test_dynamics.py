@@ -1,4 +1,4 @@
-"""One network over time: schema, observables by their literal definitions, gradient descent."""
+"""One network over time: schema, and observables of the closed form by their literal definitions."""
 
 import warnings
 
@@ -11,61 +11,13 @@ from hypothesis import strategies as st
 import fastlin as fl
 from fastlin.observables import REGISTRY
 from tests import reference
-from tests.networks import CLASSES, networks, relative
-
-ALL = [name for name, entry in REGISTRY.items() if entry.scale is None]
-
-
-def point(shape=(4, 2, 3), lam=-1.0, seed=0, samples=9):
-    arch = fl.Architecture(*shape)
-    return fl.random_regression(arch, samples, 3**0.5, seed), fl.balanced_init(arch, lam, seed=seed)
-
-
-def literal(task, start, w1, w2):
-    """Return every observable by its definition, with the NTK as a dense matrix."""
-    x, y = task.X, task.Y
-    dense, dense0 = reference.ntk(w1, w2, x), reference.ntk(*start, x)
-    n_o, p = y.shape
-    drift = reference.balance(w1, w2) - reference.balance(*start)
-    return {
-        "loss": 0.5 * np.sum((y - w2 @ w1 @ x) ** 2) / p,
-        "kernel_distance": reference.kernel_distance(dense0, dense),
-        "ntk_norm": np.linalg.norm(dense) / p,
-        "weight_norms": [np.linalg.norm(w1), np.linalg.norm(w2)],
-        "balance_drift": np.linalg.norm(drift),
-        "effective_rank": reference.effective_rank(w2 @ w1),
-        "w2w1": w2 @ w1,
-        "w1tw1": w1.T @ w1,
-        "w2w2t": w2 @ w2.T,
-        "qqt": reference.qqt(w1, w2),
-        "network_function": w2 @ w1 @ x,
-        "rsm_input": reference.rsm_input(w1, x),
-        "rsm_output": reference.rsm_output(w2, y),
-        "ntk": dense.reshape(n_o, p, n_o, p),
-    }
-
-
-@pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
-@pytest.mark.parametrize("whitened", [True, False])
-def test_every_observable_of_gradient_descent(shape, whitened):
-    task, net = point(shape, seed=1)  # with seed 0 the funnel's W2 W2^T is too ill-conditioned to invert
-    if not whitened:
-        mix = np.random.default_rng(1).standard_normal((shape[0], shape[0]))
-        task = fl.Task(mix @ task.X, task.Y)
-        assert not task.whitened
-    dataset = fl.gradient_descent(task, net, 0.01, 40, every=20, observables=ALL)
-    assert dataset.time.values.tolist() == [0.0, 0.2, 0.4]
-    for index, steps in enumerate([0, 20, 40]):
-        weights = reference.gradient_descent(task.sigma_yx, net.w1, net.w2, 0.01, steps, task.sigma_xx)
-        for name, expected in literal(task, (net.w1, net.w2), *weights).items():
-            got = dataset[name].values[index]
-            assert np.abs(got - expected).max() <= 1e-10 * max(1.0, np.abs(expected).max()), name
+from tests.networks import CLASSES, OVER_TIME, literal, networks, point, relative
 
 
 @pytest.mark.parametrize("shape", CLASSES.values(), ids=CLASSES)
 def test_every_observable_of_the_closed_form(shape):
     task, net = point(shape, lam=0.8)
-    dataset = fl.exact(task, net, [1.5, 0.0], observables=ALL)
+    dataset = fl.exact(task, net, [1.5, 0.0], observables=OVER_TIME)
     path = reference.flow_ode(task.sigma_yx, net.w1, net.w2, [1.5])
     for index, weights in enumerate([path[0], (net.w1, net.w2)]):
         for name, expected in literal(task, (net.w1, net.w2), *weights).items():
@@ -80,7 +32,7 @@ def test_both_solvers_have_the_same_schema():
     assert {name: exact[name].dims for name in exact} == {name: gd[name].dims for name in gd}
     difference = gd - exact
     assert difference.sizes == gd.sizes
-    assert set(difference) == {name for name in ALL if name != "ntk"}
+    assert set(difference) == {name for name in OVER_TIME if name != "ntk"}
     assert float(abs(difference.loss).max()) < 0.3
     assert float(abs(difference.w2w1).max()) < 0.05
     for name in exact:
@@ -95,19 +47,6 @@ def test_ntk_is_lazy():
     assert kernel.chunks[0] == (1,) * 50
     assert kernel.isel(time=3).values.shape == (3, 9, 3, 9)
     assert "ntk" not in fl.exact(task, net, [0.0])
-
-
-@pytest.mark.parametrize("shape", [(4, 2, 4), (4, 4, 4), (2, 3, 4)])
-def test_gradient_descent_is_of_order_one(shape):
-    task, net = point(shape, lam=0.5)
-    rates = 0.02 / 2.0 ** np.arange(5)
-    errors = []
-    for rate in rates:
-        steps = round(2.0 / rate)
-        gd = fl.gradient_descent(task, net, rate, steps, every=steps, observables=["qqt"])
-        errors.append(np.abs(gd.qqt[-1] - fl.exact(task, net, gd.time, ["qqt"]).qqt[-1]).max())
-    slope = np.polyfit(np.log(rates), np.log(errors), 1)[0]
-    assert slope == pytest.approx(1.0, abs=0.07)
 
 
 @given(networks(max_size=4), st.floats(0, 5))
@@ -156,12 +95,6 @@ def test_saddles_give_a_warning():
     assert relative(limit.w2w1.values[0], np.diag([0.0, 1.0])) < 1e-14
 
 
-def test_divergence_is_explained():
-    task, net = point()
-    with pytest.raises(fl.InputError, match=r"diverged before t = .* learning_rate 0\.9 is too large"):
-        fl.gradient_descent(task, net, 0.9, 400)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -178,11 +111,6 @@ def test_divergence_is_explained():
         (lambda t, n: fl.exact(t, n, [1], ["los"]), "did you mean 'loss'"),
         (lambda t, n: fl.exact(t, fl.balanced_init(fl.Architecture(2, 2, 2), 0.0), [1]), "the task maps 4"),
         (lambda t, n: fl.exact(t, fl.Network(n.w1 + 1, n.w2), [1]), "fastlin.flow takes any weights"),
-        (lambda t, n: fl.gradient_descent(t, n, 0.0, 10), "learning_rate is 0; it must be above 0"),
-        (lambda t, n: fl.gradient_descent(t, n, float("nan"), 10), "learning_rate is nan"),
-        (lambda t, n: fl.gradient_descent(t, n, 0.1, 0), "steps is 0"),
-        (lambda t, n: fl.gradient_descent(t, n, 0.1, 10, 11), "every is 11; allowed is 1 to 10"),
-        (lambda t, n: fl.gradient_descent(t, n, 0.1, 2.5), "steps is 2.5; a whole number"),
     ],
 )
 def test_bad_input_is_named(call, message):

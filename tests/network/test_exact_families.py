@@ -96,7 +96,8 @@ def starts(draw, family):
     span = orthonormal(rng, n_i, rank)
     target = rng.standard_normal((n_o, rank))
     scale1, scale2 = math.sqrt(rates[1] * variance), math.sqrt(rates[0] * variance)
-    off = rng.standard_normal((n_h, n_i)) @ (np.eye(n_i) - span @ span.T)
+    # A single hidden unit has all of W1 in the closed form. Others have the part on the span of the inputs.
+    off = (n_h == 1) * rng.standard_normal((n_h, n_i)) @ (np.eye(n_i) - span @ span.T)
     turn = np.zeros((rank + n_o, n_i + n_o))
     turn[:rank, :n_i], turn[rank:, n_i:] = scale1 * span.T, scale2 * np.eye(n_o)
     return Start(
@@ -159,6 +160,27 @@ def test_the_balance_is_conserved(start, t):
         for qqt in dataset.qqt.values:
             residual = beyond.residual(start.canonical(qqt), start.lam, start.kappa, start.rank)
             assert residual * np.trace(start.canonical(qqt)) ** 2 <= bound * (1 + np.trace(qqt) ** 2)
+
+
+@given(starts("projector"), times)
+@settings(max_examples=12)
+def test_weights_off_the_span_of_the_inputs_change_no_output(start, t):
+    """Observables that depend on these weights are left out, and refused where they are named."""
+    task, net = start.pair
+    off = np.random.default_rng(0).standard_normal(net.w1.shape) @ (
+        np.eye(task.n_i) - task.span @ task.span.T
+    )
+    net = fl.Network(net.w1 + off, net.w2)
+    exact = fl.exact(task, net, [0.0, t])
+    flow = fl.flow(task, net, [0.0, t], TOLERANCE)
+    single = net.architecture.n_h == 1
+    assert {"loss", "kernel_distance", "ntk_norm", "w2w2t"} <= set(exact.data_vars)
+    assert ("w2w1" in exact) == ("weight_norms" in exact) == single
+    for name in exact.data_vars:
+        assert relative(flow[name], exact[name]) < ACCUMULATED
+    if not single:
+        with pytest.raises(fl.InputError, match="'w2w1' depends on W1 off the span of the inputs"):
+            fl.exact(task, net, [t], ["loss", "w2w1"])
 
 
 # ---------------------------------------------------------------- two-sided balance
