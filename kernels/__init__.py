@@ -7,10 +7,11 @@
 
 from fastlin.kernels.batch import Batch, empty_batch, padded
 from fastlin.kernels.codes import Output, Scale, Status
-from fastlin.kernels.dispatch import draw_records, factorise, follow, network_time_scales
+from fastlin.kernels.dispatch import draw_records, factorise, follow, follow_two_sided, network_time_scales
 from fastlin.kernels.draws import Factors, Problem
 from fastlin.kernels.sizes import Record, Sizes
 from fastlin.kernels.vector.balance import balanced_scales
+from fastlin.kernels.vector.two_sided import two_sided_scales
 
 __all__ = [
     "Batch",
@@ -26,6 +27,8 @@ __all__ = [
     "empty_batch",
     "factorise",
     "follow",
+    "follow_two_sided",
     "network_time_scales",
     "padded",
+    "two_sided_scales",
 ]
