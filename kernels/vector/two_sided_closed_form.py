@@ -241,9 +241,3 @@ def follow(sizes: Sizes, lam: Array, kappa: Array, s: Array, q0: Array, times: A
     work = TwoSided.allocate(whole)
     _follow(form(whole, TwoSided), work, lam, kappa, s, q0, times, qqt)
     return qqt
-
-
-def nanoseconds(sizes: Sizes, times: Array) -> Array:
-    """Estimate the time of one network on one core (see `closed_form.nanoseconds`)."""
-    jumps = np.asarray(times.size * (400.0 + 2.0 * sizes.units**3))
-    return jumps
