@@ -14,9 +14,10 @@ if _typing.TYPE_CHECKING:
     from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
     from fastlin.exact_solution import exact
     from fastlin.gradient_flow import flow
-    from fastlin.network import Network, balanced_init, random_init
+    from fastlin.network import Network
     from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
+    from fastlin.starts import balanced_init, random_init
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
     from fastlin.sweeps.run.projection import plan
@@ -38,14 +39,14 @@ _HOMES = {
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
     "Task": "task",
-    "balanced_init": "network",
+    "balanced_init": "starts",
     "exact": "exact_solution",
     "flow": "gradient_flow",
     "gradient_descent": "descent",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
-    "random_init": "network",
+    "random_init": "starts",
     "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",

@@ -42,12 +42,6 @@ class Canonical(NamedTuple):
             return Balance(unit * net.lam, unit * net.kappa)
         return checked_balance(self.w1, self.w2)
 
-    @property
-    def has_frozen_part(self) -> bool:
-        """Whether W1 has a part off the span of the inputs that is more than rounding."""
-        size = np.abs(self.frozen).max()
-        return bool(size > ROUNDING * (np.abs(self.w1).max() * np.abs(self.back).max() + size))
-
     def qqt(self, qqt: Array) -> Array:
         """Return QQ^T of the weights (..., N, N) from that of the substituted weights.
 

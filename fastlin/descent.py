@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time
+from fastlin.dynamics import check_memory, check_sizes, curvature, dataset, select_over_time, trajectory
 from fastlin.errors import InputError
 from fastlin.kernels import stochastic_descent, weight_descent
 from fastlin.kernels.compiler.jit import Array, Integers
@@ -18,6 +17,7 @@ from fastlin.kernels.stochastic_descent import Noise
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.network import Network, reduced_width
 from fastlin.observables import Trajectory
+from fastlin.rates import Rates, one_or_two
 from fastlin.solvers import GRADIENT_DESCENT
 from fastlin.task import MAX_SCALE, Task
 from fastlin.validation import check_float, check_int, check_pair
@@ -28,34 +28,20 @@ MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the s
 class Descent(NamedTuple):
     """Checked settings of a run."""
 
-    rates: tuple[float, float]  # (eta1, eta2)
+    rates: Rates
     decay: tuple[float, float]  # (g1, g2)
     noise: Noise | None  # None for the gradient of all samples
 
     @property
-    def unit(self) -> float:
-        """Time of a step: the geometric mean of the rates, which is exact if they are equal."""
-        return self.rates[0] * math.sqrt(self.rates[1] / self.rates[0])
-
-    @property
-    def relative_rates(self) -> tuple[float, float]:
-        """Rates (e1, e2) in units of their geometric mean."""
-        return self.rates[0] / self.unit, self.rates[1] / self.unit
-
-    @property
     def attributes(self) -> dict[str, Any]:
         """Settings for a Dataset; decay and noise only where they are used."""
-        values: dict[str, Any] = {"solver": GRADIENT_DESCENT.name, "learning_rate": _one_or_two(self.rates)}
+        values: dict[str, Any] = {"solver": GRADIENT_DESCENT.name, "learning_rate": one_or_two(self.rates)}
         if any(self.decay):
-            values["decay"] = _one_or_two(self.decay)
+            values["decay"] = one_or_two(self.decay)
         if self.noise is not None:
             values |= {"batch_size": self.noise.batch_size, "label_noise": self.noise.label_noise}
             values["noise_seed"] = self.noise.seed
         return values
-
-
-def _one_or_two(pair: tuple[float, float]) -> float | list[float]:
-    return pair[0] if pair[0] == pair[1] else list(pair)
 
 
 def gradient_descent(
@@ -131,7 +117,7 @@ def gradient_descent(
     (2, True)
     """
     check_sizes(task, net)
-    rates = _check_rates(learning_rate)
+    rates = Rates.read("learning_rate", learning_rate)
     count = check_int("steps", steps, 1, MAX_STEPS)
     stride = check_int("every", every, 1, count)
     wanted = select_over_time(observables, task)
@@ -139,22 +125,14 @@ def gradient_descent(
     descent = Descent(rates, check_pair("decay", decay), noise)
     check_memory(wanted, count // stride + 1, task)
     recorded = np.arange(0, count + 1, stride)
-    times = np.asarray(recorded * descent.unit, dtype=np.float64)
+    times = np.asarray(recorded * rates.unit, dtype=np.float64)
     paths = _weights(task, net, descent, recorded)
     _check_convergence(*paths, times, task, descent)
-    evaluated = dataset(_trajectory(*paths, task, net, descent), times, wanted, net, descent.attributes)
+    path = trajectory(*paths, task, net, rates)
+    evaluated = dataset(path, times, wanted, net, descent.attributes)
     if rates[0] != rates[1]:
         evaluated.time.attrs["long_name"] = "time t / tau = sqrt(eta1 eta2) * step"
     return evaluated
-
-
-def _check_rates(value: Any) -> tuple[float, float]:
-    rates = check_pair("learning_rate", value, above=True)
-    if not 1.0 / MAX_SCALE <= rates[1] / rates[0] <= MAX_SCALE:
-        raise InputError(
-            f"learning_rate is {rates}; the ratio of both must be from {1.0 / MAX_SCALE:g} to {MAX_SCALE:g}"
-        )
-    return rates
 
 
 def _check_noise(task: Task, batch_size: Any, label_noise: Any, noise_seed: Any) -> Noise | None:
@@ -182,25 +160,16 @@ def _weights(task: Task, net: Network, descent: Descent, recorded: Integers) -> 
     return paths
 
 
-def _trajectory(path1: Array, path2: Array, task: Task, net: Network, descent: Descent) -> Trajectory:
-    e1, e2 = descent.relative_rates
-    balance = e1 * (np.swapaxes(path2, -1, -2) @ path2) - e2 * (path1 @ np.swapaxes(path1, -1, -2))
-    drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
-    q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
-    qqt = q @ np.swapaxes(q, -1, -2)
-    return Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift, (e1, e2))
-
-
 def follow(task: Task, net: Network, descent: Descent, recorded: Integers) -> tuple[Trajectory, Array]:
     """Return the trajectory of a run at recorded steps, which begin with 0, and where it has blown up."""
     with np.errstate(over="ignore", invalid="ignore"):
         paths = _weights(task, net, descent, recorded)
-        return _trajectory(*paths, task, net, descent), _blown_up(*paths, task, descent)
+        return trajectory(*paths, task, net, descent.rates), _blown_up(*paths, task, descent)
 
 
 def _blown_up(path1: Array, path2: Array, task: Task, descent: Descent) -> Array:
     """Return a mask (T,) of the records at which the weights have blown up."""
-    e1, e2 = descent.relative_rates
+    e1, e2 = descent.rates.relative
     with np.errstate(over="ignore", invalid="ignore"):
         size = e2 * np.sum(path1**2, axis=(-2, -1)) + e1 * np.sum(path2**2, axis=(-2, -1))
     bound = BLOW_UP * (size[0] + np.linalg.svd(task.sigma_yx, compute_uv=False).sum())
@@ -209,25 +178,16 @@ def _blown_up(path1: Array, path2: Array, task: Task, descent: Descent) -> Array
 
 def _check_convergence(path1: Array, path2: Array, times: Array, task: Task, descent: Descent) -> None:
     """Raise where the weights have blown up, with the learning rates that the start would bear."""
-    e1, e2 = descent.relative_rates
+    e1, e2 = descent.rates.relative
     wild = _blown_up(path1, path2, task, descent)
     if wild.any():
         when = times[np.argmax(wild)]
-        stable = 2.0 / _curvature(path1[0], path2[0], task, descent)
+        stable = 2.0 * descent.rates.unit / curvature(path1[0], path2[0], task, descent.rates, descent.decay)
         rates, borne = _shown(descent.rates, 6), _shown((stable * e1, stable * e2), 2)
         raise InputError(
             f"gradient descent diverged before t = {when:g}: learning_rate {rates} is too large; "
             f"the curvature at the start bears about {borne} at most{_limit(task, descent.noise)}"
         )
-
-
-def _curvature(w1: Array, w2: Array, task: Task, descent: Descent) -> float:
-    """Return a bound of the curvature of the loss in ``U1 = sqrt(e2) W1, U2 = sqrt(e1) W2`` at the start."""
-    e1, e2 = descent.relative_rates
-    start = np.concatenate([math.sqrt(e2) * w1.T, math.sqrt(e1) * w2])
-    decay = max(e1 * descent.decay[0], e2 * descent.decay[1])
-    curvature = np.linalg.norm(task.sigma_xx, 2) * np.linalg.norm(start, 2) ** 2
-    return float(curvature + np.linalg.norm(task.sigma_yx, 2) + decay)
 
 
 def _limit(task: Task, noise: Noise | None) -> str:

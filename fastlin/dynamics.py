@@ -14,6 +14,7 @@ from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
 from fastlin.observables import Observable, Trajectory, select
+from fastlin.rates import Rates
 from fastlin.task import Task
 from fastlin.validation import check_instance
 
@@ -63,6 +64,24 @@ def check_memory(observables: list[Observable], moments: int, task: Task) -> Non
                 f"the observables at {moments} times need {total / 1e9:.3g} GB, more than half the memory of "
                 f"{MEMORY_LIMIT / 1e9:.3g} GB ({largest} the most); name fewer of them, or record less often"
             )
+
+
+def trajectory(path1: Array, path2: Array, task: Task, net: Network, rates: Rates) -> Trajectory:
+    """Return the trajectory of weights (T, H, N_i) and (T, N_o, H), of which the first are the start."""
+    e1, e2 = rates.relative
+    balance = e1 * (np.swapaxes(path2, -1, -2) @ path2) - e2 * (path1 @ np.swapaxes(path1, -1, -2))
+    drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
+    q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
+    qqt = q @ np.swapaxes(q, -1, -2)
+    return Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift, (e1, e2))
+
+
+def curvature(w1: Array, w2: Array, task: Task, rates: Rates, decay: tuple[float, float]) -> float:
+    """Return a bound of the curvature of the loss in ``sqrt(eta2) W1, sqrt(eta1) W2``."""
+    start = np.concatenate([math.sqrt(rates.second) * w1.T, math.sqrt(rates.first) * w2])
+    bound = np.linalg.norm(task.sigma_xx, 2) * np.linalg.norm(start, 2) ** 2
+    shrinkage = max(rate * part for rate, part in zip(rates, decay, strict=True))
+    return float(bound + rates.unit * np.linalg.norm(task.sigma_yx, 2) + shrinkage)
 
 
 def dataset(

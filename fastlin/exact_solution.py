@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -151,7 +152,7 @@ def _shrinkage(balance: Balance, rates: Rates, decay: tuple[float, float]) -> fl
     first, second = rates[0] * decay[0], rates[1] * decay[1]
     if first == second == 0.0:
         return 0.0
-    if first != second:
+    if not math.isclose(first, second, rel_tol=1e-12):
         raise InputError(
             f"decay shrinks the layers at unequal rates, {first:g} and {second:g}, for which no closed form "
             "is known; use fastlin.flow"

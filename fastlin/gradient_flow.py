@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,22 +13,19 @@ from numpy.typing import ArrayLike
 from scipy.linalg import expm, solve_sylvester
 
 from fastlin.canonical import Canonical, substitute
-from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time
+from fastlin.dynamics import check_memory, check_sizes, curvature, dataset, select_over_time, trajectory
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.dormand_prince import estimated_steps
 from fastlin.kernels.weight_flow import integrate
 from fastlin.network import Network, reduced_width
-from fastlin.observables import Trajectory
 from fastlin.rates import Rates, one_or_two
-from fastlin.solvers import FLOW
+from fastlin.solvers import FLOW, MAX_STEPS, MAX_TOLERANCE, MIN_TOLERANCE, TOLERANCE
 from fastlin.task import Task
 from fastlin.validation import check_float, check_int, check_pair, check_times
 
 Pair = tuple[float, float]
 
-MIN_TOLERANCE, MAX_TOLERANCE = 1e-14, 1e-2
-MAX_STEPS = 100_000  # some seconds for a small network
 # The flow to t = inf is integrated until |E| is this share of its slowest rate. The rest of the way is a
 # matrix exponential with an error of the square of this.
 CLOSE = 1e-7
@@ -52,7 +50,7 @@ def flow(
     task: Task,
     net: Network,
     times: ArrayLike,
-    tolerance: float = 1e-9,
+    tolerance: float = TOLERANCE,
     learning_rates: Pair = (1.0, 1.0),
     decay: float | Pair = 0.0,
     observables: Sequence[str] | None = None,
@@ -127,37 +125,34 @@ def flow(
     if np.isinf(moments).any():
         path = _to_infinity(task, path, settings)
         finite = np.append(finite, math.inf)
-    q = np.concatenate([np.swapaxes(path.w1, -1, -2), path.w2], axis=-2)
-    qqt, drifts = q @ np.swapaxes(q, -1, -2), _drifts(path, settings.rates)
+    followed = trajectory(path.w1, path.w2, task, net, settings.rates)
     at = np.searchsorted(finite[1:], moments) + 1
     at[moments == 0.0] = 0
-    trajectory = Trajectory(qqt[at], qqt[0], net.architecture.n_h, task, drifts[at], settings.rates.relative)
+    asked = replace(followed, qqt=followed.qqt[at], balance_drift=followed.balance_drift[at])
     attributes = {
         "solver": FLOW.name,
         "learning_rates": one_or_two(settings.rates),
         "decay": one_or_two(settings.decay),
         "tolerance": settings.tolerance,
         "steps": path.steps,
-        "drift": float(drifts.max()),
+        "drift": float(followed.balance_drift.max()),
     }
-    return dataset(trajectory, moments, wanted, net, attributes)
+    return dataset(asked, moments, wanted, net, attributes)
 
 
-def _curvature(task: Task, w1: Array, w2: Array, settings: _Settings) -> float:
+def _largest_curvature(task: Task, w1: Array, w2: Array, settings: _Settings) -> float:
     """Estimate the largest curvature on the way: that of the start or of a minimum of the same balance."""
-    first, second = settings.rates
+    rates = settings.rates
     inputs = float(np.linalg.norm(task.sigma_xx, 2))
-    target = settings.rates.unit * float(np.linalg.norm(task.sigma_yx, 2))
-    u1, u2 = math.sqrt(second * inputs) * w1, math.sqrt(first * inputs) * w2
-    lam = float(np.linalg.norm(u2.T @ u2 - u1 @ u1.T, 2))
-    start = float(np.linalg.norm(u1, 2) ** 2 + np.linalg.norm(u2, 2) ** 2) + target
-    shrinkage = max(rate * decay for rate, decay in zip(settings.rates, settings.decay, strict=True))
-    return max(start, math.hypot(lam, 2.0 * target)) + shrinkage
+    target = rates.unit * float(np.linalg.norm(task.sigma_yx, 2))
+    balance = rates.first * (w2.T @ w2) - rates.second * (w1 @ w1.T)
+    end = math.hypot(inputs * float(np.linalg.norm(balance, 2)), 2.0 * target)
+    return max(curvature(w1, w2, task, rates, settings.decay), end)
 
 
 def _check_steps(task: Task, w1: Array, w2: Array, last: float, settings: _Settings) -> None:
     """Raise, before anything is computed, if the flow surely needs more steps than are allowed."""
-    steps = estimated_steps(_curvature(task, w1, w2, settings), last, settings.tolerance)
+    steps = estimated_steps(_largest_curvature(task, w1, w2, settings), last, settings.tolerance)
     if steps > settings.max_steps:
         raise InputError(
             f"the flow to t = {last:g} needs about {steps:.1e} steps, and max_steps is {settings.max_steps}: "
@@ -247,11 +242,3 @@ def _settle(canonical: Canonical, settings: _Settings, steps: int) -> tuple[Arra
         f"times hold inf, and the flow has not settled after {steps} steps (max_steps is "
         f"{settings.max_steps}): it may rest at a saddle; ask for a finite time, or raise max_steps"
     )
-
-
-def _drifts(path: _Path, rates: Rates) -> Array:
-    """Return ``|D(t) - D(0)|_F`` of every time."""
-    first, second = rates.relative
-    balance = first * (np.swapaxes(path.w2, -1, -2) @ path.w2)
-    balance -= second * (path.w1 @ np.swapaxes(path.w1, -1, -2))
-    return np.asarray(np.linalg.norm(balance - balance[0], axis=(-2, -1)))

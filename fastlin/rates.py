@@ -36,6 +36,12 @@ class Rates(NamedTuple):
             raise InputError(f"{name} is {tuple(rates)}; the ratio of both must be {allowed}")
         return rates
 
+    @classmethod
+    def of_ratio(cls, ratio: float) -> Rates:
+        """Return rates with ``second / first = ratio`` and ``first * second = 1``."""
+        root = math.sqrt(ratio)
+        return cls(1.0 / root, root)
+
     @property
     def unit(self) -> float:
         """Geometric mean, which is exact if they are equal."""
@@ -45,3 +51,6 @@ class Rates(NamedTuple):
     def relative(self) -> tuple[float, float]:
         """Both in units of their geometric mean."""
         return self.first / self.unit, self.second / self.unit
+
+
+EQUAL_RATES = Rates(1.0, 1.0)

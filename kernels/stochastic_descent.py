@@ -156,7 +156,6 @@ def _step(
     move(w1, 1.0 - rates[0] * decay[0], 1.0, change1)
 
 
-
 def nanoseconds(sizes: Sizes, batch_size: int, steps: float, records: int) -> Array:
     """Estimate the time of one network on one core, with the set-up of its samples and its observables."""
     step = 1500.0 + batch_size * (30.0 * sizes.n_o + 0.3 * sizes.n_h * sizes.units)

@@ -14,10 +14,11 @@ from matplotlib.style import context
 from fastlin.architecture import Architecture
 from fastlin.descent import gradient_descent
 from fastlin.exact_solution import exact
-from fastlin.network import Network, balanced_init
+from fastlin.network import Network
 from fastlin.plot import dynamics
 from fastlin.plot.axes import LINEAR_TIME
 from fastlin.plot.network import PANELS
+from fastlin.starts import balanced_init
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.task import Task
 from fastlin.task_kinds import random_regression

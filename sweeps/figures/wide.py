@@ -18,9 +18,9 @@ from matplotlib.style import context
 from fastlin.architecture import Architecture
 from fastlin.exact_solution import exact
 from fastlin.gradient_flow import flow
-from fastlin.network import balanced_init, random_init
 from fastlin.plot import phase_diagram, style
 from fastlin.regimes import THRESHOLD
+from fastlin.starts import balanced_init, random_init
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
 from fastlin.sweeps.run.cluster import connect

@@ -12,7 +12,6 @@ from fastlin.kernels.codes import Start
 from fastlin.kernels.starts import starts
 from fastlin.observables import REGISTRY
 from fastlin.solvers import SOLVERS, Points
-from fastlin.sweeps.run import noisy
 from fastlin.sweeps.spec.group import Group
 
 START_NUMBERS = 500_000  # entries of Q(0) that are held at a time
@@ -82,12 +81,13 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
 
 def _numbers(group: Group, records: Array, lams: Array, times: Array) -> tuple[Array, Codes]:
     """Return the numbers over time of the points, (R, P, T) at ascending times, and status (P,)."""
-    solver = SOLVERS[group.solver]
-    if group.settings.noise is not None and solver.learning_rate:
-        return noisy.outputs(group, times)
+    if group.one_by_one:
+        from fastlin.sweeps.run import one_by_one  # xarray takes long to import, and few sweeps need it
+
+        return one_by_one.outputs(group, times)
     points = len(records) * lams.size
     wanted = Points(records, lams, times, group.settings)
-    batch = solver.run(group.architecture.sizes, group.outputs, wanted, group.specialise)
+    batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, wanted, group.specialise)
     out, status = batch.outputs[:, :points], batch.status[:points]
     if group.rate_ratio != 1.0:
         _scale_norms(group, out)

@@ -16,7 +16,10 @@ from fastlin.errors import InputError
 from fastlin.kernels import Record
 from fastlin.kernels.batch import VECTORS
 from fastlin.kernels.blas.workspace import doubles as doubles_of_one
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.values import WIDTH
+from fastlin.kernels.sizes import Sizes
+from fastlin.kernels.vector.flow_step import Flow
 from fastlin.kernels.vector.problems import SetUp
 from fastlin.kernels.vector.state import Dynamics
 from fastlin.sweeps.run.evaluators import evaluator_of
@@ -146,12 +149,19 @@ class Plan:
         """Bytes of the records of the problems of some seeds, and of the workspaces that kernels need."""
         sizes = sizes_of_all(self.spec)
         draws = WIDTH * (sizes.n_i * sizes.n_o + sizes.n_h * (sizes.n_i + sizes.n_o))
-        records = Record(sizes).length * seeds
+        records = Record(sizes if self.spec.balance else sizes.unreduced).length * seeds
         setup = np.where(sizes.fits_setup, SetUp.doubles(sizes), 8 * sizes.wide * (sizes.m + sizes.k_wide))
+        dynamics = max(self._dynamics_doubles(sizes, self.spec.start(kappa)) for kappa in self.spec.kappas)
+        return 8 * (int((draws + records + setup).max()) + dynamics)
+
+    def _dynamics_doubles(self, sizes: Sizes, start: Start) -> int:
+        """Return the most doubles that the kernels over time need for a kind of start."""
+        sizes = sizes.followed(start)
         lanes = sizes.fits_lanes | sizes.fits_lanes_to_descend
         single = ~(sizes.fits_lanes & sizes.fits_lanes_to_descend)
-        dynamics = np.maximum(lanes * VECTORS * Dynamics.doubles(sizes), single * doubles_of_one(sizes))
-        return 8 * int((draws + records + setup + dynamics).max())
+        workspace = Flow if self.spec.adaptive else Dynamics
+        vectors = VECTORS * np.maximum(workspace.doubles(sizes), Dynamics.doubles(sizes))
+        return int(np.maximum(lanes * vectors, single * doubles_of_one(sizes)).max())
 
     def check_resources(self, location: Location, at_once: int | None, memory: int, done: int = 0) -> None:
         """Raise an error if the disk or the memory of this machine cannot hold the missing blocks."""

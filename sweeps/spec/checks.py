@@ -117,9 +117,17 @@ def check_settings(fields: Mapping[str, Any], tables: Mapping[str, Any], faults:
 
 
 def check_decay(fields: Mapping[str, Any], faults: Faults) -> None:
-    """Note decay of the exact solution, which sweeps do not have."""
-    if any(fields["decay"]) and any(SOLVERS[name].balanced for name in fields["solvers"]):
-        faults.add("dynamics.decay is not for the solver 'exact'; use 'flow' or 'gradient_descent'")
+    """Note decay that has no exact solution: it has one at lam = 0 for equal rates of both layers."""
+    first, second = fields["decay"]
+    if not (first or second) or not any(SOLVERS[name].balanced for name in fields["solvers"]):
+        return
+    # A layer shrinks at its decay times its learning rate.
+    equal = np.isclose(first, second * fields["rate_ratios"], rtol=1e-12, atol=0.0).all()
+    if fields["lams"].any() or fields["kappas"].any() or not equal:
+        faults.add(
+            "dynamics.decay is exact only at lam = kappa = 0, for layers that shrink at equal rates; "
+            "use the solver 'flow'"
+        )
 
 
 def check_time_scales(fields: Mapping[str, Any], faults: Faults) -> None:

@@ -57,6 +57,13 @@ class Group:
         return self.settings.start == Start.TWO_SIDED and not self.architecture.sizes.has_two_sided
 
     @property
+    def one_by_one(self) -> bool:
+        """Whether no kernel computes many of its points: gradient descent with noise, exact with decay."""
+        solver = SOLVERS[self.solver]
+        noisy = solver.learning_rate and self.settings.noise is not None
+        return noisy or (solver.balanced and any(self.settings.decay))
+
+    @property
     def variant(self) -> Variant:
         """The architecture, the solver and the kind of start, which choose the kernel over time."""
         return self.architecture, self.solver, self.settings.start
@@ -87,7 +94,7 @@ class Group:
         decays = any(self.settings.decay) and SOLVERS[self.solver].learning_rate
         if self.problem.in_lanes and isinstance(law, LaneStart):
             yield Kernel("raw_set_up" if start == Start.RAW else "set_up", sizes, law.kind, special)
-        if self.outputs and (step := SOLVERS[self.solver].step):
+        if self.outputs and not self.one_by_one and (step := SOLVERS[self.solver].step):
             yield Kernel(step, sizes, self.outputs, special, start, decays)
         if self.scales:
             yield Kernel("time_scales", sizes, self.scales, special, start)

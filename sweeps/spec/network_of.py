@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 from fastlin.architecture import Architecture
 from fastlin.kernels import Problem
 from fastlin.kernels.codes import Start
 from fastlin.kernels.draws import WeightLaw
-from fastlin.network import Network, draw_network
+from fastlin.network import Network
+from fastlin.rates import Rates
+from fastlin.starts import draw_network, draw_raw_network
 from fastlin.task import Task
 from fastlin.task_kinds import TASK_KINDS
 
@@ -30,10 +29,6 @@ def task_and_network(
     """
     task = TASK_KINDS[task_kind].build(law.task, architecture, seed)
     if start != Start.RAW:
-        root = math.sqrt(rate_ratio)
-        rates = (1.0 / root, root)
-        return task, draw_network(architecture, lam, seed, law, task, kappa, rates)
-    weights: Any = law.start
-    assert isinstance(weights, WeightLaw)
-    w1, w2 = weights.weights(seed, architecture.sizes)
-    return task, Network(law.init_scale * w1, law.init_scale * w2)
+        return task, draw_network(architecture, lam, seed, law, task, kappa, Rates.of_ratio(rate_ratio))
+    assert isinstance(law.start, WeightLaw)
+    return task, draw_raw_network(architecture, seed, law.start, law.init_scale)

@@ -25,6 +25,7 @@ from fastlin.kernels.codes import Start
 from fastlin.kernels.stochastic_descent import Noise
 from fastlin.parameters import Choice
 from fastlin.paths import user_path
+from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
@@ -241,12 +242,12 @@ class Spec:
         Learning rates e1 and e2 of the layers, with e1 e2 = 1, are a substitution of the weights:
         ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2``. Kernels see U, whose decay is that of W times the rate.
         """
-        kappa, root = float(chosen["kappa"]), math.sqrt(chosen["rate_ratio"])
+        kappa, rates = float(chosen["kappa"]), Rates.of_ratio(chosen["rate_ratio"])
         return Settings(
             start=self.start(kappa),
             kappa=kappa,
             learning_rate=float(chosen.get("learning_rate", math.nan)),
-            decay=(self.decay[0] / root, self.decay[1] * root),
+            decay=(rates.first * self.decay[0], rates.second * self.decay[1]),
             control=FlowControl(self.tolerance, self.max_steps),
             noise=self._noise(int(chosen["noise_seed"])),
         )

@@ -13,17 +13,17 @@ from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels.random import MAX_SEED
 from fastlin.observables import FRACTION, check_fraction, sweepable
-from fastlin.solvers import MAX_STEPS, SOLVERS, TOLERANCE
+from fastlin.rates import one_or_two
+from fastlin.solvers import MAX_STEPS, MAX_TOLERANCE, MIN_TOLERANCE, SOLVERS, TOLERANCE
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, names_entry, same
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
 from fastlin.task_kinds import TASK_KINDS
-from fastlin.validation import check_bool, check_float, check_int, shown
+from fastlin.validation import check_bool, check_float, check_int, check_pair, shown
 
 DTYPES = ("float64", "float32")
 CONVERGENCE: Final = "convergence_time"
-MIN_TOLERANCE, MAX_TOLERANCE = 1e-14, 1e-2  # of the flow
 MOST_STEPS = 10**9  # of the flow
 
 
@@ -67,19 +67,6 @@ def _tolerance(name: str, value: Any) -> float:
 
 def _max_steps(name: str, value: Any) -> int:
     return check_int(name, value, 1, MOST_STEPS)
-
-
-def _decay(name: str, value: Any) -> tuple[float, float]:
-    """Read the decay of both layers: one number, or a pair."""
-    pair = value if isinstance(value, list) else [value, value]
-    if len(pair) != 2:
-        raise InputError(f"{name} is {shown(value)}; needed is one number, or a pair [W1, W2]")
-    first, second = (check_float(name, part, 0.0) for part in pair)
-    return first, second
-
-
-def _write_decay(pair: tuple[float, float]) -> Any:
-    return pair[0] if pair[0] == pair[1] else list(pair)
 
 
 def _batch_size(name: str, value: Any) -> int | None:
@@ -250,8 +237,8 @@ ENTRIES = (
         "dynamics",
         "decay",
         "decay",
-        _decay,
-        _write_decay,
+        check_pair,
+        one_or_two,
         "number from 0, or a pair",
         "Weight decay of both layers, or of W1 and W2. It is multiplied by the learning rate of the layer.",
         0.0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.draws import ENTRY_LAWS, WeightStart
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, raw_problems, time_scales
-from fastlin.solvers import SOLVERS, Settings
+from fastlin.solvers import SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import CONVERGENCE, OPTIONAL
@@ -45,28 +46,29 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
     writing = layout_class(spec).write_nanoseconds * bytes_per_seed(spec)
     rates = spec.learning_rates if spec.learning_rates.size else np.array([np.nan])
     seconds = np.empty((len(spec.architectures), 1, len(spec.solvers), rates.size, spec.kappas.size, 1, 1))
-    for at, solver in enumerate(spec.solvers):
-        for column, rate in enumerate(rates):
-            for layer, kappa in enumerate(spec.kappas):
-                chosen = {"learning_rate": rate, "kappa": kappa, "rate_ratio": 1.0, "noise_seed": 0}
-                settings = spec.settings(chosen)
-                each = SOLVERS[solver].nanoseconds(
-                    sizes, spec.times, settings, _curvature(spec, sizes, settings)
-                )
-                if CONVERGENCE in spec.observables:
-                    each = each + time_scales.nanoseconds(sizes)
-                draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)
-                work = draw + spec.lams.size * each
-                exists = sizes.has_two_sided if kappa else True
-                part = 1e-9 * (np.where(exists, work, 0.0) + writing)
-                seconds[:, 0, at, column, layer, 0, 0] = part
+    for (at, solver), (column, rate), (layer, kappa) in product(
+        enumerate(spec.solvers), enumerate(rates), enumerate(spec.kappas)
+    ):
+        settings = spec.settings({"learning_rate": rate, "kappa": kappa, "rate_ratio": 1.0, "noise_seed": 0})
+        work = _nanoseconds(spec, sizes, SOLVERS[solver], settings)
+        seconds[:, 0, at, column, layer, 0, 0] = 1e-9 * (work + writing)
     return seconds
+
+
+def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> Any:
+    """Estimate the time of the kernels for all lam of one seed, 0 where there is no such network."""
+    each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
+    if CONVERGENCE in spec.observables:
+        each = each + time_scales.nanoseconds(sizes)
+    draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)
+    exists = sizes.has_two_sided if settings.start == Start.TWO_SIDED else True
+    return np.where(exists, draw + spec.lams.size * each, 0.0)
 
 
 def _curvature(spec: Spec, sizes: SizesOfMany, settings: Settings) -> Any:
     """Estimate |W1|^2 + |W2|^2 of spectral norms at its largest, for the largest scale and the mean of lam.
 
-    It is that of random matrices, or of one mode of a balanced start with their product, and 1 for the target.
+    It is that of random matrices, or of a mode of a balanced start with their product, and 1 for the target.
     """
     scale, law = float(spec.init_scales.max()), spec.problem(1.0).start
     if isinstance(law, WeightStart):
@@ -132,7 +134,7 @@ def specialised(layout: StoreLayout) -> frozenset[Variant]:
         (spec.architectures[index], *variant)
         for variant, spent in work.items()
         if (step := SOLVERS[variant[0]].step)
-        for index in np.flatnonzero(pays(step, sizes, spent))
+        for index in np.flatnonzero(pays(step, sizes.followed(variant[1]), spent))
     )
 
 

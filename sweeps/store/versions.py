@@ -10,6 +10,7 @@ import numpy as np
 from llvmlite import binding
 from threadpoolctl import threadpool_info
 
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.cache import kept_syntax_hash
 from fastlin.kernels.random import SEED_RULE
 from fastlin.observables import REGISTRY
@@ -67,7 +68,15 @@ def _uses_blas(spec: Spec) -> bool:
     steps = {SOLVERS[name].step for name in spec.solvers}
     if None in steps or not spec.problem(1.0).in_lanes:
         return True  # NumPy computes what no kernel does
-    if any(not REGISTRY[name].over_time for name in spec.observables):
+    decays = any(spec.decay) and any(SOLVERS[name].balanced for name in spec.solvers)
+    if spec.noisy or decays or any(REGISTRY[name].of_start for name in spec.observables):
+        return True
+    starts = {spec.start(float(kappa)) for kappa in spec.kappas}
+    if any(REGISTRY[name].scale is not None for name in spec.observables):
+        if Start.TWO_SIDED in starts:
+            return True
         steps.add("time_scales")
     sizes = sizes_of_all(spec)
-    return not all(np.all(sizes.fits_vectors(step)) for step in ("set_up", *steps) if step is not None)
+    drawn = bool(np.all(sizes.fits_vectors("set_up" if spec.balance else "raw_set_up")))
+    followed = [sizes.followed(start) for start in starts]
+    return not (drawn and all(np.all(each.fits_vectors(str(step))) for each in followed for step in steps))

@@ -168,7 +168,7 @@ ESCAPE = {"output": {"observables": ["escape_time"]}}
             "dynamics.decay is [0.1, 0.2, 0.3]; needed is one number",
         ),
         ({}, {"decay": -1.0}, {}, "dynamics.decay is -1; it must be at least 0"),
-        ({}, EXACT | {"decay": 0.1}, {}, "dynamics.decay is not for the solver 'exact'; use 'flow'"),
+        ({}, EXACT | {"decay": 0.1}, {}, "dynamics.decay is exact only at lam = kappa = 0"),
         ({}, EXACT | {"tolerance": 1e-6}, {}, "dynamics.tolerance is for the solver 'flow', which is not in"),
         ({}, EXACT | {"max_steps": 9}, {}, "dynamics.max_steps is for the solver 'flow', which is not in"),
         (
@@ -200,3 +200,13 @@ def test_bad_input_gets_one_line(axes, dynamics, changes, message):
         fl.Spec.from_dict(spec(axes, dynamics, **changes))
     assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("ratio", "decay"), [(1.0, 0.2), (4.0, [0.4, 0.1])])
+def test_decay_is_exact_at_lam_0(tmp_path, ratio, decay):
+    """Both layers shrink at the rate 0.2."""
+    axes = {"lam": 0.0, "rate_ratio": ratio}
+    exact = run(tmp_path / "e.zarr", spec(axes, {"solver": "exact", "decay": decay}))
+    flow = run(tmp_path / "f.zarr", spec(axes, {"decay": decay, "tolerance": 1e-11}))
+    for name in OBSERVABLES:
+        assert 0.0 < abs(exact[name] - flow[name]).max() < 1e-9

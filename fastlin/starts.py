@@ -1,0 +1,278 @@
+"""Networks that are drawn: balanced starts, and raw weights."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError
+from fastlin.initialisation import INIT_KINDS, RAW_KINDS
+from fastlin.kernels import Factors, Problem, balanced_scales, factorise
+from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
+from fastlin.kernels.random import MAX_SEED, Stream, generator
+from fastlin.network import Balance, Network, check_width
+from fastlin.rates import EQUAL_RATES, Rates
+from fastlin.task import MAX_SAMPLES, Task, check_scale
+from fastlin.validation import check_choice, check_float, check_instance, check_int
+
+
+def balanced_init(
+    architecture: Architecture,
+    lam: float,
+    init_scale: float = 1.0,
+    seed: int = 0,
+    kind: str = "gaussian",
+    *,
+    kappa: float = 0.0,
+    learning_rates: tuple[float, float] = (1.0, 1.0),
+    n_samples: int | None = None,
+    task: Task | None = None,
+    weights: tuple[ArrayLike, ArrayLike] | None = None,
+) -> Network:
+    """Draw balanced weights (Algorithm 1 of the paper, corrected and extended to kappa > 0).
+
+    The SVD ``U diag(p) V^T`` of an unbalanced product W2 W1 is split as ``W1 = R S1 V^T``,
+    ``W2 = U S2 R^T`` with ``s1 s2 = p``, ``s2^2 - s1^2 = lam`` and R a random rotation. The loop runs to
+    N_h: past min(N_i, N_o), where p = 0, the wider layer carries sqrt(abs(lam)). With kappa > 0 each
+    singular direction takes a second hidden direction, so that ``Q (D - lam I) Q^T = -kappa^2 J``.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Sizes of the network; any are allowed.
+    lam : float
+        Relative scale of the layers, any finite number.
+    init_scale : float
+        Scale of the weights before balancing, > 0.
+    seed : int
+        The draws are a function of (seed, N_i, N_h, N_o, kind) alone.
+    kind : str
+        The unbalanced product: that of raw weights of a standard law ("gaussian", of standard deviation
+        init_scale, or "lecun", "he", "xavier", "ntk", "torch", "lora"); "random_regression", the Sigma_yx of
+        an independent random regression task of `n_samples` samples and target_scale init_scale (B.4); or
+        "aligned", the singular vectors of `task`, each mode with strength init_scale^2 (Saxe et al. 2014).
+    kappa : float
+        Width of the balance, >= 0, in the unit of squared weights. kappa > 0 needs N_h >= N_i + N_o. Wide
+        networks with Gaussian weights of variances s1^2 and s2^2 tend to ``lam = (s2^2 - s1^2) N_h``,
+        ``kappa = s1 s2 N_h``.
+    learning_rates : (float, float)
+        Learning rates (eta1, eta2) of the layers. The balance is that of ``sqrt(eta2) W1`` and ``sqrt(eta1)
+        W2``, which follow the flow of equal rates, so `exact` needs the same rates.
+    n_samples : int, optional
+        For "random_regression".
+    task : Task, optional
+        For "aligned". If its inputs are dependent, W1 is 0 off their span, and the balance and the product
+        are those on the span.
+    weights : (w1, w2), optional
+        Raw weights in place of drawn weights. They are multiplied by init_scale.
+
+    Returns
+    -------
+    Network
+        Its `balance` is "two-sided" for kappa > 0. For kappa = 0 it is "strict" where ``W2^T W2 - W1 W1^T =
+        lam I`` is feasible (lam = 0, or lam > 0 and N_h <= N_o, or lam < 0 and N_h <= N_i), and "support"
+        otherwise.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, an argument that the kind needs is missing, or N_h is too small.
+
+    Notes
+    -----
+    Of given `weights` the product W2 W1 is kept and all else is dropped. To solve these weights as they are,
+    use `flow`. A wide network with a standard start is lazy, and its rebalanced product with kappa = 0 is
+    rich: the kernel distance of 4-16-4 Xavier is 0.0021 and becomes 0.147. The nearest exact solution of a
+    wide network has lam and kappa of `Network.fit`, with 0.0022.
+
+    Examples
+    --------
+    >>> net = fl.balanced_init(fl.Architecture(4, 2, 4), lam=-1.0, seed=0)
+    >>> net
+    <bottleneck Network 4-2-4 (N_i-N_h-N_o), lam -1, balance 'strict'>
+    >>> bool(np.allclose(net.w2.T @ net.w2 - net.w1 @ net.w1.T, -np.eye(2)))
+    True
+    """
+    check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
+    lam, kappa = check_float("lam", lam), check_float("kappa", kappa, 0.0)
+    rates = Rates.read("learning_rates", learning_rates)
+    scale, seed = check_scale("init_scale", init_scale), check_int("seed", seed, 0, MAX_SEED)
+    samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
+    start = INIT_KINDS[check_choice("kind", kind, list(INIT_KINDS))].law(samples)
+    span = _span(architecture, task)
+    reached = Architecture(span.shape[1], architecture.n_h, architecture.n_o)
+    check_width(reached.n_i, reached.n_h, reached.n_o, kappa)
+    factors = (
+        _drawn_factors(start, reached, seed, task)
+        if weights is None
+        else _factors_of(weights, architecture, kind, span)
+    )
+    factors = factors._replace(p=rates.unit * strength(start, scale) * factors.p)
+    return _on_span(_balanced(reached, Balance(lam, kappa), seed, factors, rates), span)
+
+
+def draw_network(
+    architecture: Architecture,
+    lam: float,
+    seed: int,
+    problem: Problem,
+    task: Task,
+    kappa: float = 0.0,
+    rates: Rates = EQUAL_RATES,
+) -> Network:
+    """Return the balanced network that a seed has under the laws of a problem, of checked inputs."""
+    factors = _drawn_factors(problem.start, architecture, seed, task)
+    factors = factors._replace(p=rates.unit * problem.strength * factors.p)
+    return _balanced(architecture, Balance(lam, kappa), seed, factors, rates)
+
+
+def _span(architecture: Architecture, task: Task | None) -> Array:
+    """Return a basis (N_i, r) of the inputs that learn: all of them without a task."""
+    if task is None:
+        return np.eye(architecture.n_i)
+    check_instance("task", task, Task, "random_regression or Task(x, y)")
+    if (task.n_i, task.n_o) != (architecture.n_i, architecture.n_o):
+        raise InputError(f"the task maps {task.n_i} to {task.n_o}, the network is {architecture}")
+    return task.span
+
+
+def _on_span(net: Network, span: Array) -> Network:
+    """Return a network of N_i inputs that is 0 off a span of them."""
+    if span.shape[1] == len(span):
+        return net
+    return Network(net.w1 @ span.T, net.w2)
+
+
+def random_init(
+    architecture: Architecture, kind: str = "lecun", init_scale: float = 1.0, seed: int = 0
+) -> Network:
+    """Draw raw weights of a standard law, without any balance.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Sizes of the network.
+    kind : str
+        "lecun", normal of variance 1 / fan_in; "he", 2 / fan_in; "xavier", 2 / (fan_in + fan_out); "ntk",
+        1 / N_h in both layers; "torch", uniform in +-1 / sqrt(fan_in), the default of PyTorch; "lora", that
+        for W1, and W2 = 0; "gaussian", standard normal.
+    init_scale : float
+        Factor of both layers, > 0.
+    seed : int
+        The draws are a function of (seed, N_i, N_h, N_o, kind) alone.
+
+    Returns
+    -------
+    Network
+        Its balance is "none", apart from special cases, so that `flow` solves it. `Network.fit` tells how far
+        it is from an exact solution.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, or the kind has no weights.
+
+    Examples
+    --------
+    >>> fl.random_init(fl.Architecture(4, 16, 4), "xavier").balance
+    'none'
+    """
+    check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
+    law = WeightStart(check_choice("kind", kind, RAW_KINDS))
+    scale, seed = check_scale("init_scale", init_scale), check_int("seed", seed, 0, MAX_SEED)
+    return draw_raw_network(architecture, seed, law, scale)
+
+
+def draw_raw_network(architecture: Architecture, seed: int, law: WeightLaw, init_scale: float) -> Network:
+    """Return the raw weights that a seed has under a law, of checked inputs."""
+    w1, w2 = law.weights(seed, architecture.sizes)
+    return Network(init_scale * w1, init_scale * w2)
+
+
+def _balanced(
+    architecture: Architecture, balance: Balance, seed: int, factors: Factors, rates: Rates
+) -> Network:
+    """Return weights of a balance at some learning rates, with the product that the factors are of."""
+    u, p, v = factors
+    x, y = (_two_sided_scales if balance.kappa > 0.0 else _one_sided_scales)(architecture, balance, p)
+    frame = _frame(architecture, seed)[:, : len(x)]
+    w1, w2 = frame @ x @ v.T, u @ y @ frame.T
+    if rates == EQUAL_RATES:
+        return Network(w1, w2, *balance)
+    return Network(w1 / math.sqrt(rates.second), w2 / math.sqrt(rates.first))
+
+
+def _one_sided_scales(architecture: Architecture, balance: Balance, p: Array) -> tuple[Array, Array]:
+    """Return S1 (columns, k_i) and S2 (k_o, columns) of Algorithm 1."""
+    columns = min(architecture.n_h, max(architecture.n_i, architecture.n_o))
+    strengths = np.zeros(columns)
+    strengths[: p.size] = p
+    scales1, scales2 = balanced_scales(strengths, balance.lam)
+    s1 = np.eye(columns, min(architecture.n_h, architecture.n_i)) * scales1[:, None]
+    return s1, np.eye(min(architecture.n_h, architecture.n_o), columns) * scales2
+
+
+def _two_sided_scales(architecture: Architecture, balance: Balance, p: Array) -> tuple[Array, Array]:
+    """Return S1 (N, N_i) and S2 (N_o, N) for kappa > 0.
+
+    The rows of both layers of a mode are the Cholesky factor of ``[[om - lam/2, p], [p, om + lam/2]]``, om =
+    sqrt(p^2 + lam^2/4 + kappa^2), whose determinant is kappa^2. The larger diagonal entry comes first. Past
+    min(N_i, N_o), where p = 0, the factor is diagonal.
+    """
+    n_i, n_o = architecture.n_i, architecture.n_o
+    half, kappa = 0.5 * abs(balance.lam), balance.kappa
+    larger_first = n_o if balance.lam >= 0.0 else n_i
+
+    def larger(strengths: Array) -> Array:
+        return np.asarray(np.sqrt(np.hypot(np.hypot(strengths, half), kappa) + half))
+
+    strengths = np.zeros(larger_first)
+    strengths[: p.size] = p
+    b = larger(strengths)
+    big = np.zeros((larger_first, n_i + n_o))  # of the layer with the larger diagonal entry
+    big[:, :larger_first] = np.diag(b)
+    small = np.zeros((n_i + n_o - larger_first, n_i + n_o))
+    coupled = np.arange(p.size)
+    small[coupled, coupled] = p / b[: p.size]
+    others = np.zeros(len(small))
+    others[: p.size] = p
+    small[:, larger_first:] = np.diag(kappa / larger(others))
+    return (small.T, big) if balance.lam >= 0.0 else (big.T, small)
+
+
+def _factors_of(
+    weights: tuple[ArrayLike, ArrayLike], architecture: Architecture, kind: str, span: Array
+) -> Factors:
+    """Return the factors of the product of given weights on a span of the inputs."""
+    if kind != "gaussian":
+        raise InputError(f'weights are given, and kind is {kind!r}; they take the place of "gaussian" ones')
+    try:
+        first, second = weights
+    except (TypeError, ValueError):
+        raise InputError("weights are not a pair (w1, w2)") from None
+    raw = Network(first, second)
+    if raw.architecture != architecture:
+        raise InputError(f"the weights are those of {raw.architecture}, not of {architecture}")
+    return factorise(raw.w2 @ (raw.w1 @ span), architecture.n_h)
+
+
+def _drawn_factors(law: StartLaw, architecture: Architecture, seed: int, task: Task | None) -> Factors:
+    """Return the factors of the product that a law draws, or of the task where it has none."""
+    product = law.product(seed, architecture.sizes)
+    if product is not None:
+        return factorise(product, architecture.n_h)
+    if task is None:
+        raise InputError('kind "aligned" needs the task to align with: task=...')
+    return factorise(task.sigma_yx @ task.span, architecture.n_h)._replace(p=np.ones(architecture.sizes.k))
+
+
+def _frame(architecture: Architecture, seed: int) -> Array:
+    """Return random orthonormal columns (N_h, min(N_h, N)), uniform by the signs of the diagonal of R."""
+    n_h = architecture.n_h
+    stream = generator(Stream.ROTATION, seed, architecture.sizes)
+    q, r = np.linalg.qr(stream.standard_normal((n_h, min(n_h, architecture.n_i + architecture.n_o))))
+    return np.asarray(q * np.where(np.diagonal(r) < 0, -1.0, 1.0))
