@@ -106,6 +106,12 @@ def test_a_sweep_without_lam_resumes_grows_and_is_repaired(path, stored, tmp_pat
     repair(tmp_path / "s.zarr")
     assert verify(tmp_path / "s.zarr") == []
     assert fl.open_sweep(tmp_path / "s.zarr").load().equals(stored)
+    later = FLOW | {"times": [0.0, 0.5, 1.0, 4.0]}
+    assert fl.run_sweep(spec(dynamics=later, observables=OBSERVABLES + FITS), tmp_path / "s.zarr").ok == 16
+    assert verify(tmp_path / "s.zarr") == []
+    grown = fl.open_sweep(tmp_path / "s.zarr").load()
+    assert np.allclose(grown.loss.sel(time=stored.time), stored.loss, rtol=1e-8)
+    assert np.array_equal(grown.fit_lam, stored.fit_lam)
     status = sweep_status(tmp_path / "s.zarr")
     assert status["points"] == 16 and "16 of 16 points done" in in_words(status)
 

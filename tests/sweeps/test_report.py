@@ -231,13 +231,13 @@ def test_points_are_counted_by_architecture(tmp_path, client, reduce):
 
 def test_a_table_of_very_many_architectures_is_cut_and_sums_up():
     shapes = [fl.Architecture(n, 2, 3) for n in range(1, 151)]
-    points = np.arange(4 * 150).reshape(150, 4)
+    points = np.arange(6 * 150).reshape(150, 6)  # of each status
     rows = table(f"<h2>Points</h2>{tables.status(tables.Counts(shapes, points))}", "Points")[1:]
     assert [row[0] for row in rows[-3:]] == ["bottleneck 100-2-3", "50 more", "all"]
     values = np.array([[int(cell.replace(",", "")) for cell in row[1:]] for row in rows])
     assert (values[:-1].sum(axis=0) == values[-1]).all()
     assert (values[:, -1] == values[:, :-1].sum(axis=1)).all()
-    assert values[-1].tolist() == [*points.sum(axis=0)[[1, 2, 3, 0]], points.sum()]
+    assert values[-1].tolist() == [*points.sum(axis=0)[[1, 2, 3, 0, 4, 5]], points.sum()]
 
 
 def test_a_store_that_grew_is_in_order(tmp_path, client):
