@@ -16,10 +16,10 @@ from fastlin.kernels.random import MAX_SEED
 from fastlin.kernels.stochastic_descent import Noise
 from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.network import Network, reduced_width
-from fastlin.observables import Trajectory
 from fastlin.rates import Rates, one_or_two
 from fastlin.solvers import GRADIENT_DESCENT
 from fastlin.task import MAX_SCALE, Task
+from fastlin.trajectory import Trajectory
 from fastlin.validation import check_float, check_int, check_pair
 
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step

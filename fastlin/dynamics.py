@@ -13,9 +13,10 @@ import xarray as xr
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
-from fastlin.observables import Observable, Trajectory, select
+from fastlin.observables import Observable, select
 from fastlin.rates import Rates
 from fastlin.task import Task
+from fastlin.trajectory import Trajectory
 from fastlin.validation import check_instance
 
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}

@@ -14,11 +14,12 @@ from fastlin.dynamics import check_memory, check_sizes, dataset
 from fastlin.errors import InputError
 from fastlin.kernels import Scale
 from fastlin.network import Balance, Network
-from fastlin.observables import FRACTION, Observable, Trajectory, check_fraction, select
+from fastlin.observables import FRACTION, Observable, check_fraction, select
 from fastlin.rates import Rates, one_or_two
 from fastlin.solve import Starts, evolve, time_scales, warn_of_saddles
 from fastlin.solvers import EXACT
 from fastlin.task import Task
+from fastlin.trajectory import Trajectory
 from fastlin.validation import check_pair, check_times
 
 

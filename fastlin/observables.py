@@ -6,61 +6,17 @@ stores, the command line and the documentation read `REGISTRY`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
+from fastlin import trajectory
 from fastlin.errors import InputError
 from fastlin.fit import fit_balance
 from fastlin.kernels import Output, Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.task import Task
+from fastlin.trajectory import Trajectory
 from fastlin.validation import check_float, shown, suggest
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """QQ^T of one network over time, (T, N, N), the start (N, N), and the task it learns.
-
-    `rates` are the learning rates (e1, e2) of the layers in units of their geometric mean, ``e1 e2 = 1``.
-    """
-
-    qqt: Array
-    start: Array
-    n_h: int
-    task: Task
-    balance_drift: Array  # (T,)
-    rates: tuple[float, float] = (1.0, 1.0)
-
-    @property
-    def w1tw1(self) -> Array:
-        """W1^T W1 (T, N_i, N_i)."""
-        return self.qqt[:, : self.task.n_i, : self.task.n_i]
-
-    @property
-    def w2w1(self) -> Array:
-        """W2 W1 (T, N_o, N_i)."""
-        return self.qqt[:, self.task.n_i :, : self.task.n_i]
-
-    @property
-    def w2w2t(self) -> Array:
-        """W2 W2^T (T, N_o, N_o)."""
-        return self.qqt[:, self.task.n_i :, self.task.n_i :]
-
-    @cached_property
-    def driving(self) -> tuple[Array, Array]:
-        """QQ^T (T, N, N) and the start (N, N) of ``U1 = sqrt(e2) W1, U2 = sqrt(e1) W2``.
-
-        The NTK of U drives the network function: ``d(W2 W1 X)/dt`` has the learning rates in it.
-        """
-        if self.rates == (1.0, 1.0):
-            return self.qqt, self.start
-        e1, e2 = self.rates
-        root = np.sqrt(np.repeat([e2, e1], [self.task.n_i, self.task.n_o]))
-        factors = root[:, None] * root
-        return self.qqt * factors, self.start * factors
 
 
 def _not_over_time(_path: Trajectory) -> Any:
@@ -161,96 +117,6 @@ class Observable:
         return self.attributes | {"equation": f"{self.equation}; {self.rates_note}, {rates}"}
 
 
-def _loss(path: Trajectory) -> Array:
-    task = path.task
-    if task.whitened:
-        residual = task.sigma_yx - path.w2w1
-    elif task.has_samples:
-        residual = task.Y - path.w2w1 @ task.X
-        return np.asarray(0.5 * np.sum(residual**2, axis=(-2, -1)) / task.n_samples)
-    else:  # in whitened coordinates, where a difference of squares would cancel near the minimum
-        residual = task.moments.target - path.w2w1 @ task.moments.root
-    return np.asarray(task.loss_floor + 0.5 * np.sum(residual**2, axis=(-2, -1)))
-
-
-def _unit(qqt: Array) -> tuple[Array, Array]:
-    """Return QQ^T over its largest entry, and that entry: fourth powers of weights stay in range."""
-    scale = np.abs(qqt).max(axis=(-2, -1))
-    return qqt / np.where(scale > 0, scale, 1.0)[..., None, None], scale
-
-
-def _ntk_inner(task: Task, first: Array, second: Array) -> Array:
-    """<K, K'> / P^2 of the NTKs that belong to two QQ^T (..., N, N), never formed.
-
-    ``N_o tr(M C M' C) + tr M'C^2 tr B + tr MC^2 tr B' + <B, B'> tr C^2``, C = Sigma_xx.
-    """
-    n_i, n_o, c = task.n_i, task.n_o, task.sigma_xx
-    mc1, mc2 = first[..., :n_i, :n_i] @ c, second[..., :n_i, :n_i] @ c
-    b1, b2 = first[..., n_i:, n_i:], second[..., n_i:, n_i:]
-    return np.asarray(
-        n_o * np.sum(mc1 * np.swapaxes(mc2, -1, -2), axis=(-2, -1))
-        + np.sum(mc1 * c.T, axis=(-2, -1)) * np.trace(b2, axis1=-2, axis2=-1)
-        + np.sum(mc2 * c.T, axis=(-2, -1)) * np.trace(b1, axis1=-2, axis2=-1)
-        + np.sum(b1 * b2, axis=(-2, -1)) * np.sum(c**2)
-    )
-
-
-def _ntk_norm(path: Trajectory) -> Array:
-    unit, scale = _unit(path.driving[0])
-    return np.asarray(scale * np.sqrt(_ntk_inner(path.task, unit, unit)))
-
-
-def _kernel_distance(path: Trajectory) -> Array:
-    now, start = (_unit(qqt)[0] for qqt in path.driving)
-    norm = np.sqrt(_ntk_inner(path.task, now, now))
-    norm0 = np.sqrt(_ntk_inner(path.task, start, start))
-    with np.errstate(invalid="ignore"):  # a network of zero weights has no kernel to be distant from
-        cosine = _ntk_inner(path.task, now, start) / norm / norm0
-    return np.asarray(1.0 - np.minimum(cosine, 1.0))
-
-
-def _weight_norms(path: Trajectory) -> Array:
-    traces = [np.trace(block, axis1=-2, axis2=-1) for block in (path.w1tw1, path.w2w2t)]
-    return np.asarray(np.sqrt(np.stack(traces, axis=-1)))
-
-
-def _effective_rank(path: Trajectory) -> Array:
-    values = np.linalg.svd(path.w2w1, compute_uv=False)
-    totals = values.sum(axis=-1, keepdims=True)
-    shares = values / np.where(totals > 0, totals, 1.0)
-    logs = np.log(np.where(shares > 0, shares, 1.0))
-    return np.where(totals[:, 0] > 0, np.exp(-np.sum(shares * logs, axis=-1)), 0.0)
-
-
-def _rsm_input(path: Trajectory) -> Array:
-    return path.task.X.T @ path.w1tw1 @ path.task.X
-
-
-def _rsm_output(path: Trajectory) -> Array:
-    """Take the pseudo-inverse on at most N_h directions, the rank of W2 W2^T. Others are rounding errors."""
-    values, vectors = np.linalg.eigh(path.w2w2t)
-    n_o = values.shape[-1]
-    cutoff = values[:, -1:] * (8 * n_o * np.finfo(float).eps)
-    keep = (values > cutoff) & (np.arange(n_o) >= n_o - path.n_h)
-    weights = np.where(keep, 1.0 / np.where(keep, values, 1.0), 0.0)
-    projected = np.swapaxes(vectors, -1, -2) @ path.task.Y
-    return np.asarray(np.swapaxes(projected, -1, -2) @ (weights[:, :, None] * projected))
-
-
-def _ntk(path: Trajectory) -> Any:
-    """Return a Dask array with one chunk per time, which is computed on access."""
-    import dask.array as da
-
-    task, (e1, e2) = path.task, path.rates
-    chunks = (1, -1, -1)
-    similarity = da.from_array(e2 * _rsm_input(path), chunks=chunks)
-    output = da.from_array(e1 * path.w2w2t, chunks=chunks)
-    same = np.eye(task.n_o)[None, :, None, :, None]
-    inputs = (task.X.T @ task.X)[None, None, :, None, :]
-    kernel = same * similarity[:, None, :, None, :] + output[:, :, None, :, None] * inputs
-    return kernel
-
-
 _KERNEL_OF_RATES = "K = e2 I x X^T W1^T W1 X + e1 W2 W2^T x X^T X"
 
 _ALL = (
@@ -261,7 +127,7 @@ _ALL = (
         r"\mathcal{L}",
         "L = |Y - W2 W1 X|_F^2 / (2 P)",
         "mean squared error over the data, halved",
-        _loss,
+        trajectory.loss,
         (Output.LOSS,),
     ),
     Observable(
@@ -271,7 +137,7 @@ _ALL = (
         "S",
         "S = 1 - <K_0, K_t> / (|K_0| |K_t|)",
         "distance of the NTK from its start (Fort et al. 2020); NaN where all weights are 0",
-        _kernel_distance,
+        trajectory.kernel_distance,
         (Output.KERNEL_DISTANCE,),
         rates_note=_KERNEL_OF_RATES,
     ),
@@ -282,7 +148,7 @@ _ALL = (
         r"\|K\|_F / P",
         "|K|_F / P",
         "Frobenius norm of the NTK over the number of samples",
-        _ntk_norm,
+        trajectory.ntk_norm,
         (Output.NTK_NORM,),
         rates_note=_KERNEL_OF_RATES,
     ),
@@ -293,7 +159,7 @@ _ALL = (
         r"\|W\|_F",
         "|W1|_F, |W2|_F",
         "Frobenius norms of the weights",
-        _weight_norms,
+        trajectory.weight_norms,
         (Output.W1_NORM, Output.W2_NORM),
         {"layer": ("w1", "w2")},
         off_span=True,
@@ -316,7 +182,7 @@ _ALL = (
         r"\mathrm{erank}\,W_2W_1",
         "exp(-sum_a q_a log q_a), q_a the normalised singular values of W2 W1",
         "effective rank of the network map (Roy & Vetterli 2007)",
-        _effective_rank,
+        trajectory.effective_rank,
         (Output.EFFECTIVE_RANK,),
         off_span=True,
     ),
@@ -376,7 +242,7 @@ _ALL = (
         r"\mathrm{RSM}_I",
         "X^T W1^T W1 X",
         "representational similarity of inputs in the hidden layer",
-        _rsm_input,
+        trajectory.rsm_input,
         needs_samples=True,
     ),
     Observable(
@@ -386,7 +252,7 @@ _ALL = (
         r"\mathrm{RSM}_O",
         "Y^T (W2 W2^T)^+ Y",
         "representational similarity of targets in the hidden layer (rank-aware pseudo-inverse)",
-        _rsm_output,
+        trajectory.rsm_output,
         needs_samples=True,
     ),
     Observable(
@@ -396,7 +262,7 @@ _ALL = (
         "K",
         "I x X^T W1^T W1 X + W2 W2^T x X^T X",
         "neural tangent kernel; a lazy array, computed where it is looked at",
-        _ntk,
+        trajectory.ntk,
         default=False,
         rates_note=_KERNEL_OF_RATES,
         needs_samples=True,

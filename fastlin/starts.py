@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS, RAW_KINDS
-from fastlin.kernels import Factors, Problem, balanced_scales, factorise
+from fastlin.kernels import Factors, Problem, factorise
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
 from fastlin.kernels.random import MAX_SEED, Stream, generator
+from fastlin.kernels.starts import start_of
 from fastlin.network import Balance, Network, check_width
 from fastlin.rates import EQUAL_RATES, Rates
 from fastlin.task import MAX_SAMPLES, Task, check_scale
@@ -197,51 +198,12 @@ def _balanced(
     architecture: Architecture, balance: Balance, seed: int, factors: Factors, rates: Rates
 ) -> Network:
     """Return weights of a balance at some learning rates, with the product that the factors are of."""
-    u, p, v = factors
-    x, y = (_two_sided_scales if balance.kappa > 0.0 else _one_sided_scales)(architecture, balance, p)
-    frame = _frame(architecture, seed)[:, : len(x)]
-    w1, w2 = frame @ x @ v.T, u @ y @ frame.T
+    q = start_of(factors, balance.lam, balance.kappa)
+    frame, n_i = _frame(architecture, seed)[:, : q.shape[1]], architecture.n_i
+    w1, w2 = frame @ q[:n_i].T, q[n_i:] @ frame.T
     if rates == EQUAL_RATES:
         return Network(w1, w2, *balance)
     return Network(w1 / math.sqrt(rates.second), w2 / math.sqrt(rates.first))
-
-
-def _one_sided_scales(architecture: Architecture, balance: Balance, p: Array) -> tuple[Array, Array]:
-    """Return S1 (columns, k_i) and S2 (k_o, columns) of Algorithm 1."""
-    columns = min(architecture.n_h, max(architecture.n_i, architecture.n_o))
-    strengths = np.zeros(columns)
-    strengths[: p.size] = p
-    scales1, scales2 = balanced_scales(strengths, balance.lam)
-    s1 = np.eye(columns, min(architecture.n_h, architecture.n_i)) * scales1[:, None]
-    return s1, np.eye(min(architecture.n_h, architecture.n_o), columns) * scales2
-
-
-def _two_sided_scales(architecture: Architecture, balance: Balance, p: Array) -> tuple[Array, Array]:
-    """Return S1 (N, N_i) and S2 (N_o, N) for kappa > 0.
-
-    The rows of both layers of a mode are the Cholesky factor of ``[[om - lam/2, p], [p, om + lam/2]]``, om =
-    sqrt(p^2 + lam^2/4 + kappa^2), whose determinant is kappa^2. The larger diagonal entry comes first. Past
-    min(N_i, N_o), where p = 0, the factor is diagonal.
-    """
-    n_i, n_o = architecture.n_i, architecture.n_o
-    half, kappa = 0.5 * abs(balance.lam), balance.kappa
-    larger_first = n_o if balance.lam >= 0.0 else n_i
-
-    def larger(strengths: Array) -> Array:
-        return np.asarray(np.sqrt(np.hypot(np.hypot(strengths, half), kappa) + half))
-
-    strengths = np.zeros(larger_first)
-    strengths[: p.size] = p
-    b = larger(strengths)
-    big = np.zeros((larger_first, n_i + n_o))  # of the layer with the larger diagonal entry
-    big[:, :larger_first] = np.diag(b)
-    small = np.zeros((n_i + n_o - larger_first, n_i + n_o))
-    coupled = np.arange(p.size)
-    small[coupled, coupled] = p / b[: p.size]
-    others = np.zeros(len(small))
-    others[: p.size] = p
-    small[:, larger_first:] = np.diag(kappa / larger(others))
-    return (small.T, big) if balance.lam >= 0.0 else (big.T, small)
 
 
 def _factors_of(

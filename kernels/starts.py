@@ -4,12 +4,16 @@ Numbers of the start alone, such as the fit of its balance, are made of it. Comp
 starts in their own memory (`vector.balance`, `blas.starts`).
 """
 
+from typing import Any
+
 import numpy as np
 
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.draws import Factors
 from fastlin.kernels.sizes import Record, Sizes
 from fastlin.kernels.vector.balance import balanced_scales
+from fastlin.kernels.vector.two_sided import two_sided_scales
 
 
 def starts(sizes: Sizes, records: Array, lams: Array, start: Start, kappa: float) -> Array:
@@ -35,38 +39,51 @@ def starts(sizes: Sizes, records: Array, lams: Array, start: Start, kappa: float
     if start == Start.RAW:
         return np.concatenate([v, u], axis=-2)
     p = records[:, None, at.p : at.p + used.k]
-    if start == Start.TWO_SIDED:
-        return _two_sided(u, p, v, lams[:, None], kappa)
-    strengths = np.concatenate([p, np.zeros((*p.shape[:2], used.width - used.k))], axis=-1)
-    s1, s2 = balanced_scales(strengths, lams[:, None])
-    q = np.zeros((*s1.shape[:2], used.n, used.width))
-    q[..., : used.rows_i, : used.k_i] = v * s1[..., None, : used.k_i]
-    q[..., used.rows_i :, : used.k_o] = u * s2[..., None, : used.k_o]
+    return start_of(Factors(u, p, v), lams[:, None], kappa)
+
+
+def start_of(factors: Factors, lam: Any, kappa: float) -> Array:
+    """Return Q(0) (..., n, columns) of a balance, with the product W2 W1 of the factors (Algorithm 1).
+
+    Parameters
+    ----------
+    factors : Factors
+        u (..., n_o, k_o), p (..., k), v (..., n_i, k_i). Whole bases for kappa > 0.
+    lam : float or ndarray, (..., 1)
+        Relative scale of the layers.
+    kappa : float
+        Above 0 for two-sided balance.
+    """
+    return (_two_sided if kappa > 0.0 else _one_sided)(factors, lam, kappa)
+
+
+def _one_sided(factors: Factors, lam: Any, _kappa: float) -> Array:
+    u, p, v = factors
+    k_i, k_o, n_i = v.shape[-1], u.shape[-1], v.shape[-2]
+    width = max(k_i, k_o)
+    strengths = np.concatenate([p, np.zeros((*p.shape[:-1], width - p.shape[-1]))], axis=-1)
+    s1, s2 = balanced_scales(strengths, lam)
+    q = np.zeros((*s1.shape[:-1], n_i + u.shape[-2], width))
+    q[..., :n_i, :k_i] = v * s1[..., None, :k_i]
+    q[..., n_i:, :k_o] = u * s2[..., None, :k_o]
     return q
 
 
-def _two_sided(u: Array, p: Array, v: Array, lams: Array, kappa: float) -> Array:
-    """Return starts of two-sided balance from whole bases u (S, 1, N_o, N_o) and v (S, 1, N_i, N_i).
+def _two_sided(factors: Factors, lam: Any, kappa: float) -> Array:
+    """Return a start whose modes have two columns: one of both layers, and one of the smaller layer.
 
-    ``QQ^T = [[om - lam/2, p], [p, om + lam/2]]`` for each mode, om = sqrt(p^2 + lam^2/4 + kappa^2). The
-    Cholesky factor of each has two columns: one of both layers, and one of W1 alone.
+    Past min(N_i, N_o) each direction of the wider layer has a column of its own.
     """
+    u, p, v = factors
     n_i, n_o, m = v.shape[-1], u.shape[-1], p.shape[-1]
-    om = np.sqrt(p**2 + 0.25 * lams**2 + kappa**2)
-    edge = np.sqrt(0.25 * lams**2 + kappa**2)
-    inputs, outputs = om - 0.5 * lams, om + 0.5 * lams
-    # The smaller of both follows from the determinant kappa^2 + p^2, without cancellation.
-    square = p**2 + kappa**2
-    inputs = np.where(lams > 0.0, square / outputs, inputs)
-    outputs = np.where(lams < 0.0, square / inputs, outputs)
-    outside = edge + 0.5 * np.abs(lams)
-    small, large = kappa**2 / outside, outside
-    alpha, beta = np.where(lams > 0.0, small, large), np.where(lams > 0.0, large, small)
-    q = np.zeros((*om.shape[:2], n_i + n_o, n_i + n_o))
-    root = np.sqrt(outputs)
-    q[..., :n_i, :m] = v[..., :m] * (p / root)[..., None, :]
-    q[..., n_i:, :m] = u[..., :m] * root[..., None, :]
-    q[..., :n_i, m : 2 * m] = v[..., :m] * (kappa / root)[..., None, :]
-    q[..., :n_i, 2 * m : m + n_i] = v[..., m:] * np.sqrt(alpha)[..., None]
-    q[..., n_i:, m + n_i :] = u[..., m:] * np.sqrt(beta)[..., None]
+    outputs_larger = np.asarray(lam) >= 0.0
+    b, c, d = two_sided_scales(p, lam, kappa)
+    largest, _, least = two_sided_scales(np.zeros_like(b[..., :1]), lam, kappa)
+    q = np.zeros((*b.shape[:-1], n_i + n_o, n_i + n_o))
+    q[..., :n_i, :m] = v[..., :m] * np.where(outputs_larger, c, b)[..., None, :]
+    q[..., n_i:, :m] = u[..., :m] * np.where(outputs_larger, b, c)[..., None, :]
+    q[..., :n_i, m : 2 * m] = v[..., :m] * np.where(outputs_larger, d, 0.0)[..., None, :]
+    q[..., n_i:, m : 2 * m] = u[..., :m] * np.where(outputs_larger, 0.0, d)[..., None, :]
+    q[..., :n_i, 2 * m : m + n_i] = v[..., m:] * np.where(outputs_larger, least, largest)[..., None]
+    q[..., n_i:, m + n_i :] = u[..., m:] * np.where(outputs_larger, largest, least)[..., None]
     return q

@@ -62,7 +62,7 @@ def riccati(sizes: TwoSidedSizes) -> Riccati:
 
 
 def doubles(sizes: TwoSidedSizes) -> int:
-    """Return the number of doubles that one network needs."""
+    """Return the number of doubles that one network needs: `Evolving`, `Riccati` and a start."""
     evolved = 8 * sizes.n + 2 * sizes.m + 5 * sizes.n**2 + 5 * sizes.n + 128 * sizes.n
     return evolved + 70 * sizes.n + 4 * sizes.n**2 + sizes.n_i * sizes.n_o + 19 * sizes.m
 

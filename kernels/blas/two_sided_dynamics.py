@@ -244,3 +244,9 @@ def convergence_of(sizes: Sizes, lam: float, kappa: float, s: Array, q0: Array, 
     start, s = np.ascontiguousarray(q0.T), np.ascontiguousarray(s)
     arguments = (shape_of(whole), float(lam), float(kappa), s, start, float(fraction))
     return float(_convergence_of_one(*arguments, evolving(whole), riccati(whole)))
+
+
+def nanoseconds(sizes: Sizes) -> Array:
+    """Estimate the time of the search for the time of convergence of one network on one core."""
+    n = sizes.units
+    return np.asarray(20_000.0 + 2000.0 * n + 3.0 * n**3)

@@ -240,9 +240,10 @@ def end_step(code: Code, ws: Flow) -> None:
     """Accept the step or not, and choose the next one."""
     n5, n3, size = _propose(code, ws)
     time, target, step, length = ws.time[()], ws.target[()], ws.step[()], ws.length[()]
-    # The square of the error over the tolerance. Derivatives hold the step already.
-    weighted = fma(n3, SHARE_3, n5) * (ws.tolerance[()] * ws.tolerance[()]) * size
-    square = n5 * (n5 / (weighted + TINY))
+    # The square of the error over the tolerance. Derivatives hold the step already. Products of two squares
+    # would underflow for weights of 1e-80.
+    share = n5 / (fma(n3, SHARE_3, n5) + TINY)
+    square = share * (n5 / (ws.tolerance[()] * ws.tolerance[()] * size + TINY))
     accepted = (square <= 1.0) & (n3 < float("inf"))
     # NaN is no number to divide by, and asks for the shortest step.
     root = sqrt(sqrt(sqrt(sqrt(select(square > TINY, square, TINY)))))

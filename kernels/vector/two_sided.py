@@ -18,7 +18,7 @@ from typing import Any
 
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exponentials, hypotenuse
-from fastlin.kernels.compiler.protocols import Array, Code, Number, Row, Whole
+from fastlin.kernels.compiler.protocols import Code, Number, Row, Whole
 from fastlin.kernels.compiler.workspace import Field, part
 from fastlin.kernels.sizes import Record
 from fastlin.kernels.tolerances import LEAST_PIVOT
@@ -26,7 +26,6 @@ from fastlin.kernels.vector.balance import read_task
 from fastlin.kernels.vector.echelon import reflect_rows
 from fastlin.kernels.vector.eigenbasis import eigen_system, to_eigenbasis
 from fastlin.kernels.vector.evolution import triangularise
-from fastlin.kernels.vector.gram import together
 from fastlin.kernels.vector.state import Dynamics
 
 
@@ -35,6 +34,7 @@ class TwoSided(Dynamics):
 
     kappa = Field()
     om = Field("n")  # sqrt(w^2 + kappa^2)
+    period = Field("n")  # 1 / om
     low = Field("n")  # 1 - abs(w) / om
     high = Field("n")  # 1 + abs(w) / om
 
@@ -106,7 +106,7 @@ def two_sided_start(code: Code, ws: TwoSided, record: Row) -> None:
         )
 
 
-@part(reads="w kappa", writes="om low high")
+@part(reads="w kappa", writes="om period low high")
 def begin_two_sided(code: Code, ws: TwoSided) -> None:
     """Go from the start in the SVD basis to a triangular K, and write the rates of its rows."""
     eigen_system(code, ws)
@@ -115,7 +115,7 @@ def begin_two_sided(code: Code, ws: TwoSided) -> None:
     for i in code.loop(0, code.sizes.n):
         size = absolute(ws.w[i])
         om = hypotenuse(size, ws.kappa[()])
-        ws.om[i] = om
+        ws.om[i], ws.period[i] = om, 1.0 / om
         ws.low[i] = (ws.kappa[()] / om) * (ws.kappa[()] / (om + size))
         ws.high[i] = 1.0 + size / om
 
@@ -155,7 +155,7 @@ def jump_two_sided(code: Code, ws: TwoSided) -> None:
     ws.call(code, _rotate_back)
 
 
-@part(reads="om low high w time", writes="shrink saturation")
+@part(reads="om period low high w time", writes="shrink saturation")
 def _write_factors(code: Code, ws: TwoSided) -> None:
     """Write G and h of all rows: ``z = e^(om t) (up + dn e^(-2 om t)) / 2`` with up, dn = 1 -+ w / om."""
     sizes = code.sizes
@@ -165,7 +165,7 @@ def _write_factors(code: Code, ws: TwoSided) -> None:
         low, high, square = ws.low[i], ws.high[i], decay * decay
         growing, shrinking = fma(high, square, low), fma(low, square, high)
         inverse = 1.0 / (growing * shrinking)
-        saturation = -(fall * (fall + 2.0)) / ws.om[i]
+        saturation = -(fall * (fall + 2.0)) * ws.period[i]
         return 2.0 * decay, saturation, shrinking * inverse, growing * inverse
 
     for a in code.loop(0, sizes.m):
@@ -183,57 +183,48 @@ def _write_factors(code: Code, ws: TwoSided) -> None:
     code.given(sizes.outside, outside_the_planes)
 
 
-@part(reads="lower", writes="lower inverse_pivots cancelled")
+@part(reads="k saturation lower qr_rows", writes="lower qr_rows inverse_pivots cancelled")
 def _factor(code: Code, ws: TwoSided) -> None:
-    """Factor A = I + K^T h K = L^T D L, last column first, and say where that cancels."""
+    """Factor A = I + K^T h K = L^T D L, last column first, and say where that cancels.
+
+    Row j of A is computed just before its elimination, which then does not wait for the pivot before it.
+    """
     width = code.sizes.width
-    total = code.local(width, width) if code.sizes.unrolled else ws.lower
-    _write_a(code, ws, total)
-    diagonal = code.local(width)
-    multiples = code.local(width)
-    least = code.variable(1.0)
-    for j in code.columns(0, width):
-        diagonal[j] = total[j, j]
+    lower, products = ws.lower, ws.qr_rows  # L, and D L
+    if code.sizes.unrolled:
+        lower, products = code.local(width, width), code.local(width, width)
+    scaled, least = code.local(width), code.variable(1.0)
     for back in code.columns(0, width):
         j = width - 1 - back
-        inverse = 1.0 / total[j, j]
+        for i in code.columns(j, width):
+            scaled[i] = ws.saturation[i] * ws.k[i, j]
+        for block in code.blocks(j + 1):
+            sums = [code.variable(code.constant(0.0)) for _ in block]
+            for i in code.columns(j, width):
+                for g, each in zip(block, sums, strict=True):
+                    each.value = fma(scaled[i], ws.k[i, g], each.value)
+            for g, each in zip(block, sums, strict=True):
+                products[j, g] = each.value
+        diagonal = products[j, j] + 1.0
+        products[j, j] = diagonal
+        for block in code.blocks(j + 1):
+            rest = [code.variable(products[j, g]) for g in block]
+            for before in code.columns(0, back):
+                row = width - 1 - before
+                for g, each in zip(block, rest, strict=True):
+                    each.value = fma(-lower[row, j], products[row, g], each.value)
+            for g, each in zip(block, rest, strict=True):
+                products[j, g] = each.value
+        pivot = products[j, j]
+        inverse = 1.0 / pivot
         ws.inverse_pivots[j] = inverse
-        left = total[j, j] - LEAST_PIVOT * diagonal[j]
+        left = pivot - LEAST_PIVOT * diagonal
         least.value = select(left < least.value, left, least.value)
         for h in code.columns(0, j):
-            multiples[h] = total[j, h] * inverse
-            for block in code.blocks(h + 1):
-                for g in block:
-                    total[h, g] = fma(-multiples[h], total[j, g], total[h, g])
-        for h in code.columns(0, j):
-            ws.lower[j, h] = multiples[h]
+            lower[j, h] = products[j, h] * inverse
+            if code.sizes.unrolled:
+                ws.lower[j, h] = lower[j, h]
     ws.cancelled[()] = select(least.value < 0.0, 1.0, 0.0)
-
-
-@part(reads="k saturation k_t", writes="k_t")
-def _write_a(code: Code, ws: TwoSided, total: Array) -> None:
-    """Write the lower triangle of I + K^T h K."""
-    width = code.sizes.width
-    scaled = code.local(width, width) if code.sizes.unrolled else ws.k_t
-    for some in code.blocks(width):
-        for i in some:
-            saturation = ws.saturation[i]
-            for h in code.columns(0, some[-1] + 1):
-                scaled[i, h] = saturation * ws.k[i, h]
-    for across in together(code, code.blocks(width), code.columns(0, width)):
-        for along in code.blocks(across[-1] + 1):
-            sums = [[code.variable(code.constant(0.0)) for _ in along] for _ in across]
-            for i in code.columns(across[0], width):
-                heads = [scaled[i, h] for h in across]
-                for place, g in enumerate(along):
-                    entry = ws.k[i, g]
-                    for head, row in zip(heads, sums, strict=True):
-                        row[place].value = fma(head, entry, row[place].value)
-            for h, row in zip(across, sums, strict=True):
-                for g, each in zip(along, row, strict=True):
-                    total[h, g] = each.value
-    for h in code.columns(0, width):
-        total[h, h] = total[h, h] + 1.0
 
 
 @part(reads="k saturation qr_rows cancelled lower inverse_pivots", writes="qr_rows lower inverse_pivots")

@@ -1,4 +1,4 @@
-"""The figures of the paper, drawn from the project's own results."""
+"""The figures of the paper, and one of wide networks, drawn from the project's own results."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
     {
         "fig1": "Figure 1: one bottleneck over time at lam = 1, 0, -1, gradient descent and closed form",
         "fig2": "Figure 2: the kernel distance of four architectures and four bottlenecks over lam",
+        "wide": "beyond the paper: wide networks over lam and kappa, to which Gaussian networks tend",
     }
 )
 DPI = 150
@@ -30,7 +31,7 @@ def draw(
     *,
     progress: bool = False,
 ) -> Path:
-    """Draw a figure of the paper into a file.
+    """Draw a figure into a file.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def draw(
     architectures : sequence of Architecture, optional
         For fig2, one to six in place of the paper's.
     progress : bool
-        Show the progress of the sweeps of fig2, as `run_sweep` does.
+        Show the progress of the sweeps of fig2 and wide, as `run_sweep` does.
 
     Returns
     -------
@@ -57,14 +58,19 @@ def draw(
     check_choice("figure", name, list(NAMES))
     target = check_file(out)
     if architectures is not None and name != "fig2":
-        raise InputError(f"{name} shows one network; architectures are for fig2")
+        raise InputError(f"{name} has architectures of its own; others are for fig2")
     from matplotlib.style import context
 
     from fastlin.plot.saving import save
-    from fastlin.sweeps.figures import fig1, fig2
+    from fastlin.sweeps.figures import fig1, fig2, wide
     from fastlin.sweeps.figures.style import STYLE
 
-    figure = fig1.figure() if name == "fig1" else fig2.figure(architectures, progress=progress)
+    drawers = {
+        "fig1": fig1.figure,
+        "fig2": lambda: fig2.figure(architectures, progress=progress),
+        "wide": lambda: wide.figure(progress=progress),
+    }
+    figure = drawers[name]()
     with context([*STYLE, {"svg.hashsalt": name}]):
         save(figure, target, dpi=DPI, metadata=_UNDATED.get(target.suffix.lower()))
     return target

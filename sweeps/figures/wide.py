@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context
 
 from fastlin.architecture import Architecture
@@ -30,18 +31,18 @@ from fastlin.sweeps.spec.spec import Spec
 from fastlin.task_kinds import random_regression
 
 PRESET = "wide-plane"
-WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
+WIDTHS = (16, 32, 64, 128, 256, 512, 1024)
 SEEDS = 20
 TIMES = np.linspace(0.0, 10.0, 21)
 N_SAMPLES, TARGET_SCALE = 10, 3**0.5
-CLOUDS = (16, 64, 256, 1024)  # Widths whose networks are drawn on the plane.
+LIMIT = 0.0, 1.0  # lam and kappa of Gaussian networks of variance 1 / N_h as N_h grows.
 
 
 class Measured(NamedTuple):
     """The numbers that the panels show."""
 
     plane: xr.DataArray  # kernel distance (seed, lam, kappa) at t = inf
-    gaussian: xr.Dataset  # lam, kappa, residual and loss_error (width, seed)
+    gaussian: xr.Dataset  # lam, kappa, residual and map_error (width, seed)
 
 
 def measure(widths: Sequence[int] = WIDTHS, seeds: int = SEEDS, *, progress: bool = False) -> Measured:
@@ -73,12 +74,11 @@ def gaussian_networks(widths: Sequence[int], seeds: int) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``lam``, ``kappa`` and ``residual`` of `Network.fit`, and ``loss_error``, the largest difference of
-        the loss of the fit and of the network over time, relative to the first loss. Dimensions (width,
-        seed).
+        ``lam``, ``kappa`` and ``residual`` of `Network.fit`, and ``map_error``, the largest distance of
+        W2 W1 from that of the fit over time, relative to ``|Sigma_yx|_F``. Dimensions (width, seed).
     """
     rows = np.array([[_one_network(width, seed) for seed in range(seeds)] for width in widths])
-    names = ("lam", "kappa", "residual", "loss_error")
+    names = ("lam", "kappa", "residual", "map_error")
     return xr.Dataset(
         {name: (("width", "seed"), rows[..., index]) for index, name in enumerate(names)},
         {"width": list(widths), "seed": np.arange(seeds)},
@@ -91,8 +91,9 @@ def _one_network(width: int, seed: int) -> tuple[float, float, float, float]:
     net = random_init(arch, "ntk", seed=seed)
     lam, kappa, residual = net.fit()
     fitted = balanced_init(arch, lam, seed=seed, kappa=kappa, weights=(net.w1, net.w2))
-    true, near = flow(task, net, TIMES, observables=["loss"]), exact(task, fitted, TIMES, ["loss"])
-    return lam, kappa, residual, float(abs(true.loss - near.loss).max() / true.loss[0])
+    true = flow(task, net, TIMES, observables=["w2w1"]).w2w1
+    difference = np.linalg.norm(true - exact(task, fitted, TIMES, ["w2w1"]).w2w1, axis=(-2, -1))
+    return lam, kappa, residual, float(difference.max() / np.linalg.norm(task.sigma_yx))
 
 
 def figure(*, progress: bool = False) -> Figure:
@@ -101,8 +102,8 @@ def figure(*, progress: bool = False) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A: kernel distance at t = inf over lam and kappa, and the fits of Gaussian networks. B: the residual
-        of the fit and the error of its loss over the number of hidden units.
+        A: kernel distance at t = inf over lam and kappa. B: lam and kappa that fit Gaussian networks. C: the
+        residual of the fit and the error of its map over the number of hidden units.
     """
     return compose(measure(progress=progress))
 
@@ -110,14 +111,16 @@ def figure(*, progress: bool = False) -> Figure:
 def compose(measured: Measured) -> Figure:
     """Draw the figure from the result of `measure`."""
     with context(STYLE):
-        drawn = Figure(figsize=(11.0, 4.8), layout="constrained")
-        left, right = drawn.subplots(1, 2)
-        phase_diagram(measured.plane, "lam", "kappa", left, THRESHOLD)
-        _draw_clouds(left, measured.gaussian)
-        _draw_decay(right, measured.gaussian)
+        drawn = Figure(figsize=(13.0, 4.4), layout=ConstrainedLayoutEngine(wspace=0.04))
+        plane, clouds, decay = drawn.subplots(1, 3)
+        phase_diagram(measured.plane, "lam", "kappa", plane, THRESHOLD)
+        plane.plot(*LIMIT, "*", color="white", markeredgecolor="black", markersize=11)
+        _draw_clouds(clouds, measured.gaussian)
+        _draw_decay(decay, measured.gaussian)
         for letter, ax, title in (
-            ("A", left, f"kernel distance of {_shape()} at $t = \\infty$"),
-            ("B", right, "Gaussian networks tend to this family"),
+            ("A", plane, f"kernel distance of {_shape()} at $t = \\infty$"),
+            ("B", clouds, "balance that fits Gaussian networks"),
+            ("C", decay, "Gaussian networks tend to this family"),
         ):
             ax.set_title(f"{letter}   {title}", loc="left", fontsize="large")
         drawn.supxlabel(_caption(measured.gaussian), x=0.01, ha="left", fontsize="medium")
@@ -129,12 +132,13 @@ def _shape() -> str:
 
 
 def _draw_clouds(ax: Axes, gaussian: xr.Dataset) -> None:
-    """Draw the fits of networks of some widths as points of the plane."""
-    for width, colour in zip(CLOUDS, style.COLOURS[1:], strict=False):
-        if width in gaussian.width:
-            each = gaussian.sel(width=width)
-            ax.plot(each.lam, each.kappa, ".", color=colour, markersize=4, label=f"$N_h = {width}$")
-    ax.legend(loc="upper right", fontsize="small", title="Gaussian, fitted")
+    """Draw the fits of every second width as points over lam and kappa, and their limit as a star."""
+    for width, colour in zip(gaussian.width.values[::2], style.COLOURS, strict=False):
+        each = gaussian.sel(width=width)
+        ax.plot(each.lam, each.kappa, ".", color=colour, markersize=5, label=f"$N_h = {width}$")
+    ax.plot(*LIMIT, "*", color="white", markeredgecolor="black", markersize=11, label="limit")
+    ax.set(xlabel=style.SYMBOLS["lam"], ylabel=style.SYMBOLS["kappa"])
+    ax.legend(frameon=False)
 
 
 def slope(values: xr.DataArray) -> float:
@@ -147,7 +151,7 @@ def _draw_decay(ax: Axes, gaussian: xr.Dataset) -> None:
     """Draw means over seeds with their fitted slopes on logarithmic axes."""
     labels = {
         "residual": r"$|Q(D - \lambda I)Q^\top + \kappa^2 J| \,/\, |Q|^4$",
-        "loss_error": r"largest error of the loss, $/\,\mathcal{L}(0)$",
+        "map_error": r"largest error of $W_2 W_1$, $/\,|\Sigma_{yx}|$",
     }
     for (name, text), colour in zip(labels.items(), style.COLOURS, strict=False):
         values = gaussian[name]
@@ -156,10 +160,19 @@ def _draw_decay(ax: Axes, gaussian: xr.Dataset) -> None:
         ax.loglog(
             values.width, mean, "o-", color=colour, label=f"{text}: slope ${slope(values):.2f}$", markersize=4
         )
+    scale = float(gaussian.residual[0].mean()) * np.sqrt(gaussian.width[0])
+    ax.loglog(
+        gaussian.width,
+        2.0 * scale / np.sqrt(gaussian.width),
+        "k--",
+        label=r"$\propto 1/\sqrt{N_h}$",
+        linewidth=1,
+    )
     ax.set_xticks(gaussian.width.values, [str(width) for width in gaussian.width.values])
     ax.minorticks_off()
+    ax.set_ylim(bottom=float(gaussian.residual.min()) / 6)  # room for the legend
     ax.set_xlabel(style.SYMBOLS["n_h"])
-    ax.legend(frameon=False, loc="lower left")
+    ax.legend(loc="lower left", fontsize="small")
 
 
 def _caption(gaussian: xr.Dataset) -> str:
@@ -168,10 +181,10 @@ def _caption(gaussian: xr.Dataset) -> str:
     return "\n".join(
         [
             rf"A: closed form with two-sided balance, mean over {spec.seeds.size} seeds; lines: "
-            rf"$S = {THRESHOLD[0]:g}$ (dashed) and ${THRESHOLD[1]:g}$. Points: $\lambda$ and $\kappa$ that "
-            r"fit Gaussian weights of variance $1/N_h$ best.",
-            rf"B: {gaussian.sizes['seed']} networks 4-$N_h$-4 of each width, the flow of the network against "
-            rf"the exact solution of its fit, $t \leq {TIMES[-1]:g}$; lines: means. Preset: {PRESET}. "
-            f"fastlin {version('fastlin')}.",
+            rf"$S = {THRESHOLD[0]:g}$ (dashed) and ${THRESHOLD[1]:g}$; star: limit of Gaussian networks. "
+            f"Preset: {PRESET}. fastlin {version('fastlin')}.",
+            rf"B, C: {gaussian.sizes['seed']} networks 4-$N_h$-4 of each width, Gaussian weights of variance "
+            r"$1/N_h$. C: residual of the fit, and its closed form against the flow of the network, "
+            rf"$t \leq {TIMES[-1]:g}$; lines: means.",
         ]
     )

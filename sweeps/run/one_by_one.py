@@ -16,12 +16,13 @@ from fastlin.descent import Descent, follow
 from fastlin.exact_solution import exact
 from fastlin.kernels import Status
 from fastlin.network import Network
-from fastlin.observables import REGISTRY, Trajectory
+from fastlin.observables import REGISTRY
 from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, recorded_steps
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.spec.network_of import task_and_network
 from fastlin.task import Task
+from fastlin.trajectory import Trajectory
 
 Array = NDArray[np.float64]
 

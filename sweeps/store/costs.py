@@ -70,7 +70,7 @@ def _curvature(spec: Spec, sizes: SizesOfMany, settings: Settings) -> Any:
     """Estimate |W1|^2 + |W2|^2 of spectral norms over most of the time, for a target of the order of 1.
 
     A balanced network has come to the product of the target soon. Raw weights keep their balance, so they
-    stay as large as random matrices are. Estimates of the flow are within a factor of three of measured times.
+    stay as large as random matrices are. Times of the flow are estimated within a factor of three.
     """
     if settings.start != Start.RAW:
         lam = float(np.abs(spec.lams).mean())

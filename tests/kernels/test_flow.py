@@ -346,6 +346,20 @@ def test_a_point_that_is_not_finite_fails_alone(kernel, at):
     assert np.isnan(out[Output.LOSS, 3]).all() and np.isfinite(np.delete(out, 3, axis=1)).all()
 
 
+@pytest.mark.parametrize("kernel", [flow_in_lanes, flow_on_blas])
+def test_tiny_weights_leave_the_saddle_on_time(kernel):
+    """A start of one mode, p(t) = s / (1 + (s / p(0) - 1) exp(-2 s t)), whose squares have 200 digits."""
+    sizes, s = Sizes(4, 2, 4), 0.8
+    at = Record(sizes.unreduced)
+    record = np.zeros((1, at.length))
+    record[0, 0], record[0, at.v], record[0, at.u] = s, 1e-100, 1e-100
+    times = np.array([1e-3, 280.0, 288.0, 300.0])
+    out, *_ = kernel((4, 2, 4), record, times=times, start=Start.RAW)
+    product = s / (1.0 + (s / 1e-200 - 1.0) * np.exp(-2.0 * s * times))
+    assert 0.01 * s < product[2] < 0.99 * s
+    assert np.allclose(out[Output.LOSS, 0], 0.5 * (s - product) ** 2, rtol=0.0, atol=1e-6)
+
+
 def test_weights_that_are_0_stay():
     records, _ = raw_records((4, 2, 4), 2, 0.0)
     out, *_ = flow_in_lanes((4, 2, 4), records, start=Start.RAW)

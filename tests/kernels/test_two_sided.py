@@ -20,11 +20,15 @@ from fastlin.kernels import (
     draw_records,
     empty_batch,
     network_time_scales,
+    two_sided_scales,
 )
 from fastlin.kernels.blas import two_sided_dynamics as blas
+from fastlin.kernels.blas.two_sided import doubles, riccati
+from fastlin.kernels.blas.workspace import evolving
 from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.compiler.plain import Plain
 from fastlin.kernels.compiler.values import WIDTH
+from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import two_sided
 from fastlin.kernels.vector import two_sided_closed_form as lanes
 from tests import reference
@@ -62,7 +66,7 @@ def start(n_i, n_o, lam, kappa, p, v, u):
     q = np.zeros((n, n))
     alone = np.sqrt(np.hypot(lam / 2, kappa) + abs(lam) / 2)
     for h in range(max(n_i, n_o)):
-        b, c, d = two_sided.two_sided_scales(p[h] if h < m else 0.0, lam, kappa)
+        b, c, d = two_sided_scales(p[h] if h < m else 0.0, lam, kappa)
         inputs, outputs = (c, b) if lam >= 0.0 else (b, c)
         if h < m:
             q[:n_i, h], q[n_i:, h] = inputs * v[:, h], outputs * u[:, h]
@@ -362,6 +366,27 @@ def test_kernels_are_known_before_they_run():
     closed_form((4, 8, 4), records((4, 8, 4)), LAMS, TIMES, 0.3)
     assert Kernel("two_sided", Sizes(2, 9, 6), OUTPUTS).call().compiled
     assert pays("two_sided", Sizes(4, 8, 4), 1e4) and not pays("two_sided", Sizes(4, 8, 4), 1.0)
+
+
+def test_estimates_grow_with_the_work():
+    sizes = SizesOfMany(np.array([[1, 2, 1], [4, 8, 4], [10, 20, 10], [40, 80, 40], [80, 160, 80]]))
+    few, many = (lanes.nanoseconds(sizes, np.zeros(count)) for count in (1, 100))
+    assert (np.diff(few) > 0).all() and (many > 5 * few).all()
+    assert (np.diff(blas.nanoseconds(sizes)) > 0).all()
+    one = lanes.nanoseconds(Sizes(4, 8, 4), np.zeros(100))
+    assert one == many[1]
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 5), (1, 2, 1)])
+def test_memory_on_blas_is_known(shape):
+    sizes = Sizes(*shape).two_sided
+    arrays = sum(array.size for array in (*evolving(sizes), *riccati(sizes)))
+    assert doubles(sizes) == arrays + sizes.n**2
+
+
+def test_kernels_on_blas_hold_no_lock():
+    for kernel in (blas._solve_points, blas._follow, blas._convergence_of_points):
+        assert kernel.targetoptions["nogil"]
 
 
 # ---------------------------------------------------------------- time scales, and what is refused

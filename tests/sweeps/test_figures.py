@@ -14,10 +14,11 @@ from matplotlib.image import imread
 import fastlin as fl
 from fastlin.plot import style
 from fastlin.sweeps import figures, presets
-from fastlin.sweeps.figures import fig1, fig2
+from fastlin.sweeps.figures import fig1, fig2, wide
 from fastlin.sweeps.figures.schematic import schematic
 from fastlin.sweeps.run import prepare
 
+WIDTHS = (32, 128, 512)
 SHAPES = [fl.Architecture(6, 3, 6), fl.Architecture(4, 2, 4)]
 
 
@@ -31,6 +32,9 @@ def quick(tmp_path_factory):
             text = text.replace("9.0, 90.0, 900.0", "0.9, 3.6, 7.2")
             (folder / f"{name}.toml").write_text(text)
             patch.setitem(fig2.PRESETS, panel, f"{name}.toml")
+        text = presets.text(wide.PRESET).replace("num = 50", "num = 2")
+        (folder / "wide-plane.toml").write_text(text)
+        patch.setattr(wide, "PRESET", "wide-plane.toml")
         patch.chdir(folder)
         patch.setattr(fig1, "simulate", functools.cache(fig1.simulate))
         yield
@@ -54,6 +58,16 @@ def second(measured):
 
 
 @pytest.fixture(scope="module")
+def gaussian():
+    return wide.measure(WIDTHS, seeds=8)
+
+
+@pytest.fixture(scope="module")
+def third(gaussian):
+    return wide.compose(gaussian)
+
+
+@pytest.fixture(scope="module")
 def first():
     return fig1.figure()
 
@@ -73,7 +87,7 @@ def text(figure):
 
 
 def test_names_say_what_is_shown():
-    assert list(figures.NAMES) == ["fig1", "fig2"]
+    assert list(figures.NAMES) == ["fig1", "fig2", "wide"]
     assert all("\n" not in line and len(line) < 100 for line in figures.NAMES.values())
 
 
@@ -131,6 +145,47 @@ def test_figure_2_uses_its_presets(measured):
         assert (spec.lams.min(), spec.lams.max()) == (-9.0, 9.0)
         assert 0.0 in spec.lams
     assert fl.Spec.load("figure-2b").learning_rates.tolist() == [0.009]
+
+
+def test_wide_networks_are_drawn_over_lam_and_kappa(gaussian, third):
+    plane = third.axes[0]
+    mean = gaussian.plane.mean("seed").transpose("kappa", "lam")
+    assert dict(gaussian.plane.sizes) == {"seed": 2, "kappa": 31, "lam": 73}
+    np.testing.assert_allclose(plane.collections[0].get_array(), mean, rtol=1e-12)
+    assert (plane.get_yscale(), plane.get_xscale()) == ("log", "linear")
+    assert [tuple(point[0] for point in drawn(line)) for line in plane.lines] == [(0.0, 1.0)]
+
+
+def test_the_fits_of_gaussian_networks_come_near_to_their_limit(gaussian, third):
+    fits = gaussian.gaussian
+    spread = np.hypot(fits.lam, fits.kappa - 1.0).mean("seed").values
+    assert (np.diff(spread) < 0.0).all()
+    *clouds, limit = third.axes[1].lines
+    assert drawn(limit) == (0.0, 1.0)
+    for width, cloud in zip(WIDTHS[::2], clouds, strict=True):
+        assert np.array_equal(drawn(cloud), [fits.lam.sel(width=width), fits.kappa.sel(width=width)])
+        assert cloud.get_label() == f"$N_h = {width}$"
+
+
+def test_residual_and_error_of_the_fits_fall_like_the_root_of_the_width(gaussian, third):
+    means = [line for line in third.axes[2].lines if "slope" in line.get_label()]
+    for name, line in zip(("residual", "map_error"), means, strict=True):
+        values = gaussian.gaussian[name]
+        assert np.array_equal(drawn(line), [values.width, values.mean("seed")])
+        assert f"slope ${wide.slope(values):.2f}$" in line.get_label()
+        assert wide.slope(values) == pytest.approx(-0.5, abs=0.1)
+
+
+def test_one_network_of_the_figure_is_the_flow_against_its_fit(gaussian):
+    arch = fl.Architecture(4, 128, 4)
+    net = fl.random_init(arch, "ntk", seed=3)
+    one = gaussian.gaussian.sel(width=128, seed=3)
+    assert (one.lam, one.kappa, one.residual) == net.fit()
+    task = fl.random_regression(arch, wide.N_SAMPLES, wide.TARGET_SCALE, seed=3)
+    fitted = fl.balanced_init(arch, float(one.lam), kappa=float(one.kappa), weights=(net.w1, net.w2))
+    ends = fl.flow(task, net, [1.0]).w2w1 - fl.exact(task, fitted, [1.0]).w2w1
+    assert np.linalg.norm(ends[0]) <= float(one.map_error) * np.linalg.norm(task.sigma_yx) * (1 + 1e-9)
+    assert float(one.map_error) > 1e-3
 
 
 @pytest.mark.parametrize(("panel", "place"), [("B", 0), ("C", 1)])
@@ -192,12 +247,14 @@ def test_schematics_have_a_circle_for_each_unit_and_a_line_for_each_weight(shape
     assert [entry.get_text() for entry in ax.texts] == ["⋮"] * sum(size > 8 for size in shape)
 
 
-def test_captions_state_the_settings(first, second):
+def test_captions_state_the_settings(first, second, third):
     for words in ("seed 25", r"\eta = 0.01$", "100,000 steps", "$P = 20$", r"\sqrt{0.1}", "3-2-3"):
         assert words in text(first)
     for words in ("over 4 seeds", r"\eta = 0.009$", "800 steps", "$P = 10$", r"\sqrt{3}", "saddle"):
         assert words in text(second)
     assert "with the architectures of A" not in text(second)
+    for words in ("over 2 seeds", "8 networks 4-$N_h$-4", "variance $1/N_h$", r"$t \leq 10$", "4-16-4"):
+        assert words in text(third)
 
 
 def test_figure_2_of_other_architectures(tmp_path, monkeypatch):
@@ -223,22 +280,38 @@ def test_more_inputs_need_more_samples():
 def test_one_to_six_architectures_fit(measured, count):
     data = measured | {panel: measured[panel].isel(architecture=[0, 1, 2, 3, 0, 1][:count]) for panel in "BD"}
     figure = fig2.compose(data)
-    figure.draw_without_rendering()
-    width, height = figure.get_size_inches() * figure.dpi
-    for entry in figure.findobj(mpl.text.Text):
-        if entry.get_text() and entry.get_visible():
-            box = entry.get_window_extent()
-            assert min(box.x0, box.y0) >= -1
-            assert box.x1 <= width + 1
-            assert box.y1 <= height + 1
+    texts = figure.findobj(mpl.text.Text)
+    check_texts(figure, [entry for entry in texts if entry.get_text() and entry.get_visible()])
     titles = [ax.title.get_window_extent() for ax in figure.subfigs[0].axes]
     assert all(left.x1 < right.x0 for left, right in pairwise(titles))
 
 
+def test_texts_of_wide_networks_are_on_the_page_and_do_not_overlap(third):
+    texts = [
+        entry for entry in third.findobj(mpl.text.Text) if entry.get_text()[:2] in ("A ", "B ", "C ", "A:")
+    ]
+    assert len(texts) == 4
+    check_texts(third, texts)
+    boxes = [entry.get_window_extent() for entry in texts if ":" not in entry.get_text()]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def check_texts(figure, texts):
+    """Check that texts lie on the page."""
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches() * figure.dpi
+    for entry in texts:
+        box = entry.get_window_extent()
+        assert min(box.x0, box.y0) >= -1
+        assert box.x1 <= width + 1
+        assert box.y1 <= height + 1
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fig1", "fig2"])
-def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, name):
+@pytest.mark.parametrize("name", ["fig1", "fig2", "wide"])
+def test_files_are_the_same_bytes_each_time(measured, gaussian, monkeypatch, tmp_path, name):
     monkeypatch.setattr(fig2, "measure", lambda _, **_options: measured)
+    monkeypatch.setattr(wide, "measure", lambda **_options: gaussian)
     one, other = (tmp_path / file for file in ("a.svg", "b.svg"))
     figures.draw(name, one)
     with plt.style.context("dark_background"):  # the style of the user does not matter
@@ -248,10 +321,11 @@ def test_files_are_the_same_bytes_each_time(measured, monkeypatch, tmp_path, nam
 
 
 @pytest.mark.slow
-def test_files_of_all_formats(first, second, monkeypatch, tmp_path):
+def test_files_of_all_formats(first, second, third, monkeypatch, tmp_path):
     monkeypatch.setattr(fig1, "figure", lambda: first)
     monkeypatch.setattr(fig2, "figure", lambda _, **_options: second)
-    for name, width in (("fig1", 1800), ("fig2", 1650)):
+    monkeypatch.setattr(wide, "figure", lambda **_options: third)
+    for name, width in (("fig1", 1800), ("fig2", 1650), ("wide", 1950)):
         picture, paper = tmp_path / f"{name}.PNG", tmp_path / f"{name}.pdf"
         figures.draw(name, picture)
         figures.draw(name, paper)
@@ -268,7 +342,8 @@ def test_files_of_all_formats(first, second, monkeypatch, tmp_path):
         (lambda path: figures.draw("fig3", path / "x.png"), "figure is 'fig3'; did you mean 'fig[12]'"),
         (lambda path: figures.draw("fig1", path / "x.jpg"), "x.jpg is no picture; its ending must be one of"),
         (lambda path: figures.draw("fig1", path / "no" / "x.png"), "there is no folder"),
-        (lambda path: figures.draw("fig1", path / "x.png", SHAPES), "fig1 shows one network"),
+        (lambda path: figures.draw("fig1", path / "x.png", SHAPES), "fig1 has architectures of its own"),
+        (lambda path: figures.draw("wide", path / "x.png", SHAPES), "wide has architectures of its own"),
         (lambda path: figures.draw("fig2", path / "x.png", []), "0 architectures are given; 1 to 6"),
         (lambda path: figures.draw("fig2", path / "x.png", 7 * SHAPES[:1]), "7 architectures are given"),
         (
