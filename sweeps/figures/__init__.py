@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -65,7 +65,7 @@ def draw(
     from fastlin.sweeps.figures import fig1, fig2, wide
     from fastlin.sweeps.figures.style import STYLE
 
-    drawers = {
+    drawers: dict[str, Callable[[], Any]] = {
         "fig1": fig1.figure,
         "fig2": lambda: fig2.figure(architectures, progress=progress),
         "wide": lambda: wide.figure(progress=progress),

@@ -203,7 +203,7 @@ plt.show()
 # The closed form needs inputs whose $\Sigma_{xx} = X X^\top / P$ is the identity, a multiple of it, or a
 # multiple of a projector. `task.inputs` tells which. The last case holds for dependent inputs and for one
 # sample. The part of $W_1$ off the span of the inputs never learns then, and balance is needed on the span
-# only. So the weights below are drawn on the span.
+# only. With `task=` the weights are drawn on the span of its inputs.
 
 # %%
 white = fl.random_regression(fl.Architecture(4, 2, 4), n_samples=10, target_scale=np.sqrt(3), seed=3)
@@ -218,8 +218,7 @@ tasks = {
 }
 moments = np.linspace(0.0, 10.0, 21)
 for name, one in tasks.items():
-    start = fl.balanced_init(fl.Architecture(one.span.shape[1], 2, 4), lam=-1.0, init_scale=0.5)
-    net = fl.Network(start.w1 @ one.span.T, start.w2)
+    net = fl.balanced_init(fl.Architecture(one.n_i, 2, 4), lam=-1.0, init_scale=0.5, task=one)
     path = fl.flow(one, net, moments)
     try:
         same = np.allclose(fl.exact(one, net, moments).w2w1, path.w2w1, atol=1e-8)

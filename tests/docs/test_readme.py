@@ -120,7 +120,7 @@ def test_the_reference_of_specs_is_that_of_their_table():
 def test_the_commands_for_figures(shell, tmp_path):
     for line in blocks("console")[2].splitlines():
         shell(line.removeprefix("$ ").partition("#")[0])
-    for name in ("fig1.png", "fig2.png", "sizes.png"):
+    for name in ("fig1.png", "fig2.png", "sizes.png", "wide.png"):
         assert (tmp_path / name).stat().st_size > 50_000
     assert fl.open_sweep(tmp_path / "fig2b.zarr").attrs["spec"] == fl.Spec.load("figure-2b").to_json()
 
