@@ -225,7 +225,7 @@ def nanoseconds(sizes: Sizes, steps: float, records: int) -> Array:
     The constants were fitted to 12 architectures of 1 to 200 rows, with a tenth of repeated steps.
     """
     entries, gram = sizes.n * sizes.width, sizes.n * sizes.width**2
-    memory = np.where(entries > 96, 1.55, 1.0)  # beyond the L1 cache
+    memory = np.where(entries > 96, 1.4, 1.0)  # beyond the L1 cache
     narrow = memory * (60.0 + 2.4 * entries + 0.65 * gram)
     step = np.where(sizes.unrolled, narrow, 16.0 * entries + 0.6 * gram)
     total: Array = steps * step + records * WIDTH * (10.0 + 0.6 * sizes.n + 0.4 * gram)
