@@ -125,7 +125,8 @@ def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataAr
     done = dataset["count"] > 0 if "count" in dataset else dataset.status == "ok"
     if not done.any():
         raise InputError(
-            "no point of the sweep is ok: they are pending, diverged, failed, too stiff or absent; nothing to draw"
+            "no point of the sweep is ok: they are pending, diverged, failed, too stiff or absent; "
+            "nothing to draw"
         )
     da = dataset[observable].where(done)
     da.attrs = dataset[observable].attrs
