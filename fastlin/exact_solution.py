@@ -44,12 +44,14 @@ def exact(
     task : Task
         ``task.inputs`` is "white" (assumption A1), "isotropic" or "projector".
     net : Network
-        Balanced on the span of the inputs (assumption A2, relaxed): `balanced_init` gives such.
+        Balanced on the span of the inputs (assumption A2, relaxed). `balanced_init` draws such networks; for
+        dependent inputs it needs the task.
     times : array_like, (T,)
         t / tau = learning_rate * step >= 0, in any order. inf is allowed.
     observables : sequence of str, optional
-        Names from the registry. The default is all but those that must be named: "ntk", which is lazy, and
-        the time scales "convergence_time", "rotation_time" and "escape_time".
+        Names from the registry. The default is all but those that must be named: "ntk", which is lazy, the
+        time scales "convergence_time", "rotation_time" and "escape_time", and the fit of the start,
+        "fit_lam", "fit_kappa" and "imbalance".
     fraction : float
         Fraction of the achievable loss drop, between 0 and 1, for "convergence_time".
     learning_rates : (float, float)
@@ -70,8 +72,9 @@ def exact(
     Raises
     ------
     InputError
-        If inputs are not of the three kinds, the network is not balanced, sizes do not fit, or times are
-        negative. `flow` solves any network on any data.
+        If inputs are not of the three kinds, the network is not balanced, sizes do not fit, times are
+        negative, or a time scale does not apply: escape and rotation times for kappa > 0, and all of them
+        with decay. `flow` solves any network on any data.
 
     Warns
     -----

@@ -67,7 +67,7 @@ def flow(
     task : Task
         Inputs of any kind.
     net : Network
-        Weights of any balance. More than N_i + N_o hidden units cost nothing: the flow acts on them alike.
+        Any weights, balanced or not. A width beyond N_i + N_o costs nothing, because it is reduced exactly.
     times : array_like, (T,)
         t / tau = learning_rate * step >= 0, in any order. inf needs inputs that are not "general", N_h >=
         min(N_i, N_o) and no decay.
@@ -78,7 +78,7 @@ def flow(
     decay : float or (float, float)
         Weight decay g of both layers or of each, which is multiplied by the rate of the layer.
     observables : sequence of str, optional
-        As for `exact`; time scales are those of the exact solution alone.
+        As for `exact`, without the time scales, which belong to the exact solution.
     max_steps : int, optional
         Most steps, 100,000 by default. A step is at most about 6 / (largest curvature).
 

@@ -219,8 +219,17 @@ class Network:
         -------
         Fit
             ``lam`` and ``kappa`` in the unit of squared weights, the least squares of ``Q (D - lam I) Q^T =
-            -kappa^2 J``, and ``residual``, its norm over ``|Q|^4``. kappa is 0 where N_h < N_i + N_o. Wide
-            Gaussian networks have a residual that falls like 1 / sqrt(N_h).
+            -kappa^2 J``, and ``residual``, its norm over ``|Q|^4``. kappa is 0 where N_h < N_i + N_o.
+
+        See Also
+        --------
+        balanced_init : with ``lam``, ``kappa`` and ``weights=(w1, w2)`` it gives the network of this balance.
+
+        Notes
+        -----
+        Wide Gaussian networks have a residual that falls like 1 / sqrt(N_h). Where one layer is much larger,
+        as in a wide network from the default of PyTorch, kappa is small beside abs(lam), and its fit is
+        uncertain.
 
         Examples
         --------

@@ -85,10 +85,10 @@ def balanced_init(
 
     Notes
     -----
-    Of given `weights` the product W2 W1 is kept and all else is dropped. To solve these weights as they are,
-    use `flow`. A wide network with a standard start is lazy, and its rebalanced product with kappa = 0 is
-    rich: the kernel distance of 4-16-4 Xavier is 0.0021 and becomes 0.147. The nearest exact solution of a
-    wide network has lam and kappa of `Network.fit`, with 0.0022.
+    To solve given `weights` as they are, use `flow`. This function keeps their product W2 W1 and drops all
+    else, with kappa = 0 also the width. That turns a lazy wide network into a rich one: the kernel distance
+    of 4-16-4 Xavier is 0.0021, and 0.147 after it. With the lam and kappa of `Network.fit`, the nearest exact
+    solution of a wide network, it is 0.0022.
 
     Examples
     --------

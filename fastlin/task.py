@@ -27,7 +27,8 @@ class Task:
     Parameters
     ----------
     x : array_like, (N_i, P)
-        Inputs. The closed form needs inputs that are not "general" (see `inputs`), gradient descent does not.
+        Inputs. `exact` needs inputs that are not "general" (see `inputs`). `flow` and `gradient_descent` take
+        any.
     y : array_like, (N_o, P)
         Targets.
     center : bool
@@ -225,7 +226,7 @@ class Task:
 
         This changes the problem: the loss over time is another one. Its largest difference from that of the
         raw inputs was 10 % of L(0) where Sigma_xx has condition number 1.5, and 57 % where it is 100 (rich
-        starts; it depends on the data). Gradient descent takes the data as they are.
+        starts; it depends on the data). `flow` and `gradient_descent` take the data as they are.
 
         Returns
         -------

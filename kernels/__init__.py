@@ -17,7 +17,7 @@ from fastlin.kernels.dispatch import (
 )
 from fastlin.kernels.draws import Factors, Problem
 from fastlin.kernels.sizes import Record, Sizes
-from fastlin.kernels.vector.balance import balanced_scales
+from fastlin.kernels.vector.balance import balanced_scales, two_sided_scales
 
 __all__ = [
     "Batch",
@@ -37,4 +37,5 @@ __all__ = [
     "follow_two_sided",
     "network_time_scales",
     "padded",
+    "two_sided_scales",
 ]

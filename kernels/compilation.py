@@ -73,7 +73,7 @@ class Kernel:
     def key(self) -> tuple[Any, ...]:
         """Identity of the compiled code. Kernels of one key are the same code."""
         if self.tier != "vector":
-            return (self.step, self.tier, self.start == Start.TWO_SIDED)
+            return (self._code, self.tier)
         detail = self.detail
         if isinstance(detail, str):
             detail = lane_start(detail, self.sizes.n_i).compiled_kind
@@ -81,6 +81,12 @@ class Kernel:
             return (self.step, self.sizes, detail, self.start, self.decays)
         width = self._followed.width if self._followed.unrolled and self.step not in SET_UPS else 0
         return (self.step, width, detail, self.start, self.decays)
+
+    @property
+    def _code(self) -> str:
+        """The step, or the name of its own kernel for kappa > 0."""
+        apart = self.start == Start.TWO_SIDED and self.step in ("closed_form", "time_scales")
+        return f"two_sided_{self.step}" if apart else self.step
 
     @property
     def _followed(self) -> Sizes:
@@ -121,11 +127,9 @@ class Kernel:
     @property
     def seconds(self) -> float:
         """Estimated time of its compilation on one core."""
-        two_sided = self.start == Start.TWO_SIDED and self.step in ("closed_form", "time_scales")
-        name = f"two_sided_{self.step}" if two_sided else self.step
         if self.tier == "blas":
-            return BLAS_COSTS[name]
-        first, each = COSTS[name]
+            return BLAS_COSTS[self._code]
+        first, each = COSTS[self._code]
         return first + each * (self._followed.width if self._followed.unrolled else WIDTH_OF_LOOPS)
 
 

@@ -12,8 +12,7 @@ from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import Factors
 from fastlin.kernels.sizes import Record, Sizes
-from fastlin.kernels.vector.balance import balanced_scales
-from fastlin.kernels.vector.two_sided import two_sided_scales
+from fastlin.kernels.vector.balance import balanced_scales, two_sided_scales
 
 
 def starts(sizes: Sizes, records: Array, lams: Array, start: Start, kappa: float) -> Array:

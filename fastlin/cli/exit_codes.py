@@ -18,8 +18,8 @@ class ExitCode(IntEnum):
 SIGNAL = 128  # added to the number of the signal that ends a command
 MEANINGS = {
     ExitCode.DONE: "done",
-    ExitCode.FAILED: "points diverged or failed, damage or missing points were found, a write failed, "
-    "another run writes to the store, or this machine or installation cannot compute",
+    ExitCode.FAILED: "points diverged, failed or are too stiff, damage or missing points were found, a write "
+    "failed, another run writes to the store, or this machine or installation cannot compute",
     ExitCode.USAGE: "bad usage: an option, a spec, a file or a store that does not fit",
     ExitCode.INTERRUPTED: "stopped by Ctrl-C (SIGINT)",
 }

@@ -79,7 +79,7 @@ def run(
         typer.Option("--resume/--no-resume", help="Continue a store that exists; --no-resume refuses it."),
     ] = True,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Compute the points again that diverged or failed.")
+        bool, typer.Option("--retry-failed", help="Compute bad points again: diverged, failed, too stiff.")
     ] = False,
     allow_version: Annotated[
         bool,
@@ -138,7 +138,7 @@ def run(
     report = run_sweep(loaded, store, executor, options, progress)
     text = report.summary
     if report.bad:
-        text += f"\nfastlin status {store} lists what diverged or failed; --retry-failed computes it again"
+        text += f"\nfastlin status {store} lists the bad points; --retry-failed computes them again"
     print_result(asdict(report), text, as_json, quiet)
     if plot is not None and report.ok and not report.pending:
         files = picture.draw(store, plot)

@@ -38,7 +38,7 @@ def status(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show the progress of a sweep, complete or running; exit code 1 if points diverged or failed."""
+    """Show the progress of a sweep, complete or running; exit code 1 if it has bad points."""
     from time import sleep
 
     from rich.console import Console

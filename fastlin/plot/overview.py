@@ -124,7 +124,7 @@ def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataAr
         raise InputError("this is no whole sweep from open_sweep(path); draw a part with phase_diagram")
     done = dataset["count"] > 0 if "count" in dataset else dataset.status == "ok"
     if not done.any():
-        raise InputError("no point of the sweep is ok: they are pending, diverged or failed; nothing to draw")
+        raise InputError("no point of the sweep is ok, so there is nothing to draw; see fastlin status")
     da = dataset[observable].where(done)
     da.attrs = dataset[observable].attrs
     if da.sizes.get("layer", 1) > 1:

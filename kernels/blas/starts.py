@@ -54,7 +54,7 @@ def _write_raw_start(shape: Shape, record: Array, q: Array) -> None:
 
 
 @callee
-def _write_two_sided_start(shape: Shape, record: Array, lam: float, kappa: float, q: Array) -> None:
+def write_two_sided_start(shape: Shape, record: Array, lam: float, kappa: float, q: Array) -> None:
     """Write the start (N, N) with two-sided balance (see `vector.balance.two_sided_start`)."""
     m, n_i, n_o = shape.m, shape.n_i, shape.n_o
     first, half = 2 * m + 1, 0.5 * abs(lam)
@@ -88,6 +88,6 @@ def write_start_of_kind(
         _write_raw_start(shape, record, q)
         return record[shape.m + shape.k], shape.width
     if start == Start.TWO_SIDED:
-        _write_two_sided_start(shape, record, lam, kappa, q)
+        write_two_sided_start(shape, record, lam, kappa, q)
         return record[2 * shape.m], shape.width
     return record[shape.m + shape.k], write_start(shape, record, lam, q)

@@ -61,41 +61,6 @@ def riccati(sizes: TwoSidedSizes) -> Riccati:
     )
 
 
-def doubles(sizes: TwoSidedSizes) -> int:
-    """Return the number of doubles that one network needs: `Evolving`, `Riccati` and a start."""
-    evolved = 8 * sizes.n + 2 * sizes.m + 5 * sizes.n**2 + 5 * sizes.n + 128 * sizes.n
-    return evolved + 70 * sizes.n + 4 * sizes.n**2 + sizes.n_i * sizes.n_o + 19 * sizes.m
-
-
-@callee
-def write_two_sided_start(shape: Shape, record: Array, lam: float, kappa: float, q: Array) -> None:
-    """Write Q(0) (N, N) of a `Record` (see `vector.two_sided.two_sided_start`)."""
-    m, n, n_i, n_o = shape.m, shape.n, shape.n_i, shape.n_o
-    first = 2 * m + 1
-    v = record[first : first + n_i * n_i].reshape(n_i, n_i)
-    u = record[first + n_i * n_i : first + n_i * n_i + n_o * n_o].reshape(n_o, n_o)
-    q[:] = 0.0
-    half = 0.5 * abs(lam)
-    for h in range(max(n_i, n_o)):
-        p = record[m + h] if h < m else 0.0
-        b = np.sqrt(np.hypot(np.hypot(p, half), kappa) + half)
-        s1, s2 = (p / b, b) if lam >= 0.0 else (b, p / b)
-        if h >= m:
-            s1, s2 = (kappa / b, b) if lam >= 0.0 else (b, kappa / b)
-        if h < n_i:
-            for i in range(n_i):
-                q[h, i] = s1 * v[i, h]
-        if h < n_o:
-            for o in range(n_o):
-                q[h, n_i + o] = s2 * u[o, h]
-        if h < m and lam >= 0.0:
-            for i in range(n_i):
-                q[n - 1 - h, i] = kappa / b * v[i, h]
-        elif h < m:
-            for o in range(n_o):
-                q[n - 1 - h, n_i + o] = kappa / b * u[o, h]
-
-
 @callee
 def begin_two_sided(
     shape: Shape, lam: float, kappa: float, s: Array, q: Array, ws: Evolving, more: Riccati

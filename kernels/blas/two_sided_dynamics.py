@@ -11,6 +11,7 @@ import numpy as np
 from fastlin.kernels.batch import Batch
 from fastlin.kernels.blas.matrices import copy, is_finite
 from fastlin.kernels.blas.routines import ddot, flush_denormals, restore_denormals
+from fastlin.kernels.blas.starts import write_two_sided_start
 from fastlin.kernels.blas.two_sided import (
     Riccati,
     begin_two_sided,
@@ -18,7 +19,6 @@ from fastlin.kernels.blas.two_sided import (
     observe_two_sided,
     riccati,
     two_sided_loss,
-    write_two_sided_start,
 )
 from fastlin.kernels.blas.workspace import Evolving, Shape, evolving, shape_of
 from fastlin.kernels.codes import Status

@@ -25,6 +25,18 @@ def balanced_scales(p: Any, lam: Any) -> tuple[Any, Any]:
     return select(lam >= 0.0, smaller, larger), select(lam >= 0.0, larger, smaller)
 
 
+def two_sided_scales(p: Any, lam: Any, kappa: Any) -> tuple[Any, Any, Any]:
+    """Return the norms (b, c, d) of the layers of one mode, for numbers, arrays or lanes.
+
+    A mode of the product with singular value p has two hidden directions. The larger layer (W2 where lam >=
+    0) has b in the first of them, the smaller c in the first and d in the second: ``b c = p``, and
+    ``b^2 - c^2 - d^2 = lam``. At p = 0 ``b^2 = max(alpha, beta)`` and ``d^2 = min(alpha, beta)``.
+    """
+    half = 0.5 * absolute(lam)
+    larger = sqrt(hypotenuse(hypotenuse(p, half), kappa) + half)
+    return larger, p / larger, kappa / larger
+
+
 @part(writes="floor s")
 def read_task(code: Code, ws: Dynamics, record: Row) -> None:
     """Read the singular values of the task and the least loss from the `Record` of each network."""
@@ -72,15 +84,13 @@ def write_start(code: Code, ws: Dynamics, start: int, record: Row, kappa: Number
 def two_sided_start(code: Code, ws: Dynamics, record: Row, kappa: Number) -> None:
     """Write the start with ``Q (D - lam I) Q^T = -kappa^2 J`` in the SVD basis of the task.
 
-    The record is that of the balanced start, with all N_i right and all N_o left singular vectors. A mode of
-    singular value p has two hidden directions: (p / b v, b u) and (kappa / b v, 0) with b^2 = omega + lam / 2
-    and omega^2 = p^2 + lam^2 / 4 + kappa^2, if lam >= 0. Else inputs and outputs change places.
+    The record is that of the balanced start, with all N_i right and all N_o left singular vectors. A mode has
+    two hidden directions (see `two_sided_scales`), and a direction of the wider layer past m has one.
     """
     sizes, lam = code.sizes, ws.lam[()]
     v = sizes.m + sizes.m + 1
     u = v + sizes.n_i * sizes.n_i
     more_outputs = lam >= 0.0
-    half = 0.5 * absolute(lam)
 
     def write(h: Whole, column: Whole, inputs: Operand, outputs: Operand) -> None:
         for i in code.loop(0, sizes.rows_i):
@@ -89,13 +99,10 @@ def two_sided_start(code: Code, ws: Dynamics, record: Row, kappa: Number) -> Non
             ws.q0[sizes.rows_i + o, h] = outputs * record[u + o * sizes.n_o + column]
 
     for h in code.loop(0, sizes.m):
-        p = record[sizes.m + h]
-        larger = sqrt(hypotenuse(hypotenuse(p, half), kappa) + half)
-        share, rest = p / larger, kappa / larger
+        larger, share, rest = two_sided_scales(record[sizes.m + h], lam, kappa)
         write(h, h, select(more_outputs, share, larger), select(more_outputs, larger, share))
         write(sizes.m + h, h, select(more_outputs, rest, 0.0), select(more_outputs, 0.0, rest))
-    larger = sqrt(hypotenuse(half, kappa) + half)
-    rest = kappa / larger
+    larger, _, rest = two_sided_scales(code.constant(0.0), lam, kappa)
 
     def beyond(rows: Whole, other: Whole, first: Whole, columns: Whole, at: Whole, size: Number) -> None:
         """Write the directions of one side past m."""

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.arithmetic import absolute, fma, select, sqrt
 from fastlin.kernels.compiler.elementary import exponentials, hypotenuse
 from fastlin.kernels.compiler.protocols import Code, Number, Row, Whole
 from fastlin.kernels.compiler.workspace import Field, part
-from fastlin.kernels.sizes import Record
 from fastlin.kernels.tolerances import LEAST_PIVOT
-from fastlin.kernels.vector.balance import read_task
+from fastlin.kernels.vector.balance import write_start
 from fastlin.kernels.vector.echelon import reflect_rows
 from fastlin.kernels.vector.eigenbasis import eigen_system, to_eigenbasis
 from fastlin.kernels.vector.evolution import triangularise
@@ -49,61 +49,11 @@ class TwoSided(Dynamics):
     qqt_start = Field("n n")  # M(0)
 
 
-def two_sided_scales(p: Any, lam: Any, kappa: Any) -> tuple[Any, Any, Any]:
-    """Return the norms (b, c, d) of the layers of one mode, for numbers, arrays or lanes.
-
-    A mode of the product with singular value p has two hidden directions. The larger layer (W2 where lam >=
-    0) has b in the first of them, the smaller c in the first and d in the second: ``b c = p``, and
-    ``b^2 - c^2 - d^2 = lam``. At p = 0 ``b^2 = max(alpha, beta)`` and ``d^2 = min(alpha, beta)``.
-    """
-    half = 0.5 * absolute(lam)
-    larger = sqrt(hypotenuse(hypotenuse(p, half), kappa) + half)
-    return larger, p / larger, kappa / larger
-
-
 @part(writes="lam kappa")
 def two_sided_point(code: Code, ws: TwoSided, lam: Number, kappa: Number, record: Row) -> None:
     """Write the task and the start of a point (seed, lam) with kappa > 0."""
     ws.lam[()], ws.kappa[()] = lam, kappa
-    read_task(code, ws, record)
-    two_sided_start(code, ws, record)
-
-
-@part(reads="lam kappa", writes="q0")
-def two_sided_start(code: Code, ws: TwoSided, record: Row) -> None:
-    """Write Q(0) in the SVD basis of the task, from the `Record` of each network.
-
-    Columns h and n-1-h are the hidden directions of mode h. Those between are of the wider layer.
-    """
-    sizes, at = code.sizes, Record(code.sizes)
-    outputs_larger = ws.lam[()] >= 0.0
-
-    def write(h: Whole, h_i: Whole, h_o: Whole, s1: Any, s2: Any) -> None:
-        for i in code.loop(0, sizes.n_i):
-            ws.q0[i, h] = s1 * record[at.v + i * sizes.n_i + h_i]
-        for o in code.loop(0, sizes.n_o):
-            ws.q0[sizes.n_i + o, h] = s2 * record[at.u + o * sizes.n_o + h_o]
-
-    for h in code.loop(0, sizes.m):
-        b, c, d = two_sided_scales(record[at.p + h], ws.lam[()], ws.kappa[()])
-        write(h, h, h, select(outputs_larger, c, b), select(outputs_larger, b, c))
-        s1, s2 = select(outputs_larger, d, 0.0), select(outputs_larger, 0.0, d)
-        write(sizes.n - 1 - h, h, h, s1, s2)
-    b, _, d = two_sided_scales(code.constant(0.0), ws.lam[()], ws.kappa[()])
-    alone = select(
-        outputs_larger, code.choose(sizes.more_outputs, b, d), code.choose(sizes.more_outputs, d, b)
-    )
-    for h in code.loop(sizes.m, sizes.n - sizes.m):
-        inputs = code.choose(sizes.more_outputs, 0.0, alone)
-        outputs = code.choose(sizes.more_outputs, alone, 0.0)
-        # Column h of the narrower layer does not exist, and 0 times any other one is 0.
-        write(
-            h,
-            code.choose(sizes.more_outputs, 0, h),
-            code.choose(sizes.more_outputs, h, 0),
-            inputs,
-            outputs,
-        )
+    write_start(code, ws, Start.TWO_SIDED, record, kappa)
 
 
 @part(reads="w kappa", writes="om period low high")

@@ -64,10 +64,10 @@ def rebuild(
     Raises
     ------
     InputError
-        If a value is not on its axis, one is left out that has several, or no such network exists. If the
-        dataset lost its attributes on the way, or the point is not of the sweep whose spec is in the
-        attributes. Datasets that xarray joins keep the attributes of the first, so the networks of the others
-        are rebuilt from their own stores.
+        If a value is not on its axis, one is left out that has several, no such network exists, the dataset
+        lost its attributes on the way, or the point is not of the sweep whose spec is in the attributes.
+        Datasets that xarray joins keep the attributes of the first, so the networks of the others are rebuilt
+        from their own stores.
 
     Examples
     --------

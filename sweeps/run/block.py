@@ -11,6 +11,7 @@ from fastlin.kernels import Output, Record, Status, dispatch, draw_raw_records, 
 from fastlin.kernels.codes import Start
 from fastlin.kernels.starts import starts
 from fastlin.observables import REGISTRY
+from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Points
 from fastlin.sweeps.spec.group import Group
 
@@ -111,15 +112,9 @@ def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, F
     return dict(zip(names, values, strict=True)), status
 
 
-def _rates(group: Group) -> tuple[float, float]:
-    """Return the learning rates (e1, e2) of both layers in units of their geometric mean."""
-    root = math.sqrt(group.rate_ratio)
-    return 1.0 / root, root
-
-
 def _at_rates(group: Group, records: Array) -> Array:
     """Return records of raw starts of U, ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2`` (see `Spec.settings`)."""
-    e1, e2 = _rates(group)
+    e1, e2 = Rates.of_ratio(group.rate_ratio)
     at = Record(group.architecture.sizes.unreduced)
     scaled = records.copy()
     scaled[:, at.v : at.u] *= math.sqrt(e2)
@@ -129,7 +124,7 @@ def _at_rates(group: Group, records: Array) -> Array:
 
 def _scale_norms(group: Group, out: Array) -> None:
     """Turn the norms of U in outputs (R, P, T) into those of W."""
-    e1, e2 = _rates(group)
+    e1, e2 = Rates.of_ratio(group.rate_ratio)
     for row, output in enumerate(group.outputs):
         if output == Output.W1_NORM:
             out[row] /= math.sqrt(e2)

@@ -60,7 +60,8 @@ def compact(path: str | Path, *, progress: bool | Progress = False) -> Compactio
 
     Notes
     -----
-    The partial sums of a lam at which a point diverged or failed stay, because ``--retry-failed`` needs them.
+    The partial sums of a lam at which a point is bad (diverged, failed, too stiff) stay, because
+    ``--retry-failed`` needs them.
     """
     opened = Store.open(locate(path))
     _check(opened)

@@ -17,7 +17,7 @@ class RunOptions:
     resume : bool
         False refuses a store that exists already.
     retry_failed : bool
-        Whether points that diverged or failed are computed again.
+        Whether points that diverged, failed or are too stiff are computed again.
     allow_version : bool
         Whether to continue a store that other versions made, if these compute the same numbers.
     durable : bool

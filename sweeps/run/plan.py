@@ -22,6 +22,7 @@ from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.vector.flow_step import Flow
 from fastlin.kernels.vector.problems import SetUp
 from fastlin.kernels.vector.state import Dynamics
+from fastlin.kernels.vector.two_sided import TwoSided
 from fastlin.sweeps.run.evaluators import evaluator_of
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.block_shape import choose_block_shape
@@ -161,7 +162,13 @@ class Plan:
         single = ~(sizes.fits_lanes & sizes.fits_lanes_to_descend)
         workspace = Flow if self.spec.adaptive else Dynamics
         vectors = VECTORS * np.maximum(workspace.doubles(sizes), Dynamics.doubles(sizes))
-        return int(np.maximum(lanes * vectors, single * doubles_of_one(sizes)).max())
+        most = np.maximum(lanes * vectors, single * doubles_of_one(sizes))
+        if start == Start.TWO_SIDED:
+            # Networks that do not fit lanes need less on BLAS than the kernels of one-sided balance.
+            whole = sizes.two_sided
+            exact = sizes.has_two_sided & whole.fits_lanes
+            most = np.maximum(most, exact * VECTORS * TwoSided.doubles(whole))
+        return int(most.max())
 
     def check_resources(self, location: Location, at_once: int | None, memory: int, done: int = 0) -> None:
         """Raise an error if the disk or the memory of this machine cannot hold the missing blocks."""

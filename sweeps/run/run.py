@@ -74,7 +74,7 @@ class Job:
     limit : float
         Seconds after which a block counts as hung.
     retry : bool
-        Whether points that diverged or failed are computed again.
+        Whether points that diverged, failed or are too stiff are computed again.
     """
 
     store: Store
@@ -119,7 +119,7 @@ def run_sweep(
     resume : bool
         False refuses a store that exists already.
     retry_failed : bool
-        Compute points that diverged or failed again.
+        Compute points again that diverged, failed or are too stiff.
     allow_version : bool
         Continue a store that other versions made, if a sample of its points comes out the same here.
     durable : bool

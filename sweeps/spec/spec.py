@@ -53,7 +53,7 @@ class Spec:
     architectures : tuple of Architecture
         Sizes of the networks, in the order of the spec.
     init_scales : ndarray of float64, (scales,)
-        Standard deviations of the raw weights before they are balanced.
+        Factors of the raw weights of both layers: the standard deviations of Gaussian ones.
     seeds : ndarray of int64, (seeds,)
         Seeds of the task and of the raw weights.
     lams : ndarray of float64, (lam,)

@@ -109,7 +109,7 @@ ENTRIES = (
         _scales,
         axes.compact,
         f"numbers from {MIN_SCALE:g} to {MAX_SCALE:g}",
-        "Standard deviation of the raw weights before they are balanced.",
+        "Factor of the raw weights of both layers: the standard deviation of Gaussian ones.",
         1.0,
         dimension="init_scale",
     ),

@@ -32,7 +32,7 @@ class Cell:
     merged : bool
         Whether the store holds them already in this form.
     bad : array of bool
-        Where a point of any block diverged or failed.
+        Where a point of any block is bad: diverged, failed or too stiff.
     dropped : array of bool
         Where the store holds the statistics of all seeds and no partial sums any more.
     lost : list of tuple of int

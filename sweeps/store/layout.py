@@ -112,7 +112,7 @@ class StoreLayout(ABC):
 
     @abstractmethod
     def bad_seeds(self, index: tuple[int, ...], read: Callable[[], Values]) -> NDArray[np.int64]:
-        """Return how many points diverged or failed under each status of a block that says so.
+        """Return how many points are bad under each status of a block that says so.
 
         `read` returns the values of the block.
         """

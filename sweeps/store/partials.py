@@ -15,8 +15,8 @@ statistics are evaluated from the merged partial sums of all blocks along the se
   (`contents.StatisticsLayout.keeps_values`), or the store was compacted, `finish` deletes all of them. If
   seeds are added to a store of few seeds, the old seeds are computed again. A compacted store takes no more
   seeds.
-- *Bad points.* Partial sums of a lam at which a point diverged or failed stay as the workers wrote them,
-  because `--retry-failed` replaces one block and needs the others.
+- *Bad points.* Partial sums of a lam at which a point is bad (diverged, failed, too stiff) stay as the
+  workers wrote them, because `--retry-failed` replaces one block and needs the others.
 - *Loss.* A seed block that is complete and whose sums are neither there, nor merged, nor dropped, is
   withdrawn and computed again. Every step may be interrupted and repeated: merged sums are written before the
   others are deleted, and statistics before any.

@@ -311,6 +311,16 @@ def test_bits_of_a_point_do_not_depend_on_its_neighbours(shape):
         assert (other_call.arguments[-1] == call.arguments[-1][some]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(4, 2, 4), (3, 40, 2), (12, 10, 11)], ids=str)
+def test_both_forms_of_the_kernel_give_the_same_bits(shape):
+    records, _ = raw_records(shape, 5)
+    (loaded, _, one), (special, _, other) = (
+        flow_in_lanes(shape, records, start=Start.RAW, specialise=specialise) for specialise in (False, True)
+    )
+    assert (loaded == special).all() and (one.arguments[-1] == other.arguments[-1]).all()
+
+
 def lanes_of(call):
     return next(argument for argument in call.arguments if isinstance(argument, flow.Lanes))
 
@@ -444,5 +454,5 @@ def test_kernels_are_compiled_ahead_for_every_start():
         *_, call = run(prepare, records, [0.0], STEPS)
         ahead = Kernel("gradient_descent", Sizes(*shape), OUTPUTS, start=start, decays=any(decay))
         assert ahead.call()._types == call._types
-    wide = Kernel("flow", Sizes(300, 100, 300), OUTPUTS, start=Start.RAW)
-    assert wide.tier == "blas" and wide.key == ("flow", "blas")
+    wide, wider = (Kernel("flow", Sizes(size, 100, size), OUTPUTS, start=Start.RAW) for size in (300, 400))
+    assert wide.tier == "blas" and wide.key == wider.key

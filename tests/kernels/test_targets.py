@@ -157,7 +157,8 @@ def write_follow(writer, sizes):
     }
     first = [arguments.pop(name) for name in ("lam", "s", "q0")]
     work, times, path = writer.array(2), writer.array(1), writer.array(3)
-    closed_form._follow_vector.body(code, work, *first, times, path, *arguments.values())
+    given = (True, work, writer.lane(), *first, times, path)
+    closed_form._follow_vector.body(code, *given, *arguments.values())
 
 
 KERNELS = {

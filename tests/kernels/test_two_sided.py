@@ -1,6 +1,7 @@
 """The exact solution with two-sided balance: in lanes, on BLAS, and against solvers and high precision."""
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,9 +24,8 @@ from fastlin.kernels import (
     two_sided_scales,
 )
 from fastlin.kernels.blas import two_sided_dynamics as blas
-from fastlin.kernels.blas.two_sided import doubles, riccati
-from fastlin.kernels.blas.workspace import evolving
-from fastlin.kernels.compilation import Kernel, distinct, pays
+from fastlin.kernels.codes import Start
+from fastlin.kernels.compilation import Kernel, distinct
 from fastlin.kernels.compiler.plain import Plain
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import SizesOfMany
@@ -358,14 +358,14 @@ def test_kernels_are_known_before_they_run():
     wide = [
         Sizes(n_i, n_i + n_o + more, n_o) for n_i in range(1, 9) for n_o in range(1, 9) for more in (0, 7)
     ]
-    kernels = [Kernel("two_sided", sizes, OUTPUTS) for sizes in wide]
+    two_sided_of = partial(Kernel, "closed_form", detail=OUTPUTS, start=Start.TWO_SIDED)
+    kernels = [two_sided_of(sizes) for sizes in wide]
     assert len(distinct(kernels)) == 8  # N = 2 .. 8, and all others
     assert {kernel.tier for kernel in kernels} == {"vector"}
-    assert Kernel("two_sided", Sizes(90, 300, 90), OUTPUTS).key == ("two_sided", "blas")
-    assert Kernel("two_sided_time_scales", Sizes(4, 8, 4), (0,)).key == ("two_sided_time_scales", "blas")
+    assert two_sided_of(Sizes(90, 300, 90)).tier == "blas"
+    assert Kernel("time_scales", Sizes(4, 8, 4), (0,), start=Start.TWO_SIDED).tier == "blas"
     closed_form((4, 8, 4), records((4, 8, 4)), LAMS, TIMES, 0.3)
-    assert Kernel("two_sided", Sizes(2, 9, 6), OUTPUTS).call().compiled
-    assert pays("two_sided", Sizes(4, 8, 4), 1e4) and not pays("two_sided", Sizes(4, 8, 4), 1.0)
+    assert two_sided_of(Sizes(2, 9, 6)).call().compiled
 
 
 def test_estimates_grow_with_the_work():
@@ -375,13 +375,6 @@ def test_estimates_grow_with_the_work():
     assert (np.diff(blas.nanoseconds(sizes)) > 0).all()
     one = lanes.nanoseconds(Sizes(4, 8, 4), np.zeros(100))
     assert one == many[1]
-
-
-@pytest.mark.parametrize("shape", [(4, 9, 5), (1, 2, 1)])
-def test_memory_on_blas_is_known(shape):
-    sizes = Sizes(*shape).two_sided
-    arrays = sum(array.size for array in (*evolving(sizes), *riccati(sizes)))
-    assert doubles(sizes) == arrays + sizes.n**2
 
 
 def test_kernels_on_blas_hold_no_lock():

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin.kernels import Sizes
+from fastlin.kernels.batch import VECTORS
+from fastlin.kernels.vector.two_sided import TwoSided
 from fastlin.sweeps.report import page
+from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.verify import verify
 from tests import sweeping
@@ -193,3 +197,9 @@ def test_preset_of_the_plane():
     preset = fl.Spec.load("wide-plane")
     assert all(shape.sizes.has_two_sided for shape in preset.architectures)
     assert preset.point_dims["kappa"] > 5 and preset.seeds.size >= 50
+
+
+def test_a_plan_counts_the_memory_of_two_sided_kernels():
+    axes = {"architecture": [[40, 100, 40]], "kappa": 0.4}
+    plan = Plan.of(fl.Spec.from_dict(spec(axes, task={"n_samples": 60})))
+    assert plan.block_memory > 8 * VECTORS * TwoSided.doubles(Sizes(40, 100, 40).two_sided)
