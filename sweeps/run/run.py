@@ -263,9 +263,8 @@ def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
     waits for no more kernels than its architectures have.
     """
     starts = len({plan.spec.start(float(kappa)) for kappa in plan.spec.kappas})
-    of_each = 1 + starts * (
-        len(plan.spec.solvers) + 1
-    )  # the set-up, and solvers and time scales of each start
+    # The set-up, and the solvers and time scales of each kind of start.
+    of_each = 1 + starts * (len(plan.spec.solvers) + 1)
     most = of_each * plan.layout.block_shape.architectures
     compilation = COMPILE_PATIENCE * seconds_to_compile(lacking[:most], 1)
     return max(LEAST_PATIENCE, PATIENCE * plan.block_seconds + compilation)
