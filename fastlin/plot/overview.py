@@ -124,7 +124,9 @@ def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataAr
         raise InputError("this is no whole sweep from open_sweep(path); draw a part with phase_diagram")
     done = dataset["count"] > 0 if "count" in dataset else dataset.status == "ok"
     if not done.any():
-        raise InputError("no point of the sweep is ok, so there is nothing to draw; see fastlin status")
+        raise InputError(
+            "no point of the sweep is ok: they are pending, diverged, failed, too stiff or absent; nothing to draw"
+        )
     da = dataset[observable].where(done)
     da.attrs = dataset[observable].attrs
     if da.sizes.get("layer", 1) > 1:
