@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
-from fastlin.kernels.compilation import STEPS, Kernel, compile_all, missing, seconds_to_compile
+from fastlin.kernels.compilation import Kernel, compile_all, missing, seconds_to_compile
 from fastlin.sweeps.run.builds import check_versions
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
@@ -262,7 +262,10 @@ def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
     `lacking` are the kernels that may have to be compiled first, in the order of decreasing time. A block
     waits for no more kernels than its architectures have.
     """
-    most = len(STEPS) * plan.layout.block_shape.architectures
+    starts = len({plan.spec.start(float(kappa)) for kappa in plan.spec.kappas})
+    # The set-up, and the solvers and time scales of each kind of start.
+    of_each = 1 + starts * (len(plan.spec.solvers) + 1)
+    most = of_each * plan.layout.block_shape.architectures
     compilation = COMPILE_PATIENCE * seconds_to_compile(lacking[:most], 1)
     return max(LEAST_PATIENCE, PATIENCE * plan.block_seconds + compilation)
 
