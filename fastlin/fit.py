@@ -17,8 +17,10 @@ def imbalance(q: Array, n_i: int, lam: float, kappa: float) -> float:
     n = len(q)
     j, m = signature(n_i, n - n_i), unit @ unit.T
     width = kappa / scale / scale
-    rest = -(m * j) @ m - (lam / scale / scale) * m + width**2 * np.diag(j)
-    return float(np.linalg.norm(rest) / (np.linalg.norm(unit) or 1.0) ** 4)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rest = -(m * j) @ m - (lam / scale / scale) * m + np.diag(width * width * j)
+        residual = float(np.linalg.norm(rest) / (np.linalg.norm(unit) or 1.0) ** 4)
+    return residual if residual < np.inf else np.inf
 
 
 class Fit(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,9 @@ BalanceKind = Literal["strict", "support", "two-sided", "none"]
 # with ten digits count as balanced.
 BALANCE_TOLERANCE = 1e-9
 MAX_WEIGHT = 1.3e154  # its square is about the largest double
+# Squares of kappa, also over those of all rates of a flow, stay in the range of doubles.
+LEAST_KAPPA, MAX_KAPPA = 1e-60, 1e60
+LEAST_SHARE = 1e-90  # of kappa in the largest square of a weight, for the same reason
 
 
 class Balance(NamedTuple):
@@ -63,7 +66,8 @@ def _one_sided_residual(weights: _Scaled, lam: float) -> float:
     q, size = weights.q, np.linalg.norm(weights.q)
     if size == 0.0:
         return 0.0
-    return float(np.linalg.norm(q @ weights.d - (lam / weights.scale / weights.scale) * q) / size**3)
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(q @ weights.d - (lam / weights.scale / weights.scale) * q) / size**3)
 
 
 def _support_lam(weights: _Scaled) -> float:
@@ -108,6 +112,10 @@ def _two_sided_balance(weights: _Scaled, lam: float | None, kappa: float) -> Bal
     """Return a balance with the given kappa > 0, checked."""
     check_width(weights.n_i, weights.n_h, len(weights.q) - weights.n_i, kappa)
     scale = weights.scale
+    if kappa < (least := LEAST_SHARE * scale * scale):
+        raise InputError(
+            f"kappa is {kappa:g}, and weights have entries up to {scale:g}; allowed is 0 or from {least:g} on"
+        )
     value = fit_balance(weights.q * scale, weights.n_i, weights.n_h).lam if lam is None else lam
     residual = imbalance(weights.q * scale, weights.n_i, float(value), kappa)
     if not residual <= BALANCE_TOLERANCE:
@@ -129,6 +137,14 @@ def _fitted(weights: _Scaled, lam: float | None) -> Balance | None:
     if imbalance(weights.q, weights.n_i, value / square, float(fit.kappa)) > BALANCE_TOLERANCE:
         return None
     return Balance(value, kappa)
+
+
+def check_kappa(name: str, value: Any) -> float:
+    """Return kappa, 0 or a number in range."""
+    kappa = check_float(name, value, 0.0, MAX_KAPPA)
+    if 0.0 < kappa < LEAST_KAPPA:
+        raise InputError(f"{name} is {kappa:g}; allowed is 0, or {LEAST_KAPPA:g} to {MAX_KAPPA:g}")
+    return kappa
 
 
 def check_width(n_i: int, n_h: int, n_o: int, kappa: float) -> None:

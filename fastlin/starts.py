@@ -15,7 +15,7 @@ from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
 from fastlin.kernels.random import MAX_SEED, Stream, generator
 from fastlin.kernels.starts import start_of
-from fastlin.network import Balance, Network, check_width
+from fastlin.network import Balance, Network, check_kappa, check_width
 from fastlin.rates import EQUAL_RATES, Rates
 from fastlin.task import MAX_SAMPLES, Task, check_scale
 from fastlin.validation import check_choice, check_float, check_instance, check_int
@@ -57,9 +57,9 @@ def balanced_init(
         an independent random regression task of `n_samples` samples and target_scale init_scale (B.4); or
         "aligned", the singular vectors of `task`, each mode with strength init_scale^2 (Saxe et al. 2014).
     kappa : float
-        Width of the balance, >= 0, in the unit of squared weights. kappa > 0 needs N_h >= N_i + N_o. Wide
-        networks with Gaussian weights of variances s1^2 and s2^2 tend to ``lam = (s2^2 - s1^2) N_h``,
-        ``kappa = s1 s2 N_h``.
+        Width of the balance, 0 or from 1e-60 to 1e60, in the unit of squared weights. kappa > 0 needs N_h >=
+        N_i + N_o. Wide networks with Gaussian weights of variances s1^2 and s2^2 tend to ``lam = (s2^2 -
+        s1^2) N_h``, ``kappa = s1 s2 N_h``.
     learning_rates : (float, float)
         Learning rates (eta1, eta2) of the layers. The balance is that of ``sqrt(eta2) W1`` and ``sqrt(eta1)
         W2``, which follow the flow of equal rates, so `exact` needs the same rates.
@@ -99,7 +99,7 @@ def balanced_init(
     True
     """
     check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
-    lam, kappa = check_float("lam", lam), check_float("kappa", kappa, 0.0)
+    lam, kappa = check_float("lam", lam), check_kappa("kappa", kappa)
     rates = Rates.read("learning_rates", learning_rates)
     scale, seed = check_scale("init_scale", init_scale), check_int("seed", seed, 0, MAX_SEED)
     samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)

@@ -23,6 +23,7 @@ from fastlin.sweeps.store.location import Location
 
 SAMPLES = 6  # architectures that are measured for each solver; estimates of the others are scaled
 SAMPLE_SECONDS = 0.15  # of each measurement
+LONGEST_SECONDS = 2.0  # of one point that is measured; the estimate of a slower one counts as it is
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def _group(plan: Plan, solver: str, architecture: int) -> Group:
 def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores: int) -> float:
     """Return the measured seconds of all lam of one seed on one core, in groups of the size of this plan."""
     spec = plan.spec
+    if modelled > LONGEST_SECONDS * spec.lams.size:
+        return modelled
     seeds = max(1, min(int(SAMPLE_SECONDS / modelled), plan.layout.block_shape.seeds))
     # A few lam are enough where one seed takes long: time is proportional to their number.
     lams = (

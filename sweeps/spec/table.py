@@ -12,6 +12,7 @@ from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels.random import MAX_SEED
+from fastlin.network import LEAST_KAPPA, MAX_KAPPA, check_kappa
 from fastlin.observables import FRACTION, check_fraction, sweepable
 from fastlin.rates import one_or_two
 from fastlin.solvers import MAX_STEPS, MAX_TOLERANCE, MIN_TOLERANCE, SOLVERS, TOLERANCE
@@ -54,7 +55,10 @@ def _lams(name: str, value: Any) -> NDArray[np.float64] | None:
 
 
 def _kappas(name: str, value: Any) -> NDArray[np.float64]:
-    return axes.reals(name, value, 0.0)
+    kappas = axes.reals(name, value, 0.0)
+    for kappa in kappas:
+        check_kappa(name, float(kappa))
+    return kappas
 
 
 def _ratios(name: str, value: Any) -> NDArray[np.float64]:
@@ -74,7 +78,7 @@ def _batch_size(name: str, value: Any) -> int | None:
 
 
 def _label_noise(name: str, value: Any) -> float:
-    return check_float(name, value, 0.0)
+    return check_float(name, value, 0.0, MAX_SCALE)
 
 
 def _varies(dimension: str, field: str, default: float) -> Callable[[Any], bool]:
@@ -176,7 +180,7 @@ ENTRIES = (
         "kappas",
         _kappas,
         axes.compact,
-        "numbers from 0",
+        f"0, or numbers from {LEAST_KAPPA:g} to {MAX_KAPPA:g}",
         "Two-sided balance, `Q (D - lam I) Q^T = -kappa^2 J`. Above 0 it needs N_h >= N_i + N_o. A list or "
         "range makes a dimension of the store, in which narrower networks are absent for kappa > 0.",
         0.0,
@@ -261,7 +265,7 @@ ENTRIES = (
         "label_noise",
         _label_noise,
         same,
-        "number from 0",
+        f"number from 0 to {MAX_SCALE:g}",
         "Standard deviation of the noise that gradient descent adds to the targets in every step.",
         0.0,
         written=lambda spec: bool(spec.label_noise),

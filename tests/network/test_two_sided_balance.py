@@ -127,6 +127,17 @@ def test_a_wide_network_needs_no_matrix_of_its_hidden_units():
         (lambda a: fl.balanced_init(a, 0.0, kappa=-1.0), "kappa is -1; it must be at least 0"),
         (lambda a: fl.balanced_init(a, 0.0, kappa=np.nan), "kappa is nan; a finite number is needed"),
         (
+            lambda a: fl.balanced_init(a, 0.0, kappa=1e-300),
+            "kappa is 1e-300; allowed is 0, or 1e-60 to 1e+60",
+        ),
+        (
+            lambda a: fl.balanced_init(a, 0.0, kappa=1e300),
+            "kappa is 1e+300; it must be at least 0 and at most",
+        ),
+        (lambda a: fl.balanced_init(a, 1e200, kappa=1e-10), "kappa is 1e-10, and weights have entries up to"),
+        (lambda a: fl.Network(*_weights(a), kappa=1e300), "|Q|^4 is inf at lam"),
+        (lambda a: fl.Network(*_weights(a), lam=1e300), "|Q|^3 is inf at lam = 1e+300"),
+        (
             lambda a: fl.balanced_init(fl.Architecture(4, 7, 4), 0.0, kappa=0.5),
             "kappa is 0.5, and N_h = 7 hidden units are fewer than N_i + N_o = 8",
         ),
@@ -150,3 +161,11 @@ def test_bad_input_has_one_line(call, message):
 def _weights(arch):
     net = fl.balanced_init(arch, 0.5, kappa=1.0)
     return net.w1, net.w2
+
+
+@pytest.mark.parametrize("lam", [0.0, 1e3])
+def test_the_least_kappa_has_finite_values_at_all_times(lam):
+    arch = fl.Architecture(2, 4, 2)
+    net = fl.balanced_init(arch, lam, kappa=1e-60)
+    ds = fl.exact(fl.random_regression(arch, n_samples=8), net, [0.0, 1.0, np.inf], ["loss", "ntk_norm"])
+    assert np.isfinite(ds.to_array()).all()

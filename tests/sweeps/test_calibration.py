@@ -53,3 +53,10 @@ def test_a_plan_of_a_large_network_compiles_its_only_kernel(planned):
     content, compiled = planned([LARGE], lacking=True)
     assert [kernel.step for kernel in compiled] == ["closed_form"]
     assert (content.kernels, content.kernels_to_compile) == (1, 0)
+
+
+def test_a_point_of_hours_is_not_measured(monkeypatch):
+    monkeypatch.setattr(calibration, "_unit", lambda *_: pytest.fail("computes a point of hours"))
+    noisy = {"solver": "gradient_descent", "learning_rate": 1e-3, "times": [0.0, 1e8], "batch_size": 2}
+    content = projection.project(Spec.from_dict(sweeping.spec(dynamics=noisy)), None)
+    assert content.seconds > 3600

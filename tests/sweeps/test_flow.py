@@ -185,6 +185,9 @@ ESCAPE = {"output": {"observables": ["escape_time"]}}
         ),
         ({}, DESCENT | {"batch_size": 99}, {}, "dynamics.batch_size is 99; the task has 8 samples"),
         ({}, DESCENT | {"label_noise": -0.1}, {}, "dynamics.label_noise is -0.1; it must be at least 0"),
+        ({}, DESCENT | {"label_noise": 1e300}, {}, "at least 0 and at most 1e+60"),
+        ({"kappa": 1e-300}, {}, {}, "axes.kappa is 1e-300; allowed is 0, or 1e-60 to 1e+60"),
+        ({"kappa": [0.0, 1e300]}, {}, {}, "at least 0 and at most 1e+60"),
         (
             {},
             {},
