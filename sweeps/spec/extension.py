@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.entry import Entry
 from fastlin.sweeps.spec.spec import Spec, differences, essential
 from fastlin.sweeps.spec.table import ENTRIES
@@ -41,7 +42,7 @@ def _joined(values: list[Any]) -> Any:
 def obstacles(old: Spec, new: Spec) -> list[str]:
     """Return one line for each difference that keeps `new` from extending `old`.
 
-    Values that an axis gains are no such difference.
+    Values that an axis gains are no such difference, and neither are settings of a solver that comes in.
     """
     if old.hash == new.hash:
         return []
@@ -50,7 +51,18 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
         if _extends(entry, old, new):
             before[entry.section].pop(entry.key, None)
             after[entry.section].pop(entry.key, None)
+    for key in _unused(old):
+        after["dynamics"].pop(key, None)
     return differences(before, after)
+
+
+def _unused(spec: Spec) -> list[str]:
+    """Return the settings of dynamics that no solver of a spec has."""
+    solvers = [SOLVERS[name] for name in spec.solvers]
+    adaptive, stepwise = any(each.adaptive for each in solvers), any(each.learning_rate for each in solvers)
+    return ([] if adaptive else ["tolerance", "max_steps"]) + (
+        [] if stepwise else ["batch_size", "label_noise"]
+    )
 
 
 def _extends(entry: Entry, old: Spec, new: Spec) -> bool:

@@ -213,3 +213,18 @@ def test_decay_is_exact_at_lam_0(tmp_path, ratio, decay):
     flow = run(tmp_path / "f.zarr", spec(axes, {"decay": decay, "tolerance": 1e-11}))
     for name in OBSERVABLES:
         assert 0.0 < abs(exact[name] - flow[name]).max() < 1e-9
+
+
+def test_a_sweep_gains_solvers_with_their_settings(tmp_path):
+    path, noisy = tmp_path / "s.zarr", {"learning_rate": 0.01, "batch_size": 3, "label_noise": 0.1}
+    dynamics = {"solver": ["exact"]}
+    before = run(path, spec({}, dynamics))
+    for solver, settings in (("flow", {"tolerance": 1e-7}), ("gradient_descent", noisy)):
+        dynamics = dynamics | settings | {"solver": [*dynamics["solver"], solver]}
+        larger = spec({}, dynamics)
+        assert fl.run_sweep(larger, path).computed_points == 12
+        grown = fl.open_sweep(path).load()
+        assert grown.sel(solver=["exact"]).loss.equals(before.loss)
+        assert grown.loss.equals(run(tmp_path / f"{solver}.zarr", larger).loss)
+    with pytest.raises(fl.InputError, match=r"dynamics\.tolerance: the store has 1e-07, the spec 1e-08"):
+        fl.run_sweep(spec({}, dynamics | {"tolerance": 1e-8}), path)
