@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,12 +15,13 @@ from scipy.linalg import expm, solve_sylvester
 
 from fastlin.canonical import Canonical, substitute
 from fastlin.dynamics import check_memory, check_sizes, curvature, dataset, select_over_time, trajectory
-from fastlin.errors import InputError
+from fastlin.errors import InputError, SaddleWarning
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.dormand_prince import estimated_steps
 from fastlin.kernels.weight_flow import integrate
-from fastlin.network import Network, reduced_width
+from fastlin.network import Network, checked_balance, reduced_width
 from fastlin.rates import Rates, one_or_two
+from fastlin.solve import Starts, evolve
 from fastlin.solvers import FLOW, MAX_STEPS, MAX_TOLERANCE, MIN_TOLERANCE, TOLERANCE
 from fastlin.task import Task
 from fastlin.validation import check_float, check_int, check_pair, check_times
@@ -95,6 +97,12 @@ def flow(
         If a number is out of range, sizes do not fit, inf is asked for where the limit is not known, or the
         flow needs more steps: the message has the estimate.
 
+    Warns
+    -----
+    SaddleWarning
+        If inf is among the times, and the exact flow of balanced weights ends at a saddle. Rounding errors
+        move the integrated flow away from a saddle at late times. `exact` stays there.
+
     See Also
     --------
     exact : the closed form, where the balance and the inputs allow it.
@@ -124,6 +132,13 @@ def flow(
     path = _integrate(task, w1, w2, finite, settings)
     if np.isinf(moments).any():
         path = _to_infinity(task, path, settings)
+        if _ends_at_saddle(substitute(task, net, settings.rates)):
+            warnings.warn(
+                "at t = inf the flow of these weights ends at a saddle, from which rounding errors have "
+                "moved the result; fastlin.exact stays at the saddle",
+                SaddleWarning,
+                stacklevel=2,
+            )
         finite = np.append(finite, math.inf)
     followed = trajectory(path.w1, path.w2, task, net, settings.rates)
     at = np.searchsorted(finite[1:], moments) + 1
@@ -202,6 +217,16 @@ def _to_infinity(task: Task, path: _Path, settings: _Settings) -> _Path:
     q = canonical.back @ expm(generator) @ np.concatenate([u1.T, u2])
     w1, w2 = q[: task.n_i].T + canonical.frozen, q[task.n_i :]
     return _Path(np.concatenate([path.w1, w1[None]]), np.concatenate([path.w2, w2[None]]), steps)
+
+
+def _ends_at_saddle(start: Canonical) -> bool:
+    """Tell whether the weights have a balance, and their exact flow ends at a saddle."""
+    try:
+        balance = checked_balance(start.w1, start.w2)
+    except InputError:
+        return False
+    starts = Starts.of(start.sigma_yx, start.w1, start.w2, np.array(balance.lam))
+    return bool(evolve(starts, np.array(balance.kappa), np.array([math.inf])).saddle)
 
 
 def _check_limit(task: Task, w1: Array, w2: Array, settings: _Settings) -> Canonical:

@@ -6,6 +6,7 @@ Sigma_yx V``, for rates e1, e2 and inputs ``Sigma_xx = c V V^T``.
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -250,6 +251,22 @@ def test_flow_ends_where_the_exact_solution_does(start):
     exact = fl.exact(*start.pair, [math.inf], ["qqt"])
     flow = fl.flow(*start.pair, [math.inf], TOLERANCE, observables=["qqt"])
     assert relative(flow.qqt, exact.qqt.values) < ACCUMULATED
+
+
+@pytest.mark.parametrize("rates", [(1.0, 1.0), (2.0, 0.5)])
+def test_flow_to_infinity_warns_of_a_saddle_as_the_exact_solution_does(rates):
+    arch, warned = fl.Architecture(3, 3, 3), []
+    for seed in range(6):
+        task = fl.random_regression(arch, n_samples=8, seed=seed)
+        net = fl.balanced_init(arch, 0.0, seed=seed, learning_rates=rates)
+        for solver in (fl.exact, fl.flow):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                solver(task, net, [math.inf], observables=["loss"], learning_rates=rates)
+            warned.append([(each.category, each.filename) for each in caught])
+    assert warned[::2] == warned[1::2]
+    assert {len(each) for each in warned} == {0, 1}
+    assert [(fl.SaddleWarning, __file__)] in warned
 
 
 # ---------------------------------------------------------------- the flow of anything
