@@ -132,6 +132,8 @@ def _set_log(ax: Axes, zero: float) -> None:
     if positive.size:
         ax.set_ylim(0.7 * positive.min(), max(positive.max(), ax.dataLim.y1) / 0.7)
         plain_numbers(ax.yaxis, *ax.get_ylim())
+    else:
+        ax.set_ylim(*scales.EMPTY_LOG)
 
 
 def trajectories(

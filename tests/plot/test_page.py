@@ -1,6 +1,7 @@
 """Pages of small multiples."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 import fastlin as fl
@@ -73,3 +74,14 @@ def test_diagrams_of_a_sweep_share_one_scale(dataset):
     assert [panel.get_title() for panel in diagrams] == ["funnel 4-2-2", "wide 3-4-3", "between 2-3-4"]
     assert len(figure.axes[3].lines) == 3
     assert r"\infty" in figure.axes[3].get_title()
+
+
+@pytest.mark.parametrize("init_scale", [0.5, 1.0])
+def test_a_line_of_zeros_on_a_logarithmic_scale_is_empty(dataset, init_scale, tmp_path):
+    """Values span decades, but at the default of an axis they may all be 0."""
+    loss = dataset.loss.copy(data=np.broadcast_to(10.0 ** dataset.lam.values[:, None], dataset.loss.shape))
+    spread = dataset.assign(loss=loss.where(dataset.init_scale != init_scale, 0.0))
+    page = fl.plot.sweep(spread, "loss", "lam", "init_scale")
+    page.savefig(tmp_path / "page.png")
+    low, high = page.axes[3].get_ylim()
+    assert 0.0 < low < high
