@@ -65,9 +65,10 @@ def exact(
     -------
     xarray.Dataset
         One variable per observable, dimension "time" first (a time scale has none): ``ds[name].attrs``
-        holds its equation and unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam and kappa,
-        solver, learning rates, decay and version. Where the inputs are dependent, a part of W1 off their
-        span never learns, and observables that depend on it are left out, unless N_h = 1.
+        holds its equation and unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam and kappa (with
+        rates in units of their geometric mean), solver, learning rates, decay and version. Where the inputs
+        are dependent, a part of W1 off their span never learns, and observables that depend on it are left
+        out, unless N_h = 1.
 
     Raises
     ------
