@@ -116,7 +116,7 @@ def test_a_store_outlives_an_edited_comment_and_no_edited_operation(tmp_path):
         '"""The state\n\n    of a point.\n    """',
     )
     assert run()[0] == 0
-    edit(tmp_path, "vector/balance.py", "0.5 * absolute(lam)", "0.7 * absolute(lam)")
+    edit(tmp_path, "vector/balance.py", "+ 0.5 * absolute(lam)", "+ 0.7 * absolute(lam)")
     code, error = run()
     assert code == 2
     assert "was written by other versions" in error
