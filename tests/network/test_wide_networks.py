@@ -41,7 +41,7 @@ def test_the_fit_is_the_least_squares_of_the_plain_reference(n_h):
 def test_the_fit_of_narrow_networks_has_lam_alone(n_h):
     net = fl.random_init(fl.Architecture(3, n_h, 5), kind="lecun", seed=2)
     assert net.fit().kappa == 0.0
-    np.testing.assert_allclose(net.fit(), beyond.fit(net.w1, net.w2), rtol=1e-11)
+    np.testing.assert_allclose(net.fit(), beyond.fit(net.w1, net.w2), rtol=1e-11, atol=1e-15)
 
 
 def fitted(arch, net):
