@@ -264,6 +264,12 @@ def test_a_single_neuron_on_one_sample(row, of_sigma):
 # ---------------------------------------------------------------- how far standard starts are from balance
 
 
+TABLE = CASES["imbalance_table"]["rows"]
+TABLE_TIMES = np.concatenate([[0.0], np.geomspace(0.02, 40.0, 24)])
+MAXIMA = [2, 5]  # columns
+ROWS = [pytest.param(name, marks=() if name[:2] == "4-" else pytest.mark.slow) for name in TABLE]
+
+
 def raw(kind, sizes, seed):
     """Return the target and weights of the stored table, keyed by (seed, N_i, N_h, N_o)."""
     n_i, n_h, n_o = sizes
@@ -291,10 +297,10 @@ def imbalance_row(kind, sizes, seed):
     """Return the row of the stored table of one network, by the API."""
     n_i, n_h, n_o = sizes
     sigma_yx, *weights = raw(kind, sizes, seed)
-    task, arch, times = fl.Task.from_sigma(sigma_yx), fl.Architecture(*sizes), np.linspace(0.0, 40.0, 401)
+    task, arch, times = fl.Task.from_sigma(sigma_yx), fl.Architecture(*sizes), TABLE_TIMES
     q, d = np.vstack([weights[0].T, weights[1]]), reference.balance(*weights)
     lam = np.sum((q @ d) * q) / np.sum(q**2)
-    true = fl.flow(task, fl.Network(*weights), times, observables=["loss", "kernel_distance"])
+    true = fl.flow(task, fl.Network(*weights), times, TOLERANCE, observables=["loss", "kernel_distance"])
 
     def compared(lam, kappa):
         net = fl.balanced_init(arch, lam, kappa=kappa, weights=weights)
@@ -310,14 +316,12 @@ def imbalance_row(kind, sizes, seed):
     return np.array(row, dtype=np.float64)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CASES["imbalance_table"]["rows"] if "64" not in name])
+@pytest.mark.parametrize("name", ROWS)
 def test_how_far_standard_starts_are_from_balance(name):
-    """The stored maxima over time are of a coarser grid, so that they are up to 5 % too low."""
+    """The stored maxima over time err by up to 1.9e-9: the flow by SciPy at 1e-13 differs by as much."""
     shape, kind = name.split()
     sizes = tuple(map(int, shape.split("-")))
-    expected = np.array(CASES["imbalance_table"]["rows"][name])
-    got = np.mean([imbalance_row(kind, sizes, seed) for seed in range(3)], axis=0)
-    maxima = np.isin(np.arange(got.size), [2, 5])
-    np.testing.assert_allclose(got[~maxima], expected[~maxima], rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(got[maxima], expected[maxima], rtol=0.05)
+    seeds = range(1 if shape == "64-4-64" else 3)
+    got = np.mean([imbalance_row(kind, sizes, seed) for seed in seeds], axis=0)
+    bounds = np.where(np.isin(np.arange(got.size), MAXIMA), 3e-9, 1e-9 * np.maximum(1.0, np.abs(got)))
+    assert (np.abs(got - TABLE[name]) <= bounds).all()

@@ -27,6 +27,7 @@ times = st.floats(0.05, 2.0)
 seeds = st.integers(0, 10**6)
 signed = st.floats(0.1, 3.0) | st.floats(-3.0, -0.1)
 positive = st.floats(0.3, 2.0)
+pairs = st.tuples(positive, positive)
 
 
 class Start(NamedTuple):
@@ -217,15 +218,14 @@ def test_kappa_to_0_is_continuous_with_kappa_0(n_i, n_o, surplus, lam, seed, t):
 
 
 @settings(max_examples=40)
-@given(
-    sizes, sizes, st.integers(0, 2), signed | st.just(0.0), st.floats(0.05, 3.0), seeds, positive, positive
-)
-def test_balanced_init_has_the_balance_and_the_product(n_i, n_o, surplus, lam, kappa, seed, e1, e2):
+@given(sizes, sizes, st.integers(0, 2), signed | st.just(0.0), st.floats(0.05, 3.0), seeds, pairs)
+def test_balanced_init_has_the_balance_and_the_product(n_i, n_o, surplus, lam, kappa, seed, rates):
     """``e1 W2^T W2 - e2 W1 W1^T`` has the eigenvalues beta (N_o times), -alpha (N_i times) and 0."""
     arch = fl.Architecture(n_i, n_i + n_o + surplus, n_o)
-    net = fl.balanced_init(arch, lam, kappa=kappa, seed=seed, learning_rates=(e1, e2))
+    net = fl.balanced_init(arch, lam, kappa=kappa, seed=seed, learning_rates=rates)
     half = math.hypot(lam / 2, kappa)
     expected = [-half + lam / 2] * n_i + [0.0] * surplus + [half + lam / 2] * n_o
+    e1, e2 = rates
     values = np.linalg.eigvalsh(e1 * net.w2.T @ net.w2 - e2 * net.w1 @ net.w1.T)
     size = e1 * np.sum(net.w2**2) + e2 * np.sum(net.w1**2)
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-14 * size)
@@ -300,7 +300,7 @@ def anything(draw, decays=True):
         sigma_xx,
         scale * rng.standard_normal((n_h, n_i)),
         scale * rng.standard_normal((n_o, n_h)),
-        draw(st.just((1.0, 1.0)) | st.tuples(positive, positive)),
+        draw(st.just((1.0, 1.0)) | pairs),
         decay,
     )
 
