@@ -171,8 +171,8 @@ def _check_steps(task: Task, w1: Array, w2: Array, last: float, settings: _Setti
     if steps > settings.max_steps:
         raise InputError(
             f"the flow to t = {last:g} needs about {steps:.1e} steps, and max_steps is {settings.max_steps}: "
-            "a step is at most about 6 / (largest curvature); ask for an earlier time, raise max_steps, or ask "
-            "for t = inf if the flow has that limit (no decay, no bottleneck, inputs that are not general)"
+            "a step is at most about 6 / (largest curvature); ask for an earlier time, raise max_steps, or "
+            "ask for t = inf if the flow has that limit (no decay, no bottleneck, no general inputs)"
         )
 
 
