@@ -32,11 +32,7 @@ def task_of(sigma_yx, off=0.0):
     """Return a task of 16 samples with this Sigma_yx. `off` is the size of targets off the inputs' span."""
     n_i = sigma_yx.shape[1]
     y = np.pad(4 * sigma_yx, ((0, 0), (0, 16 - n_i)))
-<<<<<<< HEAD
     y[:, n_i:] = off * np.resize([1.0, -1.0], 16 - n_i)  # without a mean, which would be warned about
-=======
-    y[:, n_i:] = off * (-1.0) ** np.arange(16 - n_i)  # a constant would be a mean, which gives a warning
->>>>>>> h-task
     return fl.Task(4 * np.eye(n_i, 16), y)
 
 
