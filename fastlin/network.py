@@ -90,7 +90,11 @@ def checked_balance(w1: Array, w2: Array, lam: float | None = None, kappa: float
     InputError
         If the weights have no balance, or not the given one: the message states the imbalance.
     """
-    weights = _scaled(w1, w2)
+    return _balance_of(_scaled(w1, w2), lam, kappa)
+
+
+def _balance_of(weights: _Scaled, lam: float | None, kappa: float | None) -> Balance:
+    """Return the balance of scaled weights (see `checked_balance`)."""
     given = None if lam is None else check_float("lam", lam)
     if kappa is not None and check_float("kappa", kappa, 0.0) > 0.0:
         return _two_sided_balance(weights, given, kappa)
@@ -137,6 +141,15 @@ def _fitted(weights: _Scaled, lam: float | None) -> Balance | None:
     if imbalance(weights.q, weights.n_i, value / square, float(fit.kappa)) > BALANCE_TOLERANCE:
         return None
     return Balance(value, kappa)
+
+
+def _one_sided_kind(weights: _Scaled, lam: float) -> BalanceKind:
+    """Return "strict" if ``D = lam I`` holds everywhere, and "support" if it does on the support of Q alone."""
+    q, d, scale, _, n_h = weights
+    unit, columns = lam / scale / scale, q.shape[1]
+    off = np.linalg.norm(d - unit * np.eye(columns))
+    deviation = np.hypot(off, unit * np.sqrt(n_h - columns))  # D is 0 on hidden directions beyond q
+    return "strict" if deviation <= BALANCE_TOLERANCE * np.sum(q**2) else "support"
 
 
 def check_kappa(name: str, value: Any) -> float:
@@ -197,22 +210,15 @@ class Network:
                 "needed are (N_h, N_i) and (N_o, N_h)"
             )
         self.balance: BalanceKind
+        weights = _scaled(self.w1, self.w2)
         try:
-            self.lam, self.kappa = checked_balance(self.w1, self.w2, lam, kappa)
+            self.lam, self.kappa = _balance_of(weights, lam, kappa)
         except InputError:
             if lam is not None or kappa is not None:
                 raise
-            _scaled(self.w1, self.w2)  # raises for weights whose squares overflow
             self.lam, self.kappa, self.balance = float("nan"), float("nan"), "none"
             return
-        self.balance = "two-sided" if self.kappa > 0.0 else self._one_sided_kind()
-
-    def _one_sided_kind(self) -> BalanceKind:
-        q, d, scale, _, n_h = _scaled(self.w1, self.w2)
-        lam, columns = self.lam / scale / scale, q.shape[1]
-        off = np.linalg.norm(d - lam * np.eye(columns))
-        deviation = np.hypot(off, lam * np.sqrt(n_h - columns))  # D is 0 on hidden directions beyond q
-        return "strict" if deviation <= BALANCE_TOLERANCE * np.sum(q**2) else "support"
+        self.balance = "two-sided" if self.kappa > 0.0 else _one_sided_kind(weights, self.lam)
 
     def __repr__(self) -> str:
         shape = self.architecture
