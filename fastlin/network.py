@@ -144,7 +144,7 @@ def _fitted(weights: _Scaled, lam: float | None) -> Balance | None:
 
 
 def _one_sided_kind(weights: _Scaled, lam: float) -> BalanceKind:
-    """Return "strict" if ``D = lam I`` holds everywhere, and "support" if it does on the support of Q alone."""
+    """Return "strict" if ``D = lam I``, and "support" if that holds on the support of Q alone."""
     q, d, scale, _, n_h = weights
     unit, columns = lam / scale / scale, q.shape[1]
     off = np.linalg.norm(d - unit * np.eye(columns))
