@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a kind takes.
+    """A number, a name or a list that a kind takes.
 
     Attributes
     ----------
@@ -19,11 +19,17 @@ class Parameter:
         Its meaning, unit and range, for the reference.
     default : optional
         None where it must be given.
+    axis : bool
+        Whether a list or a range in a spec makes an axis. Otherwise a list is one value.
+    optional : bool
+        Whether it may be missing though it has no default. Its value is None then, which `read` gets.
     """
 
     read: Callable[[str, Any], Any]
     doc: str
     default: Any = None
+    axis: bool = True
+    optional: bool = False
 
 
 class Kind(Protocol):
@@ -54,4 +60,5 @@ class Choice(Generic[K]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a section of a spec."""
-        return {"kind": self.kind.name, **self.values}
+        given = {key: value for key, value in self.values.items() if value is not None}
+        return {"kind": self.kind.name, **given}

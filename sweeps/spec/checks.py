@@ -152,7 +152,7 @@ def check_task(task: Choice[TaskKind], architectures: Sequence[Architecture], fa
     law = task.kind.law(**task.values)
     # The first fault is shown in full, so that it is one with the most inputs.
     for index, shape in sorted(enumerate(architectures), key=lambda item: -item[1].n_i):
-        if obstacle := task.kind.obstacle(law, shape.n_i):
+        if obstacle := task.kind.obstacle(law, shape):
             where = f"axes.architecture[{index}]"
             faults.add(f"{where} is {shape}; {obstacle}", "task", "axes.architecture", f"[{index}]")
 

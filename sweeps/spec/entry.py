@@ -154,7 +154,7 @@ class KindSection:
 
 
 def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
-    default = REQUIRED if parameter.default is None else parameter.default
+    default = REQUIRED if parameter.default is None and not parameter.optional else parameter.default
     return Entry(section, key, key, parameter.read, same, "number", parameter.doc, default)
 
 
