@@ -46,15 +46,15 @@ def check_sizes(task: Task, net: Network) -> None:
 def check_memory(observables: list[Observable], moments: int, task: Task) -> None:
     """Raise if the results would not fit: matrices over samples grow with P^2 at every time."""
     n = task.n_i + task.n_o
-    sizes = {"input": task.n_i, "output": task.n_o, "unit": n}
+    sizes = {"input": task.n_i, "output": task.n_o, "unit": n, "mode": min(task.n_i, task.n_o)}
     if task.has_samples:
-        sizes["sample"] = task.n_samples
+        sizes |= {"sample": task.n_samples, "condition": len(task.conditions)}
     for entry in observables:
         sizes |= entry.stored_dims
     cost = {
         entry.name: 8 * moments * math.prod(sizes[name.removesuffix("_2")] for name in entry.dims)
         for entry in observables
-        if entry.default  # the others are lazy
+        if not entry.lazy
     }
     total = sum(cost.values()) + 16 * moments * n**2
     if total > SURELY_FITS:
@@ -98,6 +98,9 @@ def dataset(
     coordinates: dict[str, Any] = {"time": ("time", times, TIME_ATTRIBUTES)}
     for entry in observables:
         coordinates |= {name: list(labels) for name, labels in entry.labels.items()}
+        coordinates |= {
+            name: list(path.task.conditions) for name in entry.dims if name.startswith("condition")
+        }
     shape = net.architecture
     return xr.Dataset(
         variables,

@@ -159,6 +159,12 @@ class TaskArrays:
         return self._at(self._stacked.y)
 
     @property
+    def conditions(self) -> tuple[str | int, ...]:
+        """The conditions of the samples, or their numbers where the tasks have different ones."""
+        first, *others = (task.conditions for task in self._stacked.tasks)
+        return first if all(other == first for other in others) else tuple(range(len(first)))
+
+    @property
     def condition_means(self) -> Array:
         """Means of the inputs over the samples of each condition, (..., N_i, conditions)."""
         return self._at(self._stacked.condition_means)

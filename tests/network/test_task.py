@@ -13,8 +13,9 @@ from fastlin.means import CHANCE, floor_share
 from fastlin.observables import REGISTRY
 from tests.networks import relative
 
-OF_SAMPLES = ("network_function", "rsm_input", "rsm_output", "ntk")
-OF_STATISTICS = [name for name, entry in REGISTRY.items() if entry.over_time and name not in OF_SAMPLES]
+OF_SAMPLES = ("network_function", "rsm_input", "rsm_output", "ntk", "rdm_cosine", "rdm_correlation")
+BY_DEFAULT = [name for name, entry in REGISTRY.items() if entry.over_time and entry.default]
+OF_STATISTICS = [name for name in BY_DEFAULT if name not in OF_SAMPLES]
 SIZES = st.integers(1, 5)
 
 
@@ -124,7 +125,7 @@ def test_the_closed_form_takes_statistics():
     arch = fl.Architecture(4, 2, 3)
     task, net = fl.random_regression(arch, 9), fl.balanced_init(arch, 0.5)
     bare = fl.Task.from_sigma(task.sigma_yx, floor=task.loss_floor)
-    names = ["convergence_time", "escape_time", *OF_STATISTICS]
+    names = ["convergence_time", "escape_time", "mode_strengths", "alignment", *OF_STATISTICS]
     expected = fl.exact(task, net, [0.0, 1.0, np.inf], names)
     assert fl.exact(bare, net, [0.0, 1.0, np.inf], names).identical(expected)
     assert set(fl.exact(bare, net, [0.0])) == set(OF_STATISTICS)
