@@ -46,13 +46,14 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     xarray.Dataset
         Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus "solver",
         "learning_rate", "kappa", "rate_ratio", "noise_seed" and the parameters of [task] and [init] where the
-        spec has them as axes, and without "lam" where starts are not balanced. Axes of numbers are sorted. The coordinate `status` is decoded to
-        "pending", "ok", "diverged", "failed", "too_stiff" (the flow needs more than max_steps steps) and
-        "absent" (there is no such network: kappa > 0 needs N_h >= N_i + N_o). Architectures go by their
-        names, as "4-2-4", and have the coordinates n_i, n_h, n_o and bottleneck_ratio. The coordinates
-        task_kind, n_samples, target_scale and init_kind, of one value each, hold the entries of [task] and
-        [init] in the spec. The attribute `spec` is the spec as JSON text. ``.fastlin`` selects, averages,
-        classifies and draws (`fastlin.sweeps.read.accessor.SweepAccessor`).
+        spec has them as axes, and without "lam" where starts are not balanced. Axes of numbers are sorted.
+        The coordinate `status` is decoded to "pending", "ok", "diverged", "failed", "too_stiff" (the flow
+        needs more than max_steps steps) and "absent" (there is no such network: kappa > 0 needs
+        N_h >= N_i + N_o). Architectures go by their names, as "4-2-4", and have the coordinates n_i, n_h, n_o
+        and bottleneck_ratio. Coordinates of one value, as task_kind, n_samples, target_scale and init_kind,
+        hold the other entries of [task] and [init] in the spec. The attribute `spec` is the spec as JSON
+        text. ``.fastlin`` selects, averages, classifies and draws
+        (`fastlin.sweeps.read.accessor.SweepAccessor`).
 
     Raises
     ------
