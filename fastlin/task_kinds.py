@@ -342,6 +342,7 @@ TASK_KINDS = {
                     "singular values of the teacher, one for each mode or one for all",
                     [1.0],
                     axis=False,
+                    form="number or list of numbers",
                 ),
             },
             _student_teacher,
@@ -357,6 +358,7 @@ TASK_KINDS = {
                     "singular values of Sigma_yx, the last of min(N_i, N_o) ones are 0; or give power",
                     optional=True,
                     axis=False,
+                    form="number or list of numbers",
                 ),
                 "power": Parameter(check_power, "the a-th singular value is a^-power", optional=True),
             },
@@ -369,7 +371,11 @@ TASK_KINDS = {
             "Targets are the inputs, C = V diag(c) V^T of random eigenvectors, N_i = N_o (`autoencoder`).",
             {
                 "spectrum": Parameter(
-                    check_spectrum, "the N_i eigenvalues c of C; or give power", optional=True, axis=False
+                    check_spectrum,
+                    "the N_i eigenvalues c of C; or give power",
+                    optional=True,
+                    axis=False,
+                    form="number or list of numbers",
                 ),
                 "power": Parameter(check_power, "the a-th eigenvalue is a^-power", optional=True),
                 "noise": Parameter(_noise, "variance of the noise in every input (denoising)", 0.0),
