@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 import fastlin as fl
 from fastlin.kernels.codes import Start
 from fastlin.sweeps.spec.network_of import task_and_network
-from fastlin.task_kinds import TASK_KINDS
 
 SHAPE = fl.Architecture(4, 3, 4)
 # A kind, its table in a spec, and the function that gives the task of a seed.
@@ -43,17 +42,17 @@ def spec_of(kind, table, architecture="4-3-4"):
     return fl.Spec.from_dict({"axes": axes, "task": {"kind": kind, **table}, "dynamics": dynamics})
 
 
-def law_of(spec):
-    return TASK_KINDS[spec.task.kind.name].law(**spec.task.values)
+def problem_of(spec):
+    return spec.problem({"init_scale": 1.0})
 
 
 @pytest.mark.parametrize(("kind", "table", "function"), PAIRS, ids=IDS)
 def test_the_function_and_the_kind_give_the_same_task(kind, table, function):
-    spec = spec_of(kind, table)
+    problem = problem_of(spec_of(kind, table))
     for seed in (0, 5):
         given_task = function(seed)
-        built, _ = task_and_network(kind, spec.problem(1.0), SHAPE, seed, Start.BALANCED, 0.5, 0.0, 1.0)
-        target = law_of(spec).draw(seed, SHAPE.sizes)
+        built, _ = task_and_network(kind, problem, SHAPE, seed, Start.BALANCED, 0.5, 0.0, 1.0)
+        target = problem.task.draw(seed, SHAPE.sizes)
         for task in (given_task, built):
             assert np.array_equal(task.sigma_yx, target.sigma_yx)
             assert task.loss_floor == target.floor
@@ -63,7 +62,7 @@ def test_the_function_and_the_kind_give_the_same_task(kind, table, function):
             assert np.array_equal(given_task.X, built.X)
             assert np.array_equal(given_task.Y, built.Y)
             check_samples(built)
-        assert spec.problem(1.0).white == (built.inputs == "white")
+        assert problem.white == (built.inputs == "white")
 
 
 def check_samples(task):
