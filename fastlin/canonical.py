@@ -11,16 +11,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastlin.balance import Balance, checked_balance
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.tolerances import ROUNDING
-from fastlin.network import Balance, Network, checked_balance
 from fastlin.rates import Rates
 from fastlin.task import Task
+
+if TYPE_CHECKING:
+    from fastlin.network import Network
+
+
+class Weights(NamedTuple):
+    """Weights of which nothing else is known."""
+
+    w1: Array  # (N_h, N_i)
+    w2: Array  # (N_o, N_h)
 
 
 class Canonical(NamedTuple):
@@ -55,10 +65,10 @@ class Canonical(NamedTuple):
         back = self.back[..., None, :, :]
         if not np.all(self.completes):
             return np.asarray(back @ qqt @ np.swapaxes(back, -1, -2))
-        q0 = np.concatenate([np.swapaxes(self.w1, -1, -2), self.w2], axis=-2)[..., None, :, :]
-        along = qqt @ q0
-        size = np.sqrt(np.swapaxes(q0, -1, -2) @ along)
-        q = (back @ (along / np.where(size > 0.0, size, 1.0)))[..., 0]
+        q0 = np.concatenate([np.swapaxes(self.w1, -1, -2), self.w2], axis=-2)
+        along = (qqt @ q0[..., None, :, :])[..., 0]
+        size = np.sqrt(along @ q0)
+        q = along / np.where(size > 0.0, size, 1.0) @ np.swapaxes(self.back, -1, -2)
         q[..., : self.frozen.shape[-1]] += self.frozen
         return np.asarray(q[..., :, None] * q[..., None, :])
 
@@ -120,6 +130,6 @@ class Substitution(NamedTuple):
         return Canonical(self.sigma_yx, scale1 * on_span, scale2 * w2, back, frozen)
 
 
-def substitute(task: Task, net: Network, rates: Rates) -> Canonical:
+def substitute(task: Task, net: Network | Weights, rates: Rates) -> Canonical:
     """Return the network that follows the plain flow (see `Substitution.of`)."""
     return Substitution.of(task, rates).apply(net.w1, net.w2)
