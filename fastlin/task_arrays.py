@@ -14,7 +14,7 @@ from fastlin.task import Task
 
 
 class LossForm(NamedTuple):
-    """The loss as ``floor + |target - W2 W1 root|^2 / (2 divisor)``, exact near the minimum."""
+    """The loss as ``floor + |target - W2 W1 root|^2 / (2 divisor)``, without cancellation."""
 
     target: Array  # (..., N_o, K)
     root: Array | None  # (..., N_i, K), or None for the identity
@@ -55,16 +55,6 @@ class _Stacked:
     @cached_property
     def y(self) -> Array:
         return self._data(lambda task: task.Y)
-
-    @cached_property
-    def condition_means(self) -> Array:
-        counts = sorted({len(task.conditions) for task in self.tasks})
-        if len(counts) > 1:
-            raise InputError(
-                f"the tasks have from {counts[0]} to {counts[-1]} conditions; observables over conditions "
-                "need tasks with the same number of them"
-            )
-        return self.stack(lambda task: task.condition_means)
 
     def _data(self, of: Callable[[Task], Array]) -> Array:
         counts = sorted({task.n_samples for task in self.tasks})
@@ -157,17 +147,6 @@ class TaskArrays:
     def Y(self) -> Array:
         """Targets (..., N_o, P)."""
         return self._at(self._stacked.y)
-
-    @property
-    def conditions(self) -> tuple[str | int, ...]:
-        """The conditions of the samples, or their numbers where the tasks have different ones."""
-        first, *others = (task.conditions for task in self._stacked.tasks)
-        return first if all(other == first for other in others) else tuple(range(len(first)))
-
-    @property
-    def condition_means(self) -> Array:
-        """Means of the inputs over the samples of each condition, (..., N_i, conditions)."""
-        return self._at(self._stacked.condition_means)
 
     @property
     def loss(self) -> LossForm:
