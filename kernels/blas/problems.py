@@ -81,7 +81,7 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, init_scales: A
     at, records = Record(sizes), np.zeros((seeds.size, Record(sizes).length))
     strengths = problem.strengths(init_scales)
     for record, seed, strength in zip(records, seeds.tolist(), strengths, strict=True):
-        sigma, floor = problem.task.draw(seed, sizes)
+        sigma, floor, _ = problem.task.draw(seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, floor
         v = record[at.v : at.u].reshape(sizes.rows_i, sizes.k_i)
@@ -105,7 +105,7 @@ def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem, init_scale
     assert isinstance(law, WeightLaw)
     at, records = Record(left), np.zeros((seeds.size, Record(left).length))
     for record, seed, scale in zip(records, seeds.tolist(), init_scales, strict=True):
-        sigma, floor = problem.task.draw(seed, sizes)
+        sigma, floor, _ = problem.task.draw(seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, floor
         w1, w2 = (scale * weights for weights in law.weights(seed, sizes))
