@@ -25,6 +25,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task
     from fastlin.task_kinds import random_regression
+    from fastlin.task_sequence import sequence
 
     __version__: str
 
@@ -50,6 +51,7 @@ _HOMES = {
     "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
     "run_sweep": "sweeps.run.run",
+    "sequence": "task_sequence",
     "solve_qqt": "solve",
 }
 
@@ -75,6 +77,7 @@ __all__ = [
     "random_regression",
     "rebuild",
     "run_sweep",
+    "sequence",
     "solve_qqt",
 ]
 
