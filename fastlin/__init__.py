@@ -16,8 +16,10 @@ if _typing.TYPE_CHECKING:
     from fastlin.gradient_flow import flow
     from fastlin.network import Network
     from fastlin.observables import OBSERVABLES
+    from fastlin.related_tasks import reversed, similar
     from fastlin.solve import solve_qqt
     from fastlin.starts import balanced_init, random_init
+    from fastlin.structured_tasks import autoencoder, hierarchy, spectrum
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
     from fastlin.sweeps.run.projection import plan
@@ -26,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.task import Task
     from fastlin.task_kinds import random_regression
     from fastlin.task_sequence import sequence
+    from fastlin.task_kinds import random_regression, student_teacher
 
     __version__: str
 
@@ -40,19 +43,25 @@ _HOMES = {
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
     "Task": "task",
+    "autoencoder": "structured_tasks",
     "balanced_init": "starts",
     "exact": "exact_solution",
     "flow": "gradient_flow",
     "gradient_descent": "descent",
+    "hierarchy": "structured_tasks",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
     "random_init": "starts",
     "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
+    "reversed": "related_tasks",
     "run_sweep": "sweeps.run.run",
     "sequence": "task_sequence",
+    "similar": "related_tasks",
     "solve_qqt": "solve",
+    "spectrum": "structured_tasks",
+    "student_teacher": "task_kinds",
 }
 
 __all__ = [
@@ -66,19 +75,25 @@ __all__ = [
     "Spec",
     "StoppedError",
     "Task",
+    "autoencoder",
     "balanced_init",
     "exact",
     "flow",
     "gradient_descent",
+    "hierarchy",
     "open_sweep",
     "plan",
     "plot",
     "random_init",
     "random_regression",
     "rebuild",
+    "reversed",
     "run_sweep",
     "sequence",
+    "similar",
     "solve_qqt",
+    "spectrum",
+    "student_teacher",
 ]
 
 # Git writes a symbolic link as a text file where core.symlinks is off, as it is on most Windows systems.

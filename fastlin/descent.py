@@ -130,7 +130,7 @@ def gradient_descent(
     times = np.asarray(recorded * rates.unit, dtype=np.float64)
     paths = _weights(task, net, descent, recorded)
     _check_convergence(*paths, times, task, descent)
-    path = trajectory(*paths, task, net, rates)
+    path = trajectory(*paths, task, net.architecture.n_h, rates)
     evaluated = dataset(path, times, wanted, net, descent.attributes)
     if rates[0] != rates[1]:
         evaluated.time.attrs["long_name"] = "time t / tau = sqrt(eta1 eta2) * step"
@@ -166,7 +166,7 @@ def follow(task: Task, net: Network, descent: Descent, recorded: Integers) -> tu
     """Return the trajectory of a run at recorded steps, which begin with 0, and where it has blown up."""
     with np.errstate(over="ignore", invalid="ignore"):
         paths = _weights(task, net, descent, recorded)
-        return trajectory(*paths, task, net, descent.rates), _blown_up(*paths, task, descent)
+        return trajectory(*paths, task, net.architecture.n_h, descent.rates), _blown_up(*paths, task, descent)
 
 
 def _blown_up(path1: Array, path2: Array, task: Task, descent: Descent) -> Array:

@@ -17,6 +17,7 @@ from fastlin.network import Network
 from fastlin.observables import Observable, select
 from fastlin.rates import Rates
 from fastlin.task import Task
+from fastlin.task_arrays import TaskArrays
 from fastlin.trajectory import Trajectory
 from fastlin.validation import check_instance
 
@@ -63,14 +64,17 @@ def check_memory(observables: list[Observable], moments: int, task: Task) -> Non
             )
 
 
-def trajectory(path1: Array, path2: Array, task: Task, net: Network, rates: Rates) -> Trajectory:
-    """Return the trajectory of weights (T, H, N_i) and (T, N_o, H), of which the first are the start."""
+def trajectory(path1: Array, path2: Array, task: Task | TaskArrays, n_h: int, rates: Rates) -> Trajectory:
+    """Return the trajectory of weights (..., T, H, N_i) and (..., T, N_o, H); the first are the start.
+
+    H is at most N_h, because a wide network is reduced exactly.
+    """
     e1, e2 = rates.relative
     balance = e1 * (np.swapaxes(path2, -1, -2) @ path2) - e2 * (path1 @ np.swapaxes(path1, -1, -2))
-    drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
+    drift = np.linalg.norm(balance - balance[..., :1, :, :], axis=(-2, -1))
     q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
     qqt = q @ np.swapaxes(q, -1, -2)
-    return Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift, (e1, e2))
+    return Trajectory(qqt, qqt[..., 0, :, :], n_h, task, drift, (e1, e2))
 
 
 def dataset(
