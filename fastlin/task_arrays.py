@@ -14,7 +14,7 @@ from fastlin.task import Task
 
 
 class LossForm(NamedTuple):
-    """The loss as ``floor + |target - W2 W1 root|^2 / (2 divisor)``, which does not cancel near the minimum."""
+    """The loss as ``floor + |target - W2 W1 root|^2 / (2 divisor)``, without cancellation."""
 
     target: Array  # (..., N_o, K)
     root: Array | None  # (..., N_i, K), or None for the identity
