@@ -26,9 +26,8 @@ if _typing.TYPE_CHECKING:
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task
-    from fastlin.task_kinds import random_regression
-    from fastlin.task_sequence import sequence
     from fastlin.task_kinds import random_regression, student_teacher
+    from fastlin.task_sequence import sequence
 
     __version__: str
 
