@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from fastlin.carried_weights import check_fits
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
@@ -34,13 +35,8 @@ def select_over_time(names: Sequence[str] | None, task: Task) -> list[Observable
 
 def check_sizes(task: Task, net: Network) -> None:
     """Raise unless `task` is a task and `net` a network of its numbers of inputs and outputs."""
-    check_instance("task", task, Task, "random_regression or Task(x, y)")
     check_instance("net", net, Network, "balanced_init or Network(w1, w2)")
-    if (task.n_i, task.n_o) != (net.architecture.n_i, net.architecture.n_o):
-        raise InputError(
-            f"the task maps {task.n_i} inputs to {task.n_o} outputs, "
-            f"the network {net.architecture} (N_i-N_h-N_o) does not"
-        )
+    check_fits(task, net.architecture)
 
 
 def check_memory(observables: list[Observable], moments: int, task: Task) -> None:

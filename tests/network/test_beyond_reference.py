@@ -356,3 +356,30 @@ def test_how_far_standard_starts_are_from_balance(name):
     got = np.mean([imbalance_row(kind, sizes, seed) for seed in seeds], axis=0)
     bounds = np.where(np.isin(np.arange(got.size), MAXIMA), 3e-9, 1e-9 * np.maximum(1.0, np.abs(got)))
     assert (np.abs(got - TABLE[name]) <= bounds).all()
+
+
+# ---------------------------------------------------------------- sequences
+
+
+def test_a_sequence_meets_the_stored_values():
+    case = CASES["sequence"]
+    stages = [
+        (fl.Task.from_sigma(target), t) for target, t in zip(case["tasks"], case["durations"], strict=True)
+    ]
+    net = fl.Network(case["w1"], case["w2"], lam=case["lam"])
+    ds = fl.sequence(stages, net, case["durations"], ["w2w1"])
+    assert (
+        relative(ds.final_loss.values, np.array(case["excess_loss_of_every_task_at_the_end_of_each"])) < EXACT
+    )
+    for k, product in enumerate(case["w2w1"]):
+        assert relative(ds.w2w1.values[k, k], np.array(product)) < EXACT
+
+
+@pytest.mark.parametrize("case", CASES["reversal_half_time"], ids=lambda case: f"lam {case['lam']:g}")
+def test_half_times_of_reversals_meet_the_stored_values(case):
+    stages = [(fl.Task.from_sigma([[sign * case["s"]]]), math.inf) for sign in (1.0, -1.0)]
+    net = fl.balanced_init(fl.Architecture(1, 1, 1), case["lam"])
+    ds = fl.sequence(stages, net, [case["half_time"]], ["w2w1"], fraction=0.75)
+    assert float(ds.reversal_time[1, 0]) == pytest.approx(case["half_time"], rel=1e-14)
+    assert float(ds.relearning_time[1]) == pytest.approx(case["half_time"], rel=1e-8)
+    assert abs(ds.w2w1[1, 0, 0, 0]) < FLOW
