@@ -14,6 +14,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
     from fastlin.exact_solution import exact
     from fastlin.gradient_flow import flow
+    from fastlin.low_rank import lora
     from fastlin.network import Network
     from fastlin.observables import OBSERVABLES
     from fastlin.solve import solve_qqt
@@ -43,6 +44,7 @@ _HOMES = {
     "exact": "exact_solution",
     "flow": "gradient_flow",
     "gradient_descent": "descent",
+    "lora": "low_rank",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
@@ -68,6 +70,7 @@ __all__ = [
     "exact",
     "flow",
     "gradient_descent",
+    "lora",
     "open_sweep",
     "plan",
     "plot",

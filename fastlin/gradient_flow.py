@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy.linalg import expm, solve_sylvester
 
+from fastlin.adapted_task import residual_task
 from fastlin.canonical import Canonical, substitute
 from fastlin.dynamics import check_memory, check_sizes, curvature, dataset, select_over_time, trajectory
 from fastlin.errors import InputError, SaddleWarning
@@ -53,7 +54,7 @@ def flow(
     net: Network,
     times: ArrayLike,
     tolerance: float = TOLERANCE,
-    learning_rates: Pair = (1.0, 1.0),
+    learning_rates: Pair | None = None,
     decay: float | Pair = 0.0,
     observables: Sequence[str] | None = None,
     max_steps: int | None = None,
@@ -76,7 +77,8 @@ def flow(
     tolerance : float
         Error of the weights in one step, relative to their norm, from 1e-14 to 1e-2.
     learning_rates : (float, float)
-        Rates (eta1, eta2) of the layers in units of 1/tau.
+        Rates (eta1, eta2) of the layers in units of 1/tau. By default those of the task (see `lora`), or
+        (1, 1).
     decay : float or (float, float)
         Weight decay g of both layers or of each, which is multiplied by the rate of the layer.
     observables : sequence of str, optional
@@ -119,7 +121,7 @@ def flow(
     check_sizes(task, net)
     moments = check_times(times)
     settings = _Settings(
-        Rates.read("learning_rates", learning_rates),
+        Rates.of_flow(task, learning_rates),
         check_pair("decay", decay),
         check_float("tolerance", tolerance, MIN_TOLERANCE, MAX_TOLERANCE),
         MAX_STEPS if max_steps is None else check_int("max_steps", max_steps, 1, 2**53),
@@ -128,10 +130,11 @@ def flow(
     check_memory(wanted, moments.size, task)
     w1, w2 = (np.ascontiguousarray(weights) for weights in reduced_width(net.w1, net.w2))
     finite = np.append(0.0, np.unique(moments[np.isfinite(moments)]))
-    _check_steps(task, w1, w2, float(finite[-1]), settings)
-    path = _integrate(task, w1, w2, finite, settings)
+    learned = residual_task(task)
+    _check_steps(learned, w1, w2, float(finite[-1]), settings)
+    path = _integrate(learned, w1, w2, finite, settings)
     if np.isinf(moments).any():
-        path = _to_infinity(task, path, settings)
+        path = _to_infinity(learned, path, settings)
         if _ends_at_saddle(substitute(task, net, settings.rates)):
             warnings.warn(
                 "at t = inf the flow of these weights ends at a saddle, from which rounding errors have "

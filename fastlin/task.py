@@ -49,6 +49,11 @@ class Task:
         tr(Y Y^T) / P.
     whitening : ndarray, (N_i, N_i), or None
         The matrix by which `whiten` has multiplied the inputs.
+    offset : ndarray (N_o, N_i), or 0.0
+    gain : float
+        The function of a network on this task is ``offset + gain W2 W1``: 0 and 1, unless `lora` sets others.
+    learning_rates : (float, float), or None
+        Learning rates (eta1, eta2) of the layers that belong to the task: those of `lora`.
 
     Raises
     ------
@@ -75,6 +80,9 @@ class Task:
     """
 
     whitening: Array | None = None
+    offset: Array | float = 0.0
+    gain: float = 1.0
+    learning_rates: tuple[float, float] | None = None
     _means: tuple[Array, Array] | None = None
 
     def __init__(self, x: ArrayLike, y: ArrayLike, *, center: bool = False) -> None:
@@ -142,7 +150,12 @@ class Task:
         return SigmaTask(*_in_span(target, inputs, check_float("floor", floor, 0.0, MAX_ENTRY**2)))
 
     def __repr__(self) -> str:
-        return f"<Task of {self.n_i} inputs ({self._described}), {self.n_o} outputs, {self._source}>"
+        sizes = f"{self.n_i} inputs ({self._described}), {self.n_o} outputs"
+        return f"<Task of {sizes}, {self._source}{self._function}>"
+
+    @property
+    def _function(self) -> str:
+        return "" if self.learning_rates is None else f", function W0 + {self.gain:g} W2 W1"
 
     @property
     def _described(self) -> str:
@@ -255,6 +268,8 @@ class Task:
     def _whitened_once(self) -> Task:
         if self.moments.axes.shape[1] == 0:
             raise InputError("all inputs are 0, so they cannot be whitened; needed is one that is not")
+        if self.learning_rates is not None:
+            raise InputError("the task is one of fastlin.lora; whiten the task that fastlin.lora is given")
         matrix = self.moments.whitening
         task = self._with_inputs(matrix)
         task.whitening = matrix if self.whitening is None else matrix @ self.whitening

@@ -35,6 +35,13 @@ class Trajectory:
         return self.qqt[:, self.task.n_i :, : self.task.n_i]
 
     @property
+    def map(self) -> Array:
+        """The linear map of the network (T, N_o, N_i): offset + gain W2 W1, the last two of the task."""
+        if self.task.gain == 1.0 and not np.any(self.task.offset):
+            return self.w2w1
+        return np.asarray(self.task.offset + self.task.gain * self.w2w1)
+
+    @property
     def w2w2t(self) -> Array:
         """W2 W2^T (T, N_o, N_o)."""
         return self.qqt[:, self.task.n_i :, self.task.n_i :]
@@ -54,15 +61,15 @@ class Trajectory:
 
 
 def loss(path: Trajectory) -> Array:
-    """Return |Y - W2 W1 X|^2 / (2 P) (T,), in a form that does not cancel near the minimum."""
+    """Return |Y - map X|^2 / (2 P) (T,), in a form that does not cancel near the minimum."""
     task = path.task
     if task.whitened:
-        residual = task.sigma_yx - path.w2w1
+        residual = task.sigma_yx - path.map
     elif task.has_samples:
-        residual = task.Y - path.w2w1 @ task.X
+        residual = task.Y - path.map @ task.X
         return np.asarray(0.5 * np.sum(residual**2, axis=(-2, -1)) / task.n_samples)
     else:  # in whitened coordinates, where a difference of squares would cancel near the minimum
-        residual = task.moments.target - path.w2w1 @ task.moments.root
+        residual = task.moments.target - path.map @ task.moments.root
     return np.asarray(task.loss_floor + 0.5 * np.sum(residual**2, axis=(-2, -1)))
 
 
@@ -75,9 +82,9 @@ def _unit(qqt: Array) -> tuple[Array, Array]:
 def _ntk_inner(task: Task, first: Array, second: Array) -> Array:
     """<K, K'> / P^2 of the NTKs that belong to two QQ^T (..., N, N), never formed.
 
-    ``N_o tr(M C M' C) + tr M'C^2 tr B + tr MC^2 tr B' + <B, B'> tr C^2``, C = Sigma_xx.
+    ``N_o tr(M C M' C) + tr M'C^2 tr B + tr MC^2 tr B' + <B, B'> tr C^2``, C = gain^2 Sigma_xx.
     """
-    n_i, n_o, c = task.n_i, task.n_o, task.sigma_xx
+    n_i, n_o, c = task.n_i, task.n_o, task.gain**2 * task.sigma_xx
     mc1, mc2 = first[..., :n_i, :n_i] @ c, second[..., :n_i, :n_i] @ c
     b1, b2 = first[..., n_i:, n_i:], second[..., n_i:, n_i:]
     return np.asarray(
@@ -111,8 +118,8 @@ def weight_norms(path: Trajectory) -> Array:
 
 
 def effective_rank(path: Trajectory) -> Array:
-    """Return the effective rank of W2 W1 (T,)."""
-    values = np.linalg.svd(path.w2w1, compute_uv=False)
+    """Return the effective rank of the map (T,)."""
+    values = np.linalg.svd(path.map, compute_uv=False)
     totals = values.sum(axis=-1, keepdims=True)
     shares = values / np.where(totals > 0, totals, 1.0)
     logs = np.log(np.where(shares > 0, shares, 1.0))
@@ -144,8 +151,9 @@ def ntk(path: Trajectory) -> Any:
 
     task, (e1, e2) = path.task, path.rates
     chunks = (1, -1, -1)
-    similarity = da.from_array(e2 * rsm_input(path), chunks=chunks)
-    output = da.from_array(e1 * path.w2w2t, chunks=chunks)
+    scale = task.gain**2
+    similarity = da.from_array(scale * e2 * rsm_input(path), chunks=chunks)
+    output = da.from_array(scale * e1 * path.w2w2t, chunks=chunks)
     same = np.eye(task.n_o)[None, :, None, :, None]
     inputs = (task.X.T @ task.X)[None, None, :, None, :]
     kernel = same * similarity[:, None, :, None, :] + output[:, :, None, :, None] * inputs

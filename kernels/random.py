@@ -44,6 +44,7 @@ class Stream(IntEnum):
     INIT_UNIFORM = 6
     BATCHES = 7
     LABEL_NOISE = 8
+    ADAPTER = 15
 
 
 def stream_key(kind: Stream, sizes: Sizes) -> int:
