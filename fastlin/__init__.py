@@ -17,6 +17,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.low_rank import lora
     from fastlin.network import Network
     from fastlin.observables import OBSERVABLES
+    from fastlin.related_tasks import reversed, similar
     from fastlin.solve import solve_qqt
     from fastlin.starts import balanced_init, random_init
     from fastlin.sweeps.read.open import open_sweep
@@ -51,7 +52,9 @@ _HOMES = {
     "random_init": "starts",
     "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
+    "reversed": "related_tasks",
     "run_sweep": "sweeps.run.run",
+    "similar": "related_tasks",
     "solve_qqt": "solve",
 }
 
@@ -77,7 +80,9 @@ __all__ = [
     "random_init",
     "random_regression",
     "rebuild",
+    "reversed",
     "run_sweep",
+    "similar",
     "solve_qqt",
 ]
 

@@ -9,17 +9,27 @@ on inputs g X and targets Y - W0 X, so that its U are g times as large.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fastlin.adapted_task import residual_task
+from fastlin.balance import Balance, checked_balance
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.tolerances import ROUNDING
-from fastlin.network import Balance, Network, checked_balance
 from fastlin.rates import Rates
 from fastlin.task import Task
+
+if TYPE_CHECKING:
+    from fastlin.network import Network
+
+
+class Weights(NamedTuple):
+    """Weights of which nothing else is known."""
+
+    w1: Array  # (N_h, N_i)
+    w2: Array  # (N_o, N_h)
 
 
 class Canonical(NamedTuple):
@@ -73,7 +83,7 @@ class Canonical(NamedTuple):
         return bool(size > ROUNDING * max(size, np.abs(self.w1).max() * np.abs(self.back).max()))
 
 
-def substitute(task: Task, net: Network, rates: Rates) -> Canonical:
+def substitute(task: Task, net: Network | Weights, rates: Rates) -> Canonical:
     """Return the network that follows the plain flow.
 
     Raises

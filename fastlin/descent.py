@@ -9,14 +9,16 @@ import numpy as np
 import xarray as xr
 
 from fastlin.adapted_task import residual_task
-from fastlin.dynamics import check_memory, check_sizes, curvature, dataset, select_over_time, trajectory
+from fastlin.balance import reduced_width
+from fastlin.curvature import curvature
+from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time, trajectory
 from fastlin.errors import InputError
 from fastlin.kernels import stochastic_descent, weight_descent
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.random import MAX_SEED
 from fastlin.kernels.stochastic_descent import Noise
 from fastlin.kernels.tolerances import BLOW_UP
-from fastlin.network import Network, reduced_width
+from fastlin.network import Network
 from fastlin.rates import Rates, one_or_two
 from fastlin.solvers import GRADIENT_DESCENT
 from fastlin.task import MAX_SCALE, Task

@@ -10,11 +10,12 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from fastlin.adapted_task import residual_task
+from fastlin.balance import Balance
 from fastlin.canonical import Canonical, substitute
 from fastlin.dynamics import check_memory, check_sizes, dataset
 from fastlin.errors import InputError
 from fastlin.kernels import Scale
-from fastlin.network import Balance, Network
+from fastlin.network import Network
 from fastlin.observables import FRACTION, Observable, check_fraction, select
 from fastlin.rates import Rates, one_or_two
 from fastlin.solve import Starts, evolve, time_scales, warn_of_saddles

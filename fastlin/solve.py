@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastlin.balance import Balance, checked_balance
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.fit import narrow
 from fastlin.kernels import Scale, follow, follow_two_sided, network_time_scales, padded
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import UnreducedSizes
-from fastlin.network import Balance, checked_balance
 from fastlin.validation import check_array, check_times
 
 

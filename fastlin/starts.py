@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
+from fastlin.balance import Balance, check_kappa, check_width
 from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS, RAW_KINDS
 from fastlin.kernels import Factors, Problem, factorise
@@ -15,7 +16,7 @@ from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
 from fastlin.kernels.random import MAX_SEED, Stream, generator
 from fastlin.kernels.starts import start_of
-from fastlin.network import Balance, Network, check_kappa, check_width
+from fastlin.network import Network
 from fastlin.rates import EQUAL_RATES, Rates
 from fastlin.task import MAX_SAMPLES, Task, check_scale
 from fastlin.validation import check_choice, check_float, check_instance, check_int

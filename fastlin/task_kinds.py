@@ -146,7 +146,7 @@ def task_of_statistics(law: TaskLaw, architecture: Architecture, seed: int) -> T
 
     ``X = sqrt(P) [I, 0]`` and ``Y = sqrt(P) [Sigma_yx, sqrt(2 floor / N_o) I]``.
     """
-    sigma, floor = law.draw(seed, architecture.sizes)
+    sigma, floor, _ = law.draw(seed, architecture.sizes)
     n_o, n_i = sigma.shape
     root = np.sqrt(n_i + n_o)
     off = np.sqrt(2.0 * floor / n_o) * np.eye(n_o)

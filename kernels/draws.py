@@ -37,14 +37,19 @@ class Factors(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A task with whitened inputs, by its sufficient statistics."""
+    """A task by its sufficient statistics."""
 
     sigma_yx: Array  # (N_o, N_i)
-    floor: float  # (tr Sigma_yy - |Sigma_yx|^2) / 2, the least loss of a linear map
+    floor: float  # (tr Sigma_yy - |Sigma_yx Sigma_xx^(+1/2)|^2) / 2, the least loss of a linear map
+    sigma_xx: Array | None = None  # (N_i, N_i), None for whitened inputs
 
 
 class TaskLaw(Protocol):
-    """A law of tasks with whitened inputs. It is immutable, and a task is a function of seed and sizes."""
+    """A law of tasks. It is immutable, and a task is a function of seed and sizes."""
+
+    @property
+    def white(self) -> bool:
+        """Whether inputs are whitened. Otherwise `draw` gives their Sigma_xx, and the flow solves it."""
 
     def draw(self, seed: int, sizes: Sizes) -> Target:
         """Return the task of a seed."""
@@ -83,6 +88,11 @@ class Problem:
         return strength(self.start, self.init_scale)
 
     @property
+    def white(self) -> bool:
+        """Whether the inputs of the task are whitened."""
+        return self.task.white
+
+    @property
     def in_lanes(self) -> bool:
         """Whether the vector kernels draw both laws."""
         return isinstance(self.task, RegressionTask) and isinstance(self.start, LaneStart)
@@ -113,6 +123,7 @@ class RegressionTask:
 
     n_samples: int
     target_scale: float
+    white: ClassVar[bool] = True
 
     def unit(self, sizes: Sizes) -> float:
         """Return the standard deviation of an entry of Sigma_yx: target_scale / sqrt(N_o P)."""

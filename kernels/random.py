@@ -44,6 +44,11 @@ class Stream(IntEnum):
     INIT_UNIFORM = 6
     BATCHES = 7
     LABEL_NOISE = 8
+    TEACHER = 9
+    TEACHER_NOISE = 10
+    SPECTRUM = 11
+    AUTOENCODER = 12
+    SIMILAR_TASK = 13
     ADAPTER = 15
 
 

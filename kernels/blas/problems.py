@@ -80,7 +80,7 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
     """Return the records of problems, one seed at a time (see `dispatch.draw_records`)."""
     at, records = Record(sizes), np.zeros((seeds.size, Record(sizes).length))
     for record, seed in zip(records, seeds.tolist(), strict=True):
-        sigma, floor = problem.task.draw(seed, sizes)
+        sigma, floor, _ = problem.task.draw(seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, floor
         v = record[at.v : at.u].reshape(sizes.rows_i, sizes.k_i)
@@ -104,7 +104,7 @@ def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
     assert isinstance(law, WeightLaw)
     at, records = Record(left), np.zeros((seeds.size, Record(left).length))
     for record, seed in zip(records, seeds.tolist(), strict=True):
-        sigma, floor = problem.task.draw(seed, sizes)
+        sigma, floor, _ = problem.task.draw(seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, floor
         w1, w2 = (problem.init_scale * weights for weights in law.weights(seed, sizes))

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
+from fastlin.balance import LEAST_KAPPA, MAX_KAPPA, check_kappa
 from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels.random import MAX_SEED
-from fastlin.network import LEAST_KAPPA, MAX_KAPPA, check_kappa
 from fastlin.observables import FRACTION, check_fraction, sweepable
 from fastlin.rates import one_or_two
 from fastlin.solvers import MAX_STEPS, MAX_TOLERANCE, MIN_TOLERANCE, SOLVERS, TOLERANCE

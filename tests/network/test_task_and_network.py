@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import fastlin as fl
-from fastlin.network import _one_sided_residual, _scaled, reduced_width
+from fastlin.balance import _one_sided_residual, reduced_width, scaled
 from tests import reference
 from tests.networks import CLASSES, relative
 
@@ -103,7 +103,7 @@ def test_width_beyond_all_units_is_reduced_without_loss(n_i, n_o, extra, lam, se
         assert np.abs(difference).max() <= 1e-14 * size
         q, d = np.vstack([w1.T, w2]), reference.balance(w1, w2)
         literal = np.linalg.norm(q @ (d - lam * np.eye(n_h))) / np.linalg.norm(q) ** 3
-        assert _one_sided_residual(_scaled(w1, w2), lam) == pytest.approx(literal, rel=1e-12, abs=1e-14)
+        assert _one_sided_residual(scaled(w1, w2), lam) == pytest.approx(literal, rel=1e-12, abs=1e-14)
 
 
 @pytest.mark.parametrize(("lam", "expected"), [(0.0, "strict"), (1e-3, "support"), (-2.0, "support")])

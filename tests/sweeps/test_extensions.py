@@ -114,6 +114,7 @@ class OneMode:
     """Targets of rank one that a linear map reaches exactly."""
 
     strength: float
+    white: ClassVar[bool] = True
 
     def draw(self, seed, sizes):
         """Return the task of a seed."""
