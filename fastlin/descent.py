@@ -133,7 +133,7 @@ def gradient_descent(
     learned = residual_task(task)
     paths = _weights(learned, net, descent, recorded)
     _check_convergence(*paths, times, learned, descent)
-    path = trajectory(*paths, task, net, rates)
+    path = trajectory(*paths, task, net.architecture.n_h, rates)
     evaluated = dataset(path, times, wanted, net, descent.attributes)
     if rates[0] != rates[1] and task.learning_rates is None:
         evaluated.time.attrs["long_name"] = "time t / tau = sqrt(eta1 eta2) * step"
@@ -185,7 +185,8 @@ def follow(task: Task, net: Network, descent: Descent, recorded: Integers) -> tu
     with np.errstate(over="ignore", invalid="ignore"):
         learned = residual_task(task)
         paths = _weights(learned, net, descent, recorded)
-        return trajectory(*paths, task, net, descent.rates), _blown_up(*paths, learned, descent)
+        path = trajectory(*paths, task, net.architecture.n_h, descent.rates)
+        return path, _blown_up(*paths, learned, descent)
 
 
 def _blown_up(path1: Array, path2: Array, task: Task, descent: Descent) -> Array:

@@ -16,6 +16,7 @@ from fastlin.network import Network
 from fastlin.observables import Observable, select
 from fastlin.rates import Rates
 from fastlin.task import Task
+from fastlin.task_arrays import TaskArrays
 from fastlin.trajectory import Trajectory
 from fastlin.validation import check_instance
 
@@ -67,14 +68,17 @@ def check_memory(observables: list[Observable], moments: int, task: Task) -> Non
             )
 
 
-def trajectory(path1: Array, path2: Array, task: Task, net: Network, rates: Rates) -> Trajectory:
-    """Return the trajectory of weights (T, H, N_i) and (T, N_o, H), of which the first are the start."""
+def trajectory(path1: Array, path2: Array, task: Task | TaskArrays, n_h: int, rates: Rates) -> Trajectory:
+    """Return the trajectory of weights (..., T, H, N_i) and (..., T, N_o, H); the first are the start.
+
+    H is at most N_h, because a wide network is reduced exactly.
+    """
     e1, e2 = rates.relative
     balance = e1 * (np.swapaxes(path2, -1, -2) @ path2) - e2 * (path1 @ np.swapaxes(path1, -1, -2))
-    drift = np.linalg.norm(balance - balance[0], axis=(-2, -1))
+    drift = np.linalg.norm(balance - balance[..., :1, :, :], axis=(-2, -1))
     q = np.concatenate([np.swapaxes(path1, -1, -2), path2], axis=-2)
     qqt = q @ np.swapaxes(q, -1, -2)
-    return Trajectory(qqt, qqt[0], net.architecture.n_h, task, drift, (e1, e2))
+    return Trajectory(qqt, qqt[..., 0, :, :], n_h, task, drift, (e1, e2))
 
 
 def dataset(
@@ -111,9 +115,9 @@ def dataset(
     )
 
 
-def _of_function(task: Task) -> dict[str, Any]:
+def _of_function(task: Task | TaskArrays) -> dict[str, Any]:
     """Return the function of a network, where it is not W2 W1 alone."""
-    if task.learning_rates is None:
+    if isinstance(task, TaskArrays) or task.learning_rates is None:
         return {}
     return {"function": "W0 + gain W2 W1", "gain": task.gain}
 

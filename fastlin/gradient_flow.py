@@ -120,7 +120,7 @@ def flow(
                 stacklevel=2,
             )
         finite = np.append(finite, math.inf)
-    followed = trajectory(path.w1, path.w2, task, net, settings.rates)
+    followed = trajectory(path.w1, path.w2, task, net.architecture.n_h, settings.rates)
     at = np.searchsorted(finite[1:], moments) + 1
     at[moments == 0.0] = 0
     asked = replace(followed, qqt=followed.qqt[at], balance_drift=followed.balance_drift[at])

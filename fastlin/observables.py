@@ -38,7 +38,7 @@ class Observable:
     rates_note : str
         How layer-wise learning rates change the equation; empty where they do not.
     evaluate : callable
-        Takes the `Trajectory` of one network and returns (T, *dims).
+        Takes the `Trajectory` of networks and returns (..., T, *dims). One network has no leading dimensions.
     outputs : tuple of Output
         Kernel outputs that a sweep stores for it, in the order of its own dimensions. It is empty where the
         size depends on the architecture, and such observables are not stored by sweeps.
@@ -232,7 +232,7 @@ _ALL = (
         r"\hat{Y}",
         "Y_hat = W2 W1 X",
         "outputs of the network",
-        lambda path: path.map @ path.task.X,
+        trajectory.network_function,
         needs_samples=True,
     ),
     Observable(

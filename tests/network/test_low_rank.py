@@ -177,8 +177,8 @@ def test_spectral_rows_span_the_top_directions_of_the_residual():
     task, w0 = drawn((6, 4))
     tuned, net = fl.lora(task, w0, 2, init="spectral")
     ds = fl.exact(tuned, net, [0.0, 0.1, math.inf], [*ADAPTER])
-    np.testing.assert_allclose(ds.adapter_alignment.sel(side="right"), 1.0, rtol=1e-12)
-    np.testing.assert_allclose(ds.adapter_alignment.sel(side="left"), [0.0, 1.0, 1.0], rtol=1e-12)
+    np.testing.assert_allclose(ds.adapter_alignment.sel(side="input"), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(ds.adapter_alignment.sel(side="output"), [0.0, 1.0, 1.0], rtol=1e-12)
 
 
 def test_gaussian_rows_have_unit_length_on_average():
