@@ -20,13 +20,14 @@ if _typing.TYPE_CHECKING:
     from fastlin.related_tasks import reversed, similar
     from fastlin.solve import solve_qqt
     from fastlin.starts import balanced_init, random_init
+    from fastlin.structured_tasks import autoencoder, hierarchy, spectrum
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task
-    from fastlin.task_kinds import random_regression
+    from fastlin.task_kinds import random_regression, student_teacher
 
     __version__: str
 
@@ -41,10 +42,12 @@ _HOMES = {
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
     "Task": "task",
+    "autoencoder": "structured_tasks",
     "balanced_init": "starts",
     "exact": "exact_solution",
     "flow": "gradient_flow",
     "gradient_descent": "descent",
+    "hierarchy": "structured_tasks",
     "lora": "low_rank",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
@@ -56,6 +59,8 @@ _HOMES = {
     "run_sweep": "sweeps.run.run",
     "similar": "related_tasks",
     "solve_qqt": "solve",
+    "spectrum": "structured_tasks",
+    "student_teacher": "task_kinds",
 }
 
 __all__ = [
@@ -69,10 +74,12 @@ __all__ = [
     "Spec",
     "StoppedError",
     "Task",
+    "autoencoder",
     "balanced_init",
     "exact",
     "flow",
     "gradient_descent",
+    "hierarchy",
     "lora",
     "open_sweep",
     "plan",
@@ -84,6 +91,8 @@ __all__ = [
     "run_sweep",
     "similar",
     "solve_qqt",
+    "spectrum",
+    "student_teacher",
 ]
 
 # Git writes a symbolic link as a text file where core.symlinks is off, as it is on most Windows systems.

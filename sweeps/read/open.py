@@ -16,7 +16,7 @@ from fastlin.architecture import sizes_of
 from fastlin.errors import DamageWarning, InputError
 from fastlin.kernels import Status
 from fastlin.sweeps.read.rebuild import problem_coordinates
-from fastlin.sweeps.spec.extension import AXES
+from fastlin.sweeps.spec.extension import axes_of
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.metadata import ROOT
@@ -45,14 +45,15 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     -------
     xarray.Dataset
         Lazy (Dask-backed) arrays with dimensions (architecture, init_scale, seed, lam, time), plus "solver",
-        "learning_rate", "kappa", "rate_ratio" and "noise_seed" where the spec has them as axes, and without
-        "lam" where starts are not balanced. Axes of numbers are sorted. The coordinate `status` is decoded to
-        "pending", "ok", "diverged", "failed", "too_stiff" (the flow needs more than max_steps steps) and
-        "absent" (there is no such network: kappa > 0 needs N_h >= N_i + N_o). Architectures go by their
-        names, as "4-2-4", and have the coordinates n_i, n_h, n_o and bottleneck_ratio. The coordinates
-        task_kind, n_samples, target_scale and init_kind, of one value each, hold the entries of [task] and
-        [init] in the spec. The attribute `spec` is the spec as JSON text. ``.fastlin`` selects, averages,
-        classifies and draws (`fastlin.sweeps.read.accessor.SweepAccessor`).
+        "learning_rate", "kappa", "rate_ratio", "noise_seed" and the parameters of [task] and [init] where the
+        spec has them as axes, and without "lam" where starts are not balanced. Axes of numbers are sorted.
+        The coordinate `status` is decoded to "pending", "ok", "diverged", "failed", "too_stiff" (the flow
+        needs more than max_steps steps) and "absent" (there is no such network: kappa > 0 needs
+        N_h >= N_i + N_o). Architectures go by their names, as "4-2-4", and have the coordinates n_i, n_h, n_o
+        and bottleneck_ratio. Coordinates of one value, as task_kind, n_samples, target_scale and init_kind,
+        hold the other entries of [task] and [init] in the spec. The attribute `spec` is the spec as JSON
+        text. ``.fastlin`` selects, averages, classifies and draws
+        (`fastlin.sweeps.read.accessor.SweepAccessor`).
 
     Raises
     ------
@@ -172,10 +173,11 @@ def _in_order(layout: StoreLayout) -> dict[str, NDArray[np.intp]]:
     """Return where the values of a spec are stored, for the axes that are not in its order."""
     spec, stored = layout.spec, layout.stored
     indices = {}
-    for field, dimension in AXES.items():
+    before = axes_of(stored)
+    for dimension, values in axes_of(spec).items():
         if dimension in layout.axes:
-            index_of = {value: index for index, value in enumerate(getattr(stored, field))}
-            indices[dimension] = np.array([index_of[value] for value in getattr(spec, field)])
+            index_of = {value: index for index, value in enumerate(before[dimension])}
+            indices[dimension] = np.array([index_of[value] for value in values])
     return indices
 
 

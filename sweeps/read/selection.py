@@ -34,7 +34,7 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
         _check_once(name, value, indices.size)
         return int(indices[0])
     wanted: float = (
-        check_int(name, value, 0, MAX_SEED)
+        check_int(name, value, min(0, *axis.tolist()), MAX_SEED)
         if axis.dtype.kind in "iu"
         else check_float(name, value, infinite=True)
     )

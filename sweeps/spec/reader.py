@@ -34,11 +34,7 @@ def read_spec(content: Any) -> dict[str, Any]:
             fields |= KIND_SECTIONS[section].read(table, faults)
         else:
             fields |= read_table(entries_of(section), table, faults)
-    fields["optional_dims"] = frozenset(
-        entry.dimension
-        for entry in ENTRIES
-        if entry.optional and isinstance(tables[entry.section].get(entry.key), list | dict)
-    )
+    fields["optional_dims"] = _optional_dims(tables, fields)
     checks.settle_learning_rates(fields, faults)
     checks.settle_lam(fields, tables["axes"], faults)
     expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
@@ -46,6 +42,19 @@ def read_spec(content: Any) -> dict[str, Any]:
         _check_together(tables, fields, faults)
     faults.check()
     return fields
+
+
+def _optional_dims(tables: Mapping[str, Mapping[str, Any]], fields: Mapping[str, Any]) -> frozenset[str]:
+    """Return the dimensions that a store has because their values are a list or a range."""
+    dims = [
+        entry.dimension
+        for entry in ENTRIES
+        if entry.optional and isinstance(tables[entry.section].get(entry.key), list | dict)
+    ]
+    for section in KIND_SECTIONS.values():
+        choice = fields.get(section.field)
+        dims += [section.prefix + key for key in choice.axes] if choice else []
+    return frozenset(dims)
 
 
 def _plain(value: Any) -> Any:

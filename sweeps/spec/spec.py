@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.sweeps.spec.table import KIND_SECTIONS, OPTIONAL, SECTIONS, entries_of
+from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
 from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
 
@@ -61,9 +62,9 @@ class Spec:
     times : ndarray of float64, (times,)
         Times in units of tau. The last one may be infinite.
     task : Choice of TaskKind
-        Kind of the task and its parameters.
+        Kind of the task and its parameters. A parameter that is an axis has an array of values.
     init : Choice of InitKind
-        Kind of the start and its parameters.
+        Kind of the start and its parameters, likewise.
     solvers : tuple of str
         Names of the solvers, in the order of the spec.
     learning_rates : ndarray of float64, (rates,)
@@ -76,7 +77,8 @@ class Spec:
         Seeds of minibatches and label noise.
     optional_dims : frozenset of str
         Dimensions that the store has because their values are a list or a range. Each of "solver",
-        "learning_rate", "kappa", "rate_ratio" and "noise_seed" has one value otherwise.
+        "learning_rate", "kappa", "rate_ratio", "noise_seed" and the parameters of [task] and [init] has one
+        value otherwise.
     balance : bool
         Whether weights are balanced to lam and kappa. Otherwise they are taken as drawn, and `lams` is [0].
     tolerance : float
@@ -230,14 +232,38 @@ class Spec:
         """Return the number of the hash."""
         return hash(self.hash)
 
-    def problem(self, init_scale: float) -> Problem:
-        """Return the laws of tasks and starts at one of the init_scales."""
-        n_samples = self.task.values.get("n_samples")
-        start = self.init.kind.law(n_samples, **self.init.values)
-        return Problem(self.task.kind.law(**self.task.values), start, init_scale)
+    @cached_property
+    def optional_axes(self) -> dict[str, NDArray[Any]]:
+        """Values of the axes that are dimensions only where they are a list or a range, by dimension.
+
+        First come "solver", "learning_rate", "kappa", "rate_ratio" and "noise_seed", which have one value
+        otherwise. A spec without learning rates has an empty array of them. Parameters of [task] by their
+        keys and of [init] as "init_KEY" follow where they are a list or a range.
+        """
+        return optional_axes(self)
+
+    @property
+    def parameter_axes(self) -> dict[str, NDArray[Any]]:
+        """Values of the parameters of [task] and [init] that are axes, by dimension."""
+        return parameter_axes(self)
+
+    def values_at(self, indices: Mapping[str, int]) -> dict[str, Any]:
+        """Return init_scale and the values on the optional axes at some indices, by default the first."""
+        values = {"init_scale": self.init_scales} | self.optional_axes
+        return {name: axis[indices.get(name, 0)].item() for name, axis in values.items() if axis.size}
+
+    def problem(self, chosen: Mapping[str, Any]) -> Problem:
+        """Return the laws of tasks and starts at one init_scale and these values on the optional axes."""
+        task, init = self._parameters("task", chosen), self._parameters("init", chosen)
+        start = self.init.kind.law(task.get("n_samples"), **init)
+        return Problem(self.task.kind.law(**task), start, chosen["init_scale"])
+
+    def _parameters(self, section: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one value of each parameter of a task or a start."""
+        return KIND_SECTIONS[section].at(self, chosen)
 
     def settings(self, chosen: Mapping[str, Any]) -> Settings:
-        """Return the settings of points with these values on the optional dimensions.
+        """Return the settings of points with these values on the optional axes.
 
         Learning rates e1 and e2 of the layers, with e1 e2 = 1, are a substitution of the weights:
         ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2``. Kernels see U, whose decay is that of W times the rate.
@@ -249,7 +275,7 @@ class Spec:
             learning_rate=float(chosen.get("learning_rate", math.nan)),
             decay=(rates.first * self.decay[0], rates.second * self.decay[1]),
             control=FlowControl(self.tolerance, self.max_steps),
-            noise=self._noise(int(chosen["noise_seed"])),
+            noise=self._noise(chosen),
         )
 
     def start(self, kappa: float) -> Start:
@@ -258,11 +284,12 @@ class Spec:
             return Start.RAW
         return Start.TWO_SIDED if kappa else Start.BALANCED
 
-    def _noise(self, seed: int) -> Noise | None:
+    def _noise(self, chosen: Mapping[str, Any]) -> Noise | None:
         """Return the noise of a seed. All samples are one batch by default."""
         if not self.noisy:
             return None
-        return Noise(self.batch_size or self.task.values["n_samples"], self.label_noise, seed)
+        samples = self._parameters("task", chosen)["n_samples"]
+        return Noise(self.batch_size or samples, self.label_noise, int(chosen["noise_seed"]))
 
     @property
     def adaptive(self) -> bool:
@@ -288,9 +315,7 @@ class Spec:
     def point_dims(self) -> dict[str, int]:
         """Dimensions of the grid of points (that of `status`) and their sizes, in order."""
         sizes = {"architecture": len(self.architectures), "init_scale": self.init_scales.size}
-        sizes |= {
-            name: len(getattr(self, field)) for name, field in OPTIONAL.items() if name in self.optional_dims
-        }
+        sizes |= {name: axis.size for name, axis in self.optional_axes.items() if name in self.optional_dims}
         sizes["seed"] = self.seeds.size
         return sizes | {"lam": self.lams.size} if self.balance else sizes
 

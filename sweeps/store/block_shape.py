@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.spec.table import OPTIONAL
 from fastlin.sweeps.store.contents import layout_class, layout_of
 from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds
 from fastlin.sweeps.store.layout import BlockShape
@@ -44,13 +43,13 @@ def choose_block_shape(spec: Spec) -> BlockShape:
     least = min(LEAST_BLOCKS, 3 * LEAST_BLOCKS // len(alone.arrays))
     blocks = alone.block_count
     costs = seeds * seconds + GROUP_SECONDS  # of the groups, which are the same along some axes
-    for axis, (field, size) in reversed([*enumerate(_joinable(spec).items())]):
+    for axis, (dimension, size) in reversed([*enumerate(_joinable(spec).items())]):
         blocks //= size
         count = min(
             capacity, _longest_run(costs, axis, size), _enough(costs, size, math.ceil(least / blocks))
         )
         count = math.ceil(size / math.ceil(size / max(1, count)))  # of one length, so that few are filled up
-        shape = shape._replace(**{field: count})
+        shape = shape.with_size(dimension, count)
         if count < size:
             break
         capacity, costs = capacity // size, costs.sum(axis, keepdims=True) * (size / costs.shape[axis])
@@ -58,9 +57,9 @@ def choose_block_shape(spec: Spec) -> BlockShape:
 
 
 def _joinable(spec: Spec) -> dict[str, int]:
-    """Return the sizes of the axes whose groups may be joined, by the fields of a block's shape."""
-    fields = ("architectures", "init_scales", *OPTIONAL.values())
-    return {field: max(1, len(getattr(spec, field))) for field in fields}
+    """Return the sizes of the axes whose groups may be joined, by dimension."""
+    sizes = {"architecture": len(spec.architectures), "init_scale": spec.init_scales.size}
+    return sizes | {name: max(1, axis.size) for name, axis in spec.optional_axes.items()}
 
 
 def _enough(costs: NDArray[np.float64], size: int, least: int) -> int:

@@ -23,7 +23,7 @@ from fastlin.kernels.vector import problems, raw_problems, time_scales
 from fastlin.solvers import SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.spec.table import CONVERGENCE, OPTIONAL
+from fastlin.sweeps.spec.table import CONVERGENCE
 from fastlin.sweeps.store.contents import bytes_per_seed, layout_class
 from fastlin.sweeps.store.layout import StoreLayout
 
@@ -40,20 +40,22 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
     """Estimate the time of all lam of one seed.
 
     The dimensions are those of a store before seeds, with all optional ones: (architectures, 1, solvers,
-    learning rates, kappas, 1, 1). The time does not depend on init_scale, the ratio of the rates, and the
-    seed of noise. Without learning rates their dimension has length one.
+    learning rates, kappas, 1, ...). The time does not depend on init_scale, the ratio of the rates, the
+    seed of noise, and parameters of task and start. Without learning rates their dimension has length one.
     """
     sizes = sizes_of_all(spec)
     writing = layout_class(spec).write_nanoseconds * bytes_per_seed(spec)
     rates = spec.learning_rates if spec.learning_rates.size else np.array([np.nan])
-    seconds = np.empty((len(spec.architectures), 1, len(spec.solvers), rates.size, spec.kappas.size, 1, 1))
+    seconds = np.empty((len(spec.architectures), len(spec.solvers), rates.size, spec.kappas.size))
     for (at, solver), (column, rate), (layer, kappa) in product(
         enumerate(spec.solvers), enumerate(rates), enumerate(spec.kappas)
     ):
-        settings = spec.settings({"learning_rate": rate, "kappa": kappa, "rate_ratio": 1.0, "noise_seed": 0})
+        chosen = {"learning_rate": rate, "kappa": kappa, "rate_ratio": 1.0, "noise_seed": 0}
+        settings = spec.settings(spec.values_at({}) | chosen)
         work = _nanoseconds(spec, sizes, SOLVERS[solver], settings)
-        seconds[:, 0, at, column, layer, 0, 0] = 1e-9 * (work + writing)
-    return seconds
+        seconds[:, at, column, layer] = 1e-9 * (work + writing)
+    others = len(spec.optional_axes) - seconds[0].ndim
+    return seconds.reshape(len(seconds), 1, *seconds.shape[1:], *(1,) * others)
 
 
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> Any:
@@ -75,7 +77,7 @@ def _curvature(spec: Spec, sizes: SizesOfMany, settings: Settings) -> Any:
     if settings.start != Start.RAW:
         lam = float(np.abs(spec.lams).mean())
         return 1.0 + math.hypot(lam, 2.0, 2.0 * settings.kappa)
-    law = spec.problem(1.0).start
+    law = spec.problem(spec.values_at({})).start
     if not isinstance(law, WeightStart):
         return 1.0 + float(spec.init_scales.max()) ** 2
     square, root = ENTRY_LAWS[law.kind].square, np.sqrt(sizes.n_h)
@@ -90,7 +92,7 @@ def point_seconds(layout: StoreLayout) -> NDArray[np.float64]:
     spec, shape = layout.stored, layout.block_shape
     sizes = list(layout.dims.values())[:-2]
     alone = seed_seconds(spec) / spec.lams.size
-    names = ("architecture", "init_scale", *OPTIONAL)
+    names = ("architecture", "init_scale", *spec.optional_axes)
     alone = alone.reshape([n for n, name in zip(alone.shape, names, strict=True) if name in layout.dims])
     return np.array(np.broadcast_to(alone + GROUP_SECONDS / (shape.seeds * shape.lams), sizes))
 
@@ -123,8 +125,12 @@ def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray
 def specialised(layout: StoreLayout) -> frozenset[Variant]:
     """Return the variants whose work in the whole sweep pays for kernels of their own."""
     spec, sizes = layout.spec, sizes_of_all(layout.spec)
-    points = spec.seeds.size * spec.init_scales.size * spec.rate_ratios.size * spec.noise_seeds.size
-    seconds = points * seed_seconds(spec)[:, 0, ..., 0, 0].sum(axis=2)  # (architectures, solvers, kappas)
+    costs = seed_seconds(spec)
+    costs = costs.reshape(costs.shape[0], *costs.shape[2:5])
+    depends = ("solver", "learning_rate", "kappa")
+    others = math.prod(axis.size for name, axis in spec.optional_axes.items() if name not in depends)
+    points = spec.seeds.size * spec.init_scales.size * others
+    seconds = points * costs.sum(axis=2)  # (architectures, solvers, kappas)
     work: dict[tuple[str, Start], NDArray[np.float64]] = {}
     for at, solver in enumerate(spec.solvers):
         for layer, kappa in enumerate(spec.kappas):

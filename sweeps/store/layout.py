@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -25,7 +25,6 @@ from fastlin.observables import REGISTRY
 from fastlin.sweeps.spec.extension import AXES, arranged
 from fastlin.sweeps.spec.group import Block, Group, PlacedGroup, Variant
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.spec.table import OPTIONAL
 from fastlin.sweeps.store.array_spec import ArraySpec, Values
 
 SIZES = ("n_i", "n_h", "n_o")
@@ -38,7 +37,10 @@ STATUS_ATTRIBUTES: dict[str, Any] = {
 
 
 class BlockShape(NamedTuple):
-    """Number of values of each axis in a block, by the fields of a spec. It is 1 where there is no axis."""
+    """Number of values of each axis in a block, by the fields of a spec. It is 1 where there is no axis.
+
+    `parameters` has it of the parameters of [task] and [init] that are axes, by dimension.
+    """
 
     architectures: int = 1
     init_scales: int = 1
@@ -50,6 +52,28 @@ class BlockShape(NamedTuple):
     seeds: int = 1
     lams: int = 1
     times: int = 1
+    parameters: Mapping[str, int] = {}
+
+    @classmethod
+    def from_dict(cls, sizes: Mapping[str, int]) -> BlockShape:
+        """Return the shape of `to_dict`."""
+        fields = {name: size for name, size in sizes.items() if name in AXES}
+        return cls(**fields, parameters={name: size for name, size in sizes.items() if name not in AXES})
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the sizes above 1, JSON-ready: those of parameters by dimension, all others by field."""
+        sizes = {name: int(getattr(self, name)) for name in self._fields if name in AXES}
+        return {name: size for name, size in {**sizes, **self.parameters}.items() if size > 1}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes above 1 by dimension."""
+        return {AXES.get(name, name): size for name, size in self.to_dict().items()}
+
+    def with_size(self, dimension: str, size: int) -> BlockShape:
+        """Return the shape with another size along one dimension."""
+        field = next((field for field, name in AXES.items() if name == dimension), dimension)
+        return self.from_dict(self.to_dict() | {field: size})
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +152,11 @@ class StoreLayout(ABC):
     @cached_property
     def status(self) -> ArraySpec:
         """The array of commit markers."""
-        sizes = {AXES[field]: size for field, size in self.block_shape._asdict().items()} | {"seed_block": 1}
+        sizes = self.block_shape.sizes
         return ArraySpec(
             tuple(self.dims),
             tuple(self.dims.values()),
-            tuple(sizes[name] for name in self.dims),
+            tuple(sizes.get(name, 1) for name in self.dims),
             "uint8",
             int(Status.PENDING),
             STATUS_ATTRIBUTES,
@@ -197,19 +221,15 @@ class StoreLayout(ABC):
     ) -> Group:
         """Return the group at a position in the region of a block."""
         spec = self.stored
-        at = {name: part.start + i for name, part, i in zip(self.dims, region, position, strict=False)}
-        chosen = {
-            name: values[at.get(name, 0)]
-            for name, field in OPTIONAL.items()
-            if len(values := getattr(spec, field))
-        }
+        at = self._indices(region, position)
+        chosen = spec.values_at(at)
         return Group(
             architecture=spec.architectures[at["architecture"]],
             task_kind=spec.task.kind.name,
-            problem=spec.problem(float(spec.init_scales[at["init_scale"]])),
+            problem=spec.problem(chosen),
             solver=chosen["solver"],
             settings=spec.settings(chosen),
-            rate_ratio=float(chosen["rate_ratio"]),
+            rate_ratio=chosen["rate_ratio"],
             seeds=seeds,
             lams=lams,
             times=spec.times,
@@ -217,6 +237,10 @@ class StoreLayout(ABC):
             fraction=spec.fraction,
             dtype=self.group_dtype,
         )
+
+    def _indices(self, region: tuple[slice, ...], position: tuple[int, ...]) -> dict[str, int]:
+        """Return the indices on the axes before seeds and lam of a position in the region of a block."""
+        return {name: part.start + i for name, part, i in zip(self.dims, region, position, strict=False)}
 
     def kernels_of(self, numbers: NDArray[np.int64]) -> dict[Variant, Group]:
         """Return the variants of kernels that some blocks need, each with a group that has it."""
@@ -244,9 +268,7 @@ class StoreLayout(ABC):
         coordinates |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
         coordinates["init_scale"] = spec.init_scales
         coordinates |= {
-            name: np.array(getattr(spec, field))
-            for name, field in OPTIONAL.items()
-            if name in spec.optional_dims
+            name: values for name, values in spec.optional_axes.items() if name in spec.optional_dims
         }
         coordinates |= self._seed_axes()
         coordinates |= {"lam": spec.lams} if spec.balance else {}
@@ -261,17 +283,15 @@ class StoreLayout(ABC):
         self, index: tuple[int, ...], position: tuple[int, ...], row: int, column: int
     ) -> dict[str, Any]:
         """Return the values on all axes of one point of a group, by the names of the dimensions."""
-        group = self.group(index, position)
-        point: dict[str, Any] = {"architecture": str(group.architecture), "seed": int(group.seeds[row])}
-        if self.spec.balance:
-            point["lam"] = float(group.lams[column])
-        noise = group.settings.noise
-        optional = {
-            "solver": group.solver,
-            "learning_rate": group.learning_rate,
-            "kappa": group.settings.kappa,
-            "rate_ratio": group.rate_ratio,
-            "noise_seed": noise.seed if noise else 0,
+        region, spec = self.status.region(index), self.stored
+        at = self._indices(region, position)
+        point: dict[str, Any] = {
+            "architecture": str(spec.architectures[at["architecture"]]),
+            "seed": int(self.block_seeds(index)[row]),
         }
-        point["init_scale"] = group.init_scale
-        return point | {name: optional[name] for name in OPTIONAL if name in self.spec.optional_dims}
+        if spec.balance:
+            point["lam"] = float(spec.lams[region[-1]][column])
+        chosen = spec.values_at(at)
+        return point | {
+            name: chosen[name] for name in ("init_scale", *spec.optional_axes) if name in self.dims
+        }

@@ -21,6 +21,7 @@ from zarr.storage import MemoryStore
 from fastlin.dynamics import TIME_ATTRIBUTES
 from fastlin.errors import InputError
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.sweeps.store.array_spec import SEPARATOR, ArraySpec
 from fastlin.sweeps.store.codec import ZSTD_LEVEL
 from fastlin.sweeps.store.contents import layout_of
@@ -69,28 +70,29 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
     group = zarr.create_group(MemoryStore(files), zarr_format=3)
     # As the store was made: a reader of it must find its chunks while they are replaced by longer axes.
     first = layout_of(layout.specs[:1], layout.block_shape).axes
+    attributes = AXIS_ATTRIBUTES | _parameter_attributes(layout.spec)
     for name, (dims, values) in layout.axes.items():
         shortest = 1 if name in FIXED else SHORTEST_CHUNK
-        _put_axis(group, name, dims, values, max(shortest, first[name][1].size))
+        _put_axis(group, name, dims, values, max(shortest, first[name][1].size), attributes.get(name, {}))
     for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
         _put_array(group, name, form)
     content = {key: value.to_bytes() for key, value in sorted(files.items()) if key != ROOT}
     names = sorted(key.removesuffix("/zarr.json") for key in content if key.endswith("/zarr.json"))
-    attributes = {
+    entries = {
         "title": layout.spec.name,
         "coordinates": " ".join(SIZES),
         "format": FORMAT,
         "spec": layout.spec.to_dict(),
         "spec_hash": layout.spec.hash,
         "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
-        "block_shape": {name: size for name, size in layout.block_shape._asdict().items() if size > 1},
+        "block_shape": layout.block_shape.to_dict(),
         "compacted": layout.compacted,
         "versions": made_with[-1],
         "earlier_versions": made_with[:-1],
         "documents": {key: _digest(value) for key, value in sorted(content.items())},
     }
     root = {
-        "attributes": attributes | {name: json.dumps(attributes[name], allow_nan=False) for name in _TEXTS},
+        "attributes": entries | {name: json.dumps(entries[name], allow_nan=False) for name in _TEXTS},
         "zarr_format": 3,
         "node_type": "group",
         "consolidated_metadata": {
@@ -103,7 +105,24 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
     return {**content, ROOT_COPY: sealed, ROOT: sealed}
 
 
-def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], chunk: int) -> None:
+def _parameter_attributes(spec: Spec) -> dict[str, dict[str, Any]]:
+    """Return the attributes of the coordinates that parameters of tasks and starts make."""
+    attributes: dict[str, dict[str, Any]] = {}
+    for section in KIND_SECTIONS.values():
+        parameters = getattr(spec, section.field).kind.parameters
+        docs = {section.prefix + key: parameter.doc for key, parameter in parameters.items()}
+        attributes |= {name: {"long_name": docs[name]} for name in section.axes(spec)}
+    return attributes
+
+
+def _put_axis(
+    group: zarr.Group,
+    name: str,
+    dims: tuple[str, ...],
+    values: NDArray[Any],
+    chunk: int,
+    attributes: dict[str, Any],
+) -> None:
     array = group.create_array(
         name,
         shape=values.shape,
@@ -112,7 +131,7 @@ def _put_axis(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArr
         compressors=[Crc32cCodec()],
         chunk_key_encoding={"name": "default", "separator": SEPARATOR},
         dimension_names=dims,
-        attributes=AXIS_ATTRIBUTES.get(name, {}),
+        attributes=attributes,
     )
     array[...] = values
 
@@ -207,7 +226,7 @@ def _no_store_of_fastlin(path: str, content: bytes | None, version_2: bytes | No
 def read_layout(attributes: dict[str, Any]) -> StoreLayout:
     """Return the layout that attributes describe."""
     specs = [Spec.from_dict(content) for content in (*attributes["grown_from"], attributes["spec"])]
-    return layout_of(tuple(specs), BlockShape(**attributes["block_shape"]), attributes["compacted"])
+    return layout_of(tuple(specs), BlockShape.from_dict(attributes["block_shape"]), attributes["compacted"])
 
 
 def write_metadata(location: Location, content: Documents) -> None:
