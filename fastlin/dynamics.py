@@ -108,9 +108,17 @@ def dataset(
             "lam": net.lam,
             "kappa": net.kappa,
             "fastlin_version": version("fastlin"),
+            **_of_function(path.task),
             **attributes,
         },
     )
+
+
+def _of_function(task: Task | TaskArrays) -> dict[str, Any]:
+    """Return the function of a network, where it is not W2 W1 alone."""
+    if isinstance(task, TaskArrays) or task.learning_rates is None:
+        return {}
+    return {"function": "W0 + gain W2 W1", "gain": task.gain}
 
 
 def _of_start(net: Network, observables: list[Observable], rates: tuple[float, float]) -> dict[str, Any]:

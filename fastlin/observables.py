@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from fastlin import representation, trajectory
+from fastlin import adapter_observables, representation, trajectory
 from fastlin.errors import InputError
 from fastlin.fit import fit_balance
 from fastlin.kernels import Output, Scale
@@ -196,7 +196,7 @@ _ALL = (
         r"W_2W_1",
         "W2 W1",
         "the linear map of the network",
-        lambda path: path.w2w1,
+        lambda path: path.map,
         off_span=True,
     ),
     Observable(
@@ -377,6 +377,40 @@ _ALL = (
         "distance of the start from the nearest exact solution; 0 for one that is balanced",
         rates_note="of U1 = sqrt(e2) W1, U2 = sqrt(e1) W2",
         of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).residual,
+        default=False,
+    ),
+    Observable(
+        "adapter_norm",
+        (),
+        "1",
+        r"\|cBA\|_F",
+        "|c W2 W1|_F, c the gain of the task",
+        "norm of the update that the adapter adds to the frozen map (LoRA, Hu et al. 2022)",
+        adapter_observables.adapter_norm,
+        default=False,
+        off_span=True,
+    ),
+    Observable(
+        "adapter_alignment",
+        ("side",),
+        "1",
+        r"\|U_k^\top P_B\|^2/k",
+        "|U_k^T P_2|^2 / k, |V_k^T P_1|^2 / k, P_2 on the columns of W2, P_1 on the rows of W1, U_k, V_k the "
+        "top singular vectors of Sigma_yx - W0, k = min(N_h, its rank)",
+        "overlap of the adapter's subspaces with those of the update that the task asks for",
+        adapter_observables.adapter_alignment,
+        labels={"side": adapter_observables.SIDES},
+        default=False,
+        off_span=True,
+    ),
+    Observable(
+        "recovered_rank",
+        (),
+        "1",
+        r"r_\mathrm{rec}",
+        "number of a with u_a^T c W2 W1 v_a >= s_a / 2, of Sigma_yx - W0 = sum_a s_a u_a v_a^T",
+        "singular directions of the update that the task asks for, of which at least half is learned",
+        adapter_observables.recovered_rank,
         default=False,
     ),
 )

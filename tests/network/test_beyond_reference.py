@@ -122,6 +122,21 @@ def test_the_autoencoder_of_a_spectrum_meets_the_stored_values_in_its_eigenvecto
     assert problem.error(axes.T @ path.w2w1.values @ axes) < FLOW
 
 
+@pytest.mark.parametrize(("solve", "error"), [(fl.exact, EXACT), (fl.flow, FLOW)])
+def test_lora_has_the_stored_values_in_the_variables_of_the_user(solve, error):
+    case = CASES["lora_plus"]
+    task, drawn = fl.lora(
+        fl.Task.from_sigma(case["sigma_yx"]), case["w0"], 1, case["scale"], learning_rates=case["rates"]
+    )
+    net = fl.Network(case["a"], case["b"])
+    assert net.architecture == drawn.architecture
+    path = solve(task, net, case["times"], observables=["w2w1", "loss"])
+    expected = np.array(case["w2w1"])
+    assert relative(path.w2w1.values, expected) < error
+    left = 0.5 * np.sum((np.array(case["sigma_yx"]) - expected) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(path.loss, left, rtol=0, atol=error)
+
+
 @pytest.mark.parametrize("name", INTEGRATED)
 def test_exact_refuses_the_others_and_names_the_flow(name):
     problem = stored(name)
