@@ -108,7 +108,7 @@ class StatisticsEvaluator:
         tried = replace(groups[0], seeds=seeds).part(slice(None), slice(lams))
         cells, *_ = self._folded(tried, compute_group)
         statistics, stored = evaluated(self.spec, cells), store.read_statistics(cell_index)
-        at = store.layout.without_seeds(position)
+        at = store.layout.points.without_seeds(position)
         return all(
             np.array_equal(part, stored[name][at][:lams], equal_nan=part.dtype.kind == "f")
             for name, part in statistics.items()

@@ -28,6 +28,7 @@ ARCHITECTURE = "architecture"
 INLINE = 1000  # rows of a table that its spec holds itself; the store holds longer ones
 REFERENCE = ("sha256", "num", "columns")  # keys of a spec whose table is in the store
 FILES = (".csv", ".parquet")
+_LITTLE = {"i": "<i8", "f": "<f8"}
 
 Column = NDArray[Any]
 
@@ -82,8 +83,32 @@ class PointTable:
         _, first, codes = np.unique((n_i * base + n_h) * base + n_o, return_index=True, return_inverse=True)
         return np.stack([n_i[first], n_h[first], n_o[first]], axis=1), codes.reshape(-1)
 
+    @property
+    def by_reference(self) -> bool:
+        """Whether its spec names it by its hash, and a store holds its rows."""
+        return self.design is None and self.num > INLINE
+
+    def to_bytes(self) -> bytes:
+        """Return all rows as bytes, which begin with a line of JSON."""
+        blobs = [_bytes(values) for values in self.columns.values()]
+        kinds = [values.dtype.kind for values in self.columns.values()]
+        head = [[name, kind, len(blob)] for name, kind, blob in zip(self.columns, kinds, blobs, strict=True)]
+        return b"\n".join([json.dumps(head).encode(), b"".join(blobs)])
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> PointTable:
+        """Return the table of `to_bytes`. Raises ValueError if it is none."""
+        head, _, rest = content.partition(b"\n")
+        columns, first = {}, 0
+        for name, kind, length in json.loads(head):
+            part, first = rest[first : first + length], first + length
+            columns[name] = np.array(json.loads(part)) if kind == "U" else np.frombuffer(part, _LITTLE[kind])
+        return cls(columns)
+
     def head(self, num: int) -> PointTable:
         """Return the table of the first rows."""
+        if num == self.num:
+            return self
         return PointTable({name: values[:num] for name, values in self.columns.items()})
 
     def grows_to(self, other: PointTable) -> bool:
@@ -100,7 +125,7 @@ class PointTable:
         """Return the section of a spec, JSON-ready. A table of more rows than `inline` is named by its hash."""
         if self.design:
             return self.design.to_dict()
-        if self.num > inline:
+        if self.num > inline:  # see `is_reference`
             return {"sha256": self.sha256, "num": self.num, "columns": list(self.columns)}
         return {name: values.tolist() for name, values in self.columns.items()}
 
@@ -119,8 +144,13 @@ def _bytes(values: Column) -> bytes:
     """Return the values of a column as bytes that are the same on every machine."""
     if values.dtype.kind == "U":
         return json.dumps(values.tolist()).encode()
-    little: bytes = values.astype("<i8" if values.dtype.kind == "i" else "<f8").tobytes()
+    little: bytes = values.astype(_LITTLE[values.dtype.kind]).tobytes()
     return little
+
+
+def is_reference(value: Any) -> bool:
+    """Return whether a section [points] names its table by its hash."""
+    return isinstance(value, Mapping) and set(value) == set(REFERENCE)
 
 
 def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faults) -> PointTable | None:
@@ -149,7 +179,7 @@ def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faul
 
 
 def _of_mapping(value: dict[str, Any], kinds: Mapping[str, str], folder: Path, faults: Faults) -> PointTable | None:
-    if set(REFERENCE) == set(value):
+    if is_reference(value):
         raise InputError(
             f"{SECTION} names a table of {value['num']:,} rows by its hash alone; give the table as well, by "
             "run_sweep(..., points=table) or in the spec"

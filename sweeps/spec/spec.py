@@ -311,6 +311,11 @@ class Spec:
             return Start.RAW
         return Start.TWO_SIDED if kappa else Start.BALANCED
 
+    @property
+    def starts(self) -> frozenset[Start]:
+        """The kinds of start that points have."""
+        return frozenset(self.start(float(kappa)) for kappa in (self.kappas.min(), self.kappas.max()))
+
     def _noise(self, chosen: Mapping[str, Any]) -> Noise | None:
         """Return the noise of a seed. All samples are one batch by default."""
         if not self.noisy:
