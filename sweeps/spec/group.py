@@ -100,6 +100,18 @@ class Group:
         )
 
     @property
+    def paired(self) -> bool:
+        """Whether each point has a record of its own, so that they are no product of seeds and lam."""
+        seeds, init_scales, kappas, rate_ratios = (values is not None for values in self.own)
+        raw = self.settings.start == Start.RAW
+        return seeds or init_scales or kappas or (rate_ratios and raw)
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether the layers of any point have different learning rates."""
+        return self.rate_ratio != 1.0 or self.own.rate_ratios is not None
+
+    @property
     def init_scale(self) -> float:
         """Scale of the weights before balancing."""
         return self.problem.init_scale

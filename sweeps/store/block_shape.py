@@ -53,9 +53,10 @@ def _of_table(spec: Spec) -> BlockShape:
     blocks = -(-most // seeds)
     least = min(LEAST_BLOCKS, 3 * LEAST_BLOCKS // len(alone.arrays))
     wanted = max(count // math.ceil(least / blocks), math.ceil(LEAST_SECONDS / (seeds * float(costs.mean()))))
-    room = max(count, SMALL_BYTES // of_row)
-    rows = min(BLOCK_BYTES // of_row, _longest_run(seeds * costs, 0, count), wanted, room)
-    rows = max(1, rows if rows >= count else math.ceil(count / math.ceil(count / max(1, rows))))
+    rows = max(1, min(BLOCK_BYTES // of_row, wanted, max(count, SMALL_BYTES // of_row)))
+    longest = _longest_run(seeds * costs, 0, count)
+    if rows < count or longest < count:
+        rows = math.ceil(count / math.ceil(count / max(1, min(rows, longest))))  # of one length
     return shape._replace(seeds=seeds, points=rows)
 
 

@@ -65,7 +65,7 @@ class BlockShape(NamedTuple):
 
     def to_dict(self) -> dict[str, int]:
         """Return the sizes above 1, JSON-ready: those of parameters by dimension, all others by field."""
-        sizes = {name: int(getattr(self, name)) for name in self._fields if name in AXES}
+        sizes = {name: int(getattr(self, name)) for name in self._fields if name in DIMENSIONS}
         return {name: size for name, size in {**sizes, **self.parameters}.items() if size > 1}
 
     @property
