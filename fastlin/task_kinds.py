@@ -362,7 +362,9 @@ TASK_KINDS = {
                 ),
                 "power": Parameter(check_power, "the a-th singular value is a^-power", optional=True),
             },
-            lambda singular_values, power: SpectrumTask(spectrum_of(singular_values, power)),
+            lambda singular_values, power: SpectrumTask(
+                spectrum_of("singular_values", singular_values, power)
+            ),
             spectrum_task,
             spectrum_task_obstacle,
         ),
@@ -380,7 +382,7 @@ TASK_KINDS = {
                 "power": Parameter(check_power, "the a-th eigenvalue is a^-power", optional=True),
                 "noise": Parameter(_noise, "variance of the noise in every input (denoising)", 0.0),
             },
-            lambda spectrum, power, noise: AutoencoderTask(spectrum_of(spectrum, power), noise),
+            lambda spectrum, power, noise: AutoencoderTask(spectrum_of("spectrum", spectrum, power), noise),
             autoencoder_task,
             autoencoder_obstacle,
         ),
