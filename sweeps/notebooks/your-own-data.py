@@ -29,15 +29,18 @@ rng = np.random.default_rng(1)
 # ## A file
 #
 # Eight things are shown 25 times each. A stimulus is the noisy activity of ten sensory channels, which
-# resemble each other more the more two things have in common. A response says which of seven properties a
-# thing has: it lives; it is an animal or a plant; a bird or a fish; a tree or a flower; and so on. The file has
-# one row for each trial. If you have a file of your own, skip this cell.
+# resemble each other more the more two things have in common. A response scores eight properties of a thing
+# from -1 to 1: that it lives, that it is an animal rather than a plant, a bird rather than a fish, a tree
+# rather than a flower, and so on. The file has one row for each trial. If you have a file of your own, skip
+# this cell.
 
 # %%
 things = ["robin", "canary", "salmon", "sunfish", "oak", "pine", "rose", "daisy"]
 answers = ["lives", "animal", "bird", "tree", "red", "swims fast", "evergreen", "thorns"]
 structure = fl.hierarchy(levels=3).Y  # properties in rows, things in columns
-channels = rng.standard_normal((10, 8)) @ (np.array([2.0, 2.0, 1.2, 1.2, 0.8, 0.8, 0.8, 0.8])[:, None] * structure)
+channels = rng.standard_normal((10, 8)) @ (
+    np.array([2.0, 2.0, 1.2, 1.2, 0.8, 0.8, 0.8, 0.8])[:, None] * structure
+)
 
 item = np.repeat(np.arange(8), 25)
 stimuli = channels[:, item] + 0.7 * rng.standard_normal((10, item.size))
@@ -64,7 +67,8 @@ task
 # %% [markdown]
 # The dynamics depend on the data only through two correlations, $\Sigma_{yx} = Y X^\top / P$ and $\Sigma_{xx}
 # = X X^\top / P$. The modes of the task are the singular vectors of $\Sigma_{yx}$. Its singular values are
-# the strengths of the distinctions in the data. The loss floor is what no linear map reaches.
+# the strengths of the distinctions in the data. The last one is noise, because centring has removed what all
+# things have in common. The loss floor is what no linear map reaches.
 
 # %%
 print("singular values:", np.linalg.svd(task.sigma_yx, compute_uv=False))
@@ -124,15 +128,15 @@ plt.show()
 # mode that the network has learned as it is.
 
 # %%
-white_path.alignment.sel(time=[0, 4, 8, 40], side="output", method=None).values.round(2)
+white_path.alignment.sel(time=[0, 4, 8, 40], method="nearest").sel(side="output").values.round(2)
 
 # %% [markdown]
 # ## What the hidden units represent
 #
 # Dissimilarities of conditions compare fastlin with recordings: `rdm_cosine` is one minus the cosine of the
-# mean hidden activity in two conditions, and `rdm_correlation` the same about the mean over conditions. A rich
-# network ($\lambda = 0$, small start) builds the tree of things, from the root to the leaves. A lazy one
-# ($\lambda = -6$: large input weights) keeps the similarities of its stimuli.
+# mean hidden activity in two conditions, and `rdm_correlation` the same about the mean over conditions. A
+# rich network ($\lambda = 0$, small start) builds the tree of things, from the root to the leaves. A lazy one
+# ($\lambda = -6$: large input weights) keeps the similarities of its whitened stimuli.
 
 # %%
 lazy = fl.balanced_init(arch, lam=-6.0, init_scale=0.02, seed=3)
@@ -221,6 +225,6 @@ print(Path("own-data.pdf").read_bytes()[:4])
 # ## Where to go from here
 #
 # * Leave out `whiten`: a sweep over the data as they are is solved by the flow, and `fastlin plan` says so.
-# * `fl.reversed(task)` and `fl.similar(task, 0.3)` are the next tasks of a sequence, for reversal and transfer.
+# * `fl.reversed(task)` and `fl.similar(task, 0.3)` are next tasks of a sequence, for reversal and transfer.
 # * `[init] balance = false` with `kind = "lecun"` starts from standard weights instead of balanced ones.
 # * [Which networks are exact](which-networks-are-exact.ipynb) shows which solver takes which start.

@@ -134,10 +134,11 @@ def test_conditions_need_samples_and_labels_fit_them():
 
 def test_labels_stay_with_the_samples():
     rng = np.random.default_rng(0)
-    task = fl.Task(rng.standard_normal((2, 4)), rng.standard_normal((2, 4)), labels=np.array([1, 0, 1, 0]))
+    task = fl.Task(rng.standard_normal((2, 4)), rng.standard_normal((2, 4)), labels=[np.int64(1), 0, 1, 0])
     for other in (task.whiten(), fl.reversed(task), fl.similar(task, 0.3), fl.similar(task.whiten(), 0.3)):
         assert other.labels == (1, 0, 1, 0)
         assert other.conditions == (1, 0)
+    assert fl.Task(task.X, task.Y, labels=np.array(["b", "a", "b", "a"])).labels == ("b", "a", "b", "a")
     assert np.allclose(task.condition_means, np.stack([task.X[:, ::2], task.X[:, 1::2]]).mean(axis=2).T)
 
 
