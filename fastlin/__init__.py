@@ -18,6 +18,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.observables import OBSERVABLES
     from fastlin.related_tasks import reversed, similar
     from fastlin.solve import solve_qqt
+    from fastlin.stacks import Networks, Tasks
     from fastlin.starts import balanced_init, random_init
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
@@ -35,11 +36,13 @@ _HOMES = {
     "InputError": "errors",
     "MeanWarning": "errors",
     "Network": "network",
+    "Networks": "stacks",
     "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
     "Task": "task",
+    "Tasks": "stacks",
     "balanced_init": "starts",
     "exact": "exact_solution",
     "flow": "gradient_flow",
@@ -63,10 +66,12 @@ __all__ = [
     "InputError",
     "MeanWarning",
     "Network",
+    "Networks",
     "SaddleWarning",
     "Spec",
     "StoppedError",
     "Task",
+    "Tasks",
     "balanced_init",
     "exact",
     "flow",

@@ -32,8 +32,8 @@ def select_over_time(names: Sequence[str] | None, task: Task) -> list[Observable
     return wanted
 
 
-def check_sizes(task: Task, net: Network) -> None:
-    """Raise unless `task` is a task and `net` a network of its numbers of inputs and outputs."""
+def check_sizes(task: Any, net: Any) -> tuple[Task, Network]:
+    """Return both. Raise unless `task` is a task and `net` a network of its numbers of inputs and outputs."""
     check_instance("task", task, Task, "random_regression or Task(x, y)")
     check_instance("net", net, Network, "balanced_init or Network(w1, w2)")
     if (task.n_i, task.n_o) != (net.architecture.n_i, net.architecture.n_o):
@@ -41,18 +41,27 @@ def check_sizes(task: Task, net: Network) -> None:
             f"the task maps {task.n_i} inputs to {task.n_o} outputs, "
             f"the network {net.architecture} (N_i-N_h-N_o) does not"
         )
+    return task, net
 
 
-def check_memory(observables: list[Observable], moments: int, task: Task) -> None:
-    """Raise if the results would not fit: matrices over samples grow with P^2 at every time."""
+def check_memory(
+    observables: list[Observable], moments: int, task: Task | TaskArrays, networks: int | None = None
+) -> None:
+    """Raise if the results would not fit: matrices over samples grow with P^2 at every time.
+
+    Those of a stack are evaluated some networks at a time.
+    """
     n = task.n_i + task.n_o
     sizes = {"input": task.n_i, "output": task.n_o, "unit": n}
-    if task.has_samples:
+    if task.has_samples and any(entry.needs_samples for entry in observables):
         sizes["sample"] = task.n_samples
     for entry in observables:
         sizes |= entry.stored_dims
     cost = {
-        entry.name: 8 * moments * math.prod(sizes[name.removesuffix("_2")] for name in entry.dims)
+        entry.name: 8
+        * moments
+        * (networks or 1)
+        * math.prod(sizes[name.removesuffix("_2")] for name in entry.dims)
         for entry in observables
         if entry.default  # the others are lazy
     }
@@ -62,9 +71,11 @@ def check_memory(observables: list[Observable], moments: int, task: Task) -> Non
 
         if total > MEMORY_LIMIT / 2:
             largest = max(cost, key=lambda name: cost[name])
+            of = "" if networks is None else f"of {networks:,} networks "
             raise InputError(
-                f"the observables at {moments} times need {total / 1e9:.3g} GB, more than half the memory of "
-                f"{MEMORY_LIMIT / 1e9:.3g} GB ({largest} the most); name fewer of them, or record less often"
+                f"the observables {of}at {moments} times need {total / 1e9:.3g} GB, more than half the "
+                f"memory of {MEMORY_LIMIT / 1e9:.3g} GB ({largest} the most); name fewer of them, or record "
+                "less often"
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -9,6 +11,7 @@ from fastlin.architecture import Architecture
 from fastlin.balance import BalanceKind, balance_of, one_sided_kind, scaled
 from fastlin.errors import InputError
 from fastlin.fit import Fit, fit_balance, narrow
+from fastlin.kernels.compiler.jit import Array
 from fastlin.validation import check_array
 
 
@@ -62,6 +65,13 @@ class Network:
             self.lam, self.kappa, self.balance = float("nan"), float("nan"), "none"
             return
         self.balance = "two-sided" if self.kappa > 0.0 else one_sided_kind(weights, self.lam)
+
+    @classmethod
+    def known(cls, w1: Array, w2: Array, lam: float, kappa: float, balance: Any) -> Network:
+        """Return a network whose balance was determined before, such as one of a stack."""
+        net = cls.__new__(cls)
+        net.w1, net.w2, net.lam, net.kappa, net.balance = w1, w2, lam, kappa, balance
+        return net
 
     def __repr__(self) -> str:
         shape = self.architecture

@@ -129,6 +129,11 @@ class TaskArrays:
         return all(task.has_samples for task in self._stacked.tasks)
 
     @property
+    def equal_samples(self) -> bool:
+        """Whether all tasks have the same number of samples, if they have samples."""
+        return len({task.n_samples for task in self._stacked.tasks}) == 1
+
+    @property
     def sigma_yx(self) -> Array:
         """Y X^T / P (..., N_o, N_i)."""
         return self._at(self._stacked.sigma_yx)
