@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastlin.adapted_task import residual_task
 from fastlin.balance import Balance, checked_balance
 from fastlin.balances import read_balances
 from fastlin.canonical import Canonical, Substitution
@@ -54,7 +55,7 @@ class ExactStack:
         for number, task in enumerate(stack.tasks):
             with located(stack.at(int(np.argmax(stack.task_of == number)))):
                 self._substitutions.append(Substitution.of(task, rates))
-        variances = np.array([task.variance for task in stack.tasks])[stack.task_of]
+        variances = np.array([residual_task(task).variance for task in stack.tasks])[stack.task_of]
         self.unit = rates.unit * variances
         self._groups = list(self._grouped())
         self.lam, self.kappa = np.empty(stack.size), np.empty(stack.size)
@@ -117,7 +118,7 @@ class ExactStack:
     def values(self, observables: Sequence[Observable], times: Array, fraction: float) -> Values:
         """Return observables (P, T, ...), and those without time (P,)."""
         over_time = [entry for entry in observables if entry.over_time]
-        by_kernel = [entry for entry in over_time if entry.outputs and self._in_lanes]
+        by_kernel = [entry for entry in over_time if self._has_kernel(entry)] if self._in_lanes else []
         others = [entry for entry in over_time if entry not in by_kernel]
         return {
             **self._kernel_values(by_kernel, times),
@@ -135,6 +136,11 @@ class ExactStack:
 
     def _starts(self, canonical: Canonical, points: Integers) -> Starts:
         return Starts.of(canonical.sigma_yx, canonical.w1, canonical.w2, self.lam[points])
+
+    def _has_kernel(self, entry: Observable) -> bool:
+        """Whether kernels compute an observable. The effective rank is that of the map with its offset."""
+        whole = Output.EFFECTIVE_RANK not in entry.outputs
+        return bool(entry.outputs) and (whole or not any(np.any(task.offset) for task in self._stack.tasks))
 
     @property
     def _in_lanes(self) -> bool:

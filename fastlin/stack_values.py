@@ -11,15 +11,30 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from fastlin.dynamics import TIME_ATTRIBUTES
+from fastlin.dynamics import coordinates, of_function, own_numbers
+from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.observables import Observable, select
+from fastlin.rates import Rates
 from fastlin.stacks import Pairs
 from fastlin.trajectory import Trajectory
 
 NUMBERS_AT_ONCE = 250_000  # of QQ^T and observables of a part of a stack, so that they stay in the cache
 
 Values = dict[str, Any]  # arrays (P, T, ...) by observable, or (P,) of those without time
+
+
+def rates_of(stack: Pairs, value: Any) -> Rates:
+    """Return the learning rates of a flow, which all tasks of a stack have to share (see `Rates.of_flow`)."""
+    rates = [Rates.of_flow(task, value) for task in stack.tasks]
+    for number, each in enumerate(rates):
+        if each != rates[0]:
+            where = stack.at(int(np.argmax(stack.task_of == number)))
+            raise InputError(
+                f"the task at {where} has learning rates {tuple(each)}, and the first has {tuple(rates[0])}; "
+                "needed is one pair of rates for a stack"
+            )
+    return rates[0]
 
 
 def selected(names: Sequence[str] | None, stack: Pairs) -> list[Observable]:
@@ -36,15 +51,7 @@ def parts(
 ) -> Iterator[Integers]:
     """Yield some networks at a time, as many as fit the cache with their observables."""
     arrays = stack.arrays
-    n = arrays.n_i + arrays.n_o
-    sizes = {"input": arrays.n_i, "output": arrays.n_o, "unit": n}
-    if any(entry.needs_samples for entry in observables):
-        sizes["sample"] = arrays.n_samples
-    numbers = 4 * n * n
-    for entry in observables:
-        if entry.default:
-            own = sizes | entry.stored_dims
-            numbers += math.prod(own[name.removesuffix("_2")] for name in entry.dims)
+    numbers = 4 * (arrays.n_i + arrays.n_o) ** 2 + sum(own_numbers(observables, arrays).values())
     step = max(1, NUMBERS_AT_ONCE // (times * numbers))
     for first, last in pairwise([*range(0, points.size, step), points.size]):
         yield points[first:last]
@@ -58,7 +65,7 @@ def evaluate(
     """Return the observables over time of trajectories, each of some networks of a stack."""
     values: Values = {}
     order: list[Integers] = []
-    lazy: dict[str, list[Any]] = {entry.name: [] for entry in observables if not entry.default}
+    lazy: dict[str, list[Any]] = {entry.name: [] for entry in observables if entry.lazy}
     for points, path in groups:
         order.append(points)
         for entry in observables:
@@ -108,9 +115,7 @@ def dataset(
         dims = (*stack.dims, *(("time",) if entry.over_time else ()), *entry.dims)
         shaped = values[entry.name].reshape(*stack.shape, *values[entry.name].shape[1:])
         variables[entry.name] = (dims, shaped, entry.attributes_at(rates))
-    coordinates: dict[str, Any] = {**stack.coords, "time": ("time", times, TIME_ATTRIBUTES)}
-    for entry in observables:
-        coordinates |= {name: list(labels) for name, labels in entry.labels.items()}
+    coords: dict[str, Any] = {**stack.coords, **coordinates(times, observables, stack.arrays)}
     shared = {
         "n_i": stack.w1.shape[-1],
         "n_h": stack.w1.shape[-2],
@@ -118,6 +123,7 @@ def dataset(
         "lam": stack.lam[stack.net_of],
         "kappa": stack.kappa[stack.net_of],
         "fastlin_version": version("fastlin"),
+        **of_function(stack.arrays),
         **attributes,
     }
     for name, value in list(shared.items()):
@@ -127,5 +133,5 @@ def dataset(
         if np.array_equal(value, np.full_like(value, value[0]), equal_nan=True):
             shared[name] = value[0].item()
         elif name not in stack.dims:
-            coordinates[name] = (stack.dims, value.reshape(stack.shape))
-    return xr.Dataset(variables, coordinates, shared)
+            coords[name] = (stack.dims, value.reshape(stack.shape))
+    return xr.Dataset(variables, coords, shared)

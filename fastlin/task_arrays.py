@@ -49,6 +49,14 @@ class _Stacked:
         return self.stack(lambda task: task.sigma_xx)
 
     @cached_property
+    def offset(self) -> Array:
+        return self.stack(lambda task: np.broadcast_to(task.offset, task.sigma_yx.shape))
+
+    @cached_property
+    def gain(self) -> Array:
+        return np.array([task.gain for task in self.tasks])
+
+    @cached_property
     def x(self) -> Array:
         return self._data(lambda task: task.X)
 
@@ -108,6 +116,10 @@ class TaskArrays:
     def _at(self, values: Array) -> Array:
         return values[0] if len(values) == 1 else values[self._index]
 
+    def each(self, of: Callable[[Task], Array]) -> Array:
+        """Return a function of the task of each network, (..., *shape of its values)."""
+        return self._at(self._stacked.stack(of))
+
     @property
     def n_i(self) -> int:
         """Number of inputs."""
@@ -142,6 +154,34 @@ class TaskArrays:
     def sigma_xx(self) -> Array:
         """X X^T / P (..., N_i, N_i)."""
         return self._at(self._stacked.sigma_xx)
+
+    @property
+    def offset(self) -> Array:
+        """Map (..., N_o, N_i) that the function of a network has beside gain W2 W1."""
+        return self._at(self._stacked.offset)
+
+    @property
+    def learning_rates(self) -> tuple[float, float] | None:
+        """Learning rates that belong to the tasks, which share them."""
+        return self._stacked.tasks[0].learning_rates
+
+    @property
+    def conditions(self) -> tuple[str | int, ...]:
+        """The conditions of the samples, which have to be the same in all tasks."""
+        first, *others = (task.conditions for task in self._stacked.tasks)
+        if any(each != first for each in others):
+            raise InputError("the tasks have other conditions; observables over them need the same labels")
+        return first
+
+    @property
+    def condition_means(self) -> Array:
+        """Means of the inputs over the samples of each condition, (..., N_i, conditions)."""
+        return self.each(lambda task: task.condition_means)
+
+    @property
+    def gain(self) -> Array:
+        """Factor (...) of W2 W1 in the function of a network."""
+        return self._at(self._stacked.gain)
 
     @property
     def X(self) -> Array:

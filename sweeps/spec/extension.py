@@ -6,27 +6,42 @@ opened the store before still reads the right numbers. `open_sweep` puts every a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.entry import Entry
+from fastlin.sweeps.spec.points import SECTION
 from fastlin.sweeps.spec.spec import Spec, differences, essential
-from fastlin.sweeps.spec.table import ENTRIES
+from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS
 
 _AXES = tuple(entry for entry in ENTRIES if entry.dimension)
-# The attributes of a spec that are axes, and their dimensions in a store.
+# The attributes of a spec that are axes, and their dimensions in a store. Parameters may be axes, too.
 AXES = {entry.field: entry.dimension for entry in _AXES}
+
+
+def axes_of(spec: Spec) -> dict[str, Any]:
+    """Return the values of all axes of a spec, by dimension."""
+    return {dimension: getattr(spec, field) for field, dimension in AXES.items()} | spec.optional_axes
 
 
 def arranged(specs: Sequence[Spec]) -> Spec:
     """Return the last of some specs, each of which extends the one before, with its axes in stored order."""
     first, last = specs[0], specs[-1]
-    fields = {name: _joined([getattr(spec, name) for spec in specs]) for name in AXES}
-    return first if first is last else replace(last, **fields)
+    if first is last:
+        return first
+    joint = {name: dimension for name, dimension in AXES.items() if dimension not in last.columns}
+    fields = {name: _joined([getattr(spec, name) for spec in specs]) for name in joint}
+    for section in KIND_SECTIONS.values():
+        choices: list[Choice[Any]] = [getattr(spec, section.field) for spec in specs]
+        own = [key for key in choices[-1].axes if section.prefix + key not in last.columns]
+        joined = {key: _joined([choice.values[key] for choice in choices]) for key in own}
+        fields[section.field] = replace(choices[-1], values={**choices[-1].values, **joined})
+    return replace(last, **fields)
 
 
 def _joined(values: list[Any]) -> Any:
@@ -47,10 +62,17 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
     if old.hash == new.hash:
         return []
     before, after = essential(old.to_dict()), essential(new.to_dict())
+    if old.table and new.table:
+        if not old.table.grows_to(new.table):
+            return [f"points: the table does not begin with the {old.table.num:,} points of the store"]
+        del before[SECTION], after[SECTION]
     for entry in _AXES:
         if _extends(entry, old, new):
             before[entry.section].pop(entry.key, None)
             after[entry.section].pop(entry.key, None)
+    for section, key in _extended_parameters(old, new):
+        before[section].pop(key, None)
+        after[section].pop(key, None)
     for key in _unused(old):
         after["dynamics"].pop(key, None)
     return differences(before, after)
@@ -75,3 +97,12 @@ def _extends(entry: Entry, old: Spec, new: Spec) -> bool:
         if not is_axis and len(before):
             return bool(np.array_equal(before, after))
     return set(before) <= set(after) if isinstance(before, tuple) else bool(np.isin(before, after).all())
+
+
+def _extended_parameters(old: Spec, new: Spec) -> Iterator[tuple[str, str]]:
+    """Yield the section and the key of each parameter that is an axis and holds all its old values."""
+    for section in KIND_SECTIONS.values():
+        before, after = getattr(old, section.field).axes, getattr(new, section.field).axes
+        for key in before.keys() & after.keys():
+            if np.isin(before[key], after[key]).all():
+                yield section.section, key
