@@ -48,10 +48,7 @@ def compute(group: Group) -> Result:
     seeds, lams = np.array(group.seeds), np.array(group.lams)
     if group.absent:
         return unset(group, Status.ABSENT)
-    draw = draw_raw_records if group.settings.start == Start.RAW else draw_records
-    records = draw(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
-    if group.rate_ratio != 1.0 and group.settings.start == Start.RAW:
-        records = _at_rates(group, records)
+    records = _drawn(group, seeds)
     values, status = _over_time(group, records, lams)
     scales, scale_status = _time_scales(group, records, lams)
     values |= scales | _of_start(group, records, lams)
@@ -59,6 +56,16 @@ def compute(group: Group) -> Result:
     shaped = {name: part.reshape(*grid, *part.shape[1:]) for name, part in values.items()}
     worst = np.maximum(status, scale_status).reshape(grid)
     return Result({name: shaped[name] for name in group.observables}, worst)
+
+
+def _drawn(group: Group, seeds: NDArray[np.int64]) -> Array:
+    """Return the records of the seeds. Inputs that are not whitened have none, so theirs are empty."""
+    raw = group.settings.start == Start.RAW
+    if not group.problem.white:
+        return np.empty((seeds.size, 0))
+    draw = draw_raw_records if raw else draw_records
+    records = draw(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
+    return _at_rates(group, records) if raw and group.rate_ratio != 1.0 else records
 
 
 def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
@@ -137,6 +144,10 @@ def _of_start(group: Group, records: Array, lams: Array) -> dict[str, Floats]:
     entries = [REGISTRY[name] for name in group.observables if REGISTRY[name].of_start is not None]
     if not entries:
         return {}
+    if not group.problem.white:
+        from fastlin.sweeps.run import one_by_one
+
+        return one_by_one.of_start(group, [entry.name for entry in entries])
     shape, (start, kappa, *_) = group.architecture, group.settings
     values = {entry.name: np.empty((len(records), lams.size), dtype=group.dtype) for entry in entries}
     each = lams.size * shape.sizes.units * min(shape.n_h, shape.sizes.units)

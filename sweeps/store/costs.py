@@ -20,7 +20,7 @@ from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.draws import ENTRY_LAWS, WeightStart
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, raw_problems, time_scales
-from fastlin.solvers import SOLVERS, Settings, Solver
+from fastlin.solvers import ONE_BY_ONE, SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import CONVERGENCE
@@ -61,6 +61,7 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> Any:
     """Estimate the time of the kernels for all lam of one seed, 0 where there is no such network."""
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
+    each = each if spec.white else each + ONE_BY_ONE
     if CONVERGENCE in spec.observables:
         each = each + time_scales.nanoseconds(sizes)
     draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)
