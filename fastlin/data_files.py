@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +110,7 @@ def _of_npz(what: str, place: Path, key: str | None) -> Any:
                 key = names[0]
             if key in names:
                 return arrays[key]
-    except (*_REASONS, AttributeError) as error:  # an AttributeError is of a npy file of that name
+    except (*_REASONS, AttributeError, TypeError) as error:  # the last two are of a npy file of that name
         raise _unreadable(what, "npz file", error) from None
     if key is None:
         raise InputError(f"{what} holds the arrays {', '.join(names)}; say which, as {place.name}:{names[0]}")
@@ -133,7 +134,9 @@ def _of_zarr(what: str, place: Path) -> Any:
 
 def _of_csv(what: str, place: Path) -> Array:
     try:
-        return np.loadtxt(place, delimiter=",", encoding="utf-8-sig", comments=None, ndmin=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of an empty file, which is refused later
+            return np.loadtxt(place, delimiter=",", encoding="utf-8-sig", comments=None, ndmin=2)
     except (OSError, ValueError) as error:
         raise InputError(_fault_of_csv(what, place) or f"{what}: {error}") from None
 

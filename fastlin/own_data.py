@@ -348,8 +348,8 @@ def _changed(section: str, old: Content, new: Content) -> list[str]:
             f"that of what the store was made from with {old['sha256'][:8]}"
         ]
     return [
-        f"{section}.{key}: {now[key]['file']} has changed; its sha256 begins with {now[key]['sha256'][:8]}, and "
-        f"that of {then[key]['file']}, of which the store was made, with {then[key]['sha256'][:8]}"
+        f"{section}.{key}: {now[key]['file']} has changed; its sha256 begins with {now[key]['sha256'][:8]}, "
+        f"and that of {then[key]['file']}, of which the store was made, with {then[key]['sha256'][:8]}"
         for key in files
     ]
 
