@@ -21,6 +21,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.starts import balanced_init, random_init
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
+    from fastlin.sweeps.run.merge import merge_sweeps
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
@@ -44,6 +45,7 @@ _HOMES = {
     "exact": "exact_solution",
     "flow": "gradient_flow",
     "gradient_descent": "descent",
+    "merge_sweeps": "sweeps.run.merge",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
@@ -71,6 +73,7 @@ __all__ = [
     "exact",
     "flow",
     "gradient_descent",
+    "merge_sweeps",
     "open_sweep",
     "plan",
     "plot",

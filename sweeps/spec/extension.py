@@ -1,4 +1,4 @@
-"""Growth of a sweep: which spec extends which, and in which order the values of an axis are stored.
+"""Growth of a sweep: which spec extends which, the union of two, and the order in which values are stored.
 
 A store never moves a number. Values that an axis gains are stored behind the old ones, so that a reader who
 opened the store before still reads the right numbers. `open_sweep` puts every axis in the order of its spec.
@@ -54,6 +54,52 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
     for key in _unused(old):
         after["dynamics"].pop(key, None)
     return differences(before, after)
+
+
+def union(first: Spec, second: Spec) -> Spec:
+    """Return the spec with the values of both on every axis but time, and all else of the first.
+
+    Settings of a solver that the first spec does not have are those of the second.
+    """
+    fields = {name: _united(getattr(first, name), getattr(second, name)) for name in AXES if name != "times"}
+    settings = {key: getattr(second, key) for key in _unused(first)}
+    return Spec.from_dict(replace(first, **fields, **settings).to_dict())
+
+
+def _united(first: Any, second: Any) -> Any:
+    """Return the values of both: sorted numbers, or names in the order of the first."""
+    if isinstance(first, tuple):
+        return tuple(dict.fromkeys((*first, *second)))
+    return np.union1d(first, second)
+
+
+def obstacles_to_union(first: Spec, second: Spec, names: tuple[str, str]) -> list[str]:
+    """Return one line for each difference that keeps two specs from being parts of one product of axes.
+
+    They may differ in the values of axes. Every point has values at all times, so the times must be the same.
+    `names` are the names of the specs in the lines.
+    """
+    before, after = essential(first.to_dict()), essential(second.to_dict())
+    for entry in _AXES:
+        if _is_joinable(entry, first, second):
+            before[entry.section].pop(entry.key, None)
+            after[entry.section].pop(entry.key, None)
+    for key in {*_unused(first), *_unused(second)}:
+        before["dynamics"].pop(key, None)
+        after["dynamics"].pop(key, None)
+    return differences(before, after, names)
+
+
+def _is_joinable(entry: Entry, first: Spec, second: Spec) -> bool:
+    """Tell whether the values of two specs can lie on one axis. A single value that is no axis must agree."""
+    values, others = getattr(first, entry.field), getattr(second, entry.field)
+    if entry.field == "times":
+        return bool(np.array_equal(values, others))
+    is_axis = entry.dimension in first.optional_dims
+    if is_axis != (entry.dimension in second.optional_dims):
+        return False
+    fixed = entry.optional and not is_axis and len(values) and len(others)
+    return bool(np.array_equal(values, others)) if fixed else True
 
 
 def _unused(spec: Spec) -> list[str]:
