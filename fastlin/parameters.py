@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a kind takes.
+    """A number, a name or a list that a kind takes.
 
     Attributes
     ----------
@@ -19,11 +22,20 @@ class Parameter:
         Its meaning, unit and range, for the reference.
     default : optional
         None where it must be given.
+    axis : bool
+        Whether a list or a range in a spec makes an axis. Otherwise a list is one value.
+    optional : bool
+        Whether it may be missing though it has no default. Its value is None then, which `read` gets.
+    form : str
+        The values that it takes, for the reference.
     """
 
     read: Callable[[str, Any], Any]
     doc: str
     default: Any = None
+    axis: bool = True
+    optional: bool = False
+    form: str = "number"
 
 
 class Kind(Protocol):
@@ -47,11 +59,24 @@ K = TypeVar("K", bound=Kind)
 
 @dataclass(frozen=True)
 class Choice(Generic[K]):
-    """A kind, and values for all of its parameters."""
+    """A kind, and values for all of its parameters.
+
+    Attributes
+    ----------
+    kind : Kind
+        One of a registry.
+    values : mapping of str to object
+        The value of each parameter. It is an array (values,) where the parameter is an axis of a sweep.
+    """
 
     kind: K
     values: Mapping[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as a section of a spec."""
-        return {"kind": self.kind.name, **self.values}
+    @property
+    def axes(self) -> dict[str, NDArray[Any]]:
+        """The values of the parameters that are axes."""
+        return {key: value for key, value in self.values.items() if isinstance(value, np.ndarray)}
+
+    def at(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one value of every parameter, given those of the axes."""
+        return dict(self.values) | {key: chosen[key] for key in self.axes}

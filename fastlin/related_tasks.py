@@ -26,7 +26,7 @@ class RelatedTask(Task):
         self._origin, self._sign = origin, sign
         self.sigma_yx, self.sigma_xx = sigma_yx, origin.sigma_xx
         self.sigma_yy_trace = origin.sigma_yy_trace
-        self.whitening = origin.whitening
+        self.whitening, self.labels = origin.whitening, origin.labels
         self._means = origin.x_mean, np.zeros((origin.n_o, 1))
 
     @property

@@ -15,21 +15,24 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from fastlin import seed_statistics
 from fastlin.errors import InputError
+from fastlin.observables import REGISTRY
 from fastlin.regimes import THRESHOLD
-from fastlin.sweeps.read.accessor import DISTANCE, SweepAccessor
-from fastlin.sweeps.store.layout import SIZES
-from fastlin.validation import check_bool, check_choice, check_float, check_instance, shown
+from fastlin.sweeps.read.accessor import DISTANCE
+from fastlin.sweeps.read.selection import select
+from fastlin.sweeps.spec.extension import AXES
+from fastlin.sweeps.spec.points import POINT, SIZES
+from fastlin.validation import check_bool, check_choice, check_float, check_instance
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Values = NDArray[np.float64]
-POINT = "point"  # the dimension of sweeps of points that are no product of axes
 DERIVED = {*SIZES, "bottleneck_ratio", "status", POINT}  # coordinates that are no columns of points
 VALUE = "value"
-# Two new points lie on both sides of the estimate, at a distance of the estimated error times this factor, but
-# at least of this share of the tolerance, so that the bracket between both meets it.
+# Two new points lie on both sides of the estimate, at a distance of the estimated error times this factor,
+# but at least of this share of the tolerance, so that the bracket between both meets it.
 CAUTION, SHARE = 2.0, 0.4
 LARGEST_STEP = 0.25  # and at most of this share of the bracket
 NEIGHBOURS = 2  # points on each side of a border that its estimate uses
@@ -273,9 +276,7 @@ def _fixed(table: pd.DataFrame, axis: str, mean: bool) -> list[str]:
     return [name for name in table.columns if name not in (axis, VALUE) and not (mean and name == "seed")]
 
 
-def _table(
-    dataset: xr.Dataset, observable: str, axis: str, time: float | None, mean: bool
-) -> pd.DataFrame:
+def _table(dataset: xr.Dataset, observable: str, axis: str, time: float | None, mean: bool) -> pd.DataFrame:
     """Return the points of a dataset as rows: their values on all axes, and of the observable.
 
     The observable is NaN where a point is not ok. If seeds are an axis beside the points, it is their mean.
@@ -284,7 +285,7 @@ def _table(
     columns = {
         str(name): coordinate
         for name, coordinate in values.coords.items()
-        if name not in DERIVED and coordinate.dims and set(coordinate.dims) <= set(values.dims)
+        if name not in DERIVED and (coordinate.dims or name in AXES.values())
     }
     numbers = [name for name, column in columns.items() if column.dtype.kind == "f"]
     if axis not in numbers:
@@ -298,19 +299,18 @@ def _table(
 def _observed(dataset: xr.Dataset, observable: str, time: float | None, mean: bool) -> xr.DataArray:
     """Return an observable at one time, NaN where points are not ok, or its mean over the axis of seeds."""
     check_instance("dataset", dataset, xr.Dataset, "open_sweep(path)")
-    accessor = SweepAccessor(dataset)
-    accessor._observable(observable)
+    check_choice("observable", observable, [name for name in REGISTRY if name in dataset])
+    values = dataset[observable]
     if time is not None:
-        dataset = accessor.select(time=time)
-    elif dataset[observable].sizes.get("time", 1) > 1:
-        raise InputError(f"time has {dataset.sizes['time']} values in the dataset; say which: time=...")
-    reduced = "statistic" in dataset.dims
-    if reduced and not mean:
-        raise InputError("mean is False, but the store holds statistics over the seeds; only means have borders")
-    accessor = SweepAccessor(dataset.squeeze("time", drop=True) if "time" in dataset.dims else dataset)
-    averaged = reduced or (mean and "seed" in dataset.dims)
-    values = accessor.mean_over_seeds()[observable] if averaged else accessor._ok(observable)
-    inner = [name for name in values.dims if name not in values.coords and name != POINT]
-    if inner or "layer" in values.dims:
-        raise InputError(f"observable is {shown(observable)}, which has several numbers for each point")
-    return values.load()
+        values = select(dataset, {"time": time})[observable]
+    elif values.sizes.get("time", 1) > 1:
+        raise InputError(f"time has {values.sizes['time']} values in the dataset; say which: time=...")
+    if "statistic" in values.dims and not mean:
+        raise InputError("mean is False, but the store holds statistics over the seeds; it has only means")
+    values = seed_statistics.mean(values) if mean else seed_statistics.ok(values)
+    inner = set(values.dims) & set(REGISTRY[observable].stored_dims)
+    if inner:
+        raise InputError(
+            f"{observable} has several numbers for each point ({', '.join(map(str, inner))}); needed is one"
+        )
+    return values.squeeze("time", drop=True).load() if "time" in values.dims else values.load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,20 +19,23 @@ from fastlin.sweeps.spec.network_of import task_and_network
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.task import Task
-from fastlin.validation import check_instance, shown
+from fastlin.validation import check_choice, check_instance, shown
 
 
 def problem_coordinates(spec: Spec) -> dict[str, Any]:
     """Return the coordinates of one value that hold the entries of [task] and [init] in the spec.
 
-    They tell joined stores apart: where the values differ, xarray keeps each with its part.
+    They tell joined stores apart: where the values differ, xarray keeps each with its part. Parameters that
+    are axes have coordinates of their own.
     """
-    task = {"task_kind" if key == "kind" else key: value for key, value in spec.task.to_dict().items()}
-    init = {f"init_{key}": value for key, value in KIND_SECTIONS["init"].write(spec).items()}
-    return {
-        name: ((), np.array(value, dtype=object) if isinstance(value, str) else value)
-        for name, value in (task | init).items()
-    }
+    values = {}
+    for section in KIND_SECTIONS.values():
+        for key, value in section.write(spec).items():
+            name = "task_kind" if (section.section, key) == ("task", "kind") else section.prefix + key
+            if name not in spec.optional_dims:
+                text = json.dumps(value) if isinstance(value, list | dict) else value
+                values[name] = ((), np.array(text, dtype=object) if isinstance(text, str) else text)
+    return values
 
 
 def rebuild(
@@ -42,6 +46,7 @@ def rebuild(
     init_scale: float | None = None,
     kappa: float | None = None,
     rate_ratio: float | None = None,
+    **parameters: Any,
 ) -> tuple[Task, Network]:
     """Build the very task and network behind one point of a sweep.
 
@@ -55,6 +60,8 @@ def rebuild(
         Value on the axis "seed".
     lam, init_scale, kappa, rate_ratio : float, optional
         Values on these axes. An argument may be left out if the dataset has a single value of it.
+    **parameters
+        Values on the axes that parameters of [task] and [init] make, by the names of the axes.
 
     Returns
     -------
@@ -90,6 +97,7 @@ def rebuild(
         "init_scale": spec.init_scales,
         "kappa": spec.kappas,
         "rate_ratio": spec.rate_ratios,
+        **spec.parameter_axes,
     }
     wanted = {
         "architecture": architecture_name(architecture),
@@ -98,7 +106,11 @@ def rebuild(
         "init_scale": init_scale,
         "kappa": kappa,
         "rate_ratio": rate_ratio,
+        **dict.fromkeys(spec.parameter_axes),
+        **parameters,
     }
+    for name in parameters:
+        check_choice("the name of an axis", name, list(axes))
     if not spec.balance:
         _check_raw(wanted)
         del axes["lam"], axes["kappa"]
@@ -112,7 +124,7 @@ def rebuild(
         )
     return task_and_network(
         spec.task.kind.name,
-        spec.problem(float(point["init_scale"])),
+        spec.problem(point),
         shape,
         int(point["seed"]),
         start,
@@ -136,8 +148,8 @@ def _chosen(dataset: xr.Dataset, name: str, value: Any, axis: NDArray[Any]) -> A
     if value is None:
         if axis.size != 1:
             raise InputError(f"{name} has {axis.size} values in the dataset; say which: {name}=...")
-        return axis[0]
-    return axis[position(name, value, axis)]
+        return axis[0].item() if isinstance(axis[0], np.generic) else axis[0]
+    return axis.tolist()[position(name, value, axis)]
 
 
 def _check_of_spec(

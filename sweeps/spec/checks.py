@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
+from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels import Scale
 from fastlin.observables import REGISTRY
@@ -102,8 +104,8 @@ def check_settings(fields: Mapping[str, Any], tables: Mapping[str, Any], faults:
             owner = "flow" if key in ("tolerance", "max_steps") else "gradient_descent"
             faults.add(f"dynamics.{key} is for the solver {owner!r}, which is not in dynamics.solver")
     size, samples = fields["batch_size"], fields["task"].values.get("n_samples")
-    if size is not None and samples is not None and size > samples:
-        faults.add(f"dynamics.batch_size is {size}; the task has {samples} samples")
+    if size is not None and samples is not None and size > (fewest := np.min(samples)):
+        faults.add(f"dynamics.batch_size is {size}; the task has {fewest} samples")
     noisy = size is not None or fields["label_noise"] > 0.0
     if noisy and samples is None:
         kind = fields["task"].kind.name
@@ -149,12 +151,22 @@ def check_time_scales(fields: Mapping[str, Any], faults: Faults) -> None:
 
 def check_task(task: Choice[TaskKind], architectures: Sequence[Architecture], faults: Faults) -> None:
     """Note architectures for which no task can be drawn."""
-    law = task.kind.law(**task.values)
+    try:
+        laws = [task.kind.law(**task.at(chosen)) for chosen in _combinations(task)]
+    except InputError as error:
+        faults.add_error(error)
+        return
     # The first fault is shown in full, so that it is one with the most inputs.
     for index, shape in sorted(enumerate(architectures), key=lambda item: -item[1].n_i):
-        if obstacle := task.kind.obstacle(law, shape.n_i):
+        if obstacle := next(filter(None, (task.kind.obstacle(law, shape) for law in laws)), None):
             where = f"axes.architecture[{index}]"
             faults.add(f"{where} is {shape}; {obstacle}", "task", "axes.architecture", f"[{index}]")
+
+
+def _combinations(task: Choice[TaskKind]) -> Iterator[dict[str, Any]]:
+    """Yield the values of the parameters that are axes, in every combination."""
+    for values in product(*(axis.tolist() for axis in task.axes.values())):
+        yield dict(zip(task.axes, values, strict=True))
 
 
 def check_finite(solvers: Sequence[str], times: NDArray[np.float64], faults: Faults) -> bool:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from numpy.typing import NDArray
+
 from fastlin.errors import InputError
 from fastlin.parameters import Choice, Kind, Parameter
-from fastlin.sweeps.spec.axes import texts
+from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.validation import check_choice, suggest
 
@@ -93,7 +95,7 @@ def names_entry(
     """Return an entry that takes one or several of some names."""
 
     def read(name: str, value: Any) -> tuple[str, ...]:
-        return texts(name, value, choices())
+        return axes.texts(name, value, choices())
 
     return Entry(section, key, field, read, list, "name or list of names", doc, choices=choices, **more)
 
@@ -114,6 +116,8 @@ class KindSection:
         The kind of a section that names none.
     shared : tuple of Entry
         Keys that every kind has, and that are attributes of the spec.
+    prefix : str
+        Begins the dimension of a parameter that is an axis. The key follows.
     """
 
     section: str
@@ -122,6 +126,7 @@ class KindSection:
     doc: str
     default: str
     shared: tuple[Entry, ...] = ()
+    prefix: str = ""
 
     @property
     def entry(self) -> Entry:
@@ -150,12 +155,38 @@ class KindSection:
     def write(self, owner: Any) -> dict[str, Any]:
         """Return the section of a spec, JSON-ready."""
         choice: Choice[Any] = getattr(owner, self.field)
-        return choice.to_dict() | write_table(self.shared, owner)
+        values = {
+            key: axes.compact(value) if key in choice.axes else value
+            for key, value in choice.values.items()
+            if value is not None
+        }
+        return {"kind": choice.kind.name, **values, **write_table(self.shared, owner)}
+
+    def axes(self, owner: Any) -> dict[str, NDArray[Any]]:
+        """Return the parameters of a spec that are axes, by their dimensions."""
+        choice: Choice[Any] = getattr(owner, self.field)
+        return {self.prefix + key: values for key, values in choice.axes.items()}
+
+    def at(self, owner: Any, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one value of every parameter of a spec, given those of the axes by their dimensions."""
+        choice: Choice[Any] = getattr(owner, self.field)
+        return choice.at({key: chosen[self.prefix + key] for key in choice.axes})
 
 
 def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
-    default = REQUIRED if parameter.default is None else parameter.default
-    return Entry(section, key, key, parameter.read, same, "number", parameter.doc, default)
+    default = REQUIRED if parameter.default is None and not parameter.optional else parameter.default
+
+    def read(name: str, value: Any) -> Any:
+        if parameter.axis and isinstance(value, list | dict):
+            return axes.parameters(name, value, parameter.read)
+        return parameter.read(name, value)
+
+    return Entry(section, key, key, read, same, _form(parameter), parameter.doc, default)
+
+
+def _form(parameter: Parameter) -> str:
+    """Return the values that a parameter takes, for the reference page."""
+    return f"{parameter.form}, list or range" if parameter.axis else parameter.form
 
 
 def read_table(

@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
+from fastlin.sweeps.spec.points import POINT, SECTION, PointTable
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.sweeps.spec.table import KIND_SECTIONS, OPTIONAL, SECTIONS, entries_of
+from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
 from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
 
@@ -41,7 +43,7 @@ INCIDENTAL = (("name",), ("output", "durable"))
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A sweep: the product of its axes, and the settings of its points.
+    """A sweep: the product of its axes, or a table of points, and the settings of its points.
 
     `Spec.load` makes one from a file or the name of a preset, `Spec.from_dict` from a mapping. All arrays
     are sorted.
@@ -61,9 +63,9 @@ class Spec:
     times : ndarray of float64, (times,)
         Times in units of tau. The last one may be infinite.
     task : Choice of TaskKind
-        Kind of the task and its parameters.
+        Kind of the task and its parameters. A parameter that is an axis has an array of values.
     init : Choice of InitKind
-        Kind of the start and its parameters.
+        Kind of the start and its parameters, likewise.
     solvers : tuple of str
         Names of the solvers, in the order of the spec.
     learning_rates : ndarray of float64, (rates,)
@@ -76,7 +78,8 @@ class Spec:
         Seeds of minibatches and label noise.
     optional_dims : frozenset of str
         Dimensions that the store has because their values are a list or a range. Each of "solver",
-        "learning_rate", "kappa", "rate_ratio" and "noise_seed" has one value otherwise.
+        "learning_rate", "kappa", "rate_ratio", "noise_seed" and the parameters of [task] and [init] has one
+        value otherwise.
     balance : bool
         Whether weights are balanced to lam and kappa. Otherwise they are taken as drawn, and `lams` is [0].
     tolerance : float
@@ -99,6 +102,8 @@ class Spec:
         Whether all files are synced to disk. It changes no result.
     reduce : Reduction or None
         Statistics over the seeds that are stored instead of every point.
+    table : PointTable or None
+        The points of a sweep that is no product. The axes hold the distinct values of its columns.
     """
 
     name: str
@@ -126,25 +131,35 @@ class Spec:
     dtype: str
     durable: bool
     reduce: Reduction | None
+    table: PointTable | None = None
 
     @classmethod
-    def read(cls, source: Spec | Mapping[str, Any] | str | Path) -> Spec:
+    def read(cls, source: Spec | Mapping[str, Any] | str | Path, points: Any = None) -> Spec:
         """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
+
+        Parameters
+        ----------
+        source : Spec, mapping, str or Path
+        points : mapping, DataFrame or Dataset, optional
+            The table of [points], instead of that of the spec.
 
         Raises
         ------
         InputError
             If it is not a valid spec.
         """
+        more = {} if points is None else {SECTION: points}
         if isinstance(source, str | Path):
-            return cls.load(source)
-        return source if isinstance(source, Spec) else cls.from_dict(source)
+            return cls.load(source, more)
+        if isinstance(source, Spec):
+            return cls.from_dict(source.to_dict() | more) if more else source
+        return cls.from_dict({**source, **more} if more and isinstance(source, Mapping) else source)
 
     @classmethod
-    def load(cls, source: str | Path) -> Spec:
+    def load(cls, source: str | Path, more: Mapping[str, Any] = {}) -> Spec:
         """Read a TOML file, a preset by its name, or the JSON text that stores keep.
 
-        A leading ~ of a path is the home folder.
+        A leading ~ of a path is the home folder. `more` has sections that replace those of the file.
 
         Raises
         ------
@@ -155,10 +170,10 @@ class Spec:
         if not isinstance(source, str | Path):
             raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
         if isinstance(source, str) and source.lstrip().startswith("{"):
-            return cls.from_json(source)
+            return cls.from_json(source, more)
         text = _text(source)
         try:
-            return cls.from_dict(tomllib.loads(text))
+            return cls.from_dict({**tomllib.loads(text), **more}, user_path(source).parent)
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
@@ -166,7 +181,7 @@ class Spec:
             raise InputError(f"{source} is not TOML: {error}") from None
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Spec:
+    def from_dict(cls, content: Mapping[str, Any], folder: Path = Path()) -> Spec:
         """Read the content of a TOML spec, or of `to_dict`.
 
         Parameters
@@ -174,16 +189,18 @@ class Spec:
         content : Mapping
             The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
             three sizes.
+        folder : Path, optional
+            The folder of files that the spec names. By default the current one.
 
         Raises
         ------
         InputError
             With one line for each kind of fault.
         """
-        return cls(**read_spec(content))
+        return cls(**read_spec(content, folder))
 
     @classmethod
-    def from_json(cls, text: str) -> Spec:
+    def from_json(cls, text: str, more: Mapping[str, Any] = {}) -> Spec:
         """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
 
         Raises
@@ -195,7 +212,7 @@ class Spec:
             content = json.loads(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
-        return cls.from_dict(content)
+        return cls.from_dict({**content, **more} if more and isinstance(content, dict) else content)
 
     def to_json(self) -> str:
         """Return the resolved spec as JSON text."""
@@ -203,17 +220,29 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
-        return {**write_table(entries_of(""), self), **{name: self._table(name) for name in SECTIONS}}
+        content = {**write_table(entries_of(""), self), **{name: self._section(name) for name in SECTIONS}}
+        return content | {SECTION: self.table.to_dict()} if self.table else content
 
-    def _table(self, section: str) -> dict[str, Any]:
+    def _section(self, section: str) -> dict[str, Any]:
+        """Return one section without the axes that are columns of [points]."""
         if section in KIND_SECTIONS:
-            return KIND_SECTIONS[section].write(self)
-        return write_table(entries_of(section), self)
+            kinds = KIND_SECTIONS[section]
+            content = kinds.write(self)
+            return {key: content[key] for key in content if kinds.prefix + key not in self.columns}
+        return write_table([entry for entry in entries_of(section) if entry.dimension not in self.columns], self)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Axes that the columns of [points] replace, by dimension. It is empty for a product."""
+        return frozenset((*self.table.columns, "architecture")) if self.table else frozenset()
 
     def to_toml(self) -> str:
         """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec."""
         content = self.to_dict()
-        content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
+        if self.table is None:
+            content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
+        else:
+            content[SECTION] = self.table.to_dict(inline=self.table.num)
         return tomli_w.dumps(_with_infinity(content))
 
     @property
@@ -230,14 +259,38 @@ class Spec:
         """Return the number of the hash."""
         return hash(self.hash)
 
-    def problem(self, init_scale: float) -> Problem:
-        """Return the laws of tasks and starts at one of the init_scales."""
-        n_samples = self.task.values.get("n_samples")
-        start = self.init.kind.law(n_samples, **self.init.values)
-        return Problem(self.task.kind.law(**self.task.values), start, init_scale)
+    @cached_property
+    def optional_axes(self) -> dict[str, NDArray[Any]]:
+        """Values of the axes that are dimensions only where they are a list or a range, by dimension.
+
+        First come "solver", "learning_rate", "kappa", "rate_ratio" and "noise_seed", which have one value
+        otherwise. A spec without learning rates has an empty array of them. Parameters of [task] by their
+        keys and of [init] as "init_KEY" follow where they are a list or a range.
+        """
+        return optional_axes(self)
+
+    @property
+    def parameter_axes(self) -> dict[str, NDArray[Any]]:
+        """Values of the parameters of [task] and [init] that are axes, by dimension."""
+        return parameter_axes(self)
+
+    def values_at(self, indices: Mapping[str, int]) -> dict[str, Any]:
+        """Return init_scale and the values on the optional axes at some indices, by default the first."""
+        values = {"init_scale": self.init_scales} | self.optional_axes
+        return {name: axis[indices.get(name, 0)].item() for name, axis in values.items() if axis.size}
+
+    def problem(self, chosen: Mapping[str, Any]) -> Problem:
+        """Return the laws of tasks and starts at one init_scale and these values on the optional axes."""
+        task, init = self._parameters("task", chosen), self._parameters("init", chosen)
+        start = self.init.kind.law(task.get("n_samples"), **init)
+        return Problem(self.task.kind.law(**task), start, chosen["init_scale"])
+
+    def _parameters(self, section: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one value of each parameter of a task or a start."""
+        return KIND_SECTIONS[section].at(self, chosen)
 
     def settings(self, chosen: Mapping[str, Any]) -> Settings:
-        """Return the settings of points with these values on the optional dimensions.
+        """Return the settings of points with these values on the optional axes.
 
         Learning rates e1 and e2 of the layers, with e1 e2 = 1, are a substitution of the weights:
         ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2``. Kernels see U, whose decay is that of W times the rate.
@@ -249,7 +302,7 @@ class Spec:
             learning_rate=float(chosen.get("learning_rate", math.nan)),
             decay=(rates.first * self.decay[0], rates.second * self.decay[1]),
             control=FlowControl(self.tolerance, self.max_steps),
-            noise=self._noise(int(chosen["noise_seed"])),
+            noise=self._noise(chosen),
         )
 
     def start(self, kappa: float) -> Start:
@@ -258,11 +311,17 @@ class Spec:
             return Start.RAW
         return Start.TWO_SIDED if kappa else Start.BALANCED
 
-    def _noise(self, seed: int) -> Noise | None:
+    @property
+    def starts(self) -> frozenset[Start]:
+        """The kinds of start that points have."""
+        return frozenset(self.start(float(kappa)) for kappa in (self.kappas.min(), self.kappas.max()))
+
+    def _noise(self, chosen: Mapping[str, Any]) -> Noise | None:
         """Return the noise of a seed. All samples are one batch by default."""
         if not self.noisy:
             return None
-        return Noise(self.batch_size or self.task.values["n_samples"], self.label_noise, seed)
+        samples = self._parameters("task", chosen)["n_samples"]
+        return Noise(self.batch_size or samples, self.label_noise, int(chosen["noise_seed"]))
 
     @property
     def adaptive(self) -> bool:
@@ -287,10 +346,11 @@ class Spec:
     @property
     def point_dims(self) -> dict[str, int]:
         """Dimensions of the grid of points (that of `status`) and their sizes, in order."""
+        if self.table:
+            seeds = {} if "seed" in self.table else {"seed": self.seeds.size}
+            return seeds | {POINT: self.table.num}
         sizes = {"architecture": len(self.architectures), "init_scale": self.init_scales.size}
-        sizes |= {
-            name: len(getattr(self, field)) for name, field in OPTIONAL.items() if name in self.optional_dims
-        }
+        sizes |= {name: axis.size for name, axis in self.optional_axes.items() if name in self.optional_dims}
         sizes["seed"] = self.seeds.size
         return sizes | {"lam": self.lams.size} if self.balance else sizes
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
+from fastlin.sweeps.spec.points import POINT
 from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.array_spec import ArraySpec, Values
 from fastlin.sweeps.store.cell import read_cell
@@ -301,15 +302,22 @@ def _unset(forms: dict[str, ArraySpec], shape: tuple[int, ...]) -> Values:
     }
 
 
-def _axis(layout: StoreLayout, name: str) -> NDArray[Any]:
-    """Return the values of an axis in the order stored; one value if the store does not have the axis."""
-    return layout.axes[name][1] if name in layout.axes else np.zeros(1)
+def _axis(layout: StoreLayout, name: str) -> list[Any]:
+    """Return the values of an axis in the order stored; one value if the store does not have the axis.
+
+    Those of points are the rows of their table.
+    """
+    if name == POINT and layout.spec.table:
+        columns = [layout.axes[column][1].tolist() for column in layout.spec.table.columns]
+        return list(zip(*columns, strict=True))
+    dims, values = layout.axes.get(name, ((), np.zeros(0)))
+    return values.tolist() if dims == (name,) else [0]  # seeds may be a column
 
 
-def _positions(wanted: NDArray[Any], present: NDArray[Any]) -> Places:
+def _positions(wanted: list[Any], present: list[Any]) -> Places:
     """Return where each wanted value is present, or -1."""
-    index_of = {value: index for index, value in enumerate(present.tolist())}
-    return np.array([index_of.get(value, -1) for value in wanted.tolist()], dtype=np.intp)
+    index_of = {value: index for index, value in enumerate(present)}
+    return np.array([index_of.get(value, -1) for value in wanted], dtype=np.intp)
 
 
 def _overlaps(at: Sequence[Places], steps: Sequence[int]) -> Iterator[tuple[Index, Any, Any]]:

@@ -187,6 +187,79 @@ def test_starts_without_balance_are_merged(run):
     assert opened("part-0").identical(opened(whole))
 
 
+def test_parameters_that_are_axes_are_merged(run):
+    task = {"kind": "random_regression", "n_samples": 8}
+    parts = [run(f"{scale}", spec() | {"task": task | {"target_scale": [scale]}}) for scale in (1.5, 0.5)]
+    assert fl.merge_sweeps(parts).pending == 0
+    whole = opened(run("whole", spec() | {"task": task | {"target_scale": [0.5, 1.5]}}))
+    assert opened(parts[0]).identical(whole)
+
+
+# ---- tables of points
+
+ROWS = {
+    "architecture": ["4-2-2", "2-3-4", "4-2-2", "3-4-3", "2-3-4"],
+    "init_scale": [1.0, 0.5, 1.0, 2.0, 0.25],
+    "lam": [1.0, -2.0, 3.0, 0.0, 0.5],
+}
+
+
+def rows(chosen, output=None, seeds=(0, 1), **columns):
+    """Return a spec of some rows of a table, with seeds beside them or as a column."""
+    table = {name: [values[row] for row in chosen] for name, values in ROWS.items()} | columns
+    more = {"output": output} if output else {}
+    axes = {} if "seed" in columns else {"seed": list(seeds)}
+    return sweeping.spec(axes=axes, dynamics={"times": TIMES}, points=table, **more)
+
+
+@pytest.mark.parametrize("output", [None, REDUCE])
+def test_rows_of_tables_are_merged(run, output):
+    """Rows that both have are there once, and the others stand behind those of the first table."""
+    with cutting.into(points=2, seeds=1):
+        parts = [run("a", rows([3, 0, 1], output)), run("b", rows([0, 4, 2], output))]
+    whole = opened(run("whole", rows([3, 0, 1, 4, 2], output))).sortby("point")
+    merge = fl.merge_sweeps(parts, "merged")
+    assert (merge.pending, merge.points) == (0, 10)
+    assert opened("merged").sortby("point").identical(whole)
+    assert verify("merged") == []
+    assert fl.merge_sweeps(parts, "merged").copied_points == 0
+
+
+def test_rows_with_seeds_and_seeds_beside_rows_are_merged(run):
+    parts = [run("a", rows([0, 1], seeds=[0])), run("b", rows([1, 2], seeds=[2]))]
+    assert fl.merge_sweeps(parts).pending == 2  # of row 0 with seed 2, and of row 2 with seed 0
+    fl.run_sweep(fl.open_sweep("a").attrs["spec"], "a")
+    whole = opened(run("whole", rows([0, 1, 2], seeds=[0, 2])))
+    assert opened("a").sortby("point").identical(whole.sortby("point"))
+    parts = [run("c", rows([0, 1], seeds=[4, 5])), run("d", rows([0, 1], seeds=[4, 6]))]
+    assert fl.merge_sweeps(parts).pending == 0
+    parts = [run("e", rows([0, 1], seed=[4, 5])), run("f", rows([0, 1], seed=[4, 6]))]
+    assert fl.merge_sweeps(parts).points == 3
+    whole = opened(run("third", rows([0, 1, 1], seed=[4, 5, 6])))
+    assert opened("e").sortby("point").identical(whole.sortby("point"))
+
+
+def test_a_design_is_merged_with_a_larger_one(run):
+    """The merged store keeps the design, so it can grow further."""
+
+    def design(num):
+        table = {"sample": "sobol", "num": num, "lam": [-3.0, 3.0], "architecture": "4-2-2"}
+        return sweeping.spec(axes={"seed": [0]}, dynamics={"times": TIMES}, points=table)
+
+    parts = [run("a", design(8)), run("b", design(16))]
+    assert fl.merge_sweeps(parts).points == 16
+    assert fl.open_sweep("a").attrs["spec_hash"] == fl.Spec.from_dict(design(16)).hash
+
+
+def test_tables_with_other_columns_and_products_are_not_merged_with_tables(run):
+    run("a", rows([0, 1]))
+    run("b", rows([0, 1], kappa=[0.0, 0.0]))
+    run("c", spec())
+    for other in ("b", "c"):
+        with pytest.raises(fl.InputError, match=r"a and . are not parts of one sweep(.|\n)*  points"):
+            fl.merge_sweeps(["a", other])
+
+
 # ---- partial sums
 
 
