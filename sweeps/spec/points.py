@@ -131,6 +131,21 @@ class PointTable:
             )
         )
 
+    def united(self, other: PointTable) -> PointTable:
+        """Return a table that begins with the rows of this one, and goes on with those that another one adds.
+
+        Both have the same columns.
+        """
+        for smaller, larger in ((other, self), (self, other)):
+            if smaller.grows_to(larger):
+                return larger
+        present = set(_rows(self))
+        new = np.array([row not in present for row in _rows(other)])
+        added = {name: values[new] for name, values in other.columns.items()}
+        return PointTable(
+            {name: np.concatenate([values, added[name]]) for name, values in self.columns.items()}
+        )
+
     def to_dict(self, inline: int = INLINE) -> dict[str, Any]:
         """Return the section of a spec, JSON-ready. A table of more rows than `inline` is named by its hash."""
         if self.design:
@@ -148,6 +163,10 @@ class PointTable:
             design = design and design.with_constant(name, getattr(shape, name), (*SIZES, *self.columns))
         rest = [name for name in columns if name not in SIZES]
         return PointTable({name: columns[name] for name in (*SIZES, *rest)}, design)
+
+
+def _rows(table: PointTable) -> Iterator[tuple[Any, ...]]:
+    return zip(*(values.tolist() for values in table.columns.values()), strict=True)
 
 
 def _bytes(values: Column) -> bytes:

@@ -455,15 +455,23 @@ def essential(content: Mapping[str, Any]) -> dict[str, Any]:
     return sections
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return one line for each key in which two resolved specs differ. `prefix` names their section."""
+def differences(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    names: tuple[str, str] = ("the store", "the spec"),
+    prefix: str = "",
+) -> list[str]:
+    """Return one line for each key in which two resolved specs, of these names, differ.
+
+    `prefix` names their section.
+    """
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping) and not prefix:
-            lines += differences(before, after, f"{key}.")
+            lines += differences(before, after, names, f"{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: the store has {_short(before)}, the spec {_short(after)}")
+            lines.append(f"{prefix}{key}: {names[0]} has {_short(before)}, {names[1]} {_short(after)}")
     return lines
 
 
