@@ -69,6 +69,15 @@ class PointSet(ABC):
     def architecture_codes(self) -> NDArray[np.int64]:
         """The number of the architecture at each place along `architecture_axis`."""
 
+    @property
+    @abstractmethod
+    def columns_together(self) -> int:
+        """Number of columns whose time is estimated together: all lam of a product, or one row."""
+
+    @abstractmethod
+    def of_solver(self, name: str) -> Any:
+        """Return the index of the points of a solver in an array with the dimensions of `status`."""
+
     @abstractmethod
     def groups(self, region: Region, seeds: NDArray[np.int64]) -> Iterator[PlacedGroup]:
         """Yield the groups of a region of `status`, with these seeds."""
@@ -148,6 +157,18 @@ class ProductPoints(PointSet):
     def architecture_codes(self) -> NDArray[np.int64]:
         """The number of each architecture."""
         return np.arange(len(self._spec.architectures))
+
+    @property
+    def columns_together(self) -> int:
+        """Number of lam."""
+        return self._spec.lams.size
+
+    def of_solver(self, name: str) -> Any:
+        """Return the index along the dimension of solvers, if there is one."""
+        dims = list(self.dims)
+        if "solver" not in dims:
+            return ...
+        return (*(slice(None),) * dims.index("solver"), self._spec.solvers.index(name))
 
     def groups(self, region: Region, seeds: NDArray[np.int64]) -> Iterator[PlacedGroup]:
         """Yield the groups of a region, one at each place before seeds and lam."""
@@ -284,18 +305,26 @@ class TablePoints(PointSet):
         edges = [first, *inside.tolist(), last]
         yield from map(slice, edges[:-1], edges[1:])
 
+    columns_together = 1
+
+    def of_solver(self, name: str) -> Any:
+        """Return the mask of its rows."""
+        if "solver" not in self._table:
+            return ...
+        return (slice(None), self._sorted["solver"] == name)
+
     def groups(self, region: Region, seeds: NDArray[np.int64]) -> Iterator[PlacedGroup]:
         """Yield the runs of rows in a region."""
         first = region[-1].start
         for run in self._runs(first, region[-1].stop):
             position = (slice(None), slice(run.start - first, run.stop - first))
-            yield PlacedGroup(position, self._run(run, seeds))
+            yield PlacedGroup(position, self.run(run, seeds))
 
     def group(self, region: Region, position: Position, seeds: NDArray[np.int64]) -> Group:
         """Return the group of the rows at a position in a region."""
         part, first = position[-1], region[-1].start
         assert isinstance(part, slice)
-        return self._run(slice(first + part.start, first + part.stop), seeds)
+        return self.run(slice(first + part.start, first + part.stop), seeds)
 
     def without_seeds(self, position: Position) -> Position:
         """Return the slice of rows."""
@@ -323,11 +352,11 @@ class TablePoints(PointSet):
         }
         for number in sorted(runs):
             first = int(self.starts[number])
-            group = self._run(slice(first, first + 1), seeds)
+            group = self.run(slice(first, first + 1), seeds)
             groups.setdefault(group.variant, group)
         return groups
 
-    def _run(self, rows: slice, seeds: NDArray[np.int64]) -> Group:
+    def run(self, rows: slice, seeds: NDArray[np.int64]) -> Group:
         """Return the group of some rows."""
         spec, table, first = self._spec, self._table, rows.start
         chosen = self.chosen(first)
