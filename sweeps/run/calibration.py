@@ -112,9 +112,9 @@ def _samples_of_table(plan: Plan, solver: str) -> Iterator[Sample]:
     layout, points = plan.layout, plan.layout.points
     assert isinstance(points, TablePoints)
     seconds, seeds = point_seconds(layout)[0], layout.block_seeds(layout.index(0))
-    ends = np.append(points.starts[1:], seconds.size)
+    ends = np.append(points.sorted.starts[1:], seconds.size)
     seen = set()
-    for first, last in zip(points.starts.tolist(), ends.tolist(), strict=True):
+    for first, last in zip(points.sorted.starts.tolist(), ends.tolist(), strict=True):
         rows = slice(first, min(last, first + layout.block_shape.points))
         name, code = points.chosen(first)["solver"], int(points.architecture_codes[first])
         if name == solver and code not in seen:

@@ -153,6 +153,12 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == set(REFERENCE)
 
 
+def column_names(section: Mapping[str, Any]) -> list[str]:
+    """Return the names of the columns of a resolved section [points]."""
+    given = section["columns"] if is_reference(section) else [name for name in section if name not in KEYS]
+    return [*SIZES, *(name for name in given if name not in (*SIZES, ARCHITECTURE))]
+
+
 def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faults) -> PointTable | None:
     """Read the points of a spec; None where there are none, or a fault.
 
@@ -255,7 +261,7 @@ def _with_sizes(columns: dict[str, Column]) -> dict[str, Column]:
 
 def _architecture_names(value: Any) -> Any:
     """Return architectures, one or a list of them, as texts like "4-2-4"."""
-    if isinstance(value, np.ndarray) and value.ndim == 1:
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "O":
         value = value.tolist()
     if isinstance(value, Architecture):
         return str(value)
