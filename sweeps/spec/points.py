@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -176,7 +178,7 @@ def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faul
     if value is None or isinstance(value, PointTable):
         return value
     try:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not hasattr(value, "data_vars"):  # a Dataset is a mapping, too
             return _of_mapping(dict(value), kinds, folder, faults)
         return _of_columns(_columns_of(value, kinds), kinds)
     except InputError as error:
@@ -193,7 +195,7 @@ def _of_mapping(value: dict[str, Any], kinds: Mapping[str, str], folder: Path, f
     if "file" in value:
         if len(value) > 1:
             raise InputError(f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them")
-        return _of_columns(_of_file(value["file"], folder), kinds)
+        return _of_columns(_of_file(value["file"], folder, kinds), kinds)
     if set(KEYS) & set(value):
         table = {name: _architecture_names(part) if name == ARCHITECTURE else _plain(part) for name, part in value.items()}
         design = read_design(SECTION, table, kinds, faults)
@@ -343,21 +345,57 @@ def _columns_of(value: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
     raise InputError(f"points is {shown(value)}; needed is a mapping of columns, a DataFrame or a Dataset")
 
 
-def _of_file(name: Any, folder: Path) -> dict[str, Any]:
+def _of_file(name: Any, folder: Path, kinds: Mapping[str, str]) -> dict[str, Any]:
     """Return the columns of a CSV or Parquet file."""
     if not isinstance(name, str) or not name.lower().endswith(FILES):
-        raise InputError(f"{SECTION}.file is {shown(name)}; needed is the name of a file that ends in {' or '.join(FILES)}")
-    import pandas  # its import takes half a second
-
+        raise InputError(
+            f"{SECTION}.file is {shown(name)}; needed is the name of a file that ends in {' or '.join(FILES)}"
+        )
     path = folder / user_path(name)
     try:
-        if path.suffix.lower() == ".csv":
-            frame = pandas.read_csv(path, float_precision="round_trip", skipinitialspace=True)
-        else:
-            frame = pandas.read_parquet(path)
+        return _of_csv(path, kinds) if path.suffix.lower() == ".csv" else _of_parquet(path)
     except ImportError:
         raise InputError(f"{SECTION}.file is {name!r}; Parquet needs pyarrow: pip install pyarrow") from None
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
         raise InputError(f"{SECTION}.file: cannot read {name}: {reason}") from None
+
+
+def _of_parquet(path: Path) -> dict[str, Any]:
+    import pandas  # its import takes half a second
+
+    frame = pandas.read_parquet(path)
     return {str(column): frame[column].to_numpy() for column in frame.columns}
+
+
+def _of_csv(path: Path, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Return the columns of a CSV file, whose first line has their names. Numbers are rounded correctly."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = [line for line in csv.reader(file, skipinitialspace=True) if line]
+    if len(lines) < 2:
+        raise InputError(f"{SECTION}.file: {path.name} has no rows below a line with the names of columns")
+    names, rows = [name.strip() for name in lines[0]], lines[1:]
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise InputError(
+                f"{SECTION}.file: row {number} of {path.name} has {len(row)} values for {len(names)} columns"
+            )
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    return {name: _parsed(name, texts, kinds.get(name, "text")) for name, texts in columns}
+
+
+def _parsed(name: str, texts: Sequence[str], kind: str) -> Column:
+    """Return the numbers or names of a column of a file."""
+    if kind == "text":
+        return np.array([text.strip() for text in texts])
+    for convert in ((int, float) if kind == "integer" else (float,)):
+        with suppress(ValueError, OverflowError):
+            return np.array([convert(text) for text in texts])
+    for row, text in enumerate(texts):
+        with suppress(ValueError):
+            float(text)
+            continue
+        raise InputError(f"{SECTION}.{name}[{row}] is {text!r}; a number is needed")
+    raise InputError(f"{SECTION}.{name} has numbers beyond 64 bits")
