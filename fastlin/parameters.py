@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a kind takes.
+    """A number, a name or a list that a kind takes.
 
     Attributes
     ----------
@@ -24,6 +24,8 @@ class Parameter:
         None where it must be given.
     axis : bool
         Whether a list or a range in a spec makes an axis. Otherwise a list is one value.
+    optional : bool
+        Whether it may be missing though it has no default. Its value is None then, which `read` gets.
     form : str
         The values that it takes, for the reference.
     """
@@ -32,6 +34,7 @@ class Parameter:
     doc: str
     default: Any = None
     axis: bool = True
+    optional: bool = False
     form: str = "number"
 
 

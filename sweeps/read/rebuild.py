@@ -34,7 +34,8 @@ def problem_coordinates(spec: Spec) -> dict[str, Any]:
         for key, value in section.write(spec).items():
             name = "task_kind" if (section.section, key) == ("task", "kind") else section.prefix + key
             if name not in spec.optional_dims:
-                values[name] = ((), np.array(value, dtype=object) if isinstance(value, str) else value)
+                text = json.dumps(value) if isinstance(value, list | dict) else value
+                values[name] = ((), np.array(text, dtype=object) if isinstance(text, str) else text)
     return values
 
 

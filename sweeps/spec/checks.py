@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
+from fastlin.errors import InputError
 from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels import Scale
 from fastlin.observables import REGISTRY
@@ -150,10 +151,14 @@ def check_time_scales(fields: Mapping[str, Any], faults: Faults) -> None:
 
 def check_task(task: Choice[TaskKind], architectures: Sequence[Architecture], faults: Faults) -> None:
     """Note architectures for which no task can be drawn."""
-    laws = [task.kind.law(**task.at(chosen)) for chosen in _combinations(task)]
+    try:
+        laws = [task.kind.law(**task.at(chosen)) for chosen in _combinations(task)]
+    except InputError as error:
+        faults.add_error(error)
+        return
     # The first fault is shown in full, so that it is one with the most inputs.
     for index, shape in sorted(enumerate(architectures), key=lambda item: -item[1].n_i):
-        if obstacle := next(filter(None, (task.kind.obstacle(law, shape.n_i) for law in laws)), None):
+        if obstacle := next(filter(None, (task.kind.obstacle(law, shape) for law in laws)), None):
             where = f"axes.architecture[{index}]"
             faults.add(f"{where} is {shape}; {obstacle}", "task", "axes.architecture", f"[{index}]")
 

@@ -156,7 +156,9 @@ class KindSection:
         """Return the section of a spec, JSON-ready."""
         choice: Choice[Any] = getattr(owner, self.field)
         values = {
-            key: axes.compact(value) if key in choice.axes else value for key, value in choice.values.items()
+            key: axes.compact(value) if key in choice.axes else value
+            for key, value in choice.values.items()
+            if value is not None
         }
         return {"kind": choice.kind.name, **values, **write_table(self.shared, owner)}
 
@@ -172,7 +174,7 @@ class KindSection:
 
 
 def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
-    default = REQUIRED if parameter.default is None else parameter.default
+    default = REQUIRED if parameter.default is None and not parameter.optional else parameter.default
 
     def read(name: str, value: Any) -> Any:
         if parameter.axis and isinstance(value, list | dict):

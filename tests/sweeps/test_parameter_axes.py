@@ -141,6 +141,19 @@ def test_batches_are_within_the_smallest_data():
         fl.Spec.from_dict(spec(dynamics=dynamics))
 
 
+def test_the_rank_of_a_teacher_is_an_axis(tmp_path):
+    task = {"kind": "student_teacher", "rank": [1, 2], "noise": {"start": 0.0, "stop": 0.5, "num": 2}}
+    fl.run_sweep(spec(task), tmp_path / "s.zarr")
+    dataset = fl.open_sweep(tmp_path / "s.zarr")
+    assert dataset.singular_values.item() == "[1.0]"
+    at = {"architecture": "4-2-3", "seed": 3, "lam": 0.5, "init_scale": 1.0, "rank": 1}
+    clean = fl.rebuild(dataset, **at, noise=0.0)[0]
+    assert np.allclose(clean.sigma_yx, fl.student_teacher(fl.Architecture(4, 2, 3), 1, seed=3).sigma_yx)
+    task, net = fl.rebuild(dataset, **at, noise=0.5)
+    point = dataset.fastlin.select(**at, noise=0.5)
+    assert np.allclose(fl.exact(task, net, dataset.time).loss, point.loss)
+
+
 def test_noise_takes_the_samples_of_its_point(tmp_path):
     dynamics = {"solver": "gradient_descent", "learning_rate": 0.05, "times": [0.0, 1.0], "label_noise": 0.1}
     axes = AXES | {"architecture": "4-2-3", "init_scale": 1.0, "seed": 0, "lam": 0.5}
