@@ -4,6 +4,7 @@ Every observable over time is a function of QQ^T(t), so that all solvers share o
 stores, the command line and the documentation read `REGISTRY`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -56,6 +57,8 @@ class Observable:
         Whether it depends on the part of W1 off the span of dependent inputs.
     needs_samples : bool
         Whether it is a function of X or Y. A task of statistics alone has none.
+    of_adapter : bool
+        Whether sweeps of adapters (LoRA) store it, though no kernel computes it.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Observable:
     rates_note: str = ""
     off_span: bool = False
     needs_samples: bool = False
+    of_adapter: bool = False
     of_start: Callable[[Array, int, int], Any] | None = None
 
     @property
@@ -83,12 +87,12 @@ class Observable:
     @property
     def swept(self) -> bool:
         """Whether a sweep can store it."""
-        return bool(self.outputs) or not self.over_time
+        return bool(self.outputs) or self.of_adapter or not self.over_time
 
     @property
     def rows(self) -> int:
         """Numbers that a sweep stores for each point, and for each time where it has a time axis."""
-        return max(1, len(self.outputs))
+        return math.prod(self.stored_dims.values())
 
     @property
     def stored_dims(self) -> dict[str, int]:
@@ -338,6 +342,7 @@ _ALL = (
         "|c W2 W1|_F, c the gain of the task",
         "norm of the update that the adapter adds to the frozen map (LoRA, Hu et al. 2022)",
         adapter_observables.adapter_norm,
+        of_adapter=True,
         default=False,
         off_span=True,
     ),
@@ -351,6 +356,7 @@ _ALL = (
         "overlap of the adapter's subspaces with those of the update that the task asks for",
         adapter_observables.adapter_alignment,
         labels={"side": adapter_observables.SIDES},
+        of_adapter=True,
         default=False,
         off_span=True,
     ),
@@ -362,6 +368,7 @@ _ALL = (
         "number of a with u_a^T c W2 W1 v_a >= s_a / 2, of Sigma_yx - W0 = sum_a s_a u_a v_a^T",
         "singular directions of the update that the task asks for, of which at least half is learned",
         adapter_observables.recovered_rank,
+        of_adapter=True,
         default=False,
     ),
 )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastlin.kernels import Output, Record, Status, dispatch, draw_raw_records, draw_records, empty_batch
 from fastlin.kernels.codes import Start
 from fastlin.kernels.starts import starts
-from fastlin.observables import REGISTRY
+from fastlin.observables import REGISTRY, Observable
 from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Points
 from fastlin.sweeps.spec.group import Group
@@ -48,10 +48,7 @@ def compute(group: Group) -> Result:
     seeds, lams = np.array(group.seeds), np.array(group.lams)
     if group.absent:
         return unset(group, Status.ABSENT)
-    draw = draw_raw_records if group.settings.start == Start.RAW else draw_records
-    records = draw(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
-    if group.rate_ratio != 1.0 and group.settings.start == Start.RAW:
-        records = _at_rates(group, records)
+    records = np.empty((seeds.size, 0)) if group.adapter else _records(group, seeds)
     values, status = _over_time(group, records, lams)
     scales, scale_status = _time_scales(group, records, lams)
     values |= scales | _of_start(group, records, lams)
@@ -59,6 +56,15 @@ def compute(group: Group) -> Result:
     shaped = {name: part.reshape(*grid, *part.shape[1:]) for name, part in values.items()}
     worst = np.maximum(status, scale_status).reshape(grid)
     return Result({name: shaped[name] for name in group.observables}, worst)
+
+
+def _records(group: Group, seeds: NDArray[np.int64]) -> Array:
+    """Return the records of the seeds of a group."""
+    draw = draw_raw_records if group.settings.start == Start.RAW else draw_records
+    records = draw(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
+    if group.rate_ratio != 1.0 and group.settings.start == Start.RAW:
+        records = _at_rates(group, records)
+    return records
 
 
 def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
@@ -101,15 +107,25 @@ def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, F
     points = len(records) * lams.size
     if not names:
         return {}, np.full(points, Status.OK, dtype=np.uint8)
-    batch = empty_batch(records, lams, np.empty(0), len(group.scales))
-    sizes, special = group.architecture.sizes, group.specialise
-    kappa = group.settings.kappa
-    dispatch.time_scales(sizes, group.scales, batch, group.fraction, kappa=kappa, specialise=special)
-    out, status = batch.outputs[:, :points, 0], batch.status[:points]
+    out, status = _scales(group, records, lams)
     with np.errstate(over="ignore"):
         values = out.astype(group.dtype)
     status[(np.isinf(values) & np.isfinite(out)).any(axis=0)] = Status.FAILED
     return dict(zip(names, values, strict=True)), status
+
+
+def _scales(group: Group, records: Array, lams: Array) -> tuple[Array, Codes]:
+    """Return the time scales of the points, (scales, P), and status (P,)."""
+    if group.adapter:
+        from fastlin.sweeps.run import one_by_one
+
+        return one_by_one.time_scales(group)
+    points = len(records) * lams.size
+    batch = empty_batch(records, lams, np.empty(0), len(group.scales))
+    sizes, special = group.architecture.sizes, group.specialise
+    kappa = group.settings.kappa
+    dispatch.time_scales(sizes, group.scales, batch, group.fraction, kappa=kappa, specialise=special)
+    return batch.outputs[:, :points, 0], batch.status[:points]
 
 
 def _at_rates(group: Group, records: Array) -> Array:
@@ -137,6 +153,8 @@ def _of_start(group: Group, records: Array, lams: Array) -> dict[str, Floats]:
     entries = [REGISTRY[name] for name in group.observables if REGISTRY[name].of_start is not None]
     if not entries:
         return {}
+    if group.adapter:
+        return _of_adapters(group, entries)
     shape, (start, kappa, *_) = group.architecture, group.settings
     values = {entry.name: np.empty((len(records), lams.size), dtype=group.dtype) for entry in entries}
     each = lams.size * shape.sizes.units * min(shape.n_h, shape.sizes.units)
@@ -148,6 +166,18 @@ def _of_start(group: Group, records: Array, lams: Array) -> dict[str, Floats]:
             assert entry.of_start is not None
             values[entry.name][first : first + step] = entry.of_start(q, inputs, shape.n_h)
     return {name: part.reshape(-1) for name, part in values.items()}
+
+
+def _of_adapters(group: Group, entries: Sequence[Observable]) -> dict[str, Floats]:
+    """Return the numbers of the start of adapters, (P,)."""
+    from fastlin.sweeps.run import one_by_one
+
+    q, n_i = one_by_one.starts(group), group.architecture.n_i
+    return {
+        entry.name: np.asarray(entry.of_start(q, n_i, q.shape[-1]), dtype=group.dtype)
+        for entry in entries
+        if entry.of_start is not None
+    }
 
 
 def _by_observable(names: Sequence[str], out: Floats) -> dict[str, Floats]:

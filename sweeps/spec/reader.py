@@ -36,6 +36,7 @@ def read_spec(content: Any) -> dict[str, Any]:
             fields |= read_table(entries_of(section), table, faults)
     fields["optional_dims"] = _optional_dims(tables, fields)
     checks.settle_learning_rates(fields, faults)
+    checks.settle_adapter(fields, tables["init"], faults)
     checks.settle_lam(fields, tables["axes"], faults)
     expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
     if expected <= fields.keys():
@@ -80,6 +81,7 @@ def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults
         faults.add(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
     checks.check_task(fields["task"], fields["architectures"], faults)
     checks.check_start(fields, faults)
+    checks.check_observables(fields, faults)
     checks.check_kappa(fields["kappas"], fields["architectures"], faults)
     checks.check_settings(fields, tables, faults)
     checks.check_decay(fields, faults)
