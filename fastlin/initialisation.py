@@ -94,5 +94,8 @@ INIT_KINDS = {
 
 # Kinds that draw weights, which may be taken as they are.
 RAW_KINDS = tuple(name for name, kind in INIT_KINDS.items() if kind.raw)
-# Kinds of whole networks, which draw the product W2 W1 of a balanced start.
-PRODUCT_KINDS = tuple(name for name, kind in INIT_KINDS.items() if not kind.adapter)
+
+
+def product_kinds() -> list[str]:
+    """Return the kinds that draw the product W2 W1 of a balanced start: all but those of adapters."""
+    return [name for name, kind in INIT_KINDS.items() if not kind.adapter]

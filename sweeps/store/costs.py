@@ -27,6 +27,7 @@ from fastlin.sweeps.spec.table import CONVERGENCE
 from fastlin.sweeps.store.contents import bytes_per_seed, layout_class
 from fastlin.sweeps.store.layout import StoreLayout
 
+ADAPTER_NANOSECONDS = 3e6  # of an adapter, which no kernel computes
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -60,6 +61,8 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
 
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> Any:
     """Estimate the time of the kernels for all lam of one seed, 0 where there is no such network."""
+    if spec.init.kind.adapter:
+        return np.full(len(spec.architectures), ADAPTER_NANOSECONDS)
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
     if CONVERGENCE in spec.observables:
         each = each + time_scales.nanoseconds(sizes)
