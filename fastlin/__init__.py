@@ -28,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task
     from fastlin.task_kinds import random_regression, student_teacher
+    from fastlin.task_sequence import sequence
 
     __version__: str
 
@@ -57,6 +58,7 @@ _HOMES = {
     "rebuild": "sweeps.read.rebuild",
     "reversed": "related_tasks",
     "run_sweep": "sweeps.run.run",
+    "sequence": "task_sequence",
     "similar": "related_tasks",
     "solve_qqt": "solve",
     "spectrum": "structured_tasks",
@@ -89,6 +91,7 @@ __all__ = [
     "rebuild",
     "reversed",
     "run_sweep",
+    "sequence",
     "similar",
     "solve_qqt",
     "spectrum",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from fastlin import adapter_observables, trajectory
+from fastlin import adapter_observables, representation, trajectory
 from fastlin.errors import InputError
 from fastlin.fit import fit_balance
 from fastlin.kernels import Output, Scale
@@ -59,6 +59,8 @@ class Observable:
         Whether it is a function of X or Y. A task of statistics alone has none.
     of_adapter : bool
         Whether sweeps of adapters (LoRA) store it, though no kernel computes it.
+    lazy : bool
+        Whether it is computed only where it is looked at.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Observable:
     off_span: bool = False
     needs_samples: bool = False
     of_adapter: bool = False
+    lazy: bool = False
     of_start: Callable[[Array, int, int], Any] | None = None
 
     @property
@@ -260,6 +263,51 @@ _ALL = (
         needs_samples=True,
     ),
     Observable(
+        "mode_strengths",
+        ("mode",),
+        "1",
+        r"u_a^\top W_2W_1\,v_a",
+        "diag(U^T W2 W1 V), Sigma_yx = U diag(s) V^T",
+        "strength of each mode of the task, the largest singular value first (Saxe et al. 2014)",
+        representation.mode_strengths,
+        off_span=True,
+        default=False,
+    ),
+    Observable(
+        "alignment",
+        ("mode", "side"),
+        "1",
+        r"\cos^2",
+        "cos^2(W v_a, u_a) and cos^2(W^T u_a, v_a), W = W2 W1, Sigma_yx = U diag(s) V^T",
+        "alignment of the network with each mode of the task: 1 where (u_a, v_a) are singular vectors of it",
+        representation.alignment,
+        labels={"side": ("output", "input")},
+        off_span=True,
+        default=False,
+    ),
+    Observable(
+        "rdm_cosine",
+        ("condition", "condition_2"),
+        "1",
+        r"1-\cos",
+        "1 - <h_k, h_l> / (|h_k| |h_l|), h_k = mean of W1 x over condition k",
+        "dissimilarity of conditions in the hidden layer, by the cosine",
+        representation.rdm_cosine,
+        default=False,
+        needs_samples=True,
+    ),
+    Observable(
+        "rdm_correlation",
+        ("condition", "condition_2"),
+        "1",
+        r"1-\rho",
+        "1 - <h_k, h_l> / (|h_k| |h_l|), h_k = mean of W1 x over condition k, less the mean of all h",
+        "dissimilarity of conditions in the hidden layer, by the correlation about the mean pattern",
+        representation.rdm_correlation,
+        default=False,
+        needs_samples=True,
+    ),
+    Observable(
         "ntk",
         ("output", "sample", "output_2", "sample_2"),
         "1",
@@ -268,6 +316,7 @@ _ALL = (
         "neural tangent kernel; a lazy array, computed where it is looked at",
         trajectory.ntk,
         default=False,
+        lazy=True,
         rates_note=_KERNEL_OF_RATES,
         needs_samples=True,
     ),

@@ -64,16 +64,6 @@ class _Stacked:
     def y(self) -> Array:
         return self._data(lambda task: task.Y)
 
-    @cached_property
-    def condition_means(self) -> Array:
-        counts = sorted({len(task.conditions) for task in self.tasks})
-        if len(counts) > 1:
-            raise InputError(
-                f"the tasks have from {counts[0]} to {counts[-1]} conditions; observables over conditions "
-                "need tasks with the same number of them"
-            )
-        return self.stack(lambda task: task.condition_means)
-
     def _data(self, of: Callable[[Task], Array]) -> Array:
         counts = sorted({task.n_samples for task in self.tasks})
         if len(counts) > 1:
@@ -179,11 +169,6 @@ class TaskArrays:
     def Y(self) -> Array:
         """Targets (..., N_o, P)."""
         return self._at(self._stacked.y)
-
-    @property
-    def condition_means(self) -> Array:
-        """Means of the inputs over the samples of each condition, (..., N_i, conditions)."""
-        return self._at(self._stacked.condition_means)
 
     @property
     def loss(self) -> LossForm:

@@ -49,9 +49,9 @@ def outputs(group: Group, times: Array) -> tuple[Array, NDArray[np.uint8]]:
 def time_scales(group: Group) -> tuple[Array, NDArray[np.uint8]]:
     """Return the time scales of a group of the exact flow, (scales, P), and the status (P,) of its points."""
     names = [name for name in group.observables if REGISTRY[name].scale is not None]
-    rates, _ = _rates_and_decay(group)
     out = np.empty((len(names), group.points))
     for point, (task, net) in enumerate(_pairs(group)):
+        rates, _ = _rates_and_decay(group, task)
         solution = exact(task, net, [0.0], names, group.fraction, learning_rates=rates)
         out[:, point] = [solution[name].item() for name in names]
     return out, np.where(np.isnan(out).any(axis=0), Status.FAILED, Status.OK).astype(np.uint8)
@@ -59,38 +59,38 @@ def time_scales(group: Group) -> tuple[Array, NDArray[np.uint8]]:
 
 def starts(group: Group) -> Array:
     """Return Q (P, N, H) at the start of ``sqrt(e2) W1, sqrt(e1) W2``."""
-    (e1, e2), _ = _rates_and_decay(group)
-    return np.stack(
-        [np.concatenate([math.sqrt(e2) * net.w1.T, math.sqrt(e1) * net.w2]) for _, net in _pairs(group)]
-    )
+    factors = []
+    for task, net in _pairs(group):
+        (e1, e2), _ = _rates_and_decay(group, task)
+        factors.append(np.concatenate([math.sqrt(e2) * net.w1.T, math.sqrt(e1) * net.w2]))
+    return np.stack(factors)
 
 
 def _pairs(group: Group) -> Iterator[tuple[Task, Network]]:
     """Yield the task and the network of each point."""
-    for seed in group.seeds.tolist():
-        for lam in group.lams.tolist():
-            yield task_and_network(
-                group.task_kind,
-                group.problem,
-                group.architecture,
-                seed,
-                group.settings.start,
-                lam,
-                group.settings.kappa,
-                group.rate_ratio,
-            )
+    for seed, lam, init_scale, kappa, ratio in zip(*group.point_values, strict=True):
+        yield task_and_network(
+            group.task_kind,
+            replace(group.problem, init_scale=float(init_scale)),
+            group.architecture,
+            int(seed),
+            group.settings.start,
+            float(lam),
+            float(kappa),
+            float(ratio),
+        )
 
 
-def _rates_and_decay(group: Group) -> tuple[Rates, tuple[float, float]]:
+def _rates_and_decay(group: Group, task: Task) -> tuple[Rates, tuple[float, float]]:
     """Return the learning rates of the layers, in units of their mean, and the decay of W1 and W2."""
-    rates, decay = Rates.of_ratio(group.rate_ratio), group.settings.decay
+    rates, decay = Rates(*(task.learning_rates or Rates.of_ratio(group.rate_ratio))), group.settings.decay
     # The decay of U is that of W times the rate of the layer.
     return rates, (decay[0] / rates.first, decay[1] / rates.second)
 
 
 def _exact(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, Status]:
     """Return the numbers of the exact solution with decay (R, T), and its status."""
-    rates, decay = _rates_and_decay(group)
+    rates, decay = _rates_and_decay(group, task)
     names = _names(group)
     solution = exact(task, net, times, names, learning_rates=rates, decay=decay)
     numbers = _rows([solution[name].values for name in names], times.size)
@@ -99,7 +99,7 @@ def _exact(group: Group, task: Task, net: Network, times: Array) -> tuple[Array,
 
 def _flow(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, Status]:
     """Return the numbers of the flow (R, T), and its status."""
-    (rates, decay), control = _rates_and_decay(group), group.settings.control
+    (rates, decay), control = _rates_and_decay(group, task), group.settings.control
     names = _names(group)
     try:
         solution = flow(task, net, times, control.tolerance, rates, decay, names, control.max_steps)
@@ -111,7 +111,7 @@ def _flow(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, 
 
 def _descent(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, Status]:
     """Return the numbers of gradient descent (R, T), and its status."""
-    rates, decay = _rates_and_decay(group)
+    rates, decay = _rates_and_decay(group, task)
     rate = group.settings.learning_rate
     descent = Descent(Rates(rate * rates.first, rate * rates.second), decay, group.settings.noise)
     path, wild = follow(task, net, descent, np.append(0, recorded_steps(times, rate)))

@@ -13,7 +13,7 @@ from fastlin.means import CHANCE, floor_share
 from fastlin.observables import REGISTRY
 from tests.networks import relative
 
-OF_SAMPLES = ("network_function", "rsm_input", "rsm_output", "ntk")
+OF_SAMPLES = ("network_function", "rsm_input", "rsm_output", "ntk", "rdm_cosine", "rdm_correlation")
 OF_STATISTICS = [name for name, entry in REGISTRY.items() if entry.over_time and name not in OF_SAMPLES]
 DEFAULT = [name for name in OF_STATISTICS if REGISTRY[name].default]
 SIZES = st.integers(1, 5)
