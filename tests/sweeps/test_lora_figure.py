@@ -14,10 +14,10 @@ def measured(tmp_path_factory):
     """The preset with two seeds and seven values of alpha."""
     text = presets.text(lora.PRESET).replace("num = 10", "num = 2").replace("num = 13", "num = 7")
     with pytest.MonkeyPatch.context() as patch:
-        path = tmp_path_factory.mktemp("preset") / "lora.toml"
-        path.write_text(text)
-        patch.setattr(lora, "PRESET", str(path))
-        patch.setattr("fastlin.sweeps.figures.lora.Path", lambda folder, _: path.parent / "store")
+        folder = tmp_path_factory.mktemp("preset")
+        (folder / "lora.toml").write_text(text)
+        patch.setattr(lora, "PRESET", "lora.toml")
+        patch.chdir(folder)
         yield lora.measure()
 
 
@@ -63,7 +63,7 @@ def test_only_full_rank_becomes_lazy(figure):
     assert min(ends[rank] for rank in (1, 2, 4)) > 0.15
 
 
-def test_the_caption_states_the_settings_on_the_page(figure, tmp_path):
+def test_the_caption_states_the_settings_on_the_page(figure):
     texts = [entry for entry in figure.findobj(mpl.text.Text) if entry.get_text()]
     caption = figure._supxlabel.get_text()
     for words in (
