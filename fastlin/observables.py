@@ -16,6 +16,7 @@ from fastlin.fit import fit_balance
 from fastlin.kernels import Output, Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.task import Task
+from fastlin.task_arrays import TaskArrays
 from fastlin.trajectory import Trajectory
 from fastlin.validation import check_float, shown, suggest
 
@@ -443,7 +444,7 @@ def check_fraction(name: str, value: Any) -> float:
     return number
 
 
-def select(names: Sequence[str] | None, task: Task) -> list[Observable]:
+def select(names: Sequence[str] | None, task: Task | TaskArrays) -> list[Observable]:
     """Return the named observables, or the default observables that a task has.
 
     Raises
