@@ -28,6 +28,7 @@ from fastlin.sweeps.store.contents import bytes_per_point, bytes_per_seed, layou
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
+ADAPTER_NANOSECONDS = 3e6  # of an adapter, which no kernel computes
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -82,6 +83,8 @@ def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
 
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> tuple[Any, Any]:
     """Estimate the times to draw one network and to compute one point, 0 where there is no such network."""
+    if spec.init.kind.adapter:
+        return 0.0, np.full(len(spec.architectures), ADAPTER_NANOSECONDS)
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
     each = each if spec.white else each + ONE_BY_ONE
     if CONVERGENCE in spec.observables:
