@@ -19,6 +19,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.observables import OBSERVABLES
     from fastlin.related_tasks import reversed, similar
     from fastlin.solve import solve_qqt
+    from fastlin.stacks import Networks, Tasks
     from fastlin.starts import balanced_init, random_init
     from fastlin.structured_tasks import autoencoder, hierarchy, spectrum
     from fastlin.sweeps.read.bracketing import borders, refine
@@ -40,11 +41,13 @@ _HOMES = {
     "InputError": "errors",
     "MeanWarning": "errors",
     "Network": "network",
+    "Networks": "stacks",
     "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
     "Task": "task",
+    "Tasks": "stacks",
     "autoencoder": "structured_tasks",
     "balanced_init": "starts",
     "borders": "sweeps.read.bracketing",
@@ -77,10 +80,12 @@ __all__ = [
     "InputError",
     "MeanWarning",
     "Network",
+    "Networks",
     "SaddleWarning",
     "Spec",
     "StoppedError",
     "Task",
+    "Tasks",
     "autoencoder",
     "balanced_init",
     "borders",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlin.own_data import changes
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.entry import Entry
@@ -75,7 +76,13 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
         after[section].pop(key, None)
     for key in _unused(old):
         after["dynamics"].pop(key, None)
-    return differences(before, after)
+    lines = []
+    for kinds in KIND_SECTIONS.values():
+        own = kinds.own(old), kinds.own(new)
+        if own[0] is not None and own[1] is not None:
+            del before[kinds.section]["data"], after[kinds.section]["data"]
+            lines += changes(kinds.section, own[0], own[1])
+    return lines + differences(before, after)
 
 
 def union(first: Spec, second: Spec) -> Spec:
@@ -170,6 +177,8 @@ def _extends(entry: Entry, old: Spec, new: Spec) -> bool:
 def _extended_parameters(old: Spec, new: Spec) -> Iterator[tuple[str, str]]:
     """Yield the section and the key of each parameter that is an axis and holds all its old values."""
     for section in KIND_SECTIONS.values():
+        if section.own(old) is not None:
+            continue
         before, after = getattr(old, section.field).axes, getattr(new, section.field).axes
         for key in before.keys() & after.keys():
             if np.isin(before[key], after[key]).all():
