@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.draws import ENTRY_LAWS, AlignedStart, RegressionStart, StartLaw, WeightStart
 from fastlin.kernels.random import MAX_SIZE
 from fastlin.low_rank import ADAPTERS, SCALINGS, AdapterStart
-from fastlin.parameters import Parameter
+from fastlin.own_data import GivenWeights
+from fastlin.own_parameters import WEIGHTS, resolve_weights
+from fastlin.parameters import Parameter, Resolve
 from fastlin.task import check_scale
 from fastlin.validation import check_choice, check_float, check_int
 
@@ -32,6 +35,10 @@ class InitKind:
         Parameters of the law, by name. They are keys of [init] in a spec.
     raw : bool
         Whether it draws weights, which may be left unbalanced.
+    obstacle : callable
+        Takes a law and an architecture, and returns why a network of that size has no such start, or None.
+    resolve : callable, optional
+        Of a kind whose parameters are files, see `parameters.Resolve`.
     adapter : bool
         Whether it draws adapters of low rank, whose law is an `AdapterStart`. They have a lam of their own.
     """
@@ -41,6 +48,8 @@ class InitKind:
     law: Callable[..., Any]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     raw: bool = False
+    obstacle: Callable[[Any, Architecture], str | None] = lambda law, architecture: None
+    resolve: Resolve | None = None
     adapter: bool = False
 
 
@@ -83,6 +92,15 @@ INIT_KINDS = {
         InitKind("random_regression", RegressionStart.__doc__ or "", _regression_start),
         InitKind("aligned", AlignedStart.__doc__ or "", lambda n_samples: AlignedStart()),
         InitKind(
+            "weights",
+            "Your own weights, multiplied by init_scale. They are the same for all seeds.",
+            lambda n_samples, data, network: data[network].law,
+            WEIGHTS,
+            raw=True,
+            obstacle=GivenWeights.obstacle,
+            resolve=resolve_weights,
+        ),
+        InitKind(
             "lora",
             AdapterStart.__doc__ or "",
             lambda n_samples, **parameters: AdapterStart(**parameters),
@@ -92,10 +110,8 @@ INIT_KINDS = {
     )
 }
 
-# Kinds that draw weights, which may be taken as they are.
-RAW_KINDS = tuple(name for name, kind in INIT_KINDS.items() if kind.raw)
-
-
-def product_kinds() -> list[str]:
-    """Return the kinds that draw the product W2 W1 of a balanced start: all but those of adapters."""
-    return [name for name, kind in INIT_KINDS.items() if not kind.adapter]
+# Kinds that draw from a seed, and those of them that draw weights, which may be taken as they are.
+DRAWN_KINDS = tuple(name for name, kind in INIT_KINDS.items() if not kind.resolve)
+RAW_KINDS = tuple(name for name in DRAWN_KINDS if INIT_KINDS[name].raw)
+# Kinds that draw the product W2 W1 of a balanced start.
+PRODUCT_KINDS = tuple(name for name in DRAWN_KINDS if not INIT_KINDS[name].adapter)

@@ -74,17 +74,17 @@ def _joined(parts: list[Result]) -> Result:
 
 def _points_of(group: Group) -> Points:
     """Return the points of a group: a product of records and lam, or pairs."""
+    if group.recordless:
+        return Points(np.empty((0, 0)), group.lams, group.times, group.settings)
     # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
     seeds, lams = np.array(group.seeds), np.array(group.lams)
-    if group.adapter:  # drawn by `one_by_one`
-        return Points(np.empty((0, 0)), lams, group.times, group.settings)
     raw = group.settings.start == Start.RAW
-    draw = draw_raw_records if raw else draw_records
     sizes, kappas, init_scales = group.architecture.sizes, None, None
     if group.paired:
         each = group.point_values
         seeds, lams, init_scales = each.seeds, each.lams, each.init_scales
         kappas = None if group.own.kappas is None else each.kappas
+    draw = draw_raw_records if raw else draw_records
     records = draw(sizes, seeds, group.problem, init_scales=init_scales, specialise=group.specialise)
     if raw and group.has_rates:
         records = _at_rates(group, records)
@@ -135,7 +135,7 @@ def _time_scales(group: Group, points: Points) -> tuple[dict[str, Floats], Codes
 
 def _scales(group: Group, points: Points) -> tuple[Array, Codes]:
     """Return the time scales of the points, (scales, P), and status (P,)."""
-    if group.adapter:
+    if group.recordless:
         from fastlin.sweeps.run import one_by_one
 
         return one_by_one.time_scales(group)
@@ -178,8 +178,8 @@ def _of_start(group: Group, points: Points) -> dict[str, Floats]:
     entries = [REGISTRY[name] for name in group.observables if REGISTRY[name].of_start is not None]
     if not entries:
         return {}
-    if group.adapter:
-        return _of_adapters(group, entries)
+    if group.recordless:
+        return _of_recordless(group, entries)
     shape, records, lams = group.architecture, points.records, points.lams
     per_record = 1 if points.paired else lams.size
     values = {entry.name: np.empty((len(records), per_record), dtype=group.dtype) for entry in entries}
@@ -197,8 +197,8 @@ def _of_start(group: Group, points: Points) -> dict[str, Floats]:
     return {name: part.reshape(-1) for name, part in values.items()}
 
 
-def _of_adapters(group: Group, entries: Sequence[Observable]) -> dict[str, Floats]:
-    """Return the numbers of the start of adapters, (P,)."""
+def _of_recordless(group: Group, entries: Sequence[Observable]) -> dict[str, Floats]:
+    """Return the numbers of the start of points without records, (P,)."""
     from fastlin.sweeps.run import one_by_one
 
     q, n_i = one_by_one.starts(group), group.architecture.n_i

@@ -1,7 +1,7 @@
 """Groups of points without a kernel for many networks: the functions for one network compute them.
 
 They are gradient descent with noise, which needs the samples of each task, the exact solution with decay, and
-adapters of low rank (LoRA).
+adapters of low rank (LoRA), and all solvers for inputs that are not whitened.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _flow(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, 
 
 
 def _descent(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, Status]:
-    """Return the numbers of gradient descent (R, T), and its status."""
+    """Return the numbers of gradient descent, with noise or not, (R, T), and its status."""
     rates, decay = _rates_and_decay(group, task)
     rate = group.settings.learning_rate
     descent = Descent(Rates(rate * rates.first, rate * rates.second), decay, group.settings.noise)

@@ -131,16 +131,19 @@ class Group:
     def one_by_one(self) -> bool:
         """Whether no kernel computes many of its points.
 
-        It is so of gradient descent with noise, the exact solution with decay, and adapters.
+        It is so of gradient descent with noise, the exact solution with decay, adapters, and inputs that are
+        not whitened.
         """
+        if self.recordless:
+            return True
         solver = SOLVERS[self.solver]
         noisy = solver.learning_rate and self.settings.noise is not None
-        return self.adapter or noisy or (solver.balanced and any(self.settings.decay))
+        return noisy or (solver.balanced and any(self.settings.decay))
 
     @property
-    def adapter(self) -> bool:
-        """Whether its networks are adapters of low rank."""
-        return isinstance(self.problem.start, AdapterStart)
+    def recordless(self) -> bool:
+        """Whether its problems have no records: adapters, and inputs that are not whitened."""
+        return isinstance(self.problem.start, AdapterStart) or not self.problem.white
 
     @property
     def variant(self) -> Variant:
@@ -166,7 +169,7 @@ class Group:
     @property
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
-        if self.absent or self.adapter:
+        if self.absent or self.recordless:
             return
         sizes, special = self.architecture.sizes, self.specialise
         law, start = self.problem.start, self.settings.start
