@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlin as fl
+from fastlin.sweeps.read.picture import check_spec
+from fastlin.sweeps.run import block
 from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
 from tests import cutting
@@ -296,3 +299,40 @@ def test_a_plan_of_a_table(long):
     assert sum(file.stat().st_size for file in long[0].rglob("*") if file.is_file()) == pytest.approx(
         projection.bytes, rel=0.02
     )
+
+
+def test_pictures_say_that_points_have_no_axes(store, tmp_path, command_line):
+    path = str(store[0])
+    code, _, err = command_line("plot", path, "--out", str(tmp_path / "p.png"))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "the points of the sweep are rows of a table" in err
+    code, _, _ = command_line("report", path, "--out", str(tmp_path / "p.html"))
+    page = (tmp_path / "p.html").read_text()
+    assert code == 0
+    assert "the points of this sweep are rows of a table" in page
+    assert "64 configurations" in page
+    with pytest.raises(fl.InputError, match="--plot draws over axes"):
+        check_spec(Store.open(locate(path)).layout.spec)
+
+
+def test_a_failed_point_is_named_by_its_row(tmp_path, monkeypatch):
+    """Seed 1 fails. All other points are computed."""
+    compute = block.compute
+
+    def failing(group):
+        if (group.point_values.seeds == 1).any():
+            raise ValueError("planted")
+        return compute(group)
+
+    monkeypatch.setattr(block, "compute", failing)
+    rows = {"lam": [0.0, 1.0, 2.0, 3.0], "seed": [0, 1, 0, 1], "architecture": ["4-2-3"] * 4}
+    with cutting.into(points=4):
+        report = fl.run_sweep(sections(), tmp_path / "s.zarr", points=rows)
+    assert (report.ok, report.failed) == (2, 2)
+    bad = sweep_status(tmp_path / "s.zarr")["bad"]
+    assert [(point["point"], point["lam"], point["seed"]) for point in bad] == [(1, 1.0, 1), (3, 3.0, 1)]
+    assert "fl.rebuild(ds, point=1, seed=1)" in in_words(sweep_status(tmp_path / "s.zarr"))
+    monkeypatch.undo()
+    with cutting.into(points=4):
+        report = fl.run_sweep(sections(), tmp_path / "s.zarr", points=rows, retry_failed=True)
+    assert (report.ok, report.computed_points) == (4, 2)
