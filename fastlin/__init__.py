@@ -14,6 +14,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
     from fastlin.exact_solution import exact
     from fastlin.gradient_flow import flow
+    from fastlin.low_rank import lora
     from fastlin.network import Network
     from fastlin.observables import OBSERVABLES
     from fastlin.related_tasks import reversed, similar
@@ -27,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task
     from fastlin.task_kinds import random_regression, student_teacher
+    from fastlin.task_sequence import sequence
 
     __version__: str
 
@@ -47,6 +49,7 @@ _HOMES = {
     "flow": "gradient_flow",
     "gradient_descent": "descent",
     "hierarchy": "structured_tasks",
+    "lora": "low_rank",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
@@ -55,6 +58,7 @@ _HOMES = {
     "rebuild": "sweeps.read.rebuild",
     "reversed": "related_tasks",
     "run_sweep": "sweeps.run.run",
+    "sequence": "task_sequence",
     "similar": "related_tasks",
     "solve_qqt": "solve",
     "spectrum": "structured_tasks",
@@ -78,6 +82,7 @@ __all__ = [
     "flow",
     "gradient_descent",
     "hierarchy",
+    "lora",
     "open_sweep",
     "plan",
     "plot",
@@ -86,6 +91,7 @@ __all__ = [
     "rebuild",
     "reversed",
     "run_sweep",
+    "sequence",
     "similar",
     "solve_qqt",
     "spectrum",

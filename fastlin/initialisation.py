@@ -74,6 +74,11 @@ INIT_KINDS = {
     )
 }
 
-# Kinds that draw from a seed, and those of them that draw weights, which may be taken as they are.
-DRAWN_KINDS = tuple(name for name, kind in INIT_KINDS.items() if not kind.resolve)
-RAW_KINDS = tuple(name for name in DRAWN_KINDS if INIT_KINDS[name].raw)
+
+def drawn_kinds() -> list[str]:
+    """Return the names of the kinds that draw from a seed."""
+    return [name for name, kind in INIT_KINDS.items() if not kind.resolve]
+
+
+# Kinds that draw weights, which may be taken as they are.
+RAW_KINDS = tuple(name for name in drawn_kinds() if INIT_KINDS[name].raw)

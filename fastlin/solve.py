@@ -19,6 +19,11 @@ from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import UnreducedSizes
 from fastlin.validation import check_array, check_times
 
+AT_SADDLE = (
+    "the flow ends at a saddle, because the start has no component along one of the fastest growing "
+    "directions; any perturbation would leave it"
+)
+
 
 class Evolution(NamedTuple):
     """QQ^T(t), and whether each flow ends at a saddle."""
@@ -199,8 +204,7 @@ def warn_of_saddles(times: Array, path: Evolution) -> None:
     """Warn the caller's caller if t = inf is asked for and a flow ends at a saddle."""
     if np.isinf(times).any() and path.saddle.any():
         warnings.warn(
-            "the start has no component along one of the fastest growing directions: at t = inf the "
-            "flow ends at a saddle, and any perturbation would leave it",
+            f"at t = inf {AT_SADDLE}",
             SaddleWarning,
             stacklevel=3,
         )

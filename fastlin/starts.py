@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fastlin.architecture import Architecture
 from fastlin.balance import Balance, check_kappa, check_width
 from fastlin.errors import InputError
-from fastlin.initialisation import DRAWN_KINDS, INIT_KINDS, RAW_KINDS
+from fastlin.initialisation import INIT_KINDS, RAW_KINDS, drawn_kinds
 from fastlin.kernels import Factors, Problem, factorise
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
@@ -104,7 +104,7 @@ def balanced_init(
     rates = Rates.read("learning_rates", learning_rates)
     scale, seed = check_scale("init_scale", init_scale), check_int("seed", seed, 0, MAX_SEED)
     samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
-    start = INIT_KINDS[check_choice("kind", kind, DRAWN_KINDS)].law(samples)
+    start = INIT_KINDS[check_choice("kind", kind, drawn_kinds())].law(samples)
     span = _span(architecture, task)
     reached = Architecture(span.shape[1], architecture.n_h, architecture.n_o)
     check_width(reached.n_i, reached.n_h, reached.n_o, kappa)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,9 +35,8 @@ def outputs(group: Group, times: Array) -> tuple[Array, NDArray[np.uint8]]:
 
     A number is NaN from the first time at which its run has diverged.
     """
-    points = group.seeds.size * group.lams.size
-    out = np.full((len(group.outputs), points, times.size), np.nan)
-    status = np.full(points, Status.OK, dtype=np.uint8)
+    out = np.full((len(group.outputs), group.points, times.size), np.nan)
+    status = np.full(group.points, Status.OK, dtype=np.uint8)
     of_one = {EXACT.name: _exact, FLOW.name: _flow, GRADIENT_DESCENT.name: _descent}[group.solver]
     for point, (task, net) in enumerate(_networks(group)):
         out[:, point], status[point] = of_one(group, task, net, times)
@@ -58,17 +56,17 @@ def of_start(group: Group, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def _networks(group: Group) -> Iterator[tuple[Task, Network]]:
-    """Yield the task and the network of each point (seed, lam)."""
-    for seed, lam in product(group.seeds.tolist(), group.lams.tolist()):
+    """Yield the task and the network of each point."""
+    for seed, lam, init_scale, kappa, ratio in zip(*group.point_values, strict=True):
         yield task_and_network(
             group.task_kind,
-            group.problem,
+            replace(group.problem, init_scale=float(init_scale)),
             group.architecture,
             seed,
             group.settings.start,
-            lam,
-            group.settings.kappa,
-            group.rate_ratio,
+            float(lam),
+            float(kappa),
+            float(ratio),
         )
 
 

@@ -119,6 +119,7 @@ def plan(
     spec: Spec | Mapping[str, Any] | str | Path,
     *,
     workers: int | None = None,
+    points: Any = None,
     task: Any = None,
     init: Any = None,
 ) -> Projection:
@@ -134,8 +135,8 @@ def plan(
     workers : int, optional
         Plan for this number of processes. Those beyond the cores of this machine are taken for equal cores
         elsewhere. By default threads on all cores.
-    task, init : optional
-        Own data and own weights, as for `run_sweep`.
+    points, task, init : optional
+        A table of points, own data and own weights, as for `run_sweep`.
 
     Returns
     -------
@@ -153,7 +154,7 @@ def plan(
     >>> projection.points, projection.axes["lam"]
     (72400, 181)
     """
-    return project(Spec.read(spec, task, init), workers)
+    return project(Spec.read(spec, points, task, init), workers)
 
 
 def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projection:

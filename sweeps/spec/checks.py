@@ -17,6 +17,7 @@ from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
 from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
+from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
@@ -28,7 +29,9 @@ def task_laws(fields: Mapping[str, Any], faults: Faults) -> list[TaskLaw]:
     if task is None:
         return []
     try:
-        return [task.kind.law(**values) for values in task.combinations]
+        return [
+            task.kind.law(**values) for values in KIND_SECTIONS["task"].combinations(task, fields["table"])
+        ]
     except InputError as error:
         faults.add_error(error)
         return []
@@ -113,7 +116,10 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
     init: Choice[InitKind] = fields["init"]
     samples = getattr(laws[0], "n_samples", None)
     try:
-        starts = [init.kind.law(samples, **values) for values in init.combinations]
+        starts = [
+            init.kind.law(samples, **values)
+            for values in KIND_SECTIONS["init"].combinations(init, fields["table"])
+        ]
     except InputError as error:
         faults.add_error(error)
         return

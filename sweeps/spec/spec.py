@@ -31,6 +31,7 @@ from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
+from fastlin.sweeps.spec.points import POINT, SECTION, PointTable
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
@@ -43,7 +44,7 @@ INCIDENTAL = (("name",), ("output", "durable"))
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A sweep: the product of its axes, and the settings of its points.
+    """A sweep: the product of its axes, or a table of points, and the settings of its points.
 
     `Spec.load` makes one from a file or the name of a preset, `Spec.from_dict` from a mapping. All arrays
     are sorted.
@@ -102,6 +103,8 @@ class Spec:
         Whether all files are synced to disk. It changes no result.
     reduce : Reduction or None
         Statistics over the seeds that are stored instead of every point.
+    table : PointTable or None
+        The points of a sweep that is no product. The axes hold the distinct values of its columns.
     """
 
     name: str
@@ -129,15 +132,24 @@ class Spec:
     dtype: str
     durable: bool
     reduce: Reduction | None
+    table: PointTable | None = None
 
     @classmethod
-    def read(cls, source: Spec | Mapping[str, Any] | str | Path, task: Any = None, init: Any = None) -> Spec:
+    def read(
+        cls,
+        source: Spec | Mapping[str, Any] | str | Path,
+        points: Any = None,
+        task: Any = None,
+        init: Any = None,
+    ) -> Spec:
         """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
 
         Parameters
         ----------
         source : Spec, mapping, str or Path
             Any of these forms.
+        points : mapping, DataFrame or Dataset, optional
+            The table of [points], instead of that of the spec.
         task : Task, or list or mapping of names to Task, optional
             Own data in place of [task]. Several are the axis "task".
         init : Network, or list or mapping of names to Network, optional
@@ -148,19 +160,23 @@ class Spec:
         InputError
             If it is not a valid spec.
         """
-        own = {"task": ("data", task), "init": ("weights", init)}
-        own = {section: given for section, given in own.items() if given[1] is not None}
+        given = {
+            SECTION: points,
+            "task": None if task is None else {"kind": "data", "data": task},
+            "init": None if init is None else {"kind": "weights", "data": init},
+        }
+        more = {section: value for section, value in given.items() if value is not None}
         if isinstance(source, str | Path):
-            return cls.load(source) if not own else cls._loaded(source, own)
+            return cls.load(source, more)
         if isinstance(source, Spec):
-            return source if not own else cls.from_dict(_with_own(source.to_dict(), own))
-        return cls.from_dict(_with_own(source, own))
+            return cls.from_dict(_with(source.to_dict(), more)) if more else source
+        return cls.from_dict(_with(source, more))
 
     @classmethod
-    def load(cls, source: str | Path) -> Spec:
+    def load(cls, source: str | Path, more: Mapping[str, Any] = {}) -> Spec:
         """Read a TOML file, a preset by its name, or the JSON text that stores keep.
 
-        A leading ~ of a path is the home folder.
+        A leading ~ of a path is the home folder. `more` has sections that replace those of the file.
 
         Raises
         ------
@@ -170,17 +186,12 @@ class Spec:
         """
         if not isinstance(source, str | Path):
             raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
-        return cls._loaded(source, {})
-
-    @classmethod
-    def _loaded(cls, source: str | Path, own: Mapping[str, tuple[str, Any]]) -> Spec:
-        """Read a source of `load`, with own data in place of some sections."""
         if isinstance(source, str) and source.lstrip().startswith("{"):
-            return cls.from_dict(_with_own(_json(source), own))
+            return cls.from_json(source, more)
         text = _text(source)
         folder = "." if str(source) in presets.names() else user_path(source).parent
         try:
-            return cls.from_dict(_with_own(tomllib.loads(text), own), folder)
+            return cls.from_dict(_with(tomllib.loads(text), more), folder)
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
@@ -197,7 +208,7 @@ class Spec:
             The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
             three sizes.
         folder : str or Path
-            The folder to which paths of data are relative.
+            The folder of files that the spec names. By default the current one.
 
         Raises
         ------
@@ -207,7 +218,7 @@ class Spec:
         return cls(**read_spec(content, Path(folder)))
 
     @classmethod
-    def from_json(cls, text: str) -> Spec:
+    def from_json(cls, text: str, more: Mapping[str, Any] = {}) -> Spec:
         """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
 
         Raises
@@ -215,7 +226,11 @@ class Spec:
         InputError
             If it is not JSON, or not a valid spec.
         """
-        return cls.from_dict(_json(text))
+        try:
+            content = json.loads(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
+        return cls.from_dict(_with(content, more))
 
     def to_json(self) -> str:
         """Return the resolved spec as JSON text."""
@@ -223,17 +238,31 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
-        return {**write_table(entries_of(""), self), **{name: self._table(name) for name in SECTIONS}}
+        content = {**write_table(entries_of(""), self), **{name: self._section(name) for name in SECTIONS}}
+        return content | {SECTION: self.table.to_dict()} if self.table else content
 
-    def _table(self, section: str) -> dict[str, Any]:
+    def _section(self, section: str) -> dict[str, Any]:
+        """Return one section without the axes that are columns of [points]."""
         if section in KIND_SECTIONS:
-            return KIND_SECTIONS[section].write(self)
-        return write_table(entries_of(section), self)
+            kinds = KIND_SECTIONS[section]
+            content = kinds.write(self)
+            return {key: content[key] for key in content if kinds.prefix + key not in self.columns}
+        return write_table(
+            [entry for entry in entries_of(section) if entry.dimension not in self.columns], self
+        )
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Axes that the columns of [points] replace, by dimension. It is empty for a product."""
+        return frozenset((*self.table.columns, "architecture")) if self.table else frozenset()
 
     def to_toml(self) -> str:
         """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec."""
         content = self.to_dict()
-        content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
+        if self.table is None:
+            content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
+        else:
+            content[SECTION] = self.table.to_dict(inline=self.table.num)
         return tomli_w.dumps(_with_infinity(content))
 
     @property
@@ -303,6 +332,11 @@ class Spec:
             return Start.RAW
         return Start.TWO_SIDED if kappa else Start.BALANCED
 
+    @property
+    def starts(self) -> frozenset[Start]:
+        """The kinds of start that points have."""
+        return frozenset(self.start(float(kappa)) for kappa in (self.kappas.min(), self.kappas.max()))
+
     def _noise(self, chosen: Mapping[str, Any]) -> Noise | None:
         """Return the noise of a seed. All samples are one batch by default."""
         if not self.noisy:
@@ -313,7 +347,8 @@ class Spec:
     @cached_property
     def white(self) -> bool:
         """Whether the inputs of all tasks are whitened."""
-        return all(self.task.kind.law(**values).white for values in self.task.combinations)
+        tasks = KIND_SECTIONS["task"].combinations(self.task, self.table)
+        return all(self.task.kind.law(**values).white for values in tasks)
 
     @property
     def adaptive(self) -> bool:
@@ -338,6 +373,9 @@ class Spec:
     @property
     def point_dims(self) -> dict[str, int]:
         """Dimensions of the grid of points (that of `status`) and their sizes, in order."""
+        if self.table:
+            seeds = {} if "seed" in self.table else {"seed": self.seeds.size}
+            return seeds | {POINT: self.table.num}
         sizes = {"architecture": len(self.architectures), "init_scale": self.init_scales.size}
         sizes |= {name: axis.size for name, axis in self.optional_axes.items() if name in self.optional_dims}
         sizes["seed"] = self.seeds.size
@@ -352,22 +390,13 @@ class Spec:
         return total
 
 
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
-
-
-def _with_own(content: Any, own: Mapping[str, tuple[str, Any]]) -> Any:
-    """Return the content of a spec with own data in place of some sections. Whether to balance stays."""
-    if not own or not isinstance(content, Mapping):
+def _with(content: Any, more: Mapping[str, Any]) -> Any:
+    """Return the content of a spec with other sections. Own weights are balanced or not as in the spec."""
+    if not more or not isinstance(content, Mapping):
         return content
-    sections = dict(content)
-    for section, (kind, given) in own.items():
-        table = content.get(section)
-        kept = {"balance": table["balance"]} if isinstance(table, Mapping) and "balance" in table else {}
-        sections[section] = {"kind": kind, "data": given, **kept}
+    sections, init = {**content, **more}, content.get("init")
+    if "init" in more and isinstance(init, Mapping) and "balance" in init:
+        sections["init"] = {**more["init"], "balance": init["balance"]}
     return sections
 
 
