@@ -37,7 +37,7 @@ def spec(seeds=6, times=(0.0, 0.9), **changes):
 MANY = 30  # with so many seeds a reduced store has partial sums
 JOINED = {"architectures": 2, "seeds": 2}
 KINDS = {
-    **{name: {"seeds": 2} for name in ("points", "grown", *REDUCE)},
+    **{name: {"seeds": 2} for name in ("points", "grown", "own data", *REDUCE)},
     "kept statistics": {"seeds": MANY // 3},
     **{f"joined {name}": JOINED for name in ("points", "grown", "statistics")},
 }
@@ -54,6 +54,9 @@ def store(request, tmp_path_factory):
             fl.run_sweep(spec(times=(0.0, 0.9, 0.3)), path)
         else:
             made = spec(output=REDUCE[kind]) if kind in REDUCE else spec()
+            if kind == "own data":
+                made = spec(task=sweeping.own_task(4, 2))
+                made["axes"]["architecture"] = [[4, 2, 2], [4, 3, 2]]
             if kind == "kept statistics":
                 made = spec(seeds=MANY, output={"observables": ["loss", "weight_norms"], "reduce": {}})
             blocks = fl.run_sweep(made, path).blocks
