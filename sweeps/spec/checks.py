@@ -17,7 +17,7 @@ from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
 from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.sweeps.spec.points import PointTable
+from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
@@ -28,10 +28,10 @@ def task_laws(fields: Mapping[str, Any], faults: Faults) -> list[TaskLaw]:
     task: Choice[TaskKind] | None = fields.get("task")
     if task is None:
         return []
-    table: PointTable | None = fields["table"]
-    combinations = task.combinations if table is None else map(task.at, table.combinations(list(task.axes)))
     try:
-        return [task.kind.law(**values) for values in combinations]
+        return [
+            task.kind.law(**values) for values in KIND_SECTIONS["task"].combinations(task, fields["table"])
+        ]
     except InputError as error:
         faults.add_error(error)
         return []
@@ -132,7 +132,10 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
     init: Choice[InitKind] = fields["init"]
     samples = getattr(laws[0], "n_samples", None)
     try:
-        starts = [init.kind.law(samples, **values) for values in init.combinations]
+        starts = [
+            init.kind.law(samples, **values)
+            for values in KIND_SECTIONS["init"].combinations(init, fields["table"])
+        ]
     except InputError as error:
         faults.add_error(error)
         return

@@ -85,13 +85,6 @@ class PointTable:
         _, first, codes = np.unique((n_i * base + n_h) * base + n_o, return_index=True, return_inverse=True)
         return np.stack([n_i[first], n_h[first], n_o[first]], axis=1), codes.reshape(-1)
 
-    def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield the values of some columns in each of their combinations that has a row."""
-        codes = [np.unique(self.columns[name], return_inverse=True)[1] for name in names]
-        rows = np.unique(np.stack(codes), axis=1, return_index=True)[1] if names else [0]
-        for row in rows:
-            yield {name: self.columns[name][row].item() for name in names}
-
     @property
     def by_reference(self) -> bool:
         """Whether its spec names it by its hash, and a store holds its rows."""
