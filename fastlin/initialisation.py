@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.draws import ENTRY_LAWS, AlignedStart, RegressionStart, StartLaw, WeightStart
-from fastlin.parameters import Parameter
+from fastlin.own_data import GivenWeights
+from fastlin.own_parameters import WEIGHTS, resolve_weights
+from fastlin.parameters import Parameter, Resolve
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class InitKind:
         Parameters of the law, by name. They are keys of [init] in a spec.
     raw : bool
         Whether it draws weights, which may be left unbalanced.
+    obstacle : callable
+        Takes a law and an architecture, and returns why a network of that size has no such start, or None.
+    resolve : callable, optional
+        Of a kind whose parameters are files, see `parameters.Resolve`.
     """
 
     name: str
@@ -34,6 +42,8 @@ class InitKind:
     law: Callable[..., StartLaw]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     raw: bool = False
+    obstacle: Callable[[Any, Architecture], str | None] = lambda law, architecture: None
+    resolve: Resolve | None = None
 
 
 def _regression_start(n_samples: int | None) -> StartLaw:
@@ -52,8 +62,18 @@ INIT_KINDS = {
         *map(_weight_start, ENTRY_LAWS),
         InitKind("random_regression", RegressionStart.__doc__ or "", _regression_start),
         InitKind("aligned", AlignedStart.__doc__ or "", lambda n_samples: AlignedStart()),
+        InitKind(
+            "weights",
+            "Your own weights, multiplied by init_scale. They are the same for all seeds.",
+            lambda n_samples, data, network: data[network].law,
+            WEIGHTS,
+            raw=True,
+            obstacle=GivenWeights.obstacle,
+            resolve=resolve_weights,
+        ),
     )
 }
 
-# Kinds that draw weights, which may be taken as they are.
-RAW_KINDS = tuple(name for name, kind in INIT_KINDS.items() if kind.raw)
+# Kinds that draw from a seed, and those of them that draw weights, which may be taken as they are.
+DRAWN_KINDS = tuple(name for name, kind in INIT_KINDS.items() if not kind.resolve)
+RAW_KINDS = tuple(name for name in DRAWN_KINDS if INIT_KINDS[name].raw)

@@ -14,7 +14,7 @@ from fastlin.architecture import Architecture
 from fastlin.balance import Balance, check_kappa, check_width
 from fastlin.dimensions import Axis, leading
 from fastlin.errors import InputError
-from fastlin.initialisation import INIT_KINDS, RAW_KINDS
+from fastlin.initialisation import DRAWN_KINDS, INIT_KINDS, RAW_KINDS
 from fastlin.kernels import Factors, Problem, factorise
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
@@ -117,7 +117,7 @@ def balanced_init(
         Axis.read("lam", lam, check_float),
     )
     samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
-    start = INIT_KINDS[check_choice("kind", kind, list(INIT_KINDS))].law(samples)
+    start = INIT_KINDS[check_choice("kind", kind, DRAWN_KINDS)].law(samples)
     span = _span(architecture, task)
     reached = Architecture(span.shape[1], architecture.n_h, architecture.n_o)
     for value in axes.kappa.values:
@@ -191,10 +191,14 @@ def draw_network(
     kappa: float = 0.0,
     rates: Rates = EQUAL_RATES,
 ) -> Network:
-    """Return the balanced network that a seed has under the laws of a problem, of checked inputs."""
-    factors = _drawn_factors(problem.start, architecture, seed, task)
+    """Return the balanced network that a seed has under the laws of a problem, of checked inputs.
+
+    If inputs are dependent, W1 is 0 off their span, as in `balanced_init`.
+    """
+    reached = Architecture(task.span.shape[1], architecture.n_h, architecture.n_o)
+    factors = _drawn_factors(problem.start, reached, seed, task)
     factors = factors._replace(p=rates.unit * problem.strength * factors.p)
-    return _balanced(architecture, Balance(lam, kappa), seed, factors, rates)
+    return _on_span(_balanced(reached, Balance(lam, kappa), seed, factors, rates), task.span)
 
 
 def draw_networks(
@@ -331,6 +335,8 @@ def _drawn_factors(law: StartLaw, architecture: Architecture, seed: int, task: T
     """Return the factors of the product that a law draws, or of the task where it has none."""
     product = law.product(seed, architecture.sizes)
     if product is not None:
+        if task is not None and product.shape[1] > architecture.n_i:  # given weights, on all inputs
+            product = product @ task.span
         return factorise(product, architecture.n_h)
     if task is None:
         raise InputError('kind "aligned" needs the task to align with: task=...')

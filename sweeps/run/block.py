@@ -73,16 +73,22 @@ def _joined(parts: list[Result]) -> Result:
 
 
 def _points_of(group: Group) -> Points:
-    """Return the points of a group: a product of records and lam, or pairs."""
+    """Return the points of a group: a product of records and lam, or pairs.
+
+    Inputs that are not whitened have no records, so theirs are empty.
+    """
     # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
     seeds, lams = np.array(group.seeds), np.array(group.lams)
     raw = group.settings.start == Start.RAW
-    draw = draw_raw_records if raw else draw_records
     sizes, kappas, init_scales = group.architecture.sizes, None, None
     if group.paired:
         each = group.point_values
         seeds, lams, init_scales = each.seeds, each.lams, each.init_scales
         kappas = None if group.own.kappas is None else each.kappas
+    if not group.problem.white:
+        records = np.empty((seeds.size, 0))
+        return Points(records, lams, group.times, group.settings, group.paired, kappas)
+    draw = draw_raw_records if raw else draw_records
     records = draw(sizes, seeds, group.problem, init_scales=init_scales, specialise=group.specialise)
     if raw and group.has_rates:
         records = _at_rates(group, records)
@@ -167,6 +173,10 @@ def _of_start(group: Group, points: Points) -> dict[str, Floats]:
     entries = [REGISTRY[name] for name in group.observables if REGISTRY[name].of_start is not None]
     if not entries:
         return {}
+    if not group.problem.white:
+        from fastlin.sweeps.run import one_by_one
+
+        return one_by_one.of_start(group, [entry.name for entry in entries])
     shape, records, lams = group.architecture, points.records, points.lams
     per_record = 1 if points.paired else lams.size
     values = {entry.name: np.empty((len(records), per_record), dtype=group.dtype) for entry in entries}

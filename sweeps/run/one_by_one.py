@@ -1,11 +1,12 @@
 """Groups of points without a kernel for many networks: the functions for one network compute them.
 
-They are gradient descent with noise, which needs the samples of each task, and the exact solution with decay.
+They are gradient descent with noise, which needs the samples of each task, the exact solution with decay, and
+all solvers for inputs that are not whitened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.descent import Descent, follow
+from fastlin.errors import InputError
 from fastlin.exact_solution import exact
+from fastlin.gradient_flow import flow
 from fastlin.kernels import Status
 from fastlin.network import Network
 from fastlin.observables import REGISTRY
 from fastlin.rates import Rates
-from fastlin.solvers import SOLVERS, recorded_steps
+from fastlin.solvers import EXACT, FLOW, GRADIENT_DESCENT, recorded_steps
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.spec.network_of import task_and_network
 from fastlin.task import Task
@@ -34,9 +37,28 @@ def outputs(group: Group, times: Array) -> tuple[Array, NDArray[np.uint8]]:
     """
     out = np.full((len(group.outputs), group.points, times.size), np.nan)
     status = np.full(group.points, Status.OK, dtype=np.uint8)
-    of_one = _exact if SOLVERS[group.solver].balanced else _noisy
-    for point, (seed, lam, init_scale, kappa, ratio) in enumerate(zip(*group.point_values, strict=True)):
-        task, net = task_and_network(
+    of_one = {EXACT.name: _exact, FLOW.name: _flow, GRADIENT_DESCENT.name: _descent}[group.solver]
+    for point, (task, net) in enumerate(_networks(group)):
+        out[:, point], status[point] = of_one(group, task, net, times)
+    return out, status
+
+
+def of_start(group: Group, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return observables of the starts of a group, (P,) each."""
+    values: dict[str, list[float]] = {name: [] for name in names}
+    for _, net in _networks(group):
+        q = np.concatenate([net.w1.T, net.w2])
+        for name in names:
+            evaluate = REGISTRY[name].of_start
+            assert evaluate is not None
+            values[name].append(float(evaluate(q, net.w1.shape[1], net.w1.shape[0])))
+    return {name: np.array(numbers, dtype=group.dtype) for name, numbers in values.items()}
+
+
+def _networks(group: Group) -> Iterator[tuple[Task, Network]]:
+    """Yield the task and the network of each point."""
+    for seed, lam, init_scale, kappa, ratio in zip(*group.point_values, strict=True):
+        yield task_and_network(
             group.task_kind,
             replace(group.problem, init_scale=float(init_scale)),
             group.architecture,
@@ -46,8 +68,6 @@ def outputs(group: Group, times: Array) -> tuple[Array, NDArray[np.uint8]]:
             float(kappa),
             float(ratio),
         )
-        out[:, point], status[point] = of_one(group, task, net, times)
-    return out, status
 
 
 def _rates_and_decay(group: Group) -> tuple[Rates, tuple[float, float]]:
@@ -66,8 +86,20 @@ def _exact(group: Group, task: Task, net: Network, times: Array) -> tuple[Array,
     return numbers, Status.OK if np.isfinite(numbers).all() else Status.FAILED
 
 
-def _noisy(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, Status]:
-    """Return the numbers of gradient descent with noise (R, T), and its status."""
+def _flow(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, Status]:
+    """Return the numbers of the integrated flow (R, T), and its status. They are NaN if it is too stiff."""
+    rates, decay = _rates_and_decay(group)
+    names, control = _names(group), group.settings.control
+    try:
+        path = flow(task, net, times, control.tolerance, rates, decay, names, control.max_steps)
+    except InputError:
+        return np.full((len(group.outputs), times.size), np.nan), Status.TOO_STIFF
+    numbers = _rows([path[name].values for name in names], times.size)
+    return numbers, Status.OK if np.isfinite(numbers).all() else Status.FAILED
+
+
+def _descent(group: Group, task: Task, net: Network, times: Array) -> tuple[Array, Status]:
+    """Return the numbers of gradient descent, with noise or not, (R, T), and its status."""
     rates, decay = _rates_and_decay(group)
     rate = group.settings.learning_rate
     descent = Descent(Rates(rate * rates.first, rate * rates.second), decay, group.settings.noise)

@@ -128,7 +128,12 @@ class Group:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether no kernel computes many of its points: gradient descent with noise, exact with decay."""
+        """Whether no kernel computes many of its points.
+
+        These are gradient descent with noise, the exact solution with decay, and general inputs.
+        """
+        if not self.problem.white:
+            return True
         solver = SOLVERS[self.solver]
         noisy = solver.learning_rate and self.settings.noise is not None
         return noisy or (solver.balanced and any(self.settings.decay))

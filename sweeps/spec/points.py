@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +83,13 @@ class PointTable:
         _, first, codes = np.unique((n_i * base + n_h) * base + n_o, return_index=True, return_inverse=True)
         return np.stack([n_i[first], n_h[first], n_o[first]], axis=1), codes.reshape(-1)
 
+    def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield the values of some columns in each of their combinations that has a row."""
+        codes = [np.unique(self.columns[name], return_inverse=True)[1] for name in names]
+        rows = np.unique(np.stack(codes), axis=1, return_index=True)[1] if names else [0]
+        for row in rows:
+            yield {name: self.columns[name][row].item() for name in names}
+
     @property
     def by_reference(self) -> bool:
         """Whether its spec names it by its hash, and a store holds its rows."""
@@ -118,7 +125,25 @@ class PointTable:
         return (
             list(self.columns) == list(other.columns)
             and self.num <= other.num
-            and all(np.array_equal(values, other.columns[name][: self.num]) for name, values in self.columns.items())
+            and all(
+                np.array_equal(values, other.columns[name][: self.num])
+                for name, values in self.columns.items()
+            )
+        )
+
+    def united(self, other: PointTable) -> PointTable:
+        """Return a table that begins with the rows of this one, and goes on with those that another one adds.
+
+        Both have the same columns.
+        """
+        for smaller, larger in ((other, self), (self, other)):
+            if smaller.grows_to(larger):
+                return larger
+        present = set(_rows(self))
+        new = np.array([row not in present for row in _rows(other)])
+        added = {name: values[new] for name, values in other.columns.items()}
+        return PointTable(
+            {name: np.concatenate([values, added[name]]) for name, values in self.columns.items()}
         )
 
     def to_dict(self, inline: int = INLINE) -> dict[str, Any]:
@@ -138,6 +163,10 @@ class PointTable:
             design = design and design.with_constant(name, getattr(shape, name), (*SIZES, *self.columns))
         rest = [name for name in columns if name not in SIZES]
         return PointTable({name: columns[name] for name in (*SIZES, *rest)}, design)
+
+
+def _rows(table: PointTable) -> Iterator[tuple[Any, ...]]:
+    return zip(*(values.tolist() for values in table.columns.values()), strict=True)
 
 
 def _bytes(values: Column) -> bytes:
@@ -178,7 +207,9 @@ def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faul
         return None
 
 
-def _of_mapping(value: dict[str, Any], kinds: Mapping[str, str], folder: Path, faults: Faults) -> PointTable | None:
+def _of_mapping(
+    value: dict[str, Any], kinds: Mapping[str, str], folder: Path, faults: Faults
+) -> PointTable | None:
     if is_reference(value):
         raise InputError(
             f"{SECTION} names a table of {value['num']:,} rows by its hash alone; give the table as well, by "
@@ -186,10 +217,15 @@ def _of_mapping(value: dict[str, Any], kinds: Mapping[str, str], folder: Path, f
         )
     if "file" in value:
         if len(value) > 1:
-            raise InputError(f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them")
+            raise InputError(
+                f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them"
+            )
         return _of_columns(_of_file(value["file"], folder), kinds)
     if set(KEYS) & set(value):
-        table = {name: _architecture_names(part) if name == ARCHITECTURE else _plain(part) for name, part in value.items()}
+        table = {
+            name: _architecture_names(part) if name == ARCHITECTURE else _plain(part)
+            for name, part in value.items()
+        }
         design = read_design(SECTION, table, kinds, faults)
         if design is None:
             return None
@@ -225,7 +261,9 @@ def _of_columns(given: Mapping[str, Any], kinds: Mapping[str, str]) -> PointTabl
     (first, num), *others = lengths.items()
     for name, length in others:
         if length != num:
-            raise InputError(f"{SECTION}.{name} has {length} values, and {SECTION}.{first} {num}; columns are equally long")
+            raise InputError(
+                f"{SECTION}.{name} has {length} values, and {SECTION}.{first} {num}; columns are equally long"
+            )
     if not 1 <= num <= MAX_POINTS:
         raise InputError(f"{SECTION}.{first} has {num} values; allowed are 1 to {MAX_POINTS}")
     full = {name: values if values.ndim else np.repeat(values, num) for name, values in columns.items()}
@@ -273,7 +311,9 @@ def _column(name: str, value: Any, kind: str) -> Column:
         if values.dtype.kind == "O":
             values = np.array(values.tolist())
         if values.dtype.kind not in "UT":
-            raise InputError(f"{name} is {shown(values[0] if values.ndim and len(values) else value)}; names are needed")
+            raise InputError(
+                f"{name} is {shown(values[0] if values.ndim and len(values) else value)}; names are needed"
+            )
         return values.astype(str)
     if values.dtype.kind in "OUbcMm":
         bad = _first_bad(value if isinstance(value, list) else values.tolist())
@@ -285,7 +325,9 @@ def _column(name: str, value: Any, kind: str) -> Column:
             whole = values == np.floor(values)
             if not whole.all():
                 row = int(np.argmin(whole)) if values.ndim else ""
-                raise InputError(f"{name}{_at(row)} is {values[row] if values.ndim else values}; a whole number is needed")
+                raise InputError(
+                    f"{name}{_at(row)} is {values[row] if values.ndim else values}; a whole number is needed"
+                )
             if np.abs(values).max(initial=0.0) >= 2.0**63:
                 raise InputError(f"{name} has values beyond 2^63; allowed is up to {np.iinfo(np.int64).max}")
         return values.astype(np.int64)
@@ -293,7 +335,9 @@ def _column(name: str, value: Any, kind: str) -> Column:
     finite = np.isfinite(numbers)
     if not finite.all():
         row = int(np.argmin(finite)) if numbers.ndim else ""
-        raise InputError(f"{name}{_at(row)} is {numbers[row] if numbers.ndim else numbers}; a finite number is needed")
+        raise InputError(
+            f"{name}{_at(row)} is {numbers[row] if numbers.ndim else numbers}; a finite number is needed"
+        )
     return np.asarray(numbers)
 
 
@@ -340,7 +384,9 @@ def _columns_of(value: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
 def _of_file(name: Any, folder: Path) -> dict[str, Any]:
     """Return the columns of a CSV or Parquet file."""
     if not isinstance(name, str) or not name.lower().endswith(FILES):
-        raise InputError(f"{SECTION}.file is {shown(name)}; needed is the name of a file that ends in {' or '.join(FILES)}")
+        raise InputError(
+            f"{SECTION}.file is {shown(name)}; needed is the name of a file that ends in {' or '.join(FILES)}"
+        )
     import pandas  # its import takes half a second
 
     path = folder / user_path(name)

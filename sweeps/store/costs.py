@@ -20,7 +20,7 @@ from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.draws import ENTRY_LAWS, WeightStart
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, raw_problems, time_scales
-from fastlin.solvers import SOLVERS, Settings, Solver
+from fastlin.solvers import ONE_BY_ONE, SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import CONVERGENCE
@@ -70,7 +70,9 @@ def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
     draw, each = np.empty((2, len(kinds.rows), len(spec.architectures)))
     for number, row in enumerate(kinds.rows):
         chosen = points.chosen(int(row))
-        draw[number], each[number] = _nanoseconds(spec, sizes, SOLVERS[chosen["solver"]], spec.settings(chosen))
+        draw[number], each[number] = _nanoseconds(
+            spec, sizes, SOLVERS[chosen["solver"]], spec.settings(chosen)
+        )
     at = (kinds.codes, points.architecture_codes)
     work = each[at] + np.where(points.new_draws, draw[at], 0.0) + writing
     seconds: NDArray[np.float64] = 1e-9 * work
@@ -81,6 +83,7 @@ def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> tuple[Any, Any]:
     """Estimate the times to draw one network and to compute one point, 0 where there is no such network."""
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
+    each = each if spec.white else each + ONE_BY_ONE
     if CONVERGENCE in spec.observables:
         each = each + time_scales.nanoseconds(sizes)
     draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)

@@ -215,7 +215,9 @@ class TablePoints(PointSet):
     @property
     def coordinates(self) -> Coordinates:
         """The number of each row in the table, and its values."""
-        return {POINT: ((POINT,), self.rows)} | {name: ((POINT,), part) for name, part in self._sorted.items()}
+        return {POINT: ((POINT,), self.rows)} | {
+            name: ((POINT,), part) for name, part in self._sorted.items()
+        }
 
     @cached_property
     def architecture_codes(self) -> NDArray[np.int64]:
@@ -280,7 +282,9 @@ class TablePoints(PointSet):
         return self._spec.values_at({}) | values
 
     def _runs(self, first: int, last: int) -> Iterator[slice]:
-        inside = self.starts[np.searchsorted(self.starts, first, "right") : np.searchsorted(self.starts, last)]
+        inside = self.starts[
+            np.searchsorted(self.starts, first, "right") : np.searchsorted(self.starts, last)
+        ]
         edges = [first, *inside.tolist(), last]
         yield from map(slice, edges[:-1], edges[1:])
 
