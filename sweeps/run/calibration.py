@@ -49,7 +49,9 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
     If no group has its kernels, those of one group are compiled first. A plan takes seconds, and it leaves
     all further compilation to the run. Returns the ratios, and the `lacking` kernels that are left to it.
     """
-    spec, modelled = plan.spec, seed_seconds(plan.spec)[:, 0, :, 0, 0, 0, 0]
+    spec, seconds_of_all = plan.spec, seed_seconds(plan.spec)
+    # The group is at the first place on the axes behind the solver.
+    modelled = seconds_of_all.reshape(*seconds_of_all.shape[:3], -1)[:, 0, :, 0]
     left = {kernel.key: kernel for kernel in lacking}
     estimates, factors, compile_factor = [], [], 1.0
     with threadpool_limits(limits=1, user_api="blas"):
