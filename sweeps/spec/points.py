@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -182,6 +184,12 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == set(REFERENCE)
 
 
+def column_names(section: Mapping[str, Any]) -> list[str]:
+    """Return the names of the columns of a resolved section [points]."""
+    given = section["columns"] if is_reference(section) else [name for name in section if name not in KEYS]
+    return [*SIZES, *(name for name in given if name not in (*SIZES, ARCHITECTURE))]
+
+
 def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faults) -> PointTable | None:
     """Read the points of a spec; None where there are none, or a fault.
 
@@ -199,7 +207,7 @@ def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faul
     if value is None or isinstance(value, PointTable):
         return value
     try:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not hasattr(value, "data_vars"):  # a Dataset is a mapping, too
             return _of_mapping(dict(value), kinds, folder, faults)
         return _of_columns(_columns_of(value, kinds), kinds)
     except InputError as error:
@@ -217,10 +225,8 @@ def _of_mapping(
         )
     if "file" in value:
         if len(value) > 1:
-            raise InputError(
-                f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them"
-            )
-        return _of_columns(_of_file(value["file"], folder), kinds)
+            raise InputError(f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them")
+        return _of_columns(_of_file(value["file"], folder, kinds), kinds)
     if set(KEYS) & set(value):
         table = {
             name: _architecture_names(part) if name == ARCHITECTURE else _plain(part)
@@ -293,7 +299,7 @@ def _with_sizes(columns: dict[str, Column]) -> dict[str, Column]:
 
 def _architecture_names(value: Any) -> Any:
     """Return architectures, one or a list of them, as texts like "4-2-4"."""
-    if isinstance(value, np.ndarray) and value.ndim == 1:
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "O":
         value = value.tolist()
     if isinstance(value, Architecture):
         return str(value)
@@ -381,23 +387,57 @@ def _columns_of(value: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
     raise InputError(f"points is {shown(value)}; needed is a mapping of columns, a DataFrame or a Dataset")
 
 
-def _of_file(name: Any, folder: Path) -> dict[str, Any]:
+def _of_file(name: Any, folder: Path, kinds: Mapping[str, str]) -> dict[str, Any]:
     """Return the columns of a CSV or Parquet file."""
     if not isinstance(name, str) or not name.lower().endswith(FILES):
         raise InputError(
             f"{SECTION}.file is {shown(name)}; needed is the name of a file that ends in {' or '.join(FILES)}"
         )
-    import pandas  # its import takes half a second
-
     path = folder / user_path(name)
     try:
-        if path.suffix.lower() == ".csv":
-            frame = pandas.read_csv(path, float_precision="round_trip", skipinitialspace=True)
-        else:
-            frame = pandas.read_parquet(path)
+        return _of_csv(path, kinds) if path.suffix.lower() == ".csv" else _of_parquet(path)
     except ImportError:
         raise InputError(f"{SECTION}.file is {name!r}; Parquet needs pyarrow: pip install pyarrow") from None
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
         raise InputError(f"{SECTION}.file: cannot read {name}: {reason}") from None
+
+
+def _of_parquet(path: Path) -> dict[str, Any]:
+    import pandas  # its import takes half a second
+
+    frame = pandas.read_parquet(path)
     return {str(column): frame[column].to_numpy() for column in frame.columns}
+
+
+def _of_csv(path: Path, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Return the columns of a CSV file, whose first line has their names. Numbers are rounded correctly."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = [line for line in csv.reader(file, skipinitialspace=True) if line]
+    if len(lines) < 2:
+        raise InputError(f"{SECTION}.file: {path.name} has no rows below a line with the names of columns")
+    names, rows = [name.strip() for name in lines[0]], lines[1:]
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise InputError(
+                f"{SECTION}.file: row {number} of {path.name} has {len(row)} values for {len(names)} columns"
+            )
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    return {name: _parsed(name, texts, kinds.get(name, "text")) for name, texts in columns}
+
+
+def _parsed(name: str, texts: Sequence[str], kind: str) -> Column:
+    """Return the numbers or names of a column of a file."""
+    if kind == "text":
+        return np.array([text.strip() for text in texts])
+    for convert in ((int, float) if kind == "integer" else (float,)):
+        with suppress(ValueError, OverflowError):
+            return np.array([convert(text) for text in texts])
+    for row, text in enumerate(texts):
+        with suppress(ValueError):
+            float(text)
+            continue
+        raise InputError(f"{SECTION}.{name}[{row}] is {text!r}; a number is needed")
+    raise InputError(f"{SECTION}.{name} has numbers beyond 64 bits")

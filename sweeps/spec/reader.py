@@ -48,6 +48,7 @@ def read_spec(content: Any, folder: Path) -> dict[str, Any]:
     columns_given = dict.fromkeys(points.columns if points else (), True)
     checks.settle_solver(fields, tables["dynamics"] | columns_given, laws)
     checks.settle_learning_rates(fields, faults)
+    checks.settle_adapter(fields, tables["init"], faults)
     checks.settle_lam(fields, tables["axes"] | columns_given, faults)
     expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
     if expected <= fields.keys() and laws:
@@ -105,6 +106,7 @@ def _check_together(
         columns.check_tasks(table, fields["task"], faults)
     checks.check_inputs(fields["solvers"], laws, faults)
     checks.check_start(fields, laws, faults)
+    checks.check_observables(fields, faults)
     checks.check_settings(fields, tables, laws, faults)
     checks.check_decay(fields, faults)
     checks.check_time_scales(fields, laws, faults)
