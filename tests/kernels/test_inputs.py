@@ -215,7 +215,7 @@ def test_both_forms_of_the_kernel_give_the_same_bits(solve, shape):
     assert np.array_equal(loaded, special)
 
 
-@pytest.mark.parametrize("shape", [(4, 2, 3), (10, 9, 8)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 2, 3), pytest.param((10, 9, 8), marks=pytest.mark.slow)], ids=str)
 def test_parts_on_arrays_are_those_on_lanes(shape):
     sizes = Sizes(*shape)
     records = draw_inputs_records(sizes, np.arange(WIDTH), law_of(20))
