@@ -14,18 +14,24 @@ if _typing.TYPE_CHECKING:
     from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
     from fastlin.exact_solution import exact
     from fastlin.gradient_flow import flow
+    from fastlin.low_rank import lora
     from fastlin.network import Network
     from fastlin.observables import OBSERVABLES
     from fastlin.related_tasks import reversed, similar
     from fastlin.solve import solve_qqt
+    from fastlin.stacks import Networks, Tasks
     from fastlin.starts import balanced_init, random_init
+    from fastlin.structured_tasks import autoencoder, hierarchy, spectrum
+    from fastlin.sweeps.read.bracketing import borders, refine
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
+    from fastlin.sweeps.run.merge import merge_sweeps
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.task import Task
-    from fastlin.task_kinds import random_regression
+    from fastlin.task_kinds import random_regression, student_teacher
+    from fastlin.task_sequence import sequence
 
     __version__: str
 
@@ -35,25 +41,36 @@ _HOMES = {
     "InputError": "errors",
     "MeanWarning": "errors",
     "Network": "network",
+    "Networks": "stacks",
     "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
     "Task": "task",
+    "Tasks": "stacks",
+    "autoencoder": "structured_tasks",
     "balanced_init": "starts",
+    "borders": "sweeps.read.bracketing",
     "exact": "exact_solution",
     "flow": "gradient_flow",
     "gradient_descent": "descent",
+    "hierarchy": "structured_tasks",
+    "lora": "low_rank",
+    "merge_sweeps": "sweeps.run.merge",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
     "random_init": "starts",
     "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
+    "refine": "sweeps.read.bracketing",
     "reversed": "related_tasks",
     "run_sweep": "sweeps.run.run",
+    "sequence": "task_sequence",
     "similar": "related_tasks",
     "solve_qqt": "solve",
+    "spectrum": "structured_tasks",
+    "student_teacher": "task_kinds",
 }
 
 __all__ = [
@@ -63,24 +80,35 @@ __all__ = [
     "InputError",
     "MeanWarning",
     "Network",
+    "Networks",
     "SaddleWarning",
     "Spec",
     "StoppedError",
     "Task",
+    "Tasks",
+    "autoencoder",
     "balanced_init",
+    "borders",
     "exact",
     "flow",
     "gradient_descent",
+    "hierarchy",
+    "lora",
+    "merge_sweeps",
     "open_sweep",
     "plan",
     "plot",
     "random_init",
     "random_regression",
     "rebuild",
+    "refine",
     "reversed",
     "run_sweep",
+    "sequence",
     "similar",
     "solve_qqt",
+    "spectrum",
+    "student_teacher",
 ]
 
 # Git writes a symbolic link as a text file where core.symlinks is off, as it is on most Windows systems.

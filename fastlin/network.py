@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
 from fastlin.balance import BalanceKind, balance_of, one_sided_kind, scaled
-from fastlin.errors import InputError
+from fastlin.carried_weights import carry, check_fits, in_basis_of
+from fastlin.errors import InputError, SaddleWarning
 from fastlin.fit import Fit, fit_balance, narrow
-from fastlin.validation import check_array
+from fastlin.kernels.compiler.jit import Array
+from fastlin.solve import AT_SADDLE
+from fastlin.solvers import EXACT, MAX_TOLERANCE, MIN_TOLERANCE, TOLERANCE
+from fastlin.task import Task
+from fastlin.validation import check_array, check_float, check_times
 
 
 class Network:
@@ -63,6 +71,13 @@ class Network:
             return
         self.balance = "two-sided" if self.kappa > 0.0 else one_sided_kind(weights, self.lam)
 
+    @classmethod
+    def known(cls, w1: Array, w2: Array, lam: float, kappa: float, balance: Any) -> Network:
+        """Return a network whose balance was determined before, such as one of a stack."""
+        net = cls.__new__(cls)
+        net.w1, net.w2, net.lam, net.kappa, net.balance = w1, w2, lam, kappa, balance
+        return net
+
     def __repr__(self) -> str:
         shape = self.architecture
         if self.balance == "none":
@@ -105,3 +120,80 @@ class Network:
         """
         q = narrow(np.concatenate([self.w1.T, self.w2]))
         return Fit(*(float(value) for value in fit_balance(q, self.w1.shape[1], self.w1.shape[0])))
+
+    def after(self, task: Task, t: float, *, tolerance: float = TOLERANCE) -> Network:
+        """Return the network after it has learned a task for a time.
+
+        Parameters
+        ----------
+        task : Task
+            Inputs of any kind.
+        t : float
+            t / tau >= 0. inf is allowed where `exact` or `flow` allows it.
+        tolerance : float
+            Error of a step where the flow is integrated, relative to the norm of the weights.
+
+        Returns
+        -------
+        Network
+            With the lam and kappa of this network, which the flow conserves: the same numbers, not read off
+            again. The weights are exact to rounding where the closed form holds: for balanced weights and
+            inputs that are not "general". Otherwise the flow is integrated, and the balance ``D = W2^T W2 -
+            W1 W1^T`` of the start is restored to rounding.
+
+        Raises
+        ------
+        InputError
+            If sizes do not fit, t is negative, or inf has no known limit.
+
+        Warns
+        -----
+        SaddleWarning
+            If t = inf and the flow ends at a saddle.
+
+        See Also
+        --------
+        sequence : several tasks in a row, with all observables.
+
+        Notes
+        -----
+        The closed form gives QQ^T, and no closed form is known for the hidden basis. The weights are the
+        factor of QQ^T with the same D that is nearest to the weights of this network. These are the weights
+        of the flow for N_h = 1 and for weights aligned with the task. Otherwise they differ from those of the
+        flow by a rotation of hidden units, which neither the network function nor any observable of this
+        package depends on, now or later. Integrated weights are those of the flow.
+
+        Examples
+        --------
+        >>> net = fl.balanced_init(fl.Architecture(3, 4, 2), lam=-1.0)
+        >>> task = fl.random_regression(fl.Architecture(3, 4, 2), n_samples=10)
+        >>> end = net.after(task, np.inf)
+        >>> end.lam, bool(np.allclose(end.w2 @ end.w1, task.sigma_yx))
+        (-1.0, True)
+        """
+        check_fits(task, self.architecture)
+        moment = check_times(t)
+        step = check_float("tolerance", tolerance, MIN_TOLERANCE, MAX_TOLERANCE)
+        if moment.size != 1:
+            raise InputError(f"t holds {moment.size} times; needed is one")
+        if moment[0] == 0.0:
+            return self
+        carried = carry(task, self, float(moment[0]), step)
+        if carried.saddle and np.isinf(moment[0]):
+            warnings.warn(f"at t = inf {AT_SADDLE}", SaddleWarning, stacklevel=2)
+        w1, w2 = carried.w1, carried.w2
+        if carried.solver == EXACT.name:
+            start = np.concatenate([self.w1.T, self.w2])
+            q = in_basis_of(np.concatenate([w1.T, w2]), start, task.n_i, self.kappa)
+            w1, w2 = q[: task.n_i].T, q[task.n_i :]
+        return self.with_weights(w1, w2)
+
+    def with_weights(self, w1: Array, w2: Array) -> Network:
+        """Return a network of other weights with the balance of this one, the same lam and kappa.
+
+        Raises
+        ------
+        InputError
+            If the weights do not have this balance.
+        """
+        return Network(w1, w2) if self.balance == "none" else Network(w1, w2, self.lam, self.kappa)

@@ -4,17 +4,19 @@ Every observable over time is a function of QQ^T(t), so that all solvers share o
 stores, the command line and the documentation read `REGISTRY`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from fastlin import trajectory
+from fastlin import adapter_observables, representation, trajectory
 from fastlin.errors import InputError
 from fastlin.fit import fit_balance
 from fastlin.kernels import Output, Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.task import Task
+from fastlin.task_arrays import TaskArrays
 from fastlin.trajectory import Trajectory
 from fastlin.validation import check_float, shown, suggest
 
@@ -38,7 +40,7 @@ class Observable:
     rates_note : str
         How layer-wise learning rates change the equation; empty where they do not.
     evaluate : callable
-        Takes the `Trajectory` of one network and returns (T, *dims).
+        Takes the `Trajectory` of networks and returns (..., T, *dims). One network has no leading dimensions.
     outputs : tuple of Output
         Kernel outputs that a sweep stores for it, in the order of its own dimensions. It is empty where the
         size depends on the architecture, and such observables are not stored by sweeps.
@@ -56,6 +58,10 @@ class Observable:
         Whether it depends on the part of W1 off the span of dependent inputs.
     needs_samples : bool
         Whether it is a function of X or Y. A task of statistics alone has none.
+    of_adapter : bool
+        Whether sweeps of adapters (LoRA) store it, though no kernel computes it.
+    lazy : bool
+        Whether it is computed only where it is looked at.
     """
 
     name: str
@@ -73,6 +79,8 @@ class Observable:
     rates_note: str = ""
     off_span: bool = False
     needs_samples: bool = False
+    of_adapter: bool = False
+    lazy: bool = False
     of_start: Callable[[Array, int, int], Any] | None = None
 
     @property
@@ -83,12 +91,12 @@ class Observable:
     @property
     def swept(self) -> bool:
         """Whether a sweep can store it."""
-        return bool(self.outputs) or not self.over_time
+        return bool(self.outputs) or self.of_adapter or not self.over_time
 
     @property
     def rows(self) -> int:
         """Numbers that a sweep stores for each point, and for each time where it has a time axis."""
-        return max(1, len(self.outputs))
+        return math.prod(self.stored_dims.values())
 
     @property
     def stored_dims(self) -> dict[str, int]:
@@ -193,7 +201,7 @@ _ALL = (
         r"W_2W_1",
         "W2 W1",
         "the linear map of the network",
-        lambda path: path.w2w1,
+        lambda path: path.map,
         off_span=True,
     ),
     Observable(
@@ -232,7 +240,7 @@ _ALL = (
         r"\hat{Y}",
         "Y_hat = W2 W1 X",
         "outputs of the network",
-        lambda path: path.w2w1 @ path.task.X,
+        trajectory.network_function,
         needs_samples=True,
     ),
     Observable(
@@ -256,6 +264,51 @@ _ALL = (
         needs_samples=True,
     ),
     Observable(
+        "mode_strengths",
+        ("mode",),
+        "1",
+        r"u_a^\top W_2W_1\,v_a",
+        "diag(U^T W2 W1 V), Sigma_yx = U diag(s) V^T",
+        "strength of each mode of the task, the largest singular value first (Saxe et al. 2014)",
+        representation.mode_strengths,
+        off_span=True,
+        default=False,
+    ),
+    Observable(
+        "alignment",
+        ("mode", "side"),
+        "1",
+        r"\cos^2",
+        "cos^2(W v_a, u_a) and cos^2(W^T u_a, v_a), W = W2 W1, Sigma_yx = U diag(s) V^T",
+        "alignment of the network with each mode of the task: 1 where (u_a, v_a) are singular vectors of it",
+        representation.alignment,
+        labels={"side": ("output", "input")},
+        off_span=True,
+        default=False,
+    ),
+    Observable(
+        "rdm_cosine",
+        ("condition", "condition_2"),
+        "1",
+        r"1-\cos",
+        "1 - <h_k, h_l> / (|h_k| |h_l|), h_k = mean of W1 x over condition k",
+        "dissimilarity of conditions in the hidden layer, by the cosine",
+        representation.rdm_cosine,
+        default=False,
+        needs_samples=True,
+    ),
+    Observable(
+        "rdm_correlation",
+        ("condition", "condition_2"),
+        "1",
+        r"1-\rho",
+        "1 - <h_k, h_l> / (|h_k| |h_l|), h_k = mean of W1 x over condition k, less the mean of all h",
+        "dissimilarity of conditions in the hidden layer, by the correlation about the mean pattern",
+        representation.rdm_correlation,
+        default=False,
+        needs_samples=True,
+    ),
+    Observable(
         "ntk",
         ("output", "sample", "output_2", "sample_2"),
         "1",
@@ -264,6 +317,7 @@ _ALL = (
         "neural tangent kernel; a lazy array, computed where it is looked at",
         trajectory.ntk,
         default=False,
+        lazy=True,
         rates_note=_KERNEL_OF_RATES,
         needs_samples=True,
     ),
@@ -330,6 +384,44 @@ _ALL = (
         of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).residual,
         default=False,
     ),
+    Observable(
+        "adapter_norm",
+        (),
+        "1",
+        r"\|cBA\|_F",
+        "|c W2 W1|_F, c the gain of the task",
+        "norm of the update that the adapter adds to the frozen map (LoRA, Hu et al. 2022)",
+        adapter_observables.adapter_norm,
+        of_adapter=True,
+        default=False,
+        off_span=True,
+    ),
+    Observable(
+        "adapter_alignment",
+        ("side",),
+        "1",
+        r"\|U_k^\top P_B\|^2/k",
+        "|U_k^T P_2|^2 / k, |V_k^T P_1|^2 / k, P_2 on the columns of W2, P_1 on the rows of W1, U_k, V_k the "
+        "top singular vectors of Sigma_yx - W0, k = min(N_h, its rank)",
+        "overlap of the adapter's subspaces with those of the update that the task asks for",
+        adapter_observables.adapter_alignment,
+        labels={"side": adapter_observables.SIDES},
+        of_adapter=True,
+        default=False,
+        off_span=True,
+    ),
+    Observable(
+        "recovered_rank",
+        (),
+        "1",
+        r"r_\mathrm{rec}",
+        "number of a with |E v_a|, |E^T u_a| <= s_a / 2, E = Sigma_yx - W0 - c W2 W1, "
+        "Sigma_yx - W0 = sum_a s_a u_a v_a^T",
+        "singular directions of the update that the task asks for, of which at least half is learned",
+        adapter_observables.recovered_rank,
+        of_adapter=True,
+        default=False,
+    ),
 )
 
 REGISTRY = {entry.name: entry for entry in _ALL}
@@ -353,7 +445,7 @@ def check_fraction(name: str, value: Any) -> float:
     return number
 
 
-def select(names: Sequence[str] | None, task: Task) -> list[Observable]:
+def select(names: Sequence[str] | None, task: Task | TaskArrays) -> list[Observable]:
     """Return the named observables, or the default observables that a task has.
 
     Raises

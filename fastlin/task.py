@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ from fastlin.errors import InputError, MeanWarning
 from fastlin.kernels.compiler.jit import Array
 from fastlin.means import large_means
 from fastlin.moments import WHITE_TOLERANCE, InputKind, SecondMoments
-from fastlin.validation import check_array, check_bool, check_float
+from fastlin.validation import check_array, check_bool, check_float, shown
 
 MAX_SAMPLES = 2**31 - 1
 MIN_SCALE, MAX_SCALE = 1e-60, 1e60  # so that fourth powers, in norms of the NTK, do not overflow
@@ -34,6 +35,9 @@ class Task:
     center : bool
         Whether to subtract the means of X and Y over samples. The network has no bias, so that a mean of Y
         adds to the loss floor.
+    labels : sequence, (P,), optional
+        The condition of each sample, a text or a whole number. Observables over conditions average over the
+        samples of each. By default every sample is a condition of its own.
 
     Attributes
     ----------
@@ -49,12 +53,19 @@ class Task:
         tr(Y Y^T) / P.
     whitening : ndarray, (N_i, N_i), or None
         The matrix by which `whiten` has multiplied the inputs.
+    labels : tuple, (P,), or None
+        The conditions of the samples, as given.
+    offset : ndarray (N_o, N_i), or 0.0
+    gain : float
+        The function of a network on this task is ``offset + gain W2 W1``: 0 and 1, unless `lora` sets others.
+    learning_rates : (float, float), or None
+        Learning rates (eta1, eta2) of the layers that belong to the task: those of `lora`.
 
     Raises
     ------
     InputError
-        If shapes do not fit, an entry is not finite or beyond 1e64 in magnitude, or inputs to be centred are
-        constant.
+        If shapes do not fit, an entry is not finite or beyond 1e64 in magnitude, inputs to be centred are
+        constant, or labels are not one text or whole number for each sample.
 
     Warns
     -----
@@ -75,15 +86,28 @@ class Task:
     """
 
     whitening: Array | None = None
+    labels: tuple[str | int, ...] | None = None
+    offset: Array | float = 0.0
+    gain: float = 1.0
+    learning_rates: tuple[float, float] | None = None
     _means: tuple[Array, Array] | None = None
 
-    def __init__(self, x: ArrayLike, y: ArrayLike, *, center: bool = False) -> None:
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        center: bool = False,
+        labels: Sequence[Any] | None = None,
+    ) -> None:
         first, second = _data("X", x, "(N_i, P)"), _data("Y", y, "(N_o, P)")
         if first.shape[1] != second.shape[1]:
             raise InputError(
                 f"X has {first.shape[1]} samples and Y has {second.shape[1]}; "
                 "both are (features, samples) with the same number of samples"
             )
+        if labels is not None:
+            self.labels = _labels(labels, first.shape[1])
         if check_bool("center", center):
             self._means = _mean(first), _mean(second)
             first, second = _centred(first, self._means[0]), second - self._means[1]
@@ -142,7 +166,12 @@ class Task:
         return SigmaTask(*_in_span(target, inputs, check_float("floor", floor, 0.0, MAX_ENTRY**2)))
 
     def __repr__(self) -> str:
-        return f"<Task of {self.n_i} inputs ({self._described}), {self.n_o} outputs, {self._source}>"
+        sizes = f"{self.n_i} inputs ({self._described}), {self.n_o} outputs"
+        return f"<Task of {sizes}, {self._source}{self._function}>"
+
+    @property
+    def _function(self) -> str:
+        return "" if self.learning_rates is None else f", function W0 + {self.gain:g} W2 W1"
 
     @property
     def _described(self) -> str:
@@ -175,6 +204,21 @@ class Task:
     def has_samples(self) -> bool:
         """Whether X and Y are known. A task from `from_sigma` has statistics only."""
         return True
+
+    @property
+    def conditions(self) -> tuple[str | int, ...]:
+        """The different labels in the order of the samples, or the numbers of the samples without labels."""
+        return tuple(range(self.n_samples)) if self.labels is None else tuple(dict.fromkeys(self.labels))
+
+    @property
+    def condition_means(self) -> Array:
+        """Means of the inputs over the samples of each condition, (N_i, conditions)."""
+        if self.labels is None:
+            return self.X
+        number = {label: place for place, label in enumerate(self.conditions)}
+        member = np.zeros((self.n_samples, len(number)))
+        member[np.arange(self.n_samples), [number[label] for label in self.labels]] = 1.0
+        return np.asarray(self.X @ member / member.sum(axis=0))
 
     @cached_property
     def moments(self) -> SecondMoments:
@@ -255,6 +299,8 @@ class Task:
     def _whitened_once(self) -> Task:
         if self.moments.axes.shape[1] == 0:
             raise InputError("all inputs are 0, so they cannot be whitened; needed is one that is not")
+        if self.learning_rates is not None:
+            raise InputError("the task is one of fastlin.lora; whiten the task that fastlin.lora is given")
         matrix = self.moments.whitening
         task = self._with_inputs(matrix)
         task.whitening = matrix if self.whitening is None else matrix @ self.whitening
@@ -265,6 +311,7 @@ class Task:
         """Return the task whose inputs are a matrix times those of this one."""
         task = Task.__new__(Task)
         task._set_data(matrix @ self.X, self.Y)
+        task.labels = self.labels
         return task
 
 
@@ -311,6 +358,19 @@ _NO_SAMPLES = "the task has statistics and no samples (Task.from_sigma); X and Y
 def _data(name: str, value: ArrayLike, shape: str) -> Array:
     """Return inputs or targets, checked."""
     return _bounded(name, check_array(name, value, shape), MAX_ENTRY)
+
+
+def _labels(labels: Sequence[Any], samples: int) -> tuple[str | int, ...]:
+    """Return the labels of samples, checked."""
+    given = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy and pandas
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InputError(f"labels is {shown(labels)}; needed is a list of one for each sample")
+    if len(given) != samples:
+        raise InputError(f"labels has {len(given)} entries; needed is one for each of {samples} samples")
+    for place, label in enumerate(given):
+        if isinstance(label, bool) or not isinstance(label, str | int | np.integer):
+            raise InputError(f"labels[{place}] is {shown(label)}; needed is a text or a whole number")
+    return tuple(str(label) if isinstance(label, str) else int(label) for label in given)
 
 
 def _matrix(name: str, value: ArrayLike, shape: str) -> Array:

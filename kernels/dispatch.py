@@ -22,7 +22,7 @@ from fastlin.kernels.sizes import Sizes, UnreducedSizes
 from fastlin.kernels.vector import closed_form as vector_closed_form
 from fastlin.kernels.vector import flow as vector_flow
 from fastlin.kernels.vector import gradient_descent as vector_gradient_descent
-from fastlin.kernels.vector import problems, raw_problems, two_sided_closed_form
+from fastlin.kernels.vector import observed_path, problems, raw_problems, two_sided_closed_form
 from fastlin.kernels.vector import time_scales as vector_time_scales
 from fastlin.kernels.vector.closed_form import Paths, empty_paths
 
@@ -407,6 +407,29 @@ def follow(
         for x, value in zip(paths, path, strict=True):
             x[group, ..., lane] = value
     return paths
+
+
+def observe(
+    sizes: UnreducedSizes,
+    outputs: tuple[int, ...],
+    lam: Array,
+    floor: Array,
+    s: Array,
+    q0: Array,
+    times: Array,
+    shrinkage: float = 0.0,
+) -> Array:
+    """Return outputs (G, T, R, WIDTH) of networks with given starts in the SVD basis of their targets.
+
+    Arguments are those of `follow`, with codes of `Output`, and the least loss of each task in floor
+    (G, WIDTH). The network has to fit lanes (``sizes.fits_lanes``).
+    """
+    if not sizes.fits_lanes:
+        raise ValueError(f"{sizes} does not fit lanes; solve it by follow")
+    call = observed_path.prepare(sizes, outputs, lam, floor, s, q0, times, shrinkage)
+    call()
+    values: Array = call.arguments[-1]
+    return values
 
 
 def _sizes_of(sizes: Sizes, start: Start) -> Sizes:

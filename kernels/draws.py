@@ -129,6 +129,7 @@ class RegressionTask:
     n_samples: int
     target_scale: float
     white: ClassVar[bool] = True
+    stream: ClassVar[Stream] = Stream.TARGETS
 
     def unit(self, sizes: Sizes) -> float:
         """Return the standard deviation of an entry of Sigma_yx: target_scale / sqrt(N_o P)."""
@@ -141,14 +142,14 @@ class RegressionTask:
     def normals(self, seed: int, sizes: Sizes) -> TargetDraws:
         """Return the standard normals of the targets of a seed."""
         entries = sizes.n_o * sizes.n_i
-        along = standard_normals(Stream.TARGETS, seed, shared(sizes), entries)
-        off = standard_normals(Stream.TARGETS, seed, shared(sizes), self.off(sizes), pairs_of(entries))
+        along = standard_normals(self.stream, seed, shared(sizes), entries)
+        off = standard_normals(self.stream, seed, shared(sizes), self.off(sizes), pairs_of(entries))
         return TargetDraws(along.reshape(sizes.n_o, sizes.n_i), off.reshape(sizes.n_o, -1))
 
     def floor(self, seed: int, sizes: Sizes) -> float:
         """Return (tr Sigma_yy - |Sigma_yx|^2) / 2, from the targets off the span of the inputs."""
         total, seeds = np.zeros(WIDTH), np.full(WIDTH, seed)
-        key = np.uint64(stream_key(Stream.TARGETS, shared(sizes)))
+        key = np.uint64(stream_key(self.stream, shared(sizes)))
         add_squares(key, seeds, pairs_of(sizes.n_o * sizes.n_i), self.off(sizes), scratch(), total)
         return 0.5 * self.unit(sizes) ** 2 * float(total[0])
 
@@ -194,8 +195,8 @@ ENTRY_LAWS = {
         Stream.INIT_UNIFORM,
         lambda fan_in, fan_out, n_h: 1.0 / fan_in,
     ),
-    "lora": EntryLaw(
-        'W1 as in "torch" and W2 = 0 (LoRA, Hu et al. 2022).',
+    "zero_output": EntryLaw(
+        'W1 as in "torch" and W2 = 0, so that the map starts at 0.',
         Stream.INIT_UNIFORM,
         lambda fan_in, fan_out, n_h: 1.0 / fan_in,
         zero_w2=True,

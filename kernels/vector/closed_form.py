@@ -69,7 +69,7 @@ def begin(code: Code, ws: Dynamics) -> None:
 
 
 @part()
-def _begin_shrinking(code: Code, ws: Dynamics) -> None:
+def begin_shrinking(code: Code, ws: Dynamics) -> None:
     """Go from the start to K in echelon form, with weight decay."""
     eigen_system(code, ws)
     shift_eigenvalues(code, ws)
@@ -78,13 +78,13 @@ def _begin_shrinking(code: Code, ws: Dynamics) -> None:
 
 
 @part()
-def _jump_shrinking(code: Code, ws: Dynamics) -> None:
+def jump_shrinking(code: Code, ws: Dynamics) -> None:
     """Jump to a time with weight decay."""
     jump_to_time(code, ws, True)
 
 
 @part()
-def _limit_shrinking(code: Code, ws: Dynamics) -> None:
+def limit_shrinking(code: Code, ws: Dynamics) -> None:
     """Go to t = inf with weight decay."""
     limit(code, ws, True)
 
@@ -259,7 +259,7 @@ def _follow_vector(
     ws.s.fill(s)
     ws.q0.fill(q0)
     ws.shrinkage[()] = shrinkage
-    ws.call(code, _begin_shrinking if shrinks else begin)
+    ws.call(code, begin_shrinking if shrinks else begin)
     column_rate.fill(ws.column_rate)
     column_excess.fill(ws.column_excess)
     w.fill(ws.w)
@@ -270,9 +270,9 @@ def _follow_vector(
         ws.time[()] = time
         finite = time < float("inf")
         with code.when(finite):
-            ws.call(code, _jump_shrinking if shrinks else jump_to_time)
+            ws.call(code, jump_shrinking if shrinks else jump_to_time)
         with code.when(~finite):
-            ws.call(code, _limit_shrinking if shrinks else limit)
+            ws.call(code, limit_shrinking if shrinks else limit)
         q.vectors(index * (sizes.n * sizes.width), ws.q.shape).fill(ws.q)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
 from fastlin.kernels.compilation import Kernel, compile_all, missing, seconds_to_compile
+from fastlin.network import Network
 from fastlin.sweeps.run.builds import check_versions
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
@@ -47,6 +48,7 @@ from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.slice import Slice
 from fastlin.sweeps.store.store import Store
+from fastlin.task import Task
 
 # Dask takes milliseconds for a task, so blocks of a shorter estimated time go several in one task.
 TASK_SECONDS, MOST_TOGETHER = 0.1, 16
@@ -98,6 +100,9 @@ def run_sweep(
     slice: str | None = None,
     timeout: float | None = None,
     progress: bool | Progress = False,
+    task: Task | Sequence[Task] | Mapping[str, Task] | None = None,
+    init: Network | Sequence[Network] | Mapping[str, Network] | None = None,
+    points: Any = None,
 ) -> Report:
     """Run a sweep into a Zarr store, continue one that was interrupted, or let one grow.
 
@@ -134,6 +139,15 @@ def run_sweep(
     progress : bool or Progress
         True shows a bar on a terminal or in a notebook, and lines on standard error elsewhere. The logger
         "fastlin" gets the same lines at the level INFO in any case.
+    task : Task, or list or mapping of names to Task, optional
+        Own data in place of the [task] of the spec. Several make the axis "task". The store keeps their
+        statistics, and samples up to 1 MB, so that it needs nothing else to be continued or rebuilt from.
+    init : Network, or list or mapping of names to Network, optional
+        Own weights in place of those that [init] draws. Several make the axis "init_network".
+    points : mapping, DataFrame or Dataset, optional
+        The points of the sweep, if they are no product: a column for each axis that differs between them, as
+        in ``points={"lam": [-1.0, 0.5], "init_scale": [0.1, 1.0]}``. It replaces [points] of the spec, whose
+        other axes have one value, except the seeds. A store grows by a table with more rows at its end.
 
     Returns
     -------
@@ -162,7 +176,7 @@ def run_sweep(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
     where = chosen_executor(client, executor, workers)
-    return run(Spec.read(spec), path, where, options, as_progress(progress))
+    return run(Spec.read(spec, task, init, points), path, where, options, as_progress(progress))
 
 
 def chosen_executor(
@@ -262,10 +276,11 @@ def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
     `lacking` are the kernels that may have to be compiled first, in the order of decreasing time. A block
     waits for no more kernels than its architectures have.
     """
-    starts = len({plan.spec.start(float(kappa)) for kappa in plan.spec.kappas})
+    starts = len(plan.spec.starts)
     # The set-up, and the solvers and time scales of each kind of start.
     of_each = 1 + starts * (len(plan.spec.solvers) + 1)
-    most = of_each * plan.layout.block_shape.architectures
+    shape = plan.layout.block_shape
+    most = of_each * min(len(plan.spec.architectures), shape.architectures * shape.points)
     compilation = COMPILE_PATIENCE * seconds_to_compile(lacking[:most], 1)
     return max(LEAST_PATIENCE, PATIENCE * plan.block_seconds + compilation)
 

@@ -18,6 +18,7 @@ from fastlin.sweeps.spec.ranges import MAX_LENGTH
 from fastlin.validation import check_choice, check_float, check_int, shown, suggest
 
 MAX_SHAPES = 10**5
+MAX_PARAMETERS = 10**5  # values of an axis of a task or a start
 
 
 def integers(name: str, value: Any, low: int = 0, high: int = MAX_SEED) -> NDArray[np.int64]:
@@ -53,6 +54,44 @@ def reals(
         return check_float(where, item, low, high, above=above, infinite=infinite)
 
     return _numbers(name, value, read, np.float64)
+
+
+def parameters(name: str, value: Any, read: Callable[[str, Any], Any]) -> NDArray[Any]:
+    """Read a range, or a list of values and ranges, of a parameter. Return numbers sorted, texts in order.
+
+    `read` takes a name and one value, and returns it checked.
+    """
+
+    def read_item(where: str, item: Any) -> Any:
+        return _range_of(where, item, read) if isinstance(item, dict) else read(where, item)
+
+    if isinstance(value, list) and any(isinstance(item, str) for item in value):
+        return np.array(_distinct(name, _items(name, value, read)))
+    items = _items(name, value, read_item) if isinstance(value, list) else [read_item(name, value)]
+    if any(isinstance(item, bool) for item in items):
+        raise InputError(f"{name} is {shown(value)}; needed is true or false, which make no axis")
+    whole = all(_are_whole(item) for item in items)
+    values = _numbers(name, value, read_item, np.int64 if whole else np.float64)
+    _check_length(name, values.size, MAX_PARAMETERS)
+    return values
+
+
+def _range_of(name: str, value: dict[str, Any], read: Callable[[str, Any], Any]) -> NDArray[Any]:
+    """Return the values of a range of a parameter: whole numbers if the parameter takes only these."""
+    ranges.check_keys(name, value, ("start",), "stop", "num", "step", "spacing")
+    values: NDArray[Any]
+    if _are_whole(read(f"{name}.start", value["start"])):
+        values = ranges.integers(name, value, -MAX_SEED, MAX_SEED)
+    else:
+        values = ranges.reals(name, value, -math.inf, math.inf, above=False)
+    _check_length(name, values.size, MAX_PARAMETERS)
+    for entry in values.tolist():
+        read(name, entry)
+    return values
+
+
+def _are_whole(part: Any) -> bool:
+    return isinstance(part, int) if np.ndim(part) == 0 else part.dtype == np.int64
 
 
 def _numbers(name: str, value: Any, read: Callable[[str, Any], Any], dtype: Any) -> NDArray[Any]:
@@ -154,15 +193,18 @@ def texts(name: str, value: Any, allowed: Sequence[str]) -> tuple[str, ...]:
     items = value if isinstance(value, list) else [value]
     if not items:
         raise InputError(f"{name} is empty; {suggest('', allowed)}")
-    names = tuple(check_choice(name, item, allowed) for item in items)
+    return _distinct(name, [check_choice(name, item, allowed) for item in items])
+
+
+def _distinct(name: str, names: list[str]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise InputError(f"{name} holds {max(names, key=names.count)!r} more than once; list each name once")
-    return names
+    return tuple(names)
 
 
 def compact(values: NDArray[Any]) -> Any:
     """Return the shortest JSON-ready form that reads back to the same values, bit for bit."""
-    if values.size > 2:
+    if values.size > 2 and values.dtype.kind in "if":
         if values.dtype == np.int64:
             step = int(values[1] - values[0])
             form: dict[str, Any] = {"start": int(values[0]), "num": values.size, "step": step}

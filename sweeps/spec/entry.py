@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from numpy.typing import NDArray
+
 from fastlin.errors import InputError
+from fastlin.own_data import OwnItems
 from fastlin.parameters import Choice, Kind, Parameter
-from fastlin.sweeps.spec.axes import texts
+from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.validation import check_choice, suggest
 
@@ -93,7 +97,7 @@ def names_entry(
     """Return an entry that takes one or several of some names."""
 
     def read(name: str, value: Any) -> tuple[str, ...]:
-        return texts(name, value, choices())
+        return axes.texts(name, value, choices())
 
     return Entry(section, key, field, read, list, "name or list of names", doc, choices=choices, **more)
 
@@ -114,6 +118,8 @@ class KindSection:
         The kind of a section that names none.
     shared : tuple of Entry
         Keys that every kind has, and that are attributes of the spec.
+    prefix : str
+        Begins the dimension of a parameter that is an axis. The key follows.
     """
 
     section: str
@@ -122,6 +128,7 @@ class KindSection:
     doc: str
     default: str
     shared: tuple[Entry, ...] = ()
+    prefix: str = ""
 
     @property
     def entry(self) -> Entry:
@@ -134,8 +141,11 @@ class KindSection:
         """Return the entries of the parameters of one kind."""
         return tuple(_parameter(self.section, *item) for item in self.kinds[kind].parameters.items())
 
-    def read(self, table: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
-        """Return the attribute, or nothing if there is a fault. An unknown kind is the only fault then."""
+    def read(self, table: Mapping[str, Any], faults: Faults, folder: Path) -> dict[str, Any]:
+        """Return the attribute, or nothing if there is a fault. An unknown kind is the only fault then.
+
+        `folder` is that of the spec, to which the paths of files are relative.
+        """
         kind = self.default if table.get("kind") is None else table["kind"]
         if not isinstance(kind, str) or kind not in self.kinds:
             return read_table([self.entry], {"kind": kind}, faults)
@@ -145,17 +155,56 @@ class KindSection:
             return {}
         del values["kind"]
         shared = {entry.field: values.pop(entry.field) for entry in self.shared}
+        if resolve := self.kinds[kind].resolve:
+            try:
+                values = resolve(self.section, values, folder)
+            except InputError as error:
+                faults.add_error(error)
+                return {}
         return {self.field: Choice(self.kinds[kind], values), **shared}
 
     def write(self, owner: Any) -> dict[str, Any]:
         """Return the section of a spec, JSON-ready."""
         choice: Choice[Any] = getattr(owner, self.field)
-        return choice.to_dict() | write_table(self.shared, owner)
+        if own := self.own(owner):
+            return {"kind": choice.kind.name, "data": own.content, **write_table(self.shared, owner)}
+        values = {
+            key: axes.compact(value) if key in choice.axes else value
+            for key, value in choice.values.items()
+            if value is not None
+        }
+        return {"kind": choice.kind.name, **values, **write_table(self.shared, owner)}
+
+    def own(self, owner: Any) -> OwnItems[Any] | None:
+        """Return the data of the user, if the kind of a spec takes any."""
+        choice: Choice[Any] = getattr(owner, self.field)
+        return choice.values["data"] if choice.kind.resolve else None
+
+    def axes(self, owner: Any) -> dict[str, NDArray[Any]]:
+        """Return the parameters of a spec that are axes, by their dimensions."""
+        choice: Choice[Any] = getattr(owner, self.field)
+        return {self.prefix + key: values for key, values in choice.axes.items()}
+
+    def at(self, owner: Any, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one value of every parameter of a spec, given those of the axes by their dimensions."""
+        choice: Choice[Any] = getattr(owner, self.field)
+        return choice.at({key: chosen[self.prefix + key] for key in choice.axes})
 
 
 def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
-    default = REQUIRED if parameter.default is None else parameter.default
-    return Entry(section, key, key, parameter.read, same, "number", parameter.doc, default)
+    default = REQUIRED if parameter.default is None and not parameter.optional else parameter.default
+
+    def read(name: str, value: Any) -> Any:
+        if parameter.axis and isinstance(value, list | dict):
+            return axes.parameters(name, value, parameter.read)
+        return parameter.read(name, value)
+
+    return Entry(section, key, key, read, same, _form(parameter), parameter.doc, default)
+
+
+def _form(parameter: Parameter) -> str:
+    """Return the values that a parameter takes, for the reference page."""
+    return f"{parameter.form}, list or range" if parameter.axis else parameter.form
 
 
 def read_table(

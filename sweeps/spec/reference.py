@@ -46,6 +46,9 @@ A store knows the values and not their form, so that the same values in another 
 `axes.architecture` takes `[N_i, N_h, N_o]`, `"N_i-N_h-N_o"`, in Python `fl.Architecture(n_i, n_h, n_o)`, a
 product `{ n_i = ..., n_h = ..., n_o = ... }` of three axes of whole numbers, or a list of any of these. It
 keeps their order.
+
+Parameters of a task and of a start may be axes, too: a list or a range makes a dimension of the store, which
+has the name of the key in `[task]` and `init_KEY` in `[init]`.
 """
 
 

@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,17 @@ from fastlin.kernels import Problem
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
 from fastlin.kernels.stochastic_descent import Noise
+from fastlin.own_data import identity
 from fastlin.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
+from fastlin.sweeps.spec.points import POINT, SECTION, PointTable
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.sweeps.spec.table import KIND_SECTIONS, OPTIONAL, SECTIONS, entries_of
+from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
 from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
 
@@ -41,7 +44,7 @@ INCIDENTAL = (("name",), ("output", "durable"))
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A sweep: the product of its axes, and the settings of its points.
+    """A sweep: the product of its axes, or a table of points, and the settings of its points.
 
     `Spec.load` makes one from a file or the name of a preset, `Spec.from_dict` from a mapping. All arrays
     are sorted.
@@ -61,9 +64,9 @@ class Spec:
     times : ndarray of float64, (times,)
         Times in units of tau. The last one may be infinite.
     task : Choice of TaskKind
-        Kind of the task and its parameters.
+        Kind of the task and its parameters. A parameter that is an axis has an array of values.
     init : Choice of InitKind
-        Kind of the start and its parameters.
+        Kind of the start and its parameters, likewise.
     solvers : tuple of str
         Names of the solvers, in the order of the spec.
     learning_rates : ndarray of float64, (rates,)
@@ -76,7 +79,8 @@ class Spec:
         Seeds of minibatches and label noise.
     optional_dims : frozenset of str
         Dimensions that the store has because their values are a list or a range. Each of "solver",
-        "learning_rate", "kappa", "rate_ratio" and "noise_seed" has one value otherwise.
+        "learning_rate", "kappa", "rate_ratio", "noise_seed" and the parameters of [task] and [init] has one
+        value otherwise.
     balance : bool
         Whether weights are balanced to lam and kappa. Otherwise they are taken as drawn, and `lams` is [0].
     tolerance : float
@@ -99,6 +103,8 @@ class Spec:
         Whether all files are synced to disk. It changes no result.
     reduce : Reduction or None
         Statistics over the seeds that are stored instead of every point.
+    table : PointTable or None
+        The points of a sweep that is no product. The axes hold the distinct values of its columns.
     """
 
     name: str
@@ -126,19 +132,40 @@ class Spec:
     dtype: str
     durable: bool
     reduce: Reduction | None
+    table: PointTable | None = None
 
     @classmethod
-    def read(cls, source: Spec | Mapping[str, Any] | str | Path) -> Spec:
+    def read(
+        cls,
+        source: Spec | Mapping[str, Any] | str | Path,
+        task: Any = None,
+        init: Any = None,
+        points: Any = None,
+    ) -> Spec:
         """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
+
+        Parameters
+        ----------
+        source : Spec, mapping, str or Path
+            Any of these forms.
+        task : Task, or list or mapping of names to Task, optional
+            Own data in place of [task]. Several are the axis "task".
+        init : Network, or list or mapping of names to Network, optional
+            Own weights in place of the kind of [init]. Several are the axis "init_network".
+        points : mapping, DataFrame or Dataset, optional
+            The table of [points], instead of that of the spec.
 
         Raises
         ------
         InputError
             If it is not a valid spec.
         """
+        own = _own_sections(task, init, points)
         if isinstance(source, str | Path):
-            return cls.load(source)
-        return source if isinstance(source, Spec) else cls.from_dict(source)
+            return cls._loaded(source, own)
+        if isinstance(source, Spec):
+            return source if not own else cls.from_dict(_with_own(source._whole(), own))
+        return cls.from_dict(_with_own(source, own))
 
     @classmethod
     def load(cls, source: str | Path) -> Spec:
@@ -154,11 +181,17 @@ class Spec:
         """
         if not isinstance(source, str | Path):
             raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
+        return cls._loaded(source, {})
+
+    @classmethod
+    def _loaded(cls, source: str | Path, own: Mapping[str, Any]) -> Spec:
+        """Read a source of `load`, with own sections in place of some."""
         if isinstance(source, str) and source.lstrip().startswith("{"):
-            return cls.from_json(source)
+            return cls.from_dict(_with_own(_json(source), own))
         text = _text(source)
+        folder = "." if str(source) in presets.names() else user_path(source).parent
         try:
-            return cls.from_dict(tomllib.loads(text))
+            return cls.from_dict(_with_own(tomllib.loads(text), own), folder)
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
@@ -166,7 +199,7 @@ class Spec:
             raise InputError(f"{source} is not TOML: {error}") from None
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Spec:
+    def from_dict(cls, content: Mapping[str, Any], folder: str | Path = ".") -> Spec:
         """Read the content of a TOML spec, or of `to_dict`.
 
         Parameters
@@ -174,13 +207,15 @@ class Spec:
         content : Mapping
             The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
             three sizes.
+        folder : str or Path
+            The folder to which paths of data are relative.
 
         Raises
         ------
         InputError
             With one line for each kind of fault.
         """
-        return cls(**read_spec(content))
+        return cls(**read_spec(content, Path(folder)))
 
     @classmethod
     def from_json(cls, text: str) -> Spec:
@@ -191,11 +226,7 @@ class Spec:
         InputError
             If it is not JSON, or not a valid spec.
         """
-        try:
-            content = json.loads(text)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
-        return cls.from_dict(content)
+        return cls.from_dict(_json(text))
 
     def to_json(self) -> str:
         """Return the resolved spec as JSON text."""
@@ -203,17 +234,36 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
-        return {**write_table(entries_of(""), self), **{name: self._table(name) for name in SECTIONS}}
+        content = {**write_table(entries_of(""), self), **{name: self._section(name) for name in SECTIONS}}
+        return content | {SECTION: self.table.to_dict()} if self.table else content
 
-    def _table(self, section: str) -> dict[str, Any]:
+    def _whole(self) -> dict[str, Any]:
+        """Return the resolved spec with its table of points, which its JSON form may name by the hash alone."""
+        return self.to_dict() | ({SECTION: self.table} if self.table else {})
+
+    def _section(self, section: str) -> dict[str, Any]:
+        """Return one section without the axes that are columns of [points]."""
         if section in KIND_SECTIONS:
-            return KIND_SECTIONS[section].write(self)
-        return write_table(entries_of(section), self)
+            kinds = KIND_SECTIONS[section]
+            content = kinds.write(self)
+            return {key: content[key] for key in content if kinds.prefix + key not in self.columns}
+        return write_table(
+            [entry for entry in entries_of(section) if entry.dimension not in self.columns], self
+        )
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Axes that the columns of [points] replace, by dimension. It is empty for a product."""
+        return frozenset((*self.table.columns, "architecture")) if self.table else frozenset()
 
     def to_toml(self) -> str:
-        """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec."""
+        """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec.
+
+        A table of more than 1000 points is named by its hash alone. Its store holds it.
+        """
         content = self.to_dict()
-        content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
+        if self.table is None:
+            content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
         return tomli_w.dumps(_with_infinity(content))
 
     @property
@@ -230,14 +280,39 @@ class Spec:
         """Return the number of the hash."""
         return hash(self.hash)
 
-    def problem(self, init_scale: float) -> Problem:
-        """Return the laws of tasks and starts at one of the init_scales."""
-        n_samples = self.task.values.get("n_samples")
-        start = self.init.kind.law(n_samples, **self.init.values)
-        return Problem(self.task.kind.law(**self.task.values), start, init_scale)
+    @cached_property
+    def optional_axes(self) -> dict[str, NDArray[Any]]:
+        """Values of the axes that are dimensions only where they are a list or a range, by dimension.
+
+        First come "solver", "learning_rate", "kappa", "rate_ratio" and "noise_seed", which have one value
+        otherwise. A spec without learning rates has an empty array of them. Parameters of [task] by their
+        keys and of [init] as "init_KEY" follow where they are a list or a range.
+        """
+        return optional_axes(self)
+
+    @property
+    def parameter_axes(self) -> dict[str, NDArray[Any]]:
+        """Values of the parameters of [task] and [init] that are axes, by dimension."""
+        return parameter_axes(self)
+
+    def values_at(self, indices: Mapping[str, int]) -> dict[str, Any]:
+        """Return init_scale and the values on the optional axes at some indices, by default the first."""
+        values = {"init_scale": self.init_scales} | self.optional_axes
+        return {name: axis[indices.get(name, 0)].item() for name, axis in values.items() if axis.size}
+
+    def problem(self, chosen: Mapping[str, Any]) -> Problem:
+        """Return the laws of tasks and starts at one init_scale and these values on the optional axes."""
+        task, init = self._parameters("task", chosen), self._parameters("init", chosen)
+        law = self.task.kind.law(**task)
+        start = self.init.kind.law(getattr(law, "n_samples", None), **init)
+        return Problem(law, start, chosen["init_scale"])
+
+    def _parameters(self, section: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one value of each parameter of a task or a start."""
+        return KIND_SECTIONS[section].at(self, chosen)
 
     def settings(self, chosen: Mapping[str, Any]) -> Settings:
-        """Return the settings of points with these values on the optional dimensions.
+        """Return the settings of points with these values on the optional axes.
 
         Learning rates e1 and e2 of the layers, with e1 e2 = 1, are a substitution of the weights:
         ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2``. Kernels see U, whose decay is that of W times the rate.
@@ -249,7 +324,7 @@ class Spec:
             learning_rate=float(chosen.get("learning_rate", math.nan)),
             decay=(rates.first * self.decay[0], rates.second * self.decay[1]),
             control=FlowControl(self.tolerance, self.max_steps),
-            noise=self._noise(int(chosen["noise_seed"])),
+            noise=self._noise(chosen),
         )
 
     def start(self, kappa: float) -> Start:
@@ -258,11 +333,22 @@ class Spec:
             return Start.RAW
         return Start.TWO_SIDED if kappa else Start.BALANCED
 
-    def _noise(self, seed: int) -> Noise | None:
+    @property
+    def starts(self) -> frozenset[Start]:
+        """The kinds of start that points have."""
+        return frozenset(self.start(float(kappa)) for kappa in (self.kappas.min(), self.kappas.max()))
+
+    def _noise(self, chosen: Mapping[str, Any]) -> Noise | None:
         """Return the noise of a seed. All samples are one batch by default."""
         if not self.noisy:
             return None
-        return Noise(self.batch_size or self.task.values["n_samples"], self.label_noise, seed)
+        law: Any = self.task.kind.law(**self._parameters("task", chosen))
+        return Noise(self.batch_size or law.n_samples, self.label_noise, int(chosen["noise_seed"]))
+
+    @cached_property
+    def white(self) -> bool:
+        """Whether the inputs of all tasks are whitened."""
+        return all(self.task.kind.law(**values).white for values in self.task.combinations)
 
     @property
     def adaptive(self) -> bool:
@@ -287,10 +373,11 @@ class Spec:
     @property
     def point_dims(self) -> dict[str, int]:
         """Dimensions of the grid of points (that of `status`) and their sizes, in order."""
+        if self.table:
+            seeds = {} if "seed" in self.table else {"seed": self.seeds.size}
+            return seeds | {POINT: self.table.num}
         sizes = {"architecture": len(self.architectures), "init_scale": self.init_scales.size}
-        sizes |= {
-            name: len(getattr(self, field)) for name, field in OPTIONAL.items() if name in self.optional_dims
-        }
+        sizes |= {name: axis.size for name, axis in self.optional_axes.items() if name in self.optional_dims}
         sizes["seed"] = self.seeds.size
         return sizes | {"lam": self.lams.size} if self.balance else sizes
 
@@ -301,6 +388,34 @@ class Spec:
         for size in self.point_dims.values():
             total *= size
         return total
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
+
+
+def _own_sections(task: Any, init: Any, points: Any) -> dict[str, Any]:
+    """Return the sections that are given in Python."""
+    own = {
+        "task": None if task is None else {"kind": "data", "data": task},
+        "init": None if init is None else {"kind": "weights", "data": init},
+        SECTION: points,
+    }
+    return {section: given for section, given in own.items() if given is not None}
+
+
+def _with_own(content: Any, own: Mapping[str, Any]) -> Any:
+    """Return the content of a spec with own sections in place of some. Whether to balance stays."""
+    if not own or not isinstance(content, Mapping):
+        return content
+    sections = {**content, **own}
+    table = content.get("init")
+    if "init" in own and isinstance(table, Mapping) and "balance" in table:
+        sections["init"] = own["init"] | {"balance": table["balance"]}
+    return sections
 
 
 def _text(source: str | Path) -> str:
@@ -331,22 +446,33 @@ def _with_infinity(value: Any) -> Any:
 
 
 def essential(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a resolved spec without its incidental keys."""
+    """Return a resolved spec without its incidental keys, and with hashes in place of own data."""
     sections = {key: dict(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+    for name in KIND_SECTIONS:
+        if "data" in sections[name]:
+            sections[name]["data"] = identity(sections[name]["data"])
     for *section, key in INCIDENTAL:
         (sections[section[0]] if section else sections).pop(key, None)
     return sections
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return one line for each key in which two resolved specs differ. `prefix` names their section."""
+def differences(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    names: tuple[str, str] = ("the store", "the spec"),
+    prefix: str = "",
+) -> list[str]:
+    """Return one line for each key in which two resolved specs, of these names, differ.
+
+    `prefix` names their section.
+    """
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping) and not prefix:
-            lines += differences(before, after, f"{key}.")
+            lines += differences(before, after, names, f"{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: the store has {_short(before)}, the spec {_short(after)}")
+            lines.append(f"{prefix}{key}: {names[0]} has {_short(before)}, {names[1]} {_short(after)}")
     return lines
 
 

@@ -330,12 +330,26 @@ KIND_SECTIONS: dict[str, KindSection] = {
     entry.section: entry
     for entry in (
         KindSection("task", "task", TASK_KINDS, "Kind of the task.", "random_regression"),
-        KindSection("init", "init", INIT_KINDS, "Kind of the start.", "gaussian", (BALANCE,)),
+        KindSection("init", "init", INIT_KINDS, "Kind of the start.", "gaussian", (BALANCE,), "init_"),
     )
 }
 # Fields of the axes that are dimensions of a store only where they are given as a list or range.
-OPTIONAL = {entry.dimension: entry.field for entry in ENTRIES if entry.optional}
+_OPTIONAL = {entry.dimension: entry.field for entry in ENTRIES if entry.optional}
 SECTIONS = ("axes", "task", "init", "dynamics", "output")
+
+
+def optional_axes(owner: Any) -> dict[str, NDArray[Any]]:
+    """Return the values of the optional axes of a spec, by dimension: see `Spec.optional_axes`."""
+    values = {dimension: np.array(getattr(owner, field)) for dimension, field in _OPTIONAL.items()}
+    return values | parameter_axes(owner)
+
+
+def parameter_axes(owner: Any) -> dict[str, NDArray[Any]]:
+    """Return the values of the parameters of tasks and starts that are axes, by dimension."""
+    values: dict[str, NDArray[Any]] = {}
+    for section in KIND_SECTIONS.values():
+        values |= section.axes(owner)
+    return values
 
 
 def entries_of(section: str) -> tuple[Entry, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastlin.formatting import format_duration
+from fastlin.sweeps.spec.points import POINT
 from fastlin.sweeps.store.counts import bad_points, count_points, speed
 from fastlin.sweeps.store.lease_holders import holders
 from fastlin.sweeps.store.locate import locate
@@ -15,7 +16,7 @@ from fastlin.sweeps.store.store import Store
 
 SHOWN = 5  # bad points, for people to read
 LISTED = 10_000  # bad points, in JSON
-ARGUMENTS = ("architecture", "seed", "lam", "init_scale", "kappa", "rate_ratio")  # of `rebuild`
+DETAILS = ("solver", "learning_rate", "noise_seed", "last_seed")  # of a point, that `rebuild` does not take
 
 
 def sweep_status(path: str | Path) -> dict[str, Any]:
@@ -92,7 +93,9 @@ def in_words(content: dict[str, Any]) -> str:
 
 def _rebuilding(point: dict[str, Any]) -> str:
     """Return the call that rebuilds a point."""
-    names = [name for name in ARGUMENTS if name in point]
-    values = ", ".join(f"{name}={point[name]!r}" for name in names)
-    details = [f"{name} {value}" for name, value in point.items() if name not in (*names, "status")]
+    arguments = [name for name in point if name not in (*DETAILS, "status")]
+    if POINT in point:  # a row of a table has the other values
+        arguments = [POINT, "seed"]
+    values = ", ".join(f"{name}={point[name]!r}" for name in arguments)
+    details = [f"{name} {point[name]}" for name in DETAILS if name in point]
     return f"fl.rebuild(ds, {values})" + (f" ({', '.join(details)})" if details else "")

@@ -66,12 +66,12 @@ def blas() -> str:
 def _uses_blas(spec: Spec) -> bool:
     """Return whether the work on an architecture of a sweep goes through BLAS or LAPACK, or may do so."""
     steps = {SOLVERS[name].step for name in spec.solvers}
-    if None in steps or not spec.problem(1.0).in_lanes:
+    if None in steps or not spec.problem(spec.values_at({})).in_lanes:
         return True  # NumPy computes what no kernel does
     decays = any(spec.decay) and any(SOLVERS[name].balanced for name in spec.solvers)
     if spec.noisy or decays or any(REGISTRY[name].of_start for name in spec.observables):
         return True
-    starts = {spec.start(float(kappa)) for kappa in spec.kappas}
+    starts = spec.starts
     if any(REGISTRY[name].scale is not None for name in spec.observables):
         if Start.TWO_SIDED in starts:
             return True

@@ -106,6 +106,37 @@ def test_exact_meets_the_stored_values(name):
     assert path.attrs["solver"] == "exact"
 
 
+def test_the_autoencoder_of_data_meets_the_stored_values():
+    problem, root = stored("autoencoder"), np.diag(np.sqrt([12.0, 6.0, 3.0]))
+    task = fl.autoencoder(np.hstack([root, -root]))
+    path = fl.flow(task, fl.Network(problem.w1, problem.w2), problem.times, TOLERANCE, observables=["w2w1"])
+    assert problem.error(path.w2w1.values) < FLOW
+
+
+def test_the_autoencoder_of_a_spectrum_meets_the_stored_values_in_its_eigenvectors():
+    problem = stored("autoencoder")
+    task = fl.autoencoder(spectrum=[4.0, 2.0, 1.0], seed=3)
+    axes = np.linalg.eigh(task.sigma_xx)[1][:, ::-1]
+    net = fl.Network(problem.w1 @ axes.T, axes @ problem.w2)
+    path = fl.flow(task, net, problem.times, TOLERANCE, observables=["w2w1"])
+    assert problem.error(axes.T @ path.w2w1.values @ axes) < FLOW
+
+
+@pytest.mark.parametrize(("solve", "error"), [(fl.exact, EXACT), (fl.flow, FLOW)])
+def test_lora_has_the_stored_values_in_the_variables_of_the_user(solve, error):
+    case = CASES["lora_plus"]
+    task, drawn = fl.lora(
+        fl.Task.from_sigma(case["sigma_yx"]), case["w0"], 1, case["scale"], learning_rates=case["rates"]
+    )
+    net = fl.Network(case["a"], case["b"])
+    assert net.architecture == drawn.architecture
+    path = solve(task, net, case["times"], observables=["w2w1", "loss"])
+    expected = np.array(case["w2w1"])
+    assert relative(path.w2w1.values, expected) < error
+    left = 0.5 * np.sum((np.array(case["sigma_yx"]) - expected) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(path.loss, left, rtol=0, atol=error)
+
+
 @pytest.mark.parametrize("name", INTEGRATED)
 def test_exact_refuses_the_others_and_names_the_flow(name):
     problem = stored(name)
@@ -190,6 +221,21 @@ def test_weights_off_the_span_of_the_inputs_are_frozen():
     assert np.array_equal(dataset.w2w1.values, dataset.qqt.values[:, 3:, :3])
     assert np.array_equal(dataset.w1tw1.values, dataset.qqt.values[:, :3, :3])
     assert np.array_equal(dataset.w2w2t.values, dataset.qqt.values[:, 3:, 3:])
+
+
+def test_the_hierarchy_is_the_stored_one():
+    """The file has an item in each row of y, and the properties in the order of `fl.hierarchy`."""
+    case, task = CASES["hierarchy_8"], fl.hierarchy(levels=3)
+    assert np.array_equal(task.Y, np.array(case["y"]).T)
+    assert np.array_equal(task.X, math.sqrt(8) * np.eye(8))
+    assert np.array_equal(task.sigma_xx, np.eye(8))
+    values = case["singular_values_of_sigma_yx"]
+    np.testing.assert_allclose(np.linalg.svd(task.sigma_yx)[1], values, rtol=1e-14)
+    net = fl.balanced_init(fl.Architecture(8, 8, 8), lam=-1.0)
+    end = fl.exact(task, net, [math.inf], ["mode_strengths", "w1tw1"])
+    np.testing.assert_allclose(end.mode_strengths.values[0], values, rtol=EXACT)
+    limit = np.linalg.eigvalsh(end.w1tw1.values[0])[::-1]
+    np.testing.assert_allclose(limit, case["w1tw1_limit_at_lam_minus_1"], atol=5e-4)
 
 
 def hierarchy(x):
@@ -325,3 +371,30 @@ def test_how_far_standard_starts_are_from_balance(name):
     got = np.mean([imbalance_row(kind, sizes, seed) for seed in seeds], axis=0)
     bounds = np.where(np.isin(np.arange(got.size), MAXIMA), 3e-9, 1e-9 * np.maximum(1.0, np.abs(got)))
     assert (np.abs(got - TABLE[name]) <= bounds).all()
+
+
+# ---------------------------------------------------------------- sequences
+
+
+def test_a_sequence_meets_the_stored_values():
+    case = CASES["sequence"]
+    stages = [
+        (fl.Task.from_sigma(target), t) for target, t in zip(case["tasks"], case["durations"], strict=True)
+    ]
+    net = fl.Network(case["w1"], case["w2"], lam=case["lam"])
+    ds = fl.sequence(stages, net, case["durations"], ["w2w1"])
+    assert (
+        relative(ds.final_loss.values, np.array(case["excess_loss_of_every_task_at_the_end_of_each"])) < EXACT
+    )
+    for k, product in enumerate(case["w2w1"]):
+        assert relative(ds.w2w1.values[k, k], np.array(product)) < EXACT
+
+
+@pytest.mark.parametrize("case", CASES["reversal_half_time"], ids=lambda case: f"lam {case['lam']:g}")
+def test_half_times_of_reversals_meet_the_stored_values(case):
+    stages = [(fl.Task.from_sigma([[sign * case["s"]]]), math.inf) for sign in (1.0, -1.0)]
+    net = fl.balanced_init(fl.Architecture(1, 1, 1), case["lam"])
+    ds = fl.sequence(stages, net, [case["half_time"]], ["w2w1"], fraction=0.75)
+    assert float(ds.reversal_time[1, 0]) == pytest.approx(case["half_time"], rel=1e-14)
+    assert float(ds.relearning_time[1]) == pytest.approx(case["half_time"], rel=1e-8)
+    assert abs(ds.w2w1[1, 0, 0, 0]) < FLOW

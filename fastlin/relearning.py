@@ -1,0 +1,83 @@
+"""Times and losses that compare tasks learned in a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.tolerances import ROUNDING
+from fastlin.task import Task
+
+# s t of a task, 17, that leaves e^(-2 s t) of its start at lam = 0: less than rounding errors.
+LONGEST = -0.5 * math.log(ROUNDING)
+CLOSE = 1e-9  # of targets that are each other's reversal, and of weights to the optimum, over the target
+
+_POINTS = 64  # times of one round of the search for a passage
+_ROUNDS = 5
+
+
+def least_loss(task: Task, n_h: int) -> float:
+    """Return the least loss of a network of n_h hidden units: the floor and the modes beyond n_h."""
+    beyond = np.linalg.svd(task.moments.target, compute_uv=False)[n_h:]
+    return float(task.loss_floor + 0.5 * np.sum(beyond**2))
+
+
+def forgetting(final_loss: Array) -> Array:
+    """Return the loss on each earlier task less that at the end of its own stage, NaN for other tasks.
+
+    `final_loss` (..., stage, task) is the loss at the end of each stage, with tasks counted by stages.
+    """
+    own = np.diagonal(final_loss, axis1=-2, axis2=-1)[..., None, :]
+    earlier = np.tri(final_loss.shape[-1], k=-1, dtype=bool)
+    return np.where(earlier, final_loss - own, np.nan)
+
+
+def reversal_times(s: Array, lam: Array) -> Array:
+    """Return the half times ``ln(1 + 2 r / |lam|) / (2 r)`` of modes s from the optimum of S to -S.
+
+    The mode obeys ``f' = -sqrt(lam^2 + 4 f^2) (s + f)``, ``f(0) = s``, and this is when it crosses 0. It is
+    inf at lam = 0, and NaN for s = 0.
+    """
+    s, size = np.broadcast_arrays(np.asarray(s, dtype=float), np.abs(lam))
+    r = np.hypot(s, 0.5 * size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(s > 0.0, np.log1p(2.0 * r / size) / (2.0 * r), np.nan)
+
+
+def reverses(task: Task, before: Task) -> bool:
+    """Tell whether the target of a task is that of another times -1, with the same inputs."""
+    inputs = np.linalg.norm(task.sigma_xx - before.sigma_xx) <= CLOSE * np.linalg.norm(task.sigma_xx)
+    targets = np.linalg.norm(task.sigma_yx + before.sigma_yx) <= CLOSE * np.linalg.norm(task.sigma_yx)
+    return bool(inputs and targets)
+
+
+def at_optimum(target: Array, product: Array, n_h: int) -> bool:
+    """Tell whether a product W2 W1 is the best one of n_h hidden units for a target."""
+    u, s, vt = np.linalg.svd(target, full_matrices=False)
+    best = (u[:, :n_h] * s[:n_h]) @ vt[:n_h]
+    return bool(np.linalg.norm(product - best) <= CLOSE * np.linalg.norm(s))
+
+
+def passage_time(losses: Callable[[Array], Array], goal: float, end: float) -> float:
+    """Return the first time up to `end` at which a falling loss is at most `goal`, inf if it never is.
+
+    `losses` gives the loss (T,) at ascending times. Each round takes times within the last bracket.
+    """
+    first, last = 0.0, end if math.isfinite(end) else 1.0
+    while math.isinf(end) and losses(np.array([last]))[0] > goal:
+        first, last = last, 2.0 * last
+    for _ in range(_ROUNDS):
+        times = np.linspace(first, last, _POINTS)
+        values = losses(times)
+        below = np.flatnonzero(values <= goal)
+        if below.size == 0:
+            return math.inf
+        at = int(below[0])
+        if at == 0:
+            return float(times[0])
+        first, last = times[at - 1], times[at]
+    share = (values[at - 1] - goal) / (values[at - 1] - values[at])
+    return float(first + share * (last - first))
