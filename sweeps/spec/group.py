@@ -128,8 +128,8 @@ class Group:
         return self.settings.start == Start.TWO_SIDED and not self.architecture.sizes.has_two_sided
 
     @property
-    def one_by_one(self) -> bool:
-        """Whether no kernel computes many of its points.
+    def stacked(self) -> bool:
+        """Whether no kernel takes its records: its points are a stack of networks, or taken one at a time.
 
         It is so of gradient descent with noise, the exact solution with decay, adapters, and inputs that are
         not whitened.
@@ -139,6 +139,12 @@ class Group:
         solver = SOLVERS[self.solver]
         noisy = solver.learning_rate and self.settings.noise is not None
         return noisy or (solver.balanced and any(self.settings.decay))
+
+    @property
+    def is_product(self) -> bool:
+        """Whether its networks are those of all seeds and all lam, balanced and of equal learning rates."""
+        own = self.paired or self.own.rate_ratios is not None or isinstance(self.problem.start, AdapterStart)
+        return not own and self.settings.start != Start.RAW
 
     @property
     def recordless(self) -> bool:
@@ -176,7 +182,7 @@ class Group:
         decays = any(self.settings.decay) and SOLVERS[self.solver].learning_rate
         if self.problem.in_lanes and isinstance(law, LaneStart):
             yield Kernel("raw_set_up" if start == Start.RAW else "set_up", sizes, law.kind, special)
-        if self.outputs and not self.one_by_one and (step := SOLVERS[self.solver].step):
+        if self.outputs and not self.stacked and (step := SOLVERS[self.solver].step):
             yield Kernel(step, sizes, self.outputs, special, start, decays)
         if self.scales:
             yield Kernel("time_scales", sizes, self.scales, special, start)
