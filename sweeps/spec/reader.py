@@ -97,7 +97,9 @@ def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults
     else:
         columns.check_beside(table, fields, faults)
         if fields["reduce"] and "seed" in table:
-            faults.add("output.reduce is over axes.seed, and seed is a column of [points]; leave one of them out")
+            faults.add(
+                "output.reduce is over axes.seed, and seed is a column of [points]; leave one of them out"
+            )
         columns.check_tasks(table, fields["task"], faults)
     checks.check_start(fields, faults)
     checks.check_settings(fields, tables, faults)

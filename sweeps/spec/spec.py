@@ -229,7 +229,9 @@ class Spec:
             kinds = KIND_SECTIONS[section]
             content = kinds.write(self)
             return {key: content[key] for key in content if kinds.prefix + key not in self.columns}
-        return write_table([entry for entry in entries_of(section) if entry.dimension not in self.columns], self)
+        return write_table(
+            [entry for entry in entries_of(section) if entry.dimension not in self.columns], self
+        )
 
     @property
     def columns(self) -> frozenset[str]:

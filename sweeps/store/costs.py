@@ -70,7 +70,9 @@ def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
     draw, each = np.empty((2, len(kinds.rows), len(spec.architectures)))
     for number, row in enumerate(kinds.rows):
         chosen = points.chosen(int(row))
-        draw[number], each[number] = _nanoseconds(spec, sizes, SOLVERS[chosen["solver"]], spec.settings(chosen))
+        draw[number], each[number] = _nanoseconds(
+            spec, sizes, SOLVERS[chosen["solver"]], spec.settings(chosen)
+        )
     at = (kinds.codes, points.architecture_codes)
     work = each[at] + np.where(points.sorted.new_draws, draw[at], 0.0) + writing
     seconds: NDArray[np.float64] = 1e-9 * work
@@ -145,10 +147,10 @@ def sum_over_blocks(layout: StoreLayout, each: NDArray[np.float64]) -> NDArray[n
     seeds = [layout.block_seeds((*(0,) * len(steps), number, 0)).size for number in range(layout.grid[-2])]
     starts = np.arange(layout.grid[-1]) * columns
     if each.shape[-1] == 1:
-        widths = np.minimum(starts + columns, layout.status.shape[-1]) - starts
+        each = each * (np.minimum(starts + columns, layout.status.shape[-1]) - starts)
     else:
-        each, widths = np.add.reduceat(each, starts, -1), np.ones(1)
-    seconds: NDArray[np.float64] = each * np.array(seeds)[:, None] * widths
+        each = np.add.reduceat(each, starts, -1)
+    seconds: NDArray[np.float64] = each * np.array(seeds)[:, None]
     return seconds
 
 
@@ -183,7 +185,7 @@ def _work_of_table(layout: StoreLayout) -> Work:
         chosen, mine = points.chosen(int(row)), points.sorted.kinds.codes == number
         variant = (chosen["solver"], spec.start(chosen["kappa"]))
         codes = points.architecture_codes[mine]
-        spent = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
+        spent: NDArray[np.float64] = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
         work[variant] = work.get(variant, 0.0) + spent
     return work
 

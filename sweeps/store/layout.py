@@ -61,7 +61,9 @@ class BlockShape(NamedTuple):
     def from_dict(cls, sizes: Mapping[str, int]) -> BlockShape:
         """Return the shape of `to_dict`."""
         fields = {name: size for name, size in sizes.items() if name in DIMENSIONS}
-        return cls(**fields, parameters={name: size for name, size in sizes.items() if name not in DIMENSIONS})
+        return cls(
+            **fields, parameters={name: size for name, size in sizes.items() if name not in DIMENSIONS}
+        )
 
     def to_dict(self) -> dict[str, int]:
         """Return the sizes above 1, JSON-ready: those of parameters by dimension, all others by field."""
@@ -241,5 +243,5 @@ class StoreLayout(ABC):
     def where(self, index: tuple[int, ...], position: Position, row: int, column: int) -> dict[str, Any]:
         """Return the values on all axes of one point of a group, by the names of the dimensions."""
         point = self.points.where(self.status.region(index), position, column)
-        head = {name: point.pop(name) for name in (POINT, "architecture") if name in point}
+        head: dict[str, Any] = {name: point.pop(name) for name in (POINT, "architecture") if name in point}
         return {**head, "seed": int(self.block_seeds(index)[row]), **point}

@@ -257,7 +257,7 @@ def _read_table(location: Location, content: dict[str, Any]) -> PointTable | Non
 
     A document that is newer than the root document has more rows.
     """
-    reference = content.get(SECTION)
+    reference = content.get(SECTION, {})
     if not is_reference(reference):
         return None
     for read in (_table_of_document, _table_of_coordinates):
@@ -265,7 +265,9 @@ def _read_table(location: Location, content: dict[str, Any]) -> PointTable | Non
             table = read(location, reference["columns"]).head(reference["num"])
             if table.sha256 == reference["sha256"]:
                 return table
-    raise InputError(f"{location.text}: the table of points is damaged in both places, {TABLE} and its coordinates")
+    raise InputError(
+        f"{location.text}: the table of points is damaged in both places, {TABLE} and its coordinates"
+    )
 
 
 def _table_of_document(location: Location, _columns: list[str]) -> PointTable:
