@@ -156,7 +156,7 @@ def _at_rates(group: Group, records: Array) -> Array:
 
 
 def _rates(group: Group) -> tuple[Array, Array]:
-    """Return the learning rates of the layers, in units of their mean: of each point, or one for all, (1,)."""
+    """Return the learning rates of the layers, in units of their mean: of each point (P,), or of all (1,)."""
     ratios = np.array([group.rate_ratio]) if group.own.rate_ratios is None else group.point_values.rate_ratios
     distinct, places = np.unique(ratios, return_inverse=True)
     rates = np.array([Rates.of_ratio(ratio) for ratio in distinct.tolist()])

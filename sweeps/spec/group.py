@@ -48,6 +48,9 @@ class Own(NamedTuple):
         return Own(*(None if values is None else values[columns] for values in self))
 
 
+ALL_SHARED = Own()
+
+
 class PointValues(NamedTuple):
     """Values of the points of a group one by one, (S L,) each, in the order of its points."""
 
@@ -78,7 +81,7 @@ class Group:
     fraction: float
     dtype: str
     specialise: bool = False  # whether kernels are used that are compiled for this architecture alone
-    own: Own = Own()
+    own: Own = ALL_SHARED
 
     def part(self, rows: Any, columns: Any) -> "Group":
         """Return the group of some of its rows (seeds) and columns (lam), given by arrays or slices."""
@@ -191,9 +194,9 @@ class Group:
 class PlacedGroup(NamedTuple):
     """A group of a block, and its position in the block's chunks.
 
-    `position` holds an index for every dimension of `status` before seeds and lam, or in a table of points the
-    slices of all seeds and of its rows, so that ``status[position]`` are the points (S, L) of the group, and
-    ``values[position]`` their values.
+    `position` holds an index for every dimension of `status` before seeds and lam. In a table of points it
+    holds the slices of all seeds and of its rows. So ``status[position]`` are the points (S, L) of the group,
+    and ``values[position]`` their values.
     """
 
     position: Position

@@ -1,6 +1,6 @@
 """The points of a store: which groups a region of `status` holds, and the coordinates of the points.
 
-They are the product of axes (`ProductPoints`) or the rows of a table (`TablePoints`). Nothing else asks which.
+They are the product of axes (`ProductPoints`) or the rows of a table (`TablePoints`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.sweeps.spec.group import Group, Own, PlacedGroup, Position, Variant
+from fastlin.sweeps.spec.group import ALL_SHARED, Group, Own, PlacedGroup, Position, Variant
 from fastlin.sweeps.spec.points import POINT, SIZES, PointTable
 from fastlin.sweeps.spec.spec import Spec
 
@@ -105,7 +105,7 @@ class PointSet(ABC):
         chosen: Mapping[str, Any],
         seeds: NDArray[np.int64],
         lams: NDArray[np.float64],
-        own: Own = Own(),
+        own: Own = ALL_SHARED,
     ) -> Group:
         spec = self._spec
         return Group(
@@ -231,7 +231,9 @@ class SortedTable:
     def rows(self) -> NDArray[np.int64]:
         """The number in the table of each row."""
         columns, first, parts = self.table.columns, 0, []
-        rest = [columns[name] for name in ("seed", "init_scale", "lam", "kappa", "rate_ratio") if name in columns]
+        rest = [
+            columns[name] for name in ("seed", "init_scale", "lam", "kappa", "rate_ratio") if name in columns
+        ]
         keys = [*self._shared(slice(None)), *rest][::-1]
         for last in self.ends:
             parts.append(first + np.lexsort([key[first:last] for key in keys]))
