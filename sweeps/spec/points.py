@@ -225,7 +225,9 @@ def _of_mapping(
         )
     if "file" in value:
         if len(value) > 1:
-            raise InputError(f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them")
+            raise InputError(
+                f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them"
+            )
         return _of_columns(_of_file(value["file"], folder, kinds), kinds)
     if set(KEYS) & set(value):
         table = {
@@ -432,7 +434,7 @@ def _parsed(name: str, texts: Sequence[str], kind: str) -> Column:
     """Return the numbers or names of a column of a file."""
     if kind == "text":
         return np.array([text.strip() for text in texts])
-    for convert in ((int, float) if kind == "integer" else (float,)):
+    for convert in (int, float) if kind == "integer" else (float,):
         with suppress(ValueError, OverflowError):
             return np.array([convert(text) for text in texts])
     for row, text in enumerate(texts):
