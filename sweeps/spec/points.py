@@ -148,11 +148,11 @@ class PointTable:
             {name: np.concatenate([values, added[name]]) for name, values in self.columns.items()}
         )
 
-    def to_dict(self, inline: int = INLINE) -> dict[str, Any]:
-        """Return the section of a spec, JSON-ready. A table of more rows than `inline` is named by its hash."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section of a spec, JSON-ready. A table of many rows is named by its hash."""
         if self.design:
             return self.design.to_dict()
-        if self.num > inline:  # see `is_reference`
+        if self.by_reference:  # see `is_reference`
             return {"sha256": self.sha256, "num": self.num, "columns": list(self.columns)}
         return {name: values.tolist() for name, values in self.columns.items()}
 

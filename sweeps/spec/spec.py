@@ -257,12 +257,13 @@ class Spec:
         return frozenset((*self.table.columns, "architecture")) if self.table else frozenset()
 
     def to_toml(self) -> str:
-        """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec."""
+        """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec.
+
+        A table of more than 1000 points is named by its hash alone. Its store holds it.
+        """
         content = self.to_dict()
         if self.table is None:
             content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
-        else:
-            content[SECTION] = self.table.to_dict(inline=self.table.num)
         return tomli_w.dumps(_with_infinity(content))
 
     @property
