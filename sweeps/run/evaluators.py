@@ -44,9 +44,7 @@ class PointEvaluator:
         """Compute a group to measure the time; return the values, which take time to write."""
         return compute_group(group).values
 
-    def reproduces(
-        self, store: Store, index: tuple[int, ...], position: Position, stored: Values
-    ) -> bool:
+    def reproduces(self, store: Store, index: tuple[int, ...], position: Position, stored: Values) -> bool:
         """Return whether the points of a few seeds of a group come out as its stored values."""
         group = store.layout.group(index, position)
         part = compute_group(group.part(slice(SAMPLE_SEEDS), slice(None))).values
@@ -83,9 +81,7 @@ class StatisticsEvaluator:
         self._folded(group, compute_group)
         return {}
 
-    def reproduces(
-        self, store: Store, index: tuple[int, ...], position: Position, stored: Values
-    ) -> bool:
+    def reproduces(self, store: Store, index: tuple[int, ...], position: Position, stored: Values) -> bool:
         """Return whether the partial sums of a group, or the statistics made of them, come out the same."""
         if any((partials.blocks_in(part) != 1).any() for part in stored.values()):  # merged, or dropped
             return self._reproduces_statistics(store, index, position)

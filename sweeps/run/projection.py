@@ -46,6 +46,8 @@ class Projection:
         Number of blocks.
     seeds_per_block, groups_per_block : int
         Seeds of a block, and how many groups (combinations of the other axes) it holds.
+    rows_per_block : int
+        Rows of a table of points in a block; 0 for a product.
     bytes, files : int
         Size of the complete store in a folder, estimated where it is compressed, and the number of its files.
         Metadata, coordinates and the lease count.
@@ -72,6 +74,7 @@ class Projection:
     blocks: int
     seeds_per_block: int
     groups_per_block: int
+    rows_per_block: int
     bytes: int
     files: int
     memory_bytes: int
@@ -95,8 +98,11 @@ class Projection:
 
     def __str__(self) -> str:
         groups = "" if self.groups_per_block == 1 else f"{self.groups_per_block:,} groups of "
+        groups = f"{self.rows_per_block:,} rows of " if self.rows_per_block else groups
         estimated = "about " if "reduce" in self.spec["output"] else ""  # statistics are compressed
         dims = " x ".join(f"{size} {name}" for name, size in self.axes.items())
+        if self.rows_per_block:
+            dims = f"a table; {dims}"
         return (
             f"{self.name}: {self.points:,} points ({dims}), each at {self.times} times\n"
             f"{self._solver}"
@@ -178,6 +184,7 @@ def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projectio
         blocks=layout.block_count,
         seeds_per_block=layout.block_shape.seeds,
         groups_per_block=math.prod(layout.status.chunk[:-2]),
+        rows_per_block=layout.status.chunk[-1] if spec.table else 0,
         bytes=resources.bytes,
         files=resources.files,
         memory_bytes=base_bytes + processes * PROCESS_BYTES + resources.block_memory * at_once,

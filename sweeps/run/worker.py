@@ -128,7 +128,9 @@ def _computed(
             wanted_points = wanted[position]
             if not wanted_points.any():
                 continue
-            evaluated = evaluator.evaluate(group, wanted_points, computing(group, float(shares[position].sum())))
+            evaluated = evaluator.evaluate(
+                group, wanted_points, computing(group, float(shares[position].sum()))
+            )
             reasons += [(layout.where(index, position, *at), why) for *at, why in evaluated.reasons]
             if whole is None:  # the arrays of a single group are those of the block
                 ones = (1,) * (wanted.ndim - wanted_points.ndim)

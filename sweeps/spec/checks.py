@@ -17,7 +17,7 @@ from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
 from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.sweeps.spec.table import KIND_SECTIONS
+from fastlin.sweeps.spec.points import PointTable
 from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
@@ -28,10 +28,10 @@ def task_laws(fields: Mapping[str, Any], faults: Faults) -> list[TaskLaw]:
     task: Choice[TaskKind] | None = fields.get("task")
     if task is None:
         return []
+    table: PointTable | None = fields["table"]
+    combinations = task.combinations if table is None else map(task.at, table.combinations(list(task.axes)))
     try:
-        return [
-            task.kind.law(**values) for values in KIND_SECTIONS["task"].combinations(task, fields["table"])
-        ]
+        return [task.kind.law(**values) for values in combinations]
     except InputError as error:
         faults.add_error(error)
         return []
@@ -74,6 +74,18 @@ def settle_learning_rates(fields: dict[str, Any], faults: Faults) -> None:
         fields["learning_rates"] = np.empty(0)
 
 
+def settle_adapter(fields: dict[str, Any], given: Mapping[str, Any], faults: Faults) -> None:
+    """Note a balance that is asked for of adapters. They are taken as they are drawn, balanced or not."""
+    if "init" not in fields or not fields["init"].kind.adapter:
+        return
+    if given.get("balance") is True:
+        faults.add(
+            f"init.balance is true, and init.kind is {fields['init'].kind.name!r}, whose adapters have a "
+            "balance of their own; leave it out"
+        )
+    fields["balance"] = False
+
+
 def settle_lam(fields: dict[str, Any], given: Mapping[str, Any], faults: Faults) -> None:
     """Note where lam is missing, or is no axis because starts are not balanced; it is 0 in a spec then."""
     if "balance" not in fields or "lams" not in fields:
@@ -85,8 +97,10 @@ def settle_lam(fields: dict[str, Any], given: Mapping[str, Any], faults: Faults)
         return
     for name in ("lam", "kappa"):
         if given.get(name) is not None:
+            adapter = "init" in fields and fields["init"].kind.adapter
+            reason = "init.kind is 'lora'" if adapter else "init.balance is false"
             faults.add(
-                f"axes.{name} is given, and init.balance is false; weights as they are drawn have no {name} "
+                f"axes.{name} is given, and {reason}; weights as they are drawn have no {name} "
                 f"to set, so leave it out (the observable fit_{name} tells which fits best)"
             )
     fields["lams"] = np.zeros(1)
@@ -98,6 +112,8 @@ def check_start(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Faul
     if fields["balance"]:
         return
     kind = fields["init"].kind
+    if kind.adapter:
+        return _check_adapter(fields, faults)
     if not kind.raw:
         drawn = ", ".join(repr(other.name) for other in INIT_KINDS.values() if other.raw)
         faults.add(
@@ -116,10 +132,7 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
     init: Choice[InitKind] = fields["init"]
     samples = getattr(laws[0], "n_samples", None)
     try:
-        starts = [
-            init.kind.law(samples, **values)
-            for values in KIND_SECTIONS["init"].combinations(init, fields["table"])
-        ]
+        starts = [init.kind.law(samples, **values) for values in init.combinations]
     except InputError as error:
         faults.add_error(error)
         return
@@ -127,6 +140,35 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
         if obstacle := next(filter(None, (init.kind.obstacle(law, shape) for law in starts)), None):
             where = f"axes.architecture[{index}]"
             faults.add(f"{where} is {shape}; {obstacle}", "init", "axes.architecture", f"[{index}]")
+def _check_adapter(fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note adapters for a solver that needs balance, and architectures without a direction to turn to."""
+    values, exact = fields["init"].values, any(SOLVERS[name].balanced for name in fields["solvers"])
+    if exact and "gaussian" in np.atleast_1d(values["adapter"]):
+        faults.add(
+            "dynamics.solver is 'exact', and init.adapter is 'gaussian', which has no balance; use 'flow', "
+            "or the adapter 'orthonormal' or 'spectral'"
+        )
+    if exact and any(fields["decay"]):
+        faults.add(
+            "dynamics.solver is 'exact', and dynamics.decay is not 0; adapters have lam below 0, so use "
+            "'flow'"
+        )
+    if (np.abs(values["similarity"]) < 1.0).any():
+        for index, shape in enumerate(fields["architectures"]):
+            if shape.n_i == shape.n_o == 1:
+                where = f"axes.architecture[{index}]"
+                faults.add(
+                    f"{where} is {shape}; a task of one input and one output has no target at an angle"
+                )
+
+
+def check_observables(fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note observables of adapters of a sweep without them."""
+    if fields["init"].kind.adapter:
+        return
+    for name in fields["observables"]:
+        if REGISTRY[name].of_adapter:
+            faults.add(f"{name} in output.observables is of adapters, which init.kind 'lora' draws")
 
 
 def check_kappa(kappas: NDArray[np.float64], architectures: Sequence[Architecture], faults: Faults) -> None:
@@ -194,10 +236,12 @@ def check_time_scales(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults
     if not names:
         return
     scale = f"{names[0]} in output.observables is a time scale of the exact flow of balanced weights"
-    if not fields["balance"]:
+    if not fields["balance"] and not fields["init"].kind.adapter:
         faults.add(f"{scale}, and init.balance is false")
     if not all(law.white for law in laws):
         faults.add(f"{scale} for whitened inputs, and those of the task are not")
+    if fields["init"].kind.adapter and "gaussian" in np.atleast_1d(fields["init"].values["adapter"]):
+        faults.add(f"{scale}, and init.adapter is 'gaussian'")
     if any(SOLVERS[name].adaptive for name in fields["solvers"]):
         faults.add(f"{scale}; it is not for the solver 'flow'")
     if any(fields["decay"]):

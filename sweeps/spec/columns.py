@@ -92,7 +92,9 @@ def replace_axes(table: PointTable, tables: Tables, faults: Faults) -> dict[str,
     for name in (ARCHITECTURE, *(name for name in table.columns if name not in SIZES)):
         section, key = _place(name)
         if tables[section].pop(key, None) is not None:
-            column = "the sizes of architectures are columns" if name == ARCHITECTURE else f"{name} is a column"
+            column = (
+                "the sizes of architectures are columns" if name == ARCHITECTURE else f"{name} is a column"
+            )
             faults.add(f"{section}.{key} is given, and {column} of [{SECTION}]; give one of them")
         if name == ARCHITECTURE:
             continue
@@ -151,7 +153,9 @@ def check_beside(table: PointTable, fields: Mapping[str, Any], faults: Faults) -
         choice: Choice[Any] | None = fields.get(section.field)
         for key, values in choice.axes.items() if choice else ():
             if section.prefix + key not in table:
-                faults.add(f"{section.section}.{key} has {len(values)} values beside [{SECTION}]; make it a column")
+                faults.add(
+                    f"{section.section}.{key} has {len(values)} values beside [{SECTION}]; make it a column"
+                )
 
 
 def _several(entry: Entry, size: int) -> str:
@@ -161,10 +165,18 @@ def _several(entry: Entry, size: int) -> str:
 def check_tasks(table: PointTable, task: Choice[Any], faults: Faults) -> None:
     """Note rows whose task cannot be drawn for their architecture."""
     parameters = {key: table.columns[key] for key in task.axes}
-    keys = [table.architecture_codes, *(np.unique(part, return_inverse=True)[1] for part in parameters.values())]
+    keys = [
+        table.architecture_codes,
+        *(np.unique(part, return_inverse=True)[1] for part in parameters.values()),
+    ]
     _, rows = np.unique(np.stack(keys), axis=1, return_index=True)
     for row in rows.tolist():
         law = task.kind.law(**task.at({key: part[row].item() for key, part in parameters.items()}))
         shape: Architecture = table.architectures[table.architecture_codes[row]]
         if obstacle := task.kind.obstacle(law, shape):
-            faults.add(f"[{SECTION}], row {row}: the architecture is {shape}; {obstacle}", "task", SECTION, f"[{row}]")
+            faults.add(
+                f"[{SECTION}], row {row}: the architecture is {shape}; {obstacle}",
+                "task",
+                SECTION,
+                f"[{row}]",
+            )

@@ -92,8 +92,7 @@ class Design:
     ranges: tuple[tuple[str, Range], ...]
 
     def draw(self) -> dict[str, NDArray[Any]]:
-        """Return the columns, each (num,). The points of a design that grows begin with those of a smaller one.
-        """
+        """Return the columns, each (num,). The points of a design that grows begin with those of a smaller one."""
         return dict(_drawn(self))
 
     def with_constant(self, name: str, value: int, names: Sequence[str]) -> Design:
@@ -142,7 +141,9 @@ def _shares(design: Design, count: int) -> Numbers:
     return sample
 
 
-def read_design(name: str, table: Mapping[str, Any], columns: Mapping[str, str], faults: Faults) -> Design | None:
+def read_design(
+    name: str, table: Mapping[str, Any], columns: Mapping[str, str], faults: Faults
+) -> Design | None:
     """Return the design of a section, or None if there is a fault.
 
     Parameters

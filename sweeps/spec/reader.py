@@ -18,8 +18,8 @@ from fastlin.sweeps.spec.table import CONVERGENCE, ENTRIES, KIND_SECTIONS, SECTI
 from fastlin.validation import shown
 
 
-def read_spec(content: Any, folder: Path = Path()) -> dict[str, Any]:
-    """Return the attributes of a spec. Files that it names are in a folder.
+def read_spec(content: Any, folder: Path) -> dict[str, Any]:
+    """Return the attributes of a spec. `folder` is that of its file, to which paths in it are relative.
 
     Raises
     ------
@@ -45,9 +45,11 @@ def read_spec(content: Any, folder: Path = Path()) -> dict[str, Any]:
     fields |= given | {"table": points}
     fields["optional_dims"] = _optional_dims(tables, fields)
     laws = checks.task_laws(fields, faults)
-    checks.settle_solver(fields, tables["dynamics"], laws)
+    columns_given = dict.fromkeys(points.columns if points else (), True)
+    checks.settle_solver(fields, tables["dynamics"] | columns_given, laws)
     checks.settle_learning_rates(fields, faults)
-    checks.settle_lam(fields, tables["axes"] | dict.fromkeys(points.columns if points else (), True), faults)
+    checks.settle_adapter(fields, tables["init"], faults)
+    checks.settle_lam(fields, tables["axes"] | columns_given, faults)
     expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
     if expected <= fields.keys() and laws:
         _check_together(tables, fields, laws, faults)
@@ -104,6 +106,7 @@ def _check_together(
         columns.check_tasks(table, fields["task"], faults)
     checks.check_inputs(fields["solvers"], laws, faults)
     checks.check_start(fields, laws, faults)
+    checks.check_observables(fields, faults)
     checks.check_settings(fields, tables, laws, faults)
     checks.check_decay(fields, faults)
     checks.check_time_scales(fields, laws, faults)

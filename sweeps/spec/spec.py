@@ -138,9 +138,9 @@ class Spec:
     def read(
         cls,
         source: Spec | Mapping[str, Any] | str | Path,
-        points: Any = None,
         task: Any = None,
         init: Any = None,
+        points: Any = None,
     ) -> Spec:
         """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
 
@@ -148,35 +148,30 @@ class Spec:
         ----------
         source : Spec, mapping, str or Path
             Any of these forms.
-        points : mapping, DataFrame or Dataset, optional
-            The table of [points], instead of that of the spec.
         task : Task, or list or mapping of names to Task, optional
             Own data in place of [task]. Several are the axis "task".
         init : Network, or list or mapping of names to Network, optional
             Own weights in place of the kind of [init]. Several are the axis "init_network".
+        points : mapping, DataFrame or Dataset, optional
+            The table of [points], instead of that of the spec.
 
         Raises
         ------
         InputError
             If it is not a valid spec.
         """
-        given = {
-            SECTION: points,
-            "task": None if task is None else {"kind": "data", "data": task},
-            "init": None if init is None else {"kind": "weights", "data": init},
-        }
-        more = {section: value for section, value in given.items() if value is not None}
+        own = _own_sections(task, init, points)
         if isinstance(source, str | Path):
-            return cls.load(source, more)
+            return cls._loaded(source, own)
         if isinstance(source, Spec):
-            return cls.from_dict(_with(source.to_dict(), more)) if more else source
-        return cls.from_dict(_with(source, more))
+            return source if not own else cls.from_dict(_with_own(source._whole(), own))
+        return cls.from_dict(_with_own(source, own))
 
     @classmethod
-    def load(cls, source: str | Path, more: Mapping[str, Any] = {}) -> Spec:
+    def load(cls, source: str | Path) -> Spec:
         """Read a TOML file, a preset by its name, or the JSON text that stores keep.
 
-        A leading ~ of a path is the home folder. `more` has sections that replace those of the file.
+        A leading ~ of a path is the home folder.
 
         Raises
         ------
@@ -186,12 +181,17 @@ class Spec:
         """
         if not isinstance(source, str | Path):
             raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
+        return cls._loaded(source, {})
+
+    @classmethod
+    def _loaded(cls, source: str | Path, own: Mapping[str, Any]) -> Spec:
+        """Read a source of `load`, with own sections in place of some."""
         if isinstance(source, str) and source.lstrip().startswith("{"):
-            return cls.from_json(source, more)
+            return cls.from_dict(_with_own(_json(source), own))
         text = _text(source)
         folder = "." if str(source) in presets.names() else user_path(source).parent
         try:
-            return cls.from_dict(_with(tomllib.loads(text), more), folder)
+            return cls.from_dict(_with_own(tomllib.loads(text), own), folder)
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
@@ -208,7 +208,7 @@ class Spec:
             The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
             three sizes.
         folder : str or Path
-            The folder of files that the spec names. By default the current one.
+            The folder to which paths of data are relative.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Spec:
         return cls(**read_spec(content, Path(folder)))
 
     @classmethod
-    def from_json(cls, text: str, more: Mapping[str, Any] = {}) -> Spec:
+    def from_json(cls, text: str) -> Spec:
         """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
 
         Raises
@@ -226,11 +226,7 @@ class Spec:
         InputError
             If it is not JSON, or not a valid spec.
         """
-        try:
-            content = json.loads(text)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
-        return cls.from_dict(_with(content, more))
+        return cls.from_dict(_json(text))
 
     def to_json(self) -> str:
         """Return the resolved spec as JSON text."""
@@ -240,6 +236,10 @@ class Spec:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
         content = {**write_table(entries_of(""), self), **{name: self._section(name) for name in SECTIONS}}
         return content | {SECTION: self.table.to_dict()} if self.table else content
+
+    def _whole(self) -> dict[str, Any]:
+        """Return the resolved spec with its table of points, which its JSON form may name by the hash alone."""
+        return self.to_dict() | ({SECTION: self.table} if self.table else {})
 
     def _section(self, section: str) -> dict[str, Any]:
         """Return one section without the axes that are columns of [points]."""
@@ -347,8 +347,7 @@ class Spec:
     @cached_property
     def white(self) -> bool:
         """Whether the inputs of all tasks are whitened."""
-        tasks = KIND_SECTIONS["task"].combinations(self.task, self.table)
-        return all(self.task.kind.law(**values).white for values in tasks)
+        return all(self.task.kind.law(**values).white for values in self.task.combinations)
 
     @property
     def adaptive(self) -> bool:
@@ -390,13 +389,31 @@ class Spec:
         return total
 
 
-def _with(content: Any, more: Mapping[str, Any]) -> Any:
-    """Return the content of a spec with other sections. Own weights are balanced or not as in the spec."""
-    if not more or not isinstance(content, Mapping):
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
+
+
+def _own_sections(task: Any, init: Any, points: Any) -> dict[str, Any]:
+    """Return the sections that are given in Python."""
+    own = {
+        "task": None if task is None else {"kind": "data", "data": task},
+        "init": None if init is None else {"kind": "weights", "data": init},
+        SECTION: points,
+    }
+    return {section: given for section, given in own.items() if given is not None}
+
+
+def _with_own(content: Any, own: Mapping[str, Any]) -> Any:
+    """Return the content of a spec with own sections in place of some. Whether to balance stays."""
+    if not own or not isinstance(content, Mapping):
         return content
-    sections, init = {**content, **more}, content.get("init")
-    if "init" in more and isinstance(init, Mapping) and "balance" in init:
-        sections["init"] = {**more["init"], "balance": init["balance"]}
+    sections = {**content, **own}
+    table = content.get("init")
+    if "init" in own and isinstance(table, Mapping) and "balance" in table:
+        sections["init"] = own["init"] | {"balance": table["balance"]}
     return sections
 
 
@@ -438,15 +455,23 @@ def essential(content: Mapping[str, Any]) -> dict[str, Any]:
     return sections
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return one line for each key in which two resolved specs differ. `prefix` names their section."""
+def differences(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    names: tuple[str, str] = ("the store", "the spec"),
+    prefix: str = "",
+) -> list[str]:
+    """Return one line for each key in which two resolved specs, of these names, differ.
+
+    `prefix` names their section.
+    """
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping) and not prefix:
-            lines += differences(before, after, f"{key}.")
+            lines += differences(before, after, names, f"{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: the store has {_short(before)}, the spec {_short(after)}")
+            lines.append(f"{prefix}{key}: {names[0]} has {_short(before)}, {names[1]} {_short(after)}")
     return lines
 
 

@@ -28,6 +28,7 @@ from fastlin.sweeps.store.contents import bytes_per_point, bytes_per_seed, layou
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
+ADAPTER_NANOSECONDS = 3e6  # of an adapter, which no kernel computes
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -66,20 +67,24 @@ def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
     """
     sizes = sizes_of_all(spec)
     writing = layout_class(spec).write_nanoseconds * bytes_per_point(spec)
-    kinds = points.kinds
+    kinds = points.sorted.kinds
     draw, each = np.empty((2, len(kinds.rows), len(spec.architectures)))
     for number, row in enumerate(kinds.rows):
         chosen = points.chosen(int(row))
-        draw[number], each[number] = _nanoseconds(spec, sizes, SOLVERS[chosen["solver"]], spec.settings(chosen))
+        draw[number], each[number] = _nanoseconds(
+            spec, sizes, SOLVERS[chosen["solver"]], spec.settings(chosen)
+        )
     at = (kinds.codes, points.architecture_codes)
-    work = each[at] + np.where(points.new_draws, draw[at], 0.0) + writing
+    work = each[at] + np.where(points.sorted.new_draws, draw[at], 0.0) + writing
     seconds: NDArray[np.float64] = 1e-9 * work
-    seconds[points.starts] += GROUP_SECONDS
+    seconds[points.sorted.starts] += GROUP_SECONDS
     return seconds
 
 
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> tuple[Any, Any]:
     """Estimate the times to draw one network and to compute one point, 0 where there is no such network."""
+    if spec.init.kind.adapter:
+        return 0.0, np.full(len(spec.architectures), ADAPTER_NANOSECONDS)
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
     each = each if spec.white else each + ONE_BY_ONE
     if CONVERGENCE in spec.observables:
@@ -180,8 +185,8 @@ def _work_of_table(layout: StoreLayout) -> Work:
     spec, points = layout.spec, layout.points
     assert isinstance(points, TablePoints)
     seconds, work = point_seconds(layout)[0] * layout.dims.get("seed", spec.seeds.size), Work()
-    for number, row in enumerate(points.kinds.rows):
-        chosen, mine = points.chosen(int(row)), points.kinds.codes == number
+    for number, row in enumerate(points.sorted.kinds.rows):
+        chosen, mine = points.chosen(int(row)), points.sorted.kinds.codes == number
         variant = (chosen["solver"], spec.start(chosen["kappa"]))
         codes = points.architecture_codes[mine]
         spent = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))

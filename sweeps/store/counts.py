@@ -108,7 +108,9 @@ def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> ND
     numbers = counts * seeds
     if counts[:, list(BAD)].any():
         bad = store.layout.bad_seeds(index, lambda: store.read_values(index))
-        bad = np.moveaxis(np.broadcast_to(bad, np.moveaxis(codes, 0, axis).shape), axis, 0).reshape(cells.shape)
+        bad = np.moveaxis(np.broadcast_to(bad, np.moveaxis(codes, 0, axis).shape), axis, 0).reshape(
+            cells.shape
+        )
         for code in BAD:
             numbers[:, code] = np.where(cells == code, bad, 0).sum(axis=1)
         others = numbers[:, [Status.PENDING, Status.ABSENT, *BAD]].sum(axis=1)

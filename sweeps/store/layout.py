@@ -61,7 +61,9 @@ class BlockShape(NamedTuple):
     def from_dict(cls, sizes: Mapping[str, int]) -> BlockShape:
         """Return the shape of `to_dict`."""
         fields = {name: size for name, size in sizes.items() if name in DIMENSIONS}
-        return cls(**fields, parameters={name: size for name, size in sizes.items() if name not in DIMENSIONS})
+        return cls(
+            **fields, parameters={name: size for name, size in sizes.items() if name not in DIMENSIONS}
+        )
 
     def to_dict(self) -> dict[str, int]:
         """Return the sizes above 1, JSON-ready: those of parameters by dimension, all others by field."""

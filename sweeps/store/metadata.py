@@ -267,7 +267,9 @@ def _read_table(location: Location, content: dict[str, Any]) -> PointTable | Non
             table = read(location, reference["columns"]).head(reference["num"])
             if table.sha256 == reference["sha256"]:
                 return table
-    raise InputError(f"{location.text}: the table of points is damaged in both places, {TABLE} and its coordinates")
+    raise InputError(
+        f"{location.text}: the table of points is damaged in both places, {TABLE} and its coordinates"
+    )
 
 
 def _table_of_document(location: Location, _columns: list[str]) -> PointTable:
