@@ -415,7 +415,8 @@ _ALL = (
         (),
         "1",
         r"r_\mathrm{rec}",
-        "number of a with u_a^T c W2 W1 v_a >= s_a / 2, of Sigma_yx - W0 = sum_a s_a u_a v_a^T",
+        "number of a with |E v_a|, |E^T u_a| <= s_a / 2, E = Sigma_yx - W0 - c W2 W1, "
+        "Sigma_yx - W0 = sum_a s_a u_a v_a^T",
         "singular directions of the update that the task asks for, of which at least half is learned",
         adapter_observables.recovered_rank,
         of_adapter=True,

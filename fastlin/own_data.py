@@ -316,6 +316,11 @@ class OwnItems(Mapping[Name, Item], Generic[Item]):
         contents = [item.content for item in self.values()]
         return contents if self.axis else contents[0]
 
+    def united(self, other: OwnItems[Item]) -> OwnItems[Item]:
+        """Return these and those of another one whose names are new."""
+        new = [item for name, item in other.items() if name not in self]
+        return OwnItems([*self.values(), *new], self.axis)
+
 
 def identity(content: Any) -> Any:
     """Return the name and the hash of what a spec keeps, or of each of a list."""
@@ -336,6 +341,19 @@ def changes(section: str, before: OwnItems[Any], after: OwnItems[Any]) -> list[s
         elif own.content["sha256"] != after[name].content["sha256"]:
             lines += _changed(section, own.content, after[name].content)
     return lines
+
+
+def clashes(section: str, first: OwnItems[Any], second: OwnItems[Any], names: tuple[str, str]) -> list[str]:
+    """Return one line for each difference that keeps the data of two specs from lying on one axis."""
+    one, other = names
+    if first.axis != second.axis:
+        kinds = ("one", "a list")
+        return [f"{section}: {one} has {kinds[first.axis]}, {other} {kinds[second.axis]}"]
+    return [
+        f"{section}: {one} and {other} have different data" + (f" of the name {name!r}" if first.axis else "")
+        for name, own in first.items()
+        if name in second and own.content["sha256"] != second[name].content["sha256"]
+    ]
 
 
 def _changed(section: str, old: Content, new: Content) -> list[str]:

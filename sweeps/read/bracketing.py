@@ -7,7 +7,7 @@ bracket, so that both sides are kept and no border is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,8 +28,10 @@ from fastlin.validation import check_bool, check_choice, check_float, check_inst
 if TYPE_CHECKING:
     import pandas as pd
 
+Source = xr.Dataset | list[xr.Dataset] | tuple[xr.Dataset, ...]
+
 Values = NDArray[np.float64]
-DERIVED = {*SIZES, "bottleneck_ratio", "status", POINT}  # coordinates that are no columns of points
+DERIVED = {*SIZES, "bottleneck_ratio", "status", "time", POINT}  # coordinates that are no columns of points
 VALUE = "value"
 # Two new points lie on both sides of the estimate, at a distance of the estimated error times this factor,
 # but at least of this share of the tolerance, so that the bracket between both meets it.
@@ -62,7 +64,7 @@ class Border(NamedTuple):
 
 
 def borders(
-    dataset: xr.Dataset,
+    dataset: Source,
     observable: str = DISTANCE,
     at: float = THRESHOLD[-1],
     *,
@@ -74,8 +76,9 @@ def borders(
 
     Parameters
     ----------
-    dataset : xarray.Dataset
-        From `open_sweep`: a product of axes, or points.
+    dataset : xarray.Dataset or list of xarray.Dataset
+        From `open_sweep`: a product of axes, or points; or several of the same axes, as rounds of which the
+        first is a product.
     observable : str
         Name of an observable with one number for each point and time.
     at : float
@@ -117,7 +120,7 @@ def borders(
 
 
 def refine(
-    dataset: xr.Dataset,
+    dataset: Source,
     observable: str = DISTANCE,
     at: float = THRESHOLD[-1],
     *,
@@ -134,8 +137,9 @@ def refine(
 
     Parameters
     ----------
-    dataset : xarray.Dataset
-        From `open_sweep`: a product of axes as a first round, or points.
+    dataset : xarray.Dataset or list of xarray.Dataset
+        From `open_sweep`: a product of axes, or points; or several of the same axes, as rounds of which the
+        first is a product.
     observable : str
         Name of an observable with one number for each point and time.
     at : float
@@ -276,24 +280,42 @@ def _fixed(table: pd.DataFrame, axis: str, mean: bool) -> list[str]:
     return [name for name in table.columns if name not in (axis, VALUE) and not (mean and name == "seed")]
 
 
-def _table(dataset: xr.Dataset, observable: str, axis: str, time: float | None, mean: bool) -> pd.DataFrame:
-    """Return the points of a dataset as rows: their values on all axes, and of the observable.
+def _table(dataset: Source, observable: str, axis: str, time: float | None, mean: bool) -> pd.DataFrame:
+    """Return the points of some datasets as rows: their values on all axes, and of the observable.
 
     The observable is NaN where a point is not ok. If seeds are an axis beside the points, it is their mean.
     """
-    values = _observed(dataset, observable, time, check_bool("mean", mean))
+    import pandas as pd
+
+    check_bool("mean", mean)
+    several: Sequence[Any] = dataset if isinstance(dataset, list | tuple) and dataset else [dataset]
+    tables = [_table_of(_observed(each, observable, time, mean), axis) for each in several]
+    common = [name for name in tables[0] if all(name in table for table in tables)]
+    for table in tables:
+        for name in table.columns.difference(common):
+            if table[name].nunique() > 1:
+                raise InputError(
+                    f"{name} has several values in one of the datasets, and another one lacks it"
+                )
+    return pd.concat([table[common] for table in tables], ignore_index=True)
+
+
+def _table_of(values: xr.DataArray, axis: str) -> pd.DataFrame:
+    """Return the points of an observable as rows, in the order of the table if they are of one.
+
+    A value that was selected on an axis of a product is a column, too.
+    """
+    of_points = POINT in values.dims
     columns = {
-        str(name): coordinate
-        for name, coordinate in values.coords.items()
-        if name not in DERIVED and (coordinate.dims or name in AXES.values())
+        name: values[name]
+        for name in dict.fromkeys(map(str, (*values.dims, *values.coords)))
+        if name not in DERIVED and (values[name].dims or (name in AXES.values() and not of_points))
     }
     numbers = [name for name, column in columns.items() if column.dtype.kind == "f"]
-    if axis not in numbers:
-        check_choice("axis", axis, numbers)
-    frame: pd.DataFrame = values.drop_vars(
-        [name for name in values.coords if name not in columns and name != POINT]
-    ).to_dataframe(VALUE)
-    return frame.reset_index()[[*columns, VALUE]]
+    check_choice("axis", axis, numbers)
+    others = [name for name in values.coords if name not in columns and name != POINT]
+    frame: pd.DataFrame = values.drop_vars(others).to_dataframe(VALUE).reset_index()
+    return (frame.sort_values(POINT, kind="stable") if of_points else frame)[[*columns, VALUE]]
 
 
 def _observed(dataset: xr.Dataset, observable: str, time: float | None, mean: bool) -> xr.DataArray:
@@ -307,7 +329,8 @@ def _observed(dataset: xr.Dataset, observable: str, time: float | None, mean: bo
         raise InputError(f"time has {values.sizes['time']} values in the dataset; say which: time=...")
     if "statistic" in values.dims and not mean:
         raise InputError("mean is False, but the store holds statistics over the seeds; it has only means")
-    values = seed_statistics.mean(values) if mean else seed_statistics.ok(values)
+    of_seeds = mean and ("seed" in values.dims or "statistic" in values.dims)
+    values = seed_statistics.mean(values) if of_seeds else seed_statistics.ok(values)
     inner = set(values.dims) & set(REGISTRY[observable].stored_dims)
     if inner:
         raise InputError(

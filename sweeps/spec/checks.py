@@ -17,7 +17,8 @@ from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
 from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.sweeps.spec.points import PointTable
+from fastlin.sweeps.spec.points import chosen_parameters
+from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
@@ -28,10 +29,8 @@ def task_laws(fields: Mapping[str, Any], faults: Faults) -> list[TaskLaw]:
     task: Choice[TaskKind] | None = fields.get("task")
     if task is None:
         return []
-    table: PointTable | None = fields["table"]
-    combinations = task.combinations if table is None else map(task.at, table.combinations(list(task.axes)))
     try:
-        return [task.kind.law(**values) for values in combinations]
+        return [task.kind.law(**values) for values in chosen_parameters(task, fields["table"])]
     except InputError as error:
         faults.add_error(error)
         return []
@@ -132,7 +131,8 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
     init: Choice[InitKind] = fields["init"]
     samples = getattr(laws[0], "n_samples", None)
     try:
-        starts = [init.kind.law(samples, **values) for values in init.combinations]
+        values = chosen_parameters(init, fields["table"], KIND_SECTIONS["init"].prefix)
+        starts = [init.kind.law(samples, **each) for each in values]
     except InputError as error:
         faults.add_error(error)
         return
@@ -140,6 +140,8 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
         if obstacle := next(filter(None, (init.kind.obstacle(law, shape) for law in starts)), None):
             where = f"axes.architecture[{index}]"
             faults.add(f"{where} is {shape}; {obstacle}", "init", "axes.architecture", f"[{index}]")
+
+
 def _check_adapter(fields: Mapping[str, Any], faults: Faults) -> None:
     """Note adapters for a solver that needs balance, and architectures without a direction to turn to."""
     values, exact = fields["init"].values, any(SOLVERS[name].balanced for name in fields["solvers"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.own_data import changes
+from fastlin.own_data import changes, clashes
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.entry import Entry
@@ -95,6 +95,10 @@ def union(first: Spec, second: Spec) -> Spec:
     for section in KIND_SECTIONS.values():
         choice, other = getattr(first, section.field), getattr(second, section.field)
         joined = {key: _united(values, other.values[key]) for key, values in choice.axes.items()}
+        own, others = section.own(first), section.own(second)
+        if own is not None and others is not None:
+            data = own.united(others)
+            joined = {**dict.fromkeys(joined, data.names), "data": data}
         fields[section.field] = replace(choice, values={**choice.values, **joined})
     content = replace(first, **fields).to_dict()
     if first.table and second.table:
@@ -124,7 +128,13 @@ def obstacles_to_union(first: Spec, second: Spec, names: tuple[str, str]) -> lis
     for key in {*_unused(first), *_unused(second)}:
         before["dynamics"].pop(key, None)
         after["dynamics"].pop(key, None)
-    return differences(before, after, names)
+    lines = []
+    for kinds in KIND_SECTIONS.values():
+        own, others = kinds.own(first), kinds.own(second)
+        if own is not None and others is not None:
+            del before[kinds.section]["data"], after[kinds.section]["data"]
+            lines += clashes(kinds.section, own, others, names)
+    return lines + differences(before, after, names)
 
 
 def _joinable(first: Spec, second: Spec) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SIZE
+from fastlin.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.sweeps.spec.design import KEYS, MAX_POINTS, Design, read_design
 from fastlin.sweeps.spec.faults import Faults
@@ -148,11 +149,11 @@ class PointTable:
             {name: np.concatenate([values, added[name]]) for name, values in self.columns.items()}
         )
 
-    def to_dict(self, inline: int = INLINE) -> dict[str, Any]:
-        """Return the section of a spec, JSON-ready. A table of more rows than `inline` is named by its hash."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section of a spec, JSON-ready. A table of many rows is named by its hash."""
         if self.design:
             return self.design.to_dict()
-        if self.num > inline:  # see `is_reference`
+        if self.by_reference:  # see `is_reference`
             return {"sha256": self.sha256, "num": self.num, "columns": list(self.columns)}
         return {name: values.tolist() for name, values in self.columns.items()}
 
@@ -177,6 +178,21 @@ def _bytes(values: Column) -> bytes:
         return json.dumps(values.tolist()).encode()
     little: bytes = values.astype(_LITTLE[values.dtype.kind]).tobytes()
     return little
+
+
+def chosen_parameters(
+    choice: Choice[Any], table: PointTable | None, prefix: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Yield one value of every parameter of a kind, in each combination of its axes or of rows of a table.
+
+    `prefix` begins the names of the columns.
+    """
+    names = [prefix + key for key in choice.axes]
+    if table is None or not all(name in table for name in names):
+        yield from choice.combinations
+        return
+    for values in table.combinations(names):
+        yield choice.at({name.removeprefix(prefix): value for name, value in values.items()})
 
 
 def is_reference(value: Any) -> bool:
@@ -225,7 +241,9 @@ def _of_mapping(
         )
     if "file" in value:
         if len(value) > 1:
-            raise InputError(f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them")
+            raise InputError(
+                f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them"
+            )
         return _of_columns(_of_file(value["file"], folder, kinds), kinds)
     if set(KEYS) & set(value):
         table = {
@@ -432,7 +450,7 @@ def _parsed(name: str, texts: Sequence[str], kind: str) -> Column:
     """Return the numbers or names of a column of a file."""
     if kind == "text":
         return np.array([text.strip() for text in texts])
-    for convert in ((int, float) if kind == "integer" else (float,)):
+    for convert in (int, float) if kind == "integer" else (float,):
         with suppress(ValueError, OverflowError):
             return np.array([convert(text) for text in texts])
     for row, text in enumerate(texts):

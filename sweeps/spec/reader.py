@@ -103,6 +103,10 @@ def _check_together(
         checks.check_kappa(fields["kappas"], fields["architectures"], faults)
     else:
         columns.check_beside(table, fields, faults)
+        if fields["reduce"] and "seed" in table:
+            faults.add(
+                "output.reduce is over axes.seed, and seed is a column of [points]; leave one of them out"
+            )
         columns.check_tasks(table, fields["task"], faults)
     checks.check_inputs(fields["solvers"], laws, faults)
     checks.check_start(fields, laws, faults)

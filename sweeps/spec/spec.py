@@ -31,7 +31,7 @@ from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
-from fastlin.sweeps.spec.points import POINT, SECTION, PointTable
+from fastlin.sweeps.spec.points import POINT, SECTION, PointTable, chosen_parameters
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
@@ -257,12 +257,13 @@ class Spec:
         return frozenset((*self.table.columns, "architecture")) if self.table else frozenset()
 
     def to_toml(self) -> str:
-        """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec."""
+        """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec.
+
+        A table of more than 1000 points is named by its hash alone. Its store holds it.
+        """
         content = self.to_dict()
         if self.table is None:
             content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
-        else:
-            content[SECTION] = self.table.to_dict(inline=self.table.num)
         return tomli_w.dumps(_with_infinity(content))
 
     @property
@@ -347,7 +348,8 @@ class Spec:
     @cached_property
     def white(self) -> bool:
         """Whether the inputs of all tasks are whitened."""
-        return all(self.task.kind.law(**values).white for values in self.task.combinations)
+        tasks = chosen_parameters(self.task, self.table)
+        return all(self.task.kind.law(**values).white for values in tasks)
 
     @property
     def adaptive(self) -> bool:

@@ -195,6 +195,30 @@ def test_parameters_that_are_axes_are_merged(run):
     assert opened(parts[0]).identical(whole)
 
 
+def test_own_data_is_merged_by_its_names(run):
+    """Slices of one task, and stores of several tasks on an axis. Other data of one name are refused."""
+    draw = np.random.default_rng(3)
+    tasks = {name: fl.Task(draw.normal(size=(4, 9)), draw.normal(size=(3, 9))) for name in "abc"}
+    wanted = {key: value for key, value in spec(architecture="4-2-3").items() if key != "task"}
+    wanted["dynamics"] = {"solver": "flow", "times": TIMES[:2]}
+    whole = opened(run("whole", wanted, task=tasks))
+    slices = [run(part, wanted, task=tasks["a"], slice=f"{part}/2") for part in "12"]
+    assert fl.merge_sweeps(slices).pending == 0
+    parts = [run(name, wanted, task={key: tasks[key] for key in name}) for name in ("ca", "ab")]
+    assert fl.merge_sweeps(parts, "merged").pending == 0
+    merged = opened("merged")
+    assert merged.task.values.tolist() == ["c", "a", "b"]
+    assert np.array_equal(merged.loss.sel(task=[*"abc"]), whole.loss)
+    run("other", wanted, task={"a": tasks["b"]})
+    with pytest.raises(fl.InputError, match="  task: ab and other have different data of the name 'a'"):
+        fl.merge_sweeps(["ab", "other"])
+    run("one", wanted, task=tasks["b"])
+    with pytest.raises(fl.InputError, match=r"  task: 1 and one have different data$"):
+        fl.merge_sweeps(["1", "one"])
+    with pytest.raises(fl.InputError, match="  task: ab has a list, one one"):
+        fl.merge_sweeps(["ab", "one"])
+
+
 # ---- tables of points
 
 ROWS = {

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlin as fl
+from fastlin.sweeps.read.picture import check_spec
+from fastlin.sweeps.run import block
 from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
 from tests import cutting
@@ -226,7 +229,7 @@ def test_forms_of_a_table(tmp_path):
         f"[output]\nobservables = {OUTPUT['observables']}\n"
     )
     of_file = fl.Spec.load(tmp_path / "spec.toml")
-    specs = [fl.Spec.read(sections(), table) for table in (points, frame, dataset)]
+    specs = [fl.Spec.read(sections(), points=table) for table in (points, frame, dataset)]
     assert len({spec.hash for spec in (of_file, *specs)}) == 1
     assert fl.Spec.from_dict(of_file.to_dict()) == of_file
     (tmp_path / "again.toml").write_text(of_file.to_toml())
@@ -239,7 +242,7 @@ def test_parquet(tmp_path):
     frame.to_parquet(tmp_path / "points.parquet")
     base = sections({"architecture": "4-2-3"})
     of_file = fl.Spec.from_dict(base | {"points": {"file": "points.parquet"}}, tmp_path)
-    assert of_file == fl.Spec.read(base, frame)
+    assert of_file == fl.Spec.read(base, points=frame)
 
 
 LONG = 1200
@@ -290,9 +293,46 @@ def test_few_files(long):
 def test_a_plan_of_a_table(long):
     base = long[1]
     with cutting.by_the_rule():
-        projection = fl.plan(fl.Spec.read(base, long_table()))
+        projection = fl.plan(fl.Spec.read(base, points=long_table()))
     assert projection.points == LONG
     assert "a table; 1200 point" in str(projection)
     assert sum(file.stat().st_size for file in long[0].rglob("*") if file.is_file()) == pytest.approx(
         projection.bytes, rel=0.02
     )
+
+
+def test_pictures_say_that_points_have_no_axes(store, tmp_path, command_line):
+    path = str(store[0])
+    code, _, err = command_line("plot", path, "--out", str(tmp_path / "p.png"))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "the points of the sweep are rows of a table" in err
+    code, _, _ = command_line("report", path, "--out", str(tmp_path / "p.html"))
+    page = (tmp_path / "p.html").read_text()
+    assert code == 0
+    assert "the points of this sweep are rows of a table" in page
+    assert "64 configurations" in page
+    with pytest.raises(fl.InputError, match="--plot draws over axes"):
+        check_spec(Store.open(locate(path)).layout.spec)
+
+
+def test_a_failed_point_is_named_by_its_row(tmp_path, monkeypatch):
+    """Seed 1 fails. All other points are computed."""
+    compute = block.compute
+
+    def failing(group):
+        if (group.point_values.seeds == 1).any():
+            raise ValueError("planted")
+        return compute(group)
+
+    monkeypatch.setattr(block, "compute", failing)
+    rows = {"lam": [0.0, 1.0, 2.0, 3.0], "seed": [0, 1, 0, 1], "architecture": ["4-2-3"] * 4}
+    with cutting.into(points=4):
+        report = fl.run_sweep(sections(), tmp_path / "s.zarr", points=rows)
+    assert (report.ok, report.failed) == (2, 2)
+    bad = sweep_status(tmp_path / "s.zarr")["bad"]
+    assert [(point["point"], point["lam"], point["seed"]) for point in bad] == [(1, 1.0, 1), (3, 3.0, 1)]
+    assert "fl.rebuild(ds, point=1, seed=1)" in in_words(sweep_status(tmp_path / "s.zarr"))
+    monkeypatch.undo()
+    with cutting.into(points=4):
+        report = fl.run_sweep(sections(), tmp_path / "s.zarr", points=rows, retry_failed=True)
+    assert (report.ok, report.computed_points) == (4, 2)
