@@ -17,6 +17,7 @@ from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
 from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
+from fastlin.sweeps.spec.points import chosen_parameters
 from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.task_kinds import TaskKind
 
@@ -29,9 +30,7 @@ def task_laws(fields: Mapping[str, Any], faults: Faults) -> list[TaskLaw]:
     if task is None:
         return []
     try:
-        return [
-            task.kind.law(**values) for values in KIND_SECTIONS["task"].combinations(task, fields["table"])
-        ]
+        return [task.kind.law(**values) for values in chosen_parameters(task, fields["table"])]
     except InputError as error:
         faults.add_error(error)
         return []
@@ -132,10 +131,8 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
     init: Choice[InitKind] = fields["init"]
     samples = getattr(laws[0], "n_samples", None)
     try:
-        starts = [
-            init.kind.law(samples, **values)
-            for values in KIND_SECTIONS["init"].combinations(init, fields["table"])
-        ]
+        values = chosen_parameters(init, fields["table"], KIND_SECTIONS["init"].prefix)
+        starts = [init.kind.law(samples, **each) for each in values]
     except InputError as error:
         faults.add_error(error)
         return
@@ -143,6 +140,8 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
         if obstacle := next(filter(None, (init.kind.obstacle(law, shape) for law in starts)), None):
             where = f"axes.architecture[{index}]"
             faults.add(f"{where} is {shape}; {obstacle}", "init", "axes.architecture", f"[{index}]")
+
+
 def _check_adapter(fields: Mapping[str, Any], faults: Faults) -> None:
     """Note adapters for a solver that needs balance, and architectures without a direction to turn to."""
     values, exact = fields["init"].values, any(SOLVERS[name].balanced for name in fields["solvers"])

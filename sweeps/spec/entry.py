@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
@@ -15,7 +14,6 @@ from fastlin.own_data import OwnItems
 from fastlin.parameters import Choice, Kind, Parameter
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.sweeps.spec.points import PointTable
 from fastlin.validation import check_choice, suggest
 
 REQUIRED: Final = object()  # the default of keys that a spec must have
@@ -186,19 +184,6 @@ class KindSection:
         """Return the parameters of a spec that are axes, by their dimensions."""
         choice: Choice[Any] = getattr(owner, self.field)
         return {self.prefix + key: values for key, values in choice.axes.items()}
-
-    def combinations(self, choice: Choice[Any], table: PointTable | None) -> Iterator[dict[str, Any]]:
-        """Yield one value of every parameter: in every combination of axes, or in those of the rows of a table."""
-        names = [self.prefix + key for key in choice.axes]
-        if table is None or not names or not all(name in table for name in names):
-            yield from choice.combinations
-            return
-        columns = [table.columns[name] for name in names]
-        codes = np.stack([np.unique(column, return_inverse=True)[1] for column in columns])
-        for row in np.unique(codes, axis=1, return_index=True)[1].tolist():
-            yield choice.at(
-                {key: column[row].item() for key, column in zip(choice.axes, columns, strict=True)}
-            )
 
     def at(self, owner: Any, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return one value of every parameter of a spec, given those of the axes by their dimensions."""

@@ -31,7 +31,7 @@ from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
-from fastlin.sweeps.spec.points import POINT, SECTION, PointTable
+from fastlin.sweeps.spec.points import POINT, SECTION, PointTable, chosen_parameters
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
@@ -348,7 +348,7 @@ class Spec:
     @cached_property
     def white(self) -> bool:
         """Whether the inputs of all tasks are whitened."""
-        tasks = KIND_SECTIONS["task"].combinations(self.task, self.table)
+        tasks = chosen_parameters(self.task, self.table)
         return all(self.task.kind.law(**values).white for values in tasks)
 
     @property
