@@ -113,7 +113,12 @@ class Substitution(NamedTuple):
     @classmethod
     def of_many(cls, substitutions: Sequence[Substitution], index: Integers) -> Substitution:
         """Return the substitutions (...) of networks, of which `index` (...) gives the task."""
-        return cls(*(np.stack([np.asarray(part) for part in parts])[index] for parts in zip(*substitutions, strict=True)))
+        return cls(
+            *(
+                np.stack([np.asarray(part) for part in parts])[index]
+                for parts in zip(*substitutions, strict=True)
+            )
+        )
 
     def apply(self, w1: Array, w2: Array) -> Canonical:
         """Return the networks of weights (..., N_h, N_i) and (..., N_o, N_h) that follow the plain flow."""

@@ -4,6 +4,7 @@ Every observable over time is a function of QQ^T(t), so that all solvers share o
 stores, the command line and the documentation read `REGISTRY`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -42,7 +43,7 @@ class Observable:
     outputs : tuple of Output
         Kernel outputs that a sweep stores for it, in the order of its own dimensions. It is empty where the
         size depends on the architecture, and such observables are not stored by sweeps.
-    labels : mapping of str to tuple of str
+    labels : mapping of str to tuple of str or int
         Coordinates of the dimensions that a sweep stores.
     scale : Scale, optional
         The kernel output of a time scale of the exact flow: one number per network, without time.
@@ -66,7 +67,7 @@ class Observable:
     doc: str
     evaluate: Callable[[Trajectory], Any] = _not_over_time
     outputs: tuple[Output, ...] = ()
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     scale: Scale | None = None
     dtype: str = "float64"
     default: bool = True
@@ -88,7 +89,7 @@ class Observable:
     @property
     def rows(self) -> int:
         """Numbers that a sweep stores for each point, and for each time where it has a time axis."""
-        return max(1, len(self.outputs))
+        return math.prod(self.stored_dims.values())
 
     @property
     def stored_dims(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.tolerances import ROUNDING
@@ -13,7 +14,8 @@ from fastlin.task import Task
 
 # s t of a task, 17, that leaves e^(-2 s t) of its start at lam = 0: less than rounding errors.
 LONGEST = -0.5 * math.log(ROUNDING)
-CLOSE = 1e-9  # of targets that are each other's reversal, and of weights to the optimum, over the target
+CLOSE = 1e-9  # of targets that are each other's reversal, and of what is left of earlier tasks
+SETTLED = 1e-12  # of a loss to the least one, over the squared target
 
 _POINTS = 64  # times of one round of the search for a passage
 _ROUNDS = 5
@@ -54,11 +56,26 @@ def reverses(task: Task, before: Task) -> bool:
     return bool(inputs and targets)
 
 
-def at_optimum(target: Array, product: Array, n_h: int) -> bool:
-    """Tell whether a product W2 W1 is the best one of n_h hidden units for a target."""
-    u, s, vt = np.linalg.svd(target, full_matrices=False)
-    best = (u[:, :n_h] * s[:n_h]) @ vt[:n_h]
-    return bool(np.linalg.norm(product - best) <= CLOSE * np.linalg.norm(s))
+def is_least(loss: Array, least: Array, size: Array) -> NDArray[np.bool_]:
+    """Tell whether a loss is the least one to rounding; `size` is the squared norm of the target."""
+    return np.asarray(loss - least <= SETTLED * (size + least))
+
+
+def slowest_reversal(s: Array, lam: Array, n_h: int, duration: float) -> Array:
+    """Return the half time (...) of the slowest mode that n_h hidden units have learned, of s (..., m) falling.
+
+    It is NaN where a mode still remembers what it was before S, which was learned for `duration`: a part of
+    ``e^(-2 r t)`` is left of it, and has to be far below the share ``|lam| / (2 r)`` that turns it round. At
+    lam = 0 nothing turns it round after ``s t > 17``.
+    """
+    learned, lam = s[..., :n_h], np.asarray(lam)[..., None]
+    r = np.hypot(learned, 0.5 * lam)
+    share = 0.5 * np.abs(lam) / np.where(r > 0.0, r, 1.0)
+    with np.errstate(invalid="ignore"):  # a mode of s = 0 at t = inf does not count
+        forgotten = np.exp(-2.0 * r * duration) <= CLOSE * share
+        forgotten |= (lam == 0.0) & (learned * duration > LONGEST)
+    times = np.where(forgotten, reversal_times(learned, lam), np.nan)
+    return np.asarray(np.where(learned > CLOSE * s[..., :1], times, -np.inf).max(axis=-1))
 
 
 def passage_time(losses: Callable[[Array], Array], goal: float, end: float) -> float:

@@ -132,6 +132,14 @@ def draw_network(
     return _balanced(architecture, Balance(lam, kappa), seed, factors, rates)
 
 
+def balanced_starts(
+    architecture: Architecture, lams: Array, seed: int, problem: Problem, task: Task, kappa: float
+) -> Array:
+    """Return Q (L, N, H or less) of the networks of `draw_network` at some lam (L,), in other hidden bases."""
+    u, p, v = _drawn_factors(problem.start, architecture, seed, task)
+    return start_of(Factors(u, problem.strength * p, v), lams[:, None], kappa)
+
+
 def _span(architecture: Architecture, task: Task | None) -> Array:
     """Return a basis (N_i, r) of the inputs that learn: all of them without a task."""
     if task is None:

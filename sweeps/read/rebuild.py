@@ -15,10 +15,9 @@ from fastlin.errors import InputError
 from fastlin.kernels.codes import Start
 from fastlin.network import Network
 from fastlin.sweeps.read.selection import architecture_name, position
-from fastlin.sweeps.spec.network_of import task_and_network
+from fastlin.sweeps.spec.network_of import stages_and_network, task_and_network
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import KIND_SECTIONS
-from fastlin.task import Task
 from fastlin.validation import check_choice, check_instance, shown
 
 
@@ -47,7 +46,7 @@ def rebuild(
     kappa: float | None = None,
     rate_ratio: float | None = None,
     **parameters: Any,
-) -> tuple[Task, Network]:
+) -> tuple[Any, Network]:
     """Build the very task and network behind one point of a sweep.
 
     Parameters
@@ -65,7 +64,8 @@ def rebuild(
 
     Returns
     -------
-    task : Task
+    task : Task or list of (Task, float)
+        Of a sequence of tasks its stages, each a task and its duration, as `sequence` takes them.
     net : Network
 
     Raises
@@ -122,6 +122,9 @@ def rebuild(
         raise InputError(
             f"no network {shape} has kappa > 0, which needs N_h >= N_i + N_o; its points are absent"
         )
+    if spec.stages:
+        lam, kappa = float(point.get("lam", 0.0)), float(point.get("kappa", 0.0))
+        return stages_and_network(spec.problem(point), shape, int(point["seed"]), start, lam, kappa)
     return task_and_network(
         spec.task.kind.name,
         spec.problem(point),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ def unset(group: Group, status: Status) -> Result:
     grid = (group.seeds.size, group.lams.size)
     values = {}
     for name in group.observables:
-        shape = REGISTRY[name].stored_shape(group.times.size)
+        shape = group.entry(name).stored_shape(group.times.size)
         values[name] = np.full((*grid, *shape), np.nan, dtype=group.dtype)
     return Result(values, np.full(grid, status, dtype=np.uint8))
 
@@ -48,6 +49,10 @@ def compute(group: Group) -> Result:
     seeds, lams = np.array(group.seeds), np.array(group.lams)
     if group.absent:
         return unset(group, Status.ABSENT)
+    if group.stages:
+        from fastlin.sweeps.run import sequences  # xarray takes long to import, and few sweeps need it
+
+        return Result(*sequences.values(replace(group, seeds=seeds, lams=lams)))
     draw = draw_raw_records if group.settings.start == Start.RAW else draw_records
     records = draw(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
     if group.rate_ratio != 1.0 and group.settings.start == Start.RAW:

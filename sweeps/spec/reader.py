@@ -11,7 +11,7 @@ from fastlin.errors import InputError
 from fastlin.sweeps.spec import checks
 from fastlin.sweeps.spec.entry import read_table
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.sweeps.spec.table import CONVERGENCE, ENTRIES, KIND_SECTIONS, SECTIONS, entries_of
+from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS, OF_FRACTION, SECTIONS, entries_of
 from fastlin.validation import shown
 
 
@@ -76,8 +76,10 @@ def _table(section: str, content: Mapping[str, Any], faults: Faults) -> Mapping[
 
 def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults: Faults) -> None:
     """Note faults between entries that are right by themselves."""
-    if "fraction" in tables["output"] and CONVERGENCE not in fields["observables"]:
-        faults.add(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
+    if "fraction" in tables["output"] and OF_FRACTION.isdisjoint(fields["observables"]):
+        needing = " and ".join(sorted(OF_FRACTION))
+        faults.add(f"output.fraction is for {needing}, and output.observables has none of them")
+    checks.check_sequence(fields, faults)
     checks.check_task(fields["task"], fields["architectures"], faults)
     checks.check_start(fields, faults)
     checks.check_kappa(fields["kappas"], fields["architectures"], faults)

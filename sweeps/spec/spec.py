@@ -24,14 +24,17 @@ from fastlin.kernels import Problem
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
 from fastlin.kernels.stochastic_descent import Noise
+from fastlin.observables import Observable
 from fastlin.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.rates import Rates
+from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
+from fastlin.sweeps.spec.sequence import stage_count
 from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
 from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
@@ -255,8 +258,9 @@ class Spec:
     def problem(self, chosen: Mapping[str, Any]) -> Problem:
         """Return the laws of tasks and starts at one init_scale and these values on the optional axes."""
         task, init = self._parameters("task", chosen), self._parameters("init", chosen)
-        start = self.init.kind.law(task.get("n_samples"), **init)
-        return Problem(self.task.kind.law(**task), start, chosen["init_scale"])
+        law = self.task.kind.law(**task)
+        start = self.init.kind.law(getattr(law, "n_samples", None), **init)
+        return Problem(law, start, chosen["init_scale"])
 
     def _parameters(self, section: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return one value of each parameter of a task or a start."""
@@ -290,6 +294,15 @@ class Spec:
             return None
         samples = self._parameters("task", chosen)["n_samples"]
         return Noise(self.batch_size or samples, self.label_noise, int(chosen["noise_seed"]))
+
+    @property
+    def stages(self) -> int:
+        """Number of stages of a sequence of tasks, 0 for one task."""
+        return stage_count(self.task)
+
+    def entry(self, name: str) -> Observable:
+        """Return an observable as this sweep stores it: by stage in a sequence of tasks."""
+        return entry_of(name, self.stages)
 
     @property
     def adaptive(self) -> bool:
@@ -351,8 +364,13 @@ def _text(source: str | Path) -> str:
 def _with_infinity(value: Any) -> Any:
     """Return a table with the number where JSON, which has none, has the text "inf"."""
     if isinstance(value, Mapping):
-        return {key: _with_infinity(entry) for key, entry in value.items()}
-    return [math.inf if entry == "inf" else entry for entry in value] if isinstance(value, list) else value
+        return {
+            key: math.inf if (key, entry) == ("duration", "inf") else _with_infinity(entry)
+            for key, entry in value.items()
+        }
+    if isinstance(value, list):
+        return [math.inf if entry == "inf" else _with_infinity(entry) for entry in value]
+    return value
 
 
 def essential(content: Mapping[str, Any]) -> dict[str, Any]:

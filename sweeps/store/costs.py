@@ -23,10 +23,11 @@ from fastlin.kernels.vector import problems, raw_problems, time_scales
 from fastlin.solvers import SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.spec.table import CONVERGENCE
+from fastlin.sweeps.spec.table import OF_FRACTION
 from fastlin.sweeps.store.contents import bytes_per_seed, layout_class
 from fastlin.sweeps.store.layout import StoreLayout
 
+ONE_OF_STACK = 1e5  # nanoseconds of NumPy for one stage of one network of a sequence
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -61,8 +62,10 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> Any:
     """Estimate the time of the kernels for all lam of one seed, 0 where there is no such network."""
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
-    if CONVERGENCE in spec.observables:
+    if not OF_FRACTION.isdisjoint(spec.observables):
         each = each + time_scales.nanoseconds(sizes)
+    if spec.stages:
+        each = spec.stages * (ONE_OF_STACK + each)
     draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)
     exists = sizes.has_two_sided if settings.start == Start.TWO_SIDED else True
     return np.where(exists, draw + spec.lams.size * each, 0.0)

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
-from fastlin.observables import REGISTRY
 from fastlin.sweeps.spec.extension import AXES, arranged
 from fastlin.sweeps.spec.group import Block, Group, PlacedGroup, Variant
 from fastlin.sweeps.spec.spec import Spec
@@ -274,7 +273,7 @@ class StoreLayout(ABC):
         coordinates |= {"lam": spec.lams} if spec.balance else {}
         coordinates["time"] = spec.times
         for observable in spec.observables:
-            labels = REGISTRY[observable].labels
+            labels = spec.entry(observable).labels
             coordinates |= {name: np.array(values) for name, values in labels.items()}
         dims = dict.fromkeys(SIZES, "architecture") | {"bin_left": "bin", "bin_right": "bin"}
         return {name: ((dims.get(name, name),), values) for name, values in coordinates.items()}
