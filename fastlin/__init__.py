@@ -14,6 +14,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
     from fastlin.exact_solution import exact
     from fastlin.gradient_flow import flow
+    from fastlin.low_rank import lora
     from fastlin.network import Network
     from fastlin.observables import OBSERVABLES
     from fastlin.related_tasks import reversed, similar
@@ -48,6 +49,7 @@ _HOMES = {
     "flow": "gradient_flow",
     "gradient_descent": "descent",
     "hierarchy": "structured_tasks",
+    "lora": "low_rank",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
@@ -80,6 +82,7 @@ __all__ = [
     "flow",
     "gradient_descent",
     "hierarchy",
+    "lora",
     "open_sweep",
     "plan",
     "plot",

@@ -1,8 +1,9 @@
-"""The substitution that brings learning rates, scaled inputs and dependent inputs to the plain flow.
+"""The substitution that brings rates, scaled inputs, dependent inputs and adapters to the plain flow.
 
 ``W1' = e1 W2^T E``, ``W2' = e2 E W1^T``, ``E = Sigma_yx - W2 W1 Sigma_xx`` with ``Sigma_xx = c V V^T`` is the
 flow of ``U1 = sqrt(e2 c) W1 V`` and ``U2 = sqrt(e1 c) W2`` with equal rates, whitened inputs and the target
-``sqrt(e1 e2) Sigma_yx V``, in the same time.
+``sqrt(e1 e2) Sigma_yx V``, in the same time. A network of the function ``W0 + g W2 W1`` is one of ``W2 W1``
+on inputs g X and targets Y - W0 X, so that its U are g times as large.
 
 Leading dimensions (...) are those of a stack of networks. One network has none.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastlin.adapted_task import residual_task
 from fastlin.balance import Balance, checked_balance
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array, Integers
@@ -50,8 +52,9 @@ class Canonical(NamedTuple):
         InputError
             If they have none.
         """
-        if rates.first == rates.second and task.span.shape[1] == task.n_i and net.balance != "none":
-            unit = rates.first * task.variance
+        left = residual_task(task)
+        if rates.first == rates.second and left.span.shape[1] == left.n_i and net.balance != "none":
+            unit = rates.first * left.variance
             return Balance(unit * net.lam, unit * net.kappa)
         return checked_balance(self.w1, self.w2)
 
@@ -101,6 +104,7 @@ class Substitution(NamedTuple):
         InputError
             If the inputs are neither whitened nor a multiple of a projector.
         """
+        task = residual_task(task)
         if task.inputs == "general":
             raise InputError(
                 "the closed form needs inputs with X X^T / P = c I, or c times a projector (otherwise the "

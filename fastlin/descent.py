@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from fastlin.adapted_task import residual_task
 from fastlin.balance import reduced_width
 from fastlin.curvature import curvature
 from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time, trajectory
@@ -22,7 +23,7 @@ from fastlin.rates import Rates, one_or_two
 from fastlin.solvers import GRADIENT_DESCENT
 from fastlin.task import MAX_SCALE, Task
 from fastlin.trajectory import Trajectory
-from fastlin.validation import check_float, check_int, check_pair
+from fastlin.validation import check_float, check_int, check_pair, shown
 
 MAX_STEPS = 2**53  # beyond it, learning_rate * step is no longer exact in the step
 
@@ -71,7 +72,8 @@ def gradient_descent(
     net : Network
         Weights need not be balanced. A width beyond N_i + N_o costs nothing, because it is reduced exactly.
     learning_rate : float or pair of float
-        eta > 0 of both layers, or (eta1, eta2).
+        eta > 0 of both layers, or (eta1, eta2). If the task has rates of its own (see `lora`), one number
+        that multiplies them.
     steps : int
         Number of steps >= 1.
     every : int
@@ -119,7 +121,7 @@ def gradient_descent(
     (2, True)
     """
     check_sizes(task, net)
-    rates = Rates.read("learning_rate", learning_rate)
+    rates, step = _rates(task, learning_rate)
     count = check_int("steps", steps, 1, MAX_STEPS)
     stride = check_int("every", every, 1, count)
     wanted = select_over_time(observables, task)
@@ -127,14 +129,30 @@ def gradient_descent(
     descent = Descent(rates, check_pair("decay", decay), noise)
     check_memory(wanted, count // stride + 1, task)
     recorded = np.arange(0, count + 1, stride)
-    times = np.asarray(recorded * rates.unit, dtype=np.float64)
-    paths = _weights(task, net, descent, recorded)
-    _check_convergence(*paths, times, task, descent)
+    times = np.asarray(recorded * step, dtype=np.float64)
+    learned = residual_task(task)
+    paths = _weights(learned, net, descent, recorded)
+    _check_convergence(*paths, times, learned, descent)
     path = trajectory(*paths, task, net.architecture.n_h, rates)
     evaluated = dataset(path, times, wanted, net, descent.attributes)
-    if rates[0] != rates[1]:
+    if rates[0] != rates[1] and task.learning_rates is None:
         evaluated.time.attrs["long_name"] = "time t / tau = sqrt(eta1 eta2) * step"
     return evaluated
+
+
+def _rates(task: Task, learning_rate: Any) -> tuple[Rates, float]:
+    """Return the rates of the layers, and the time of a step."""
+    own = task.learning_rates
+    if own is None:
+        rates = Rates.read("learning_rate", learning_rate)
+        return rates, rates.unit
+    if isinstance(learning_rate, tuple | list | np.ndarray):
+        raise InputError(
+            f"learning_rate is {shown(learning_rate)}, and the task has the rates {own} of its layers; "
+            "needed is one number, which multiplies them"
+        )
+    step = check_float("learning_rate", learning_rate, 0.0, above=True)
+    return Rates(step * own[0], step * own[1]), step
 
 
 def _check_noise(task: Task, batch_size: Any, label_noise: Any, noise_seed: Any) -> Noise | None:
@@ -165,8 +183,10 @@ def _weights(task: Task, net: Network, descent: Descent, recorded: Integers) -> 
 def follow(task: Task, net: Network, descent: Descent, recorded: Integers) -> tuple[Trajectory, Array]:
     """Return the trajectory of a run at recorded steps, which begin with 0, and where it has blown up."""
     with np.errstate(over="ignore", invalid="ignore"):
-        paths = _weights(task, net, descent, recorded)
-        return trajectory(*paths, task, net.architecture.n_h, descent.rates), _blown_up(*paths, task, descent)
+        learned = residual_task(task)
+        paths = _weights(learned, net, descent, recorded)
+        path = trajectory(*paths, task, net.architecture.n_h, descent.rates)
+        return path, _blown_up(*paths, learned, descent)
 
 
 def _blown_up(path1: Array, path2: Array, task: Task, descent: Descent) -> Array:

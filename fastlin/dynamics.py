@@ -42,15 +42,15 @@ def check_sizes(task: Task, net: Network) -> None:
 def check_memory(observables: list[Observable], moments: int, task: Task) -> None:
     """Raise if the results would not fit: matrices over samples grow with P^2 at every time."""
     n = task.n_i + task.n_o
-    sizes = {"input": task.n_i, "output": task.n_o, "unit": n}
+    sizes = {"input": task.n_i, "output": task.n_o, "unit": n, "mode": min(task.n_i, task.n_o)}
     if task.has_samples:
-        sizes["sample"] = task.n_samples
+        sizes |= {"sample": task.n_samples, "condition": len(task.conditions)}
     for entry in observables:
         sizes |= entry.stored_dims
     cost = {
         entry.name: 8 * moments * math.prod(sizes[name.removesuffix("_2")] for name in entry.dims)
         for entry in observables
-        if entry.default  # the others are lazy
+        if not entry.lazy
     }
     total = sum(cost.values()) + 16 * moments * n**2
     if total > SURELY_FITS:
@@ -94,6 +94,9 @@ def dataset(
     coordinates: dict[str, Any] = {"time": ("time", times, TIME_ATTRIBUTES)}
     for entry in observables:
         coordinates |= {name: list(labels) for name, labels in entry.labels.items()}
+        coordinates |= {
+            name: list(path.task.conditions) for name in entry.dims if name.startswith("condition")
+        }
     shape = net.architecture
     return xr.Dataset(
         variables,
@@ -105,9 +108,17 @@ def dataset(
             "lam": net.lam,
             "kappa": net.kappa,
             "fastlin_version": version("fastlin"),
+            **_of_function(path.task),
             **attributes,
         },
     )
+
+
+def _of_function(task: Task | TaskArrays) -> dict[str, Any]:
+    """Return the function of a network, where it is not W2 W1 alone."""
+    if isinstance(task, TaskArrays) or task.learning_rates is None:
+        return {}
+    return {"function": "W0 + gain W2 W1", "gain": task.gain}
 
 
 def _of_start(net: Network, observables: list[Observable], rates: tuple[float, float]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from fastlin.adapted_task import residual_task
 from fastlin.balance import Balance
 from fastlin.canonical import Canonical, substitute
 from fastlin.dynamics import check_memory, check_sizes, dataset
@@ -31,7 +32,7 @@ def exact(
     observables: Sequence[str] | None = None,
     fraction: float = FRACTION,
     *,
-    learning_rates: tuple[float, float] = (1.0, 1.0),
+    learning_rates: tuple[float, float] | None = None,
     decay: float | tuple[float, float] = 0.0,
 ) -> xr.Dataset:
     """Evaluate the exact solution of the learning dynamics of one network.
@@ -57,7 +58,8 @@ def exact(
         Fraction of the achievable loss drop, between 0 and 1, for "convergence_time".
     learning_rates : (float, float)
         Learning rates (eta1, eta2) of the layers in units of 1/tau, ``W1' = eta1 W2^T E``, ``W2' = eta2 E
-        W1^T``. The weights have to be balanced in ``sqrt(eta2) W1`` and ``sqrt(eta1) W2``.
+        W1^T``. The weights have to be balanced in ``sqrt(eta2) W1`` and ``sqrt(eta1) W2``. By default those
+        of the task (see `lora`), or (1, 1).
     decay : float or (float, float)
         Weight decay g of both layers, multiplied by their rates: ``W1' = eta1 (W2^T E - g1 W1)``. A decay
         above 0 is exact where lam = kappa = 0 and eta1 g1 = eta2 g2.
@@ -100,7 +102,7 @@ def exact(
     True
     """
     check_sizes(task, net)
-    rates = Rates.read("learning_rates", learning_rates)
+    rates = Rates.of_flow(task, learning_rates)
     canonical = substitute(task, net, rates)
     balance = canonical.balance(task, net, rates)
     shrinkage = _shrinkage(balance, rates, check_pair("decay", decay))
@@ -115,7 +117,7 @@ def exact(
     trajectory = Trajectory(
         qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size), rates.relative
     )
-    unit = rates.unit * task.variance
+    unit = rates.unit * residual_task(task).variance
     attributes = {
         "solver": EXACT.name,
         "lam": balance.lam / unit,

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from fastlin.adapted_task import residual_task
 from fastlin.balance import reduced_width
 from fastlin.canonical import substitute
 from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time, trajectory
@@ -30,7 +31,7 @@ def flow(
     net: Network,
     times: ArrayLike,
     tolerance: float = TOLERANCE,
-    learning_rates: Pair = (1.0, 1.0),
+    learning_rates: Pair | None = None,
     decay: float | Pair = 0.0,
     observables: Sequence[str] | None = None,
     max_steps: int | None = None,
@@ -53,7 +54,8 @@ def flow(
     tolerance : float
         Error of the weights in one step, relative to their norm, from 1e-14 to 1e-2.
     learning_rates : (float, float)
-        Rates (eta1, eta2) of the layers in units of 1/tau.
+        Rates (eta1, eta2) of the layers in units of 1/tau. By default those of the task (see `lora`), or
+        (1, 1).
     decay : float or (float, float)
         Weight decay g of both layers or of each, which is multiplied by the rate of the layer.
     observables : sequence of str, optional
@@ -96,7 +98,7 @@ def flow(
     check_sizes(task, net)
     moments = check_times(times)
     settings = FlowSettings(
-        Rates.read("learning_rates", learning_rates),
+        Rates.of_flow(task, learning_rates),
         check_pair("decay", decay),
         check_float("tolerance", tolerance, MIN_TOLERANCE, MAX_TOLERANCE),
         MAX_STEPS if max_steps is None else check_int("max_steps", max_steps, 1, 2**53),
@@ -105,10 +107,11 @@ def flow(
     check_memory(wanted, moments.size, task)
     w1, w2 = (np.ascontiguousarray(weights) for weights in reduced_width(net.w1, net.w2))
     finite = np.append(0.0, np.unique(moments[np.isfinite(moments)]))
-    check_steps(task, w1, w2, float(finite[-1]), settings)
-    path = integrated(task, w1, w2, finite, settings)
+    learned = residual_task(task)
+    check_steps(learned, w1, w2, float(finite[-1]), settings)
+    path = integrated(learned, w1, w2, finite, settings)
     if np.isinf(moments).any():
-        path = to_infinity(task, path, settings)
+        path = to_infinity(learned, path, settings)
         if ends_at_saddle(substitute(task, net, settings.rates)):
             warnings.warn(
                 "at t = inf the flow of these weights ends at a saddle, from which rounding errors have "

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from fastlin import trajectory
+from fastlin import adapter_observables, representation, trajectory
 from fastlin.errors import InputError
 from fastlin.fit import fit_balance
 from fastlin.kernels import Output, Scale
@@ -57,6 +57,8 @@ class Observable:
         Whether it depends on the part of W1 off the span of dependent inputs.
     needs_samples : bool
         Whether it is a function of X or Y. A task of statistics alone has none.
+    lazy : bool
+        Whether it is computed only where it is looked at.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Observable:
     rates_note: str = ""
     off_span: bool = False
     needs_samples: bool = False
+    lazy: bool = False
     of_start: Callable[[Array, int, int], Any] | None = None
 
     @property
@@ -194,7 +197,7 @@ _ALL = (
         r"W_2W_1",
         "W2 W1",
         "the linear map of the network",
-        lambda path: path.w2w1,
+        lambda path: path.map,
         off_span=True,
     ),
     Observable(
@@ -257,6 +260,51 @@ _ALL = (
         needs_samples=True,
     ),
     Observable(
+        "mode_strengths",
+        ("mode",),
+        "1",
+        r"u_a^\top W_2W_1\,v_a",
+        "diag(U^T W2 W1 V), Sigma_yx = U diag(s) V^T",
+        "strength of each mode of the task, the largest singular value first (Saxe et al. 2014)",
+        representation.mode_strengths,
+        off_span=True,
+        default=False,
+    ),
+    Observable(
+        "alignment",
+        ("mode", "side"),
+        "1",
+        r"\cos^2",
+        "cos^2(W v_a, u_a) and cos^2(W^T u_a, v_a), W = W2 W1, Sigma_yx = U diag(s) V^T",
+        "alignment of the network with each mode of the task: 1 where (u_a, v_a) are singular vectors of it",
+        representation.alignment,
+        labels={"side": ("output", "input")},
+        off_span=True,
+        default=False,
+    ),
+    Observable(
+        "rdm_cosine",
+        ("condition", "condition_2"),
+        "1",
+        r"1-\cos",
+        "1 - <h_k, h_l> / (|h_k| |h_l|), h_k = mean of W1 x over condition k",
+        "dissimilarity of conditions in the hidden layer, by the cosine",
+        representation.rdm_cosine,
+        default=False,
+        needs_samples=True,
+    ),
+    Observable(
+        "rdm_correlation",
+        ("condition", "condition_2"),
+        "1",
+        r"1-\rho",
+        "1 - <h_k, h_l> / (|h_k| |h_l|), h_k = mean of W1 x over condition k, less the mean of all h",
+        "dissimilarity of conditions in the hidden layer, by the correlation about the mean pattern",
+        representation.rdm_correlation,
+        default=False,
+        needs_samples=True,
+    ),
+    Observable(
         "ntk",
         ("output", "sample", "output_2", "sample_2"),
         "1",
@@ -265,6 +313,7 @@ _ALL = (
         "neural tangent kernel; a lazy array, computed where it is looked at",
         trajectory.ntk,
         default=False,
+        lazy=True,
         rates_note=_KERNEL_OF_RATES,
         needs_samples=True,
     ),
@@ -329,6 +378,40 @@ _ALL = (
         "distance of the start from the nearest exact solution; 0 for one that is balanced",
         rates_note="of U1 = sqrt(e2) W1, U2 = sqrt(e1) W2",
         of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).residual,
+        default=False,
+    ),
+    Observable(
+        "adapter_norm",
+        (),
+        "1",
+        r"\|cBA\|_F",
+        "|c W2 W1|_F, c the gain of the task",
+        "norm of the update that the adapter adds to the frozen map (LoRA, Hu et al. 2022)",
+        adapter_observables.adapter_norm,
+        default=False,
+        off_span=True,
+    ),
+    Observable(
+        "adapter_alignment",
+        ("side",),
+        "1",
+        r"\|U_k^\top P_B\|^2/k",
+        "|U_k^T P_2|^2 / k, |V_k^T P_1|^2 / k, P_2 on the columns of W2, P_1 on the rows of W1, U_k, V_k the "
+        "top singular vectors of Sigma_yx - W0, k = min(N_h, its rank)",
+        "overlap of the adapter's subspaces with those of the update that the task asks for",
+        adapter_observables.adapter_alignment,
+        labels={"side": adapter_observables.SIDES},
+        default=False,
+        off_span=True,
+    ),
+    Observable(
+        "recovered_rank",
+        (),
+        "1",
+        r"r_\mathrm{rec}",
+        "number of a with u_a^T c W2 W1 v_a >= s_a / 2, of Sigma_yx - W0 = sum_a s_a u_a v_a^T",
+        "singular directions of the update that the task asks for, of which at least half is learned",
+        adapter_observables.recovered_rank,
         default=False,
     ),
 )

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from fastlin.errors import InputError
-from fastlin.task import MAX_SCALE
+from fastlin.task import MAX_SCALE, Task
 from fastlin.validation import check_pair
 
 
@@ -34,6 +34,23 @@ class Rates(NamedTuple):
         if not 1.0 / MAX_SCALE <= rates.second / rates.first <= MAX_SCALE:
             allowed = f"from {1.0 / MAX_SCALE:g} to {MAX_SCALE:g}"
             raise InputError(f"{name} is {tuple(rates)}; the ratio of both must be {allowed}")
+        return rates
+
+    @classmethod
+    def of_flow(cls, task: Task, value: Any) -> Rates:
+        """Return the rates of a flow: those given, else those of the task, else equal ones.
+
+        Raises
+        ------
+        InputError
+            If they are out of range, or the task has others.
+        """
+        own = task.learning_rates
+        if value is None:
+            return cls(*(own or EQUAL_RATES))
+        rates = cls.read("learning_rates", value)
+        if own is not None and rates != own:
+            raise InputError(f"learning_rates is {tuple(rates)}, and the task has {own}; leave it out")
         return rates
 
     @classmethod

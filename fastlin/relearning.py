@@ -62,7 +62,7 @@ def is_least(loss: Array, least: Array, size: Array) -> NDArray[np.bool_]:
 
 
 def slowest_reversal(s: Array, lam: Array, n_h: int, duration: float) -> Array:
-    """Return the half time (...) of the slowest mode that n_h hidden units have learned, of s (..., m) falling.
+    """Return the half time (...) of the slowest mode that n_h hidden units have learned; s (..., m) fall.
 
     It is NaN where a mode still remembers what it was before S, which was learned for `duration`: a part of
     ``e^(-2 r t)`` is left of it, and has to be far below the share ``|lam| / (2 r)`` that turns it round. At

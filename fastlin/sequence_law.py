@@ -91,7 +91,7 @@ class SequenceLaw:
                 if found:
                     return f"stage {k}: {found}"
             elif abs(stage.similarity) < 1.0 and architecture.n_i * architecture.n_o == 1:
-                return f"stage {k}: a task of one input and one output is similar to itself and its reversal only"
+                return f"stage {k}: a task of one input and one output has similarity 1 or -1 to others"
         return None
 
 

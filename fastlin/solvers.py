@@ -53,12 +53,26 @@ class Settings(NamedTuple):
 
 
 class Points(NamedTuple):
-    """Points (seed, lam) of one architecture, and the times at which they are recorded."""
+    """Points of one architecture, and the times at which they are recorded.
+
+    They are the product of records and lams, or the pairs (record i, lams[i]) of a paired `Batch`.
+    """
 
     records: Array  # (S, length), see `kernels.Record`
     lams: Array  # (L,)
     times: Array  # (T,) ascending
     settings: Settings
+    paired: bool = False
+    kappas: Array | None = None  # (P,) of paired points, in place of that of the settings
+
+    @property
+    def kappa(self) -> float | Array:
+        """Two-sided balance of all points, or of each."""
+        return self.settings.kappa if self.kappas is None else self.kappas
+
+    def batch(self, times: Any, outputs: int) -> Batch:
+        """Return an empty batch for so many outputs, at times or at steps of gradient descent."""
+        return empty_batch(self.records, self.lams, times, outputs, self.paired)
 
 
 @dataclass(frozen=True)
@@ -111,26 +125,26 @@ def recorded_steps(times: Array, learning_rate: float) -> Integers:
 
 
 def _run_exact(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
-    batch = empty_batch(points.records, points.lams, points.times, len(outputs))
-    dispatch.closed_form(sizes, outputs, batch, kappa=points.settings.kappa, specialise=specialise)
+    batch = points.batch(points.times, len(outputs))
+    dispatch.closed_form(sizes, outputs, batch, kappa=points.kappa, specialise=specialise)
     return batch
 
 
 def _run_descent(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
-    start, kappa, rate, decay, *_ = points.settings
+    start, _, rate, decay, *_ = points.settings
     steps = recorded_steps(points.times, rate)
-    batch = empty_batch(points.records, points.lams, steps, len(outputs))
+    batch = points.batch(steps, len(outputs))
     dispatch.gradient_descent(
-        sizes, outputs, batch, rate, start=start, kappa=kappa, decay=decay, specialise=specialise
+        sizes, outputs, batch, rate, start=start, kappa=points.kappa, decay=decay, specialise=specialise
     )
     return batch
 
 
 def _run_flow(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
-    start, kappa, _, decay, control, _ = points.settings
-    batch = empty_batch(points.records, points.lams, points.times, len(outputs))
+    start, _, _, decay, control, _ = points.settings
+    batch = points.batch(points.times, len(outputs))
     dispatch.flow(
-        sizes, outputs, batch, control, start=start, kappa=kappa, decay=decay, specialise=specialise
+        sizes, outputs, batch, control, start=start, kappa=points.kappa, decay=decay, specialise=specialise
     )
     return batch
 

@@ -135,7 +135,7 @@ def draw_network(
 def balanced_starts(
     architecture: Architecture, lams: Array, seed: int, problem: Problem, task: Task, kappa: float
 ) -> Array:
-    """Return Q (L, N, H or less) of the networks of `draw_network` at some lam (L,), in other hidden bases."""
+    """Return Q (L, N, H or less) of the networks of `draw_network` at some lam, in another hidden basis."""
     u, p, v = _drawn_factors(problem.start, architecture, seed, task)
     return start_of(Factors(u, problem.strength * p, v), lams[:, None], kappa)
 

@@ -55,6 +55,11 @@ class Task:
         The matrix by which `whiten` has multiplied the inputs.
     labels : tuple, (P,), or None
         The conditions of the samples, as given.
+    offset : ndarray (N_o, N_i), or 0.0
+    gain : float
+        The function of a network on this task is ``offset + gain W2 W1``: 0 and 1, unless `lora` sets others.
+    learning_rates : (float, float), or None
+        Learning rates (eta1, eta2) of the layers that belong to the task: those of `lora`.
 
     Raises
     ------
@@ -82,6 +87,9 @@ class Task:
 
     whitening: Array | None = None
     labels: tuple[str | int, ...] | None = None
+    offset: Array | float = 0.0
+    gain: float = 1.0
+    learning_rates: tuple[float, float] | None = None
     _means: tuple[Array, Array] | None = None
 
     def __init__(
@@ -158,7 +166,12 @@ class Task:
         return SigmaTask(*_in_span(target, inputs, check_float("floor", floor, 0.0, MAX_ENTRY**2)))
 
     def __repr__(self) -> str:
-        return f"<Task of {self.n_i} inputs ({self._described}), {self.n_o} outputs, {self._source}>"
+        sizes = f"{self.n_i} inputs ({self._described}), {self.n_o} outputs"
+        return f"<Task of {sizes}, {self._source}{self._function}>"
+
+    @property
+    def _function(self) -> str:
+        return "" if self.learning_rates is None else f", function W0 + {self.gain:g} W2 W1"
 
     @property
     def _described(self) -> str:
@@ -286,6 +299,8 @@ class Task:
     def _whitened_once(self) -> Task:
         if self.moments.axes.shape[1] == 0:
             raise InputError("all inputs are 0, so they cannot be whitened; needed is one that is not")
+        if self.learning_rates is not None:
+            raise InputError("the task is one of fastlin.lora; whiten the task that fastlin.lora is given")
         matrix = self.moments.whitening
         task = self._with_inputs(matrix)
         task.whitening = matrix if self.whitening is None else matrix @ self.whitening

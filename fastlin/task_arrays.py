@@ -49,22 +49,20 @@ class _Stacked:
         return self.stack(lambda task: task.sigma_xx)
 
     @cached_property
+    def offset(self) -> Array:
+        return self.stack(lambda task: np.broadcast_to(task.offset, task.sigma_yx.shape))
+
+    @cached_property
+    def gain(self) -> Array:
+        return np.array([task.gain for task in self.tasks])
+
+    @cached_property
     def x(self) -> Array:
         return self._data(lambda task: task.X)
 
     @cached_property
     def y(self) -> Array:
         return self._data(lambda task: task.Y)
-
-    @cached_property
-    def condition_means(self) -> Array:
-        counts = sorted({len(task.conditions) for task in self.tasks})
-        if len(counts) > 1:
-            raise InputError(
-                f"the tasks have from {counts[0]} to {counts[-1]} conditions; observables over conditions "
-                "need tasks with the same number of them"
-            )
-        return self.stack(lambda task: task.condition_means)
 
     def _data(self, of: Callable[[Task], Array]) -> Array:
         counts = sorted({task.n_samples for task in self.tasks})
@@ -118,6 +116,10 @@ class TaskArrays:
     def _at(self, values: Array) -> Array:
         return values[0] if len(values) == 1 else values[self._index]
 
+    def each(self, of: Callable[[Task], Array]) -> Array:
+        """Return a function of the task of each network, (..., *shape of its values)."""
+        return self._at(self._stacked.stack(of))
+
     @property
     def n_i(self) -> int:
         """Number of inputs."""
@@ -149,6 +151,16 @@ class TaskArrays:
         return self._at(self._stacked.sigma_xx)
 
     @property
+    def offset(self) -> Array:
+        """Map (..., N_o, N_i) that the function of a network has beside gain W2 W1."""
+        return self._at(self._stacked.offset)
+
+    @property
+    def gain(self) -> Array:
+        """Factor (...) of W2 W1 in the function of a network."""
+        return self._at(self._stacked.gain)
+
+    @property
     def X(self) -> Array:
         """Inputs (..., N_i, P)."""
         return self._at(self._stacked.x)
@@ -157,11 +169,6 @@ class TaskArrays:
     def Y(self) -> Array:
         """Targets (..., N_o, P)."""
         return self._at(self._stacked.y)
-
-    @property
-    def condition_means(self) -> Array:
-        """Means of the inputs over the samples of each condition, (..., N_i, conditions)."""
-        return self._at(self._stacked.condition_means)
 
     @property
     def loss(self) -> LossForm:

@@ -50,6 +50,29 @@ class Trajectory:
         return self.qqt[..., self.n_i :, : self.n_i]
 
     @property
+    def map(self) -> Array:
+        """The linear map of the network (..., T, N_o, N_i): offset + gain W2 W1, as the task has them."""
+        offset = self.task.offset
+        if np.all(self.gain == 1.0) and not np.any(offset):
+            return self.w2w1
+        return np.asarray((at_all_times(offset) if isinstance(offset, np.ndarray) else offset) + self.update)
+
+    @property
+    def update(self) -> Array:
+        """The part of the map that is trained, gain W2 W1 (..., T, N_o, N_i)."""
+        return np.asarray(self.gain * self.w2w1)
+
+    @property
+    def gain(self) -> Array:
+        """The gain of the task (..., 1, 1, 1)."""
+        return np.asarray(self.task.gain)[..., None, None, None]
+
+    @property
+    def inputs(self) -> Array:
+        """Sigma_xx (..., 1, N_i, N_i) of the inputs that drive the weights, gain X."""
+        return np.asarray(self.gain**2 * at_all_times(self.task.sigma_xx))
+
+    @property
     def w2w2t(self) -> Array:
         """W2 W2^T (..., T, N_o, N_o)."""
         return self.qqt[..., self.n_i :, self.n_i :]
@@ -74,10 +97,10 @@ def at_all_times(matrices: Array) -> Array:
 
 
 def loss(path: Trajectory) -> Array:
-    """Return |Y - W2 W1 X|^2 / (2 P) (..., T), in a form that does not cancel near the minimum."""
+    """Return |Y - map X|^2 / (2 P) (..., T), in a form that does not cancel near the minimum."""
     task = path.task
     target, root, floor, divisor = task.loss if isinstance(task, TaskArrays) else loss_form(task)
-    mapped = path.w2w1 if root is None else path.w2w1 @ at_all_times(root)
+    mapped = path.map if root is None else path.map @ at_all_times(root)
     squares = 0.5 * np.sum((at_all_times(target) - mapped) ** 2, axis=(-2, -1))
     return np.asarray(np.asarray(floor)[..., None] + squares / np.asarray(divisor)[..., None])
 
@@ -91,7 +114,7 @@ def _unit(qqt: Array) -> tuple[Array, Array]:
 def _ntk_inner(n_i: int, n_o: int, c: Array, first: Array, second: Array) -> Array:
     """<K, K'> / P^2 of the NTKs that belong to two QQ^T (..., N, N), never formed, with C (..., N_i, N_i).
 
-    ``N_o tr(M C M' C) + tr M'C^2 tr B + tr MC^2 tr B' + <B, B'> tr C^2``, C = Sigma_xx.
+    ``N_o tr(M C M' C) + tr M'C^2 tr B + tr MC^2 tr B' + <B, B'> tr C^2``, C = gain^2 Sigma_xx.
     """
     mc1, mc2 = first[..., :n_i, :n_i] @ c, second[..., :n_i, :n_i] @ c
     b1, b2 = first[..., n_i:, n_i:], second[..., n_i:, n_i:]
@@ -107,14 +130,13 @@ def _ntk_inner(n_i: int, n_o: int, c: Array, first: Array, second: Array) -> Arr
 def ntk_norm(path: Trajectory) -> Array:
     """Return |K| / P (..., T)."""
     unit, scale = _unit(path.driving[0])
-    c = at_all_times(path.task.sigma_xx)
-    return np.asarray(scale * np.sqrt(_ntk_inner(path.n_i, path.n_o, c, unit, unit)))
+    return np.asarray(scale * np.sqrt(_ntk_inner(path.n_i, path.n_o, path.inputs, unit, unit)))
 
 
 def kernel_distance(path: Trajectory) -> Array:
     """Return the distance of the NTK from its start (..., T)."""
     now, start = _unit(path.driving[0])[0], at_all_times(_unit(path.driving[1])[0])
-    n_i, n_o, c = path.n_i, path.n_o, at_all_times(path.task.sigma_xx)
+    n_i, n_o, c = path.n_i, path.n_o, path.inputs
     norm = np.sqrt(_ntk_inner(n_i, n_o, c, now, now))
     norm0 = np.sqrt(_ntk_inner(n_i, n_o, c, start, start))
     with np.errstate(invalid="ignore"):  # a network of zero weights has no kernel to be distant from
@@ -129,8 +151,8 @@ def weight_norms(path: Trajectory) -> Array:
 
 
 def effective_rank(path: Trajectory) -> Array:
-    """Return the effective rank of W2 W1 (..., T)."""
-    values = np.linalg.svd(path.w2w1, compute_uv=False)
+    """Return the effective rank of the map (..., T)."""
+    values = np.linalg.svd(path.map, compute_uv=False)
     totals = values.sum(axis=-1, keepdims=True)
     shares = values / np.where(totals > 0, totals, 1.0)
     logs = np.log(np.where(shares > 0, shares, 1.0))
@@ -138,8 +160,8 @@ def effective_rank(path: Trajectory) -> Array:
 
 
 def network_function(path: Trajectory) -> Array:
-    """Return W2 W1 X (..., T, N_o, P)."""
-    return np.asarray(path.w2w1 @ at_all_times(path.task.X))
+    """Return map X (..., T, N_o, P)."""
+    return np.asarray(path.map @ at_all_times(path.task.X))
 
 
 def rsm_input(path: Trajectory) -> Array:
@@ -168,8 +190,9 @@ def ntk(path: Trajectory) -> Any:
 
     (e1, e2), x = path.rates, at_all_times(path.task.X)
     chunks = (*(1,) * (path.qqt.ndim - 2), -1, -1)
-    similarity = da.from_array(e2 * rsm_input(path), chunks=chunks)
-    output = da.from_array(e1 * path.w2w2t, chunks=chunks)
+    scale = path.gain**2
+    similarity = da.from_array(scale * e2 * rsm_input(path), chunks=chunks)
+    output = da.from_array(scale * e1 * path.w2w2t, chunks=chunks)
     same = np.eye(path.n_o)[:, None, :, None]
     inputs = (np.swapaxes(x, -1, -2) @ x)[..., None, :, None, :]
     kernel = same * similarity[..., None, :, None, :] + output[..., :, None, :, None] * inputs

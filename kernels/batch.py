@@ -1,4 +1,4 @@
-"""A batch: the points (seed, lam) of one architecture that a kernel runs in one call."""
+"""A batch: the points of one architecture that a kernel runs in one call."""
 
 from typing import Any, NamedTuple
 
@@ -13,16 +13,43 @@ VECTORS = 2
 
 
 class Batch(NamedTuple):
-    """Points (seed, lam), seeds outermost, and the arrays for their results.
+    """P points (record, lam), and the arrays for their results.
 
-    In a traced function the same fields are arrays of vector code.
+    The points are the product of S records and L lam, P = S L, records outermost. In a paired batch, point i
+    has record i and lam[i], P = S = L. The bits of a point are the same in both. In a traced function the
+    same fields are arrays of vector code.
     """
 
-    records: Any  # (S, length) `Record` of each seed
+    records: Any  # (S, length) `Record` of each seed, or of each point
     lam: Any  # (L,)
     times: Any  # (T,) times, or steps of gradient descent (int64, ascending); (0,) for time scales
-    outputs: Any  # (R, padded(S L), T), or (R, padded(S L), 1) for time scales; written
-    status: Any  # (padded(S L),) codes of `Status`; written
+    outputs: Any  # (R, padded(P), T), or (R, padded(P), 1) for time scales; written
+    status: Any  # (padded(P),) codes of `Status`; written
+    paired: Any = False  # bool
+
+    @property
+    def per_record(self) -> int:
+        """Number of points of each record. Point i has record i // per_record and lam[i % L]."""
+        return 1 if self.paired else int(self.lam.size)
+
+    @property
+    def points(self) -> int:
+        """Number of points."""
+        return len(self.records) * self.per_record
+
+
+def kappas_of(batch: Batch, kappa: float | Array) -> Array:
+    """Return kappa as kernels take it: one number (1,), or that of each point of a paired batch, (P,).
+
+    Point i has entry i % size.
+    """
+    kappas = np.atleast_1d(np.asarray(kappa, dtype=np.float64))
+    if kappas.shape != (1,) and not (batch.paired and kappas.shape == (batch.points,)):
+        kind = "paired" if batch.paired else "not paired"
+        raise ValueError(
+            f"kappa has the shape {kappas.shape}, but the batch of {batch.points} points is {kind}"
+        )
+    return np.ascontiguousarray(kappas)
 
 
 class FlowControl(NamedTuple):
@@ -37,8 +64,8 @@ def padded(count: int, lanes: int = VECTORS * WIDTH) -> int:
     return -(-count // lanes) * lanes
 
 
-def empty_batch(records: Array, lam: Array, times: Any, outputs: int) -> Batch:
+def empty_batch(records: Array, lam: Array, times: Any, outputs: int, paired: bool = False) -> Batch:
     """Return a batch with empty arrays for so many outputs. Without times, each is one number a point."""
-    points = padded(len(records) * lam.size)
+    points = padded(len(records) * (1 if paired else lam.size))
     values = np.empty((outputs, points, max(1, times.size)))
-    return Batch(records, lam, times, values, np.empty(points, dtype=np.uint8))
+    return Batch(records, lam, times, values, np.empty(points, dtype=np.uint8), paired)

@@ -99,12 +99,12 @@ class Kernel:
         """Return the call that runs the kernel on one point."""
         sizes, special = self.sizes, self.specialise
         if isinstance(self.detail, str):
-            seed = np.zeros(1, dtype=np.int64)
+            seed, scale = np.zeros(1, dtype=np.int64), np.ones(1)
             start = lane_start(self.detail, sizes.n_i)
             problem = Problem(RegressionTask(sizes.n_i, 1.0), start, 1.0)
             if self.step == "set_up":
-                return problems.prepare_records(sizes, seed, problem, special)
-            return raw_problems.prepare_records(sizes, seed, problem, special)
+                return problems.prepare_records(sizes, seed, problem, scale, special)
+            return raw_problems.prepare_records(sizes, seed, problem, scale, special)
         return self._prepare(sizes, self.detail, special)
 
     def _prepare(self, sizes: Sizes, outputs: tuple[int, ...], special: bool) -> Call:

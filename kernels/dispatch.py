@@ -3,7 +3,7 @@
 Every function checks the lengths of the arrays that compiled code writes to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -27,7 +27,12 @@ from fastlin.kernels.vector.closed_form import Paths, empty_paths
 
 
 def prepare_closed_form(
-    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, kappa: float = 0.0, specialise: bool = False
+    sizes: Sizes,
+    outputs: tuple[int, ...],
+    batch: Batch,
+    *,
+    kappa: float | Array = 0.0,
+    specialise: bool = False,
 ) -> Call:
     """Return the call that evaluates the exact solution for a batch.
 
@@ -38,17 +43,18 @@ def prepare_closed_form(
         Codes of `Output`, in the order in which the batch holds them.
     batch : Batch
         ``times`` in any order, inf allowed. ``outputs`` and ``status`` are written.
-    kappa : float
-        kappa >= 0 of two-sided balance. kappa > 0 needs N_h >= N_i + N_o.
+    kappa : float or ndarray, (P,)
+        kappa >= 0 of two-sided balance. kappa > 0 needs N_h >= N_i + N_o. A paired batch may have one for
+        each point, all 0 or all above.
     specialise : bool
         Use a kernel that is compiled for these sizes alone. The bits are the same.
     """
     _check_lengths(batch)
-    if kappa > 0.0:
+    if _two_sided(kappa):
         _check_rank(sizes)
         if sizes.two_sided.fits_lanes:
-            return two_sided_closed_form.prepare(sizes, outputs, batch, float(kappa), specialise)
-        return two_sided_dynamics.prepare_closed_form(sizes, outputs, batch, float(kappa))
+            return two_sided_closed_form.prepare(sizes, outputs, batch, kappa, specialise)
+        return two_sided_dynamics.prepare_closed_form(sizes, outputs, batch, kappa)
     if sizes.fits_lanes:
         return vector_closed_form.prepare(sizes, outputs, batch, specialise)
     return blas_dynamics.prepare_closed_form(sizes, outputs, batch)
@@ -61,7 +67,7 @@ def prepare_gradient_descent(
     learning_rate: float,
     *,
     start: Start = Start.BALANCED,
-    kappa: float = 0.0,
+    kappa: float | Array = 0.0,
     decay: tuple[float, float] = (0.0, 0.0),
     specialise: bool = False,
 ) -> Call:
@@ -81,8 +87,9 @@ def prepare_gradient_descent(
     learning_rate : float
     start : Start
         The kind of start that the records hold. Records of raw starts are those of ``sizes.unreduced``.
-    kappa : float
-        kappa > 0 of two-sided starts, which need N_h >= N_i + N_o. Other starts ignore it.
+    kappa : float or ndarray, (P,)
+        kappa > 0 of two-sided starts, which need N_h >= N_i + N_o. A paired batch may have one for each
+        point. Other starts ignore it.
     decay : tuple of float
         Weight decay (d1, d2) of W1 and of W2.
     specialise : bool
@@ -96,7 +103,7 @@ def prepare_gradient_descent(
             sizes, outputs, batch, rate, specialise, start=start, kappa=kappa, decay=rates
         )
     return blas_dynamics.prepare_gradient_descent(
-        sizes, outputs, batch, rate, start=start, kappa=float(kappa), decay=rates
+        sizes, outputs, batch, rate, start=start, kappa=kappa, decay=rates
     )
 
 
@@ -107,7 +114,7 @@ def prepare_flow(
     control: FlowControl,
     *,
     start: Start = Start.BALANCED,
-    kappa: float = 0.0,
+    kappa: float | Array = 0.0,
     decay: tuple[float, float] = (0.0, 0.0),
     specialise: bool = False,
 ) -> Call:
@@ -122,8 +129,8 @@ def prepare_flow(
     sizes, rates = _sizes_of(sizes, start), (float(decay[0]), float(decay[1]))
     control = FlowControl(float(control.tolerance), int(control.max_steps))
     if sizes.fits_lanes_to_descend:
-        return vector_flow.prepare(sizes, outputs, batch, control, start, float(kappa), rates, specialise)
-    return blas_flow.prepare(sizes, outputs, batch, control, start, float(kappa), rates)
+        return vector_flow.prepare(sizes, outputs, batch, control, start, kappa, rates, specialise)
+    return blas_flow.prepare(sizes, outputs, batch, control, start, kappa, rates)
 
 
 def prepare_time_scales(
@@ -132,28 +139,33 @@ def prepare_time_scales(
     batch: Batch,
     fraction: float,
     *,
-    kappa: float = 0.0,
+    kappa: float | Array = 0.0,
     specialise: bool = False,
 ) -> Call:
     """Return the call that finds time scales of the exact flow for a batch.
 
     Arguments are those of `prepare_closed_form`, but `scales` are codes of `Scale` and ``batch.outputs`` is
-    (R, padded(S L), 1). `fraction` in (0, 1) is the share of the fall of the loss that counts as convergence.
+    (R, padded(P), 1). `fraction` in (0, 1) is the share of the fall of the loss that counts as convergence.
     With kappa > 0 CONVERGENCE is the only scale, because there is no saddle to escape from and no direction
     is dropped.
     """
     _check_lengths(batch)
-    if kappa > 0.0:
+    if _two_sided(kappa):
         _check_rank(sizes)
         _check_scales(scales)
-        return two_sided_dynamics.prepare_convergence(sizes, batch, float(kappa), float(fraction))
+        return two_sided_dynamics.prepare_convergence(sizes, batch, kappa, float(fraction))
     if sizes.fits_lanes:
         return vector_time_scales.prepare(sizes, scales, batch, float(fraction), specialise)
     return blas_time_scales.prepare(sizes, scales, batch, float(fraction))
 
 
 def closed_form(
-    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, *, kappa: float = 0.0, specialise: bool = False
+    sizes: Sizes,
+    outputs: tuple[int, ...],
+    batch: Batch,
+    *,
+    kappa: float | Array = 0.0,
+    specialise: bool = False,
 ) -> None:
     """Evaluate the exact solution for a batch (see `prepare_closed_form`)."""
     prepare_closed_form(sizes, outputs, batch, kappa=kappa, specialise=specialise)()
@@ -166,7 +178,7 @@ def gradient_descent(
     learning_rate: float,
     *,
     start: Start = Start.BALANCED,
-    kappa: float = 0.0,
+    kappa: float | Array = 0.0,
     decay: tuple[float, float] = (0.0, 0.0),
     specialise: bool = False,
 ) -> None:
@@ -183,11 +195,11 @@ def flow(
     control: FlowControl,
     *,
     start: Start = Start.BALANCED,
-    kappa: float = 0.0,
+    kappa: float | Array = 0.0,
     decay: tuple[float, float] = (0.0, 0.0),
     specialise: bool = False,
 ) -> Integers:
-    """Integrate the flow for a batch (see `prepare_flow`). Return the accepted steps (S L,) of all points."""
+    """Integrate the flow for a batch (see `prepare_flow`). Return the accepted steps (P,) of all points."""
     call = prepare_flow(
         sizes, outputs, batch, control, start=start, kappa=kappa, decay=decay, specialise=specialise
     )
@@ -202,7 +214,7 @@ def time_scales(
     batch: Batch,
     fraction: float,
     *,
-    kappa: float = 0.0,
+    kappa: float | Array = 0.0,
     specialise: bool = False,
 ) -> None:
     """Find time scales of the exact flow for a batch (see `prepare_time_scales`)."""
@@ -230,21 +242,50 @@ def network_time_scales(
     return blas_time_scales.scales_of(sizes, lam, s, q0, fraction, scales)
 
 
-def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, *, specialise: bool = False) -> Array:
+def draw_records(
+    sizes: Sizes,
+    seeds: Integers,
+    problem: Problem,
+    *,
+    init_scales: Array | None = None,
+    specialise: bool = False,
+) -> Array:
     """Return the records (S, length) of the problems of `seeds` under one architecture.
 
     The bits do not depend on a seed's neighbours.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    seeds : ndarray of int, (S,)
+    problem : Problem
+    init_scales : ndarray, (S,), optional
+        init_scale of each record, in place of the problem's. A pair (seed, init_scale) that repeats the one
+        before it is not drawn again.
+    specialise : bool
+        Use a kernel that is compiled for these sizes alone. The bits are the same.
     """
-    if sizes.fits_setup and problem.in_lanes:
-        return problems.draw_records(sizes, seeds, problem, specialise)
-    return blas_problems.draw_records(sizes, seeds, problem)
+
+    def draw(seeds: Integers, problem: Problem, init_scales: Array) -> Array:
+        if sizes.fits_setup and problem.in_lanes:
+            return problems.draw_records(sizes, seeds, problem, init_scales, specialise)
+        return blas_problems.draw_records(sizes, seeds, problem, init_scales)
+
+    return _draw_pairs(draw, seeds, problem, init_scales)
 
 
-def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem, *, specialise: bool = False) -> Array:
+def draw_raw_records(
+    sizes: Sizes,
+    seeds: Integers,
+    problem: Problem,
+    *,
+    init_scales: Array | None = None,
+    specialise: bool = False,
+) -> Array:
     """Return the records (S, length) of raw starts: `Record` of ``sizes.unreduced``.
 
-    The weights are those of the problem's `WeightLaw` times init_scale, in the SVD basis of the task. The
-    bits do not depend on a seed's neighbours.
+    The weights are those of the problem's `WeightLaw` times init_scale, in the SVD basis of the task.
+    Parameters are those of `draw_records`. The bits do not depend on a seed's neighbours.
 
     Raises
     ------
@@ -253,9 +294,30 @@ def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem, *, special
     """
     if not isinstance(problem.start, WeightLaw):
         raise TypeError(f"{problem.start} is not a law of weights, so that it has no raw starts")
-    if sizes.fits_raw_setup and problem.in_lanes:
-        return raw_problems.draw_records(sizes, seeds, problem, specialise)
-    return blas_problems.draw_raw_records(sizes, seeds, problem)
+
+    def draw(seeds: Integers, problem: Problem, init_scales: Array) -> Array:
+        if sizes.fits_raw_setup and problem.in_lanes:
+            return raw_problems.draw_records(sizes, seeds, problem, init_scales, specialise)
+        return blas_problems.draw_raw_records(sizes, seeds, problem, init_scales)
+
+    return _draw_pairs(draw, seeds, problem, init_scales)
+
+
+def _draw_pairs(
+    draw: Callable[[Integers, Problem, Array], Array],
+    seeds: Integers,
+    problem: Problem,
+    init_scales: Array | None,
+) -> Array:
+    """Return the records of pairs (seed, init_scale). Each run of equal pairs is drawn once."""
+    if init_scales is None:
+        return draw(seeds, problem, np.full(seeds.size, float(problem.init_scale)))
+    if init_scales.shape != seeds.shape:
+        raise ValueError(f"there are {seeds.size} seeds, but init_scales has the shape {init_scales.shape}")
+    first = np.ones(seeds.size, dtype=bool)
+    first[1:] = (np.diff(seeds) != 0) | (np.diff(init_scales) != 0.0)
+    drawn = draw(seeds[first], problem, init_scales[first])
+    return np.asarray(drawn[np.cumsum(first) - 1])
 
 
 def factorise(product: Array, n_h: int) -> Factors:
@@ -347,6 +409,14 @@ def follow_two_sided(
     return qqt
 
 
+def _two_sided(kappa: float | Array) -> bool:
+    """Return whether kappa > 0, and raise where that holds for some points only."""
+    positive = np.asarray(kappa) > 0.0
+    if positive.any() and not positive.all():
+        raise ValueError("kappa is 0 for some points and above for others, which need another kernel")
+    return bool(positive.any())
+
+
 def _check_rank(sizes: Sizes) -> None:
     """Raise where no network with kappa > 0 exists."""
     if sizes.n_h < sizes.units:
@@ -362,8 +432,10 @@ def _check_scales(scales: Iterable[int]) -> None:
 
 
 def _check_lengths(batch: Batch) -> None:
-    """Raise where compiled code would write past the end of an array."""
-    needed = padded(len(batch.records) * batch.lam.size)
+    """Raise where compiled code would read or write past the end of an array."""
+    if batch.paired and len(batch.records) != batch.lam.size:
+        raise ValueError(f"a paired batch has {len(batch.records)} records, but {batch.lam.size} lam")
+    needed = padded(batch.points)
     if batch.outputs.shape[1] < needed or batch.status.size < needed:
         shapes = f"outputs {batch.outputs.shape} and status {batch.status.shape}"
         raise ValueError(f"{shapes} are too short: {needed} points are needed")

@@ -87,6 +87,11 @@ class Problem:
         """Factor of the singular values of the product at init_scale 1."""
         return strength(self.start, self.init_scale)
 
+    def strengths(self, init_scales: Array) -> Array:
+        """Return that factor at each init_scale."""
+        distinct, places = np.unique(init_scales, return_inverse=True)
+        return np.array([strength(self.start, each) for each in distinct.tolist()])[places]
+
     @property
     def white(self) -> bool:
         """Whether the inputs of the task are whitened."""

@@ -49,6 +49,7 @@ class Stream(IntEnum):
     SPECTRUM = 11
     AUTOENCODER = 12
     SIMILAR_TASK = 13
+    ADAPTER = 15
 
 
 def stream_key(kind: Stream, sizes: Sizes) -> int:

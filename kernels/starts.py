@@ -15,33 +15,43 @@ from fastlin.kernels.sizes import Record, Sizes
 from fastlin.kernels.vector.balance import balanced_scales, two_sided_scales
 
 
-def starts(sizes: Sizes, records: Array, lams: Array, start: Start, kappa: float) -> Array:
-    """Return Q(0) (S, L, n, columns) of all points (seed, lam), in the SVD basis of the task.
+def starts(
+    sizes: Sizes,
+    records: Array,
+    lams: Array,
+    start: Start,
+    kappa: float | Array,
+    paired: bool = False,
+) -> Array:
+    """Return Q(0) of all points, (S, L, n, columns), in the SVD basis of the task; (P, n, columns) if paired.
 
     Parameters
     ----------
     sizes : Sizes
         The architecture.
     records : ndarray, (S, length)
-        `Record` of each seed: that of ``sizes.unreduced`` for raw starts.
+        `Record` of each seed, or of each point: that of ``sizes.unreduced`` for raw starts.
     lams : ndarray, (L,)
-        Raw starts have one entry, which is not used.
+        Raw starts do not use it, and have one entry unless points are paired.
     start : Start
         The kind of start that the records hold.
-    kappa : float
-        Above 0 for two-sided starts.
+    kappa : float or ndarray, (P,)
+        Above 0 for two-sided starts. Paired points may have one each.
+    paired : bool
+        Whether point i has record i and lams[i], as in a paired `Batch`. Otherwise points are the product.
     """
     used = sizes.unreduced if start == Start.RAW else sizes
     at = Record(used)
-    v = records[:, at.v : at.u].reshape(-1, 1, used.rows_i, used.k_i)
-    u = records[:, at.u :].reshape(-1, 1, used.rows_o, used.k_o)
+    of_record = (len(records),) if paired else (len(records), 1)
+    v = records[:, at.v : at.u].reshape(*of_record, used.rows_i, used.k_i)
+    u = records[:, at.u :].reshape(*of_record, used.rows_o, used.k_o)
     if start == Start.RAW:
         return np.concatenate([v, u], axis=-2)
-    p = records[:, None, at.p : at.p + used.k]
-    return start_of(Factors(u, p, v), lams[:, None], kappa)
+    p = records[:, at.p : at.p + used.k].reshape(*of_record, used.k)
+    return start_of(Factors(u, p, v), lams[:, None], np.asarray(kappa)[..., None])
 
 
-def start_of(factors: Factors, lam: Any, kappa: float) -> Array:
+def start_of(factors: Factors, lam: Any, kappa: Any) -> Array:
     """Return Q(0) (..., n, columns) of a balance, with the product W2 W1 of the factors (Algorithm 1).
 
     Parameters
@@ -50,13 +60,13 @@ def start_of(factors: Factors, lam: Any, kappa: float) -> Array:
         u (..., n_o, k_o), p (..., k), v (..., n_i, k_i). Whole bases for kappa > 0.
     lam : float or ndarray, (..., 1)
         Relative scale of the layers.
-    kappa : float
-        Above 0 for two-sided balance.
+    kappa : float or ndarray, (..., 1)
+        Above 0 for two-sided balance, of all starts or of none.
     """
-    return (_two_sided if kappa > 0.0 else _one_sided)(factors, lam, kappa)
+    return (_two_sided if np.any(kappa > 0.0) else _one_sided)(factors, lam, kappa)
 
 
-def _one_sided(factors: Factors, lam: Any, _kappa: float) -> Array:
+def _one_sided(factors: Factors, lam: Any, _kappa: Any) -> Array:
     u, p, v = factors
     k_i, k_o, n_i = v.shape[-1], u.shape[-1], v.shape[-2]
     width = max(k_i, k_o)
@@ -68,7 +78,7 @@ def _one_sided(factors: Factors, lam: Any, _kappa: float) -> Array:
     return q
 
 
-def _two_sided(factors: Factors, lam: Any, kappa: float) -> Array:
+def _two_sided(factors: Factors, lam: Any, kappa: Any) -> Array:
     """Return a start whose modes have two columns: one of both layers, and one of the smaller layer.
 
     Past min(N_i, N_o) each direction of the wider layer has a column of its own.

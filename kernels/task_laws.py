@@ -40,7 +40,7 @@ def hierarchy_properties(levels: int) -> Array:
     rows = [np.ones((1, leaves))]
     for level in range(levels):
         rows.append(np.kron(np.eye(2**level), np.repeat([1.0, -1.0], leaves >> (level + 1))))
-    return np.concatenate(rows)
+    return np.concatenate(rows) + 0.0  # without zeros of negative sign
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Closed form and gradient descent of large networks: all points (seed, lam) of a group in one call.
+"""Closed form and gradient descent of large networks: all points of a batch in one call.
 
 Points run one after the other without the lock of Python, so that threads can share the blocks of a sweep. If
 a routine of LAPACK reports an error, only its own point is NaN and FAILED.
@@ -6,7 +6,7 @@ a routine of LAPACK reports an error, only its own point is NaN and FAILED.
 
 import numpy as np
 
-from fastlin.kernels.batch import Batch
+from fastlin.kernels.batch import Batch, kappas_of
 from fastlin.kernels.blas.evolution import begin, jump, march, prepare_march, rotate_back
 from fastlin.kernels.blas.matrices import copy, is_finite
 from fastlin.kernels.blas.observables import first_view, observe, plan
@@ -72,6 +72,7 @@ def _solve_points(
     shape: Shape,
     records: Array,
     lams: Array,
+    each: int,
     times: Array,
     way: Integers,
     dt: float,
@@ -82,18 +83,13 @@ def _solve_points(
     out: Array,
     status: Codes,
 ) -> None:
-    point = 0
-    for seed in range(len(records)):
-        record = records[seed]
+    for point in range(len(records) * each):
+        record, lam = records[point // each], lams[point % lams.size]
         s, floor = record[: shape.m], record[shape.m + shape.k]
-        for lam in lams:
-            count = write_start(shape, record, lam, starts[0])
-            q0, q = starts[0, :count], starts[1, :count]
-            sound = _solve_point(
-                shape, s, floor, lam, times, way, dt, outputs, q0, q, ws, view, out[:, point]
-            )
-            status[point] = Status.OK if sound else Status.FAILED
-            point += 1
+        count = write_start(shape, record, lam, starts[0])
+        q0, q = starts[0, :count], starts[1, :count]
+        sound = _solve_point(shape, s, floor, lam, times, way, dt, outputs, q0, q, ws, view, out[:, point])
+        status[point] = Status.OK if sound else Status.FAILED
 
 
 def prepare_closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch) -> Call:
@@ -107,6 +103,7 @@ def prepare_closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch) ->
             shape_of(sizes),
             np.ascontiguousarray(batch.records),
             batch.lam,
+            batch.per_record,
             batch.times,
             *ways(batch.times),
             np.array(outputs, dtype=np.int64),
@@ -269,8 +266,9 @@ def _descend_points(
     shape: Shape,
     records: Array,
     lams: Array,
+    each: int,
     start: int,
-    kappa: float,
+    kappa: Array,
     rate: float,
     decay: tuple[float, float],
     strides: Integers,
@@ -282,29 +280,25 @@ def _descend_points(
     out: Array,
     status: Codes,
 ) -> None:
-    point = 0
-    for seed in range(len(records)):
-        record = records[seed]
-        s = record[: shape.m]
-        for lam in lams:
-            floor, count = write_start_of_kind(shape, start, record, lam, kappa, starts[0])
-            by_gram = form == 1 if form >= 0 else prefers_gram(shape, count)
-            status[point] = _descend_point(
-                shape,
-                s,
-                floor,
-                rate,
-                decay,
-                strides,
-                by_gram,
-                outputs,
-                starts[0, :count],
-                starts[1, :count],
-                states,
-                view,
-                out[:, point],
-            )
-            point += 1
+    for point in range(len(records) * each):
+        record, lam, balance = records[point // each], lams[point % lams.size], kappa[point % kappa.size]
+        floor, count = write_start_of_kind(shape, start, record, lam, balance, starts[0])
+        by_gram = form == 1 if form >= 0 else prefers_gram(shape, count)
+        status[point] = _descend_point(
+            shape,
+            record[: shape.m],
+            floor,
+            rate,
+            decay,
+            strides,
+            by_gram,
+            outputs,
+            starts[0, :count],
+            starts[1, :count],
+            states,
+            view,
+            out[:, point],
+        )
 
 
 def prepare_gradient_descent(
@@ -315,7 +309,7 @@ def prepare_gradient_descent(
     by_gram: bool | None = None,
     *,
     start: Start = Start.BALANCED,
-    kappa: float = 0.0,
+    kappa: float | Array = 0.0,
     decay: tuple[float, float] = (0.0, 0.0),
 ) -> Call:
     """Return the call that runs all points; see `dispatch.gradient_descent`.
@@ -328,8 +322,9 @@ def prepare_gradient_descent(
             shape_of(sizes),
             np.ascontiguousarray(batch.records),
             batch.lam,
+            batch.per_record,
             int(start),
-            kappa,
+            kappas_of(batch, kappa),
             learning_rate,
             decay,
             np.diff(batch.times, prepend=0),

@@ -1,4 +1,4 @@
-"""The flow of large networks from any start: all points (seed, lam) of a group, one after the other.
+"""The flow of large networks from any start: all points of a batch, one after the other.
 
 Steps are those of `dormand_prince`. A state is Q^T (N, H) in the SVD basis of the task.
 """
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastlin.kernels.batch import Batch, FlowControl
+from fastlin.kernels.batch import Batch, FlowControl, kappas_of
 from fastlin.kernels.blas.dynamics import prefers_gram, transpose
 from fastlin.kernels.blas.observables import first_view, observe, plan
 from fastlin.kernels.blas.routines import (
@@ -116,7 +116,8 @@ def _flow_points(
     start: int,
     records: Array,
     lams: Array,
-    kappa: float,
+    each: int,
+    kappa: Array,
     decay: tuple[float, float],
     times: Array,
     control: FlowControl,
@@ -130,28 +131,26 @@ def _flow_points(
     status: Codes,
     steps: Integers,
 ) -> None:
-    point, before = 0, flush_denormals()  # weights in directions that the task does not have decay to 0
-    for seed in range(len(records)):
-        record = records[seed]
+    before = flush_denormals()  # weights in directions that the task does not have decay to 0
+    for point in range(len(records) * each):
+        record, lam, balance = records[point // each], lams[point % lams.size], kappa[point % kappa.size]
         s = record[: shape.m]
-        for lam in lams:
-            floor, count = write_start_of_kind(shape, start, record, lam, kappa, starts[0])
-            run = _arrays_of(count * shape.n, memory, clock, counts)
-            problem = _Problem(shape, s, decay, prefers_gram(shape, count), view.drift, view.product)
-            status[point] = _flow_point(
-                problem,
-                floor,
-                times,
-                control,
-                outputs,
-                starts[0, :count],
-                starts[1, :count],
-                run,
-                view,
-                out[:, point],
-            )
-            steps[point] = counts[1]
-            point += 1
+        floor, count = write_start_of_kind(shape, start, record, lam, balance, starts[0])
+        run = _arrays_of(count * shape.n, memory, clock, counts)
+        problem = _Problem(shape, s, decay, prefers_gram(shape, count), view.drift, view.product)
+        status[point] = _flow_point(
+            problem,
+            floor,
+            times,
+            control,
+            outputs,
+            starts[0, :count],
+            starts[1, :count],
+            run,
+            view,
+            out[:, point],
+        )
+        steps[point] = counts[1]
     restore_denormals(before)
 
 
@@ -161,7 +160,7 @@ def prepare(
     batch: Batch,
     control: FlowControl,
     start: Start,
-    kappa: float,
+    kappa: float | Array,
     decay: tuple[float, float],
 ) -> Call:
     """Return the call that integrates all points (see `dispatch.flow`). The sizes are those of a start."""
@@ -173,7 +172,8 @@ def prepare(
             int(start),
             np.ascontiguousarray(batch.records),
             batch.lam,
-            kappa,
+            batch.per_record,
+            kappas_of(batch, kappa),
             decay,
             batch.times,
             control,
@@ -185,6 +185,6 @@ def prepare(
             observing(sizes),
             batch.outputs,
             batch.status,
-            np.zeros(len(batch.records) * batch.lam.size, dtype=np.int64),
+            np.zeros(batch.points, dtype=np.int64),
         ),
     )

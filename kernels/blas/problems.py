@@ -76,10 +76,11 @@ def _start_of(start: StartLaw, seed: int, sizes: Sizes) -> _Decomposed | None:
     return None if product is None else _decompose(product if sizes.outputs_wide else product.T)
 
 
-def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
+def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, init_scales: Array) -> Array:
     """Return the records of problems, one seed at a time (see `dispatch.draw_records`)."""
     at, records = Record(sizes), np.zeros((seeds.size, Record(sizes).length))
-    for record, seed in zip(records, seeds.tolist(), strict=True):
+    strengths = problem.strengths(init_scales)
+    for record, seed, strength in zip(records, seeds.tolist(), strengths, strict=True):
         sigma, floor, _ = problem.task.draw(seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, floor
@@ -87,27 +88,27 @@ def draw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
         u = record[at.u : at.length].reshape(sizes.rows_o, sizes.k_o)
         start = _start_of(problem.start, seed, sizes)
         if start is None:
-            record[at.p : at.floor] = problem.strength
+            record[at.p : at.floor] = strength
             np.fill_diagonal(v, 1.0)
             np.fill_diagonal(u, 1.0)
             continue
-        record[at.p : at.floor] = problem.strength * start.values[: sizes.k]
+        record[at.p : at.floor] = strength * start.values[: sizes.k]
         wide, small = (u, v) if sizes.outputs_wide else (v, u)
         wide[:] = _aligned(task.wide, _reached(start.wide, sizes.k_wide))
         small[:] = task.small.T @ start.small[:, : small.shape[1]]
     return records
 
 
-def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem) -> Array:
+def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem, init_scales: Array) -> Array:
     """Return the records of raw problems, one seed at a time (see `dispatch.draw_raw_records`)."""
     law, left = problem.start, sizes.unreduced
     assert isinstance(law, WeightLaw)
     at, records = Record(left), np.zeros((seeds.size, Record(left).length))
-    for record, seed in zip(records, seeds.tolist(), strict=True):
+    for record, seed, scale in zip(records, seeds.tolist(), init_scales, strict=True):
         sigma, floor, _ = problem.task.draw(seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, floor
-        w1, w2 = (problem.init_scale * weights for weights in law.weights(seed, sizes))
+        w1, w2 = (scale * weights for weights in law.weights(seed, sizes))
         v, u = (task.small, task.wide) if sizes.outputs_wide else (task.wide, task.small)
         q = _reduced(np.concatenate([_in_frame(v, w1.T), _in_frame(u, w2)]))
         record[at.v : at.length] = q.ravel()

@@ -211,6 +211,7 @@ def _scales_of_points(
     shape: Shape,
     records: Array,
     lams: Array,
+    each: int,
     fraction: float,
     which: Integers,
     outputs: Integers,
@@ -220,15 +221,12 @@ def _scales_of_points(
     out: Array,
     status: Codes,
 ) -> None:
-    point = 0
-    for seed in range(len(records)):
-        record = records[seed]
-        for lam in lams:
-            count = write_start(shape, record, lam, starts[0])
-            q0, q, s = starts[0, :count], starts[1, :count], record[: shape.m]
-            sound = _scales_of(shape, lam, s, q0, q, fraction, which, outputs, ws, view, out[:, point])
-            status[point] = Status.OK if sound else Status.FAILED
-            point += 1
+    for point in range(len(records) * each):
+        record, lam = records[point // each], lams[point % lams.size]
+        count = write_start(shape, record, lam, starts[0])
+        q0, q, s = starts[0, :count], starts[1, :count], record[: shape.m]
+        sound = _scales_of(shape, lam, s, q0, q, fraction, which, outputs, ws, view, out[:, point])
+        status[point] = Status.OK if sound else Status.FAILED
 
 
 @jit
@@ -263,6 +261,7 @@ def prepare(sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float
             shape_of(sizes),
             np.ascontiguousarray(batch.records),
             batch.lam,
+            batch.per_record,
             fraction,
             np.array(scales, dtype=np.int64),
             _LOSS,

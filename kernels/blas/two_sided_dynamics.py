@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.kernels.batch import Batch
+from fastlin.kernels.batch import Batch, kappas_of
 from fastlin.kernels.blas.matrices import copy, is_finite
 from fastlin.kernels.blas.routines import ddot, flush_denormals, restore_denormals
 from fastlin.kernels.blas.starts import write_two_sided_start
@@ -45,7 +45,8 @@ def _solve_points(
     shape: Shape,
     records: Array,
     lams: Array,
-    kappa: float,
+    each: int,
+    kappas: Array,
     times: Array,
     outputs: Integers,
     q: Array,
@@ -54,27 +55,24 @@ def _solve_points(
     out: Array,
     status: Codes,
 ) -> None:
-    point = 0
-    for seed in range(len(records)):
-        record = records[seed]
+    for point in range(len(records) * each):
+        record, lam, kappa = records[point // each], lams[point % lams.size], kappas[point % kappas.size]
         s, floor = record[: shape.m], record[2 * shape.m]
-        for lam in lams:
-            write_two_sided_start(shape, record, lam, kappa, q)
-            mode = flush_denormals()  # G decays to 0
-            started = _begin(shape, lam, kappa, s, q, ws, more)
-            sound = started
-            for index in range(times.size):
-                if started and jump_two_sided(shape, kappa, times[index], ws, more):
-                    sound &= observe_two_sided(shape, s, floor, outputs, out[:, point], index, more)
-                else:
-                    out[:, point, index] = np.nan
-                    sound = False
-            restore_denormals(mode)
-            status[point] = Status.OK if sound else Status.FAILED
-            point += 1
+        write_two_sided_start(shape, record, lam, kappa, q)
+        mode = flush_denormals()  # G decays to 0
+        started = _begin(shape, lam, kappa, s, q, ws, more)
+        sound = started
+        for index in range(times.size):
+            if started and jump_two_sided(shape, kappa, times[index], ws, more):
+                sound &= observe_two_sided(shape, s, floor, outputs, out[:, point], index, more)
+            else:
+                out[:, point, index] = np.nan
+                sound = False
+        restore_denormals(mode)
+        status[point] = Status.OK if sound else Status.FAILED
 
 
-def prepare_closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, kappa: float) -> Call:
+def prepare_closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, kappa: float | Array) -> Call:
     """Return the call that solves all points (see `dispatch.closed_form`)."""
     whole = sizes.two_sided
     return Call(
@@ -83,7 +81,8 @@ def prepare_closed_form(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, ka
             shape_of(whole),
             np.ascontiguousarray(batch.records),
             batch.lam,
-            kappa,
+            batch.per_record,
+            kappas_of(batch, kappa),
             batch.times,
             np.array(outputs, dtype=np.int64),
             np.empty((whole.n, whole.n)),
@@ -192,7 +191,8 @@ def _convergence_of_points(
     shape: Shape,
     records: Array,
     lams: Array,
-    kappa: float,
+    each: int,
+    kappas: Array,
     fraction: float,
     q: Array,
     ws: Evolving,
@@ -200,19 +200,16 @@ def _convergence_of_points(
     out: Array,
     status: Codes,
 ) -> None:
-    point = 0
-    for seed in range(len(records)):
-        record = records[seed]
-        for lam in lams:
-            write_two_sided_start(shape, record, lam, kappa, q)
-            mode = flush_denormals()
-            out[point] = _convergence(shape, lam, kappa, record[: shape.m], q, fraction, ws, more)
-            restore_denormals(mode)
-            status[point] = Status.FAILED if np.isnan(out[point]) else Status.OK
-            point += 1
+    for point in range(len(records) * each):
+        record, lam, kappa = records[point // each], lams[point % lams.size], kappas[point % kappas.size]
+        write_two_sided_start(shape, record, lam, kappa, q)
+        mode = flush_denormals()
+        out[point] = _convergence(shape, lam, kappa, record[: shape.m], q, fraction, ws, more)
+        restore_denormals(mode)
+        status[point] = Status.FAILED if np.isnan(out[point]) else Status.OK
 
 
-def prepare_convergence(sizes: Sizes, batch: Batch, kappa: float, fraction: float) -> Call:
+def prepare_convergence(sizes: Sizes, batch: Batch, kappa: float | Array, fraction: float) -> Call:
     """Return the call that finds the times of convergence of all points (see `dispatch.time_scales`)."""
     whole = sizes.two_sided
     return Call(
@@ -221,7 +218,8 @@ def prepare_convergence(sizes: Sizes, batch: Batch, kappa: float, fraction: floa
             shape_of(whole),
             np.ascontiguousarray(batch.records),
             batch.lam,
-            kappa,
+            batch.per_record,
+            kappas_of(batch, kappa),
             fraction,
             np.empty((whole.n, whole.n)),
             evolving(whole),

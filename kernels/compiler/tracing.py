@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 from fastlin.kernels.compiler.code import VectorCode
 from fastlin.kernels.compiler.memory import Memory, Numbers
 from fastlin.kernels.compiler.static import CompileTimeType, Loaded, TableType
-from fastlin.kernels.compiler.values import INTEGER, Index
+from fastlin.kernels.compiler.values import INTEGER, Flag, Index
 
 
 def traced(*, sized: bool = True, **layouts: str) -> Callable[[Callable[..., None]], Any]:
@@ -21,8 +21,8 @@ def traced(*, sized: bool = True, **layouts: str) -> Callable[[Callable[..., Non
     Compiled code calls it as ``function(sizes, *arguments)``. `sizes` is a `CompileTime` of a `Sizes`, or a
     `Table`, and becomes ``code.sizes``. A function that is not `sized` is called without it. An array becomes
     a `Memory` if `layouts` names the attributes of the sizes that are its shape (``q="n width"``, followed by
-    WIDTH lanes), else `Numbers`. A float becomes a lane, an integer an `Index`, and a `CompileTime` its
-    value. A named tuple becomes a named tuple of these.
+    WIDTH lanes), else `Numbers`. A float becomes a lane, an integer an `Index`, a bool a `Flag`, and a
+    `CompileTime` its value. A named tuple becomes a named tuple of these.
     """
 
     def decorate(function: Callable[..., None]) -> Any:
@@ -75,6 +75,8 @@ def _argument(code: VectorCode, name: str, layout: str | None, kind: Any, value:
         return code.repeat(value)
     if isinstance(kind, types.Integer):
         return Index(code, value)
+    if isinstance(kind, types.Boolean):
+        return Flag(code, value)
     if kind.layout != "C":
         raise TypeError(f"{name} is an array that is not contiguous; kernels need C order")
     array = code.context.make_array(kind)(code.context, code.builder, value)

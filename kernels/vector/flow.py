@@ -1,4 +1,4 @@
-"""The flow of many networks from any start: a vector is eight points (seed, lam), each with its own step.
+"""The flow of many networks from any start: a vector is eight points, each with its own step.
 
 A network that is done makes room for the next point at once, so that a vector takes the mean number of steps
 and not the largest. Numba code keeps account of the points, and traced code computes.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels.batch import Batch, FlowControl
+from fastlin.kernels.batch import Batch, FlowControl, kappas_of
 from fastlin.kernels.codes import Start, Status
 from fastlin.kernels.compiler.callee import callee
 from fastlin.kernels.compiler.code import VectorCode
@@ -19,7 +19,7 @@ from fastlin.kernels.compiler.jit import Array, Call, Codes, Integers, jit
 from fastlin.kernels.compiler.memory import Numbers, Spread
 from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
-from fastlin.kernels.compiler.values import WIDTH, Lane
+from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.vector.balance import write_start
 from fastlin.kernels.vector.flow_step import Flow, attempt, enter, leave
@@ -36,6 +36,7 @@ class Lanes(NamedTuple):
     event: Codes  # 0, or the `Status` with which the point waits for its observation or its end
     events: NDArray[np.uint64]  # (1,) the same bytes as one number
     lam: Array
+    kappa: Array
     time: Array
     target: Array
     tried: Array
@@ -46,13 +47,14 @@ class Lanes(NamedTuple):
     rounds: Integers  # (1,) steps of the vector
 
 
+_OF_LANES = ("lam", "kappa", "time", "target", "tried", "accepted", "busy", "fresh")
+
+
 @traced()
-def _begin(
-    code: VectorCode, start: int, work: Numbers, records: Numbers, offsets: Numbers, kappa: Lane
-) -> None:
+def _begin(code: VectorCode, start: int, work: Numbers, records: Numbers, offsets: Numbers) -> None:
     """Start the fresh lanes. Lanes that go on compute their start once more, which gives the same bits."""
     ws = Flow.open(code, work)
-    write_start(code, ws, start, Spread(records, [offsets[lane] for lane in range(WIDTH)]), kappa)
+    write_start(code, ws, start, Spread(records, [offsets[lane] for lane in range(WIDTH)]), ws.kappa[()])
     ws.call(code, observe_start)
     enter(code, ws)
 
@@ -77,17 +79,18 @@ def _observe(code: VectorCode, outputs: tuple[int, ...], work: Numbers) -> None:
 
 
 @callee
-def _take_point(batch: Batch, lanes: Lanes, lane: int, point: int) -> None:
+def _take_point(batch: Batch, kappa: Array, lanes: Lanes, lane: int, point: int) -> None:
     """Give a lane a point, or none past the last point."""
-    lams = batch.lam.size
-    exists = point < len(batch.records) * lams
+    each = 1 if batch.paired else batch.lam.size
+    exists = point < len(batch.records) * each
     lanes.point[lane] = point
     lanes.busy[lane] = lanes.fresh[lane] = 1.0 if exists else 0.0
     lanes.time[lane] = lanes.target[lane] = lanes.tried[lane] = lanes.accepted[lane] = 0.0
     lanes.output[lane], lanes.event[lane] = 0, 0
     if exists:
-        lanes.record[lane] = point // lams * batch.records.shape[1]
-        lanes.lam[lane] = batch.lam[point % lams]
+        lanes.record[lane] = point // each * batch.records.shape[1]
+        lanes.lam[lane] = batch.lam[point % batch.lam.size]
+        lanes.kappa[lane] = kappa[point % kappa.size]
         batch.status[point] = Status.OK
         _aim(batch, lanes, lane)
 
@@ -128,14 +131,14 @@ def _finish(batch: Batch, lanes: Lanes, lane: int, columns: int, steps: Integers
 
 
 @callee
-def _settle(batch: Batch, lanes: Lanes, codes: Integers, steps: Integers, taken: int) -> int:
+def _settle(batch: Batch, kappa: Array, lanes: Lanes, codes: Integers, steps: Integers, taken: int) -> int:
     """Record and refill the lanes that have an event. Return how many points are taken."""
     for lane in range(WIDTH):
         event = lanes.event[lane]
         lanes.fresh[lane] = 0.0
         if event and (event != Status.OK or _record(batch, lanes, lane, codes)):
             _finish(batch, lanes, lane, codes.size, steps)
-            _take_point(batch, lanes, lane, taken)
+            _take_point(batch, kappa, lanes, lane, taken)
             taken += 1
     return taken
 
@@ -155,23 +158,23 @@ def _flow(
     outputs: CompileTime,
     work: Array,
     batch: Batch,
-    kappa: float,
+    kappa: Array,
     lanes: Lanes,
     codes: Integers,
     steps: Integers,
 ) -> None:
     taken = 0
     for lane in range(WIDTH):
-        _take_point(batch, lanes, lane, taken)
+        _take_point(batch, kappa, lanes, lane, taken)
         taken += 1
     while _count(lanes.busy):
         if _count(lanes.fresh):
-            _begin(sizes, start, work, batch.records, lanes.record, kappa)
+            _begin(sizes, start, work, batch.records, lanes.record)
         while lanes.events[0] == 0:
             _attempt(sizes, work, lanes.event)
             lanes.rounds[0] += 1
         _observe(sizes, outputs, work)
-        taken = _settle(batch, lanes, codes, steps, taken)
+        taken = _settle(batch, kappa, lanes, codes, steps, taken)
 
 
 def prepare(
@@ -180,7 +183,7 @@ def prepare(
     batch: Batch,
     control: FlowControl,
     start: Start,
-    kappa: float,
+    kappa: float | Array,
     decay: tuple[float, float],
     specialise: bool,
 ) -> Call:
@@ -196,11 +199,11 @@ def prepare(
         output=np.empty(WIDTH, dtype=np.int64),
         event=event,
         events=event.view(np.uint64),
-        **{name: views[name] for name in ("lam", "time", "target", "tried", "accepted", "busy", "fresh")},
+        **{name: views[name] for name in _OF_LANES},
         values=views["outputs"],
         rounds=np.zeros(1, dtype=np.int64),
     )
-    steps = np.zeros(len(batch.records) * batch.lam.size, dtype=np.int64)
+    steps = np.zeros(batch.points, dtype=np.int64)
     compiled_for = form(sizes, Flow, specialise=specialise)
     codes = np.array(outputs, dtype=np.int64)
     return Call(
@@ -211,7 +214,7 @@ def prepare(
             CompileTime(outputs),
             work,
             batch,
-            float(kappa),
+            kappas_of(batch, kappa),
             lanes,
             codes,
             steps,

@@ -46,6 +46,7 @@ class Flow(Dynamics):
     decay = Field("twice")  # of W1 and of W2
 
     # Of a network
+    kappa = Field()  # of a two-sided start
     busy = Field()  # 1, or 0 for a lane that has no network any more
     fresh = Field()  # 1 for a network that starts now
     target = Field()  # the next time at which a step ends

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin.kernels.batch import Batch
+from fastlin.kernels.batch import Batch, kappas_of
 from fastlin.kernels.codes import Start, Status
 from fastlin.kernels.compiler.arithmetic import fma, select, sqrt
 from fastlin.kernels.compiler.code import VectorCode
@@ -170,16 +170,18 @@ def _descend(
     work: Numbers,
     batch: Batch,
     rate: Lane,
-    kappa: Lane,
+    kappa: Numbers,
     decay_1: Lane,
     decay_2: Lane,
 ) -> None:
     """Run all points, one vector at a time. ``batch.times`` holds the steps from one record to the next."""
     observer = Observer(outputs, drifts=True)
-    for points in over_points(code, batch, 1):
+    two_sided = variant.start == Start.TWO_SIDED
+    for points in over_points(code, batch, 1, kappa if two_sided else None):
         ws = Dynamics.open(code, work)
         ws.lam[()] = points.lam(0)
-        write_start(code, ws, variant.start, points.records(0), kappa)
+        balance = points.kappa(0) if two_sided else code.constant(0.0)
+        write_start(code, ws, variant.start, points.records(0), balance)
         ws.call(code, observe_start)
         bound = scale_down(code, ws, rate)
         if variant.decays:
@@ -207,7 +209,7 @@ def _gradient_descent(
     work: Doubles,
     batch: Batch,
     rate: float,
-    kappa: float,
+    kappa: Doubles,
     decay_1: float,
     decay_2: float,
 ) -> None:
@@ -222,7 +224,7 @@ def prepare(
     specialise: bool,
     *,
     start: Start = Start.BALANCED,
-    kappa: float = 0.0,
+    kappa: float | Doubles = 0.0,
     decay: tuple[float, float] = (0.0, 0.0),
 ) -> Call:
     """Return the call that runs all points (see `dispatch.gradient_descent`).
@@ -241,7 +243,7 @@ def prepare(
             Dynamics.allocate(sizes),
             batch,
             rate,
-            float(kappa),
+            kappas_of(batch, kappa),
             *map(float, decay),
         ),
     )

@@ -284,6 +284,7 @@ class Setting(NamedTuple):
     target_unit: Any  # standard deviation of an entry of Sigma_yx
     init_key: Any  # of the stream of the start
     init_uniform: Any  # 1 if its numbers are uniform, 0 if they are normal
+    scales: Any  # (S,) factor of the start of each record
     lanes: Any  # (WIDTH,) seeds of a vector
     floors: Any  # (WIDTH,) sums of squares of targets off the span of the inputs
     uniforms: Any  # scratch of the draws
@@ -305,10 +306,10 @@ def _draw_start(code: VectorCode, setting: Setting, pairs: Index) -> None:
     code.given(code.equal(setting.init_uniform, 1), uniforms, normals)
 
 
-def over_vectors(code: VectorCode, setting: Setting) -> Iterator[tuple[Spread, Number]]:
+def over_vectors(code: VectorCode, setting: Setting) -> Iterator[tuple[Spread, Number, Number]]:
     """Write a loop over vectors of problems, and draw the numbers of each.
 
-    Yield the records of a vector and its least losses.
+    Yield the records of a vector, its least losses, and the factors of its starts.
     """
     unit = setting.target_unit
     count, length = setting.records.shape
@@ -319,7 +320,7 @@ def over_vectors(code: VectorCode, setting: Setting) -> Iterator[tuple[Spread, N
     seeds, floors = setting.lanes, setting.floors
     zero = code.whole(0)
     for vector in code.loop(0, rounds):
-        rows = [code.least(vector * WIDTH + lane, count - 1) for lane in range(WIDTH)]
+        rows: list[Whole] = [code.least(vector * WIDTH + lane, count - 1) for lane in range(WIDTH)]
         for lane, row in enumerate(rows):
             seeds.store(lane, setting.seeds.number(row))
         write_normals(code, setting.target_key, seeds, zero, targets_pairs, setting.uniforms, setting.targets)
@@ -335,15 +336,14 @@ def over_vectors(code: VectorCode, setting: Setting) -> Iterator[tuple[Spread, N
         )
         _draw_start(code, setting, numbers_pairs)
         out = Spread(setting.records, [row * length for row in rows])
-        yield out, 0.5 * unit * unit * floors.vectors()[0]
+        scales = Spread(setting.scales, rows)
+        yield out, 0.5 * unit * unit * floors.vectors()[0], scales[0]
 
 
 @traced()
-def _set_up_records(
-    code: VectorCode, kind: str, work: Numbers, setting: Setting, init_unit: Number, scale: Number
-) -> None:
+def _set_up_records(code: VectorCode, kind: str, work: Numbers, setting: Setting, init_unit: Number) -> None:
     """Draw and decompose all problems, one vector at a time, and write their records."""
-    for out, floor in over_vectors(code, setting):
+    for out, floor, scale in over_vectors(code, setting):
         ws = SetUp.open(code, work)
         targets, numbers = setting.targets.vectors(), setting.numbers.vectors()
         _set_up_vector(code, ws, kind, targets, numbers, setting.target_unit, init_unit)
@@ -351,18 +351,18 @@ def _set_up_records(
 
 
 @jit
-def _set_up(
-    sizes: Form, kind: CompileTime, work: Doubles, setting: Setting, init_unit: float, scale: float
-) -> None:
+def _set_up(sizes: Form, kind: CompileTime, work: Doubles, setting: Setting, init_unit: float) -> None:
     """Write the records of problems.
 
-    init_unit is the standard deviation of an entry of the start's own Sigma_yx, and scale the factor of the
-    singular values of the unbalanced product.
+    init_unit is the standard deviation of an entry of the start's own Sigma_yx. The scales of the setting
+    multiply the singular values of the unbalanced product.
     """
-    _set_up_records(sizes, kind, work, setting, init_unit, scale)
+    _set_up_records(sizes, kind, work, setting, init_unit)
 
 
-def setting_of(sizes: Sizes, seeds: Integers, task: RegressionTask, start: LaneStart) -> Setting:
+def setting_of(
+    sizes: Sizes, seeds: Integers, task: RegressionTask, start: LaneStart, scales: Doubles
+) -> Setting:
     """Return the arguments that draw problems in lanes. `sizes` are those of the records."""
     return Setting(
         seeds,
@@ -371,6 +371,7 @@ def setting_of(sizes: Sizes, seeds: Integers, task: RegressionTask, start: LaneS
         task.unit(sizes),
         np.uint64(stream_key(start.stream, sizes)),
         int(isinstance(start, WeightStart) and start.uniform),
+        scales,
         np.empty(WIDTH, dtype=np.int64),
         np.empty(WIDTH),
         scratch(),
@@ -380,21 +381,25 @@ def setting_of(sizes: Sizes, seeds: Integers, task: RegressionTask, start: LaneS
     )
 
 
-def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Call:
+def prepare_records(
+    sizes: Sizes, seeds: Integers, problem: Problem, init_scales: Doubles, specialise: bool
+) -> Call:
     """Return the call that draws and factorises problems in lanes (see `dispatch.draw_records`)."""
     task, start = problem.task, problem.start
     assert isinstance(task, RegressionTask) and isinstance(start, LaneStart)
-    unit, scale = start.unit(sizes), problem.strength
+    unit, scales = start.unit(sizes), problem.strengths(init_scales)
     if isinstance(start, WeightStart):  # the product of numbers without units is decomposed
-        scale *= unit
+        scales *= unit
     compiled_for = form(sizes, SetUp, specialise=specialise, unroll=False)
-    setting, kind = setting_of(sizes, seeds, task, start), CompileTime(start.compiled_kind)
-    return Call(_set_up, (compiled_for, kind, SetUp.allocate(sizes), setting, unit, scale))
+    setting, kind = setting_of(sizes, seeds, task, start, scales), CompileTime(start.compiled_kind)
+    return Call(_set_up, (compiled_for, kind, SetUp.allocate(sizes), setting, unit))
 
 
-def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Doubles:
+def draw_records(
+    sizes: Sizes, seeds: Integers, problem: Problem, init_scales: Doubles, specialise: bool
+) -> Doubles:
     """Draw and factorise problems in lanes, which are independent (see `dispatch.draw_records`)."""
-    call = prepare_records(sizes, seeds, problem, specialise)
+    call = prepare_records(sizes, seeds, problem, init_scales, specialise)
     call()
     records: Doubles = call.arguments[3].records
     return records

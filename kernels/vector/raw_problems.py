@@ -123,10 +123,10 @@ def _reduce_if_wide(code: Code, ws: RawSetUp) -> None:
 
 @traced()
 def _set_up_raw_records(
-    code: VectorCode, work: Numbers, setting: Setting, w1_unit: Number, w2_unit: Number, init_scale: Number
+    code: VectorCode, work: Numbers, setting: Setting, w1_unit: Number, w2_unit: Number
 ) -> None:
     """Draw all problems, one vector at a time, and write their records."""
-    for out, floor in over_vectors(code, setting):
+    for out, floor, init_scale in over_vectors(code, setting):
         ws = RawSetUp.open(code, work)
         write_task(code, ws, setting.targets.vectors(), setting.target_unit)
         ws.call(code, decompose_task)
@@ -137,27 +137,28 @@ def _set_up_raw_records(
 
 
 @jit
-def _set_up_raw(
-    sizes: Form, work: Doubles, setting: Setting, w1_unit: float, w2_unit: float, init_scale: float
-) -> None:
-    _set_up_raw_records(sizes, work, setting, w1_unit, w2_unit, init_scale)
+def _set_up_raw(sizes: Form, work: Doubles, setting: Setting, w1_unit: float, w2_unit: float) -> None:
+    _set_up_raw_records(sizes, work, setting, w1_unit, w2_unit)
 
 
-def prepare_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Call:
+def prepare_records(
+    sizes: Sizes, seeds: Integers, problem: Problem, init_scales: Doubles, specialise: bool
+) -> Call:
     """Return the call that draws raw problems in lanes (see `dispatch.draw_raw_records`)."""
     task, start = problem.task, problem.start
     assert isinstance(task, RegressionTask) and isinstance(start, WeightStart)
     raw = RawSizes(sizes.n_i, sizes.n_h, sizes.n_o)
     w1_unit, w2_unit = start.units(sizes)
     compiled_for = form(raw, RawSetUp, specialise=specialise, unroll=False)
-    setting, work = setting_of(raw, seeds, task, start), RawSetUp.allocate(raw)
-    scales = (w1_unit, 0.0 if start.zero_w2 else w2_unit, float(problem.init_scale))
-    return Call(_set_up_raw, (compiled_for, work, setting, *scales))
+    setting, work = setting_of(raw, seeds, task, start, init_scales), RawSetUp.allocate(raw)
+    return Call(_set_up_raw, (compiled_for, work, setting, w1_unit, 0.0 if start.zero_w2 else w2_unit))
 
 
-def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, specialise: bool) -> Doubles:
+def draw_records(
+    sizes: Sizes, seeds: Integers, problem: Problem, init_scales: Doubles, specialise: bool
+) -> Doubles:
     """Draw raw problems in lanes, which are independent (see `dispatch.draw_raw_records`)."""
-    call = prepare_records(sizes, seeds, problem, specialise)
+    call = prepare_records(sizes, seeds, problem, init_scales, specialise)
     call()
     records: Doubles = call.arguments[2].records
     return records

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fastlin.kernels.batch import VECTORS, Batch
+from fastlin.kernels.batch import VECTORS, Batch, kappas_of
 from fastlin.kernels.codes import Output
 from fastlin.kernels.compiler.arithmetic import fma, select, sqrt
 from fastlin.kernels.compiler.code import VectorCode
@@ -17,7 +17,7 @@ from fastlin.kernels.compiler.protocols import Array as Values
 from fastlin.kernels.compiler.protocols import Code, Number, Variable, Whole
 from fastlin.kernels.compiler.static import CompileTime
 from fastlin.kernels.compiler.tracing import traced
-from fastlin.kernels.compiler.values import WIDTH, Index, Lane
+from fastlin.kernels.compiler.values import WIDTH, Index
 from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Sizes
 from fastlin.kernels.vector.closed_form import finish, record
@@ -140,9 +140,9 @@ def _effective_rank(code: Code, ws: TwoSided) -> None:
 
 
 @part(writes="nonfinite time")
-def _start(code: VectorCode, ws: TwoSided, points: Points, vector: Index, kappa: Lane) -> None:
+def _start(code: VectorCode, ws: TwoSided, points: Points, vector: Index) -> None:
     """Bring a vector of points to t = 0."""
-    two_sided_point(code, ws, points.lam(vector), kappa, points.records(vector))
+    two_sided_point(code, ws, points.lam(vector), points.kappa(vector), points.records(vector))
     ws.call(code, begin_two_sided)
     ws.time[()] = 0.0
     jump_two_sided(code, ws)
@@ -151,7 +151,7 @@ def _start(code: VectorCode, ws: TwoSided, points: Points, vector: Index, kappa:
 
 
 @traced()
-def _solve(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Batch, kappa: Lane) -> None:
+def _solve(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Batch, kappa: Numbers) -> None:
     """Solve all points at all times, `VECTORS` vectors in turn, and write their outputs."""
     observer, times = TwoSidedObserver(outputs), batch.times.shape[0]
 
@@ -159,9 +159,9 @@ def _solve(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Bat
         for vector in code.loop(0, VECTORS):
             yield vector, TwoSided.open(code, work.at(vector * TwoSided.doubles(code.sizes)))
 
-    for points in over_points(code, batch, VECTORS):
+    for points in over_points(code, batch, VECTORS, kappa):
         for vector, ws in vectors():
-            _start(code, ws, points, vector, kappa)
+            _start(code, ws, points, vector)
         with code.flushing():  # G decays to 0
             for index in code.loop(0, times):
                 for vector, ws in vectors():
@@ -174,15 +174,17 @@ def _solve(code: VectorCode, outputs: tuple[int, ...], work: Numbers, batch: Bat
 
 
 @jit
-def _closed_form(sizes: Form, outputs: CompileTime, work: Array, batch: Batch, kappa: float) -> None:
+def _closed_form(sizes: Form, outputs: CompileTime, work: Array, batch: Batch, kappa: Array) -> None:
     _solve(sizes, outputs, work, batch, kappa)
 
 
-def prepare(sizes: Sizes, outputs: tuple[int, ...], batch: Batch, kappa: float, specialise: bool) -> Call:
+def prepare(
+    sizes: Sizes, outputs: tuple[int, ...], batch: Batch, kappa: float | Array, specialise: bool
+) -> Call:
     """Return the call that solves all points (see `dispatch.closed_form`)."""
     whole = sizes.two_sided
     compiled_for, work = form(whole, TwoSided, specialise=specialise), TwoSided.allocate(whole, VECTORS)
-    return Call(_closed_form, (compiled_for, CompileTime(outputs), work, batch, kappa))
+    return Call(_closed_form, (compiled_for, CompileTime(outputs), work, batch, kappas_of(batch, kappa)))
 
 
 def nanoseconds(sizes: Sizes, times: Array) -> Array:

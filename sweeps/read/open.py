@@ -17,9 +17,10 @@ from fastlin.errors import DamageWarning, InputError
 from fastlin.kernels import Status
 from fastlin.sweeps.read.rebuild import problem_coordinates
 from fastlin.sweeps.spec.extension import axes_of
+from fastlin.sweeps.spec.points import POINT
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.locate import locate
-from fastlin.sweeps.store.metadata import ROOT
+from fastlin.sweeps.store.metadata import AXIS_ATTRIBUTES, ROOT
 from fastlin.sweeps.store.partials import PARTIALS, SCALE_PARTIALS
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import lost_chunks
@@ -51,7 +52,9 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         needs more than max_steps steps) and "absent" (there is no such network: kappa > 0 needs
         N_h >= N_i + N_o). Architectures go by their names, as "4-2-4", and have the coordinates n_i, n_h, n_o
         and bottleneck_ratio. Coordinates of one value, as task_kind, n_samples, target_scale and init_kind,
-        hold the other entries of [task] and [init] in the spec. The attribute `spec` is the spec as JSON
+        hold the other entries of [task] and [init] in the spec. A sweep over [points] has the dimension "point"
+        in place of all axes but seed and time. Its coordinate is the number of the row in the table, in the
+        order stored, and the columns of the table are coordinates along it. The attribute `spec` is the spec as JSON
         text. ``.fastlin`` selects, averages, classifies and draws
         (`fastlin.sweeps.read.accessor.SweepAccessor`).
 
@@ -102,9 +105,8 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         for name, (_, axis) in layout.axes.items()
         if axis.dtype.kind == "U"
     }
-    coordinates = (
-        texts | _sizes(dataset) | problem_coordinates(layout.spec) | {"status": _decoded(dataset.status)}
-    )
+    shapes = _sizes(dataset) if layout.spec.table is None else _shapes_of_rows(layout, dataset)
+    coordinates = texts | shapes | problem_coordinates(layout.spec) | {"status": _decoded(dataset.status)}
     decoded: xr.Dataset = dataset.drop_vars("status").assign_coords(coordinates)
     decoded.attrs = {name: decoded.attrs[name] for name in KEPT_ATTRIBUTES}
     # A copy may have other chunks and other compression than the store.
@@ -146,6 +148,24 @@ def _sizes(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     return coordinates
 
 
+def _shapes_of_rows(layout: StoreLayout, dataset: xr.Dataset) -> dict[str, Any]:
+    """Return the coordinates of a table beside its columns: architectures, their ratio, and what rows share."""
+    spec = layout.stored
+    names = np.array([str(shape) for shape in spec.architectures], dtype=object)
+    ratio = dataset["n_h"] / np.minimum(dataset["n_i"], dataset["n_o"])
+    ratio.attrs = dict(BOTTLENECK_ATTRIBUTES)
+    shared = {"init_scale": spec.init_scales} | ({"lam": spec.lams} if spec.balance else {})
+    return {
+        "architecture": ((POINT,), names[layout.points.architecture_codes], AXIS_ATTRIBUTES["architecture"]),
+        "bottleneck_ratio": ratio.compute(),
+        **{
+            name: ((), values[0], AXIS_ATTRIBUTES[name])
+            for name, values in shared.items()
+            if name not in spec.columns
+        },
+    }
+
+
 def _as_stored(path: str | Path) -> tuple[Store, xr.Dataset]:
     """Open a store with axes as they are stored, and open it again if it grew meanwhile."""
     opened = Store.open(locate(path))
@@ -175,7 +195,7 @@ def _in_order(layout: StoreLayout) -> dict[str, NDArray[np.intp]]:
     indices = {}
     before = axes_of(stored)
     for dimension, values in axes_of(spec).items():
-        if dimension in layout.axes:
+        if dimension in layout.axes and layout.axes[dimension][0] == (dimension,):
             index_of = {value: index for index, value in enumerate(before[dimension])}
             indices[dimension] = np.array([index_of[value] for value in values])
     return indices

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture, sizes_of
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SEED
-from fastlin.sweeps.store.layout import SIZES
+from fastlin.sweeps.spec.points import SIZES
 from fastlin.validation import check_float, check_int, shown, suggest
 
 ROUNDING = 1e-12  # relative: a value that was written with fewer digits is still meant

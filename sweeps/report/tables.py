@@ -31,6 +31,7 @@ AXES = {
     "noise_seed": "noise seeds",
     "seed": "seeds",
     "lam": "λ",
+    "point": "points of a table",
 }
 
 
@@ -67,9 +68,10 @@ def count(store: Store) -> Counts:
     layout = store.layout
     row = {shape: index for index, shape in enumerate(layout.spec.architectures)}
     points = np.zeros((len(row), len(Status)), dtype=np.int64)
-    rows = np.array([row[shape] for shape in layout.stored.architectures])
+    rows = np.array([row[shape] for shape in layout.stored.architectures])[layout.points.architecture_codes]
+    axis = layout.points.architecture_axis
     for index, codes in store.commit_markers():
-        points[rows[layout.status.region(index)[0]]] += points_of_block(store, index, codes)
+        np.add.at(points, rows[layout.status.region(index)[axis]], points_of_block(store, index, codes))
     return Counts(layout.spec.architectures, points)
 
 

@@ -1,14 +1,12 @@
 """Compute one group: set up its problems, then evaluate the closed form or run gradient descent."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import Output, Record, Status, dispatch, draw_raw_records, draw_records, empty_batch
+from fastlin.kernels import Output, Record, Status, dispatch, draw_raw_records, draw_records
 from fastlin.kernels.codes import Start
 from fastlin.kernels.starts import starts
 from fastlin.observables import REGISTRY
@@ -17,6 +15,7 @@ from fastlin.solvers import SOLVERS, Points
 from fastlin.sweeps.spec.group import Group
 
 START_NUMBERS = 500_000  # entries of Q(0) that are held at a time
+RECORD_NUMBERS = 4_000_000  # numbers of the records of pairs that are held at a time
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
@@ -45,36 +44,62 @@ def unset(group: Group, status: Status) -> Result:
 
 def compute(group: Group) -> Result:
     """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
-    # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
-    seeds, lams = np.array(group.seeds), np.array(group.lams)
     if group.absent:
         return unset(group, Status.ABSENT)
     if group.stages:
         from fastlin.sweeps.run import sequences  # xarray takes long to import, and few sweeps need it
 
-        return Result(*sequences.values(replace(group, seeds=seeds, lams=lams)))
-    draw = draw_raw_records if group.settings.start == Start.RAW else draw_records
-    records = draw(group.architecture.sizes, seeds, group.problem, specialise=group.specialise)
-    if group.rate_ratio != 1.0 and group.settings.start == Start.RAW:
-        records = _at_rates(group, records)
-    values, status = _over_time(group, records, lams)
-    scales, scale_status = _time_scales(group, records, lams)
-    values |= scales | _of_start(group, records, lams)
-    grid = (seeds.size, lams.size)
+        return Result(*sequences.values(group))
+    if group.paired and (step := _columns_at_once(group)) < group.lams.size:
+        parts = [group.part(slice(None), slice(at, at + step)) for at in range(0, group.lams.size, step)]
+        return _joined([compute(part) for part in parts])
+    points = _points_of(group)
+    values, status = _over_time(group, points)
+    scales, scale_status = _time_scales(group, points)
+    values |= scales | _of_start(group, points)
+    grid = (group.seeds.size, group.lams.size)
     shaped = {name: part.reshape(*grid, *part.shape[1:]) for name, part in values.items()}
     worst = np.maximum(status, scale_status).reshape(grid)
     return Result({name: shaped[name] for name in group.observables}, worst)
 
 
-def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
+def _columns_at_once(group: Group) -> int:
+    """Return how many columns of a group with a record for each point are computed at a time."""
+    sizes = group.architecture.sizes
+    length = Record(sizes.unreduced if group.settings.start == Start.RAW else sizes).length
+    return max(1, RECORD_NUMBERS // (length * group.seeds.size))
+
+
+def _joined(parts: list[Result]) -> Result:
+    """Return the results of some columns of a group after each other."""
+    values = {name: np.concatenate([part.values[name] for part in parts], axis=1) for name in parts[0].values}
+    return Result(values, np.concatenate([part.status for part in parts], axis=1))
+
+
+def _points_of(group: Group) -> Points:
+    """Return the points of a group: a product of records and lam, or pairs."""
+    # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
+    seeds, lams = np.array(group.seeds), np.array(group.lams)
+    raw = group.settings.start == Start.RAW
+    draw = draw_raw_records if raw else draw_records
+    sizes, kappas, init_scales = group.architecture.sizes, None, None
+    if group.paired:
+        each = group.point_values
+        seeds, lams, init_scales = each.seeds, each.lams, each.init_scales
+        kappas = None if group.own.kappas is None else each.kappas
+    records = draw(sizes, seeds, group.problem, init_scales=init_scales, specialise=group.specialise)
+    if raw and group.has_rates:
+        records = _at_rates(group, records)
+    return Points(records, lams, group.times, group.settings, group.paired, kappas)
+
+
+def _over_time(group: Group, points: Points) -> tuple[dict[str, Floats], Codes]:
     """Return the observables over time, (P, T, ...), and status (P,)."""
     names = [name for name in group.observables if REGISTRY[name].over_time]
-    points = len(records) * lams.size
     if not names:
-        return {}, np.full(points, Status.OK, dtype=np.uint8)
+        return {}, np.full(group.points, Status.OK, dtype=np.uint8)
     order = np.argsort(group.times)  # an extended time axis is not stored in order
-    times = group.times[order]
-    out, status = _numbers(group, records, lams, times)
+    out, status = _numbers(group, points._replace(times=group.times[order]))
     if (np.diff(order) < 0).any():
         out = out[..., np.argsort(order)]
     if group.dtype != "float64":
@@ -85,32 +110,28 @@ def _over_time(group: Group, records: Array, lams: Array) -> tuple[dict[str, Flo
     return _by_observable(names, out), status
 
 
-def _numbers(group: Group, records: Array, lams: Array, times: Array) -> tuple[Array, Codes]:
+def _numbers(group: Group, points: Points) -> tuple[Array, Codes]:
     """Return the numbers over time of the points, (R, P, T) at ascending times, and status (P,)."""
     if group.one_by_one:
         from fastlin.sweeps.run import one_by_one  # xarray takes long to import, and few sweeps need it
 
-        return one_by_one.outputs(group, times)
-    points = len(records) * lams.size
-    wanted = Points(records, lams, times, group.settings)
-    batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, wanted, group.specialise)
-    out, status = batch.outputs[:, :points], batch.status[:points]
-    if group.rate_ratio != 1.0:
+        return one_by_one.outputs(group, points.times)
+    batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, points, group.specialise)
+    out, status = batch.outputs[:, : group.points], batch.status[: group.points]
+    if group.has_rates:
         _scale_norms(group, out)
     return out, status
 
 
-def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, Floats], Codes]:
+def _time_scales(group: Group, points: Points) -> tuple[dict[str, Floats], Codes]:
     """Return the time scales of the points, (P,), and status (P,); inf is a value."""
     names = [name for name in group.observables if REGISTRY[name].scale is not None]
-    points = len(records) * lams.size
     if not names:
-        return {}, np.full(points, Status.OK, dtype=np.uint8)
-    batch = empty_batch(records, lams, np.empty(0), len(group.scales))
+        return {}, np.full(group.points, Status.OK, dtype=np.uint8)
+    batch = points.batch(np.empty(0), len(group.scales))
     sizes, special = group.architecture.sizes, group.specialise
-    kappa = group.settings.kappa
-    dispatch.time_scales(sizes, group.scales, batch, group.fraction, kappa=kappa, specialise=special)
-    out, status = batch.outputs[:, :points, 0], batch.status[:points]
+    dispatch.time_scales(sizes, group.scales, batch, group.fraction, kappa=points.kappa, specialise=special)
+    out, status = batch.outputs[:, : group.points, 0], batch.status[: group.points]
     with np.errstate(over="ignore"):
         values = out.astype(group.dtype)
     status[(np.isinf(values) & np.isfinite(out)).any(axis=0)] = Status.FAILED
@@ -119,40 +140,57 @@ def _time_scales(group: Group, records: Array, lams: Array) -> tuple[dict[str, F
 
 def _at_rates(group: Group, records: Array) -> Array:
     """Return records of raw starts of U, ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2`` (see `Spec.settings`)."""
-    e1, e2 = Rates.of_ratio(group.rate_ratio)
+    e1, e2 = _rates(group)
     at = Record(group.architecture.sizes.unreduced)
     scaled = records.copy()
-    scaled[:, at.v : at.u] *= math.sqrt(e2)
-    scaled[:, at.u :] *= math.sqrt(e1)
+    scaled[:, at.v : at.u] *= np.sqrt(e2)[:, None]
+    scaled[:, at.u :] *= np.sqrt(e1)[:, None]
     return scaled
+
+
+def _rates(group: Group) -> tuple[Array, Array]:
+    """Return the learning rates of the layers, in units of their mean: of each point, or one for all, (1,)."""
+    ratios = np.array([group.rate_ratio]) if group.own.rate_ratios is None else group.point_values.rate_ratios
+    distinct, places = np.unique(ratios, return_inverse=True)
+    rates = np.array([Rates.of_ratio(ratio) for ratio in distinct.tolist()])
+    return rates[places, 0], rates[places, 1]
 
 
 def _scale_norms(group: Group, out: Array) -> None:
     """Turn the norms of U in outputs (R, P, T) into those of W."""
-    e1, e2 = Rates.of_ratio(group.rate_ratio)
+    e1, e2 = _rates(group)
     for row, output in enumerate(group.outputs):
         if output == Output.W1_NORM:
-            out[row] /= math.sqrt(e2)
+            out[row] /= np.sqrt(e2)[:, None]
         elif output == Output.W2_NORM:
-            out[row] /= math.sqrt(e1)
+            out[row] /= np.sqrt(e1)[:, None]
 
 
-def _of_start(group: Group, records: Array, lams: Array) -> dict[str, Floats]:
+def _of_start(group: Group, points: Points) -> dict[str, Floats]:
     """Return the numbers of the start of the points, (P,)."""
     entries = [REGISTRY[name] for name in group.observables if REGISTRY[name].of_start is not None]
     if not entries:
         return {}
-    shape, (start, kappa, *_) = group.architecture, group.settings
-    values = {entry.name: np.empty((len(records), lams.size), dtype=group.dtype) for entry in entries}
-    each = lams.size * shape.sizes.units * min(shape.n_h, shape.sizes.units)
+    shape, records, lams = group.architecture, points.records, points.lams
+    per_record = 1 if points.paired else lams.size
+    values = {entry.name: np.empty((len(records), per_record), dtype=group.dtype) for entry in entries}
+    each = per_record * shape.sizes.units * min(shape.n_h, shape.sizes.units)
     step = max(1, START_NUMBERS // each)
     for first in range(0, len(records), step):
-        q = starts(shape.sizes, records[first : first + step], lams, start, kappa)
-        inputs = q.shape[-2] - shape.sizes.followed(start).rows_o
+        part = slice(first, first + step)
+        own = (lams[part] if points.paired else lams, group.settings.start, _part(points.kappa, part))
+        q = starts(shape.sizes, records[part], *own, points.paired)
+        inputs = q.shape[-2] - shape.sizes.followed(group.settings.start).rows_o
         for entry in entries:
             assert entry.of_start is not None
-            values[entry.name][first : first + step] = entry.of_start(q, inputs, shape.n_h)
+            numbers = entry.of_start(q, inputs, shape.n_h)
+            values[entry.name][part] = np.reshape(numbers, (-1, per_record))
     return {name: part.reshape(-1) for name, part in values.items()}
+
+
+def _part(kappa: float | Array, part: slice) -> float | Array:
+    """Return kappa of some pairs."""
+    return kappa[part] if isinstance(kappa, np.ndarray) else kappa
 
 
 def _by_observable(names: Sequence[str], out: Floats) -> dict[str, Floats]:

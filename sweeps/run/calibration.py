@@ -17,6 +17,7 @@ from fastlin.kernels.compilation import Kernel, compile_all, seconds_to_compile
 from fastlin.sweeps.run.evaluators import evaluator_of
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.spec.group import Group
+from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds, specialised
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
@@ -43,13 +44,19 @@ class Speed:
         )
 
 
+def _seconds_of_seeds(spec: Spec) -> NDArray[np.float64]:
+    """Return the estimates (architectures, solvers) of one seed, at the first values of all other axes."""
+    seconds = seed_seconds(spec)
+    return seconds.reshape(*seconds.shape[:3], -1)[:, 0, :, 0]
+
+
 def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[Kernel]]:
     """Measure a sample of the groups whose kernels are compiled.
 
     If no group has its kernels, those of one group are compiled first. A plan takes seconds, and it leaves
     all further compilation to the run. Returns the ratios, and the `lacking` kernels that are left to it.
     """
-    spec, modelled = plan.spec, seed_seconds(plan.spec)[:, 0, :, 0, 0, 0, 0]
+    spec, modelled = plan.spec, _seconds_of_seeds(plan.spec)
     left = {kernel.key: kernel for kernel in lacking}
     estimates, factors, compile_factor = [], [], 1.0
     with threadpool_limits(limits=1, user_api="blas"):

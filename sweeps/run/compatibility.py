@@ -9,8 +9,9 @@ import numpy as np
 from fastlin.errors import InputError
 from fastlin.kernels import Status
 from fastlin.sweeps.run.evaluators import evaluator_of
+from fastlin.sweeps.spec.group import Position
 from fastlin.sweeps.store import versions
-from fastlin.sweeps.store.resume import Codes, is_missing
+from fastlin.sweeps.store.resume import is_missing
 from fastlin.sweeps.store.store import Store
 
 HARMLESS = ("python", "zarr")  # numbers do not depend on their versions
@@ -68,7 +69,7 @@ def _compare(store: Store, fault: str, lines: list[str]) -> None:
     of_each = math.ceil(SAMPLES / min(SAMPLES, blocks))
     for number in np.unique(np.linspace(0, blocks - 1, 50 * SAMPLES).astype(int)):
         index = store.layout.index(int(number))
-        complete = _complete_groups(store.read_status(index))
+        complete = _complete_groups(store, index)
         if not complete:
             continue
         chosen = np.unique(np.linspace(0, len(complete) - 1, of_each).astype(int))
@@ -83,7 +84,8 @@ def _compare(store: Store, fault: str, lines: list[str]) -> None:
                 raise InputError("\n".join([message, *lines]))
 
 
-def _complete_groups(status: Codes) -> list[tuple[int, ...]]:
+def _complete_groups(store: Store, index: tuple[int, ...]) -> list[Position]:
     """Return the positions of the groups of a block that have a value at every point."""
-    lacks = (is_missing(status) | (status == Status.FAILED)).any(axis=(-2, -1))
-    return [tuple(position) for position in np.argwhere(~lacks).tolist()]
+    status = store.read_status(index)
+    lacks = is_missing(status) | (status == Status.FAILED)
+    return [position for position, _ in store.layout.block(index) if not lacks[position].any()]

@@ -21,7 +21,7 @@ from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.run.block import compute as compute_group
 from fastlin.sweeps.run.isolation import Compute, Outcome
 from fastlin.sweeps.run.reduce import evaluated
-from fastlin.sweeps.spec.group import Group
+from fastlin.sweeps.spec.group import Group, Position
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.array_spec import Values
@@ -44,12 +44,10 @@ class PointEvaluator:
         """Compute a group to measure the time; return the values, which take time to write."""
         return compute_group(group).values
 
-    def reproduces(
-        self, store: Store, index: tuple[int, ...], position: tuple[int, ...], stored: Values
-    ) -> bool:
+    def reproduces(self, store: Store, index: tuple[int, ...], position: Position, stored: Values) -> bool:
         """Return whether the points of a few seeds of a group come out as its stored values."""
         group = store.layout.group(index, position)
-        part = compute_group(replace(group, seeds=group.seeds[:SAMPLE_SEEDS])).values
+        part = compute_group(group.part(slice(SAMPLE_SEEDS), slice(None))).values
         seen = {name: values[:SAMPLE_SEEDS] for name, values in stored.items()}
         return all(np.array_equal(part[name], seen[name], equal_nan=True) for name in part)
 
@@ -67,7 +65,7 @@ class StatisticsEvaluator:
     def evaluate(self, group: Group, wanted: NDArray[np.bool_], compute: Compute) -> Outcome:
         """Fold all seeds of a group for the wanted lam (1, L). Return the words to store."""
         columns = np.flatnonzero(wanted)
-        cells, worst, reasons = self._folded(replace(group, lams=group.lams[columns]), compute)
+        cells, worst, reasons = self._folded(group.part(slice(None), columns), compute)
         status = np.full(wanted.shape, Status.PENDING, dtype=np.uint8)
         status[..., columns] = worst
         packed = {}
@@ -83,9 +81,7 @@ class StatisticsEvaluator:
         self._folded(group, compute_group)
         return {}
 
-    def reproduces(
-        self, store: Store, index: tuple[int, ...], position: tuple[int, ...], stored: Values
-    ) -> bool:
+    def reproduces(self, store: Store, index: tuple[int, ...], position: Position, stored: Values) -> bool:
         """Return whether the partial sums of a group, or the statistics made of them, come out the same."""
         if any((partials.blocks_in(part) != 1).any() for part in stored.values()):  # merged, or dropped
             return self._reproduces_statistics(store, index, position)
@@ -93,7 +89,7 @@ class StatisticsEvaluator:
         values = self.evaluate(group, np.full((1, group.lams.size), True), compute_group).result.values
         return all(np.array_equal(values[name], stored[name]) for name in values)
 
-    def _reproduces_statistics(self, store: Store, index: tuple[int, ...], position: tuple[int, ...]) -> bool:
+    def _reproduces_statistics(self, store: Store, index: tuple[int, ...], position: Position) -> bool:
         """Return whether the statistics of a group over all seeds come out the same.
 
         So many lam are tried that it takes no longer than a block.
@@ -104,11 +100,13 @@ class StatisticsEvaluator:
             return True
         groups = [store.layout.group(block, position) for block in blocks]
         seeds = np.concatenate([group.seeds for group in groups])
-        lams = groups[0].lams[: max(1, groups[0].lams.size // len(blocks))]
-        cells, *_ = self._folded(replace(groups[0], seeds=seeds, lams=lams), compute_group)
+        lams = max(1, groups[0].lams.size // len(blocks))
+        tried = replace(groups[0], seeds=seeds).part(slice(None), slice(lams))
+        cells, *_ = self._folded(tried, compute_group)
         statistics, stored = evaluated(self.spec, cells), store.read_statistics(cell_index)
+        at = store.layout.points.without_seeds(position)
         return all(
-            np.array_equal(part, stored[name][position][: lams.size], equal_nan=part.dtype.kind == "f")
+            np.array_equal(part, stored[name][at][:lams], equal_nan=part.dtype.kind == "f")
             for name, part in statistics.items()
         )
 
@@ -135,7 +133,7 @@ class StatisticsEvaluator:
         numbers = sum(math.prod(part.shape[:-1]) for part in cells.values())
         step = self.seeds_at_once(group.seeds.size, 8 * numbers)
         for start, stop in pairwise([*range(0, group.seeds.size, step), group.seeds.size]):
-            part = replace(group, seeds=group.seeds[start:stop])
+            part = group.part(slice(start, stop), slice(None))
             outcome = isolation.evaluate(part, np.full((stop - start, lams), True), compute)
             status = outcome.result.status
             worst = np.maximum(worst, status.max(axis=0))

@@ -162,7 +162,7 @@ def _parts(group: Group, rows: Rows, columns: Rows, compute: Compute) -> Iterato
 
     A single point that fails is yielded with the reason.
     """
-    part = replace(group, seeds=group.seeds[rows], lams=group.lams[columns])
+    part = group.part(rows, columns)
     try:
         yield rows, columns, compute(part)
     except (MemoryError, StoppedError):  # no fault of a point
@@ -299,7 +299,8 @@ def single_point(group: Group) -> Group:
 
     Computing it loads the kernels, so that loading does not count against the time limit of a part.
     """
-    return replace(group, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
+    one = replace(group, seeds=np.zeros(1, dtype=np.int64), lams=np.zeros(1), times=np.zeros(1))
+    return replace(one, own=group.own.part([0])._replace(seeds=None))
 
 
 def _ending(code: int | None) -> str:

@@ -32,20 +32,19 @@ def outputs(group: Group, times: Array) -> tuple[Array, NDArray[np.uint8]]:
 
     A number is NaN from the first time at which its run has diverged.
     """
-    points = group.seeds.size * group.lams.size
-    out = np.full((len(group.outputs), points, times.size), np.nan)
-    status = np.full(points, Status.OK, dtype=np.uint8)
+    out = np.full((len(group.outputs), group.points, times.size), np.nan)
+    status = np.full(group.points, Status.OK, dtype=np.uint8)
     of_one = _exact if SOLVERS[group.solver].balanced else _noisy
-    for point, (seed, lam) in enumerate((seed, lam) for seed in group.seeds for lam in group.lams):
+    for point, (seed, lam, init_scale, kappa, ratio) in enumerate(zip(*group.point_values, strict=True)):
         task, net = task_and_network(
             group.task_kind,
-            group.problem,
+            replace(group.problem, init_scale=float(init_scale)),
             group.architecture,
             int(seed),
             group.settings.start,
             float(lam),
-            group.settings.kappa,
-            group.rate_ratio,
+            float(kappa),
+            float(ratio),
         )
         out[:, point], status[point] = of_one(group, task, net, times)
     return out, status

@@ -152,7 +152,7 @@ class Plan:
         draws = WIDTH * (sizes.n_i * sizes.n_o + sizes.n_h * (sizes.n_i + sizes.n_o))
         records = Record(sizes if self.spec.balance else sizes.unreduced).length * seeds
         setup = np.where(sizes.fits_setup, SetUp.doubles(sizes), 8 * sizes.wide * (sizes.m + sizes.k_wide))
-        dynamics = max(self._dynamics_doubles(sizes, self.spec.start(kappa)) for kappa in self.spec.kappas)
+        dynamics = max(self._dynamics_doubles(sizes, start) for start in self.spec.starts)
         return 8 * (int((draws + records + setup).max()) + dynamics)
 
     def _dynamics_doubles(self, sizes: Sizes, start: Start) -> int:

@@ -98,6 +98,7 @@ def run_sweep(
     slice: str | None = None,
     timeout: float | None = None,
     progress: bool | Progress = False,
+    points: Any = None,
 ) -> Report:
     """Run a sweep into a Zarr store, continue one that was interrupted, or let one grow.
 
@@ -134,6 +135,10 @@ def run_sweep(
     progress : bool or Progress
         True shows a bar on a terminal or in a notebook, and lines on standard error elsewhere. The logger
         "fastlin" gets the same lines at the level INFO in any case.
+    points : mapping, DataFrame or Dataset, optional
+        The points of the sweep, if they are no product: a column for each axis that differs between them, as
+        in ``points={"lam": [-1.0, 0.5], "init_scale": [0.1, 1.0]}``. It replaces [points] of the spec, whose
+        other axes have one value, except the seeds. A store grows by a table with more rows at its end.
 
     Returns
     -------
@@ -162,7 +167,7 @@ def run_sweep(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
     where = chosen_executor(client, executor, workers)
-    return run(Spec.read(spec), path, where, options, as_progress(progress))
+    return run(Spec.read(spec, points), path, where, options, as_progress(progress))
 
 
 def chosen_executor(
@@ -262,10 +267,11 @@ def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
     `lacking` are the kernels that may have to be compiled first, in the order of decreasing time. A block
     waits for no more kernels than its architectures have.
     """
-    starts = len({plan.spec.start(float(kappa)) for kappa in plan.spec.kappas})
+    starts = len(plan.spec.starts)
     # The set-up, and the solvers and time scales of each kind of start.
     of_each = 1 + starts * (len(plan.spec.solvers) + 1)
-    most = of_each * plan.layout.block_shape.architectures
+    shape = plan.layout.block_shape
+    most = of_each * min(len(plan.spec.architectures), shape.architectures * shape.points)
     compilation = COMPILE_PATIENCE * seconds_to_compile(lacking[:most], 1)
     return max(LEAST_PATIENCE, PATIENCE * plan.block_seconds + compilation)
 

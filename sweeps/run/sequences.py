@@ -6,6 +6,7 @@ Networks with whitened inputs are evaluated together, by the closed form. All ot
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastlin.kernels import Status
 from fastlin.sequence_law import SequenceLaw
 from fastlin.solvers import SOLVERS
 from fastlin.starts import balanced_starts
-from fastlin.sweeps.spec.group import Group
+from fastlin.sweeps.spec.group import Group, Own
 from fastlin.sweeps.spec.network_of import stages_and_network
 from fastlin.task_sequence import sequence
 from fastlin.white_sequence import WhiteStages, evaluate
@@ -27,12 +28,34 @@ NUMBERS = 20_000_000  # entries of QQ^T over time that are held at once
 
 def values(group: Group) -> tuple[Values, NDArray[np.uint8]]:
     """Return the observables of a group, (S, L, ...), and the status (S, L) of its points."""
+    if any(own is not None for own in group.own):
+        return _by_column(group)
     law = group.problem.task
     assert isinstance(law, SequenceLaw)
     together = law.white and SOLVERS[group.solver].balanced
     parts = list(_white(group, law) if together else _one_by_one(group))
     found = {name: np.concatenate([part[name] for part in parts]) for name in group.observables}
     return {name: part.astype(group.dtype) for name, part in found.items()}, _status(group, law, found)
+
+
+def _by_column(group: Group) -> tuple[Values, NDArray[np.uint8]]:
+    """Return the values and the status of a group whose columns have values of their own."""
+    parts = [values(_column(group, column)) for column in range(group.lams.size)]
+    found = {name: np.concatenate([part[name] for part, _ in parts], axis=1) for name in group.observables}
+    return found, np.concatenate([status for _, status in parts], axis=1)
+
+
+def _column(group: Group, column: int) -> Group:
+    """Return one column of a group, as a group whose points share what is its own."""
+    part = group.part(slice(None), [column])
+    at = part.point_values
+    return replace(
+        part,
+        problem=replace(part.problem, init_scale=float(at.init_scales[0])),
+        settings=part.settings._replace(kappa=float(at.kappas[0])),
+        seeds=at.seeds,
+        own=Own(),
+    )
 
 
 def _status(group: Group, law: SequenceLaw, found: Values) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ from fastlin.sweeps.run.isolation import KEPT_REASONS, Compute, IsolatedProcess
 from fastlin.sweeps.run.reduce import spread
 from fastlin.sweeps.spec.group import Group, Variant
 from fastlin.sweeps.store import lease, store
-from fastlin.sweeps.store.costs import point_seconds
+from fastlin.sweeps.store.costs import seconds_in_block
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.location import Location
 from fastlin.sweeps.store.resume import is_missing
@@ -118,7 +118,7 @@ def _computed(
 ) -> BlockOutcome:
     """Compute the wanted points of a block, group by group, in the dimensions of its chunks."""
     block, evaluator = layout.block(index), evaluator_of(layout.spec)
-    seconds = point_seconds(layout)[layout.status.region(index)[:-2]]
+    seconds = seconds_in_block(layout, index)
     shares = seconds / seconds.sum()
     whole = _unset(layout, wanted.shape) if len(block) > 1 else None
     reasons: list[tuple[dict[str, Any], str]] = []
@@ -128,10 +128,12 @@ def _computed(
             wanted_points = wanted[position]
             if not wanted_points.any():
                 continue
-            evaluated = evaluator.evaluate(group, wanted_points, computing(group, float(shares[position])))
+            evaluated = evaluator.evaluate(
+                group, wanted_points, computing(group, float(shares[position].sum()))
+            )
             reasons += [(layout.where(index, position, *at), why) for *at, why in evaluated.reasons]
             if whole is None:  # the arrays of a single group are those of the block
-                ones = (1,) * len(position)
+                ones = (1,) * (wanted.ndim - wanted_points.ndim)
                 values, status = evaluated.result
                 placed = {name: part.reshape(ones + part.shape) for name, part in values.items()}
                 whole = Result(placed, status.reshape(wanted.shape))

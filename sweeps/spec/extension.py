@@ -15,6 +15,7 @@ import numpy as np
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.entry import Entry, KindSection
+from fastlin.sweeps.spec.points import SECTION
 from fastlin.sweeps.spec.spec import Spec, differences, essential
 from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS
 
@@ -33,10 +34,12 @@ def arranged(specs: Sequence[Spec]) -> Spec:
     first, last = specs[0], specs[-1]
     if first is last:
         return first
-    fields = {name: _joined([getattr(spec, name) for spec in specs]) for name in AXES}
+    joint = {name: dimension for name, dimension in AXES.items() if dimension not in last.columns}
+    fields = {name: _joined([getattr(spec, name) for spec in specs]) for name in joint}
     for section in KIND_SECTIONS.values():
         choices: list[Choice[Any]] = [getattr(spec, section.field) for spec in specs]
-        joined = {key: _joined([choice.values[key] for choice in choices]) for key in choices[-1].axes}
+        own = [key for key in choices[-1].axes if section.prefix + key not in last.columns]
+        joined = {key: _joined([choice.values[key] for choice in choices]) for key in own}
         fields[section.field] = replace(choices[-1], values={**choices[-1].values, **joined})
     return replace(last, **fields)
 
@@ -59,6 +62,10 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
     if old.hash == new.hash:
         return []
     before, after = essential(old.to_dict()), essential(new.to_dict())
+    if old.table and new.table:
+        if not old.table.grows_to(new.table):
+            return [f"points: the table does not begin with the {old.table.num:,} points of the store"]
+        del before[SECTION], after[SECTION]
     for entry in _AXES:
         if _extends(entry, old, new):
             before[entry.section].pop(entry.key, None)

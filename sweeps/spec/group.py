@@ -3,11 +3,14 @@
 A group is some seeds and lam of one architecture, init_scale, solver and so on, at all times: the unit of
 computing. A block is the groups that are stored in one chunk of every array: the unit of work, of
 writing and of resume.
+
+A group of a table of points has rows of the table in place of lam. They have one architecture, solver and
+kind of start, and may differ in all that a kernel takes for each network (`Own`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +26,45 @@ from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 
 Variant = tuple[Architecture, str, Start]
+Position = tuple[int | slice, ...]
+
+
+class Own(NamedTuple):
+    """Values that the columns of a group have beside lam; None where all points share one.
+
+    Attributes
+    ----------
+    seeds : ndarray of int64, (L,), optional
+        Seeds, of a group with one row.
+    init_scales, kappas, rate_ratios : ndarray of float64, (L,), optional
+    """
+
+    seeds: NDArray[np.int64] | None = None
+    init_scales: NDArray[np.float64] | None = None
+    kappas: NDArray[np.float64] | None = None
+    rate_ratios: NDArray[np.float64] | None = None
+
+    def part(self, columns: Any) -> "Own":
+        """Return the values of some columns."""
+        return Own(*(None if values is None else values[columns] for values in self))
+
+
+class PointValues(NamedTuple):
+    """Values of the points of a group one by one, (S L,) each, in the order of its points."""
+
+    seeds: NDArray[np.int64]
+    lams: NDArray[np.float64]
+    init_scales: NDArray[np.float64]
+    kappas: NDArray[np.float64]
+    rate_ratios: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Points (seed, lam) of one architecture, one solver and the same settings, ready to be computed."""
+    """Points (seed, lam) of one architecture, one solver and the same settings, ready to be computed.
+
+    Where `own` has values, they replace those of `problem`, `settings`, `rate_ratio` and `seeds`.
+    """
 
     architecture: Architecture
     task_kind: str
@@ -42,6 +79,39 @@ class Group:
     fraction: float
     dtype: str
     specialise: bool = False  # whether kernels are used that are compiled for this architecture alone
+    own: Own = Own()
+
+    def part(self, rows: Any, columns: Any) -> "Group":
+        """Return the group of some of its rows (seeds) and columns (lam), given by arrays or slices."""
+        return replace(self, seeds=self.seeds[rows], lams=self.lams[columns], own=self.own.part(columns))
+
+    @property
+    def point_values(self) -> PointValues:
+        """The values of its points one by one."""
+        own, grid = self.own, (self.seeds.size, self.lams.size)
+
+        def of_columns(values: NDArray[np.float64] | None, shared: float) -> NDArray[np.float64]:
+            return np.broadcast_to(shared if values is None else values, grid).ravel()
+
+        return PointValues(
+            np.broadcast_to(self.seeds[:, None] if own.seeds is None else own.seeds, grid).ravel(),
+            np.broadcast_to(self.lams, grid).ravel(),
+            of_columns(own.init_scales, self.init_scale),
+            of_columns(own.kappas, self.settings.kappa),
+            of_columns(own.rate_ratios, self.rate_ratio),
+        )
+
+    @property
+    def paired(self) -> bool:
+        """Whether each point has a record of its own, so that they are no product of seeds and lam."""
+        seeds, init_scales, kappas, rate_ratios = (values is not None for values in self.own)
+        raw = self.settings.start == Start.RAW
+        return seeds or init_scales or kappas or (rate_ratios and raw)
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether the layers of any point have different learning rates."""
+        return self.rate_ratio != 1.0 or self.own.rate_ratios is not None
 
     @property
     def init_scale(self) -> float:
@@ -115,11 +185,12 @@ class Group:
 class PlacedGroup(NamedTuple):
     """A group of a block, and its position in the block's chunks.
 
-    `position` holds an index for every dimension of `status` before seeds and lam, so that
-    ``status[position]`` are the points (S, L) of the group, and ``values[position]`` their values.
+    `position` holds an index for every dimension of `status` before seeds and lam, or in a table of points the
+    slices of all seeds and of its rows, so that ``status[position]`` are the points (S, L) of the group, and
+    ``values[position]`` their values.
     """
 
-    position: tuple[int, ...]
+    position: Position
     group: Group
 
 

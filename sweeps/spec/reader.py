@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastlin.errors import InputError
-from fastlin.sweeps.spec import checks
+from fastlin.sweeps.spec import checks, columns
 from fastlin.sweeps.spec.entry import read_table
 from fastlin.sweeps.spec.faults import Faults
+from fastlin.sweeps.spec.points import SECTION, PointTable, read_points
 from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS, OF_FRACTION, SECTIONS, entries_of
 from fastlin.validation import shown
 
 
-def read_spec(content: Any) -> dict[str, Any]:
-    """Return the attributes of a spec.
+def read_spec(content: Any, folder: Path = Path()) -> dict[str, Any]:
+    """Return the attributes of a spec. Files that it names are in a folder.
 
     Raises
     ------
@@ -25,18 +27,24 @@ def read_spec(content: Any) -> dict[str, Any]:
     """
     if not isinstance(content, Mapping):
         raise InputError(f"a spec is {shown(content)}; needed is a mapping, a TOML file or a preset")
-    content = _plain(content)
+    points, content = content.get(SECTION), _plain({k: v for k, v in content.items() if k != SECTION})
     faults = Faults()
     fields = read_table(entries_of(""), content, faults, SECTIONS)
     tables = {section: _table(section, content, faults) for section in SECTIONS}
+    points = read_points(points, columns.column_kinds(tables), folder, faults)
+    points = points and columns.with_sizes(points, tables, faults)
+    given = columns.replace_axes(points, tables, faults) if points else {}
+    faults.check()  # without their columns, axes would count as missing
     for section, table in tables.items():
         if section in KIND_SECTIONS:
             fields |= KIND_SECTIONS[section].read(table, faults)
         else:
-            fields |= read_table(entries_of(section), table, faults)
+            entries = [entry for entry in entries_of(section) if entry.field not in given]
+            fields |= read_table(entries, table, faults)
+    fields |= given | {"table": points}
     fields["optional_dims"] = _optional_dims(tables, fields)
     checks.settle_learning_rates(fields, faults)
-    checks.settle_lam(fields, tables["axes"], faults)
+    checks.settle_lam(fields, tables["axes"] | dict.fromkeys(points.columns if points else (), True), faults)
     expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
     if expected <= fields.keys():
         _check_together(tables, fields, faults)
@@ -49,7 +57,11 @@ def _optional_dims(tables: Mapping[str, Mapping[str, Any]], fields: Mapping[str,
     dims = [
         entry.dimension
         for entry in ENTRIES
-        if entry.optional and isinstance(tables[entry.section].get(entry.key), list | dict)
+        if entry.optional
+        and (
+            isinstance(tables[entry.section].get(entry.key), list | dict)
+            or (fields["table"] and entry.dimension in fields["table"])
+        )
     ]
     for section in KIND_SECTIONS.values():
         choice = fields.get(section.field)
@@ -66,10 +78,10 @@ def _plain(value: Any) -> Any:
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple | range) else value
 
 
-def _table(section: str, content: Mapping[str, Any], faults: Faults) -> Mapping[str, Any]:
+def _table(section: str, content: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
     table = content.get(section, {})
     if isinstance(table, Mapping):
-        return table
+        return dict(table)
     faults.add(f"{section} is {shown(table)}; a table [{section}] is needed")
     return {}
 
@@ -80,9 +92,14 @@ def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults
         needing = " and ".join(sorted(OF_FRACTION))
         faults.add(f"output.fraction is for {needing}, and output.observables has none of them")
     checks.check_sequence(fields, faults)
-    checks.check_task(fields["task"], fields["architectures"], faults)
+    table: PointTable | None = fields["table"]
+    if table is None:
+        checks.check_task(fields["task"], fields["architectures"], faults)
+        checks.check_kappa(fields["kappas"], fields["architectures"], faults)
+    else:
+        columns.check_beside(table, fields, faults)
+        columns.check_tasks(table, fields["task"], faults)
     checks.check_start(fields, faults)
-    checks.check_kappa(fields["kappas"], fields["architectures"], faults)
     checks.check_settings(fields, tables, faults)
     checks.check_decay(fields, faults)
     checks.check_time_scales(fields, faults)

@@ -128,13 +128,18 @@ def _read_stage(k: int, table: Any, faults: Faults) -> Stage | None:
     if kind not in stage_kinds():
         read_table([of_kind], {"kind": kind}, faults)
         return None
-    parameters = {"duration": DURATION, **(RELATED[kind] if kind in RELATED else TASK_KINDS[kind].parameters)}
-    entries: list[Entry] = [of_kind, *(parameter_entry(section, *item) for item in parameters.items())]
+    entries: list[Entry] = [of_kind, *(parameter_entry(section, *item) for item in _parameters(kind).items())]
     values = read_table(entries, table, faults)
     if len(values) < len(entries):
         return None
     del values["kind"]
     return kind, values
+
+
+def _parameters(kind: str) -> dict[str, Parameter]:
+    """Return the parameters of a stage of one kind."""
+    own = RELATED[kind] if kind in RELATED else TASK_KINDS[kind].parameters
+    return {"duration": DURATION, **own}
 
 
 def _choice(stages: list[Stage]) -> Choice[TaskKind]:
@@ -143,6 +148,7 @@ def _choice(stages: list[Stage]) -> Choice[TaskKind]:
         key for _, values in stages for key, value in values.items() if isinstance(value, np.ndarray)
     )
     named: dict[str, Any] = {}
+    parameters: dict[str, Parameter] = {}
     tables = []
     for k, (name, values) in enumerate(stages):
         names = {
@@ -150,11 +156,12 @@ def _choice(stages: list[Stage]) -> Choice[TaskKind]:
             for key, value in values.items()
         }
         named |= {names[key]: value for key, value in values.items()}
+        parameters |= {names[key]: parameter for key, parameter in _parameters(name).items()}
         tables.append(StageTable(name, names))
     kind = SequenceKind(
         SEQUENCE,
         "Several tasks in a row.",
-        {},
+        parameters,
         partial(law_of, tuple(tables)),
         _first_task,
         _obstacle,

@@ -32,6 +32,7 @@ from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
+from fastlin.sweeps.spec.points import POINT, SECTION, PointTable
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.sweeps.spec.sequence import stage_count
@@ -45,7 +46,7 @@ INCIDENTAL = (("name",), ("output", "durable"))
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A sweep: the product of its axes, and the settings of its points.
+    """A sweep: the product of its axes, or a table of points, and the settings of its points.
 
     `Spec.load` makes one from a file or the name of a preset, `Spec.from_dict` from a mapping. All arrays
     are sorted.
@@ -104,6 +105,8 @@ class Spec:
         Whether all files are synced to disk. It changes no result.
     reduce : Reduction or None
         Statistics over the seeds that are stored instead of every point.
+    table : PointTable or None
+        The points of a sweep that is no product. The axes hold the distinct values of its columns.
     """
 
     name: str
@@ -131,25 +134,35 @@ class Spec:
     dtype: str
     durable: bool
     reduce: Reduction | None
+    table: PointTable | None = None
 
     @classmethod
-    def read(cls, source: Spec | Mapping[str, Any] | str | Path) -> Spec:
+    def read(cls, source: Spec | Mapping[str, Any] | str | Path, points: Any = None) -> Spec:
         """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
+
+        Parameters
+        ----------
+        source : Spec, mapping, str or Path
+        points : mapping, DataFrame or Dataset, optional
+            The table of [points], instead of that of the spec.
 
         Raises
         ------
         InputError
             If it is not a valid spec.
         """
+        more = {} if points is None else {SECTION: points}
         if isinstance(source, str | Path):
-            return cls.load(source)
-        return source if isinstance(source, Spec) else cls.from_dict(source)
+            return cls.load(source, more)
+        if isinstance(source, Spec):
+            return cls.from_dict(source.to_dict() | more) if more else source
+        return cls.from_dict({**source, **more} if more and isinstance(source, Mapping) else source)
 
     @classmethod
-    def load(cls, source: str | Path) -> Spec:
+    def load(cls, source: str | Path, more: Mapping[str, Any] = {}) -> Spec:
         """Read a TOML file, a preset by its name, or the JSON text that stores keep.
 
-        A leading ~ of a path is the home folder.
+        A leading ~ of a path is the home folder. `more` has sections that replace those of the file.
 
         Raises
         ------
@@ -160,10 +173,10 @@ class Spec:
         if not isinstance(source, str | Path):
             raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
         if isinstance(source, str) and source.lstrip().startswith("{"):
-            return cls.from_json(source)
+            return cls.from_json(source, more)
         text = _text(source)
         try:
-            return cls.from_dict(tomllib.loads(text))
+            return cls.from_dict({**tomllib.loads(text), **more}, user_path(source).parent)
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
@@ -171,7 +184,7 @@ class Spec:
             raise InputError(f"{source} is not TOML: {error}") from None
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Spec:
+    def from_dict(cls, content: Mapping[str, Any], folder: Path = Path()) -> Spec:
         """Read the content of a TOML spec, or of `to_dict`.
 
         Parameters
@@ -179,16 +192,18 @@ class Spec:
         content : Mapping
             The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
             three sizes.
+        folder : Path, optional
+            The folder of files that the spec names. By default the current one.
 
         Raises
         ------
         InputError
             With one line for each kind of fault.
         """
-        return cls(**read_spec(content))
+        return cls(**read_spec(content, folder))
 
     @classmethod
-    def from_json(cls, text: str) -> Spec:
+    def from_json(cls, text: str, more: Mapping[str, Any] = {}) -> Spec:
         """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
 
         Raises
@@ -200,7 +215,7 @@ class Spec:
             content = json.loads(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
-        return cls.from_dict(content)
+        return cls.from_dict({**content, **more} if more and isinstance(content, dict) else content)
 
     def to_json(self) -> str:
         """Return the resolved spec as JSON text."""
@@ -208,17 +223,31 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
-        return {**write_table(entries_of(""), self), **{name: self._table(name) for name in SECTIONS}}
+        content = {**write_table(entries_of(""), self), **{name: self._section(name) for name in SECTIONS}}
+        return content | {SECTION: self.table.to_dict()} if self.table else content
 
-    def _table(self, section: str) -> dict[str, Any]:
+    def _section(self, section: str) -> dict[str, Any]:
+        """Return one section without the axes that are columns of [points]."""
         if section in KIND_SECTIONS:
-            return KIND_SECTIONS[section].write(self)
-        return write_table(entries_of(section), self)
+            kinds = KIND_SECTIONS[section]
+            content = kinds.write(self)
+            return {key: content[key] for key in content if kinds.prefix + key not in self.columns}
+        return write_table(
+            [entry for entry in entries_of(section) if entry.dimension not in self.columns], self
+        )
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Axes that the columns of [points] replace, by dimension. It is empty for a product."""
+        return frozenset((*self.table.columns, "architecture")) if self.table else frozenset()
 
     def to_toml(self) -> str:
         """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec."""
         content = self.to_dict()
-        content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
+        if self.table is None:
+            content["axes"]["architecture"] = [str(shape) for shape in self.architectures]
+        else:
+            content[SECTION] = self.table.to_dict(inline=self.table.num)
         return tomli_w.dumps(_with_infinity(content))
 
     @property
@@ -288,6 +317,11 @@ class Spec:
             return Start.RAW
         return Start.TWO_SIDED if kappa else Start.BALANCED
 
+    @property
+    def starts(self) -> frozenset[Start]:
+        """The kinds of start that points have."""
+        return frozenset(self.start(float(kappa)) for kappa in (self.kappas.min(), self.kappas.max()))
+
     def _noise(self, chosen: Mapping[str, Any]) -> Noise | None:
         """Return the noise of a seed. All samples are one batch by default."""
         if not self.noisy:
@@ -327,6 +361,9 @@ class Spec:
     @property
     def point_dims(self) -> dict[str, int]:
         """Dimensions of the grid of points (that of `status`) and their sizes, in order."""
+        if self.table:
+            seeds = {} if "seed" in self.table else {"seed": self.seeds.size}
+            return seeds | {POINT: self.table.num}
         sizes = {"architecture": len(self.architectures), "init_scale": self.init_scales.size}
         sizes |= {name: axis.size for name, axis in self.optional_axes.items() if name in self.optional_dims}
         sizes["seed"] = self.seeds.size

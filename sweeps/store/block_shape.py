@@ -7,9 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.sweeps.spec.points import POINT
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.contents import layout_class, layout_of
-from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds
+from fastlin.sweeps.store.costs import GROUP_SECONDS, point_seconds, seed_seconds
 from fastlin.sweeps.store.layout import BlockShape
 
 # A block should hold so much that files are few and their overhead is small: at 4 MB the overhead of
@@ -23,6 +24,7 @@ BLOCK_SECONDS = 5.0
 LEAST_BLOCKS = 48
 # Estimated time below which groups are joined in any case, because files and Dask would take longer.
 LEAST_SECONDS = 0.05
+SMALL_BYTES = 1_000_000  # of a block that has room for rows that a table may gain
 
 
 def choose_block_shape(spec: Spec) -> BlockShape:
@@ -32,6 +34,34 @@ def choose_block_shape(spec: Spec) -> BlockShape:
     as all values of the axis before are in one block. A block holds 16 MB and takes 5 s at most, as far as
     one seed allows. The shape depends on the spec alone, never on the machine.
     """
+    return _of_table(spec) if spec.table else _of_product(spec)
+
+
+def _of_table(spec: Spec) -> BlockShape:
+    """Return the shape of the blocks of a table: some seeds, if these are no column, and consecutive rows.
+
+    A block of a small table has room for more rows, because a table may grow.
+    """
+    shape = BlockShape(times=spec.times.size)
+    layout = layout_of((spec,), shape)
+    costs, count = point_seconds(layout)[0], layout.dims[POINT]
+    by_bytes = layout_class(spec).most_seeds(spec, BLOCK_BYTES)
+    most = 1 if "seed" in spec.columns else spec.seeds.size
+    seeds = max(1, int(min(by_bytes, BLOCK_SECONDS / costs.max(), most)))
+    alone = layout_of((spec,), shape._replace(seeds=seeds))
+    of_row = sum(array.chunk_bytes for array in alone.values.values())
+    blocks = -(-most // seeds)
+    least = min(LEAST_BLOCKS, 3 * LEAST_BLOCKS // len(alone.arrays))
+    wanted = max(count // math.ceil(least / blocks), math.ceil(LEAST_SECONDS / (seeds * float(costs.mean()))))
+    rows = max(1, min(BLOCK_BYTES // of_row, wanted, max(count, SMALL_BYTES // of_row)))
+    longest = _longest_run(seeds * costs, 0, count)
+    if rows < count or longest < count:
+        rows = math.ceil(count / math.ceil(count / max(1, min(rows, longest))))  # of one length
+    return shape._replace(seeds=seeds, points=rows)
+
+
+def _of_product(spec: Spec) -> BlockShape:
+    """Return the shape of the blocks of a product."""
     seconds = seed_seconds(spec)
     by_bytes = layout_class(spec).most_seeds(spec, BLOCK_BYTES)
     seeds = max(1, int(min(by_bytes, BLOCK_SECONDS / seconds.max(), spec.seeds.size)))

@@ -57,7 +57,7 @@ class PointLayout(StoreLayout):
     @cached_property
     def dims(self) -> dict[str, int]:
         """Dimensions of `status` and their sizes."""
-        return self.spec.point_dims | {"lam": self.spec.lams.size}
+        return self.points.dims
 
     @cached_property
     def values(self) -> dict[str, ArraySpec]:
@@ -83,7 +83,7 @@ class PointLayout(StoreLayout):
         return {}
 
     def _seed_axes(self) -> dict[str, NDArray[Any]]:
-        return {"seed": self.stored.seeds}
+        return {} if "seed" in self.stored.columns else {"seed": self.stored.seeds}
 
 
 class StatisticsLayout(StoreLayout):
@@ -100,8 +100,8 @@ class StatisticsLayout(StoreLayout):
     @cached_property
     def dims(self) -> dict[str, int]:
         """Dimensions of `status`, with a number for the seeds of each block, and their sizes."""
-        sizes = {("seed_block" if name == "seed" else name): n for name, n in self.spec.point_dims.items()}
-        return sizes | {"seed_block": len(self._seed_blocks), "lam": self.spec.lams.size}
+        sizes = {("seed_block" if name == "seed" else name): n for name, n in self.points.dims.items()}
+        return sizes | {"seed_block": len(self._seed_blocks)}
 
     @cached_property
     def _seed_blocks(self) -> list[slice]:
@@ -203,11 +203,16 @@ def layout_of(specs: tuple[Spec, ...], block_shape: BlockShape, compacted: bool 
     return layout_class(specs[-1])(specs, block_shape, compacted)
 
 
-def bytes_per_seed(spec: Spec) -> int:
-    """Return the bytes of all lam and times of one seed, for one architecture and init_scale."""
+def bytes_per_point(spec: Spec) -> int:
+    """Return the bytes of all times of one point."""
     entries = [spec.entry(name) for name in spec.observables]
     numbers = sum(math.prod(entry.stored_shape(spec.times.size)) for entry in entries)
-    return spec.lams.size * numbers * np.dtype(spec.dtype).itemsize
+    return numbers * np.dtype(spec.dtype).itemsize
+
+
+def bytes_per_seed(spec: Spec) -> int:
+    """Return the bytes of all lam and times of one seed of a group, or of one row of a table."""
+    return (1 if spec.table else spec.lams.size) * bytes_per_point(spec)
 
 
 def _of_observable(

@@ -24,8 +24,9 @@ from fastlin.solvers import SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import OF_FRACTION
-from fastlin.sweeps.store.contents import bytes_per_seed, layout_class
+from fastlin.sweeps.store.contents import bytes_per_point, bytes_per_seed, layout_class
 from fastlin.sweeps.store.layout import StoreLayout
+from fastlin.sweeps.store.point_set import TablePoints
 
 ONE_OF_STACK = 1e5  # nanoseconds of NumPy for one stage of one network of a sequence
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
@@ -38,7 +39,7 @@ def sizes_of_all(spec: Spec) -> SizesOfMany:
 
 
 def seed_seconds(spec: Spec) -> NDArray[np.float64]:
-    """Estimate the time of all lam of one seed.
+    """Estimate the time of all lam of one seed of a product.
 
     The dimensions are those of a store before seeds, with all optional ones: (architectures, 1, solvers,
     learning rates, kappas, 1, ...). The time does not depend on init_scale, the ratio of the rates, the
@@ -53,14 +54,35 @@ def seed_seconds(spec: Spec) -> NDArray[np.float64]:
     ):
         chosen = {"learning_rate": rate, "kappa": kappa, "rate_ratio": 1.0, "noise_seed": 0}
         settings = spec.settings(spec.values_at({}) | chosen)
-        work = _nanoseconds(spec, sizes, SOLVERS[solver], settings)
-        seconds[:, at, column, layer] = 1e-9 * (work + writing)
+        draw, each = _nanoseconds(spec, sizes, SOLVERS[solver], settings)
+        seconds[:, at, column, layer] = 1e-9 * (draw + spec.lams.size * each + writing)
     others = len(spec.optional_axes) - seconds[0].ndim
     return seconds.reshape(len(seconds), 1, *seconds.shape[1:], *(1,) * others)
 
 
-def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> Any:
-    """Estimate the time of the kernels for all lam of one seed, 0 where there is no such network."""
+def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
+    """Estimate the time of one seed of each row of a table, (rows,), in the order stored.
+
+    The first row of a seed has the time to draw its network, and the first one of a group that of its calls.
+    """
+    sizes = sizes_of_all(spec)
+    writing = layout_class(spec).write_nanoseconds * bytes_per_point(spec)
+    kinds = points.kinds
+    draw, each = np.empty((2, len(kinds.rows), len(spec.architectures)))
+    for number, row in enumerate(kinds.rows):
+        chosen = points.chosen(int(row))
+        draw[number], each[number] = _nanoseconds(
+            spec, sizes, SOLVERS[chosen["solver"]], spec.settings(chosen)
+        )
+    at = (kinds.codes, points.architecture_codes)
+    work = each[at] + np.where(points.new_draws, draw[at], 0.0) + writing
+    seconds: NDArray[np.float64] = 1e-9 * work
+    seconds[points.starts] += GROUP_SECONDS
+    return seconds
+
+
+def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> tuple[Any, Any]:
+    """Estimate the times to draw one network and to compute one point, 0 where there is no such network."""
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
     if not OF_FRACTION.isdisjoint(spec.observables):
         each = each + time_scales.nanoseconds(sizes)
@@ -68,7 +90,7 @@ def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Setti
         each = spec.stages * (ONE_OF_STACK + each)
     draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)
     exists = sizes.has_two_sided if settings.start == Start.TWO_SIDED else True
-    return np.where(exists, draw + spec.lams.size * each, 0.0)
+    return np.where(exists, draw, 0.0), np.where(exists, each, 0.0)
 
 
 def _curvature(spec: Spec, sizes: SizesOfMany, settings: Settings) -> Any:
@@ -91,13 +113,27 @@ def _curvature(spec: Spec, sizes: SizesOfMany, settings: Settings) -> Any:
 
 @lru_cache(maxsize=4)
 def point_seconds(layout: StoreLayout) -> NDArray[np.float64]:
-    """Estimate the time of one point of each group, in the dimensions of `status` before seeds and lam."""
+    """Estimate the time of one point, in the dimensions of `status`.
+
+    The size is 1 along dimensions on which the time does not depend: seeds, and lam of a product.
+    """
     spec, shape = layout.stored, layout.block_shape
+    if isinstance(layout.points, TablePoints):
+        return row_seconds(layout.points, spec)[None]
     sizes = list(layout.dims.values())[:-2]
     alone = seed_seconds(spec) / spec.lams.size
     names = ("architecture", "init_scale", *spec.optional_axes)
     alone = alone.reshape([n for n, name in zip(alone.shape, names, strict=True) if name in layout.dims])
-    return np.array(np.broadcast_to(alone + GROUP_SECONDS / (shape.seeds * shape.lams), sizes))
+    full = np.array(np.broadcast_to(alone + GROUP_SECONDS / (shape.seeds * shape.lams), sizes))
+    return full[..., None, None]
+
+
+def seconds_in_block(layout: StoreLayout, index: tuple[int, ...]) -> NDArray[np.float64]:
+    """Estimate the time of one point of a block, in the dimensions of its `status`; see `point_seconds`."""
+    seconds, region = point_seconds(layout), layout.status.region(index)
+    return seconds[
+        tuple(part if size > 1 else slice(None) for part, size in zip(region, seconds.shape, strict=True))
+    ]
 
 
 @lru_cache(maxsize=4)
@@ -106,45 +142,71 @@ def seconds_of_blocks(layout: StoreLayout) -> NDArray[np.float64]:
     return sum_over_blocks(layout, point_seconds(layout))
 
 
-def sum_over_blocks(layout: StoreLayout, groups: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum seconds of a point of each group over the points of every block, in the shape of the grid."""
-    *steps, _, lams = layout.status.chunk
+def sum_over_blocks(layout: StoreLayout, each: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum seconds of points, as of `point_seconds`, over every block, in the shape of the grid."""
+    *steps, _, columns = layout.status.chunk
     for axis, step in enumerate(steps):
-        groups = np.add.reduceat(groups, np.arange(0, groups.shape[axis], step), axis)
+        each = np.add.reduceat(each, np.arange(0, each.shape[axis], step), axis)
     seeds = [layout.block_seeds((*(0,) * len(steps), number, 0)).size for number in range(layout.grid[-2])]
-    starts = np.arange(layout.grid[-1]) * lams
-    widths = np.minimum(starts + lams, layout.spec.lams.size) - starts
-    seconds: NDArray[np.float64] = groups[..., None, None] * np.array(seeds)[:, None] * widths
+    starts = np.arange(layout.grid[-1]) * columns
+    if each.shape[-1] == 1:
+        widths = np.minimum(starts + columns, layout.status.shape[-1]) - starts
+    else:
+        each, widths = np.add.reduceat(each, starts, -1), np.ones(1)
+    seconds: NDArray[np.float64] = each * np.array(seeds)[:, None] * widths
     return seconds
 
 
 def pending_seconds(layout: StoreLayout, index: tuple[int, ...], points: NDArray[np.bool_]) -> float:
     """Estimate the time of some points of a block, given by a mask in the dimensions of its `status`."""
-    seconds = point_seconds(layout)[layout.status.region(index)[:-2]]
-    return float((seconds * points.sum(axis=(-2, -1))).sum()) * layout.seeds_per_status(index)
+    seconds = seconds_in_block(layout, index) * points.sum(axis=-2, keepdims=True)
+    return float(seconds.sum()) * layout.seeds_per_status(index)
 
 
 @lru_cache(maxsize=4)
 def specialised(layout: StoreLayout) -> frozenset[Variant]:
     """Return the variants whose work in the whole sweep pays for kernels of their own."""
-    spec, sizes = layout.spec, sizes_of_all(layout.spec)
+    work = _work_of_table(layout) if layout.spec.table else _work_of_product(layout.spec)
+    sizes = sizes_of_all(layout.spec)
+    return frozenset(
+        (layout.spec.architectures[index], *variant)
+        for variant, spent in work.items()
+        if (step := SOLVERS[variant[0]].step)
+        for index in np.flatnonzero(pays(step, sizes.followed(variant[1]), spent))
+    )
+
+
+Work = dict[tuple[str, Start], NDArray[np.float64]]  # seconds of each architecture
+
+
+def _work_of_table(layout: StoreLayout) -> Work:
+    """Return the seconds of each architecture by solver and kind of start, of a table of points."""
+    spec, points = layout.spec, layout.points
+    assert isinstance(points, TablePoints)
+    seconds, work = point_seconds(layout)[0] * layout.dims.get("seed", spec.seeds.size), Work()
+    for number, row in enumerate(points.kinds.rows):
+        chosen, mine = points.chosen(int(row)), points.kinds.codes == number
+        variant = (chosen["solver"], spec.start(chosen["kappa"]))
+        codes = points.architecture_codes[mine]
+        spent = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
+        work[variant] = work.get(variant, 0.0) + spent
+    return work
+
+
+def _work_of_product(spec: Spec) -> Work:
+    """Return the seconds of each architecture by solver and kind of start, of a product."""
     costs = seed_seconds(spec)
     costs = costs.reshape(costs.shape[0], *costs.shape[2:5])
     depends = ("solver", "learning_rate", "kappa")
     others = math.prod(axis.size for name, axis in spec.optional_axes.items() if name not in depends)
     points = spec.seeds.size * spec.init_scales.size * others
     seconds = points * costs.sum(axis=2)  # (architectures, solvers, kappas)
-    work: dict[tuple[str, Start], NDArray[np.float64]] = {}
+    work = Work()
     for at, solver in enumerate(spec.solvers):
         for layer, kappa in enumerate(spec.kappas):
             variant = (solver, spec.start(float(kappa)))
             work[variant] = work.get(variant, 0.0) + seconds[:, at, layer]
-    return frozenset(
-        (spec.architectures[index], *variant)
-        for variant, spent in work.items()
-        if (step := SOLVERS[variant[0]].step)
-        for index in np.flatnonzero(pays(step, sizes.followed(variant[1]), spent))
-    )
+    return work
 
 
 def kernels_needed(layout: StoreLayout, numbers: NDArray[np.int64]) -> list[Kernel]:

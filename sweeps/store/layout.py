@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from fastlin.kernels import Status
 from fastlin.sweeps.spec.extension import AXES, arranged
-from fastlin.sweeps.spec.group import Block, Group, PlacedGroup, Variant
+from fastlin.sweeps.spec.group import Block, Group, Position, Variant
+from fastlin.sweeps.spec.points import POINT
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.array_spec import ArraySpec, Values
+from fastlin.sweeps.store.point_set import PointSet, point_set
 
-SIZES = ("n_i", "n_h", "n_o")
 STATUS = "status"
+DIMENSIONS = AXES | {"points": POINT}  # of the fields of a block's shape
 STATUS_ATTRIBUTES: dict[str, Any] = {
     "long_name": "status of each point; 0 until its block is complete",
     "flag_values": [int(status) for status in Status],
@@ -50,28 +52,31 @@ class BlockShape(NamedTuple):
     noise_seeds: int = 1
     seeds: int = 1
     lams: int = 1
+    points: int = 1
     times: int = 1
     parameters: Mapping[str, int] = {}
 
     @classmethod
     def from_dict(cls, sizes: Mapping[str, int]) -> BlockShape:
         """Return the shape of `to_dict`."""
-        fields = {name: size for name, size in sizes.items() if name in AXES}
-        return cls(**fields, parameters={name: size for name, size in sizes.items() if name not in AXES})
+        fields = {name: size for name, size in sizes.items() if name in DIMENSIONS}
+        return cls(
+            **fields, parameters={name: size for name, size in sizes.items() if name not in DIMENSIONS}
+        )
 
     def to_dict(self) -> dict[str, int]:
         """Return the sizes above 1, JSON-ready: those of parameters by dimension, all others by field."""
-        sizes = {name: int(getattr(self, name)) for name in self._fields if name in AXES}
+        sizes = {name: int(getattr(self, name)) for name in self._fields if name in DIMENSIONS}
         return {name: size for name, size in {**sizes, **self.parameters}.items() if size > 1}
 
     @property
     def sizes(self) -> dict[str, int]:
         """The sizes above 1 by dimension."""
-        return {AXES.get(name, name): size for name, size in self.to_dict().items()}
+        return {DIMENSIONS.get(name, name): size for name, size in self.to_dict().items()}
 
     def with_size(self, dimension: str, size: int) -> BlockShape:
         """Return the shape with another size along one dimension."""
-        field = next((field for field, name in AXES.items() if name == dimension), dimension)
+        field = next((field for field, name in DIMENSIONS.items() if name == dimension), dimension)
         return self.from_dict(self.to_dict() | {field: size})
 
 
@@ -98,6 +103,11 @@ class StoreLayout(ABC):
     def stored(self) -> Spec:
         """The spec of all that the store holds, with axes in the order stored."""
         return arranged(self.specs)
+
+    @cached_property
+    def points(self) -> PointSet:
+        """The points of the store: a product of axes, or the rows of a table."""
+        return point_set(self.specs, self.stored, self.group_dtype)
 
     @classmethod
     @abstractmethod
@@ -159,7 +169,7 @@ class StoreLayout(ABC):
             "uint8",
             int(Status.PENDING),
             STATUS_ATTRIBUTES,
-            implied=frozenset() if self.spec.balance else frozenset({"lam"}),
+            implied=self.points.implied,
         )
 
     @cached_property
@@ -194,64 +204,24 @@ class StoreLayout(ABC):
 
     def block(self, index: tuple[int, ...]) -> Block:
         """Return the groups of one block."""
-        region = self.status.region(index)
-        positions = np.ndindex(*(part.stop - part.start for part in region[:-2]))
-        seeds, lams = self.block_seeds(index), self.stored.lams[region[-1]]
-        return tuple(
-            PlacedGroup(position, self._group(region, position, seeds, lams)) for position in positions
-        )
+        return tuple(self.points.groups(self.status.region(index), self.block_seeds(index)))
 
-    def group(self, index: tuple[int, ...], position: tuple[int, ...]) -> Group:
+    def group(self, index: tuple[int, ...], position: Position) -> Group:
         """Return one group of a block."""
-        region = self.status.region(index)
-        return self._group(region, position, self.block_seeds(index), self.stored.lams[region[-1]])
+        return self.points.group(self.status.region(index), position, self.block_seeds(index))
 
     def seeds_per_status(self, index: tuple[int, ...]) -> int:
         """Return the number of points for each status of a block."""
         region = self.status.region(index)[-2]
         return self.block_seeds(index).size // int(region.stop - region.start)
 
-    def _group(
-        self,
-        region: tuple[slice, ...],
-        position: tuple[int, ...],
-        seeds: NDArray[np.int64],
-        lams: NDArray[np.float64],
-    ) -> Group:
-        """Return the group at a position in the region of a block."""
-        spec = self.stored
-        at = self._indices(region, position)
-        chosen = spec.values_at(at)
-        return Group(
-            architecture=spec.architectures[at["architecture"]],
-            task_kind=spec.task.kind.name,
-            problem=spec.problem(chosen),
-            solver=chosen["solver"],
-            settings=spec.settings(chosen),
-            rate_ratio=chosen["rate_ratio"],
-            seeds=seeds,
-            lams=lams,
-            times=spec.times,
-            observables=spec.observables,
-            fraction=spec.fraction,
-            dtype=self.group_dtype,
-        )
-
-    def _indices(self, region: tuple[slice, ...], position: tuple[int, ...]) -> dict[str, int]:
-        """Return the indices on the axes before seeds and lam of a position in the region of a block."""
-        return {name: part.start + i for name, part, i in zip(self.dims, region, position, strict=False)}
-
     def kernels_of(self, numbers: NDArray[np.int64]) -> dict[Variant, Group]:
         """Return the variants of kernels that some blocks need, each with a group that has it."""
-        groups: dict[Variant, Group] = {}
-        chosen = ("architecture", "solver", "kappa")
-        matters = [axis for axis, name in enumerate(self.dims) if name in chosen]
+        matters = [axis for axis, name in enumerate(self.dims) if name in self.points.kernel_dims]
         chunks = np.stack(np.unravel_index(numbers, self.grid))[matters]
         _, firsts = np.unique(chunks, axis=1, return_index=True)
-        for number in numbers[np.sort(firsts)]:
-            for _, group in self.block(self.index(int(number))):
-                groups.setdefault(group.variant, group)
-        return groups
+        regions = [self.status.region(self.index(int(number))) for number in numbers[np.sort(firsts)]]
+        return self.points.variants(regions, self.stored.seeds[:1])
 
     @property
     def arrays(self) -> list[ArraySpec]:
@@ -262,35 +232,15 @@ class StoreLayout(ABC):
     def axes(self) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
         """Dimensions and values of every coordinate."""
         spec = self.stored
-        shapes = spec.architectures
-        coordinates: dict[str, Any] = {"architecture": np.array([str(shape) for shape in shapes])}
-        coordinates |= {name: np.array([getattr(shape, name) for shape in shapes]) for name in SIZES}
-        coordinates["init_scale"] = spec.init_scales
-        coordinates |= {
-            name: values for name, values in spec.optional_axes.items() if name in spec.optional_dims
-        }
-        coordinates |= self._seed_axes()
-        coordinates |= {"lam": spec.lams} if spec.balance else {}
-        coordinates["time"] = spec.times
+        coordinates = self.points.coordinates
+        own = {**self._seed_axes(), "time": spec.times}
         for observable in spec.observables:
-            labels = spec.entry(observable).labels
-            coordinates |= {name: np.array(values) for name, values in labels.items()}
-        dims = dict.fromkeys(SIZES, "architecture") | {"bin_left": "bin", "bin_right": "bin"}
-        return {name: ((dims.get(name, name),), values) for name, values in coordinates.items()}
+            own |= {name: np.array(values) for name, values in spec.entry(observable).labels.items()}
+        dims = {"bin_left": "bin", "bin_right": "bin"}
+        return coordinates | {name: ((dims.get(name, name),), values) for name, values in own.items()}
 
-    def where(
-        self, index: tuple[int, ...], position: tuple[int, ...], row: int, column: int
-    ) -> dict[str, Any]:
+    def where(self, index: tuple[int, ...], position: Position, row: int, column: int) -> dict[str, Any]:
         """Return the values on all axes of one point of a group, by the names of the dimensions."""
-        region, spec = self.status.region(index), self.stored
-        at = self._indices(region, position)
-        point: dict[str, Any] = {
-            "architecture": str(spec.architectures[at["architecture"]]),
-            "seed": int(self.block_seeds(index)[row]),
-        }
-        if spec.balance:
-            point["lam"] = float(spec.lams[region[-1]][column])
-        chosen = spec.values_at(at)
-        return point | {
-            name: chosen[name] for name in ("init_scale", *spec.optional_axes) if name in self.dims
-        }
+        point = self.points.where(self.status.region(index), position, column)
+        head = {name: point.pop(name) for name in (POINT, "architecture") if name in point}
+        return {**head, "seed": int(self.block_seeds(index)[row]), **point}

@@ -12,6 +12,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
@@ -20,18 +21,21 @@ from zarr.storage import MemoryStore
 
 from fastlin.dynamics import TIME_ATTRIBUTES
 from fastlin.errors import InputError
+from fastlin.sweeps.spec.points import POINT, SECTION, PointTable, is_reference
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.sweeps.store.array_spec import SEPARATOR, ArraySpec
 from fastlin.sweeps.store.codec import ZSTD_LEVEL
 from fastlin.sweeps.store.contents import layout_of
-from fastlin.sweeps.store.layout import SIZES, STATUS, BlockShape, StoreLayout
+from fastlin.sweeps.store.layout import STATUS, BlockShape, StoreLayout
 from fastlin.sweeps.store.location import SCRATCH, Location
 
 ROOT = "zarr.json"
 ROOT_COPY = f"{SCRATCH}/zarr.json"
 FORMAT = 4  # of stores; raised when an older fastlin could not read them
+TABLE = f"{SCRATCH}/points"  # the table of points of a spec that names it by its hash
 SHORTEST_CHUNK = 1024  # of coordinates, so that an axis that grows stays in few files
+SHORTEST_COLUMN = 8192  # of coordinates of a table of points
 FIXED = ("statistic", "bin_left", "bin_right")  # coordinates that never grow
 
 AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
@@ -48,6 +52,7 @@ AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "seed": {"long_name": "seed of task and initialisation"},
     "seed_block": {"long_name": "first of the seeds, in the order stored, that are folded together"},
     "lam": {"long_name": "relative scale of the layers, W2^T W2 - W1 W1^T = lam I", "units": "1"},
+    "point": {"long_name": "row in the table of points"},
     "layer": {"long_name": "layer of weights"},
     "statistic": {"long_name": "statistic over the seeds that are ok"},
     "bin_left": {"long_name": "left edge of the bins of a histogram", "units": "1"},
@@ -72,15 +77,18 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
     first = layout_of(layout.specs[:1], layout.block_shape).axes
     attributes = AXIS_ATTRIBUTES | _parameter_attributes(layout.spec)
     for name, (dims, values) in layout.axes.items():
-        shortest = 1 if name in FIXED else SHORTEST_CHUNK
+        shortest = 1 if name in FIXED else SHORTEST_COLUMN if dims == (POINT,) else SHORTEST_CHUNK
         _put_axis(group, name, dims, values, max(shortest, first[name][1].size), attributes.get(name, {}))
     for name, form in {**layout.values, **layout.statistics, STATUS: layout.status}.items():
         _put_array(group, name, form)
     content = {key: value.to_bytes() for key, value in sorted(files.items()) if key != ROOT}
     names = sorted(key.removesuffix("/zarr.json") for key in content if key.endswith("/zarr.json"))
+    if layout.spec.table and layout.spec.table.by_reference:
+        content[TABLE] = layout.spec.table.to_bytes()
+    auxiliary = [name for name, (dims, _) in layout.points.coordinates.items() if dims != (name,)]
     entries = {
         "title": layout.spec.name,
-        "coordinates": " ".join(SIZES),
+        "coordinates": " ".join(auxiliary),
         "format": FORMAT,
         "spec": layout.spec.to_dict(),
         "spec_hash": layout.spec.hash,
@@ -223,10 +231,59 @@ def _no_store_of_fastlin(path: str, content: bytes | None, version_2: bytes | No
     return f"{path} is not a Zarr store"
 
 
-def read_layout(attributes: dict[str, Any]) -> StoreLayout:
-    """Return the layout that attributes describe."""
-    specs = [Spec.from_dict(content) for content in (*attributes["grown_from"], attributes["spec"])]
+def read_layout(attributes: dict[str, Any], location: Location) -> StoreLayout:
+    """Return the layout that the attributes of the store at a location describe.
+
+    Raises
+    ------
+    InputError
+        If its table of points is lost.
+    """
+    contents = [*attributes["grown_from"], attributes["spec"]]
+    table = _read_table(location, contents[-1])
+    specs = [Spec.from_dict(_with_rows(content, table)) for content in contents]
     return layout_of(tuple(specs), BlockShape.from_dict(attributes["block_shape"]), attributes["compacted"])
+
+
+def _with_rows(content: dict[str, Any], table: PointTable | None) -> dict[str, Any]:
+    """Return the content of a spec with the rows of the table that it names by its hash."""
+    if table is None or not is_reference(content.get(SECTION)):
+        return content
+    return content | {SECTION: table.head(content[SECTION]["num"])}
+
+
+def _read_table(location: Location, content: dict[str, Any]) -> PointTable | None:
+    """Return the table of points that a spec names by its hash, from its document or the coordinates.
+
+    A document that is newer than the root document has more rows.
+    """
+    reference = content.get(SECTION)
+    if not is_reference(reference):
+        return None
+    for read in (_table_of_document, _table_of_coordinates):
+        with suppress(ValueError, KeyError, TypeError, OSError):
+            table = read(location, reference["columns"]).head(reference["num"])
+            if table.sha256 == reference["sha256"]:
+                return table
+    raise InputError(
+        f"{location.text}: the table of points is damaged in both places, {TABLE} and its coordinates"
+    )
+
+
+def _table_of_document(location: Location, _columns: list[str]) -> PointTable:
+    return PointTable.from_bytes(location.read(TABLE) or b"")
+
+
+def _table_of_coordinates(location: Location, columns: list[str]) -> PointTable:
+    group = zarr.open_group(location.for_zarr(), mode="r", zarr_format=3)
+
+    def values(name: str) -> NDArray[Any]:
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        return np.asarray(array[...])
+
+    order = np.argsort(values(POINT), kind="stable")
+    return PointTable({name: values(name)[order] for name in columns})
 
 
 def write_metadata(location: Location, content: Documents) -> None:

@@ -51,7 +51,7 @@ class Store:
         """
         attributes, root = metadata.read_attributes(location)
         try:
-            return cls(location, metadata.read_layout(attributes), attributes, root)
+            return cls(location, metadata.read_layout(attributes, location), attributes, root)
         except InputError as error:
             raise InputError(f"{location.text}: this fastlin cannot read its spec: {error}") from None
 

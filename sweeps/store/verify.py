@@ -162,7 +162,7 @@ def open_damaged(location: Location) -> tuple[Store, list[Damage]]:
         return Store.open(location), damaged
     attributes = good[ROOT_COPY]
     assert attributes is not None and copy is not None
-    layout = metadata.read_layout(attributes)
+    layout = metadata.read_layout(attributes, location)
     damage = Damage(ROOT, _missing_or(root, "does not fit its checksum"))
     return Store(location, layout, attributes, copy), [damage]
 

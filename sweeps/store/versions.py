@@ -71,7 +71,7 @@ def _uses_blas(spec: Spec) -> bool:
     decays = any(spec.decay) and any(SOLVERS[name].balanced for name in spec.solvers)
     if spec.noisy or decays or any(REGISTRY[name].of_start for name in spec.observables):
         return True
-    starts = {spec.start(float(kappa)) for kappa in spec.kappas}
+    starts = spec.starts
     if any(REGISTRY[name].scale is not None for name in spec.observables):
         if Start.TWO_SIDED in starts:
             return True

@@ -154,7 +154,7 @@ def test_gradient_descent_is_that_of_lanes(shape, by_gram):
 def test_setup_is_that_of_lanes(shape, kind):
     """The values are equal. The vectors may differ by signs and completions, which no output shows."""
     sizes, at = Sizes(*shape), Record(Sizes(*shape))
-    arguments = (sizes, np.arange(5), problem(kind, max(9, shape[0]), 1.5, 0.7))
+    arguments = (sizes, np.arange(5), problem(kind, max(9, shape[0]), 1.5, 0.7), np.full(5, 0.7))
     one, other = problems.draw_records(*arguments, False), blas_problems.draw_records(*arguments)
     for part in (slice(at.s, at.p), slice(at.p, at.floor), at.floor):
         assert np.allclose(one[:, part], other[:, part], rtol=1e-12, atol=1e-13)

@@ -109,8 +109,9 @@ def test_lanes_and_lapack_agree(shape, kind):
     """Both complete a basis by the same reflections, so that only the signs of modes differ."""
     sizes, seeds = Sizes(*shape), np.arange(5)
     problem = Problem(RegressionTask(SAMPLES, 1.5), WeightStart(kind), SCALE)
-    lanes = raw_problems.draw_records(sizes, seeds, problem, False)
-    lapack = blas_problems.draw_raw_records(sizes, seeds, problem)
+    scales = np.full(seeds.size, problem.init_scale)
+    lanes = raw_problems.draw_records(sizes, seeds, problem, scales, False)
+    lapack = blas_problems.draw_raw_records(sizes, seeds, problem, scales)
     for ours, theirs in zip(lanes, lapack, strict=True):
         (s, floor, q), (values, least, other) = (parts(record, sizes) for record in (ours, theirs))
         assert np.abs(s - values).max() < 1e-13

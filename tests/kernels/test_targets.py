@@ -68,9 +68,8 @@ class Writer:
         return self.code.repeat(next(self._doubles))
 
     def batch(self, times):
-        return Batch(
-            self.array(2), self.array(1), self.array(1, times), self.array(3), self.array(1, ir.IntType(8))
-        )
+        status, paired = self.array(1, ir.IntType(8)), self.code.equal(self.index(), 1)
+        return Batch(self.array(2), self.array(1), self.array(1, times), self.array(3), status, paired)
 
     def finish(self):
         self.code.builder.ret_void()
@@ -86,6 +85,7 @@ def drawn(writer):
         target_unit=writer.lane(),
         init_key=writer.index(),
         init_uniform=writer.index(),
+        scales=writer.array(1),
         lanes=writer.array(1, INTEGER),
         floors=writer.array(1),
         uniforms=writer.array(2),
@@ -97,14 +97,13 @@ def drawn(writer):
 
 def write_set_up(writer, sizes):
     writer.load(sizes, problems.SetUp, unroll=False)
-    numbers = writer.lane(), writer.lane()
     setting = drawn(writer)
-    problems._set_up_records.body(writer.code, "weights", writer.array(2), setting, *numbers)
+    problems._set_up_records.body(writer.code, "weights", writer.array(2), setting, writer.lane())
 
 
 def write_raw_set_up(writer, sizes):
     writer.load(RawSizes(sizes.n_i, sizes.n_h, sizes.n_o), raw_problems.RawSetUp, unroll=False)
-    numbers = writer.lane(), writer.lane(), writer.lane()
+    numbers = writer.lane(), writer.lane()
     setting = drawn(writer)
     raw_problems._set_up_raw_records.body(writer.code, writer.array(2), setting, *numbers)
 
@@ -121,14 +120,14 @@ def write_gradient_descent(writer, sizes):
     outputs = tuple(map(int, kernels.Output))
     variant = gradient_descent.Variant(Start.RAW, decays=True)
     work, batch = writer.array(2), writer.batch(INTEGER)
-    numbers = [writer.lane() for _ in range(4)]
-    gradient_descent._descend.body(writer.code, variant, outputs, work, batch, *numbers)
+    rate, decay = writer.lane(), (writer.lane(), writer.lane())
+    gradient_descent._descend.body(writer.code, variant, outputs, work, batch, rate, writer.array(1), *decay)
 
 
 def write_flow(writer, sizes):
     writer.load(sizes, flow.Flow)
     work, records, offsets = writer.array(2), writer.array(2), writer.array(1, INTEGER)
-    flow._begin.body(writer.code, Start.BALANCED, work, records, offsets, writer.lane())
+    flow._begin.body(writer.code, Start.BALANCED, work, records, offsets)
     flow._attempt.body(writer.code, work, writer.array(1, ir.IntType(8)))
 
 

@@ -106,6 +106,37 @@ def test_exact_meets_the_stored_values(name):
     assert path.attrs["solver"] == "exact"
 
 
+def test_the_autoencoder_of_data_meets_the_stored_values():
+    problem, root = stored("autoencoder"), np.diag(np.sqrt([12.0, 6.0, 3.0]))
+    task = fl.autoencoder(np.hstack([root, -root]))
+    path = fl.flow(task, fl.Network(problem.w1, problem.w2), problem.times, TOLERANCE, observables=["w2w1"])
+    assert problem.error(path.w2w1.values) < FLOW
+
+
+def test_the_autoencoder_of_a_spectrum_meets_the_stored_values_in_its_eigenvectors():
+    problem = stored("autoencoder")
+    task = fl.autoencoder(spectrum=[4.0, 2.0, 1.0], seed=3)
+    axes = np.linalg.eigh(task.sigma_xx)[1][:, ::-1]
+    net = fl.Network(problem.w1 @ axes.T, axes @ problem.w2)
+    path = fl.flow(task, net, problem.times, TOLERANCE, observables=["w2w1"])
+    assert problem.error(axes.T @ path.w2w1.values @ axes) < FLOW
+
+
+@pytest.mark.parametrize(("solve", "error"), [(fl.exact, EXACT), (fl.flow, FLOW)])
+def test_lora_has_the_stored_values_in_the_variables_of_the_user(solve, error):
+    case = CASES["lora_plus"]
+    task, drawn = fl.lora(
+        fl.Task.from_sigma(case["sigma_yx"]), case["w0"], 1, case["scale"], learning_rates=case["rates"]
+    )
+    net = fl.Network(case["a"], case["b"])
+    assert net.architecture == drawn.architecture
+    path = solve(task, net, case["times"], observables=["w2w1", "loss"])
+    expected = np.array(case["w2w1"])
+    assert relative(path.w2w1.values, expected) < error
+    left = 0.5 * np.sum((np.array(case["sigma_yx"]) - expected) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(path.loss, left, rtol=0, atol=error)
+
+
 @pytest.mark.parametrize("name", INTEGRATED)
 def test_exact_refuses_the_others_and_names_the_flow(name):
     problem = stored(name)
@@ -190,6 +221,21 @@ def test_weights_off_the_span_of_the_inputs_are_frozen():
     assert np.array_equal(dataset.w2w1.values, dataset.qqt.values[:, 3:, :3])
     assert np.array_equal(dataset.w1tw1.values, dataset.qqt.values[:, :3, :3])
     assert np.array_equal(dataset.w2w2t.values, dataset.qqt.values[:, 3:, 3:])
+
+
+def test_the_hierarchy_is_the_stored_one():
+    """The file has an item in each row of y, and the properties in the order of `fl.hierarchy`."""
+    case, task = CASES["hierarchy_8"], fl.hierarchy(levels=3)
+    assert np.array_equal(task.Y, np.array(case["y"]).T)
+    assert np.array_equal(task.X, math.sqrt(8) * np.eye(8))
+    assert np.array_equal(task.sigma_xx, np.eye(8))
+    values = case["singular_values_of_sigma_yx"]
+    np.testing.assert_allclose(np.linalg.svd(task.sigma_yx)[1], values, rtol=1e-14)
+    net = fl.balanced_init(fl.Architecture(8, 8, 8), lam=-1.0)
+    end = fl.exact(task, net, [math.inf], ["mode_strengths", "w1tw1"])
+    np.testing.assert_allclose(end.mode_strengths.values[0], values, rtol=EXACT)
+    limit = np.linalg.eigvalsh(end.w1tw1.values[0])[::-1]
+    np.testing.assert_allclose(limit, case["w1tw1_limit_at_lam_minus_1"], atol=5e-4)
 
 
 def hierarchy(x):

@@ -32,7 +32,7 @@ def test_both_solvers_have_the_same_schema():
     assert {name: exact[name].dims for name in exact} == {name: gd[name].dims for name in gd}
     difference = gd - exact
     assert difference.sizes == gd.sizes
-    assert set(difference) == {name for name in OVER_TIME if name != "ntk"}
+    assert set(difference) == {name for name in OVER_TIME if REGISTRY[name].default}
     assert float(abs(difference.loss).max()) < 0.3
     assert float(abs(difference.w2w1).max()) < 0.05
     for name in exact:

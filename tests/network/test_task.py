@@ -13,8 +13,9 @@ from fastlin.means import CHANCE, floor_share
 from fastlin.observables import REGISTRY
 from tests.networks import relative
 
-OF_SAMPLES = ("network_function", "rsm_input", "rsm_output", "ntk")
+OF_SAMPLES = ("network_function", "rsm_input", "rsm_output", "ntk", "rdm_cosine", "rdm_correlation")
 OF_STATISTICS = [name for name, entry in REGISTRY.items() if entry.over_time and name not in OF_SAMPLES]
+DEFAULT = [name for name in OF_STATISTICS if REGISTRY[name].default]
 SIZES = st.integers(1, 5)
 
 
@@ -111,8 +112,8 @@ def test_statistics_are_enough_for_what_needs_no_samples(drawn, n_h):
         fl.gradient_descent(either, net, rate, 40, 20, observables)
         for either, observables in ((task, OF_STATISTICS), (bare, None))
     )
-    assert set(of_statistics) == set(OF_STATISTICS)
-    for name in OF_STATISTICS:
+    assert set(of_statistics) == set(DEFAULT)
+    for name in DEFAULT:
         expected = of_data[name].values
         assert np.abs(of_statistics[name].values - expected).max() <= 1e-9 * max(1, np.abs(expected).max())
     for product, loss in zip(of_statistics.w2w1.values, of_statistics.loss.values, strict=True):
@@ -127,7 +128,7 @@ def test_the_closed_form_takes_statistics():
     names = ["convergence_time", "escape_time", *OF_STATISTICS]
     expected = fl.exact(task, net, [0.0, 1.0, np.inf], names)
     assert fl.exact(bare, net, [0.0, 1.0, np.inf], names).identical(expected)
-    assert set(fl.exact(bare, net, [0.0])) == set(OF_STATISTICS)
+    assert set(fl.exact(bare, net, [0.0])) == set(DEFAULT)
 
 
 def test_the_loss_of_statistics_does_not_cancel_at_its_minimum():

@@ -1,0 +1,377 @@
+"""Points that are no product of axes: a table with a row for each point, from a spec, a file or Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.architecture import Architecture
+from fastlin.errors import InputError
+from fastlin.kernels.random import MAX_SIZE
+from fastlin.paths import user_path
+from fastlin.sweeps.spec.design import KEYS, MAX_POINTS, Design, read_design
+from fastlin.sweeps.spec.faults import Faults
+from fastlin.validation import shown, suggest
+
+SECTION: Final = "points"
+POINT: Final = "point"  # the dimension of a store
+SIZES = ("n_i", "n_h", "n_o")
+ARCHITECTURE = "architecture"
+INLINE = 1000  # rows of a table that its spec holds itself; the store holds longer ones
+REFERENCE = ("sha256", "num", "columns")  # keys of a spec whose table is in the store
+FILES = (".csv", ".parquet")
+_LITTLE = {"i": "<i8", "f": "<f8"}
+
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class PointTable:
+    """The points of a sweep that is no product: one row for each.
+
+    Attributes
+    ----------
+    columns : dict of str to array, (num,)
+        Values by the names of axes, in the order of `names`. Sizes are columns n_i, n_h and n_o.
+    design : Design or None
+        The design that draws the rows.
+    """
+
+    columns: dict[str, Column]
+    design: Design | None = field(default=None)
+
+    @property
+    def num(self) -> int:
+        """Number of points."""
+        return len(next(iter(self.columns.values())))
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is a column of this name."""
+        return name in self.columns
+
+    @cached_property
+    def sha256(self) -> str:
+        """The checksum of all rows."""
+        digest = hashlib.sha256()
+        for name, values in self.columns.items():
+            digest.update(f"{name}:{values.dtype.kind}:".encode())
+            digest.update(_bytes(values))
+        return digest.hexdigest()
+
+    @cached_property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """The distinct architectures, in the order of their sizes."""
+        return tuple(Architecture(*map(int, triple)) for triple in self._shapes[0])
+
+    @cached_property
+    def architecture_codes(self) -> NDArray[np.int64]:
+        """The number in `architectures` of each point, (num,)."""
+        return self._shapes[1]
+
+    @cached_property
+    def _shapes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        n_i, n_h, n_o = (self.columns[name] for name in SIZES)
+        base = MAX_SIZE + 1
+        _, first, codes = np.unique((n_i * base + n_h) * base + n_o, return_index=True, return_inverse=True)
+        return np.stack([n_i[first], n_h[first], n_o[first]], axis=1), codes.reshape(-1)
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether its spec names it by its hash, and a store holds its rows."""
+        return self.design is None and self.num > INLINE
+
+    def to_bytes(self) -> bytes:
+        """Return all rows as bytes, which begin with a line of JSON."""
+        blobs = [_bytes(values) for values in self.columns.values()]
+        kinds = [values.dtype.kind for values in self.columns.values()]
+        head = [[name, kind, len(blob)] for name, kind, blob in zip(self.columns, kinds, blobs, strict=True)]
+        return b"\n".join([json.dumps(head).encode(), b"".join(blobs)])
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> PointTable:
+        """Return the table of `to_bytes`. Raises ValueError if it is none."""
+        head, _, rest = content.partition(b"\n")
+        columns, first = {}, 0
+        for name, kind, length in json.loads(head):
+            part, first = rest[first : first + length], first + length
+            columns[name] = np.array(json.loads(part)) if kind == "U" else np.frombuffer(part, _LITTLE[kind])
+        return cls(columns)
+
+    def head(self, num: int) -> PointTable:
+        """Return the table of the first rows."""
+        if num == self.num:
+            return self
+        return PointTable({name: values[:num] for name, values in self.columns.items()})
+
+    def grows_to(self, other: PointTable) -> bool:
+        """Return whether another table begins with the rows of this one."""
+        if self.design and other.design and self.design.grows_to(other.design):
+            return True
+        return (
+            list(self.columns) == list(other.columns)
+            and self.num <= other.num
+            and all(
+                np.array_equal(values, other.columns[name][: self.num])
+                for name, values in self.columns.items()
+            )
+        )
+
+    def to_dict(self, inline: int = INLINE) -> dict[str, Any]:
+        """Return the section of a spec, JSON-ready. A table of more rows than `inline` is named by its hash."""
+        if self.design:
+            return self.design.to_dict()
+        if self.num > inline:  # see `is_reference`
+            return {"sha256": self.sha256, "num": self.num, "columns": list(self.columns)}
+        return {name: values.tolist() for name, values in self.columns.items()}
+
+    def with_sizes(self, shape: Architecture) -> PointTable:
+        """Return the table with the sizes of an architecture where it has none."""
+        missing = [name for name in SIZES if name not in self.columns]
+        columns, design = dict(self.columns), self.design
+        for name in missing:
+            columns[name] = np.full(self.num, getattr(shape, name), dtype=np.int64)
+            design = design and design.with_constant(name, getattr(shape, name), (*SIZES, *self.columns))
+        rest = [name for name in columns if name not in SIZES]
+        return PointTable({name: columns[name] for name in (*SIZES, *rest)}, design)
+
+
+def _bytes(values: Column) -> bytes:
+    """Return the values of a column as bytes that are the same on every machine."""
+    if values.dtype.kind == "U":
+        return json.dumps(values.tolist()).encode()
+    little: bytes = values.astype(_LITTLE[values.dtype.kind]).tobytes()
+    return little
+
+
+def is_reference(value: Any) -> bool:
+    """Return whether a section [points] names its table by its hash."""
+    return isinstance(value, Mapping) and set(value) == set(REFERENCE)
+
+
+def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faults) -> PointTable | None:
+    """Read the points of a spec; None where there are none, or a fault.
+
+    Parameters
+    ----------
+    value : PointTable, mapping, DataFrame, Dataset or None
+        The section [points], or a table of Python.
+    kinds : mapping of str to str
+        The types of the columns that there are, in order: "integer", "real" or "text".
+    folder : Path
+        The folder of the spec, in which its files are.
+    faults : Faults
+        Where faults are noted.
+    """
+    if value is None or isinstance(value, PointTable):
+        return value
+    try:
+        if isinstance(value, Mapping):
+            return _of_mapping(dict(value), kinds, folder, faults)
+        return _of_columns(_columns_of(value, kinds), kinds)
+    except InputError as error:
+        faults.add_error(error)
+        return None
+
+
+def _of_mapping(
+    value: dict[str, Any], kinds: Mapping[str, str], folder: Path, faults: Faults
+) -> PointTable | None:
+    if is_reference(value):
+        raise InputError(
+            f"{SECTION} names a table of {value['num']:,} rows by its hash alone; give the table as well, by "
+            "run_sweep(..., points=table) or in the spec"
+        )
+    if "file" in value:
+        if len(value) > 1:
+            raise InputError(
+                f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them"
+            )
+        return _of_columns(_of_file(value["file"], folder), kinds)
+    if set(KEYS) & set(value):
+        table = {
+            name: _architecture_names(part) if name == ARCHITECTURE else _plain(part)
+            for name, part in value.items()
+        }
+        design = read_design(SECTION, table, kinds, faults)
+        if design is None:
+            return None
+        found = _of_columns(design.draw(), kinds)
+        return PointTable(found.columns, design)
+    return _of_columns(value, kinds)
+
+
+def _plain(value: Any) -> Any:
+    """Return a range with lists and numbers of Python."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple | range) else value
+
+
+def _of_columns(given: Mapping[str, Any], kinds: Mapping[str, str]) -> PointTable:
+    """Return the table of some columns. A value that is no list is that of all points."""
+    for name in given:
+        if name not in kinds:
+            raise InputError(f"[{SECTION}] has the unknown column {name!r}; {suggest(name, list(kinds))}")
+    if not given:
+        raise InputError(f"[{SECTION}] is empty; needed are columns, a file, or a design with sample and num")
+    columns = {}
+    for name, kind in kinds.items():
+        if name in given:
+            values = _architecture_names(given[name]) if name == ARCHITECTURE else given[name]
+            columns[name] = _column(f"{SECTION}.{name}", values, kind)
+    lengths = {name: len(values) for name, values in columns.items() if values.ndim}
+    if not lengths:
+        raise InputError(f"[{SECTION}] has no list; needed is a column with a value for each point")
+    (first, num), *others = lengths.items()
+    for name, length in others:
+        if length != num:
+            raise InputError(
+                f"{SECTION}.{name} has {length} values, and {SECTION}.{first} {num}; columns are equally long"
+            )
+    if not 1 <= num <= MAX_POINTS:
+        raise InputError(f"{SECTION}.{first} has {num} values; allowed are 1 to {MAX_POINTS}")
+    full = {name: values if values.ndim else np.repeat(values, num) for name, values in columns.items()}
+    return PointTable(_with_sizes(full))
+
+
+def _with_sizes(columns: dict[str, Column]) -> dict[str, Column]:
+    """Return the columns with sizes instead of names of architectures."""
+    if ARCHITECTURE not in columns:
+        return columns
+    for name in SIZES:
+        if name in columns:
+            raise InputError(f"[{SECTION}] has the columns architecture and {name}; give one of them")
+    names, codes = np.unique(columns[ARCHITECTURE], return_inverse=True)
+    first = [int(np.argmax(codes == code)) for code in range(len(names))] if len(names) < 100 else None
+    shapes = []
+    for code, text in enumerate(names.tolist()):
+        try:
+            shapes.append(Architecture.read(text))
+        except InputError as error:
+            row = first[code] if first else int(np.argmax(codes == code))
+            raise InputError(f"{SECTION}.architecture[{row}]: {error}") from None
+    sizes = np.array([(shape.n_i, shape.n_h, shape.n_o) for shape in shapes], dtype=np.int64)
+    rest = {name: values for name, values in columns.items() if name != ARCHITECTURE}
+    return {name: sizes[codes.reshape(-1), at] for at, name in enumerate(SIZES)} | rest
+
+
+def _architecture_names(value: Any) -> Any:
+    """Return architectures, one or a list of them, as texts like "4-2-4"."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    if isinstance(value, Architecture):
+        return str(value)
+    if isinstance(value, list | tuple | np.ndarray):
+        if len(value) and all(isinstance(item, int | np.integer) for item in value):
+            return "-".join(str(int(item)) for item in value)
+        return [_architecture_names(item) for item in value]
+    return value
+
+
+def _column(name: str, value: Any, kind: str) -> Column:
+    """Return a column of numbers or texts, or one value without dimension."""
+    values = _array(name, value)
+    if kind == "text":
+        if values.dtype.kind == "O":
+            values = np.array(values.tolist())
+        if values.dtype.kind not in "UT":
+            raise InputError(
+                f"{name} is {shown(values[0] if values.ndim and len(values) else value)}; names are needed"
+            )
+        return values.astype(str)
+    if values.dtype.kind in "OUbcMm":
+        bad = _first_bad(value if isinstance(value, list) else values.tolist())
+        raise InputError(f"{name}{bad[0]} is {shown(bad[1])}; a number is needed")
+    if kind == "integer":
+        if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
+            raise InputError(f"{name} has {values.max()}; allowed is up to {np.iinfo(np.int64).max}")
+        if values.dtype.kind == "f":
+            whole = values == np.floor(values)
+            if not whole.all():
+                row = int(np.argmin(whole)) if values.ndim else ""
+                raise InputError(
+                    f"{name}{_at(row)} is {values[row] if values.ndim else values}; a whole number is needed"
+                )
+            if np.abs(values).max(initial=0.0) >= 2.0**63:
+                raise InputError(f"{name} has values beyond 2^63; allowed is up to {np.iinfo(np.int64).max}")
+        return values.astype(np.int64)
+    numbers = values.astype(np.float64) + 0.0  # which makes 0.0 of -0.0
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        row = int(np.argmin(finite)) if numbers.ndim else ""
+        raise InputError(
+            f"{name}{_at(row)} is {numbers[row] if numbers.ndim else numbers}; a finite number is needed"
+        )
+    return np.asarray(numbers)
+
+
+def _at(row: int | str) -> str:
+    return f"[{row}]" if row != "" else ""
+
+
+def _array(name: str, value: Any) -> Column:
+    """Return anything that holds values as an array of at most one dimension."""
+    if isinstance(value, Mapping):
+        raise InputError(f"{name} is {shown(value)}; a range needs a design: give sample and num as well")
+    try:
+        values = np.asarray(value)
+    except ValueError:  # lists of other lengths
+        raise InputError(f"{name} is {shown(value)}; a list of values is needed") from None
+    if values.ndim > 1:
+        raise InputError(f"{name} has {values.ndim} dimensions; a list of values is needed")
+    return values
+
+
+def _first_bad(value: Any) -> tuple[str, Any]:
+    """Return the place and the first value that is no number."""
+    if not isinstance(value, list):
+        return "", value
+    bad = (isinstance(item, bool | str) or not isinstance(item, int | float | np.number) for item in value)
+    row = next((row for row, is_bad in enumerate(bad) if is_bad), 0)
+    return _at(row), value[row]
+
+
+def _columns_of(value: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Return the columns of a DataFrame, or those of a Dataset whose names are columns."""
+    if hasattr(value, "data_vars"):
+        found = {name: value[name].values for name in kinds if name in value.variables}
+        if ARCHITECTURE in found:
+            found = {name: part for name, part in found.items() if name not in SIZES}
+        if not found:
+            raise InputError(f"points is a Dataset without any column; needed is one of {', '.join(kinds)}")
+        return found
+    if hasattr(value, "columns") and hasattr(value, "to_numpy"):
+        return {str(name): value[name].to_numpy() for name in value.columns}
+    raise InputError(f"points is {shown(value)}; needed is a mapping of columns, a DataFrame or a Dataset")
+
+
+def _of_file(name: Any, folder: Path) -> dict[str, Any]:
+    """Return the columns of a CSV or Parquet file."""
+    if not isinstance(name, str) or not name.lower().endswith(FILES):
+        raise InputError(
+            f"{SECTION}.file is {shown(name)}; needed is the name of a file that ends in {' or '.join(FILES)}"
+        )
+    import pandas  # its import takes half a second
+
+    path = folder / user_path(name)
+    try:
+        if path.suffix.lower() == ".csv":
+            frame = pandas.read_csv(path, float_precision="round_trip", skipinitialspace=True)
+        else:
+            frame = pandas.read_parquet(path)
+    except ImportError:
+        raise InputError(f"{SECTION}.file is {name!r}; Parquet needs pyarrow: pip install pyarrow") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise InputError(f"{SECTION}.file: cannot read {name}: {reason}") from None
+    return {str(column): frame[column].to_numpy() for column in frame.columns}
