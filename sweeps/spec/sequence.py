@@ -43,6 +43,12 @@ SIMILARITY = Parameter(_similarity, "cosine of the angle between the target and 
 RELATED: dict[str, dict[str, Parameter]] = {REVERSED: {}, SIMILAR: {"similarity": SIMILARITY}}
 
 
+RELATED_DOCS = {
+    REVERSED: "The targets of the stage before times -1 (`reversed`).",
+    SIMILAR: "Targets at a random angle of given cosine to those of the first stage (`similar`).",
+}
+
+
 def stage_kinds() -> tuple[str, ...]:
     """Return the names of the kinds that a stage may have."""
     return (*TASK_KINDS, *RELATED)
