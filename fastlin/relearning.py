@@ -15,6 +15,7 @@ from fastlin.task import Task
 # s t of a task, 17, that leaves e^(-2 s t) of its start at lam = 0: less than rounding errors.
 LONGEST = -0.5 * math.log(ROUNDING)
 CLOSE = 1e-9  # of targets that are each other's reversal, and of what is left of earlier tasks
+AT_ZERO = 0.75  # of the loss drop from S to -S is gone at W2 W1 = 0
 SETTLED = 1e-12  # of a loss to the least one, over the squared target
 
 _POINTS = 64  # times of one round of the search for a passage
@@ -61,21 +62,21 @@ def is_least(loss: Array, least: Array, size: Array) -> NDArray[np.bool_]:
     return np.asarray(loss - least <= SETTLED * (size + least))
 
 
-def slowest_reversal(s: Array, lam: Array, n_h: int, duration: float) -> Array:
-    """Return the half time (...) of the slowest mode that n_h hidden units have learned; s (..., m) fall.
-
-    It is NaN where a mode still remembers what it was before S, which was learned for `duration`: a part of
-    ``e^(-2 r t)`` is left of it, and has to be far below the share ``|lam| / (2 r)`` that turns it round. At
-    lam = 0 nothing turns it round after ``s t > 17``.
-    """
-    learned, lam = s[..., :n_h], np.asarray(lam)[..., None]
-    r = np.hypot(learned, 0.5 * lam)
-    share = 0.5 * np.abs(lam) / np.where(r > 0.0, r, 1.0)
-    with np.errstate(invalid="ignore"):  # a mode of s = 0 at t = inf does not count
-        forgotten = np.exp(-2.0 * r * duration) <= CLOSE * share
-        forgotten |= (lam == 0.0) & (learned * duration > LONGEST)
-    times = np.where(forgotten, reversal_times(learned, lam), np.nan)
+def slowest_reversal(target: Array, lam: Array, n_h: int) -> Array:
+    """Return the half time (...) of the slowest mode of a target (..., N_o, N_i) that n_h units learn."""
+    s = np.asarray(np.linalg.svd(target, compute_uv=False), dtype=np.float64)
+    learned = s[..., :n_h]
+    times = reversal_times(learned, np.asarray(lam)[..., None])
     return np.asarray(np.where(learned > CLOSE * s[..., :1], times, -np.inf).max(axis=-1))
+
+
+def without_rounding(times: Array, reversal: Array, fraction: float) -> Array:
+    """Return times of relearning without those that rounding errors end.
+
+    A reversal at lam = 0 from the optimum stays at zero, where three quarters of the loss drop are gone.
+    """
+    never = np.isinf(reversal) & (fraction >= AT_ZERO)
+    return np.where(never, np.inf, times)
 
 
 def passage_time(losses: Callable[[Array], Array], goal: float, end: float) -> float:

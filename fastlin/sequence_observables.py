@@ -53,7 +53,7 @@ OF_SEQUENCE: dict[str, Observable] = {
             "1",
             r"t_{1/2}",
             "max_a ln(1 + 2 r_a / |lam|) / (2 r_a), r_a = sqrt(s_a^2 + lam^2 / 4)",
-            "half time of the slowest mode from the optimum of S to -S; NaN elsewhere, inf at lam = 0",
+            "half time of the slowest mode from the optimum of S to -S; inf at lam = 0, NaN elsewhere",
             default=False,
         ),
     )

@@ -29,6 +29,7 @@ from fastlin.relearning import (
     passage_time,
     reverses,
     slowest_reversal,
+    without_rounding,
 )
 from fastlin.sequence_observables import OF_SEQUENCE
 from fastlin.solve import AT_SADDLE, time_scales
@@ -105,8 +106,8 @@ def sequence(
         - "relearning_time" (stage): time until the loss of the task has fallen by `fraction` of the drop that
           this width can achieve, inf if the stage ends before,
         - "reversal_time" (stage): time at which the slowest mode crosses 0 after the target S became -S, from
-          the optimum of S, for one-sided balance. It is NaN where the stage before was too short for the
-          optimum or is no reversal, and inf at lam = 0.
+          the optimum of S, for one-sided balance: inf at lam = 0, and NaN where a stage is no reversal or
+          does not follow a stage with t = inf.
 
         Attributes: durations, solvers of all stages, lam, kappa, sizes and version.
 
@@ -259,13 +260,14 @@ def _reversal_times(run: list[_Stage], ends: Array) -> Array:
     times = np.full(len(run), np.nan)
     for k in range(1, len(run)):
         before, stage = run[k - 1], run[k]
+        if math.isfinite(before.duration):
+            continue
         parts = exact_parts(stage.task, stage.start)
         if parts is None or parts[1].kappa > 0.0 or not reverses(stage.task, before.task):
             continue
         n_h, size = stage.start.architecture.n_h, np.array(np.sum(before.task.moments.target**2))
         if is_least(np.array(ends[k - 1, k - 1]), np.array(least_loss(before.task, n_h)), size):
-            s = np.asarray(np.linalg.svd(parts[0].sigma_yx, compute_uv=False), dtype=np.float64)
-            times[k] = slowest_reversal(s, np.array(parts[1].lam), n_h, before.duration)
+            times[k] = slowest_reversal(parts[0].sigma_yx, np.array(parts[1].lam), n_h)
     return times
 
 
@@ -304,11 +306,12 @@ def _dataset(
         values = np.stack([path.values[entry.name] for path in paths])
         variables[entry.name] = (("stage", *own), values, entry.attributes)
     ends = np.array([[_losses(path.end, task)[0] for task in tasks] for path in paths])
+    reversal = _reversal_times(run, ends)
     of_stages = {
         "final_loss": ends,
         "forgetting": forgetting(ends),
-        "relearning_time": learning,
-        "reversal_time": _reversal_times(run, ends),
+        "relearning_time": without_rounding(learning, reversal, fraction),
+        "reversal_time": reversal,
     }
     for name, values in of_stages.items():
         variables[name] = (OF_SEQUENCE[name].dims, values, OF_SEQUENCE[name].attributes)

@@ -15,7 +15,7 @@ from fastlin.carried_weights import factor_at
 from fastlin.kernels import Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.observables import REGISTRY
-from fastlin.relearning import CLOSE, forgetting, is_least, slowest_reversal
+from fastlin.relearning import CLOSE, forgetting, is_least, slowest_reversal, without_rounding
 from fastlin.solve import Starts, evolve, time_scales
 from fastlin.task import Task
 from fastlin.trajectory import Trajectory
@@ -52,10 +52,11 @@ def evaluate(stages: WhiteStages, times: Array, names: Sequence[str], fraction: 
         q, _ = factor_at(stages.targets[:, k], w1, w2, stages.lam, np.array(stages.kappa), duration)
     final = np.stack(ends, axis=1)
     values = {name: np.stack([path[name] for path in paths], axis=2) for name in paths[0]}
-    of_stages = {"final_loss": lambda: final, "forgetting": lambda: forgetting(final)}
-    of_stages["relearning_time"] = lambda: np.stack(learning, axis=1)
-    of_stages["reversal_time"] = lambda: _reversal_times(stages, final)
-    return values | {name: of_stages[name]() for name in names if name in of_stages}
+    reversal = _reversal_times(stages, final)
+    of_stages = {"final_loss": final, "forgetting": forgetting(final), "reversal_time": reversal}
+    if learning:
+        of_stages["relearning_time"] = without_rounding(np.stack(learning, axis=1), reversal, fraction)
+    return values | {name: of_stages[name] for name in names if name in of_stages}
 
 
 def _weights(stages: WhiteStages, q: Array) -> tuple[Array, Array]:
@@ -111,12 +112,14 @@ def _reversal_times(stages: WhiteStages, final: Array) -> Array:
     if stages.kappa > 0.0:
         return found
     for k in range(1, stages.durations.size):
+        if np.isfinite(stages.durations[k - 1]):
+            continue
         target, before = stages.targets[:, k], stages.targets[:, k - 1]
         size = np.sum(target**2, axis=(-2, -1))
         reverses = np.sum((target + before) ** 2, axis=(-2, -1)) <= CLOSE**2 * size
-        s = np.asarray(np.linalg.svd(target, compute_uv=False), dtype=np.float64)
+        s = np.linalg.svd(target, compute_uv=False)
         least = stages.floors[:, k - 1] + 0.5 * np.sum(s[:, stages.n_h :] ** 2, axis=-1)
         settled = is_least(final[:, k - 1, k - 1], least, size)
-        slowest = slowest_reversal(s, stages.lam, stages.n_h, float(stages.durations[k - 1]))
+        slowest = slowest_reversal(target, stages.lam, stages.n_h)
         found[:, k] = np.where(reverses & settled, slowest, np.nan)
     return found

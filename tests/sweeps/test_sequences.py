@@ -105,7 +105,7 @@ def test_forgetting_without_end_falls_with_similarity(tmp_path):
 
 
 def test_a_reversal_has_its_closed_form(tmp_path):
-    stages = {"kind": "spectrum", "singular_values": 1.0, "duration": math.inf}, THIRD
+    stages = {"kind": "spectrum", "singular_values": [1.0, 1.0, 1.0], "duration": math.inf}, THIRD
     axes = {"architecture": "3-4-3", "seed": 1, "lam": [-3.0, 0.01, 1.0]}
     output = {"observables": ["relearning_time", "reversal_time"], "fraction": 0.75}
     fl.run_sweep(spec(*stages, axes=axes, output=output), tmp_path / "s.zarr")
