@@ -15,6 +15,7 @@ from fastlin.relearning import (
     reversal_times,
     reverses,
     slowest_reversal,
+    without_rounding,
 )
 
 
