@@ -111,14 +111,14 @@ def _caption(forgetting: xr.DataArray) -> str:
     spec = Spec.load(PRESET)
     values = ", ".join(f"{value:g}" for value in spec.task.values["singular_values_0"])
     lines = [
-        f"{spec.architectures[0]} networks, weights of scale {spec.init_scales[0]:g}, learn a target $S_A$ of ",
-        f"singular values {values}, then $S_B$ at a random angle to it,\n",
+        f"{spec.architectures[0]} networks, weights of scale {spec.init_scales[0]:g}, learn a target $S_A$ ",
+        f"of singular values {values}, then $S_B$ at a random angle to it,\n",
         rf"then $S_A$ again, each to $t = \infty$; {spec.seeds.size} seeds. A: means; line: ",
         r"$|S_A - S_B|^2/2 = (1 - \mathrm{similarity})\,|S_A|^2$, whatever $\lambda$," + "\n",
-        rf"met to {deviation(forgetting):.0e} of $|S_A|^2$, as Braun et al. (2022) have it for $\lambda = 0$. ",
-        r"The reversal (similarity $-1$) at $\lambda = 0$ ends at a saddle." + "\n",
-        f"B: mean; lazy networks forget sooner. C: medians, similarity {SIMILARITY:g}. Rich networks learn again ",
-        "faster than from small weights, lazy ones do not.\n",
+        rf"met to {deviation(forgetting):.0e} of $|S_A|^2$, as Braun et al. (2022) have it for ",
+        r"$\lambda = 0$. The reversal (similarity $-1$) at $\lambda = 0$ ends at a saddle." + "\n",
+        f"B: mean; lazy networks forget sooner. C: medians, similarity {SIMILARITY:g}. Rich networks learn ",
+        "again faster than from small weights, lazy ones do not.\n",
         f"Preset: {PRESET}. fastlin {version('fastlin')}.",
     ]
     return "".join(lines)

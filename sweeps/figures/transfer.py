@@ -78,10 +78,7 @@ def _draw_times(ax: Axes, times: xr.DataArray) -> None:
     """Draw medians over seeds of the second stage over similarity, and those from small weights."""
     for lam, colour in zip(LAMS, style.COLOURS, strict=False):
         at = times.sel(lam=lam)
-        median, scratch = (
-            at.sel(stage=1, similarity=at.similarity < 1.0).median("seed"),
-            at.sel(stage=0).median(),
-        )
+        median = at.sel(stage=1, similarity=at.similarity < 1.0).median("seed")
         ax.plot(median.similarity, median, "o-", color=colour, markersize=3, label=f"${lam:g}$")
         ax.axhline(float(at.sel(stage=0).median()), color=colour, linestyle="--", linewidth=1)
     ax.set_yscale("log")
@@ -97,8 +94,8 @@ def _caption() -> str:
     lines = [
         f"{spec.architectures[0]} networks, weights of scale {spec.init_scales[0]:g}, are pre-trained on a ",
         rf"target of singular values {values}, and fine-tuned to $t = \infty$ on one of" + "\n",
-        f"the same norm at a random angle to it; {spec.seeds.size} seeds. The kernel distance is that of the ",
-        "NTK from its start in the same stage. A: pre-training to\n",
+        f"the same norm at a random angle to it; {spec.seeds.size} seeds. The kernel distance is that of ",
+        "the NTK from its start in the same stage. A: pre-training to\n",
         r"$t = \infty$, mean. B: means; dashed: the first stage. C: medians, pre-training to $t = \infty$; ",
         "dashed: the first stage. Rich networks gain time from\n",
         f"pre-training, lazy ones do not. Preset: {PRESET}. fastlin {version('fastlin')}.",
