@@ -19,10 +19,13 @@ if _typing.TYPE_CHECKING:
     from fastlin.observables import OBSERVABLES
     from fastlin.related_tasks import reversed, similar
     from fastlin.solve import solve_qqt
+    from fastlin.stacks import Networks, Tasks
     from fastlin.starts import balanced_init, random_init
     from fastlin.structured_tasks import autoencoder, hierarchy, spectrum
+    from fastlin.sweeps.read.bracketing import borders, refine
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
+    from fastlin.sweeps.run.merge import merge_sweeps
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
@@ -38,24 +41,29 @@ _HOMES = {
     "InputError": "errors",
     "MeanWarning": "errors",
     "Network": "network",
+    "Networks": "stacks",
     "OBSERVABLES": "observables",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
     "Task": "task",
+    "Tasks": "stacks",
     "autoencoder": "structured_tasks",
     "balanced_init": "starts",
+    "borders": "sweeps.read.bracketing",
     "exact": "exact_solution",
     "flow": "gradient_flow",
     "gradient_descent": "descent",
     "hierarchy": "structured_tasks",
     "lora": "low_rank",
+    "merge_sweeps": "sweeps.run.merge",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
     "random_init": "starts",
     "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
+    "refine": "sweeps.read.bracketing",
     "reversed": "related_tasks",
     "run_sweep": "sweeps.run.run",
     "sequence": "task_sequence",
@@ -72,23 +80,28 @@ __all__ = [
     "InputError",
     "MeanWarning",
     "Network",
+    "Networks",
     "SaddleWarning",
     "Spec",
     "StoppedError",
     "Task",
+    "Tasks",
     "autoencoder",
     "balanced_init",
+    "borders",
     "exact",
     "flow",
     "gradient_descent",
     "hierarchy",
     "lora",
+    "merge_sweeps",
     "open_sweep",
     "plan",
     "plot",
     "random_init",
     "random_regression",
     "rebuild",
+    "refine",
     "reversed",
     "run_sweep",
     "sequence",

@@ -27,40 +27,64 @@ SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up,
 
 def select_over_time(names: Sequence[str] | None, task: Task) -> list[Observable]:
     """Return the named observables, or the default ones, of a solver that has no time scales."""
-    wanted = select(names, task)
+    return refuse_time_scales(select(names, task))
+
+
+def refuse_time_scales(wanted: list[Observable]) -> list[Observable]:
+    """Return observables of a solver that has no time scales.
+
+    Raises
+    ------
+    InputError
+        If one is a time scale.
+    """
     if scale := next((entry.name for entry in wanted if entry.scale is not None), None):
         raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
     return wanted
 
 
-def check_sizes(task: Task, net: Network) -> None:
-    """Raise unless `task` is a task and `net` a network of its numbers of inputs and outputs."""
+def check_sizes(task: Any, net: Any) -> tuple[Task, Network]:
+    """Return both. Raise unless `task` is a task and `net` a network of its numbers of inputs and outputs."""
     check_instance("net", net, Network, "balanced_init or Network(w1, w2)")
     check_fits(task, net.architecture)
+    return task, net
 
 
-def check_memory(observables: list[Observable], moments: int, task: Task) -> None:
-    """Raise if the results would not fit: matrices over samples grow with P^2 at every time."""
-    n = task.n_i + task.n_o
-    sizes = {"input": task.n_i, "output": task.n_o, "unit": n, "mode": min(task.n_i, task.n_o)}
-    if task.has_samples:
+def own_numbers(observables: Sequence[Observable], task: Task | TaskArrays) -> dict[str, int]:
+    """Return how many numbers each observable has for a network and a time, without the lazy ones."""
+    n_i, n_o = task.n_i, task.n_o
+    sizes = {"input": n_i, "output": n_o, "unit": n_i + n_o, "mode": min(n_i, n_o)}
+    if any(entry.needs_samples for entry in observables):
         sizes |= {"sample": task.n_samples, "condition": len(task.conditions)}
     for entry in observables:
         sizes |= entry.stored_dims
-    cost = {
-        entry.name: 8 * moments * math.prod(sizes[name.removesuffix("_2")] for name in entry.dims)
+    return {
+        entry.name: math.prod(sizes[name.removesuffix("_2")] for name in entry.dims)
         for entry in observables
         if not entry.lazy
     }
-    total = sum(cost.values()) + 16 * moments * n**2
+
+
+def check_memory(
+    observables: list[Observable], moments: int, task: Task | TaskArrays, networks: int | None = None
+) -> None:
+    """Raise if the results would not fit: matrices over samples grow with P^2 at every time.
+
+    Those of a stack are evaluated some networks at a time.
+    """
+    each = 8 * moments * (networks or 1)
+    cost = {name: each * numbers for name, numbers in own_numbers(observables, task).items()}
+    total = sum(cost.values()) + 16 * moments * (task.n_i + task.n_o) ** 2
     if total > SURELY_FITS:
         from distributed.system import MEMORY_LIMIT  # private: psutil does not know limits of containers
 
         if total > MEMORY_LIMIT / 2:
             largest = max(cost, key=lambda name: cost[name])
+            of = "" if networks is None else f"of {networks:,} networks "
             raise InputError(
-                f"the observables at {moments} times need {total / 1e9:.3g} GB, more than half the memory of "
-                f"{MEMORY_LIMIT / 1e9:.3g} GB ({largest} the most); name fewer of them, or record less often"
+                f"the observables {of}at {moments} times need {total / 1e9:.3g} GB, more than half the "
+                f"memory of {MEMORY_LIMIT / 1e9:.3g} GB ({largest} the most); name fewer of them, or record "
+                "less often"
             )
 
 
@@ -91,16 +115,10 @@ def dataset(
         if entry.over_time
     }
     variables |= _of_start(net, observables, path.rates)
-    coordinates: dict[str, Any] = {"time": ("time", times, TIME_ATTRIBUTES)}
-    for entry in observables:
-        coordinates |= {name: list(labels) for name, labels in entry.labels.items()}
-        coordinates |= {
-            name: list(path.task.conditions) for name in entry.dims if name.startswith("condition")
-        }
     shape = net.architecture
     return xr.Dataset(
         variables,
-        coordinates,
+        coordinates(times, observables, path.task),
         {
             "n_i": shape.n_i,
             "n_h": shape.n_h,
@@ -108,15 +126,24 @@ def dataset(
             "lam": net.lam,
             "kappa": net.kappa,
             "fastlin_version": version("fastlin"),
-            **_of_function(path.task),
+            **of_function(path.task),
             **attributes,
         },
     )
 
 
-def _of_function(task: Task | TaskArrays) -> dict[str, Any]:
+def coordinates(times: Array, observables: Sequence[Observable], task: Task | TaskArrays) -> dict[str, Any]:
+    """Return the coordinates of times and of the own dimensions of observables."""
+    values: dict[str, Any] = {"time": ("time", times, TIME_ATTRIBUTES)}
+    for entry in observables:
+        values |= {name: list(labels) for name, labels in entry.labels.items()}
+        values |= {name: list(task.conditions) for name in entry.dims if name.startswith("condition")}
+    return values
+
+
+def of_function(task: Task | TaskArrays) -> dict[str, Any]:
     """Return the function of a network, where it is not W2 W1 alone."""
-    if isinstance(task, TaskArrays) or task.learning_rates is None:
+    if task.learning_rates is None:
         return {}
     return {"function": "W0 + gain W2 W1", "gain": task.gain}
 

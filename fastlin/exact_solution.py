@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from fastlin import stack_values
 from fastlin.adapted_task import residual_task
 from fastlin.balance import Balance
 from fastlin.canonical import Canonical, substitute
 from fastlin.dynamics import check_memory, check_sizes, dataset
-from fastlin.errors import InputError
-from fastlin.kernels import Scale
+from fastlin.exact_conditions import check_time_scales, on_span, shrinkage
+from fastlin.exact_stack import ExactStack
+from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
 from fastlin.observables import FRACTION, Observable, check_fraction, select
 from fastlin.rates import Rates, one_or_two
 from fastlin.solve import Starts, evolve, time_scales, warn_of_saddles
 from fastlin.solvers import EXACT
+from fastlin.stacks import Networks, Pairs, Tasks, is_stack, pairs
 from fastlin.task import Task
 from fastlin.trajectory import Trajectory
 from fastlin.validation import check_pair, check_times
 
 
 def exact(
-    task: Task,
-    net: Network,
+    task: Task | Tasks | Sequence[Task],
+    net: Network | Networks | Sequence[Network],
     times: ArrayLike,
     observables: Sequence[str] | None = None,
     fraction: float = FRACTION,
@@ -43,9 +45,9 @@ def exact(
 
     Parameters
     ----------
-    task : Task
+    task : Task, Tasks, or sequence of Task
         ``task.inputs`` is "white" (assumption A1), "isotropic" or "projector".
-    net : Network
+    net : Network, Networks, or sequence of Network
         Balanced on the span of the inputs (assumption A2, relaxed). `balanced_init` draws such networks; for
         dependent inputs it needs the task.
     times : array_like, (T,)
@@ -68,7 +70,9 @@ def exact(
     -------
     xarray.Dataset
         One variable per observable, dimension "time" first (a time scale has none): ``ds[name].attrs``
-        holds its equation and unit, `fastlin.OBSERVABLES` all of them. Attributes: sizes, lam and kappa (with
+        holds its equation and unit, `fastlin.OBSERVABLES` all of them. Stacks and lists of tasks and networks
+        are broadcast by the names of their dimensions, which come before "time". Attributes: sizes, lam and
+        kappa (coordinates of a stack that has several; with
         rates in units of their geometric mean), solver, learning rates, decay and version. Where the inputs
         are dependent, a part of W1 off their span never learns, and observables that depend on it are left
         out, unless N_h = 1.
@@ -100,19 +104,35 @@ def exact(
     >>> least = task.loss_floor + 0.5 * (np.linalg.svd(task.sigma_yx)[1][2:] ** 2).sum()
     >>> bool(np.isclose(ds.loss[-1], least))
     True
+
+    A stack of networks, each seed with its own task:
+
+    >>> tasks = fl.random_regression(arch, n_samples=10, seed=range(20))
+    >>> nets = fl.balanced_init(arch, lam=[-1.0, 0.0, 1.0], seed=range(20))
+    >>> ds = fl.exact(tasks, nets, [0.0, 1.0, 10.0], ["loss", "kernel_distance"])
+    >>> dict(ds.sizes)
+    {'seed': 20, 'lam': 3, 'time': 3}
     """
-    check_sizes(task, net)
+    if is_stack(task, net):
+        stack = pairs(task, net)
+        rates = stack_values.shared_rates(stack, lambda task: Rates.of_flow(task, learning_rates))
+        solution = ExactStack(stack, rates, check_pair("decay", decay))
+        moments = check_times(times)
+        if np.isinf(moments).any():
+            warn_of_saddles(moments, solution.saddles())
+        return _of_stack(stack, solution, rates, moments, observables, check_fraction("fraction", fraction))
+    task, net = check_sizes(task, net)
     rates = Rates.of_flow(task, learning_rates)
     canonical = substitute(task, net, rates)
     balance = canonical.balance(task, net, rates)
-    shrinkage = _shrinkage(balance, rates, check_pair("decay", decay))
+    shrinking = shrinkage(balance, rates, check_pair("decay", decay))
     moments = check_times(times)
     wanted = _observables(observables, task, canonical)
     part = check_fraction("fraction", fraction)
     check_memory(wanted, moments.size, task)
     starts = Starts.of(canonical.sigma_yx, canonical.w1, canonical.w2, np.array(balance.lam))
-    path = evolve(starts, np.array(balance.kappa), np.append(moments, 0.0), shrinkage)
-    warn_of_saddles(moments, path)
+    path = evolve(starts, np.array(balance.kappa), np.append(moments, 0.0), shrinking)
+    warn_of_saddles(moments, path.saddle)
     qqt = canonical.qqt(path.qqt)
     trajectory = Trajectory(
         qqt[:-1], qqt[-1], net.architecture.n_h, task, np.zeros(moments.size), rates.relative
@@ -123,10 +143,35 @@ def exact(
         "lam": balance.lam / unit,
         "kappa": balance.kappa / unit,
         "learning_rates": one_or_two(rates),
-        "decay": shrinkage / rates.first,
+        "decay": shrinking / rates.first,
     }
     result = dataset(trajectory, moments, wanted, net, attributes)
-    return result.assign(_time_scales(canonical, balance, wanted, part, shrinkage))
+    return result.assign(_time_scales(canonical, balance, wanted, part, shrinking))
+
+
+def _of_stack(
+    stack: Pairs,
+    solution: ExactStack,
+    rates: Rates,
+    times: Array,
+    names: Sequence[str] | None,
+    fraction: float,
+) -> xr.Dataset:
+    """Return the Dataset of a stack of networks."""
+    wanted = solution.observables(names, stack_values.selected(names, stack))
+    check_memory(wanted, times.size, stack.arrays, stack.size)
+    attributes = {
+        "solver": EXACT.name,
+        "lam": solution.lam / solution.unit,
+        "kappa": solution.kappa / solution.unit,
+        "learning_rates": one_or_two(rates),
+        "decay": solution.shrinkage / rates.first,
+    }
+    values = solution.values(wanted, times, fraction)
+    result = stack_values.dataset(stack, values, times, wanted, rates.relative, attributes)
+    if "convergence_time" in result:
+        result.convergence_time.attrs["fraction"] = fraction
+    return result
 
 
 def _observables(names: Sequence[str] | None, task: Task, canonical: Canonical) -> list[Observable]:
@@ -140,47 +185,17 @@ def _observables(names: Sequence[str] | None, task: Task, canonical: Canonical) 
     wanted = select(names, task)
     if not canonical.has_frozen_part or canonical.completes:
         return wanted
-    if names is not None and (off := next((entry.name for entry in wanted if entry.off_span), None)):
-        raise InputError(
-            f"observable {off!r} depends on W1 off the span of the inputs, which does not learn, and whose "
-            "products with the other weights are not in the closed form; use fastlin.flow, or a network "
-            "without that part: balanced_init(..., task=task)"
-        )
-    return [entry for entry in wanted if not entry.off_span]
-
-
-def _shrinkage(balance: Balance, rates: Rates, decay: tuple[float, float]) -> float:
-    """Return the rate eta g at which decay shrinks both layers.
-
-    Raises
-    ------
-    InputError
-        If the closed form does not hold with it.
-    """
-    first, second = rates[0] * decay[0], rates[1] * decay[1]
-    if first == second == 0.0:
-        return 0.0
-    if not math.isclose(first, second, rel_tol=1e-12):
-        raise InputError(
-            f"decay shrinks the layers at unequal rates, {first:g} and {second:g}, for which no closed form "
-            "is known; use fastlin.flow"
-        )
-    if balance.lam != 0.0 or balance.kappa != 0.0:
-        raise InputError(
-            f"decay is exact only for lam = kappa = 0, and here lam is {balance.lam:g} and kappa "
-            f"{balance.kappa:g}; use fastlin.flow"
-        )
-    return first
+    return on_span(names, wanted)
 
 
 def _time_scales(
-    canonical: Canonical, balance: Balance, observables: list[Observable], fraction: float, shrinkage: float
+    canonical: Canonical, balance: Balance, observables: list[Observable], fraction: float, shrinking: float
 ) -> dict[str, xr.Variable]:
     """Return the variables of the time scales that are wanted."""
     wanted = [(entry, entry.scale) for entry in observables if entry.scale is not None]
     if not wanted:
         return {}
-    _check_time_scales([entry for entry, _ in wanted], balance, shrinkage)
+    check_time_scales([entry for entry, _ in wanted], balance, shrinking)
     scales = [scale for _, scale in wanted]
     values = time_scales(canonical.sigma_yx, canonical.w1, canonical.w2, balance, fraction, scales)
     variables = {
@@ -190,15 +205,3 @@ def _time_scales(
     if "convergence_time" in variables:
         variables["convergence_time"].attrs["fraction"] = fraction
     return variables
-
-
-def _check_time_scales(entries: list[Observable], balance: Balance, shrinkage: float) -> None:
-    """Raise where a time scale has no meaning: with decay, or with kappa > 0 for escape and rotation."""
-    for entry in entries:
-        if shrinkage > 0.0:
-            raise InputError(f"{entry.name} is a time scale of the flow without decay, and decay is above 0")
-        if balance.kappa > 0.0 and entry.scale is not Scale.CONVERGENCE:
-            raise InputError(
-                f"{entry.name} does not apply for kappa > 0, where no direction starts at zero; "
-                "allowed is convergence_time"
-            )

@@ -10,17 +10,23 @@ from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.tolerances import ROUNDING
 
 
-def imbalance(q: Array, n_i: int, lam: float, kappa: float) -> float:
-    """Return ``|Q (D - lam I) Q^T + kappa^2 J| / |Q|^4`` of one network, q (N, H), 0 for zero weights."""
-    scale = np.abs(q).max() or 1.0
-    unit = q / scale
-    n = len(q)
-    j, m = signature(n_i, n - n_i), unit @ unit.T
+def imbalance(q: Array, n_i: int, lam: Any, kappa: Any) -> Any:
+    """Return ``|Q (D - lam I) Q^T + kappa^2 J| / |Q|^4`` of networks (...), 0 for zero weights.
+
+    q (..., N, H), lam and kappa (...).
+    """
+    largest = np.abs(q).max(axis=(-2, -1))
+    scale = np.where(largest > 0.0, largest, 1.0)
+    unit = q / scale[..., None, None]
+    n = q.shape[-2]
+    j, m = signature(n_i, n - n_i), unit @ np.swapaxes(unit, -1, -2)
     width = kappa / scale / scale
     with np.errstate(over="ignore", invalid="ignore"):
-        rest = -(m * j) @ m - (lam / scale / scale) * m + np.diag(width * width * j)
-        residual = float(np.linalg.norm(rest) / (np.linalg.norm(unit) or 1.0) ** 4)
-    return residual if residual < np.inf else np.inf
+        off = (width * width)[..., None, None] * np.diag(j)
+        rest = -(m * j) @ m - (lam / scale / scale)[..., None, None] * m + off
+        size = np.linalg.norm(unit, axis=(-2, -1))
+        residual = np.linalg.norm(rest, axis=(-2, -1)) / np.where(size > 0.0, size, 1.0) ** 4
+    return np.where(residual < np.inf, residual, np.inf)[()]
 
 
 class Fit(NamedTuple):

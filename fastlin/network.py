@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -69,6 +70,13 @@ class Network:
             self.lam, self.kappa, self.balance = float("nan"), float("nan"), "none"
             return
         self.balance = "two-sided" if self.kappa > 0.0 else one_sided_kind(weights, self.lam)
+
+    @classmethod
+    def known(cls, w1: Array, w2: Array, lam: float, kappa: float, balance: Any) -> Network:
+        """Return a network whose balance was determined before, such as one of a stack."""
+        net = cls.__new__(cls)
+        net.w1, net.w2, net.lam, net.kappa, net.balance = w1, w2, lam, kappa, balance
+        return net
 
     def __repr__(self) -> str:
         shape = self.architecture

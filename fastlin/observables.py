@@ -16,6 +16,7 @@ from fastlin.fit import fit_balance
 from fastlin.kernels import Output, Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.task import Task
+from fastlin.task_arrays import TaskArrays
 from fastlin.trajectory import Trajectory
 from fastlin.validation import check_float, shown, suggest
 
@@ -57,6 +58,8 @@ class Observable:
         Whether it depends on the part of W1 off the span of dependent inputs.
     needs_samples : bool
         Whether it is a function of X or Y. A task of statistics alone has none.
+    of_adapter : bool
+        Whether sweeps of adapters (LoRA) store it, though no kernel computes it.
     lazy : bool
         Whether it is computed only where it is looked at.
     """
@@ -76,6 +79,7 @@ class Observable:
     rates_note: str = ""
     off_span: bool = False
     needs_samples: bool = False
+    of_adapter: bool = False
     lazy: bool = False
     of_start: Callable[[Array, int, int], Any] | None = None
 
@@ -87,7 +91,7 @@ class Observable:
     @property
     def swept(self) -> bool:
         """Whether a sweep can store it."""
-        return bool(self.outputs) or not self.over_time
+        return bool(self.outputs) or self.of_adapter or not self.over_time
 
     @property
     def rows(self) -> int:
@@ -388,6 +392,7 @@ _ALL = (
         "|c W2 W1|_F, c the gain of the task",
         "norm of the update that the adapter adds to the frozen map (LoRA, Hu et al. 2022)",
         adapter_observables.adapter_norm,
+        of_adapter=True,
         default=False,
         off_span=True,
     ),
@@ -401,6 +406,7 @@ _ALL = (
         "overlap of the adapter's subspaces with those of the update that the task asks for",
         adapter_observables.adapter_alignment,
         labels={"side": adapter_observables.SIDES},
+        of_adapter=True,
         default=False,
         off_span=True,
     ),
@@ -409,9 +415,11 @@ _ALL = (
         (),
         "1",
         r"r_\mathrm{rec}",
-        "number of a with u_a^T c W2 W1 v_a >= s_a / 2, of Sigma_yx - W0 = sum_a s_a u_a v_a^T",
+        "number of a with |E v_a|, |E^T u_a| <= s_a / 2, E = Sigma_yx - W0 - c W2 W1, "
+        "Sigma_yx - W0 = sum_a s_a u_a v_a^T",
         "singular directions of the update that the task asks for, of which at least half is learned",
         adapter_observables.recovered_rank,
+        of_adapter=True,
         default=False,
     ),
 )
@@ -437,7 +445,7 @@ def check_fraction(name: str, value: Any) -> float:
     return number
 
 
-def select(names: Sequence[str] | None, task: Task) -> list[Observable]:
+def select(names: Sequence[str] | None, task: Task | TaskArrays) -> list[Observable]:
     """Return the named observables, or the default observables that a task has.
 
     Raises

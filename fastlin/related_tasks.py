@@ -69,7 +69,7 @@ def reversed(task: Task) -> Task:
     Raises
     ------
     InputError
-        If `task` is none.
+        If `task` is none, or one of `lora`.
 
     See Also
     --------
@@ -87,7 +87,7 @@ def reversed(task: Task) -> Task:
     >>> bool((back.sigma_yx == -task.sigma_yx).all()), bool((back.Y == -task.Y).all())
     (True, True)
     """
-    check_instance("task", task, Task, "random_regression or Task(x, y)")
+    _check(task)
     return _related(task, -task.sigma_yx, -1.0)
 
 
@@ -112,7 +112,7 @@ def similar(task: Task, similarity: float, seed: int = 0) -> Task:
     ------
     InputError
         If a number is out of range, the targets do not depend on the inputs, or there is no other direction
-        (one output and one input).
+        (one output and one input), or the task is one of `lora`.
 
     Notes
     -----
@@ -128,11 +128,18 @@ def similar(task: Task, similarity: float, seed: int = 0) -> Task:
     >>> round(float(np.sum(task.sigma_yx * other.sigma_yx) / np.sum(task.sigma_yx**2)), 12)
     0.3
     """
-    check_instance("task", task, Task, "random_regression or Task(x, y)")
+    _check(task)
     cosine = check_float("similarity", similarity, -1.0, 1.0)
     direction = _orthogonal(_explained(task), task, check_int("seed", seed, 0, MAX_SEED), cosine)
     sine = math.sqrt((1.0 - cosine) * (1.0 + cosine))
     return _related(task, cosine * task.sigma_yx + sine * direction, math.copysign(1.0, cosine))
+
+
+def _check(task: Task) -> None:
+    """Raise unless it is a task with a network function of weights alone."""
+    check_instance("task", task, Task, "random_regression or Task(x, y)")
+    if task.learning_rates is not None:
+        raise InputError("the task is one of fastlin.lora; turn the task that fastlin.lora is given")
 
 
 def _explained(task: Task) -> Array:

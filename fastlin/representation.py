@@ -10,19 +10,19 @@ from fastlin.trajectory import Trajectory, at_all_times
 
 
 def mode_strengths(path: Trajectory) -> Array:
-    """Return the diagonal of U^T W2 W1 V (..., T, m), of the SVD Sigma_yx = U S V^T."""
+    """Return the diagonal of U^T W V (..., T, m), W the map of the network and Sigma_yx = U S V^T."""
     return _in_modes(path)[0]
 
 
 def alignment(path: Trajectory) -> Array:
-    """Return squared cosines (..., T, m, 2): of W2 W1 v_a and u_a, and of (W2 W1)^T u_a and v_a.
+    """Return squared cosines (..., T, m, 2): of W v_a and u_a, and of W^T u_a and v_a.
 
-    Both are 1 where u_a and v_a are singular vectors of W2 W1, in whichever order, also where its singular
-    values are equal. A mode that W2 W1 does not have, apart from rounding errors, has none: NaN.
+    Both are 1 where u_a and v_a are singular vectors of W, in whichever order, also where its singular values
+    are equal. A mode that W does not have, apart from rounding errors, has none: NaN.
     """
     strengths, images, preimages = _in_modes(path)
     norms = np.stack([np.linalg.norm(images, axis=-2), np.linalg.norm(preimages, axis=-1)], axis=-1)
-    size = np.linalg.norm(path.w2w1, axis=(-2, -1))[..., None, None]
+    size = np.linalg.norm(path.map, axis=(-2, -1))[..., None, None]
     present = norms > (path.n_i + path.n_o) * np.finfo(float).eps * size
     cosines = strengths[..., None] / np.where(present, norms, 1.0)
     return np.where(present, np.minimum(cosines**2, 1.0), np.nan)
@@ -32,8 +32,8 @@ def _in_modes(path: Trajectory) -> tuple[Array, Array, Array]:
     """Return the diagonal of U^T W V (..., T, m), W V (..., T, N_o, m) and U^T W (..., T, m, N_i)."""
     u, _, vt = np.linalg.svd(path.task.sigma_yx, full_matrices=False)
     u, vt = at_all_times(u), at_all_times(vt)
-    preimages = np.swapaxes(u, -1, -2) @ path.w2w1
-    images = path.w2w1 @ np.swapaxes(vt, -1, -2)
+    preimages = np.swapaxes(u, -1, -2) @ path.map
+    images = path.map @ np.swapaxes(vt, -1, -2)
     return np.asarray(np.sum(preimages * vt, axis=-1)), np.asarray(images), np.asarray(preimages)
 
 

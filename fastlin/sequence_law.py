@@ -62,6 +62,12 @@ class SequenceLaw:
         return all(stage.law is None or stage.law.white for stage in self.stages)
 
     @property
+    def inputs(self) -> str:
+        """Form of the inputs: that of the first stage if no other one is "general"."""
+        forms = [_inputs(stage.law) for stage in self.stages if stage.law is not None]
+        return "general" if "general" in forms else forms[0]
+
+    @property
     def n_samples(self) -> int | None:
         """Number of samples of the first stage, None where its law has none."""
         return getattr(self.first, "n_samples", None)
@@ -93,6 +99,10 @@ class SequenceLaw:
             elif abs(stage.similarity) < 1.0 and architecture.n_i * architecture.n_o == 1:
                 return f"stage {k}: a task of one input and one output has similarity 1 or -1 to others"
         return None
+
+
+def _inputs(law: TaskLaw) -> str:
+    return "white" if law.white else getattr(law, "inputs", "general")
 
 
 def check_stages(stages: tuple[StageLaw, ...]) -> None:

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from fastlin.balance import Balance, checked_balance
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.fit import narrow
-from fastlin.kernels import Scale, follow, follow_two_sided, network_time_scales, padded
+from fastlin.kernels import Scale, dispatch, follow, follow_two_sided, network_time_scales, padded
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.values import WIDTH
-from fastlin.kernels.sizes import UnreducedSizes
+from fastlin.kernels.sizes import Record, UnreducedSizes
 from fastlin.validation import check_array, check_times
 
 AT_SADDLE = (
@@ -81,6 +81,36 @@ def factors(starts: Starts, times: Array, decay: float = 0.0) -> tuple[Array, ND
     paths = follow(starts.sizes, starts.lam, starts.s, starts.q, times, decay)
     q = starts.basis[..., None, :, :] @ _from_lanes(paths.q, starts.batch)
     return q, _ends_at_saddle(*(_from_lanes(part, starts.batch) for part in paths[1:]))
+
+
+def observe(starts: Starts, outputs: tuple[int, ...], times: Array, decay: float = 0.0) -> Array:
+    """Return kernel outputs (..., T, R) of the flow for kappa = 0 in lanes, with a least loss of 0.
+
+    The sizes have to fit lanes.
+    """
+    floor = np.zeros_like(starts.lam)
+    out = dispatch.observe(starts.sizes, outputs, starts.lam, floor, starts.s, starts.q, times, decay)
+    return _from_lanes(out, starts.batch)
+
+
+def raw_records(sigma_yx: Array, w1: Array, w2: Array) -> tuple[UnreducedSizes, Array]:
+    """Return the sizes and records (K, length) of starts with a least loss of 0, as kernels take raw starts.
+
+    sigma_yx (K, N_o, N_i), w1 (K, N_h, N_i), w2 (K, N_o, N_h).
+    """
+    _, s, q = _in_svd_basis(sigma_yx, w1, w2)
+    n_i = w1.shape[-1]
+    sizes = UnreducedSizes(n_i, q.shape[-1], w2.shape[-2])
+    at, records = Record(sizes), np.zeros((len(q), Record(sizes).length))
+    records[:, : s.shape[-1]] = s
+    records[:, at.v : at.u] = q[:, :n_i].reshape(len(q), -1)
+    records[:, at.u :] = q[:, n_i:].reshape(len(q), -1)
+    return sizes, records
+
+
+def saddles(starts: Starts) -> NDArray[np.bool_]:
+    """Return whether each flow (...) for kappa = 0 ends at a saddle."""
+    return factors(starts, np.zeros(1))[1]
 
 
 def _turned(starts: Starts, qqt: Array) -> Array:
@@ -196,13 +226,13 @@ def solve_qqt(
     batch = _batch(target, first, second)
     lams, kappas = _balances(first, second, batch, lam, kappa)
     path = evolve(Starts.of(target, first, second, lams), kappas, moments)
-    warn_of_saddles(moments, path)
+    warn_of_saddles(moments, path.saddle)
     return path.qqt
 
 
-def warn_of_saddles(times: Array, path: Evolution) -> None:
+def warn_of_saddles(times: Array, saddle: NDArray[np.bool_]) -> None:
     """Warn the caller's caller if t = inf is asked for and a flow ends at a saddle."""
-    if np.isinf(times).any() and path.saddle.any():
+    if np.isinf(times).any() and saddle.any():
         warnings.warn(
             f"at t = inf {AT_SADDLE}",
             SaddleWarning,

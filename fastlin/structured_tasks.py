@@ -67,21 +67,12 @@ def check_spectrum(name: str, value: ArrayLike | None) -> list[float] | None:
     return [float(number) for number in np.sort(values)[::-1]]
 
 
-def spectrum_of(values: list[float] | None, power: float | None) -> Spectrum:
-    """Return the spectrum of given numbers or of a power law."""
-    return Spectrum(None if values is None else tuple(values), power)
-
-
-def spectrum_obstacle(name: str, spectrum: Spectrum, count: int, exactly: bool = False) -> str | None:
-    """Return why a spectrum does not give `count` numbers, or None."""
-    values, power = spectrum
+def spectrum_of(name: str, values: list[float] | None, power: float | None) -> Spectrum:
+    """Return the spectrum of given numbers or of a power law. The name is that of the numbers."""
     if (values is None) == (power is None):
-        return (
-            f"needed is one of {name} and power, and {'none' if power is None else 'both'} of them is given"
-        )
-    if values is not None and (len(values) > count or (exactly and len(values) < count)):
-        return f"{name} has {len(values)} numbers; this size has {'' if exactly else 'at most '}{count}"
-    return None
+        given = "none" if power is None else "both"
+        raise InputError(f"needed is one of {name} and power, and {given} of them is given")
+    return Spectrum(None if values is None else tuple(values), power)
 
 
 def hierarchy(levels: int = 3) -> Task:
@@ -173,7 +164,7 @@ def spectrum(
     """
     check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
     given = check_spectrum("singular_values", singular_values)
-    law = SpectrumTask(spectrum_of(given, check_power("power", power)))
+    law = SpectrumTask(spectrum_of("singular_values", given, check_power("power", power)))
     if obstacle := spectrum_task_obstacle(law, architecture):
         raise InputError(obstacle)
     return spectrum_task(law, architecture, check_int("seed", seed, 0, MAX_SEED))
@@ -181,7 +172,10 @@ def spectrum(
 
 def spectrum_task_obstacle(law: SpectrumTask, architecture: Architecture) -> str | None:
     """Return why no task of an architecture can be drawn, or None."""
-    return spectrum_obstacle("singular_values", law.spectrum, architecture.sizes.m)
+    values, m = law.spectrum.values, architecture.sizes.m
+    if values is None or len(values) <= m:
+        return None
+    return f"singular_values has {len(values)} numbers; a map of this size has at most {m}"
 
 
 def spectrum_task(law: SpectrumTask, architecture: Architecture, seed: int) -> Task:
@@ -254,7 +248,7 @@ def autoencoder(
         raise InputError("center is true, and it is for x; a spectrum has no mean")
     given = check_spectrum("spectrum", spectrum)
     assert given is not None
-    law, size = AutoencoderTask(spectrum_of(given, None), variance), len(given)
+    law, size = AutoencoderTask(Spectrum(tuple(given), None), variance), len(given)
     return autoencoder_task(law, Architecture(size, size, size), seed)
 
 
@@ -271,7 +265,10 @@ def autoencoder_obstacle(law: AutoencoderTask, architecture: Architecture) -> st
     """Return why no task of an architecture can be drawn, or None."""
     if architecture.n_i != architecture.n_o:
         return "an autoencoder needs N_o = N_i"
-    return spectrum_obstacle("spectrum", law.spectrum, architecture.n_i, exactly=True)
+    values = law.spectrum.values
+    if values is None or len(values) == architecture.n_i:
+        return None
+    return f"spectrum has {len(values)} numbers; needed is one for each of {architecture.n_i} inputs"
 
 
 def autoencoder_task(law: AutoencoderTask, architecture: Architecture, seed: int) -> Task:

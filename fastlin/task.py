@@ -362,15 +362,15 @@ def _data(name: str, value: ArrayLike, shape: str) -> Array:
 
 def _labels(labels: Sequence[Any], samples: int) -> tuple[str | int, ...]:
     """Return the labels of samples, checked."""
-    given = labels.tolist() if hasattr(labels, "tolist") else labels
+    given = labels.tolist() if hasattr(labels, "tolist") else labels  # of NumPy and pandas
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise InputError(f"labels is {shown(labels)}; needed is a list of one for each sample")
     if len(given) != samples:
         raise InputError(f"labels has {len(given)} entries; needed is one for each of {samples} samples")
     for place, label in enumerate(given):
-        if isinstance(label, bool) or not isinstance(label, str | int):
+        if isinstance(label, bool) or not isinstance(label, str | int | np.integer):
             raise InputError(f"labels[{place}] is {shown(label)}; needed is a text or a whole number")
-    return tuple(given)
+    return tuple(str(label) if isinstance(label, str) else int(label) for label in given)
 
 
 def _matrix(name: str, value: ArrayLike, shape: str) -> Array:

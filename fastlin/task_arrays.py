@@ -141,6 +141,11 @@ class TaskArrays:
         return all(task.has_samples for task in self._stacked.tasks)
 
     @property
+    def equal_samples(self) -> bool:
+        """Whether all tasks have the same number of samples, if they have samples."""
+        return len({task.n_samples for task in self._stacked.tasks}) == 1
+
+    @property
     def sigma_yx(self) -> Array:
         """Y X^T / P (..., N_o, N_i)."""
         return self._at(self._stacked.sigma_yx)
@@ -154,6 +159,24 @@ class TaskArrays:
     def offset(self) -> Array:
         """Map (..., N_o, N_i) that the function of a network has beside gain W2 W1."""
         return self._at(self._stacked.offset)
+
+    @property
+    def learning_rates(self) -> tuple[float, float] | None:
+        """Learning rates that belong to the tasks, which share them."""
+        return self._stacked.tasks[0].learning_rates
+
+    @property
+    def conditions(self) -> tuple[str | int, ...]:
+        """The conditions of the samples, which have to be the same in all tasks."""
+        first, *others = (task.conditions for task in self._stacked.tasks)
+        if any(each != first for each in others):
+            raise InputError("the tasks have other conditions; observables over them need the same labels")
+        return first
+
+    @property
+    def condition_means(self) -> Array:
+        """Means of the inputs over the samples of each condition, (..., N_i, conditions)."""
+        return self.each(lambda task: task.condition_means)
 
     @property
     def gain(self) -> Array:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,16 @@ from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from fastlin.architecture import Architecture
+from fastlin.dimensions import Axis, leading
 from fastlin.errors import InputError
-from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.draws import RegressionTask, TaskLaw
 from fastlin.kernels.random import MAX_SEED, MAX_SIZE, Stream, generator, shared
 from fastlin.kernels.task_laws import AutoencoderTask, HierarchyTask, SpectrumTask, StudentTeacherTask
-from fastlin.parameters import Parameter
+from fastlin.own_data import DataTask
+from fastlin.own_parameters import DATA, resolve_data
+from fastlin.parameters import Parameter, Resolve
+from fastlin.stacks import Tasks
 from fastlin.structured_tasks import (
     autoencoder_obstacle,
     autoencoder_task,
@@ -99,8 +104,11 @@ class RandomRegression(Task):
 
 
 def random_regression(
-    architecture: Architecture, n_samples: int, target_scale: float = 1.0, seed: int = 0
-) -> Task:
+    architecture: Architecture,
+    n_samples: int,
+    target_scale: float | Sequence[float] | Array = 1.0,
+    seed: int | Sequence[int] | Integers = 0,
+) -> Any:
     """Draw a random regression task (B.2.1 of the paper).
 
     Parameters
@@ -116,8 +124,9 @@ def random_regression(
 
     Returns
     -------
-    Task
-        With X normal, whitened exactly (X X^T / P = I), and Y normal and independent of it.
+    Task, or Tasks
+        A stack with the dimensions "target_scale" and "seed", or one of them, where these are lists, ranges
+        or arrays. A task has X normal, whitened exactly (X X^T / P = I), and Y normal and independent of it.
 
     Raises
     ------
@@ -136,12 +145,26 @@ def random_regression(
     ((3, 4), (4, 10), (3, 10))
     >>> bool(np.allclose(task.X @ task.X.T / 10, np.eye(4)))
     True
+    >>> fl.random_regression(fl.Architecture(4, 2, 3), n_samples=10, seed=range(100))
+    <Tasks of 4 inputs, 3 outputs (seed: 100)>
     """
     check_instance("architecture", architecture, Architecture, "Architecture(n_i, n_h, n_o)")
-    law = RegressionTask(_samples("n_samples", n_samples), check_scale("target_scale", target_scale))
-    if obstacle := _too_few_samples(law, architecture):
+    samples = _samples("n_samples", n_samples)
+    axes = (
+        Axis.read("target_scale", target_scale, check_scale),
+        Axis.read("seed", seed, lambda name, value: check_int(name, value, 0, MAX_SEED)),
+    )
+    laws = [RegressionTask(samples, scale) for scale in axes[0].values]
+    if obstacle := _too_few_samples(laws[0], architecture):
         raise InputError(obstacle)
-    return RandomRegression(architecture, law, check_int("seed", seed, 0, MAX_SEED))
+    drawn = [RandomRegression(architecture, law, each) for law, each in product(laws, axes[1].values)]
+    if not any(axis.is_dimension for axis in axes):
+        return drawn[0]
+    dims, coords = leading(axes)
+    values = np.empty(len(drawn), dtype=object)
+    values[:] = drawn
+    shape = [len(axis.values) for axis in axes if axis.is_dimension]
+    return Tasks(values.reshape(shape), dims=dims, coords=coords)
 
 
 def _samples(name: str, value: Any) -> int:
@@ -298,6 +321,8 @@ class TaskKind:
         Takes a law, an architecture and a seed, and returns the `Task` with its data.
     obstacle : callable
         Takes a law and an architecture, and returns why no task of that size can be drawn, or None.
+    resolve : callable, optional
+        Of a kind whose parameters are files, see `parameters.Resolve`.
     """
 
     name: str
@@ -306,6 +331,7 @@ class TaskKind:
     law: Callable[..., TaskLaw]
     build: Callable[[Any, Architecture, int], Task] = task_of_statistics
     obstacle: Callable[[Any, Architecture], str | None] = lambda law, architecture: None
+    resolve: Resolve | None = None
 
 
 TASK_KINDS = {
@@ -362,7 +388,9 @@ TASK_KINDS = {
                 ),
                 "power": Parameter(check_power, "the a-th singular value is a^-power", optional=True),
             },
-            lambda singular_values, power: SpectrumTask(spectrum_of(singular_values, power)),
+            lambda singular_values, power: SpectrumTask(
+                spectrum_of("singular_values", singular_values, power)
+            ),
             spectrum_task,
             spectrum_task_obstacle,
         ),
@@ -380,9 +408,18 @@ TASK_KINDS = {
                 "power": Parameter(check_power, "the a-th eigenvalue is a^-power", optional=True),
                 "noise": Parameter(_noise, "variance of the noise in every input (denoising)", 0.0),
             },
-            lambda spectrum, power, noise: AutoencoderTask(spectrum_of(spectrum, power), noise),
+            lambda spectrum, power, noise: AutoencoderTask(spectrum_of("spectrum", spectrum, power), noise),
             autoencoder_task,
             autoencoder_obstacle,
+        ),
+        TaskKind(
+            "data",
+            "Your own inputs and targets. The task is the same for all seeds.",
+            DATA,
+            lambda data, task: data[task].law,
+            lambda law, architecture, seed: law.task,
+            DataTask.obstacle,
+            resolve_data,
         ),
     )
 }

@@ -93,6 +93,11 @@ def pages(
     """
     check_instance("dataset", dataset, xr.Dataset, "fl.open_sweep(path)")
     check_instance("style", style, Style, "fl.plot.Style(log=True)")
+    if "point" in dataset.dims:
+        raise InputError(
+            "the points of the sweep are rows of a table, which have no axes to draw over; draw them with "
+            "ds.isel(time=-1).plot.scatter(x='lam', y='loss')"
+        )
     da, done = _done(dataset, observable)
     x, y = _axes(da, x, y)
     axes = (x, y) if _is_plane(da, y) else (x,)

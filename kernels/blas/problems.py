@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from fastlin.kernels.compiler.jit import Array, Integers
-from fastlin.kernels.draws import Factors, Problem, StartLaw, WeightLaw, WeightStart
+from fastlin.kernels.draws import Factors, Problem, StartLaw, TaskLaw, WeightLaw, WeightStart
 from fastlin.kernels.sizes import Record, Sizes
 
 
@@ -76,12 +76,20 @@ def _start_of(start: StartLaw, seed: int, sizes: Sizes) -> _Decomposed | None:
     return None if product is None else _decompose(product if sizes.outputs_wide else product.T)
 
 
+def _whitened(law: TaskLaw, seed: int, sizes: Sizes) -> tuple[Array, float]:
+    """Draw Sigma_yx and the loss floor of a task with whitened inputs."""
+    sigma_yx, floor, sigma_xx = law.draw(seed, sizes)
+    if sigma_xx is not None:
+        raise ValueError("the inputs of the task are not whitened, and records hold whitened inputs only")
+    return sigma_yx, floor
+
+
 def draw_records(sizes: Sizes, seeds: Integers, problem: Problem, init_scales: Array) -> Array:
     """Return the records of problems, one seed at a time (see `dispatch.draw_records`)."""
     at, records = Record(sizes), np.zeros((seeds.size, Record(sizes).length))
     strengths = problem.strengths(init_scales)
     for record, seed, strength in zip(records, seeds.tolist(), strengths, strict=True):
-        sigma, floor, _ = problem.task.draw(seed, sizes)
+        sigma, floor = _whitened(problem.task, seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, floor
         v = record[at.v : at.u].reshape(sizes.rows_i, sizes.k_i)
@@ -105,7 +113,7 @@ def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem, init_scale
     assert isinstance(law, WeightLaw)
     at, records = Record(left), np.zeros((seeds.size, Record(left).length))
     for record, seed, scale in zip(records, seeds.tolist(), init_scales, strict=True):
-        sigma, floor, _ = problem.task.draw(seed, sizes)
+        sigma, floor = _whitened(problem.task, seed, sizes)
         task = _decompose(sigma if sizes.outputs_wide else sigma.T)
         record[: at.p], record[at.floor] = task.values, floor
         w1, w2 = (scale * weights for weights in law.weights(seed, sizes))

@@ -1,4 +1,4 @@
-"""The figures of the paper, and those beyond it, drawn from the project's own results."""
+"""The figures of the paper, and some beyond it, drawn from the project's own results."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "reversal": "beyond the paper: the half time of a reversal, over lam and the length of a first task",
         "forgetting": "beyond the paper: a task forgotten by a similar one, over similarity and lam",
         "transfer": "beyond the paper: fine-tuning after pre-training, its kernel distance and its time",
+        "lora": "beyond the paper: LoRA, loss over rank, time to converge, rich and lazy fine-tuning",
     }
 )
 DPI = 150
@@ -65,7 +66,7 @@ def draw(
     from matplotlib.style import context
 
     from fastlin.plot.saving import save
-    from fastlin.sweeps.figures import fig1, fig2, forgetting, reversal, transfer, wide
+    from fastlin.sweeps.figures import fig1, fig2, forgetting, lora, reversal, transfer, wide
     from fastlin.sweeps.figures.style import STYLE
 
     drawers: dict[str, Callable[[], Any]] = {
@@ -75,6 +76,7 @@ def draw(
         "reversal": lambda: reversal.figure(progress=progress),
         "forgetting": lambda: forgetting.figure(progress=progress),
         "transfer": lambda: transfer.figure(progress=progress),
+        "lora": lambda: lora.figure(progress=progress),
     }
     figure = drawers[name]()
     with context([*STYLE, {"svg.hashsalt": name}]):

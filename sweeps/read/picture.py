@@ -85,6 +85,8 @@ def beside(store: str, ending: str) -> Path:
 
 def check_spec(spec: Spec) -> None:
     """Raise `InputError` if the default picture of a sweep could not be drawn, before it is run."""
+    if spec.table:
+        raise InputError("--plot draws over axes, and the points of the spec are rows of a table")
     axes = (spec.lams, spec.init_scales, spec.times, spec.learning_rates, spec.kappas, spec.rate_ratios)
     if len(spec.architectures) < 2 and not any(drawable(values).sum() > 1 for values in axes):
         raise InputError("--plot draws over an axis, and the spec has no axis with two values to draw")

@@ -16,6 +16,7 @@ from fastlin.kernels.codes import Start
 from fastlin.network import Network
 from fastlin.sweeps.read.selection import architecture_name, position
 from fastlin.sweeps.spec.network_of import stages_and_network, task_and_network
+from fastlin.sweeps.spec.points import POINT, SECTION, column_names
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.validation import check_choice, check_instance, shown
@@ -31,9 +32,12 @@ def problem_coordinates(spec: Spec) -> dict[str, Any]:
     for section in KIND_SECTIONS.values():
         for key, value in section.write(spec).items():
             name = "task_kind" if (section.section, key) == ("task", "kind") else section.prefix + key
-            if name not in spec.optional_dims:
+            if name not in spec.optional_dims and key != "data":
                 text = json.dumps(value) if isinstance(value, list | dict) else value
                 values[name] = ((), np.array(text, dtype=object) if isinstance(text, str) else text)
+        if own := section.own(spec):
+            text = " ".join(item.content["sha256"] for item in own.values())
+            values[f"{section.section}_sha256"] = ((), np.array(text, dtype=object))
     return values
 
 
@@ -45,6 +49,7 @@ def rebuild(
     init_scale: float | None = None,
     kappa: float | None = None,
     rate_ratio: float | None = None,
+    point: int | None = None,
     **parameters: Any,
 ) -> tuple[Any, Network]:
     """Build the very task and network behind one point of a sweep.
@@ -59,6 +64,8 @@ def rebuild(
         Value on the axis "seed".
     lam, init_scale, kappa, rate_ratio : float, optional
         Values on these axes. An argument may be left out if the dataset has a single value of it.
+    point : int, optional
+        Row of the table, of a sweep over [points]. It has the values of all columns.
     **parameters
         Values on the axes that parameters of [task] and [init] make, by the names of the axes.
 
@@ -89,7 +96,7 @@ def rebuild(
     check_instance("dataset", dataset, xr.Dataset, "open_sweep(path)")
     if "spec" not in dataset.attrs:
         raise InputError("the dataset has no spec in its attributes; use one from open_sweep(path)")
-    spec = Spec.from_json(dataset.attrs["spec"])
+    dataset, spec = _at_row(dataset, point)
     axes = {
         "architecture": np.array([str(shape) for shape in spec.architectures], dtype=object),
         "seed": spec.seeds,
@@ -114,27 +121,46 @@ def rebuild(
     if not spec.balance:
         _check_raw(wanted)
         del axes["lam"], axes["kappa"]
-    point = {name: _chosen(dataset, name, wanted[name], axis) for name, axis in axes.items()}
-    _check_of_spec(dataset, point, axes, problem_coordinates(spec))
-    shape = Architecture.read(point["architecture"])
-    start = spec.start(float(point.get("kappa", 0.0)))
+    chosen = {name: _chosen(dataset, name, wanted[name], axis) for name, axis in axes.items()}
+    _check_of_spec(dataset, chosen, axes, problem_coordinates(spec))
+    shape = Architecture.read(chosen["architecture"])
+    start = spec.start(float(chosen.get("kappa", 0.0)))
     if start == Start.TWO_SIDED and not shape.sizes.has_two_sided:
         raise InputError(
             f"no network {shape} has kappa > 0, which needs N_h >= N_i + N_o; its points are absent"
         )
     if spec.stages:
-        lam, kappa = float(point.get("lam", 0.0)), float(point.get("kappa", 0.0))
-        return stages_and_network(spec.problem(point), shape, int(point["seed"]), start, lam, kappa)
+        balance = float(chosen.get("lam", 0.0)), float(chosen.get("kappa", 0.0))
+        return stages_and_network(spec.problem(chosen), shape, int(chosen["seed"]), start, *balance)
     return task_and_network(
         spec.task.kind.name,
-        spec.problem(point),
+        spec.problem(chosen),
         shape,
-        int(point["seed"]),
+        int(chosen["seed"]),
         start,
-        float(point.get("lam", 0.0)),
-        float(point.get("kappa", 0.0)),
-        float(point["rate_ratio"]),
+        float(chosen.get("lam", 0.0)),
+        float(chosen.get("kappa", 0.0)),
+        float(chosen["rate_ratio"]),
     )
+
+
+def _at_row(dataset: xr.Dataset, point: int | None) -> tuple[xr.Dataset, Spec]:
+    """Return a dataset and its spec. Of a sweep over a table of points, both are of one row.
+
+    The row is read from the coordinates, because the spec of a long table has its hash alone.
+    """
+    text = dataset.attrs["spec"]
+    if f'"{SECTION}":' not in text:
+        if point is not None:
+            raise InputError(f"point is {shown(point)}, and the sweep is a product of axes; give their values")
+        return dataset, Spec.from_json(text)
+    content = json.loads(text)
+    if point is not None or POINT in dataset.dims:
+        row = _chosen(dataset, POINT, point, np.empty(0))
+        if POINT in dataset.dims:
+            dataset = dataset.isel({POINT: position(POINT, row, dataset[POINT].values)})
+    columns = {name: [dataset[name].item()] for name in column_names(content[SECTION])}
+    return dataset, Spec.from_dict(content | {SECTION: columns})
 
 
 def _check_raw(wanted: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture, sizes_of
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SEED
-from fastlin.sweeps.spec.points import SIZES
+from fastlin.sweeps.spec.points import ARCHITECTURE, POINT, SIZES
 from fastlin.validation import check_float, check_int, shown, suggest
 
 ROUNDING = 1e-12  # relative: a value that was written with fewer digits is still meant
@@ -34,7 +34,7 @@ def position(name: str, value: Any, axis: NDArray[Any]) -> int:
         _check_once(name, value, indices.size)
         return int(indices[0])
     wanted: float = (
-        check_int(name, value, min(0, *axis.tolist()), MAX_SEED)
+        check_int(name, value, min(0, int(axis.min(initial=0))), MAX_SEED)
         if axis.dtype.kind in "iu"
         else check_float(name, value, infinite=True)
     )
@@ -63,7 +63,9 @@ def _check_once(name: str, value: Any, count: int) -> None:
 def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
     """Return the part of a sweep with these values on its axes (see `SweepAccessor.select`)."""
     for name, value in wanted.items():
-        if name == "architecture":
+        if name in dataset.coords and dataset[name].dims == (POINT,) and name != POINT:
+            dataset = dataset.isel({POINT: _rows(name, value, dataset[name].values)})
+        elif name == "architecture":
             axis = _architectures(dataset)
             dataset = dataset.isel(architecture=_indices(name, architecture_name(value), axis))
         elif name in SIZES and name not in dataset.dims:
@@ -73,6 +75,13 @@ def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
         else:
             raise InputError(_no_axis(dataset, name))
     return dataset
+
+
+def _rows(name: str, value: Any, column: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the rows of a table of points with a value in a column, one of a list, or one of a closed range."""
+    value = architecture_name(value) if name == ARCHITECTURE else value
+    axis, codes = np.unique(column, return_inverse=True)
+    return np.flatnonzero(np.isin(codes, _indices(name, value, axis)))
 
 
 def _no_axis(dataset: xr.Dataset, name: str) -> str:

@@ -70,9 +70,9 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
     spec, counts = store.layout.spec, tables.count(store)
     selected = select_by_text(open_sweep(path), select)
     seeds = selected.sizes.get("seed", spec.seeds.size)
-    dataset, thinned = numbers.thin(selected)
+    dataset, thinned = (selected, {}) if spec.table else numbers.thin(selected)
     with reading(path):
-        drawn = numbers.content(dataset, seeds, style) if counts.done else None
+        drawn = numbers.content(dataset, seeds, style) if counts.done and not spec.table else None
     fields = {
         "title": escape(spec.name),
         "lead": tables.lead(spec, selected),
@@ -127,6 +127,8 @@ def _embedded(content: dict[str, Any] | None) -> str:
 
 
 def _why_empty(spec: Spec, counts: tables.Counts) -> str:
+    if spec.table:
+        return "Nothing is drawn, because the points of this sweep are rows of a table, which have no axes."
     if not spec.gives("mean"):
         names = ", ".join(spec.reduction.names)
         return f"Nothing is drawn, because this store holds no mean over seeds; it has {names}."

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,10 @@ from fastlin.kernels.compilation import Kernel, compile_all, seconds_to_compile
 from fastlin.sweeps.run.evaluators import evaluator_of
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.spec.group import Group
-from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.store.costs import GROUP_SECONDS, seed_seconds, specialised
+from fastlin.sweeps.store.costs import GROUP_SECONDS, point_seconds, seed_seconds, specialised
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import Location
+from fastlin.sweeps.store.point_set import TablePoints
 
 SAMPLES = 6  # architectures that are measured for each solver; estimates of the others are scaled
 SAMPLE_SECONDS = 0.15  # of each measurement
@@ -29,7 +30,7 @@ LONGEST_SECONDS = 2.0  # of one point that is measured; the estimate of a slower
 
 @dataclass(frozen=True)
 class Speed:
-    """Ratios of measured to estimated seconds on this machine, by solver and by the estimate of a group."""
+    """Ratios of measured to estimated seconds on this machine, by solver and by the estimate."""
 
     estimates: list[NDArray[np.float64]]  # for each solver, seconds of the samples, ascending
     factors: list[NDArray[np.float64]]  # and how many times longer they took
@@ -44,10 +45,12 @@ class Speed:
         )
 
 
-def _seconds_of_seeds(spec: Spec) -> NDArray[np.float64]:
-    """Return the estimates (architectures, solvers) of one seed, at the first values of all other axes."""
-    seconds = seed_seconds(spec)
-    return seconds.reshape(*seconds.shape[:3], -1)[:, 0, :, 0]
+class Sample(NamedTuple):
+    """A group that may be measured, and the estimated time of so many of its columns, for one seed."""
+
+    seconds: float
+    columns: int
+    group: Group
 
 
 def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[Kernel]]:
@@ -56,69 +59,85 @@ def measure(plan: Plan, lacking: list[Kernel], cores: int) -> tuple[Speed, list[
     If no group has its kernels, those of one group are compiled first. A plan takes seconds, and it leaves
     all further compilation to the run. Returns the ratios, and the `lacking` kernels that are left to it.
     """
-    spec, modelled = plan.spec, _seconds_of_seeds(plan.spec)
     left = {kernel.key: kernel for kernel in lacking}
     estimates, factors, compile_factor = [], [], 1.0
     with threadpool_limits(limits=1, user_api="blas"):
-        for at, solver in enumerate(spec.solvers):
-            order = np.argsort(modelled[:, at], kind="stable")
+        for solver in plan.spec.solvers:
+            samples = sorted(_samples(plan, solver), key=lambda sample: sample.seconds)
             usable = [
-                int(index)
-                for index in order
-                if not any(kernel.key in left for kernel in _group(plan, solver, int(index)).kernels)
+                each for each in samples if not any(kernel.key in left for kernel in each.group.kernels)
             ]
             if not usable:
                 # The group at half of the total work is the most typical one.
-                share = np.cumsum(modelled[order, at])
-                first = int(order[np.searchsorted(share, 0.5 * share[-1])])
-                wanted = {kernel.key for kernel in _group(plan, solver, first).kernels}
+                share = np.cumsum([each.seconds for each in samples])
+                first = samples[int(np.searchsorted(share, 0.5 * share[-1]))]
+                wanted = {kernel.key for kernel in first.group.kernels}
                 kernels = [left.pop(key) for key in wanted & left.keys()]
                 start = time.perf_counter()
                 compile_all(kernels, 1)
                 compile_factor = (time.perf_counter() - start) / seconds_to_compile(kernels, 1)
                 usable = [first]
             chosen = np.unique(np.linspace(0, len(usable) - 1, SAMPLES).astype(int))
-            seconds = modelled[[usable[index] for index in chosen], at]
-            took = [
-                _measure(plan, solver, usable[index], float(estimate), cores)
-                for index, estimate in zip(chosen, seconds, strict=True)
-            ]
+            seconds = np.array([usable[index].seconds for index in chosen])
+            took = [_measure(plan, usable[index], cores) for index in chosen]
             estimates.append(seconds)
             factors.append(np.array(took) / seconds)
     return Speed(estimates, factors, compile_factor), list(left.values())
 
 
-def _group(plan: Plan, solver: str, architecture: int) -> Group:
-    """Return a group of an architecture and a solver, at the first place on the other axes."""
-    at = {"architecture": architecture, "solver": plan.spec.solvers.index(solver)}
-    position = [at.get(name, 0) for name in plan.layout.dims]
-    index, within = zip(*map(divmod, position, plan.layout.status.chunk), strict=True)
-    group = plan.layout.group(index, within[:-2])
-    return replace(group, specialise=group.variant in specialised(plan.layout))
+def _samples(plan: Plan, solver: str) -> list[Sample]:
+    """Return a group of each architecture with a solver."""
+    special = specialised(plan.layout)
+    of_kind = _samples_of_product if plan.spec.table is None else _samples_of_table
+    return [
+        each._replace(group=replace(each.group, specialise=each.group.variant in special))
+        for each in of_kind(plan, solver)
+    ]
 
 
-def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores: int) -> float:
-    """Return the measured seconds of all lam of one seed on one core, in groups of the size of this plan."""
-    spec = plan.spec
-    if modelled > LONGEST_SECONDS * spec.lams.size:
-        return modelled
-    seeds = max(1, min(int(SAMPLE_SECONDS / modelled), plan.layout.block_shape.seeds))
-    # A few lam are enough where one seed takes long: time is proportional to their number.
-    lams = (
-        spec.lams
-        if modelled < SAMPLE_SECONDS
-        else spec.lams[: max(1, int(spec.lams.size * SAMPLE_SECONDS / modelled))]
-    )
-    group = _group(plan, solver, architecture)
-    group = replace(group, seeds=group.seeds[:seeds], lams=lams)
+def _samples_of_product(plan: Plan, solver: str) -> Iterator[Sample]:
+    """Yield the group of each architecture at the first place on the other axes."""
+    spec, number = plan.spec, plan.spec.solvers.index(solver)
+    of_first = (number, *(0,) * (len(spec.optional_axes) - 1))
+    modelled = seed_seconds(spec)[(slice(None), 0, *of_first)]
+    for architecture, seconds in enumerate(modelled):
+        at = {"architecture": architecture, "solver": number}
+        position = [at.get(name, 0) for name in plan.layout.dims]
+        index, within = zip(*map(divmod, position, plan.layout.status.chunk), strict=True)
+        yield Sample(float(seconds), spec.lams.size, plan.layout.group(index, within[:-2]))
+
+
+def _samples_of_table(plan: Plan, solver: str) -> Iterator[Sample]:
+    """Yield the first run of rows of each architecture, as far as a block has it."""
+    layout, points = plan.layout, plan.layout.points
+    assert isinstance(points, TablePoints)
+    seconds, seeds = point_seconds(layout)[0], layout.block_seeds(layout.index(0))
+    ends = np.append(points.sorted.starts[1:], seconds.size)
+    seen = set()
+    for first, last in zip(points.sorted.starts.tolist(), ends.tolist(), strict=True):
+        rows = slice(first, min(last, first + layout.block_shape.points))
+        name, code = points.chosen(first)["solver"], int(points.architecture_codes[first])
+        if name == solver and code not in seen:
+            seen.add(code)
+            yield Sample(float(seconds[rows].mean()), 1, points.run(rows, seeds))
+
+
+def _measure(plan: Plan, sample: Sample, cores: int) -> float:
+    """Return the measured seconds of a sample on one core, in groups of the size of this plan."""
+    group, each = sample.group, sample.seconds / sample.columns
+    if each > LONGEST_SECONDS:
+        return sample.seconds
+    seeds = max(1, min(int(SAMPLE_SECONDS / (each * group.lams.size)), group.seeds.size))
+    # A few columns are enough where one seed takes long: time is proportional to their number.
+    columns = max(1, min(group.lams.size, int(SAMPLE_SECONDS / each)))
+    group = group.part(slice(seeds), slice(columns))
     with tempfile.TemporaryDirectory(prefix="fastlin-plan-") as folder:
         location = locate(folder)
-        _unit(plan, replace(group, seeds=group.seeds[:1]), location)(0)  # loads the kernels
+        _unit(plan, group.part(slice(1), slice(None)), location)(0)  # loads the kernels
         unit = _unit(plan, group, location)
         unit(0)
         # Short groups are repeated, because waking a thread up takes a millisecond.
-        modelled_group = modelled * group.seeds.size * lams.size / spec.lams.size
-        repeats = max(1, int(SAMPLE_SECONDS / (modelled_group + GROUP_SECONDS)))
+        repeats = max(1, int(SAMPLE_SECONDS / (each * group.points + GROUP_SECONDS)))
 
         def work(thread: int) -> None:
             for _ in range(repeats):
@@ -129,7 +148,7 @@ def _measure(plan: Plan, solver: str, architecture: int, modelled: float, cores:
             list(pool.map(work, range(1, cores + 1)))
         seconds = (time.perf_counter() - start) / repeats
     # The estimate of the calls may exceed the time of a tiny group.
-    return max(0.0, seconds - GROUP_SECONDS) / group.seeds.size * spec.lams.size / lams.size
+    return max(0.0, seconds - GROUP_SECONDS) / group.points * sample.columns
 
 
 def _unit(plan: Plan, group: Group, location: Location) -> Callable[[int], None]:
@@ -137,7 +156,7 @@ def _unit(plan: Plan, group: Group, location: Location) -> Callable[[int], None]
 
     Joined groups are written together, and the share of each in that time is negligible.
     """
-    evaluator, alone = evaluator_of(plan.spec), math.prod(plan.layout.status.chunk[:-2]) == 1
+    evaluator, alone = evaluator_of(plan.spec), math.prod(plan.layout.status.chunk[:-2]) == 1 and plan.spec.table is None
 
     def run(number: int) -> None:
         for name, values in evaluator.rehearse(group).items():

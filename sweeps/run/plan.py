@@ -23,6 +23,7 @@ from fastlin.kernels.vector.flow_step import Flow
 from fastlin.kernels.vector.problems import SetUp
 from fastlin.kernels.vector.state import Dynamics
 from fastlin.kernels.vector.two_sided import TwoSided
+from fastlin.sweeps.run.block import RECORD_NUMBERS
 from fastlin.sweeps.run.evaluators import evaluator_of
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.block_shape import choose_block_shape
@@ -71,16 +72,16 @@ class Plan:
         return seconds_of_blocks(self.layout)
 
     def scaled_seconds(self, factor: Callable[[int, NDArray[np.float64]], Any]) -> NDArray[np.float64]:
-        """Return the time of every block, where groups take longer than estimated by a factor.
+        """Return the time of every block, where points take longer than estimated by a factor.
 
-        `factor` is a function of the index of a solver, and of the estimates for one seed.
+        `factor` is a function of the index of a solver, and of the estimates for a point with all lam of a
+        product, or for a row of a table.
         """
-        layout, spec = self.layout, self.layout.spec
+        layout = self.layout
         points = point_seconds(layout).copy()
-        axis = [*layout.dims].index("solver") if "solver" in layout.dims else None
-        for solver in range(len(spec.solvers)):
-            part = (slice(None),) * axis + (solver,) if axis is not None else ...
-            points[part] *= factor(solver, points[part] * spec.lams.size)
+        for solver, name in enumerate(self.spec.solvers):
+            part = layout.points.of_solver(name)
+            points[part] *= factor(solver, points[part] * layout.points.columns_together)
         return sum_over_blocks(layout, points)
 
     @property
@@ -137,13 +138,16 @@ class Plan:
     @property
     def block_memory(self) -> int:
         """Bytes that one block needs while it runs: its results, and the problems they are made from."""
-        layout, per_seed = self.layout, bytes_per_seed(self.spec) * 8 // np.dtype(self.spec.dtype).itemsize
+        layout = self.layout
+        per_seed = bytes_per_seed(self.spec) * layout.block_shape.points
+        per_seed = per_seed * 8 // np.dtype(self.spec.dtype).itemsize
         groups = math.prod(layout.status.chunk[:-2])
         seeds = evaluator_of(self.spec).seeds_at_once(layout.block_shape.seeds, per_seed)
         sums = sum(array.chunk_bytes for array in layout.arrays if array.transient) // groups
         results = WORKING_COPIES * (sums + per_seed * seeds)
         # Where groups are joined, the arrays of the block hold the results of all groups.
-        joined = 0 if groups == 1 else sum(array.chunk_bytes for array in layout.values.values())
+        alone = groups == 1 and self.spec.table is None
+        joined = 0 if alone else sum(array.chunk_bytes for array in layout.values.values())
         return results + 2 * joined + self._problem_memory(seeds)
 
     def _problem_memory(self, seeds: int) -> int:
@@ -151,6 +155,8 @@ class Plan:
         sizes = sizes_of_all(self.spec)
         draws = WIDTH * (sizes.n_i * sizes.n_o + sizes.n_h * (sizes.n_i + sizes.n_o))
         records = Record(sizes if self.spec.balance else sizes.unreduced).length * seeds
+        if self.spec.table:
+            records = records + RECORD_NUMBERS
         setup = np.where(sizes.fits_setup, SetUp.doubles(sizes), 8 * sizes.wide * (sizes.m + sizes.k_wide))
         dynamics = max(self._dynamics_doubles(sizes, start) for start in self.spec.starts)
         return 8 * (int((draws + records + setup).max()) + dynamics)

@@ -173,7 +173,7 @@ def check_tasks(table: PointTable, task: Choice[Any], faults: Faults) -> None:
     for row in rows.tolist():
         law = task.kind.law(**task.at({key: part[row].item() for key, part in parameters.items()}))
         shape: Architecture = table.architectures[table.architecture_codes[row]]
-        if obstacle := task.kind.obstacle(law, shape.n_i):
+        if obstacle := task.kind.obstacle(law, shape):
             faults.add(
                 f"[{SECTION}], row {row}: the architecture is {shape}; {obstacle}",
                 "task",

@@ -20,6 +20,7 @@ from fastlin.kernels import Problem
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel
 from fastlin.kernels.draws import LaneStart
+from fastlin.low_rank import AdapterStart
 from fastlin.observables import Observable
 from fastlin.sequence_law import SequenceLaw
 from fastlin.sequence_observables import entry_of
@@ -130,10 +131,21 @@ class Group:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether no kernel computes many of its points: gradient descent with noise, exact with decay."""
+        """Whether no kernel computes many of its points.
+
+        It is so of gradient descent with noise, the exact solution with decay, adapters, and inputs that are
+        not whitened.
+        """
+        if self.recordless:
+            return True
         solver = SOLVERS[self.solver]
         noisy = solver.learning_rate and self.settings.noise is not None
         return noisy or (solver.balanced and any(self.settings.decay))
+
+    @property
+    def recordless(self) -> bool:
+        """Whether its problems have no records: adapters, and inputs that are not whitened."""
+        return isinstance(self.problem.start, AdapterStart) or not self.problem.white
 
     @property
     def variant(self) -> Variant:
@@ -169,7 +181,7 @@ class Group:
     @property
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
-        if self.absent or self.stages:
+        if self.absent or self.recordless or self.stages:
             return
         sizes, special = self.architecture.sizes, self.specialise
         law, start = self.problem.start, self.settings.start

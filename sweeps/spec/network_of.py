@@ -6,6 +6,7 @@ from fastlin.architecture import Architecture
 from fastlin.kernels import Problem
 from fastlin.kernels.codes import Start
 from fastlin.kernels.draws import WeightLaw
+from fastlin.low_rank import AdapterStart
 from fastlin.network import Network
 from fastlin.rates import EQUAL_RATES, Rates
 from fastlin.sequence_law import SequenceLaw
@@ -24,12 +25,15 @@ def task_and_network(
     kappa: float,
     rate_ratio: float,
 ) -> tuple[Task, Network]:
-    """Return the task of a seed, and its network: balanced to lam and kappa, or raw.
+    """Return the task of a seed, and its network: balanced to lam and kappa, raw, or an adapter.
 
     Learning rates of the layers, in units of their geometric mean, are a part of the balance.
     """
     task = TASK_KINDS[task_kind].build(law.task, architecture, seed)
-    return task, _network(law, architecture, seed, start, lam, kappa, Rates.of_ratio(rate_ratio), task)
+    rates = Rates.of_ratio(rate_ratio)
+    if isinstance(law.start, AdapterStart):
+        return law.start.tuned(task, architecture, seed, law.init_scale, rates)
+    return task, _network(law, architecture, seed, start, lam, kappa, rates, task)
 
 
 def stages_and_network(

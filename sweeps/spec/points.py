@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +85,13 @@ class PointTable:
         _, first, codes = np.unique((n_i * base + n_h) * base + n_o, return_index=True, return_inverse=True)
         return np.stack([n_i[first], n_h[first], n_o[first]], axis=1), codes.reshape(-1)
 
+    def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield the values of some columns in each of their combinations that has a row."""
+        codes = [np.unique(self.columns[name], return_inverse=True)[1] for name in names]
+        rows = np.unique(np.stack(codes), axis=1, return_index=True)[1] if names else [0]
+        for row in rows:
+            yield {name: self.columns[name][row].item() for name in names}
+
     @property
     def by_reference(self) -> bool:
         """Whether its spec names it by its hash, and a store holds its rows."""
@@ -124,11 +133,26 @@ class PointTable:
             )
         )
 
-    def to_dict(self, inline: int = INLINE) -> dict[str, Any]:
-        """Return the section of a spec, JSON-ready. A table of more rows than `inline` is named by its hash."""
+    def united(self, other: PointTable) -> PointTable:
+        """Return a table that begins with the rows of this one, and goes on with those that another one adds.
+
+        Both have the same columns.
+        """
+        for smaller, larger in ((other, self), (self, other)):
+            if smaller.grows_to(larger):
+                return larger
+        present = set(_rows(self))
+        new = np.array([row not in present for row in _rows(other)])
+        added = {name: values[new] for name, values in other.columns.items()}
+        return PointTable(
+            {name: np.concatenate([values, added[name]]) for name, values in self.columns.items()}
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section of a spec, JSON-ready. A table of many rows is named by its hash."""
         if self.design:
             return self.design.to_dict()
-        if self.num > inline:  # see `is_reference`
+        if self.by_reference:  # see `is_reference`
             return {"sha256": self.sha256, "num": self.num, "columns": list(self.columns)}
         return {name: values.tolist() for name, values in self.columns.items()}
 
@@ -143,6 +167,10 @@ class PointTable:
         return PointTable({name: columns[name] for name in (*SIZES, *rest)}, design)
 
 
+def _rows(table: PointTable) -> Iterator[tuple[Any, ...]]:
+    return zip(*(values.tolist() for values in table.columns.values()), strict=True)
+
+
 def _bytes(values: Column) -> bytes:
     """Return the values of a column as bytes that are the same on every machine."""
     if values.dtype.kind == "U":
@@ -154,6 +182,12 @@ def _bytes(values: Column) -> bytes:
 def is_reference(value: Any) -> bool:
     """Return whether a section [points] names its table by its hash."""
     return isinstance(value, Mapping) and set(value) == set(REFERENCE)
+
+
+def column_names(section: Mapping[str, Any]) -> list[str]:
+    """Return the names of the columns of a resolved section [points]."""
+    given = section["columns"] if is_reference(section) else [name for name in section if name not in KEYS]
+    return [*SIZES, *(name for name in given if name not in (*SIZES, ARCHITECTURE))]
 
 
 def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faults) -> PointTable | None:
@@ -173,7 +207,7 @@ def read_points(value: Any, kinds: Mapping[str, str], folder: Path, faults: Faul
     if value is None or isinstance(value, PointTable):
         return value
     try:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not hasattr(value, "data_vars"):  # a Dataset is a mapping, too
             return _of_mapping(dict(value), kinds, folder, faults)
         return _of_columns(_columns_of(value, kinds), kinds)
     except InputError as error:
@@ -191,10 +225,8 @@ def _of_mapping(
         )
     if "file" in value:
         if len(value) > 1:
-            raise InputError(
-                f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them"
-            )
-        return _of_columns(_of_file(value["file"], folder), kinds)
+            raise InputError(f"[{SECTION}] has a file and {', '.join(set(value) - {'file'})}; give one of them")
+        return _of_columns(_of_file(value["file"], folder, kinds), kinds)
     if set(KEYS) & set(value):
         table = {
             name: _architecture_names(part) if name == ARCHITECTURE else _plain(part)
@@ -267,7 +299,7 @@ def _with_sizes(columns: dict[str, Column]) -> dict[str, Column]:
 
 def _architecture_names(value: Any) -> Any:
     """Return architectures, one or a list of them, as texts like "4-2-4"."""
-    if isinstance(value, np.ndarray) and value.ndim == 1:
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "O":
         value = value.tolist()
     if isinstance(value, Architecture):
         return str(value)
@@ -355,23 +387,57 @@ def _columns_of(value: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
     raise InputError(f"points is {shown(value)}; needed is a mapping of columns, a DataFrame or a Dataset")
 
 
-def _of_file(name: Any, folder: Path) -> dict[str, Any]:
+def _of_file(name: Any, folder: Path, kinds: Mapping[str, str]) -> dict[str, Any]:
     """Return the columns of a CSV or Parquet file."""
     if not isinstance(name, str) or not name.lower().endswith(FILES):
         raise InputError(
             f"{SECTION}.file is {shown(name)}; needed is the name of a file that ends in {' or '.join(FILES)}"
         )
-    import pandas  # its import takes half a second
-
     path = folder / user_path(name)
     try:
-        if path.suffix.lower() == ".csv":
-            frame = pandas.read_csv(path, float_precision="round_trip", skipinitialspace=True)
-        else:
-            frame = pandas.read_parquet(path)
+        return _of_csv(path, kinds) if path.suffix.lower() == ".csv" else _of_parquet(path)
     except ImportError:
         raise InputError(f"{SECTION}.file is {name!r}; Parquet needs pyarrow: pip install pyarrow") from None
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
         raise InputError(f"{SECTION}.file: cannot read {name}: {reason}") from None
+
+
+def _of_parquet(path: Path) -> dict[str, Any]:
+    import pandas  # its import takes half a second
+
+    frame = pandas.read_parquet(path)
     return {str(column): frame[column].to_numpy() for column in frame.columns}
+
+
+def _of_csv(path: Path, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Return the columns of a CSV file, whose first line has their names. Numbers are rounded correctly."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = [line for line in csv.reader(file, skipinitialspace=True) if line]
+    if len(lines) < 2:
+        raise InputError(f"{SECTION}.file: {path.name} has no rows below a line with the names of columns")
+    names, rows = [name.strip() for name in lines[0]], lines[1:]
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise InputError(
+                f"{SECTION}.file: row {number} of {path.name} has {len(row)} values for {len(names)} columns"
+            )
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    return {name: _parsed(name, texts, kinds.get(name, "text")) for name, texts in columns}
+
+
+def _parsed(name: str, texts: Sequence[str], kind: str) -> Column:
+    """Return the numbers or names of a column of a file."""
+    if kind == "text":
+        return np.array([text.strip() for text in texts])
+    for convert in ((int, float) if kind == "integer" else (float,)):
+        with suppress(ValueError, OverflowError):
+            return np.array([convert(text) for text in texts])
+    for row, text in enumerate(texts):
+        with suppress(ValueError):
+            float(text)
+            continue
+        raise InputError(f"{SECTION}.{name}[{row}] is {text!r}; a number is needed")
+    raise InputError(f"{SECTION}.{name} has numbers beyond 64 bits")

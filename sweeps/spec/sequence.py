@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
+from fastlin.own_data import OwnItems
 from fastlin.parameters import Choice, Parameter
 from fastlin.sequence_law import MOST_STAGES, REVERSED, SIMILAR, SequenceLaw, StageLaw, check_stages
 from fastlin.sweeps.spec import axes
@@ -84,10 +86,10 @@ def stage_count(task: Choice[TaskKind]) -> int:
 class TaskSection(KindSection):
     """The section [task]: one kind with its parameters, or a list of stages, each with its own."""
 
-    def read(self, table: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
-        """Return the attribute, or nothing if there is a fault."""
+    def read(self, table: Mapping[str, Any], faults: Faults, folder: Path) -> dict[str, Any]:
+        """Return the attribute, or nothing if there is a fault. Paths are relative to `folder`."""
         if SEQUENCE not in table:
-            return super().read(table, faults)
+            return super().read(table, faults, folder)
         for key in table:
             if key != SEQUENCE:
                 faults.add(f"task.{key} is given beside [[task.sequence]]; it belongs into a stage")
@@ -97,7 +99,7 @@ class TaskSection(KindSection):
                 f"task.sequence is {shown(stages)}; needed are 1 to {MOST_STAGES} tables [[task.sequence]]"
             )
             return {}
-        read = [_read_stage(k, stage, faults) for k, stage in enumerate(stages)]
+        read = [_read_stage(k, stage, faults, folder) for k, stage in enumerate(stages)]
         parts = [part for part in read if part is not None]
         return {self.field: _choice(parts)} if len(parts) == len(stages) else {}
 
@@ -123,7 +125,7 @@ class TaskSection(KindSection):
 Stage = tuple[str, dict[str, Any]]
 
 
-def _read_stage(k: int, table: Any, faults: Faults) -> Stage | None:
+def _read_stage(k: int, table: Any, faults: Faults, folder: Path) -> Stage | None:
     """Return the kind of a stage and its values by key, or None if there is a fault."""
     section = f"task.sequence[{k}]"
     if not isinstance(table, Mapping):
@@ -139,7 +141,20 @@ def _read_stage(k: int, table: Any, faults: Faults) -> Stage | None:
     if len(values) < len(entries):
         return None
     del values["kind"]
+    if kind in TASK_KINDS and (resolve := TASK_KINDS[kind].resolve):
+        try:
+            values = {"duration": values["duration"], **_one(section, resolve(section, values, folder))}
+        except InputError as error:
+            faults.add_error(error)
+            return None
     return kind, values
+
+
+def _one(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of data, which are one task in a stage."""
+    if values["data"].axis:
+        raise InputError(f"{section} has a list of tasks; a stage has one, so add a stage for each")
+    return values
 
 
 def _parameters(kind: str) -> dict[str, Parameter]:
@@ -162,7 +177,7 @@ def _choice(stages: list[Stage]) -> Choice[TaskKind]:
             for key, value in values.items()
         }
         named |= {names[key]: value for key, value in values.items()}
-        parameters |= {names[key]: parameter for key, parameter in _parameters(name).items()}
+        parameters |= {names[key]: parameter for key, parameter in _parameters(name).items() if key in names}
         tables.append(StageTable(name, names))
     kind = SequenceKind(
         SEQUENCE,
@@ -171,7 +186,7 @@ def _choice(stages: list[Stage]) -> Choice[TaskKind]:
         partial(law_of, tuple(tables)),
         _first_task,
         _obstacle,
-        tuple(tables),
+        stages=tuple(tables),
     )
     return Choice(kind, named)
 
@@ -203,6 +218,8 @@ def _written(stage: StageTable, choice: Choice[Any]) -> dict[str, Any]:
     table: dict[str, Any] = {"kind": stage.kind}
     for key, name in stage.names.items():
         value = choice.values[name]
-        if value is not None:
+        if isinstance(value, OwnItems):
+            table[key] = value.content
+        elif value is not None and key != "task":
             table[key] = axes.compact(value) if name in choice.axes else "inf" if value == math.inf else value
     return table

@@ -24,7 +24,7 @@ BLOCK_SECONDS = 5.0
 LEAST_BLOCKS = 48
 # Estimated time below which groups are joined in any case, because files and Dask would take longer.
 LEAST_SECONDS = 0.05
-SMALL_BYTES = 1_000_000  # of a block that has room for rows that a table may gain
+SMALL_BYTES = 250_000  # of a block that has room for rows that a table may gain
 
 
 def choose_block_shape(spec: Spec) -> BlockShape:

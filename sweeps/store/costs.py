@@ -20,7 +20,7 @@ from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.draws import ENTRY_LAWS, WeightStart
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, raw_problems, time_scales
-from fastlin.solvers import SOLVERS, Settings, Solver
+from fastlin.solvers import ONE_BY_ONE, SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import OF_FRACTION
@@ -29,6 +29,7 @@ from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
 ONE_OF_STACK = 1e5  # nanoseconds of NumPy for one stage of one network of a sequence
+ADAPTER_NANOSECONDS = 3e6  # of an adapter, which no kernel computes
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -67,7 +68,7 @@ def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
     """
     sizes = sizes_of_all(spec)
     writing = layout_class(spec).write_nanoseconds * bytes_per_point(spec)
-    kinds = points.kinds
+    kinds = points.sorted.kinds
     draw, each = np.empty((2, len(kinds.rows), len(spec.architectures)))
     for number, row in enumerate(kinds.rows):
         chosen = points.chosen(int(row))
@@ -75,15 +76,18 @@ def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
             spec, sizes, SOLVERS[chosen["solver"]], spec.settings(chosen)
         )
     at = (kinds.codes, points.architecture_codes)
-    work = each[at] + np.where(points.new_draws, draw[at], 0.0) + writing
+    work = each[at] + np.where(points.sorted.new_draws, draw[at], 0.0) + writing
     seconds: NDArray[np.float64] = 1e-9 * work
-    seconds[points.starts] += GROUP_SECONDS
+    seconds[points.sorted.starts] += GROUP_SECONDS
     return seconds
 
 
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> tuple[Any, Any]:
     """Estimate the times to draw one network and to compute one point, 0 where there is no such network."""
+    if spec.init.kind.adapter:
+        return 0.0, np.full(len(spec.architectures), ADAPTER_NANOSECONDS)
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
+    each = each if spec.white else each + ONE_BY_ONE
     if not OF_FRACTION.isdisjoint(spec.observables):
         each = each + time_scales.nanoseconds(sizes)
     if spec.stages:
@@ -184,8 +188,8 @@ def _work_of_table(layout: StoreLayout) -> Work:
     spec, points = layout.spec, layout.points
     assert isinstance(points, TablePoints)
     seconds, work = point_seconds(layout)[0] * layout.dims.get("seed", spec.seeds.size), Work()
-    for number, row in enumerate(points.kinds.rows):
-        chosen, mine = points.chosen(int(row)), points.kinds.codes == number
+    for number, row in enumerate(points.sorted.kinds.rows):
+        chosen, mine = points.chosen(int(row)), points.sorted.kinds.codes == number
         variant = (chosen["solver"], spec.start(chosen["kappa"]))
         codes = points.architecture_codes[mine]
         spent = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))

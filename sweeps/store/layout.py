@@ -161,7 +161,7 @@ class StoreLayout(ABC):
     @cached_property
     def status(self) -> ArraySpec:
         """The array of commit markers."""
-        sizes = self.block_shape.sizes
+        sizes = self.block_shape.sizes | dict.fromkeys(self.points.implied, 1)
         return ArraySpec(
             tuple(self.dims),
             tuple(self.dims.values()),

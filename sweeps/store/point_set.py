@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -68,6 +69,15 @@ class PointSet(ABC):
     @abstractmethod
     def architecture_codes(self) -> NDArray[np.int64]:
         """The number of the architecture at each place along `architecture_axis`."""
+
+    @property
+    @abstractmethod
+    def columns_together(self) -> int:
+        """Number of columns whose time is estimated together: all lam of a product, or one row."""
+
+    @abstractmethod
+    def of_solver(self, name: str) -> Any:
+        """Return the index of the points of a solver in an array with the dimensions of `status`."""
 
     @abstractmethod
     def groups(self, region: Region, seeds: NDArray[np.int64]) -> Iterator[PlacedGroup]:
@@ -149,6 +159,18 @@ class ProductPoints(PointSet):
         """The number of each architecture."""
         return np.arange(len(self._spec.architectures))
 
+    @property
+    def columns_together(self) -> int:
+        """Number of lam."""
+        return self._spec.lams.size
+
+    def of_solver(self, name: str) -> Any:
+        """Return the index along the dimension of solvers, if there is one."""
+        dims = list(self.dims)
+        if "solver" not in dims:
+            return ...
+        return (*(slice(None),) * dims.index("solver"), self._spec.solvers.index(name))
+
     def groups(self, region: Region, seeds: NDArray[np.int64]) -> Iterator[PlacedGroup]:
         """Yield the groups of a region, one at each place before seeds and lam."""
         for position in np.ndindex(*(part.stop - part.start for part in region[:-2])):
@@ -187,67 +209,51 @@ class ProductPoints(PointSet):
         return {name: part.start + i for name, part, i in zip(self.dims, region, position, strict=False)}
 
 
-class TablePoints(PointSet):
-    """The rows of a table, sorted so that those of one kernel call stand together.
+@dataclass(frozen=True, eq=False)
+class SortedTable:
+    """A table in the order stored: rows of one kernel call stand together.
 
-    New rows are sorted among themselves behind the old ones, so that a store grows without moving a number.
-    A group is a run of rows of one architecture, solver, learning rate and so on.
+    Attributes
+    ----------
+    table : PointTable
+    ends : tuple of int
+        The numbers of rows that the store had, oldest first. Rows between two of them are sorted among
+        themselves, so that a store grows without moving a number.
+    apart : tuple of str
+        Columns that differ between the rows of a group.
     """
 
-    architecture_axis = 1
-    kernel_dims = (POINT,)
-
-    @property
-    def _table(self) -> PointTable:
-        assert self._spec.table is not None
-        return self._spec.table
-
-    @property
-    def dims(self) -> dict[str, int]:
-        """Seeds and rows. There is one seed where seeds are a column."""
-        return {"seed": 1 if "seed" in self._table else self._spec.seeds.size, POINT: self._table.num}
-
-    @property
-    def implied(self) -> frozenset[str]:
-        """The dimension of seeds where they are a column."""
-        return frozenset({"seed"}) if "seed" in self._table else frozenset()
-
-    @property
-    def coordinates(self) -> Coordinates:
-        """The number of each row in the table, and its values."""
-        return {POINT: ((POINT,), self.rows)} | {
-            name: ((POINT,), part) for name, part in self._sorted.items()
-        }
-
-    @cached_property
-    def architecture_codes(self) -> NDArray[np.int64]:
-        """The number of the architecture of each row."""
-        return self._table.architecture_codes[self.rows]
+    table: PointTable
+    ends: tuple[int, ...]
+    apart: tuple[str, ...]
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
-        """The number in the table of each row, in the order stored."""
-        columns, first, parts = self._table.columns, 0, []
-        rest = [columns[name] for name in ("seed", "init_scale", "lam", *_OF_EACH) if name in columns]
-        keys = [*self._shared(np.arange(self._table.num)), *rest][::-1]
-        for last in (spec.table.num for spec in self._specs if spec.table):
+        """The number in the table of each row."""
+        columns, first, parts = self.table.columns, 0, []
+        rest = [columns[name] for name in ("seed", "init_scale", "lam", "kappa", "rate_ratio") if name in columns]
+        keys = [*self._shared(slice(None)), *rest][::-1]
+        for last in self.ends:
             parts.append(first + np.lexsort([key[first:last] for key in keys]))
             first = last
         return np.concatenate(parts)
 
-    def _shared(self, rows: NDArray[np.int64]) -> list[NDArray[Any]]:
+    def _shared(self, rows: Any) -> list[NDArray[Any]]:
         """Return the values of some rows that all rows of a group have in common."""
-        spec, columns = self._spec, self._table.columns
-        names = [name for name in columns if name not in (*SIZES, *_OF_EACH, "lam")]
-        if spec.noisy or any(spec.decay):
-            names += [name for name in ("kappa", "rate_ratio") if name in columns]
-        keys = [self._table.architecture_codes[rows], *(columns[name][rows] for name in names)]
+        columns = self.table.columns
+        names = [name for name in columns if name not in (*SIZES, *self.apart)]
+        keys = [self.table.architecture_codes[rows], *(columns[name][rows] for name in names)]
         return keys if "kappa" not in columns else [*keys, columns["kappa"][rows] > 0.0]
 
     @cached_property
-    def _sorted(self) -> dict[str, NDArray[Any]]:
-        """The columns in the order stored."""
-        return {name: values[self.rows] for name, values in self._table.columns.items()}
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns."""
+        return {name: values[self.rows] for name, values in self.table.columns.items()}
+
+    @cached_property
+    def architecture_codes(self) -> NDArray[np.int64]:
+        """The number of the architecture of each row."""
+        return self.table.architecture_codes[self.rows]
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -257,49 +263,102 @@ class TablePoints(PointSet):
 
     @cached_property
     def new_draws(self) -> NDArray[np.bool_]:
-        """Whether a network is drawn for each row. The rows of one seed in a run share it."""
-        new = np.zeros(self._table.num, dtype=bool)
+        """Whether a network is drawn for each row. Equal rows but for lam share it."""
+        new = np.zeros(self.table.num, dtype=bool)
         new[self.starts] = True
-        if "seed" in self._table:
-            new[1:] |= np.diff(self._sorted["seed"]) != 0
+        for name in ("seed", "init_scale"):
+            if name in self.columns:
+                new[1:] |= np.diff(self.columns[name]) != 0
         return new
 
     @cached_property
     def kinds(self) -> Kinds:
-        """The kinds of rows in the order stored: by solver, learning rate and whether kappa is above 0."""
-        keys = [self._sorted[name] for name in ("solver", "learning_rate") if name in self._sorted]
-        keys += [self._sorted["kappa"] > 0.0] if "kappa" in self._sorted else []
-        codes = np.zeros(self._table.num, dtype=np.intp)
+        """The kinds of rows: by solver, learning rate and whether kappa is above 0."""
+        keys = [self.columns[name] for name in ("solver", "learning_rate") if name in self.columns]
+        keys += [self.columns["kappa"] > 0.0] if "kappa" in self.columns else []
+        codes = np.zeros(self.table.num, dtype=np.intp)
         for key in keys:
             values, part = np.unique(key, return_inverse=True)
             codes = codes * len(values) + part
         _, rows, codes = np.unique(codes, return_index=True, return_inverse=True)
         return Kinds(rows, codes)
 
+
+@lru_cache(maxsize=2)
+def _sorted(table: PointTable, ends: tuple[int, ...], apart: tuple[str, ...]) -> SortedTable:
+    """Return a sorted table. A run makes several layouts of one table, and a million rows take seconds."""
+    return SortedTable(table, ends, apart)
+
+
+class TablePoints(PointSet):
+    """The rows of a table. A group is a run of rows of one architecture, solver, learning rate and so on."""
+
+    architecture_axis = 1
+    kernel_dims = (POINT,)
+
+    @cached_property
+    def sorted(self) -> SortedTable:
+        """The table in the order stored."""
+        spec, tables = self._spec, [each.table for each in self._specs if each.table]
+        each = ("seed", "init_scale", "lam")
+        # Kernels take the decay and the noise of all networks of a call together.
+        apart = each if spec.noisy or any(spec.decay) else (*each, "kappa", "rate_ratio")
+        return _sorted(tables[-1], tuple(table.num for table in tables), apart)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Seeds and rows. There is one seed where seeds are a column."""
+        table = self.sorted.table
+        return {"seed": 1 if "seed" in table else self._spec.seeds.size, POINT: table.num}
+
+    @property
+    def implied(self) -> frozenset[str]:
+        """The dimension of seeds where they are a column."""
+        return frozenset({"seed"}) if "seed" in self._spec.columns else frozenset()
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """The number of each row in the table, and its values."""
+        values = {POINT: self.sorted.rows} | self.sorted.columns
+        return {name: ((POINT,), part) for name, part in values.items()}
+
+    @property
+    def architecture_codes(self) -> NDArray[np.int64]:
+        """The number of the architecture of each row."""
+        return self.sorted.architecture_codes
+
     def chosen(self, row: int) -> dict[str, Any]:
         """Return init_scale and the values on the optional axes of a row, in the order stored."""
-        values = {name: part[row].item() for name, part in self._sorted.items() if name not in SIZES}
+        columns = self.sorted.columns
+        values = {name: part[row].item() for name, part in columns.items() if name not in SIZES}
         return self._spec.values_at({}) | values
 
     def _runs(self, first: int, last: int) -> Iterator[slice]:
-        inside = self.starts[
-            np.searchsorted(self.starts, first, "right") : np.searchsorted(self.starts, last)
-        ]
+        starts = self.sorted.starts
+        inside = starts[np.searchsorted(starts, first, "right") : np.searchsorted(starts, last)]
         edges = [first, *inside.tolist(), last]
         yield from map(slice, edges[:-1], edges[1:])
+
+    columns_together = 1
+
+    def of_solver(self, name: str) -> Any:
+        """Return the mask of its rows."""
+        if "solver" not in self.sorted.columns:
+            return ...
+        return (slice(None), self.sorted.columns["solver"] == name)
 
     def groups(self, region: Region, seeds: NDArray[np.int64]) -> Iterator[PlacedGroup]:
         """Yield the runs of rows in a region."""
         first = region[-1].start
         for run in self._runs(first, region[-1].stop):
             position = (slice(None), slice(run.start - first, run.stop - first))
-            yield PlacedGroup(position, self._run(run, seeds))
+            yield PlacedGroup(position, self.run(run, seeds))
 
     def group(self, region: Region, position: Position, seeds: NDArray[np.int64]) -> Group:
         """Return the group of the rows at a position in a region."""
         part, first = position[-1], region[-1].start
         assert isinstance(part, slice)
-        return self._run(slice(first + part.start, first + part.stop), seeds)
+        return self.run(slice(first + part.start, first + part.stop), seeds)
 
     def without_seeds(self, position: Position) -> Position:
         """Return the slice of rows."""
@@ -309,41 +368,35 @@ class TablePoints(PointSet):
         """Return the row of the table, by its number and its values."""
         inside = position[-1].start if position and isinstance(position[-1], slice) else 0
         at = region[-1].start + inside + column
-        names = [name for name in self._sorted if name not in SIZES]
         architecture = str(self._spec.architectures[self.architecture_codes[at]])
-        values = {name: self._sorted[name][at].item() for name in names}
-        return {POINT: int(self.rows[at]), "architecture": architecture} | values
+        columns = self.sorted.columns
+        values = {name: part[at].item() for name, part in columns.items() if name not in SIZES}
+        return {POINT: int(self.sorted.rows[at]), "architecture": architecture} | values
 
     def variants(self, regions: Sequence[Region], seeds: NDArray[np.int64]) -> dict[Variant, Group]:
         """Return the variants of kernels in some regions, of which each run is looked at once."""
         groups: dict[Variant, Group] = {}
-        runs = {
-            int(number)
-            for region in regions
-            for number in range(
-                np.searchsorted(self.starts, region[-1].start, "right") - 1,
-                np.searchsorted(self.starts, region[-1].stop),
-            )
-        }
-        for number in sorted(runs):
-            first = int(self.starts[number])
-            group = self._run(slice(first, first + 1), seeds)
+        starts, runs = self.sorted.starts, set()
+        for first, last in ((region[-1].start, region[-1].stop) for region in regions):
+            runs |= set(range(np.searchsorted(starts, first, "right") - 1, np.searchsorted(starts, last)))
+        for first in starts[sorted(runs)].tolist():
+            group = self.run(slice(first, first + 1), seeds)
             groups.setdefault(group.variant, group)
         return groups
 
-    def _run(self, rows: slice, seeds: NDArray[np.int64]) -> Group:
-        """Return the group of some rows."""
-        spec, table, first = self._spec, self._table, rows.start
-        chosen = self.chosen(first)
+    def run(self, rows: slice, seeds: NDArray[np.int64]) -> Group:
+        """Return the group of some rows, in the order stored."""
+        spec, columns, first = self._spec, self.sorted.columns, rows.start
         own: dict[str, Any] = {}
         for name in _OF_EACH:
-            if name in table:
-                part = self._sorted[name][rows]
+            if name in columns:
+                part = columns[name][rows]
                 own[f"{name}s"] = None if (part == part[0]).all() else part
-        if "seed" in table:
-            seeds = self._sorted["seed"][first : first + 1]
-        lams = self._sorted["lam"][rows] if "lam" in table else np.repeat(spec.lams, rows.stop - first)
-        return self._group(int(self.architecture_codes[first]), chosen, seeds, lams, Own(**own))
+        if "seed" in columns:
+            seeds = columns["seed"][first : first + 1]
+        lams = columns["lam"][rows] if "lam" in columns else np.repeat(spec.lams, rows.stop - first)
+        code = int(self.architecture_codes[first])
+        return self._group(code, self.chosen(first), seeds, lams, Own(**own))
 
 
 def point_set(specs: tuple[Spec, ...], stored: Spec, dtype: str) -> PointSet:

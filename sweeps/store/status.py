@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastlin.formatting import format_duration
+from fastlin.sweeps.spec.points import POINT
 from fastlin.sweeps.store.counts import bad_points, count_points, speed
 from fastlin.sweeps.store.lease_holders import holders
 from fastlin.sweeps.store.locate import locate
@@ -93,6 +94,8 @@ def in_words(content: dict[str, Any]) -> str:
 def _rebuilding(point: dict[str, Any]) -> str:
     """Return the call that rebuilds a point."""
     arguments = [name for name in point if name not in (*DETAILS, "status")]
+    if POINT in point:  # a row of a table has the other values
+        arguments = [POINT, "seed"]
     values = ", ".join(f"{name}={point[name]!r}" for name in arguments)
     details = [f"{name} {point[name]}" for name in DETAILS if name in point]
     return f"fl.rebuild(ds, {values})" + (f" ({', '.join(details)})" if details else "")

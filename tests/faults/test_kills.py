@@ -140,6 +140,23 @@ def tiny(seeds=3, lams=2, shapes=2, times=2):
     )
 
 
+def tabled(rows=5):
+    """Return a spec of a table of points with seeds beside it. More rows extend it."""
+    lams, scales = [0.5, -1.0, 0.0, 2.0, 1.0, -2.0, 3.0, 0.2], [1.0, 0.5] * 4
+    points = {"n_h": ([1, 2] * 4)[:rows], "lam": lams[:rows], "init_scale": scales[:rows]}
+    axes = {"architecture": [2, 1, 3], "seed": [0, 1, 2]}
+    return {name: part for name, part in tiny().items() if name != "axes"} | {"axes": axes, "points": points}
+
+
+def sampled(num):
+    """Return a spec of a random design of so many points. From 1001 rows on a table is named by its hash."""
+    chance = np.random.default_rng(3)
+    rows = {"lam": chance.uniform(-1.0, 1.0, 2000), "seed": chance.integers(0, 4, 2000)}
+    axes = {"architecture": [2, 1, 2]}
+    points = {name: values[:num].tolist() for name, values in rows.items()}
+    return {name: part for name, part in tiny().items() if name != "axes"} | {"axes": axes, "points": points}
+
+
 REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"], "quantiles": [0.5]}}
 
 
@@ -149,11 +166,14 @@ def chosen(total, trials, seed):
 
 
 @trials(4, 0)
-@pytest.mark.parametrize("kind", ["points", "joined points", "reduced", "joined reduced", "durable"])
+@pytest.mark.parametrize(
+    "kind", ["points", "joined points", "reduced", "joined reduced", "durable", "table", "reduced table"]
+)
 def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
-    spec = tiny() | ({"output": REDUCED} if "reduced" in kind else {})
+    spec = (tabled() if "table" in kind else tiny()) | ({"output": REDUCED} if "reduced" in kind else {})
     options = {"durable": True} if kind == "durable" else {}
     sizes = {"architectures": 2, "seeds": 2} if "joined" in kind else {"seeds": 3}
+    sizes |= {"points": 3} if "table" in kind else {}
     with fault_injection.blocks_in_turn(), cutting.into(**sizes):
         total = len(
             fault_injection.recorded_steps(lambda: fl.run_sweep(spec, tmp_path / "whole.zarr", **options))
@@ -171,6 +191,39 @@ GROWTHS = {
     "times": {"times": 3},
     "beyond a chunk of an axis": {"seeds": 1030},
 }
+TABLES = {
+    "rows": (tabled, 5, 8, 3),
+    "from a short table to a long one": (sampled, 900, 1100, 400),
+    "of a long table": (sampled, 1100, 1500, 400),
+}
+
+
+@trials(3, 0)
+@pytest.mark.parametrize("growth", [*TABLES])
+def test_a_kill_during_growth_of_a_table_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth):
+    make, few, many, points = TABLES[growth]
+    base, grown = tmp_path / "base.zarr", tmp_path / "grown.zarr"
+    sizes = {"points": points, "seeds": 3}
+    with fault_injection.blocks_in_turn(), cutting.into(**sizes):
+        fl.run_sweep(make(few), base)
+        old, values = content(base), fl.open_sweep(base).load()
+        shutil.copytree(base, grown)
+        total = len(fault_injection.recorded_steps(lambda: fl.run_sweep(make(many), grown)))
+        new, complete = content(grown), fl.open_sweep(grown).load()
+        assert complete.isel(point=slice(few)).equals(values)
+        for at in chosen(total, trials, 6):
+            path = tmp_path / f"{at}.zarr"
+            shutil.copytree(base, path)
+            fault_injection.die_at(at, make(many), path, torn=at % 2, sizes=sizes)
+            dataset = fl.open_sweep(path).load()
+            is_old = dataset.attrs["spec_hash"] == values.attrs["spec_hash"]
+            check_ok_points(dataset, values if is_old else complete)
+            if is_old:
+                old_path = tmp_path / f"{at}-old.zarr"
+                shutil.copytree(path, old_path)
+                left = {"status/lease/points"} if few <= 1000 else set()
+                fault_injection.check_recovery(old_path, lambda: fl.run_sweep(make(few), old_path), old, left)  # noqa: B023
+            fault_injection.check_recovery(path, lambda: fl.run_sweep(make(many), path), new)  # noqa: B023
 
 
 @trials(2, 0)

@@ -78,7 +78,7 @@ def possible_files(path):
     place = locate(path)
     roots = (metadata.read_root(place.read(key)) for key in (ROOT, ROOT_COPY))
     attributes = next(root for root in roots if root is not None)
-    layout = metadata.read_layout(attributes)
+    layout = metadata.read_layout(attributes, place)
     chunks = [
         form.key(name, chunk)
         for index in map(layout.index, range(layout.block_count))

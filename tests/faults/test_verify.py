@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from itertools import product
 
 import pytest
 
@@ -31,15 +32,25 @@ def spec(seeds=6, times=(0.0, 0.9), **changes):
         "seed": {"start": 0, "num": seeds},
         "lam": [-1.0, 0.0, 2.0],
     }
-    return sweeping.spec(axes=axes, dynamics={"times": list(times)}, **changes)
+    return sweeping.spec(**{"axes": axes, "dynamics": {"times": list(times)}, **changes})
 
 
+def table(copies=1):
+    """Return the product of `spec` as a table, and so many times of it."""
+    rows = [*product(["4-2-2", "2-3-4"], [0.5, 1.0], range(6), [-1.0, 0.0, 2.0])] * copies
+    names = ("architecture", "init_scale", "seed", "lam")
+    return {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+TABLES = {"table": table(), "long table": table(14)}  # the spec of a long one has its hash alone
 MANY = 30  # with so many seeds a reduced store has partial sums
 JOINED = {"architectures": 2, "seeds": 2}
 KINDS = {
     **{name: {"seeds": 2} for name in ("points", "grown", *REDUCE)},
     "kept statistics": {"seeds": MANY // 3},
     **{f"joined {name}": JOINED for name in ("points", "grown", "statistics")},
+    "table": {"points": 6},
+    "long table": {"points": 84},
 }
 
 
@@ -52,6 +63,8 @@ def store(request, tmp_path_factory):
         if kind == "grown":
             fl.run_sweep(spec(seeds=3), path)
             fl.run_sweep(spec(times=(0.0, 0.9, 0.3)), path)
+        elif kind in TABLES:
+            assert fl.run_sweep(spec(axes={}, points=TABLES[kind]), path).blocks == 12
         else:
             made = spec(output=REDUCE[kind]) if kind in REDUCE else spec()
             if kind == "kept statistics":
@@ -93,13 +106,16 @@ def damage_file(path, key, chance, others=()):
 def blocks_of(key, path):
     """Return the grid positions of the blocks that must be computed again after damage to a file."""
     name, _, file = key.partition("/")
-    output = json.loads(json.loads((path / "zarr.json").read_bytes())["attributes"]["spec"])["output"]
+    written = json.loads(json.loads((path / "zarr.json").read_bytes())["attributes"]["spec"])
+    output = written["output"]
     if not file.startswith("c.") or name not in {
         *("status", "count", "partials", *output["observables"]),
         *(f"{observable}_histogram" for observable in output["observables"]),
     }:
         return set()
     place = tuple(map(int, file.split(".")[1:5]))
+    if "points" in written:
+        return {place[:1]}
     if "reduce" not in output:
         return {place}
     has_partials = any((path / "partials").glob("c.*"))
@@ -176,7 +192,7 @@ def test_an_incomplete_store_is_reported_with_its_missing_points(store, tmp_path
     opened = Store.open(locate(path))
     points = 0
     for file in lost:
-        index = tuple(map(int, file.name.split(".")[1:]))
+        index = opened.layout.status.index(f"status/{file.name}", "status")
         points += opened.read_status(index).size * (
             opened.layout.block_seeds(index).size if opened.layout.spec.reduce else 1
         )

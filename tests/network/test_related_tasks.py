@@ -100,3 +100,11 @@ def test_a_similar_task_is_solved_and_whitened():
 def test_bad_input(task, similarity, message):
     with pytest.raises(fl.InputError, match=message):
         fl.similar(task, similarity)
+
+
+def test_a_task_of_lora_is_refused():
+    task = task_of("drawn", 0)
+    adapted, _ = fl.lora(task, np.zeros((2, 3)), rank=1)
+    for call in (fl.reversed, lambda task: fl.similar(task, 0.5)):
+        with pytest.raises(fl.InputError, match=r"the task is one of fastlin\.lora; turn the task"):
+            call(adapted)

@@ -134,8 +134,20 @@ def test_conditions_need_samples_and_labels_fit_them():
 
 def test_labels_stay_with_the_samples():
     rng = np.random.default_rng(0)
-    task = fl.Task(rng.standard_normal((2, 4)), rng.standard_normal((2, 4)), labels=np.array([1, 0, 1, 0]))
+    task = fl.Task(rng.standard_normal((2, 4)), rng.standard_normal((2, 4)), labels=[np.int64(1), 0, 1, 0])
     for other in (task.whiten(), fl.reversed(task), fl.similar(task, 0.3), fl.similar(task.whiten(), 0.3)):
         assert other.labels == (1, 0, 1, 0)
         assert other.conditions == (1, 0)
+    assert fl.Task(task.X, task.Y, labels=np.array(["b", "a", "b", "a"])).labels == ("b", "a", "b", "a")
     assert np.allclose(task.condition_means, np.stack([task.X[:, ::2], task.X[:, 1::2]]).mean(axis=2).T)
+
+
+def test_modes_of_low_rank_adaptation_are_those_of_its_whole_map():
+    arch, rng = fl.Architecture(4, 3, 4), np.random.default_rng(2)
+    w0 = rng.standard_normal((4, 4))
+    task, net = fl.lora(fl.random_regression(arch, 20), w0, rank=2, alpha=3.0)
+    path = fl.exact(task, net, [0.0, 2.0], ["mode_strengths", "w2w1"])
+    u, _, vt = np.linalg.svd(task.sigma_yx)
+    for strengths, product in zip(path.mode_strengths.values, path.w2w1.values, strict=True):
+        assert relative(strengths, np.diagonal(u.T @ product @ vt.T)) < 1e-12
+    assert relative(path.w2w1.values[0], w0) < 1e-12

@@ -125,7 +125,10 @@ def test_modes_of_an_autoencoder_are_learned_in_the_order_of_pca():
         (lambda: fl.student_teacher(SHAPE, 3, -1.0), "noise is -1; it must be at least 0"),
         (lambda: fl.spectrum(SHAPE), "needed is one of singular_values and power, and none of them is given"),
         (lambda: fl.spectrum(SHAPE, [1], 2.0), "one of singular_values and power, and both of them is given"),
-        (lambda: fl.spectrum(SHAPE, np.ones(5)), "singular_values has 5 numbers; this size has at most 4"),
+        (
+            lambda: fl.spectrum(SHAPE, np.ones(5)),
+            "singular_values has 5 numbers; a map of this size",
+        ),
         (lambda: fl.spectrum(SHAPE, [0.0]), r"singular_values is \[0\.0\]; allowed are numbers from 0"),
         (lambda: fl.spectrum(SHAPE, "x"), "singular_values is not an array of real numbers"),
         (lambda: fl.spectrum((4, 2, 3), power=1.0), "needed is one of class Architecture"),
@@ -149,7 +152,12 @@ def test_bad_input_is_refused_in_one_line(call, message):
         ("student_teacher", {}, "4-3-3", "task.rank is missing"),
         ("spectrum", {}, "4-3-3", "needed is one of singular_values and power, and none"),
         ("autoencoder", {"power": 1.0}, "4-3-3", "4-3-3; an autoencoder needs N_o = N_i"),
-        ("autoencoder", {"spectrum": [1]}, "4-3-4", "spectrum has 1 numbers; this size has 4"),
+        (
+            "autoencoder",
+            {"spectrum": [1]},
+            "4-3-4",
+            "spectrum has 1 numbers; needed is one for each of 4",
+        ),
         ("spectrum", {"singular_values": ["a"]}, "4-3-4", "task.singular_values is not an array of real"),
     ],
 )

@@ -261,3 +261,36 @@ def test_what_is_refused_is_named(content, message):
     with pytest.raises(fl.InputError) as caught:
         fl.Spec.from_dict(content)
     assert message in str(caught.value)
+
+
+def test_own_data_are_a_stage(tmp_path):
+    """The store keeps the data, so that the point is rebuilt without the files."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 20)), rng.standard_normal((2, 20))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    data = {"kind": "data", "x": str(tmp_path / "x.npy"), "y": str(tmp_path / "y.npy"), "whiten": True}
+    content = spec(
+        data | {"duration": 3.0},
+        {"kind": "reversed", "duration": [1.0, math.inf]},
+        axes={"architecture": "3-2-2", "seed": 0, "lam": [-1.0, 1.0]},
+    )
+    loaded = fl.Spec.from_dict(content)
+    assert fl.Spec.from_json(loaded.to_json()) == loaded
+    report = fl.run_sweep(content, tmp_path / "s.zarr")
+    assert report.ok == report.points == 4
+    (tmp_path / "x.npy").unlink()
+    ds = fl.open_sweep(tmp_path / "s.zarr")
+    stages, net = fl.rebuild(ds, lam=1.0, duration=1.0, init_scale=1.0)
+    assert np.allclose(stages[0][0].sigma_yx, fl.Task(x, y).whiten().sigma_yx)
+    alone = fl.sequence(stages, net, ds.time, ["loss"])
+    stored = ds.loss.sel(lam=1.0, duration=1.0, init_scale=1.0).squeeze()
+    assert close(stored, alone.loss.transpose("time", "stage", "task"))
+
+
+def test_a_stage_has_one_task(tmp_path):
+    x, y = str(tmp_path / "x.npy"), str(tmp_path / "y.npy")
+    np.save(x, np.eye(3))
+    np.save(y, np.ones((2, 3)))
+    with pytest.raises(fl.InputError, match=r"task.sequence\[0\] has a list of tasks; a stage has one"):
+        fl.Spec.from_dict(spec({"kind": "data", "x": x, "y": [y, x], "duration": 1.0}))
