@@ -49,7 +49,7 @@ STACKS = {
 def spec_of(sections, dynamics, observables=OF_KERNELS):
     content = sections | {"dynamics": dynamics, "output": {"observables": observables}}
     task = content.pop("task") if content["task"] is OWN else None
-    return fl.Spec.read(content, task)
+    return fl.Spec.read(content, task=task)
 
 
 def only_group(spec):
