@@ -63,7 +63,10 @@ def evaluate(
     groups: Iterator[tuple[Integers, Trajectory]],
     networks: int,
 ) -> Values:
-    """Return the observables over time of trajectories, each of some networks of a stack."""
+    """Return the observables over time of trajectories, each of some networks of a stack.
+
+    They are NaN for networks without a trajectory.
+    """
     values: Values = {}
     order: list[Integers] = []
     lazy: dict[str, list[Any]] = {entry.name: [] for entry in observables if entry.lazy}
@@ -75,7 +78,7 @@ def evaluate(
                 lazy[entry.name].append(part)
                 continue
             if entry.name not in values:
-                values[entry.name] = np.empty((networks, *part.shape[1:]))
+                values[entry.name] = np.full((networks, *part.shape[1:]), np.nan)
             values[entry.name][points] = part
     for name, arrays in lazy.items():
         values[name] = _joined(arrays, np.concatenate(order))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +25,38 @@ from fastlin.rates import EQUAL_RATES, Rates
 from fastlin.stacks import Networks
 from fastlin.task import MAX_SAMPLES, Task, check_scale
 from fastlin.validation import check_choice, check_float, check_instance, check_int
+
+
+@overload
+def balanced_init(
+    architecture: Architecture,
+    lam: float,
+    init_scale: float = ...,
+    seed: int = ...,
+    kind: str = ...,
+    *,
+    kappa: float = ...,
+    learning_rates: tuple[float, float] = ...,
+    n_samples: int | None = ...,
+    task: Task | None = ...,
+    weights: tuple[ArrayLike, ArrayLike] | None = ...,
+) -> Network: ...
+
+
+@overload
+def balanced_init(
+    architecture: Architecture,
+    lam: float | Sequence[float] | Array,
+    init_scale: float | Sequence[float] | Array = ...,
+    seed: int | Sequence[int] | Integers = ...,
+    kind: str = ...,
+    *,
+    kappa: float | Sequence[float] | Array = ...,
+    learning_rates: tuple[float, float] = ...,
+    n_samples: int | None = ...,
+    task: Task | None = ...,
+    weights: tuple[ArrayLike, ArrayLike] | None = ...,
+) -> Any: ...
 
 
 def balanced_init(
@@ -242,6 +274,21 @@ def _on_span(net: Network, span: Array) -> Network:
     if span.shape[1] == len(span):
         return net
     return Network(net.w1 @ span.T, net.w2)
+
+
+@overload
+def random_init(
+    architecture: Architecture, kind: str = ..., init_scale: float = ..., seed: int = ...
+) -> Network: ...
+
+
+@overload
+def random_init(
+    architecture: Architecture,
+    kind: str = ...,
+    init_scale: float | Sequence[float] | Array = ...,
+    seed: int | Sequence[int] | Integers = ...,
+) -> Any: ...
 
 
 def random_init(

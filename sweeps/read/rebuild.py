@@ -149,7 +149,9 @@ def _at_row(dataset: xr.Dataset, point: int | None) -> tuple[xr.Dataset, Spec]:
     text = dataset.attrs["spec"]
     if f'"{SECTION}":' not in text:
         if point is not None:
-            raise InputError(f"point is {shown(point)}, and the sweep is a product of axes; give their values")
+            raise InputError(
+                f"point is {shown(point)}, and the sweep is a product of axes; give their values"
+            )
         return dataset, Spec.from_json(text)
     content = json.loads(text)
     if point is not None or POINT in dataset.dims:

@@ -48,6 +48,9 @@ class Own(NamedTuple):
         return Own(*(None if values is None else values[columns] for values in self))
 
 
+ALL_SHARED = Own()
+
+
 class PointValues(NamedTuple):
     """Values of the points of a group one by one, (S L,) each, in the order of its points."""
 
@@ -78,7 +81,7 @@ class Group:
     fraction: float
     dtype: str
     specialise: bool = False  # whether kernels are used that are compiled for this architecture alone
-    own: Own = Own()
+    own: Own = ALL_SHARED
 
     def part(self, rows: Any, columns: Any) -> "Group":
         """Return the group of some of its rows (seeds) and columns (lam), given by arrays or slices."""
@@ -128,8 +131,8 @@ class Group:
         return self.settings.start == Start.TWO_SIDED and not self.architecture.sizes.has_two_sided
 
     @property
-    def one_by_one(self) -> bool:
-        """Whether no kernel computes many of its points.
+    def stacked(self) -> bool:
+        """Whether no kernel takes its records: its points are a stack of networks, or taken one at a time.
 
         It is so of gradient descent with noise, the exact solution with decay, adapters, and inputs that are
         not whitened.
@@ -139,6 +142,12 @@ class Group:
         solver = SOLVERS[self.solver]
         noisy = solver.learning_rate and self.settings.noise is not None
         return noisy or (solver.balanced and any(self.settings.decay))
+
+    @property
+    def is_product(self) -> bool:
+        """Whether its networks are those of all seeds and all lam, balanced and of equal learning rates."""
+        own = self.paired or self.own.rate_ratios is not None or isinstance(self.problem.start, AdapterStart)
+        return not own and self.settings.start != Start.RAW
 
     @property
     def recordless(self) -> bool:
@@ -176,7 +185,7 @@ class Group:
         decays = any(self.settings.decay) and SOLVERS[self.solver].learning_rate
         if self.problem.in_lanes and isinstance(law, LaneStart):
             yield Kernel("raw_set_up" if start == Start.RAW else "set_up", sizes, law.kind, special)
-        if self.outputs and not self.one_by_one and (step := SOLVERS[self.solver].step):
+        if self.outputs and not self.stacked and (step := SOLVERS[self.solver].step):
             yield Kernel(step, sizes, self.outputs, special, start, decays)
         if self.scales:
             yield Kernel("time_scales", sizes, self.scales, special, start)
@@ -185,9 +194,9 @@ class Group:
 class PlacedGroup(NamedTuple):
     """A group of a block, and its position in the block's chunks.
 
-    `position` holds an index for every dimension of `status` before seeds and lam, or in a table of points the
-    slices of all seeds and of its rows, so that ``status[position]`` are the points (S, L) of the group, and
-    ``values[position]`` their values.
+    `position` holds an index for every dimension of `status` before seeds and lam. In a table of points it
+    holds the slices of all seeds and of its rows. So ``status[position]`` are the points (S, L) of the group,
+    and ``values[position]`` their values.
     """
 
     position: Position

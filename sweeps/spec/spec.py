@@ -138,9 +138,9 @@ class Spec:
     def read(
         cls,
         source: Spec | Mapping[str, Any] | str | Path,
+        points: Any = None,
         task: Any = None,
         init: Any = None,
-        points: Any = None,
     ) -> Spec:
         """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
 
@@ -148,19 +148,19 @@ class Spec:
         ----------
         source : Spec, mapping, str or Path
             Any of these forms.
+        points : mapping, DataFrame or Dataset, optional
+            The table of [points], instead of that of the spec.
         task : Task, or list or mapping of names to Task, optional
             Own data in place of [task]. Several are the axis "task".
         init : Network, or list or mapping of names to Network, optional
             Own weights in place of the kind of [init]. Several are the axis "init_network".
-        points : mapping, DataFrame or Dataset, optional
-            The table of [points], instead of that of the spec.
 
         Raises
         ------
         InputError
             If it is not a valid spec.
         """
-        own = _own_sections(task, init, points)
+        own = _own_sections(points, task, init)
         if isinstance(source, str | Path):
             return cls._loaded(source, own)
         if isinstance(source, Spec):
@@ -208,7 +208,7 @@ class Spec:
             The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
             three sizes.
         folder : str or Path
-            The folder to which paths of data are relative.
+            The folder of files that the spec names. By default the current one.
 
         Raises
         ------
@@ -398,24 +398,23 @@ def _json(text: str) -> Any:
         raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
 
 
-def _own_sections(task: Any, init: Any, points: Any) -> dict[str, Any]:
+def _own_sections(points: Any, task: Any, init: Any) -> dict[str, Any]:
     """Return the sections that are given in Python."""
     own = {
+        SECTION: points,
         "task": None if task is None else {"kind": "data", "data": task},
         "init": None if init is None else {"kind": "weights", "data": init},
-        SECTION: points,
     }
     return {section: given for section, given in own.items() if given is not None}
 
 
 def _with_own(content: Any, own: Mapping[str, Any]) -> Any:
-    """Return the content of a spec with own sections in place of some. Whether to balance stays."""
+    """Return the content of a spec with own sections. Own weights are balanced or not as in the spec."""
     if not own or not isinstance(content, Mapping):
         return content
-    sections = {**content, **own}
-    table = content.get("init")
-    if "init" in own and isinstance(table, Mapping) and "balance" in table:
-        sections["init"] = own["init"] | {"balance": table["balance"]}
+    sections, init = {**content, **own}, content.get("init")
+    if "init" in own and isinstance(init, Mapping) and "balance" in init:
+        sections["init"] = {**own["init"], "balance": init["balance"]}
     return sections
 
 

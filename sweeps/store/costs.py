@@ -28,7 +28,7 @@ from fastlin.sweeps.store.contents import bytes_per_point, bytes_per_seed, layou
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
-ADAPTER_NANOSECONDS = 3e6  # of an adapter, which no kernel computes
+ADAPTER_NANOSECONDS = 1e6  # of an adapter, which no kernel draws
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -151,10 +151,10 @@ def sum_over_blocks(layout: StoreLayout, each: NDArray[np.float64]) -> NDArray[n
     seeds = [layout.block_seeds((*(0,) * len(steps), number, 0)).size for number in range(layout.grid[-2])]
     starts = np.arange(layout.grid[-1]) * columns
     if each.shape[-1] == 1:
-        widths = np.minimum(starts + columns, layout.status.shape[-1]) - starts
+        each = each * (np.minimum(starts + columns, layout.status.shape[-1]) - starts)
     else:
-        each, widths = np.add.reduceat(each, starts, -1), np.ones(1)
-    seconds: NDArray[np.float64] = each * np.array(seeds)[:, None] * widths
+        each = np.add.reduceat(each, starts, -1)
+    seconds: NDArray[np.float64] = each * np.array(seeds)[:, None]
     return seconds
 
 
@@ -189,7 +189,7 @@ def _work_of_table(layout: StoreLayout) -> Work:
         chosen, mine = points.chosen(int(row)), points.sorted.kinds.codes == number
         variant = (chosen["solver"], spec.start(chosen["kappa"]))
         codes = points.architecture_codes[mine]
-        spent = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
+        spent: NDArray[np.float64] = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
         work[variant] = work.get(variant, 0.0) + spent
     return work
 

@@ -243,5 +243,5 @@ class StoreLayout(ABC):
     def where(self, index: tuple[int, ...], position: Position, row: int, column: int) -> dict[str, Any]:
         """Return the values on all axes of one point of a group, by the names of the dimensions."""
         point = self.points.where(self.status.region(index), position, column)
-        head = {name: point.pop(name) for name in (POINT, "architecture") if name in point}
+        head: dict[str, Any] = {name: point.pop(name) for name in (POINT, "architecture") if name in point}
         return {**head, "seed": int(self.block_seeds(index)[row]), **point}

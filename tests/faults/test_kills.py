@@ -140,19 +140,6 @@ def tiny(seeds=3, lams=2, shapes=2, times=2):
     )
 
 
-def own(shapes=2, **sizes):
-    """Return a spec like `tiny` of own data. Its architectures have equal numbers of inputs and outputs."""
-    content = tiny(shapes=shapes, **sizes)
-    content["axes"]["architecture"] = [[2, 1, 2], [2, 2, 2], [2, 3, 2]][:shapes]
-    return content | {"task": sweeping.own_task(2, 2)}
-
-
-def own_list(seeds=3, count=1):
-    """Return a spec of a list of own tasks. Specs with larger arguments are extensions of it."""
-    tasks = [sweeping.own_task(2, 2, sign)["data"] for sign in (1.0, -1.0)[:count]]
-    return own(seeds=seeds) | {"task": {"kind": "data", "data": tasks}}
-
-
 def tabled(rows=5):
     """Return a spec of a table of points with seeds beside it. More rows extend it."""
     lams, scales = [0.5, -1.0, 0.0, 2.0, 1.0, -2.0, 3.0, 0.2], [1.0, 0.5] * 4
@@ -169,6 +156,18 @@ def sampled(num):
     points = {name: values[:num].tolist() for name, values in rows.items()}
     return {name: part for name, part in tiny().items() if name != "axes"} | {"axes": axes, "points": points}
 
+def own(shapes=2, **sizes):
+    """Return a spec like `tiny` of own data. Its architectures have equal numbers of inputs and outputs."""
+    content = tiny(shapes=shapes, **sizes)
+    content["axes"]["architecture"] = [[2, 1, 2], [2, 2, 2], [2, 3, 2]][:shapes]
+    return content | {"task": sweeping.own_task(2, 2)}
+
+
+def own_list(seeds=3, count=1):
+    """Return a spec of a list of own tasks. Specs with larger arguments are extensions of it."""
+    tasks = [sweeping.own_task(2, 2, sign)["data"] for sign in (1.0, -1.0)[:count]]
+    return own(seeds=seeds) | {"task": {"kind": "data", "data": tasks}}
+
 
 REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"], "quantiles": [0.5]}}
 
@@ -184,8 +183,8 @@ def chosen(total, trials, seed):
     ["points", "joined points", "reduced", "joined reduced", "durable", "table", "reduced table", "own data"],
 )
 def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
-    made = tabled() if "table" in kind else own() if kind == "own data" else tiny()
-    spec = made | ({"output": REDUCED} if "reduced" in kind else {})
+    spec = own() if kind == "own data" else tabled() if "table" in kind else tiny()
+    spec |= {"output": REDUCED} if "reduced" in kind else {}
     options = {"durable": True} if kind == "durable" else {}
     sizes = {"architectures": 2, "seeds": 2} if "joined" in kind else {"seeds": 3}
     sizes |= {"points": 3} if "table" in kind else {}

@@ -42,3 +42,10 @@ def test_the_modes_of_a_teacher_are_an_axis(tmp_path):
     loss = fl.open_sweep(tmp_path / "s.zarr").loss
     assert float(loss.sel(rank=1).max()) < 1e-20
     assert np.allclose(loss.sel(rank=3), 0.5, rtol=1e-9)
+
+
+def test_a_plan_takes_parameters_that_are_axes():
+    task = {"kind": "spectrum", "power": [0.0, 1.0, 2.5]}
+    plan = fl.plan({"axes": AXES, "task": task, "dynamics": TIMES})
+    assert plan.points == 24
+    assert plan.seconds > 0.0
