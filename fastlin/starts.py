@@ -14,7 +14,7 @@ from fastlin.architecture import Architecture
 from fastlin.balance import Balance, check_kappa, check_width
 from fastlin.dimensions import Axis, leading
 from fastlin.errors import InputError
-from fastlin.initialisation import INIT_KINDS, PRODUCT_KINDS, RAW_KINDS
+from fastlin.initialisation import INIT_KINDS, RAW_KINDS, product_kinds
 from fastlin.kernels import Factors, Problem, factorise
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
@@ -150,7 +150,7 @@ def balanced_init(
         Axis.read("lam", lam, check_float),
     )
     samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
-    start = INIT_KINDS[check_choice("kind", kind, PRODUCT_KINDS)].law(samples)
+    start = INIT_KINDS[check_choice("kind", kind, product_kinds())].law(samples)
     span = _span(architecture, task)
     reached = Architecture(span.shape[1], architecture.n_h, architecture.n_o)
     for value in axes.kappa.values:
