@@ -57,6 +57,11 @@ def draw_records(
     return records
 
 
+def nanoseconds(sizes: Sizes) -> Array:
+    """Estimate the time of a record, measured for 1 to 60 units a layer."""
+    return np.asarray(200_000.0 + 600.0 * sizes.n_i**2)
+
+
 def _raw_start(sizes: Sizes, seed: int, problem: Problem, init_scale: float) -> Array:
     """Return Q(0) (N, N_h) of raw weights."""
     assert isinstance(problem.start, WeightLaw)

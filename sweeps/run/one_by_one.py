@@ -1,7 +1,7 @@
 """Groups of points without a kernel for many networks: the functions for one network compute them.
 
 They are gradient descent with noise, which needs the samples of each task, the exact solution with decay, and
-adapters of low rank (LoRA), and all solvers for inputs that are not whitened.
+adapters of low rank (LoRA), and inputs that are not whitened where kernels lack a number (`Group.on_inputs`).
 """
 
 from __future__ import annotations
