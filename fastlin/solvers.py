@@ -20,7 +20,8 @@ from fastlin.kernels.dormand_prince import estimated_steps
 from fastlin.kernels.stochastic_descent import Noise
 from fastlin.kernels.vector import closed_form, flow, gradient_descent, two_sided_closed_form
 
-ONE_BY_ONE = 4e6  # nanoseconds that functions for one network take besides their kernels
+# Nanoseconds that a network takes besides its kernels: in a stack, and where it is integrated alone.
+STACKED, ONE_BY_ONE = 3e5, 1e6
 TOLERANCE, MIN_TOLERANCE, MAX_TOLERANCE = 1e-9, 1e-14, 1e-2  # of a step of the flow
 MAX_STEPS = 100_000  # of the flow unless asked otherwise; some seconds for a small network
 
@@ -159,7 +160,7 @@ def _run_flow(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise
 
 def _exact_nanoseconds(sizes: Sizes, times: Array, settings: Settings, _curvature: Any) -> Array:
     if any(settings.decay):
-        return np.asarray(ONE_BY_ONE + closed_form.nanoseconds(sizes.unreduced, np.sort(times)))
+        return np.asarray(STACKED + closed_form.nanoseconds(sizes.unreduced, np.sort(times)))
     if settings.start == Start.TWO_SIDED:
         return two_sided_closed_form.nanoseconds(sizes, np.sort(times))
     return closed_form.nanoseconds(sizes, np.sort(times))
