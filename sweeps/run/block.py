@@ -101,7 +101,8 @@ def _points_of(group: Group) -> Points:
     sizes, kappas, init_scales = group.architecture.sizes, None, None
     if group.paired:
         each = group.point_values
-        seeds, lams, init_scales = (np.array(values) for values in each[:3])
+        seeds, lams = np.array(each.seeds), np.array(each.lams)
+        init_scales = np.array(each.init_scales)
         kappas = None if group.own.kappas is None else np.array(each.kappas)
     draw = draw_raw_records if raw else draw_records
     records = draw(sizes, seeds, group.problem, init_scales=init_scales, specialise=group.specialise)

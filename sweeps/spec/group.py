@@ -225,8 +225,8 @@ def follows_inputs(solver: str, settings: Settings, observables: Sequence[str]) 
 
     They do by the flow and by gradient descent without noise, if they write all observables over time.
     """
-    entries = [REGISTRY[name] for name in observables if REGISTRY[name].over_time]
-    written = all(len(entry.outputs) == entry.rows for entry in entries)
+    entries = [entry_of(name) for name in observables]
+    written = all(len(entry.outputs) == entry.rows for entry in entries if entry.over_time)
     return written and not SOLVERS[solver].balanced and not _has_noise(solver, settings)
 
 

@@ -90,7 +90,7 @@ def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Setti
     curvature = _curvature(spec, sizes, settings)
     each = solver.nanoseconds(sizes, spec.times, settings._replace(white=spec.white), curvature)
     if not spec.white:
-        in_lanes = follows_inputs(solver.name, settings, spec.observables)
+        in_lanes = not spec.stages and follows_inputs(solver.name, settings, spec.observables)
         each = each + (inputs_problems.nanoseconds(sizes) if in_lanes else ONE_BY_ONE)
     if not OF_FRACTION.isdisjoint(spec.observables):
         each = each + time_scales.nanoseconds(sizes)
