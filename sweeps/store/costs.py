@@ -196,7 +196,9 @@ def _work_of_table(layout: StoreLayout) -> Work:
         chosen, mine = points.chosen(int(row)), points.sorted.kinds.codes == number
         variant = (chosen["solver"], spec.start(chosen["kappa"]))
         codes = points.architecture_codes[mine]
-        spent: NDArray[np.float64] = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
+        spent: NDArray[np.float64] = np.bincount(
+            codes, weights=seconds[mine], minlength=len(spec.architectures)
+        )
         work[variant] = work.get(variant, 0.0) + spent
     return work
 
