@@ -1,8 +1,8 @@
 """Groups of points without a kernel for their records: stacks of networks, as Python functions take them.
 
-They are the exact solution with decay, adapters of low rank (LoRA), and all solvers for inputs that are not
-whitened. Gradient descent with noise, or with observables that no kernel computes, takes one network at a
-time.
+They are the exact solution with decay, adapters of low rank (LoRA), and solvers for inputs that are not
+whitened, if no kernel writes all their numbers (`Group.on_inputs`). Gradient descent with noise, or with
+observables that no kernel computes, takes one network at a time.
 """
 
 from __future__ import annotations
