@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin.sweeps.run import stacked
 from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.store.verify import verify
 from tests import cutting
@@ -249,6 +250,19 @@ def test_a_stiff_point_of_general_inputs_is_too_stiff(tmp_path):
     axes = {"architecture": "4-2-3", "seed": 0, "lam": [0.5, 2000.0]}
     report = fl.run_sweep(spec(axes, dynamics), tmp_path / "s.zarr", task=TASKS["general"])
     assert (report.ok, report.too_stiff) == (1, 1)
+
+
+def test_a_point_of_own_data_that_fails_is_marked_and_the_others_are_computed(tmp_path, monkeypatch):
+    real = stacked.outputs
+
+    def outputs(group, times):
+        if group.architecture.n_h == 2:
+            raise ArithmeticError("planted")
+        return real(group, times)
+
+    monkeypatch.setattr(stacked, "outputs", outputs)
+    report = fl.run_sweep(spec(), tmp_path / "s.zarr", task=TASKS["general"])
+    assert (report.ok, report.failed) == (4, 4)
 
 
 def test_specs_of_own_data_are_written_and_read(tmp_path):
