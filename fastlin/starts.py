@@ -259,6 +259,14 @@ def draw_networks(
     return _stacked(axes, weights, np.eye(architecture.n_i), rates)
 
 
+def balanced_starts(
+    architecture: Architecture, lams: Array, seed: int, problem: Problem, task: Task, kappa: float
+) -> Array:
+    """Return Q (L, N, H or less) of the networks of `draw_network` at some lam, in another hidden basis."""
+    u, p, v = _drawn_factors(problem.start, architecture, seed, task)
+    return start_of(Factors(u, problem.strength * p, v), lams[:, None], kappa)
+
+
 def _span(architecture: Architecture, task: Task | None) -> Array:
     """Return a basis (N_i, r) of the inputs that learn: all of them without a task."""
     if task is None:

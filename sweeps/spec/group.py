@@ -21,7 +21,9 @@ from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel
 from fastlin.kernels.draws import LaneStart
 from fastlin.low_rank import AdapterStart
-from fastlin.observables import REGISTRY
+from fastlin.observables import Observable
+from fastlin.sequence_law import SequenceLaw
+from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 
 Variant = tuple[Architecture, str, Start]
@@ -167,20 +169,30 @@ class Group:
         return self.seeds.size * self.lams.size
 
     @property
+    def stages(self) -> int:
+        """Number of stages of a sequence of tasks, 0 for one task."""
+        law = self.problem.task
+        return len(law.stages) if isinstance(law, SequenceLaw) else 0
+
+    def entry(self, name: str) -> Observable:
+        """Return an observable as it is stored: by stage in a sequence of tasks."""
+        return entry_of(name, self.stages)
+
+    @property
     def outputs(self) -> tuple[int, ...]:
         """Codes of the numbers over time."""
-        return tuple(int(output) for name in self.observables for output in REGISTRY[name].outputs)
+        return tuple(int(output) for name in self.observables for output in self.entry(name).outputs)
 
     @property
     def scales(self) -> tuple[int, ...]:
         """Codes of the time scales."""
-        scales = (REGISTRY[name].scale for name in self.observables)
+        scales = (self.entry(name).scale for name in self.observables)
         return tuple(int(scale) for scale in scales if scale is not None)
 
     @property
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
-        if self.absent or self.recordless:
+        if self.absent or self.recordless or self.stages:
             return
         sizes, special = self.architecture.sizes, self.specialise
         law, start = self.problem.start, self.settings.start

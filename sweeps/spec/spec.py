@@ -24,16 +24,19 @@ from fastlin.kernels import Problem
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
 from fastlin.kernels.stochastic_descent import Noise
+from fastlin.observables import Observable
 from fastlin.own_data import identity
 from fastlin.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.rates import Rates
+from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
 from fastlin.sweeps.spec.points import POINT, SECTION, PointTable, chosen_parameters
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
+from fastlin.sweeps.spec.sequence import stage_count
 from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
 from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
@@ -352,6 +355,15 @@ class Spec:
         return all(self.task.kind.law(**values).white for values in tasks)
 
     @property
+    def stages(self) -> int:
+        """Number of stages of a sequence of tasks, 0 for one task."""
+        return stage_count(self.task)
+
+    def entry(self, name: str) -> Observable:
+        """Return an observable as this sweep stores it: by stage in a sequence of tasks."""
+        return entry_of(name, self.stages)
+
+    @property
     def adaptive(self) -> bool:
         """Whether a solver takes steps of its own size, to a tolerance."""
         return any(SOLVERS[name].adaptive for name in self.solvers)
@@ -441,8 +453,13 @@ def _text(source: str | Path) -> str:
 def _with_infinity(value: Any) -> Any:
     """Return a table with the number where JSON, which has none, has the text "inf"."""
     if isinstance(value, Mapping):
-        return {key: _with_infinity(entry) for key, entry in value.items()}
-    return [math.inf if entry == "inf" else entry for entry in value] if isinstance(value, list) else value
+        return {
+            key: math.inf if (key, entry) == ("duration", "inf") else _with_infinity(entry)
+            for key, entry in value.items()
+        }
+    if isinstance(value, list):
+        return [math.inf if entry == "inf" else _with_infinity(entry) for entry in value]
+    return value
 
 
 def essential(content: Mapping[str, Any]) -> dict[str, Any]:
