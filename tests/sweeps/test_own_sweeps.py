@@ -294,6 +294,7 @@ def test_specs_of_own_data_are_written_and_read(tmp_path):
         assert np.array_equal(copy.task.values["data"]["a"].law.task.X, X)
 
 
+@pytest.mark.slow
 def test_reduced_stores_slices_and_repair(tmp_path):
     reduced = spec({"seed": {"start": 0, "num": 6}}, output={"observables": ["loss"], "reduce": {}})
     with cutting.into(seeds=2):
