@@ -171,6 +171,14 @@ def run_sweep(
     >>> report = fl.run_sweep(spec, "example.zarr")
     >>> report.points, report.ok, report.pending
     (10, 10, 0)
+
+    Own data in place of [task]:
+
+    >>> task = fl.Task(np.eye(4), [[3.0, 0.0, 0.0, 1.0], [0.0, 2.0, 0.0, 0.0]])
+    >>> axes = {"architecture": "4-3-2", "seed": [0, 1], "lam": [-1.0, 1.0]}
+    >>> spec = {"axes": axes, "dynamics": {"times": [0.0, 1.0]}}
+    >>> fl.run_sweep(spec, "own.zarr", task=task).ok
+    4
     """
     options = RunOptions(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout

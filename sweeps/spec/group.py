@@ -156,7 +156,9 @@ class Group:
 
     @property
     def is_product(self) -> bool:
-        """Whether its networks are those of all seeds and all lam, balanced and of equal learning rates."""
+        """Whether its networks are those of all seeds and all lam, balanced on all inputs, of equal rates."""
+        if not self.problem.spans:
+            return False
         own = self.paired or self.own.rate_ratios is not None or isinstance(self.problem.start, AdapterStart)
         return not own and self.settings.start != Start.RAW
 
