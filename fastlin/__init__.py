@@ -22,8 +22,10 @@ if _typing.TYPE_CHECKING:
     from fastlin.stacks import Networks, Tasks
     from fastlin.starts import balanced_init, random_init
     from fastlin.structured_tasks import autoencoder, hierarchy, spectrum
+    from fastlin.sweeps.read.bracketing import borders, refine
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
+    from fastlin.sweeps.run.merge import merge_sweeps
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
@@ -48,17 +50,20 @@ _HOMES = {
     "Tasks": "stacks",
     "autoencoder": "structured_tasks",
     "balanced_init": "starts",
+    "borders": "sweeps.read.bracketing",
     "exact": "exact_solution",
     "flow": "gradient_flow",
     "gradient_descent": "descent",
     "hierarchy": "structured_tasks",
     "lora": "low_rank",
+    "merge_sweeps": "sweeps.run.merge",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
     "random_init": "starts",
     "random_regression": "task_kinds",
     "rebuild": "sweeps.read.rebuild",
+    "refine": "sweeps.read.bracketing",
     "reversed": "related_tasks",
     "run_sweep": "sweeps.run.run",
     "sequence": "task_sequence",
@@ -83,17 +88,20 @@ __all__ = [
     "Tasks",
     "autoencoder",
     "balanced_init",
+    "borders",
     "exact",
     "flow",
     "gradient_descent",
     "hierarchy",
     "lora",
+    "merge_sweeps",
     "open_sweep",
     "plan",
     "plot",
     "random_init",
     "random_regression",
     "rebuild",
+    "refine",
     "reversed",
     "run_sweep",
     "sequence",

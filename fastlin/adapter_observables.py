@@ -15,7 +15,7 @@ from fastlin.task_arrays import TaskArrays
 from fastlin.trajectory import Trajectory
 
 SIDES = ("output", "input")  # left and right singular vectors
-LEARNED = 0.5  # of a singular value, from which on its direction counts as recovered
+LEFT = 0.5  # of a singular value, up to which its direction counts as recovered
 
 
 class Modes(NamedTuple):
@@ -48,10 +48,16 @@ def adapter_alignment(path: Trajectory) -> Array:
 
 
 def recovered_rank(path: Trajectory) -> Array:
-    """Return the number of singular directions a of dW with ``u_a^T gain W2 W1 v_a >= s_a / 2`` (..., T)."""
+    """Return the number of singular directions of dW that are learned (..., T).
+
+    A direction a counts where ``|E v_a|`` and ``|E^T u_a|`` are at most half of s_a, ``E = dW - gain W2 W1``.
+    A strength on the diagonal alone would count two directions between which the adapter turns.
+    """
     u, s, v = _modes(path)
-    strengths = np.sum(u * (path.update @ v), axis=-2)
-    return np.asarray(np.sum((strengths >= LEARNED * s) & (s > 0.0), axis=-1), dtype=np.float64)
+    images = path.update @ v - u * s[..., None, :]
+    preimages = np.swapaxes(path.update, -1, -2) @ u - v * s[..., None, :]
+    errors = np.maximum(np.linalg.norm(images, axis=-2), np.linalg.norm(preimages, axis=-2))
+    return np.asarray(np.sum((errors <= LEFT * s) & (s > 0.0), axis=-1), dtype=np.float64)
 
 
 def _modes(path: Trajectory) -> Modes:

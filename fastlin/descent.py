@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from fastlin import stack_values
 from fastlin.adapted_task import residual_task
 from fastlin.balance import reduced_width
 from fastlin.curvature import curvature
-from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time, trajectory
+from fastlin.descent_stack import DescentStack
+from fastlin.dynamics import (
+    check_memory,
+    check_sizes,
+    dataset,
+    refuse_time_scales,
+    select_over_time,
+    trajectory,
+)
 from fastlin.errors import InputError
 from fastlin.kernels import stochastic_descent, weight_descent
 from fastlin.kernels.compiler.jit import Array, Integers
@@ -21,6 +31,7 @@ from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.network import Network
 from fastlin.rates import Rates, one_or_two
 from fastlin.solvers import GRADIENT_DESCENT
+from fastlin.stacks import Networks, Pairs, Tasks, is_stack, pairs
 from fastlin.task import MAX_SCALE, Task
 from fastlin.trajectory import Trajectory
 from fastlin.validation import check_float, check_int, check_pair, shown
@@ -48,8 +59,8 @@ class Descent(NamedTuple):
 
 
 def gradient_descent(
-    task: Task,
-    net: Network,
+    task: Task | Tasks | Sequence[Task],
+    net: Network | Networks | Sequence[Network],
     learning_rate: float | tuple[float, float],
     steps: int,
     every: int = 1,
@@ -60,16 +71,16 @@ def gradient_descent(
     label_noise: float = 0.0,
     noise_seed: int = 0,
 ) -> xr.Dataset:
-    """Run gradient descent on one network.
+    """Run gradient descent on one network or on a stack.
 
     ``W1 += eta1 (W2^T E - g1 W1)``, ``W2 += eta2 (E W1^T - g2 W2)`` from the old weights, with
     ``E = Sigma_yx - W2 W1 Sigma_xx`` of all samples, or of a batch.
 
     Parameters
     ----------
-    task : Task
+    task : Task, Tasks, or sequence of Task
         Inputs need not be whitened.
-    net : Network
+    net : Network, Networks, or sequence of Network
         Weights need not be balanced. A width beyond N_i + N_o costs nothing, because it is reduced exactly.
     learning_rate : float or pair of float
         eta > 0 of both layers, or (eta1, eta2). If the task has rates of its own (see `lora`), one number
@@ -98,7 +109,9 @@ def gradient_descent(
         is the difference. For a pair of rates time = sqrt(eta1 eta2) * step. Kernel distance and NTK are then
         those of the kernel that drives the network function, ``e2 I x X^T W1^T W1 X + e1 W2 W2^T x X^T X``
         with e = eta / sqrt(eta1 eta2), and the balance is ``D = e1 W2^T W2 - e2 W1 W1^T``, which the gradient
-        flow conserves. The attributes of these variables say so.
+        flow conserves. The attributes of these variables say so. Stacks are broadcast as by `exact`. Eight
+        networks run at a time where kernels compute the observables (see `flow`), without noise. All networks
+        of a stack take their noise from one noise_seed.
 
     Raises
     ------
@@ -119,25 +132,68 @@ def gradient_descent(
     >>> sgd = fl.gradient_descent(task, net, 0.01, 500, 500, ["loss"], batch_size=2, noise_seed=7)
     >>> sgd.attrs["batch_size"], bool(sgd.loss[-1] < sgd.loss[0])
     (2, True)
+    >>> nets = fl.balanced_init(arch, lam=[-1.0, 1.0], seed=range(20))
+    >>> fl.gradient_descent(task, nets, 0.01, 500, 100, ["loss"]).loss.shape
+    (20, 2, 6)
     """
-    check_sizes(task, net)
-    rates, step = _rates(task, learning_rate)
     count = check_int("steps", steps, 1, MAX_STEPS)
-    stride = check_int("every", every, 1, count)
+    grid = range(0, count + 1, check_int("every", every, 1, count))
+    noise = partial(_check_noise, batch_size=batch_size, label_noise=label_noise, noise_seed=noise_seed)
+    if is_stack(task, net):
+        return _of_stack(pairs(task, net), learning_rate, decay, noise, grid, observables)
+    task, net = check_sizes(task, net)
+    rates, step = _rates(task, learning_rate)
     wanted = select_over_time(observables, task)
-    noise = _check_noise(task, batch_size, label_noise, noise_seed)
-    descent = Descent(rates, check_pair("decay", decay), noise)
-    check_memory(wanted, count // stride + 1, task)
-    recorded = np.arange(0, count + 1, stride)
+    descent = Descent(rates, check_pair("decay", decay), noise(task))
+    check_memory(wanted, len(grid), task)
+    recorded = np.arange(grid.start, grid.stop, grid.step)
     times = np.asarray(recorded * step, dtype=np.float64)
-    learned = residual_task(task)
-    paths = _weights(learned, net, descent, recorded)
-    _check_convergence(*paths, times, learned, descent)
+    paths = _checked_weights(task, net, descent, recorded, times)
     path = trajectory(*paths, task, net.architecture.n_h, rates)
     evaluated = dataset(path, times, wanted, net, descent.attributes)
+    return _with_time(evaluated, task, rates)
+
+
+def _of_stack(
+    stack: Pairs,
+    learning_rate: Any,
+    decay: Any,
+    noise_of: Callable[[Task], Noise | None],
+    grid: range,
+    names: Sequence[str] | None,
+) -> xr.Dataset:
+    """Return the Dataset of a stack of networks."""
+    rates = stack_values.shared_rates(stack, lambda task: _rates(task, learning_rate)[0])
+    decays, noise = check_pair("decay", decay), noise_of(stack.tasks[0])
+    wanted = refuse_time_scales(stack_values.selected(names, stack))
+    check_memory(wanted, len(grid), stack.arrays, stack.size)
+    recorded = np.arange(grid.start, grid.stop, grid.step)
+    times = np.asarray(recorded * _rates(stack.tasks[0], learning_rate)[1], dtype=np.float64)
+
+    def run(task: Task, net: Network) -> tuple[Array, Array]:
+        return _checked_weights(task, net, Descent(rates, decays, noise_of(task)), recorded, times)
+
+    values = DescentStack(stack, rates, decays, noise is not None, run).values(wanted, recorded)
+    attributes = Descent(rates, decays, noise).attributes
+    evaluated = stack_values.dataset(stack, values, times, wanted, rates.relative, attributes)
+    return _with_time(evaluated, stack.tasks[0], rates)
+
+
+def _with_time(evaluated: xr.Dataset, task: Task, rates: Rates) -> xr.Dataset:
+    """Return a Dataset whose time says what it is at different rates of the layers."""
     if rates[0] != rates[1] and task.learning_rates is None:
         evaluated.time.attrs["long_name"] = "time t / tau = sqrt(eta1 eta2) * step"
     return evaluated
+
+
+def _checked_weights(
+    task: Task, net: Network, descent: Descent, recorded: Integers, times: Array
+) -> tuple[Array, Array]:
+    """Return the weights after the recorded steps of a run that converges."""
+    learned = residual_task(task)
+    paths = _weights(learned, net, descent, recorded)
+    _check_convergence(*paths, times, learned, descent)
+    return paths
 
 
 def _rates(task: Task, learning_rate: Any) -> tuple[Rates, float]:

@@ -27,7 +27,17 @@ SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up,
 
 def select_over_time(names: Sequence[str] | None, task: Task) -> list[Observable]:
     """Return the named observables, or the default ones, of a solver that has no time scales."""
-    wanted = select(names, task)
+    return refuse_time_scales(select(names, task))
+
+
+def refuse_time_scales(wanted: list[Observable]) -> list[Observable]:
+    """Return observables of a solver that has no time scales.
+
+    Raises
+    ------
+    InputError
+        If one is a time scale.
+    """
     if scale := next((entry.name for entry in wanted if entry.scale is not None), None):
         raise InputError(f"{scale} is a time scale of the exact flow; ask fastlin.exact for it")
     return wanted

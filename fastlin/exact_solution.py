@@ -115,7 +115,7 @@ def exact(
     """
     if is_stack(task, net):
         stack = pairs(task, net)
-        rates = stack_values.rates_of(stack, learning_rates)
+        rates = stack_values.shared_rates(stack, lambda task: Rates.of_flow(task, learning_rates))
         solution = ExactStack(stack, rates, check_pair("decay", decay))
         moments = check_times(times)
         if np.isinf(moments).any():

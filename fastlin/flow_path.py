@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.linalg import expm, solve_sylvester
 
-from fastlin.balance import checked_balance
+from fastlin.adapted_task import residual_task
+from fastlin.balance import checked_balance, reduced_width
 from fastlin.canonical import Canonical, Weights, substitute
 from fastlin.curvature import curvature
 from fastlin.errors import InputError
-from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.dormand_prince import estimated_steps
 from fastlin.kernels.weight_flow import integrate
 from fastlin.rates import Rates
 from fastlin.solve import Starts, evolve
 from fastlin.task import Task
+
+if TYPE_CHECKING:
+    from fastlin.network import Network
 
 Pair = tuple[float, float]
 
@@ -91,6 +95,27 @@ def integrated(task: Task, w1: Array, w2: Array, times: Array, settings: FlowSet
             f"{times[path.reached]:g}; raise max_steps or the tolerance, or ask for an earlier time"
         )
     return Path(path.path1, path.path2, path.steps)
+
+
+def followed(task: Task, net: Network, times: Array, settings: FlowSettings) -> tuple[Path, Integers]:
+    """Return the weights of a network at ascending times, from 0 on, and the place of each of `times` there.
+
+    Raises
+    ------
+    InputError
+        If the flow needs more steps than are allowed, or inf is asked for where the limit is not known.
+    """
+    w1, w2 = (np.ascontiguousarray(weights) for weights in reduced_width(net.w1, net.w2))
+    finite = np.append(0.0, np.unique(times[np.isfinite(times)]))
+    learned = residual_task(task)
+    check_steps(learned, w1, w2, float(finite[-1]), settings)
+    path = integrated(learned, w1, w2, finite, settings)
+    if np.isinf(times).any():
+        path = to_infinity(learned, path, settings)
+        finite = np.append(finite, math.inf)
+    at = np.searchsorted(finite[1:], times) + 1
+    at[times == 0.0] = 0
+    return path, at
 
 
 def to_infinity(task: Task, path: Path, settings: FlowSettings) -> Path:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from fastlin.adapted_task import residual_task
-from fastlin.balance import reduced_width
+from fastlin import stack_values
 from fastlin.canonical import substitute
-from fastlin.dynamics import check_memory, check_sizes, dataset, select_over_time, trajectory
+from fastlin.dynamics import (
+    check_memory,
+    check_sizes,
+    dataset,
+    refuse_time_scales,
+    select_over_time,
+    trajectory,
+)
 from fastlin.errors import SaddleWarning
-from fastlin.flow_path import FlowSettings, check_steps, ends_at_saddle, integrated, to_infinity
+from fastlin.flow_path import FlowSettings, ends_at_saddle, followed
+from fastlin.flow_stack import FlowStack
+from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
 from fastlin.rates import Rates, one_or_two
 from fastlin.solvers import FLOW, MAX_STEPS, MAX_TOLERANCE, MIN_TOLERANCE, TOLERANCE
+from fastlin.stacks import Networks, Pairs, Tasks, is_stack, pairs
 from fastlin.task import Task
 from fastlin.validation import check_float, check_int, check_pair, check_times
 
@@ -27,8 +36,8 @@ Pair = tuple[float, float]
 
 
 def flow(
-    task: Task,
-    net: Network,
+    task: Task | Tasks | Sequence[Task],
+    net: Network | Networks | Sequence[Network],
     times: ArrayLike,
     tolerance: float = TOLERANCE,
     learning_rates: Pair | None = None,
@@ -36,7 +45,7 @@ def flow(
     observables: Sequence[str] | None = None,
     max_steps: int | None = None,
 ) -> xr.Dataset:
-    """Integrate the gradient flow of one network: any weights, any inputs.
+    """Integrate the gradient flow of one network or of a stack: any weights, any inputs.
 
     ``W1' = eta1 (W2^T E - g1 W1)``, ``W2' = eta2 (E W1^T - g2 W2)``, ``E = Sigma_yx - W2 W1 Sigma_xx``, by
     the method of Dormand and Prince of order 8 with control of the step size (Hairer, Norsett and Wanner,
@@ -44,9 +53,9 @@ def flow(
 
     Parameters
     ----------
-    task : Task
+    task : Task, Tasks, or sequence of Task
         Inputs of any kind.
-    net : Network
+    net : Network, Networks, or sequence of Network
         Any weights, balanced or not. A width beyond N_i + N_o costs nothing, because it is reduced exactly.
     times : array_like, (T,)
         t / tau = learning_rate * step >= 0, in any order. inf needs inputs that are not "general", N_h >=
@@ -68,7 +77,11 @@ def flow(
     xarray.Dataset
         With the schema of `exact`. Attributes: solver "flow", tolerance, steps, and drift, the largest
         change ``|D(t) - D(0)|_F`` of the balance ``D = (eta1 W2^T W2 - eta2 W1 W1^T) / sqrt(eta1 eta2)``,
-        which the flow without decay conserves.
+        which the flow without decay conserves. Stacks are broadcast as by `exact`, and steps and drift are
+        coordinates then. A stack of networks whose inputs are not "general" is integrated eight networks at a
+        time, if kernels compute the observables (loss, kernel_distance, ntk_norm, weight_norms,
+        balance_drift, effective_rank) and the times are finite. Its errors are within the tolerance, and
+        its rounding errors are others than those of a single network.
 
     Raises
     ------
@@ -94,42 +107,64 @@ def flow(
     >>> ds = fl.flow(task, net, [0.0, 10.0], observables=["loss", "kernel_distance"])
     >>> bool(ds.loss[-1] < ds.loss[0]), ds.attrs["drift"] < 1e-8
     (True, True)
+    >>> nets = fl.random_init(arch, "xavier", seed=range(20))
+    >>> fl.flow(task, nets, [0.0, 10.0], observables=["loss", "kernel_distance"]).loss.dims
+    ('seed', 'time')
     """
-    check_sizes(task, net)
+    if is_stack(task, net):
+        stack, moments = pairs(task, net), check_times(times)
+        rates = stack_values.shared_rates(stack, lambda task: Rates.of_flow(task, learning_rates))
+        return _of_stack(stack, moments, _settings(rates, decay, tolerance, max_steps), observables)
+    task, net = check_sizes(task, net)
     moments = check_times(times)
-    settings = FlowSettings(
-        Rates.of_flow(task, learning_rates),
+    settings = _settings(Rates.of_flow(task, learning_rates), decay, tolerance, max_steps)
+    wanted = select_over_time(observables, task)
+    check_memory(wanted, moments.size, task)
+    path, at = followed(task, net, moments, settings)
+    if np.isinf(moments).any() and ends_at_saddle(substitute(task, net, settings.rates)):
+        _warn_of_saddle(stacklevel=3)
+    whole = trajectory(path.w1, path.w2, task, net.architecture.n_h, settings.rates)
+    asked = replace(whole, qqt=whole.qqt[at], balance_drift=whole.balance_drift[at])
+    attributes = _attributes(settings) | {"steps": path.steps, "drift": float(whole.balance_drift.max())}
+    return dataset(asked, moments, wanted, net, attributes)
+
+
+def _of_stack(stack: Pairs, times: Array, settings: FlowSettings, names: Sequence[str] | None) -> xr.Dataset:
+    """Return the Dataset of a stack of networks."""
+    wanted = refuse_time_scales(stack_values.selected(names, stack))
+    check_memory(wanted, times.size, stack.arrays, stack.size)
+    solution = FlowStack(stack, settings).solve(wanted, times)
+    if solution.saddle:
+        _warn_of_saddle(stacklevel=4)
+    attributes = _attributes(settings) | {"steps": solution.steps, "drift": solution.drift}
+    return stack_values.dataset(stack, solution.values, times, wanted, settings.rates.relative, attributes)
+
+
+def _settings(rates: Rates, decay: Any, tolerance: Any, max_steps: Any) -> FlowSettings:
+    """Return checked settings."""
+    return FlowSettings(
+        rates,
         check_pair("decay", decay),
         check_float("tolerance", tolerance, MIN_TOLERANCE, MAX_TOLERANCE),
         MAX_STEPS if max_steps is None else check_int("max_steps", max_steps, 1, 2**53),
     )
-    wanted = select_over_time(observables, task)
-    check_memory(wanted, moments.size, task)
-    w1, w2 = (np.ascontiguousarray(weights) for weights in reduced_width(net.w1, net.w2))
-    finite = np.append(0.0, np.unique(moments[np.isfinite(moments)]))
-    learned = residual_task(task)
-    check_steps(learned, w1, w2, float(finite[-1]), settings)
-    path = integrated(learned, w1, w2, finite, settings)
-    if np.isinf(moments).any():
-        path = to_infinity(learned, path, settings)
-        if ends_at_saddle(substitute(task, net, settings.rates)):
-            warnings.warn(
-                "at t = inf the flow of these weights ends at a saddle, from which rounding errors have "
-                "moved the result; fastlin.exact stays at the saddle",
-                SaddleWarning,
-                stacklevel=2,
-            )
-        finite = np.append(finite, math.inf)
-    followed = trajectory(path.w1, path.w2, task, net.architecture.n_h, settings.rates)
-    at = np.searchsorted(finite[1:], moments) + 1
-    at[moments == 0.0] = 0
-    asked = replace(followed, qqt=followed.qqt[at], balance_drift=followed.balance_drift[at])
-    attributes = {
+
+
+def _attributes(settings: FlowSettings) -> dict[str, Any]:
+    """Return the settings for a Dataset."""
+    return {
         "solver": FLOW.name,
         "learning_rates": one_or_two(settings.rates),
         "decay": one_or_two(settings.decay),
         "tolerance": settings.tolerance,
-        "steps": path.steps,
-        "drift": float(followed.balance_drift.max()),
     }
-    return dataset(asked, moments, wanted, net, attributes)
+
+
+def _warn_of_saddle(stacklevel: int) -> None:
+    """Warn the caller of `flow`."""
+    warnings.warn(
+        "at t = inf the flow of these weights ends at a saddle, from which rounding errors have "
+        "moved the result; fastlin.exact stays at the saddle",
+        SaddleWarning,
+        stacklevel=stacklevel,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +15,7 @@ from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.random import MAX_SEED, MAX_SIZE, Stream, generator
 from fastlin.network import Network
 from fastlin.rates import Rates
+from fastlin.related_tasks import similar
 from fastlin.task import Task, check_scale
 from fastlin.validation import check_array, check_choice, check_instance, check_int
 
@@ -103,6 +105,68 @@ def lora(
     tuned = adapted(task, _pretrained(w0, task), gain, (rates.first, rates.second))
     a = scale * _adapter(kind, tuned, rank, seed)
     return tuned, Network(a, np.zeros((task.n_o, rank)))
+
+
+@dataclass(frozen=True)
+class AdapterStart:
+    """LoRA: an adapter A, B = 0 of low rank on a map that was pre-trained on another target (see `lora`).
+
+    The frozen map W0 is the end of the training of a network of the architecture on the target `similar` to
+    that of the task: the target itself, truncated to rank N_h. init_scale is the scale of A, and rate_ratio
+    is eta_B / eta_A (LoRA+).
+
+    Attributes
+    ----------
+    rank : int
+        Rank of the adapter.
+    alpha : float
+        Scale of the adapter.
+    scaling : str
+        "alpha/r" or "alpha/sqrt(r)".
+    adapter : str
+        Law of A: "orthonormal", "gaussian" or "spectral".
+    similarity : float
+        Cosine of the angle between the targets of pre-training and of the task.
+    """
+
+    rank: int
+    alpha: float
+    scaling: str
+    adapter: str
+    similarity: float
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the adapter is balanced, so that its dynamics are exact for inputs that are not general."""
+        return self.adapter != "gaussian"
+
+    def tuned(
+        self, task: Task, architecture: Architecture, seed: int, init_scale: float, rates: Rates
+    ) -> tuple[Task, Network]:
+        """Return the adapted task and the adapter of a seed."""
+        w0 = pretrained_map(similar(task, self.similarity, seed), architecture.n_h)
+        return lora(
+            task,
+            w0,
+            self.rank,
+            self.alpha,
+            self.scaling,
+            self.adapter,
+            init_scale,
+            (rates.first, rates.second),
+            seed,
+        )
+
+
+def pretrained_map(task: Task, n_h: int) -> Array:
+    """Return the map (N_o, N_i) at which the flow of a network of N_h hidden units on a task ends.
+
+    It is the map of rank N_h with the least loss, on the span of the inputs.
+    """
+    moments = task.moments
+    u, s, vt = np.linalg.svd(moments.target, full_matrices=False)
+    best = (u[:, :n_h] * s[:n_h]) @ vt[:n_h]
+    return np.asarray(best / np.sqrt(moments.variances) @ moments.axes.T)
 
 
 def _pretrained(w0: ArrayLike | Network, task: Task) -> Array:

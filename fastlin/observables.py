@@ -4,6 +4,7 @@ Every observable over time is a function of QQ^T(t), so that all solvers share o
 stores, the command line and the documentation read `REGISTRY`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -57,6 +58,8 @@ class Observable:
         Whether it depends on the part of W1 off the span of dependent inputs.
     needs_samples : bool
         Whether it is a function of X or Y. A task of statistics alone has none.
+    of_adapter : bool
+        Whether sweeps of adapters (LoRA) store it, though no kernel computes it.
     lazy : bool
         Whether it is computed only where it is looked at.
     """
@@ -76,6 +79,7 @@ class Observable:
     rates_note: str = ""
     off_span: bool = False
     needs_samples: bool = False
+    of_adapter: bool = False
     lazy: bool = False
     of_start: Callable[[Array, int, int], Any] | None = None
 
@@ -87,12 +91,12 @@ class Observable:
     @property
     def swept(self) -> bool:
         """Whether a sweep can store it."""
-        return bool(self.outputs) or not self.over_time
+        return bool(self.outputs) or self.of_adapter or not self.over_time
 
     @property
     def rows(self) -> int:
         """Numbers that a sweep stores for each point, and for each time where it has a time axis."""
-        return max(1, len(self.outputs))
+        return math.prod(self.stored_dims.values())
 
     @property
     def stored_dims(self) -> dict[str, int]:
@@ -388,6 +392,7 @@ _ALL = (
         "|c W2 W1|_F, c the gain of the task",
         "norm of the update that the adapter adds to the frozen map (LoRA, Hu et al. 2022)",
         adapter_observables.adapter_norm,
+        of_adapter=True,
         default=False,
         off_span=True,
     ),
@@ -401,6 +406,7 @@ _ALL = (
         "overlap of the adapter's subspaces with those of the update that the task asks for",
         adapter_observables.adapter_alignment,
         labels={"side": adapter_observables.SIDES},
+        of_adapter=True,
         default=False,
         off_span=True,
     ),
@@ -409,9 +415,11 @@ _ALL = (
         (),
         "1",
         r"r_\mathrm{rec}",
-        "number of a with u_a^T c W2 W1 v_a >= s_a / 2, of Sigma_yx - W0 = sum_a s_a u_a v_a^T",
+        "number of a with |E v_a|, |E^T u_a| <= s_a / 2, E = Sigma_yx - W0 - c W2 W1, "
+        "Sigma_yx - W0 = sum_a s_a u_a v_a^T",
         "singular directions of the update that the task asks for, of which at least half is learned",
         adapter_observables.recovered_rank,
+        of_adapter=True,
         default=False,
     ),
 )

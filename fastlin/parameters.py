@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -38,6 +40,11 @@ class Parameter:
     form: str = "number"
 
 
+# Takes the name of a section, its parameters as read, and the folder of the spec. Returns what the law takes:
+# "data", a mapping with `content` for the spec that a store keeps, and a name in it or an array of names.
+Resolve = Callable[[str, Mapping[str, Any], Path], dict[str, Any]]
+
+
 class Kind(Protocol):
     """One of a registry, by its name, with parameters."""
 
@@ -52,6 +59,10 @@ class Kind(Protocol):
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """Parameters by their names."""
+
+    @property
+    def resolve(self) -> Resolve | None:
+        """Reads the files that are parameters, if any are."""
 
 
 K = TypeVar("K", bound=Kind)
@@ -80,3 +91,9 @@ class Choice(Generic[K]):
     def at(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return one value of every parameter, given those of the axes."""
         return dict(self.values) | {key: chosen[key] for key in self.axes}
+
+    @property
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """One value of every parameter, in every combination of those that are axes."""
+        for values in product(*(axis.tolist() for axis in self.axes.values())):
+            yield self.at(dict(zip(self.axes, values, strict=True)))

@@ -16,7 +16,7 @@ from fastlin.fit import narrow
 from fastlin.kernels import Scale, dispatch, follow, follow_two_sided, network_time_scales, padded
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.values import WIDTH
-from fastlin.kernels.sizes import UnreducedSizes
+from fastlin.kernels.sizes import Record, UnreducedSizes
 from fastlin.validation import check_array, check_times
 
 AT_SADDLE = (
@@ -91,6 +91,21 @@ def observe(starts: Starts, outputs: tuple[int, ...], times: Array, decay: float
     floor = np.zeros_like(starts.lam)
     out = dispatch.observe(starts.sizes, outputs, starts.lam, floor, starts.s, starts.q, times, decay)
     return _from_lanes(out, starts.batch)
+
+
+def raw_records(sigma_yx: Array, w1: Array, w2: Array) -> tuple[UnreducedSizes, Array]:
+    """Return the sizes and records (K, length) of starts with a least loss of 0, as kernels take raw starts.
+
+    sigma_yx (K, N_o, N_i), w1 (K, N_h, N_i), w2 (K, N_o, N_h).
+    """
+    _, s, q = _in_svd_basis(sigma_yx, w1, w2)
+    n_i = w1.shape[-1]
+    sizes = UnreducedSizes(n_i, q.shape[-1], w2.shape[-2])
+    at, records = Record(sizes), np.zeros((len(q), Record(sizes).length))
+    records[:, : s.shape[-1]] = s
+    records[:, at.v : at.u] = q[:, :n_i].reshape(len(q), -1)
+    records[:, at.u :] = q[:, n_i:].reshape(len(q), -1)
+    return sizes, records
 
 
 def saddles(starts: Starts) -> NDArray[np.bool_]:

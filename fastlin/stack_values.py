@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,7 @@ from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.observables import Observable, select
 from fastlin.rates import Rates
 from fastlin.stacks import Pairs
+from fastlin.task import Task
 from fastlin.trajectory import Trajectory
 
 NUMBERS_AT_ONCE = 250_000  # of QQ^T and observables of a part of a stack, so that they stay in the cache
@@ -24,9 +25,9 @@ NUMBERS_AT_ONCE = 250_000  # of QQ^T and observables of a part of a stack, so th
 Values = dict[str, Any]  # arrays (P, T, ...) by observable, or (P,) of those without time
 
 
-def rates_of(stack: Pairs, value: Any) -> Rates:
-    """Return the learning rates of a flow, which all tasks of a stack have to share (see `Rates.of_flow`)."""
-    rates = [Rates.of_flow(task, value) for task in stack.tasks]
+def shared_rates(stack: Pairs, of: Callable[[Task], Rates]) -> Rates:
+    """Return the learning rates of all tasks of a stack, which have to be the same."""
+    rates = [of(task) for task in stack.tasks]
     for number, each in enumerate(rates):
         if each != rates[0]:
             where = stack.at(int(np.argmax(stack.task_of == number)))
@@ -52,7 +53,7 @@ def parts(
     """Yield some networks at a time, as many as fit the cache with their observables."""
     arrays = stack.arrays
     numbers = 4 * (arrays.n_i + arrays.n_o) ** 2 + sum(own_numbers(observables, arrays).values())
-    step = max(1, NUMBERS_AT_ONCE // (times * numbers))
+    step = max(1, NUMBERS_AT_ONCE // (max(1, times) * numbers))
     for first, last in pairwise([*range(0, points.size, step), points.size]):
         yield points[first:last]
 

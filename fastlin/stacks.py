@@ -301,6 +301,12 @@ class Pairs:
         """The tasks of all pairs, with one leading dimension."""
         return TaskArrays(self.tasks, self.task_of)
 
+    def pair(self, pair: int) -> tuple[Task, Network]:
+        """Return the task and the network of a pair."""
+        number = self.net_of[pair]
+        balance = float(self.lam[number]), float(self.kappa[number]), str(self.balance[number])
+        return self.tasks[self.task_of[pair]], Network.known(self.w1[number], self.w2[number], *balance)
+
     def at(self, pair: int) -> str:
         """Return where a pair is."""
         return place_of(self.dims, self.shape, self.coords, pair)

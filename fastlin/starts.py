@@ -14,7 +14,7 @@ from fastlin.architecture import Architecture
 from fastlin.balance import Balance, check_kappa, check_width
 from fastlin.dimensions import Axis, leading
 from fastlin.errors import InputError
-from fastlin.initialisation import INIT_KINDS, RAW_KINDS
+from fastlin.initialisation import INIT_KINDS, PRODUCT_KINDS, RAW_KINDS
 from fastlin.kernels import Factors, Problem, factorise
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
@@ -59,9 +59,10 @@ def balanced_init(
         The draws are a function of (seed, N_i, N_h, N_o, kind) alone.
     kind : str
         The unbalanced product: that of raw weights of a standard law ("gaussian", of standard deviation
-        init_scale, or "lecun", "he", "xavier", "ntk", "torch", "lora"); "random_regression", the Sigma_yx of
-        an independent random regression task of `n_samples` samples and target_scale init_scale (B.4); or
-        "aligned", the singular vectors of `task`, each mode with strength init_scale^2 (Saxe et al. 2014).
+        init_scale, or "lecun", "he", "xavier", "ntk", "torch", "zero_output"); "random_regression", the
+        Sigma_yx of an independent random regression task of `n_samples` samples and target_scale init_scale
+        (B.4); or "aligned", the singular vectors of `task`, each mode with strength init_scale^2 (Saxe et al.
+        2014).
     kappa : float
         Width of the balance, 0 or from 1e-60 to 1e60, in the unit of squared weights. kappa > 0 needs N_h >=
         N_i + N_o. Wide networks with Gaussian weights of variances s1^2 and s2^2 tend to ``lam = (s2^2 -
@@ -117,7 +118,7 @@ def balanced_init(
         Axis.read("lam", lam, check_float),
     )
     samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
-    start = INIT_KINDS[check_choice("kind", kind, list(INIT_KINDS))].law(samples)
+    start = INIT_KINDS[check_choice("kind", kind, PRODUCT_KINDS)].law(samples)
     span = _span(architecture, task)
     reached = Architecture(span.shape[1], architecture.n_h, architecture.n_o)
     for value in axes.kappa.values:
@@ -191,10 +192,14 @@ def draw_network(
     kappa: float = 0.0,
     rates: Rates = EQUAL_RATES,
 ) -> Network:
-    """Return the balanced network that a seed has under the laws of a problem, of checked inputs."""
-    factors = _drawn_factors(problem.start, architecture, seed, task)
+    """Return the balanced network that a seed has under the laws of a problem, of checked inputs.
+
+    If inputs are dependent, W1 is 0 off their span, as in `balanced_init`.
+    """
+    reached = Architecture(task.span.shape[1], architecture.n_h, architecture.n_o)
+    factors = _drawn_factors(problem.start, reached, seed, task)
     factors = factors._replace(p=rates.unit * problem.strength * factors.p)
-    return _balanced(architecture, Balance(lam, kappa), seed, factors, rates)
+    return _on_span(_balanced(reached, Balance(lam, kappa), seed, factors, rates), task.span)
 
 
 def draw_networks(
@@ -253,8 +258,8 @@ def random_init(
         Sizes of the network.
     kind : str
         "lecun", normal of variance 1 / fan_in; "he", 2 / fan_in; "xavier", 2 / (fan_in + fan_out); "ntk",
-        1 / N_h in both layers; "torch", uniform in +-1 / sqrt(fan_in), the default of PyTorch; "lora", that
-        for W1, and W2 = 0; "gaussian", standard normal.
+        1 / N_h in both layers; "torch", uniform in +-1 / sqrt(fan_in), the default of PyTorch;
+        "zero_output", that for W1, and W2 = 0; "gaussian", standard normal.
     init_scale : float
         Factor of both layers, > 0.
     seed : int
@@ -331,6 +336,8 @@ def _drawn_factors(law: StartLaw, architecture: Architecture, seed: int, task: T
     """Return the factors of the product that a law draws, or of the task where it has none."""
     product = law.product(seed, architecture.sizes)
     if product is not None:
+        if task is not None and product.shape[1] > architecture.n_i:  # given weights, on all inputs
+            product = product @ task.span
         return factorise(product, architecture.n_h)
     if task is None:
         raise InputError('kind "aligned" needs the task to align with: task=...')

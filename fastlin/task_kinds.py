@@ -19,7 +19,9 @@ from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.draws import RegressionTask, TaskLaw
 from fastlin.kernels.random import MAX_SEED, MAX_SIZE, Stream, generator, shared
 from fastlin.kernels.task_laws import AutoencoderTask, HierarchyTask, SpectrumTask, StudentTeacherTask
-from fastlin.parameters import Parameter
+from fastlin.own_data import DataTask
+from fastlin.own_parameters import DATA, resolve_data
+from fastlin.parameters import Parameter, Resolve
 from fastlin.stacks import Tasks
 from fastlin.structured_tasks import (
     autoencoder_obstacle,
@@ -319,6 +321,8 @@ class TaskKind:
         Takes a law, an architecture and a seed, and returns the `Task` with its data.
     obstacle : callable
         Takes a law and an architecture, and returns why no task of that size can be drawn, or None.
+    resolve : callable, optional
+        Of a kind whose parameters are files, see `parameters.Resolve`.
     """
 
     name: str
@@ -327,6 +331,7 @@ class TaskKind:
     law: Callable[..., TaskLaw]
     build: Callable[[Any, Architecture, int], Task] = task_of_statistics
     obstacle: Callable[[Any, Architecture], str | None] = lambda law, architecture: None
+    resolve: Resolve | None = None
 
 
 TASK_KINDS = {
@@ -406,6 +411,15 @@ TASK_KINDS = {
             lambda spectrum, power, noise: AutoencoderTask(spectrum_of("spectrum", spectrum, power), noise),
             autoencoder_task,
             autoencoder_obstacle,
+        ),
+        TaskKind(
+            "data",
+            "Your own inputs and targets. The task is the same for all seeds.",
+            DATA,
+            lambda data, task: data[task].law,
+            lambda law, architecture, seed: law.task,
+            DataTask.obstacle,
+            resolve_data,
         ),
     )
 }

@@ -195,8 +195,8 @@ ENTRY_LAWS = {
         Stream.INIT_UNIFORM,
         lambda fan_in, fan_out, n_h: 1.0 / fan_in,
     ),
-    "lora": EntryLaw(
-        'W1 as in "torch" and W2 = 0 (LoRA, Hu et al. 2022).',
+    "zero_output": EntryLaw(
+        'W1 as in "torch" and W2 = 0, so that the map starts at 0.',
         Stream.INIT_UNIFORM,
         lambda fan_in, fan_out, n_h: 1.0 / fan_in,
         zero_w2=True,

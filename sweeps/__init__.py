@@ -6,9 +6,9 @@ The public names are those of `fastlin`. They are loaded on first use, so that m
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastlin import Spec, open_sweep, plan, rebuild, run_sweep
+    from fastlin import Spec, borders, merge_sweeps, open_sweep, plan, rebuild, refine, run_sweep
 
-__all__ = ["Spec", "open_sweep", "plan", "rebuild", "run_sweep"]
+__all__ = ["Spec", "borders", "merge_sweeps", "open_sweep", "plan", "rebuild", "refine", "run_sweep"]
 
 if not TYPE_CHECKING:
 

@@ -185,7 +185,7 @@ def recorded_steps(action):
     return recorded
 
 
-def _run_and_die(spec, path, options, at, torn, sizes):
+def _act_and_die(action, at, torn, sizes):
     counter = itertools.count()
 
     def die(name, arguments):
@@ -196,7 +196,7 @@ def _run_and_die(spec, path, options, at, torn, sizes):
 
     cutting.groups_apart()
     with blocks_in_turn(), intercepting(die), cutting.into(**sizes) if sizes else nullcontext():
-        fl.run_sweep(spec, path, **options)
+        action()
 
 
 def die_at(at, spec, path, torn=False, sizes=None, **options):
@@ -204,9 +204,14 @@ def die_at(at, spec, path, torn=False, sizes=None, **options):
 
     `sizes` are the sizes of blocks, as `cutting.into` takes them.
     """
+    kill_at(at, partial(fl.run_sweep, spec, path, **options), torn, sizes)
+
+
+def kill_at(at, action, torn=False, sizes=None):
+    """Call `action` in a process that kills itself, as `die_at` does."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.warmed", "tests.fault_injection"])
-    process = context.Process(target=_run_and_die, args=(spec, path, options, at, torn, sizes))
+    process = context.Process(target=_act_and_die, args=(action, at, torn, sizes))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

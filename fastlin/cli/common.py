@@ -1,10 +1,14 @@
 """Shared parts of the commands: arguments and output."""
 
-from typing import Annotated, Any
+import os
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastlin.formatting import compact_json
+
+if TYPE_CHECKING:
+    from fastlin.sweeps.spec.spec import Spec
 
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or the name of a preset.")]
 StoreArgument = Annotated[
@@ -20,3 +24,15 @@ def print_result(content: dict[str, Any], text: str, as_json: bool, quiet: bool 
         print(compact_json(content))
     elif not quiet:
         print(text)
+
+
+def spec_to_run(source: str, store: str) -> "Spec":
+    """Return the spec of a file or a preset, or that which a store holds if it is named in place of one."""
+    from fastlin.sweeps import presets
+    from fastlin.sweeps.spec.spec import Spec
+    from fastlin.sweeps.store.locate import locate
+    from fastlin.sweeps.store.store import Store
+
+    if source not in presets.names() and os.path.normpath(source) == os.path.normpath(store):
+        return Store.open(locate(store)).layout.spec
+    return Spec.load(source)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, SpecArgument, print_result
+from fastlin.cli.common import Json, Quiet, print_result, spec_to_run
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.signals import stop_at_once
 
@@ -16,7 +16,13 @@ WHERE = "Dask and SLURM"
 
 
 def run(
-    spec: SpecArgument,
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC",
+            help="A TOML file, the name of a preset, or the store, which holds its spec.",
+        ),
+    ],
     store: Annotated[str, typer.Option("--store", metavar="PATH", help="A folder, or s3://bucket/path.")],
     workers: Annotated[
         int | None,
@@ -113,10 +119,9 @@ def run(
     from fastlin.sweeps.run.options import RunOptions
     from fastlin.sweeps.run.progress import NoProgress, on_stderr
     from fastlin.sweeps.run.run import run as run_sweep
-    from fastlin.sweeps.spec.spec import Spec
     from fastlin.sweeps.store.slice import Slice
 
-    loaded = Spec.load(spec)
+    loaded = spec_to_run(spec, store)
     if plot is not None:
         from fastlin.sweeps.read import picture
 

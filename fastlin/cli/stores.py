@@ -1,4 +1,4 @@
-"""Commands about specs and stores: plan, status, verify, repair and presets."""
+"""Commands about specs and stores: plan, status, verify, repair, compact, merge and presets."""
 
 import sys
 from dataclasses import asdict
@@ -103,6 +103,34 @@ def compact(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) ->
     before, after = readable_size(done.bytes_before), readable_size(done.bytes_after)
     text = f"{path}: {before} before, {after} now; seeds can no longer be added, all other axes can grow"
     print_result(asdict(done), text, as_json, quiet)
+
+
+def merge(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="The stores: folders, or s3://bucket/path.")
+    ],
+    into: Annotated[
+        str | None, typer.Option("--into", metavar="PATH", help="The merged store, instead of the first one.")
+    ] = None,
+    allow_version: Annotated[
+        bool,
+        typer.Option(
+            "--allow-version",
+            help="Merge stores of other versions, if samples of them are computed to the same bits.",
+        ),
+    ] = False,
+    durable: Annotated[bool, typer.Option("--durable", help="Sync every file to disk.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Merge stores of slices, seeds or other parts of one sweep, into the first store or into another."""
+    from fastlin.sweeps.run.merge import merge_sweeps
+    from fastlin.sweeps.run.progress import NoProgress, on_stderr
+
+    progress = NoProgress() if quiet else on_stderr()
+    stop_at_once(progress)
+    done = merge_sweeps(paths, into, allow_version=allow_version, durable=durable, progress=progress)
+    print_result(asdict(done), done.summary, as_json, quiet)
 
 
 def presets(

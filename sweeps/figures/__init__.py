@@ -1,4 +1,4 @@
-"""The figures of the paper, and one of wide networks, drawn from the project's own results."""
+"""The figures of the paper, and some beyond it, drawn from the project's own results."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "fig1": "Figure 1: one bottleneck over time at lam = 1, 0, -1, gradient descent and closed form",
         "fig2": "Figure 2: the kernel distance of four architectures and four bottlenecks over lam",
         "wide": "beyond the paper: wide networks over lam and kappa, to which Gaussian networks tend",
+        "lora": "beyond the paper: LoRA, loss over rank, time to converge, rich and lazy fine-tuning",
     }
 )
 DPI = 150
@@ -42,7 +43,7 @@ def draw(
     architectures : sequence of Architecture, optional
         For fig2, one to six in place of the paper's.
     progress : bool
-        Show the progress of the sweeps of fig2 and wide, as `run_sweep` does.
+        Show the progress of the sweeps of fig2, wide and lora, as `run_sweep` does.
 
     Returns
     -------
@@ -62,13 +63,14 @@ def draw(
     from matplotlib.style import context
 
     from fastlin.plot.saving import save
-    from fastlin.sweeps.figures import fig1, fig2, wide
+    from fastlin.sweeps.figures import fig1, fig2, lora, wide
     from fastlin.sweeps.figures.style import STYLE
 
     drawers: dict[str, Callable[[], Any]] = {
         "fig1": fig1.figure,
         "fig2": lambda: fig2.figure(architectures, progress=progress),
         "wide": lambda: wide.figure(progress=progress),
+        "lora": lambda: lora.figure(progress=progress),
     }
     figure = drawers[name]()
     with context([*STYLE, {"svg.hashsalt": name}]):

@@ -33,9 +33,12 @@ def problem_coordinates(spec: Spec) -> dict[str, Any]:
     for section in KIND_SECTIONS.values():
         for key, value in section.write(spec).items():
             name = "task_kind" if (section.section, key) == ("task", "kind") else section.prefix + key
-            if name not in spec.optional_dims:
+            if name not in spec.optional_dims and key != "data":
                 text = json.dumps(value) if isinstance(value, list | dict) else value
                 values[name] = ((), np.array(text, dtype=object) if isinstance(text, str) else text)
+        if own := section.own(spec):
+            text = " ".join(item.content["sha256"] for item in own.values())
+            values[f"{section.section}_sha256"] = ((), np.array(text, dtype=object))
     return values
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fastlin.kernels import Output, Record, Status, dispatch, draw_raw_records, draw_records
 from fastlin.kernels.codes import Start
 from fastlin.kernels.starts import starts
-from fastlin.observables import REGISTRY
+from fastlin.observables import REGISTRY, Observable
 from fastlin.rates import Rates
 from fastlin.solvers import SOLVERS, Points
 from fastlin.sweeps.spec.group import Group
@@ -74,15 +74,17 @@ def _joined(parts: list[Result]) -> Result:
 
 def _points_of(group: Group) -> Points:
     """Return the points of a group: a product of records and lam, or pairs."""
+    if group.recordless:
+        return Points(np.empty((0, 0)), group.lams, group.times, group.settings)
     # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
     seeds, lams = np.array(group.seeds), np.array(group.lams)
     raw = group.settings.start == Start.RAW
-    draw = draw_raw_records if raw else draw_records
     sizes, kappas, init_scales = group.architecture.sizes, None, None
     if group.paired:
         each = group.point_values
         seeds, lams, init_scales = each.seeds, each.lams, each.init_scales
         kappas = None if group.own.kappas is None else each.kappas
+    draw = draw_raw_records if raw else draw_records
     records = draw(sizes, seeds, group.problem, init_scales=init_scales, specialise=group.specialise)
     if raw and group.has_rates:
         records = _at_rates(group, records)
@@ -124,14 +126,23 @@ def _time_scales(group: Group, points: Points) -> tuple[dict[str, Floats], Codes
     names = [name for name in group.observables if REGISTRY[name].scale is not None]
     if not names:
         return {}, np.full(group.points, Status.OK, dtype=np.uint8)
-    batch = points.batch(np.empty(0), len(group.scales))
-    sizes, special = group.architecture.sizes, group.specialise
-    dispatch.time_scales(sizes, group.scales, batch, group.fraction, kappa=points.kappa, specialise=special)
-    out, status = batch.outputs[:, : group.points, 0], batch.status[: group.points]
+    out, status = _scales(group, points)
     with np.errstate(over="ignore"):
         values = out.astype(group.dtype)
     status[(np.isinf(values) & np.isfinite(out)).any(axis=0)] = Status.FAILED
     return dict(zip(names, values, strict=True)), status
+
+
+def _scales(group: Group, points: Points) -> tuple[Array, Codes]:
+    """Return the time scales of the points, (scales, P), and status (P,)."""
+    if group.recordless:
+        from fastlin.sweeps.run import one_by_one
+
+        return one_by_one.time_scales(group)
+    batch = points.batch(np.empty(0), len(group.scales))
+    sizes, special = group.architecture.sizes, group.specialise
+    dispatch.time_scales(sizes, group.scales, batch, group.fraction, kappa=points.kappa, specialise=special)
+    return batch.outputs[:, : group.points, 0], batch.status[: group.points]
 
 
 def _at_rates(group: Group, records: Array) -> Array:
@@ -167,6 +178,8 @@ def _of_start(group: Group, points: Points) -> dict[str, Floats]:
     entries = [REGISTRY[name] for name in group.observables if REGISTRY[name].of_start is not None]
     if not entries:
         return {}
+    if group.recordless:
+        return _of_recordless(group, entries)
     shape, records, lams = group.architecture, points.records, points.lams
     per_record = 1 if points.paired else lams.size
     values = {entry.name: np.empty((len(records), per_record), dtype=group.dtype) for entry in entries}
@@ -182,6 +195,18 @@ def _of_start(group: Group, points: Points) -> dict[str, Floats]:
             numbers = entry.of_start(q, inputs, shape.n_h)
             values[entry.name][part] = np.reshape(numbers, (-1, per_record))
     return {name: part.reshape(-1) for name, part in values.items()}
+
+
+def _of_recordless(group: Group, entries: Sequence[Observable]) -> dict[str, Floats]:
+    """Return the numbers of the start of points without records, (P,)."""
+    from fastlin.sweeps.run import one_by_one
+
+    q, n_i = one_by_one.starts(group), group.architecture.n_i
+    return {
+        entry.name: np.asarray(entry.of_start(q, n_i, q.shape[-1]), dtype=group.dtype)
+        for entry in entries
+        if entry.of_start is not None
+    }
 
 
 def _part(kappa: float | Array, part: slice) -> float | Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from fastlin.errors import InputError
 from fastlin.kernels import Status
 from fastlin.sweeps.run.evaluators import evaluator_of
 from fastlin.sweeps.spec.group import Position
+from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import versions
 from fastlin.sweeps.store.resume import is_missing
 from fastlin.sweeps.store.store import Store
@@ -60,6 +62,40 @@ def check(store: Store, allow: bool) -> list[dict[str, str]]:
         )
     _compare(store, fault, lines)
     return [*store.made_with, new]
+
+
+def joint_versions(stores: Sequence[Store], spec: Spec, allow: bool) -> list[dict[str, str]]:
+    """Return the versions that made the numbers of some stores, which are merged to a spec, oldest first.
+
+    Raises
+    ------
+    InputError
+        If other versions wrote one store than the first. With `allow` it is only raised if they have another
+        seed rule, or a sample of the points of a store does not come out the same here.
+    """
+    first, joint, differ = stores[0], stores[0].made_with[-1], False
+    for store in stores[1:]:
+        new = store.made_with[-1]
+        names = [
+            name for name in sorted(joint.keys() & new.keys() - set(HARMLESS)) if joint[name] != new[name]
+        ]
+        if names and not allow:
+            fault = f"other versions wrote {store.location.text} than {first.location.text}"
+            how = "--allow-version merges them if samples of all come out the same here"
+            lines = [f"  {name}: {new[name]} instead of {joint[name]}" for name in names]
+            raise InputError("\n".join([f"{fault}; {how}:", *lines]))
+        differ |= bool(names)
+        joint = new | joint  # a sweep that gains large architectures depends on the processor from here on
+    if not differ:
+        return _distinct([*(entry for store in stores for entry in store.made_with[:-1]), joint])
+    here = versions.of(spec)
+    checked = [entry for store in stores for entry in check(store, allow)]
+    return [*(entry for entry in _distinct(checked) if entry != here), here]
+
+
+def _distinct(entries: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return each entry once, in the place of its first occurrence."""
+    return [entry for at, entry in enumerate(entries) if entry not in entries[:at]]
 
 
 def _compare(store: Store, fault: str, lines: list[str]) -> None:

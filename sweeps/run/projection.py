@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastlin.formatting import format_duration
 from fastlin.kernels.compilation import missing, seconds_to_compile
+from fastlin.solvers import FLOW
 from fastlin.sweeps.run.calibration import measure
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
 from fastlin.sweeps.run.plan import Plan, readable_size
@@ -62,6 +63,8 @@ class Projection:
         Seconds of the whole run, with `compile_seconds`.
     spec : dict
         The spec with every default filled in.
+    white : bool
+        Whether the inputs of all tasks are whitened. Otherwise the solver is "flow" by default.
     """
 
     name: str
@@ -81,10 +84,17 @@ class Projection:
     compile_seconds: float
     seconds: float
     spec: dict[str, Any]
+    white: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name, JSON-ready, as ``fastlin plan --json`` prints them."""
         return asdict(self)
+
+    @property
+    def _solver(self) -> str:
+        """A line that says why points are integrated, if inputs that are not whitened are the reason."""
+        flow = not self.white and self.spec["dynamics"]["solver"] == FLOW.name
+        return "solver: flow, because the inputs of the task are not whitened\n" if flow else ""
 
     def __str__(self) -> str:
         groups = "" if self.groups_per_block == 1 else f"{self.groups_per_block:,} groups of "
@@ -95,6 +105,7 @@ class Projection:
             dims = f"a table; {dims}"
         return (
             f"{self.name}: {self.points:,} points ({dims}), each at {self.times} times\n"
+            f"{self._solver}"
             f"blocks: {self.blocks:,} of {groups}{self.seeds_per_block} seeds\n"
             f"store: {estimated}{readable_size(self.bytes)} in {self.files:,} files\n"
             f"memory: {readable_size(self.memory_bytes)} with {self.workers} cores\n"
@@ -110,7 +121,14 @@ class Projection:
         return f"{self.kernels_to_compile} are still to be compiled, in about {duration} of the time below"
 
 
-def plan(spec: Spec | Mapping[str, Any] | str | Path, *, workers: int | None = None) -> Projection:
+def plan(
+    spec: Spec | Mapping[str, Any] | str | Path,
+    *,
+    workers: int | None = None,
+    task: Any = None,
+    init: Any = None,
+    points: Any = None,
+) -> Projection:
     """Return the resources of a sweep on this machine: points, blocks, bytes, files, memory and time.
 
     Nothing is written, except that kernels compiled for the measurement are kept in the cache. It takes a
@@ -123,6 +141,8 @@ def plan(spec: Spec | Mapping[str, Any] | str | Path, *, workers: int | None = N
     workers : int, optional
         Plan for this number of processes. Those beyond the cores of this machine are taken for equal cores
         elsewhere. By default threads on all cores.
+    task, init, points : optional
+        Own data, own weights and a table of points, as for `run_sweep`.
 
     Returns
     -------
@@ -140,7 +160,7 @@ def plan(spec: Spec | Mapping[str, Any] | str | Path, *, workers: int | None = N
     >>> projection.points, projection.axes["lam"]
     (72400, 181)
     """
-    return project(Spec.read(spec), workers)
+    return project(Spec.read(spec, task, init, points), workers)
 
 
 def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projection:
@@ -174,6 +194,7 @@ def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projectio
         compile_seconds=compile_seconds,
         seconds=start_up + CLIENT_SECONDS[type(executor)] + compile_seconds + _makespan(work, cores),
         spec=spec.to_dict(),
+        white=spec.white,
     )
 
 

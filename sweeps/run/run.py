@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
 from fastlin.kernels.compilation import Kernel, compile_all, missing, seconds_to_compile
+from fastlin.network import Network
 from fastlin.sweeps.run.builds import check_versions
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
@@ -47,6 +48,7 @@ from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.slice import Slice
 from fastlin.sweeps.store.store import Store
+from fastlin.task import Task
 
 # Dask takes milliseconds for a task, so blocks of a shorter estimated time go several in one task.
 TASK_SECONDS, MOST_TOGETHER = 0.1, 16
@@ -98,6 +100,8 @@ def run_sweep(
     slice: str | None = None,
     timeout: float | None = None,
     progress: bool | Progress = False,
+    task: Task | Sequence[Task] | Mapping[str, Task] | None = None,
+    init: Network | Sequence[Network] | Mapping[str, Network] | None = None,
     points: Any = None,
 ) -> Report:
     """Run a sweep into a Zarr store, continue one that was interrupted, or let one grow.
@@ -135,6 +139,11 @@ def run_sweep(
     progress : bool or Progress
         True shows a bar on a terminal or in a notebook, and lines on standard error elsewhere. The logger
         "fastlin" gets the same lines at the level INFO in any case.
+    task : Task, or list or mapping of names to Task, optional
+        Own data in place of the [task] of the spec. Several make the axis "task". The store keeps their
+        statistics, and samples up to 1 MB, so that it needs nothing else to be continued or rebuilt from.
+    init : Network, or list or mapping of names to Network, optional
+        Own weights in place of those that [init] draws. Several make the axis "init_network".
     points : mapping, DataFrame or Dataset, optional
         The points of the sweep, if they are no product: a column for each axis that differs between them, as
         in ``points={"lam": [-1.0, 0.5], "init_scale": [0.1, 1.0]}``. It replaces [points] of the spec, whose
@@ -167,7 +176,7 @@ def run_sweep(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
     where = chosen_executor(client, executor, workers)
-    return run(Spec.read(spec, points), path, where, options, as_progress(progress))
+    return run(Spec.read(spec, task, init, points), path, where, options, as_progress(progress))
 
 
 def chosen_executor(

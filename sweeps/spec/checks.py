@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,50 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.initialisation import INIT_KINDS
+from fastlin.initialisation import INIT_KINDS, InitKind
 from fastlin.kernels import Scale
+from fastlin.kernels.draws import TaskLaw
 from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
-from fastlin.solvers import SOLVERS
+from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
+from fastlin.sweeps.spec.points import PointTable
 from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
+
+
+def task_laws(fields: Mapping[str, Any], faults: Faults) -> list[TaskLaw]:
+    """Return the laws of the tasks of a spec, one for each combination of parameters; none after a fault."""
+    task: Choice[TaskKind] | None = fields.get("task")
+    if task is None:
+        return []
+    table: PointTable | None = fields["table"]
+    combinations = task.combinations if table is None else map(task.at, table.combinations(list(task.axes)))
+    try:
+        return [task.kind.law(**values) for values in combinations]
+    except InputError as error:
+        faults.add_error(error)
+        return []
+
+
+def settle_solver(fields: dict[str, Any], given: Mapping[str, Any], laws: Sequence[TaskLaw]) -> None:
+    """Set the solver "flow" where none is given and the inputs of a task are not whitened."""
+    if given.get("solver") is None and not all(law.white for law in laws):
+        fields["solvers"] = (FLOW.name,)
+
+
+def check_inputs(solvers: Sequence[str], laws: Sequence[TaskLaw], faults: Faults) -> None:
+    """Note a solver that needs inputs of a form that those of a task have not."""
+    if any(SOLVERS[name].balanced for name in solvers) and not all(map(_has_closed_form, laws)):
+        faults.add(
+            "dynamics.solver is 'exact', and the inputs of the task are neither whitened nor a multiple of a "
+            "projector; use 'flow', which is the default then"
+        )
+
+
+def _has_closed_form(law: TaskLaw) -> bool:
+    return law.white or getattr(law, "inputs", "general") in ("isotropic", "projector")
 
 
 def settle_learning_rates(fields: dict[str, Any], faults: Faults) -> None:
@@ -40,6 +74,18 @@ def settle_learning_rates(fields: dict[str, Any], faults: Faults) -> None:
         fields["learning_rates"] = np.empty(0)
 
 
+def settle_adapter(fields: dict[str, Any], given: Mapping[str, Any], faults: Faults) -> None:
+    """Note a balance that is asked for of adapters. They are taken as they are drawn, balanced or not."""
+    if "init" not in fields or not fields["init"].kind.adapter:
+        return
+    if given.get("balance") is True:
+        faults.add(
+            f"init.balance is true, and init.kind is {fields['init'].kind.name!r}, whose adapters have a "
+            "balance of their own; leave it out"
+        )
+    fields["balance"] = False
+
+
 def settle_lam(fields: dict[str, Any], given: Mapping[str, Any], faults: Faults) -> None:
     """Note where lam is missing, or is no axis because starts are not balanced; it is 0 in a spec then."""
     if "balance" not in fields or "lams" not in fields:
@@ -51,18 +97,23 @@ def settle_lam(fields: dict[str, Any], given: Mapping[str, Any], faults: Faults)
         return
     for name in ("lam", "kappa"):
         if given.get(name) is not None:
+            adapter = "init" in fields and fields["init"].kind.adapter
+            reason = "init.kind is 'lora'" if adapter else "init.balance is false"
             faults.add(
-                f"axes.{name} is given, and init.balance is false; weights as they are drawn have no {name} "
+                f"axes.{name} is given, and {reason}; weights as they are drawn have no {name} "
                 f"to set, so leave it out (the observable fit_{name} tells which fits best)"
             )
     fields["lams"] = np.zeros(1)
 
 
-def check_start(fields: Mapping[str, Any], faults: Faults) -> None:
-    """Note a start without balance of a kind that draws no weights, or for a solver that needs balance."""
+def check_start(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Faults) -> None:
+    """Note a start that does not fit an architecture, or lacks weights or a balance where they are needed."""
+    _check_sizes(fields, laws, faults)
     if fields["balance"]:
         return
     kind = fields["init"].kind
+    if kind.adapter:
+        return _check_adapter(fields, faults)
     if not kind.raw:
         drawn = ", ".join(repr(other.name) for other in INIT_KINDS.values() if other.raw)
         faults.add(
@@ -74,6 +125,52 @@ def check_start(fields: Mapping[str, Any], faults: Faults) -> None:
             "dynamics.solver is 'exact', which needs balanced weights, and init.balance is false; "
             "use 'flow', which follows any weights to a tolerance"
         )
+
+
+def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Faults) -> None:
+    """Note architectures that have no start of the kind."""
+    init: Choice[InitKind] = fields["init"]
+    samples = getattr(laws[0], "n_samples", None)
+    try:
+        starts = [init.kind.law(samples, **values) for values in init.combinations]
+    except InputError as error:
+        faults.add_error(error)
+        return
+    for index, shape in enumerate(fields["architectures"]):
+        if obstacle := next(filter(None, (init.kind.obstacle(law, shape) for law in starts)), None):
+            where = f"axes.architecture[{index}]"
+            faults.add(f"{where} is {shape}; {obstacle}", "init", "axes.architecture", f"[{index}]")
+
+
+def _check_adapter(fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note adapters for a solver that needs balance, and architectures without a direction to turn to."""
+    values, exact = fields["init"].values, any(SOLVERS[name].balanced for name in fields["solvers"])
+    if exact and "gaussian" in np.atleast_1d(values["adapter"]):
+        faults.add(
+            "dynamics.solver is 'exact', and init.adapter is 'gaussian', which has no balance; use 'flow', "
+            "or the adapter 'orthonormal' or 'spectral'"
+        )
+    if exact and any(fields["decay"]):
+        faults.add(
+            "dynamics.solver is 'exact', and dynamics.decay is not 0; adapters have lam below 0, so use "
+            "'flow'"
+        )
+    if (np.abs(values["similarity"]) < 1.0).any():
+        for index, shape in enumerate(fields["architectures"]):
+            if shape.n_i == shape.n_o == 1:
+                where = f"axes.architecture[{index}]"
+                faults.add(
+                    f"{where} is {shape}; a task of one input and one output has no target at an angle"
+                )
+
+
+def check_observables(fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note observables of adapters of a sweep without them."""
+    if fields["init"].kind.adapter:
+        return
+    for name in fields["observables"]:
+        if REGISTRY[name].of_adapter:
+            faults.add(f"{name} in output.observables is of adapters, which init.kind 'lora' draws")
 
 
 def check_kappa(kappas: NDArray[np.float64], architectures: Sequence[Architecture], faults: Faults) -> None:
@@ -91,7 +188,9 @@ def check_kappa(kappas: NDArray[np.float64], architectures: Sequence[Architectur
             )
 
 
-def check_settings(fields: Mapping[str, Any], tables: Mapping[str, Any], faults: Faults) -> None:
+def check_settings(
+    fields: Mapping[str, Any], tables: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Faults
+) -> None:
     """Note settings that no solver of the spec has, and batches that are larger than the data."""
     solvers = [SOLVERS[name] for name in fields["solvers"]]
     for key, used in (
@@ -103,9 +202,10 @@ def check_settings(fields: Mapping[str, Any], tables: Mapping[str, Any], faults:
         if tables["dynamics"].get(key) is not None and not used:
             owner = "flow" if key in ("tolerance", "max_steps") else "gradient_descent"
             faults.add(f"dynamics.{key} is for the solver {owner!r}, which is not in dynamics.solver")
-    size, samples = fields["batch_size"], fields["task"].values.get("n_samples")
-    if size is not None and samples is not None and size > (fewest := np.min(samples)):
-        faults.add(f"dynamics.batch_size is {size}; the task has {fewest} samples")
+    size, counts = fields["batch_size"], [getattr(law, "n_samples", None) for law in laws]
+    samples = None if None in counts else min(filter(None, counts))
+    if size is not None and samples is not None and size > samples:
+        faults.add(f"dynamics.batch_size is {size}; the task has {samples} samples")
     noisy = size is not None or fields["label_noise"] > 0.0
     if noisy and samples is None:
         kind = fields["task"].kind.name
@@ -132,14 +232,18 @@ def check_decay(fields: Mapping[str, Any], faults: Faults) -> None:
         )
 
 
-def check_time_scales(fields: Mapping[str, Any], faults: Faults) -> None:
+def check_time_scales(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Faults) -> None:
     """Note time scales of networks that have none: they are of the exact flow of balanced weights."""
     names = [name for name in fields["observables"] if REGISTRY[name].scale is not None]
     if not names:
         return
     scale = f"{names[0]} in output.observables is a time scale of the exact flow of balanced weights"
-    if not fields["balance"]:
+    if not fields["balance"] and not fields["init"].kind.adapter:
         faults.add(f"{scale}, and init.balance is false")
+    if not all(law.white for law in laws):
+        faults.add(f"{scale} for whitened inputs, and those of the task are not")
+    if fields["init"].kind.adapter and "gaussian" in np.atleast_1d(fields["init"].values["adapter"]):
+        faults.add(f"{scale}, and init.adapter is 'gaussian'")
     if any(SOLVERS[name].adaptive for name in fields["solvers"]):
         faults.add(f"{scale}; it is not for the solver 'flow'")
     if any(fields["decay"]):
@@ -149,24 +253,15 @@ def check_time_scales(fields: Mapping[str, Any], faults: Faults) -> None:
         faults.add(f"{others[0]} in output.observables: escape and rotation times do not apply for kappa > 0")
 
 
-def check_task(task: Choice[TaskKind], architectures: Sequence[Architecture], faults: Faults) -> None:
+def check_task(
+    kind: TaskKind, laws: Sequence[TaskLaw], architectures: Sequence[Architecture], faults: Faults
+) -> None:
     """Note architectures for which no task can be drawn."""
-    try:
-        laws = [task.kind.law(**task.at(chosen)) for chosen in _combinations(task)]
-    except InputError as error:
-        faults.add_error(error)
-        return
     # The first fault is shown in full, so that it is one with the most inputs.
     for index, shape in sorted(enumerate(architectures), key=lambda item: -item[1].n_i):
-        if obstacle := next(filter(None, (task.kind.obstacle(law, shape) for law in laws)), None):
+        if obstacle := next(filter(None, (kind.obstacle(law, shape) for law in laws)), None):
             where = f"axes.architecture[{index}]"
             faults.add(f"{where} is {shape}; {obstacle}", "task", "axes.architecture", f"[{index}]")
-
-
-def _combinations(task: Choice[TaskKind]) -> Iterator[dict[str, Any]]:
-    """Yield the values of the parameters that are axes, in every combination."""
-    for values in product(*(axis.tolist() for axis in task.axes.values())):
-        yield dict(zip(task.axes, values, strict=True))
 
 
 def check_finite(solvers: Sequence[str], times: NDArray[np.float64], faults: Faults) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
+from fastlin.own_data import OwnItems
 from fastlin.parameters import Choice, Kind, Parameter
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.faults import Faults
@@ -139,8 +141,11 @@ class KindSection:
         """Return the entries of the parameters of one kind."""
         return tuple(_parameter(self.section, *item) for item in self.kinds[kind].parameters.items())
 
-    def read(self, table: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
-        """Return the attribute, or nothing if there is a fault. An unknown kind is the only fault then."""
+    def read(self, table: Mapping[str, Any], faults: Faults, folder: Path) -> dict[str, Any]:
+        """Return the attribute, or nothing if there is a fault. An unknown kind is the only fault then.
+
+        `folder` is that of the spec, to which the paths of files are relative.
+        """
         kind = self.default if table.get("kind") is None else table["kind"]
         if not isinstance(kind, str) or kind not in self.kinds:
             return read_table([self.entry], {"kind": kind}, faults)
@@ -150,17 +155,30 @@ class KindSection:
             return {}
         del values["kind"]
         shared = {entry.field: values.pop(entry.field) for entry in self.shared}
+        if resolve := self.kinds[kind].resolve:
+            try:
+                values = resolve(self.section, values, folder)
+            except InputError as error:
+                faults.add_error(error)
+                return {}
         return {self.field: Choice(self.kinds[kind], values), **shared}
 
     def write(self, owner: Any) -> dict[str, Any]:
         """Return the section of a spec, JSON-ready."""
         choice: Choice[Any] = getattr(owner, self.field)
+        if own := self.own(owner):
+            return {"kind": choice.kind.name, "data": own.content, **write_table(self.shared, owner)}
         values = {
             key: axes.compact(value) if key in choice.axes else value
             for key, value in choice.values.items()
             if value is not None
         }
         return {"kind": choice.kind.name, **values, **write_table(self.shared, owner)}
+
+    def own(self, owner: Any) -> OwnItems[Any] | None:
+        """Return the data of the user, if the kind of a spec takes any."""
+        choice: Choice[Any] = getattr(owner, self.field)
+        return choice.values["data"] if choice.kind.resolve else None
 
     def axes(self, owner: Any) -> dict[str, NDArray[Any]]:
         """Return the parameters of a spec that are axes, by their dimensions."""

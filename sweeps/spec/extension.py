@@ -1,4 +1,4 @@
-"""Growth of a sweep: which spec extends which, and in which order the values of an axis are stored.
+"""Growth of a sweep: which spec extends which, the union of two, and the order in which values are stored.
 
 A store never moves a number. Values that an axis gains are stored behind the old ones, so that a reader who
 opened the store before still reads the right numbers. `open_sweep` puts every axis in the order of its spec.
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlin.own_data import changes, clashes
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.entry import Entry
@@ -75,7 +76,91 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
         after[section].pop(key, None)
     for key in _unused(old):
         after["dynamics"].pop(key, None)
-    return differences(before, after)
+    lines = []
+    for kinds in KIND_SECTIONS.values():
+        own = kinds.own(old), kinds.own(new)
+        if own[0] is not None and own[1] is not None:
+            del before[kinds.section]["data"], after[kinds.section]["data"]
+            lines += changes(kinds.section, own[0], own[1])
+    return lines + differences(before, after)
+
+
+def union(first: Spec, second: Spec) -> Spec:
+    """Return the spec with the values of both on every axis but time, or with the rows of both.
+
+    All else is of the first. Settings of a solver that the first spec does not have are those of the second.
+    """
+    fields = {name: _united(getattr(first, name), getattr(second, name)) for name in AXES if name != "times"}
+    fields |= {key: getattr(second, key) for key in _unused(first)}
+    for section in KIND_SECTIONS.values():
+        choice, other = getattr(first, section.field), getattr(second, section.field)
+        joined = {key: _united(values, other.values[key]) for key, values in choice.axes.items()}
+        own, others = section.own(first), section.own(second)
+        if own is not None and others is not None:
+            data = own.united(others)
+            joined = {**dict.fromkeys(joined, data.names), "data": data}
+        fields[section.field] = replace(choice, values={**choice.values, **joined})
+    content = replace(first, **fields).to_dict()
+    if first.table and second.table:
+        content[SECTION] = first.table.united(second.table)
+    return Spec.from_dict(content)
+
+
+def _united(first: Any, second: Any) -> Any:
+    """Return the values of both: sorted numbers, or names in the order of the first."""
+    if isinstance(first, tuple):
+        return tuple(dict.fromkeys((*first, *second)))
+    return np.union1d(first, second)
+
+
+def obstacles_to_union(first: Spec, second: Spec, names: tuple[str, str]) -> list[str]:
+    """Return one line for each difference that keeps two specs from being parts of one sweep.
+
+    They may differ in the values of axes, or in the rows of a table and the seeds. Every point has values at
+    all times, so the times must be the same. `names` are the names of the specs in the lines.
+    """
+    before, after = essential(first.to_dict()), essential(second.to_dict())
+    if first.table and second.table and list(first.table.columns) == list(second.table.columns):
+        del before[SECTION], after[SECTION]
+    for section, key in _joinable(first, second):
+        before[section].pop(key, None)
+        after[section].pop(key, None)
+    for key in {*_unused(first), *_unused(second)}:
+        before["dynamics"].pop(key, None)
+        after["dynamics"].pop(key, None)
+    lines = []
+    for kinds in KIND_SECTIONS.values():
+        own, others = kinds.own(first), kinds.own(second)
+        if own is not None and others is not None:
+            del before[kinds.section]["data"], after[kinds.section]["data"]
+            lines += clashes(kinds.section, own, others, names)
+    return lines + differences(before, after, names)
+
+
+def _joinable(first: Spec, second: Spec) -> Iterator[tuple[str, str]]:
+    """Yield the section and the key of each axis on which the values of both can lie.
+
+    The axes beside a table have one value for all of its rows, except the seeds.
+    """
+    for entry in _AXES:
+        if entry.field != "times" and _is_joinable(entry, first, second):
+            yield entry.section, entry.key
+    for section in KIND_SECTIONS.values():
+        axes, others = getattr(first, section.field).axes, getattr(second, section.field).axes
+        for key in axes.keys() & others.keys():
+            yield section.section, key
+
+
+def _is_joinable(entry: Entry, first: Spec, second: Spec) -> bool:
+    """Tell whether the values of two specs can lie on one axis. A single value that is no axis must agree."""
+    if first.table or second.table:
+        return entry.dimension == "seed"
+    is_axis = entry.dimension in first.optional_dims
+    if is_axis != (entry.dimension in second.optional_dims):
+        return False
+    values, others = getattr(first, entry.field), getattr(second, entry.field)
+    fixed = entry.optional and not is_axis and len(values) and len(others)
+    return bool(np.array_equal(values, others)) if fixed else True
 
 
 def _unused(spec: Spec) -> list[str]:
@@ -102,6 +187,8 @@ def _extends(entry: Entry, old: Spec, new: Spec) -> bool:
 def _extended_parameters(old: Spec, new: Spec) -> Iterator[tuple[str, str]]:
     """Yield the section and the key of each parameter that is an axis and holds all its old values."""
     for section in KIND_SECTIONS.values():
+        if section.own(old) is not None:
+            continue
         before, after = getattr(old, section.field).axes, getattr(new, section.field).axes
         for key in before.keys() & after.keys():
             if np.isin(before[key], after[key]).all():

@@ -20,6 +20,7 @@ from fastlin.kernels import Problem
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel
 from fastlin.kernels.draws import LaneStart
+from fastlin.low_rank import AdapterStart
 from fastlin.observables import REGISTRY
 from fastlin.solvers import SOLVERS, Settings
 
@@ -131,10 +132,21 @@ class Group:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether no kernel computes many of its points: gradient descent with noise, exact with decay."""
+        """Whether no kernel computes many of its points.
+
+        It is so of gradient descent with noise, the exact solution with decay, adapters, and inputs that are
+        not whitened.
+        """
+        if self.recordless:
+            return True
         solver = SOLVERS[self.solver]
         noisy = solver.learning_rate and self.settings.noise is not None
         return noisy or (solver.balanced and any(self.settings.decay))
+
+    @property
+    def recordless(self) -> bool:
+        """Whether its problems have no records: adapters, and inputs that are not whitened."""
+        return isinstance(self.problem.start, AdapterStart) or not self.problem.white
 
     @property
     def variant(self) -> Variant:
@@ -160,7 +172,7 @@ class Group:
     @property
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
-        if self.absent:
+        if self.absent or self.recordless:
             return
         sizes, special = self.architecture.sizes, self.specialise
         law, start = self.problem.start, self.settings.start

@@ -6,6 +6,7 @@ from fastlin.architecture import Architecture
 from fastlin.kernels import Problem
 from fastlin.kernels.codes import Start
 from fastlin.kernels.draws import WeightLaw
+from fastlin.low_rank import AdapterStart
 from fastlin.network import Network
 from fastlin.rates import Rates
 from fastlin.starts import draw_network, draw_raw_network
@@ -23,11 +24,13 @@ def task_and_network(
     kappa: float,
     rate_ratio: float,
 ) -> tuple[Task, Network]:
-    """Return the task of a seed, and its network: balanced to lam and kappa, or raw.
+    """Return the task of a seed, and its network: balanced to lam and kappa, raw, or an adapter.
 
     Learning rates of the layers, in units of their geometric mean, are a part of the balance.
     """
     task = TASK_KINDS[task_kind].build(law.task, architecture, seed)
+    if isinstance(law.start, AdapterStart):
+        return law.start.tuned(task, architecture, seed, law.init_scale, Rates.of_ratio(rate_ratio))
     if start != Start.RAW:
         return task, draw_network(architecture, lam, seed, law, task, kappa, Rates.of_ratio(rate_ratio))
     assert isinstance(law.start, WeightLaw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -85,6 +85,13 @@ class PointTable:
         _, first, codes = np.unique((n_i * base + n_h) * base + n_o, return_index=True, return_inverse=True)
         return np.stack([n_i[first], n_h[first], n_o[first]], axis=1), codes.reshape(-1)
 
+    def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield the values of some columns in each of their combinations that has a row."""
+        codes = [np.unique(self.columns[name], return_inverse=True)[1] for name in names]
+        rows = np.unique(np.stack(codes), axis=1, return_index=True)[1] if names else [0]
+        for row in rows:
+            yield {name: self.columns[name][row].item() for name in names}
+
     @property
     def by_reference(self) -> bool:
         """Whether its spec names it by its hash, and a store holds its rows."""
@@ -126,6 +133,21 @@ class PointTable:
             )
         )
 
+    def united(self, other: PointTable) -> PointTable:
+        """Return a table that begins with the rows of this one, and goes on with those that another one adds.
+
+        Both have the same columns.
+        """
+        for smaller, larger in ((other, self), (self, other)):
+            if smaller.grows_to(larger):
+                return larger
+        present = set(_rows(self))
+        new = np.array([row not in present for row in _rows(other)])
+        added = {name: values[new] for name, values in other.columns.items()}
+        return PointTable(
+            {name: np.concatenate([values, added[name]]) for name, values in self.columns.items()}
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the section of a spec, JSON-ready. A table of many rows is named by its hash."""
         if self.design:
@@ -143,6 +165,10 @@ class PointTable:
             design = design and design.with_constant(name, getattr(shape, name), (*SIZES, *self.columns))
         rest = [name for name in columns if name not in SIZES]
         return PointTable({name: columns[name] for name in (*SIZES, *rest)}, design)
+
+
+def _rows(table: PointTable) -> Iterator[tuple[Any, ...]]:
+    return zip(*(values.tolist() for values in table.columns.values()), strict=True)
 
 
 def _bytes(values: Column) -> bytes:
@@ -384,7 +410,7 @@ def _of_file(name: Any, folder: Path, kinds: Mapping[str, str]) -> dict[str, Any
 
 
 def _of_parquet(path: Path) -> dict[str, Any]:
-    import pandas  # type: ignore[import-untyped]  # its import takes half a second
+    import pandas  # its import takes half a second
 
     frame = pandas.read_parquet(path)
     return {str(column): frame[column].to_numpy() for column in frame.columns}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastlin.errors import InputError
+from fastlin.kernels.draws import TaskLaw
 from fastlin.sweeps.spec import checks, columns
 from fastlin.sweeps.spec.entry import read_table
 from fastlin.sweeps.spec.faults import Faults
@@ -17,8 +18,8 @@ from fastlin.sweeps.spec.table import CONVERGENCE, ENTRIES, KIND_SECTIONS, SECTI
 from fastlin.validation import shown
 
 
-def read_spec(content: Any, folder: Path = Path()) -> dict[str, Any]:
-    """Return the attributes of a spec. Files that it names are in a folder.
+def read_spec(content: Any, folder: Path) -> dict[str, Any]:
+    """Return the attributes of a spec. `folder` is that of its file, to which paths in it are relative.
 
     Raises
     ------
@@ -37,17 +38,21 @@ def read_spec(content: Any, folder: Path = Path()) -> dict[str, Any]:
     faults.check()  # without their columns, axes would count as missing
     for section, table in tables.items():
         if section in KIND_SECTIONS:
-            fields |= KIND_SECTIONS[section].read(table, faults)
+            fields |= KIND_SECTIONS[section].read(table, faults, folder)
         else:
             entries = [entry for entry in entries_of(section) if entry.field not in given]
             fields |= read_table(entries, table, faults)
     fields |= given | {"table": points}
     fields["optional_dims"] = _optional_dims(tables, fields)
+    laws = checks.task_laws(fields, faults)
+    columns_given = dict.fromkeys(points.columns if points else (), True)
+    checks.settle_solver(fields, tables["dynamics"] | columns_given, laws)
     checks.settle_learning_rates(fields, faults)
-    checks.settle_lam(fields, tables["axes"] | dict.fromkeys(points.columns if points else (), True), faults)
+    checks.settle_adapter(fields, tables["init"], faults)
+    checks.settle_lam(fields, tables["axes"] | columns_given, faults)
     expected = {entry.field for entry in ENTRIES} | {section.field for section in KIND_SECTIONS.values()}
-    if expected <= fields.keys():
-        _check_together(tables, fields, faults)
+    if expected <= fields.keys() and laws:
+        _check_together(tables, fields, laws, faults)
     faults.check()
     return fields
 
@@ -86,13 +91,15 @@ def _table(section: str, content: Mapping[str, Any], faults: Faults) -> dict[str
     return {}
 
 
-def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults: Faults) -> None:
+def _check_together(
+    tables: Mapping[str, Any], fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Faults
+) -> None:
     """Note faults between entries that are right by themselves."""
     if "fraction" in tables["output"] and CONVERGENCE not in fields["observables"]:
         faults.add(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
     table: PointTable | None = fields["table"]
     if table is None:
-        checks.check_task(fields["task"], fields["architectures"], faults)
+        checks.check_task(fields["task"].kind, laws, fields["architectures"], faults)
         checks.check_kappa(fields["kappas"], fields["architectures"], faults)
     else:
         columns.check_beside(table, fields, faults)
@@ -101,9 +108,11 @@ def _check_together(tables: Mapping[str, Any], fields: Mapping[str, Any], faults
                 "output.reduce is over axes.seed, and seed is a column of [points]; leave one of them out"
             )
         columns.check_tasks(table, fields["task"], faults)
-    checks.check_start(fields, faults)
-    checks.check_settings(fields, tables, faults)
+    checks.check_inputs(fields["solvers"], laws, faults)
+    checks.check_start(fields, laws, faults)
+    checks.check_observables(fields, faults)
+    checks.check_settings(fields, tables, laws, faults)
     checks.check_decay(fields, faults)
-    checks.check_time_scales(fields, faults)
+    checks.check_time_scales(fields, laws, faults)
     if checks.check_finite(fields["solvers"], fields["times"], faults):
         checks.check_steps(fields["times"], fields["learning_rates"], faults)

@@ -24,6 +24,7 @@ from fastlin.kernels import Problem
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
 from fastlin.kernels.stochastic_descent import Noise
+from fastlin.own_data import identity
 from fastlin.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.rates import Rates
@@ -134,12 +135,23 @@ class Spec:
     table: PointTable | None = None
 
     @classmethod
-    def read(cls, source: Spec | Mapping[str, Any] | str | Path, points: Any = None) -> Spec:
+    def read(
+        cls,
+        source: Spec | Mapping[str, Any] | str | Path,
+        task: Any = None,
+        init: Any = None,
+        points: Any = None,
+    ) -> Spec:
         """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
 
         Parameters
         ----------
         source : Spec, mapping, str or Path
+            Any of these forms.
+        task : Task, or list or mapping of names to Task, optional
+            Own data in place of [task]. Several are the axis "task".
+        init : Network, or list or mapping of names to Network, optional
+            Own weights in place of the kind of [init]. Several are the axis "init_network".
         points : mapping, DataFrame or Dataset, optional
             The table of [points], instead of that of the spec.
 
@@ -148,18 +160,18 @@ class Spec:
         InputError
             If it is not a valid spec.
         """
-        more = {} if points is None else {SECTION: points}
+        own = _own_sections(task, init, points)
         if isinstance(source, str | Path):
-            return cls.load(source, more)
+            return cls._loaded(source, own)
         if isinstance(source, Spec):
-            return cls.from_dict(source.to_dict() | more) if more else source
-        return cls.from_dict({**source, **more} if more and isinstance(source, Mapping) else source)
+            return source if not own else cls.from_dict(_with_own(source._whole(), own))
+        return cls.from_dict(_with_own(source, own))
 
     @classmethod
-    def load(cls, source: str | Path, more: Mapping[str, Any] = {}) -> Spec:
+    def load(cls, source: str | Path) -> Spec:
         """Read a TOML file, a preset by its name, or the JSON text that stores keep.
 
-        A leading ~ of a path is the home folder. `more` has sections that replace those of the file.
+        A leading ~ of a path is the home folder.
 
         Raises
         ------
@@ -169,11 +181,17 @@ class Spec:
         """
         if not isinstance(source, str | Path):
             raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
+        return cls._loaded(source, {})
+
+    @classmethod
+    def _loaded(cls, source: str | Path, own: Mapping[str, Any]) -> Spec:
+        """Read a source of `load`, with own sections in place of some."""
         if isinstance(source, str) and source.lstrip().startswith("{"):
-            return cls.from_json(source, more)
+            return cls.from_dict(_with_own(_json(source), own))
         text = _text(source)
+        folder = "." if str(source) in presets.names() else user_path(source).parent
         try:
-            return cls.from_dict({**tomllib.loads(text), **more}, user_path(source).parent)
+            return cls.from_dict(_with_own(tomllib.loads(text), own), folder)
         except InputError as error:
             faults = [f"{source}: {line}" for line in str(error).splitlines()]
             raise InputError("\n".join(faults)) from None
@@ -181,7 +199,7 @@ class Spec:
             raise InputError(f"{source} is not TOML: {error}") from None
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], folder: Path = Path()) -> Spec:
+    def from_dict(cls, content: Mapping[str, Any], folder: str | Path = ".") -> Spec:
         """Read the content of a TOML spec, or of `to_dict`.
 
         Parameters
@@ -189,18 +207,18 @@ class Spec:
         content : Mapping
             The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
             three sizes.
-        folder : Path, optional
-            The folder of files that the spec names. By default the current one.
+        folder : str or Path
+            The folder to which paths of data are relative.
 
         Raises
         ------
         InputError
             With one line for each kind of fault.
         """
-        return cls(**read_spec(content, folder))
+        return cls(**read_spec(content, Path(folder)))
 
     @classmethod
-    def from_json(cls, text: str, more: Mapping[str, Any] = {}) -> Spec:
+    def from_json(cls, text: str) -> Spec:
         """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
 
         Raises
@@ -208,11 +226,7 @@ class Spec:
         InputError
             If it is not JSON, or not a valid spec.
         """
-        try:
-            content = json.loads(text)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
-        return cls.from_dict({**content, **more} if more and isinstance(content, dict) else content)
+        return cls.from_dict(_json(text))
 
     def to_json(self) -> str:
         """Return the resolved spec as JSON text."""
@@ -222,6 +236,10 @@ class Spec:
         """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
         content = {**write_table(entries_of(""), self), **{name: self._section(name) for name in SECTIONS}}
         return content | {SECTION: self.table.to_dict()} if self.table else content
+
+    def _whole(self) -> dict[str, Any]:
+        """Return the resolved spec with its table of points, of which JSON may have the hash alone."""
+        return self.to_dict() | ({SECTION: self.table} if self.table else {})
 
     def _section(self, section: str) -> dict[str, Any]:
         """Return one section without the axes that are columns of [points]."""
@@ -285,8 +303,9 @@ class Spec:
     def problem(self, chosen: Mapping[str, Any]) -> Problem:
         """Return the laws of tasks and starts at one init_scale and these values on the optional axes."""
         task, init = self._parameters("task", chosen), self._parameters("init", chosen)
-        start = self.init.kind.law(task.get("n_samples"), **init)
-        return Problem(self.task.kind.law(**task), start, chosen["init_scale"])
+        law = self.task.kind.law(**task)
+        start = self.init.kind.law(getattr(law, "n_samples", None), **init)
+        return Problem(law, start, chosen["init_scale"])
 
     def _parameters(self, section: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return one value of each parameter of a task or a start."""
@@ -323,8 +342,13 @@ class Spec:
         """Return the noise of a seed. All samples are one batch by default."""
         if not self.noisy:
             return None
-        samples = self._parameters("task", chosen)["n_samples"]
-        return Noise(self.batch_size or samples, self.label_noise, int(chosen["noise_seed"]))
+        law: Any = self.task.kind.law(**self._parameters("task", chosen))
+        return Noise(self.batch_size or law.n_samples, self.label_noise, int(chosen["noise_seed"]))
+
+    @cached_property
+    def white(self) -> bool:
+        """Whether the inputs of all tasks are whitened."""
+        return all(self.task.kind.law(**values).white for values in self.task.combinations)
 
     @property
     def adaptive(self) -> bool:
@@ -366,6 +390,34 @@ class Spec:
         return total
 
 
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
+
+
+def _own_sections(task: Any, init: Any, points: Any) -> dict[str, Any]:
+    """Return the sections that are given in Python."""
+    own = {
+        "task": None if task is None else {"kind": "data", "data": task},
+        "init": None if init is None else {"kind": "weights", "data": init},
+        SECTION: points,
+    }
+    return {section: given for section, given in own.items() if given is not None}
+
+
+def _with_own(content: Any, own: Mapping[str, Any]) -> Any:
+    """Return the content of a spec with own sections in place of some. Whether to balance stays."""
+    if not own or not isinstance(content, Mapping):
+        return content
+    sections = {**content, **own}
+    table = content.get("init")
+    if "init" in own and isinstance(table, Mapping) and "balance" in table:
+        sections["init"] = own["init"] | {"balance": table["balance"]}
+    return sections
+
+
 def _text(source: str | Path) -> str:
     """Return the TOML of a file or a preset."""
     if str(source) in presets.names():
@@ -394,22 +446,33 @@ def _with_infinity(value: Any) -> Any:
 
 
 def essential(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a resolved spec without its incidental keys."""
+    """Return a resolved spec without its incidental keys, and with hashes in place of own data."""
     sections = {key: dict(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+    for name in KIND_SECTIONS:
+        if "data" in sections[name]:
+            sections[name]["data"] = identity(sections[name]["data"])
     for *section, key in INCIDENTAL:
         (sections[section[0]] if section else sections).pop(key, None)
     return sections
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return one line for each key in which two resolved specs differ. `prefix` names their section."""
+def differences(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    names: tuple[str, str] = ("the store", "the spec"),
+    prefix: str = "",
+) -> list[str]:
+    """Return one line for each key in which two resolved specs, of these names, differ.
+
+    `prefix` names their section.
+    """
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping) and not prefix:
-            lines += differences(before, after, f"{key}.")
+            lines += differences(before, after, names, f"{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: the store has {_short(before)}, the spec {_short(after)}")
+            lines.append(f"{prefix}{key}: {names[0]} has {_short(before)}, {names[1]} {_short(after)}")
     return lines
 
 

@@ -20,7 +20,7 @@ from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.draws import ENTRY_LAWS, WeightStart
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, raw_problems, time_scales
-from fastlin.solvers import SOLVERS, Settings, Solver
+from fastlin.solvers import ONE_BY_ONE, SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import CONVERGENCE
@@ -28,6 +28,7 @@ from fastlin.sweeps.store.contents import bytes_per_point, bytes_per_seed, layou
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
+ADAPTER_NANOSECONDS = 3e6  # of an adapter, which no kernel computes
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -82,7 +83,10 @@ def row_seconds(points: TablePoints, spec: Spec) -> NDArray[np.float64]:
 
 def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Settings) -> tuple[Any, Any]:
     """Estimate the times to draw one network and to compute one point, 0 where there is no such network."""
+    if spec.init.kind.adapter:
+        return 0.0, np.full(len(spec.architectures), ADAPTER_NANOSECONDS)
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
+    each = each if spec.white else each + ONE_BY_ONE
     if CONVERGENCE in spec.observables:
         each = each + time_scales.nanoseconds(sizes)
     draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)
@@ -185,8 +189,8 @@ def _work_of_table(layout: StoreLayout) -> Work:
         chosen, mine = points.chosen(int(row)), points.sorted.kinds.codes == number
         variant = (chosen["solver"], spec.start(chosen["kappa"]))
         codes = points.architecture_codes[mine]
-        spent: NDArray[np.float64] = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
-        work[variant] = work.get(variant, 0.0) + spent
+        spent = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
+        work[variant] = work.get(variant, np.zeros(spent.size)) + spent
     return work
 
 

@@ -49,6 +49,8 @@ AXIS_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "kappa": {"long_name": "two-sided balance, Q (D - lam I) Q^T = -kappa^2 J", "units": "1"},
     "rate_ratio": {"long_name": "learning rate of W2 over that of W1", "units": "1"},
     "noise_seed": {"long_name": "seed of minibatches and label noise"},
+    "task": {"long_name": "name of the task"},
+    "init_network": {"long_name": "name of the network whose weights are the start"},
     "seed": {"long_name": "seed of task and initialisation"},
     "seed_block": {"long_name": "first of the seeds, in the order stored, that are folded together"},
     "lam": {"long_name": "relative scale of the layers, W2^T W2 - W1 W1^T = lam I", "units": "1"},
@@ -119,7 +121,7 @@ def _parameter_attributes(spec: Spec) -> dict[str, dict[str, Any]]:
     for section in KIND_SECTIONS.values():
         parameters = getattr(spec, section.field).kind.parameters
         docs = {section.prefix + key: parameter.doc for key, parameter in parameters.items()}
-        attributes |= {name: {"long_name": docs[name]} for name in section.axes(spec)}
+        attributes |= {name: {"long_name": docs[name]} for name in section.axes(spec) if name in docs}
     return attributes
 
 

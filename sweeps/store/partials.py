@@ -76,6 +76,13 @@ def unpack(words: Words) -> tuple[Cells, NDArray[np.int64]]:
     return cells, blocks
 
 
+def with_blocks(words: Words, blocks: int) -> Words:
+    """Return a copy of stored cells as the sums of so many blocks."""
+    copy = words.copy()
+    copy[..., _BLOCKS] = blocks
+    return copy
+
+
 def empty_like(cells: Cells) -> Cells:
     """Return one empty cell with the bins of others."""
     return fold.empty((), cells.shape[-1] - fold.WORDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -64,6 +64,16 @@ class Store:
         """Return the status of the points of a block. All are pending if its commit marker is damaged."""
         form = self.layout.status
         return _marker(form, index, self.location.read(form.key(STATUS, index)))
+
+    def checked_status(self, index: tuple[int, ...]) -> Codes:
+        """Return the status of the points of a block. All are pending if there is no commit marker.
+
+        Raises
+        ------
+        DamagedBlockError
+            If the commit marker is damaged.
+        """
+        return self._read(STATUS, replace(self.layout.status, transient=True), index)
 
     def is_complete(self, index: tuple[int, ...]) -> bool:
         """Return whether no point of a block is pending."""
@@ -153,6 +163,18 @@ class Store:
             self.withdraw(index)
             raise
 
+    def update_block(self, index: tuple[int, ...], values: Values | None, status: Codes) -> None:
+        """Bring a block to `values` and `status`, the commit marker last. Chunks that have them stay.
+
+        Without `values` their chunks are deleted, as those of partial sums that another block holds.
+        """
+        self.check_current()
+        self.replace_partials(index, values)
+        key, content = self.layout.status.key(STATUS, index), codec.encode(self.layout.status, status)
+        if self.location.read(key) != b"".join(content):
+            self.location.write(key, *content)
+        self._withdraw_if_changed(index)
+
     def write_statistics(self, cell_index: tuple[int, ...], values: Values) -> None:
         """Write the chunks of statistics that differ from those in the store."""
         for key, content in self._stale_statistics(cell_index, values):
@@ -170,7 +192,7 @@ class Store:
                 yield key, content
 
     def replace_partials(self, index: tuple[int, ...], values: Values | None) -> None:
-        """Bring the partial sums of a block to `values`, or delete them."""
+        """Bring the chunks of a block, which are partial sums, to `values`, or delete them."""
         for key, content in self._stale_partials(index, values):
             if content is None:
                 self.location.delete(key)
@@ -283,9 +305,13 @@ def _marker_entries(location: Location) -> Iterator[Entry]:
     return (entry for entry in location.entries(STATUS) if entry.key.startswith(f"{STATUS}/c"))
 
 
-def create(location: Location, layout: StoreLayout) -> None:
-    """Create a store with all its arrays and all points pending. It exists once its root document does."""
-    metadata.write_metadata(location, _new_metadata(layout))
+def create(location: Location, layout: StoreLayout, made_with: list[dict[str, str]] | None = None) -> None:
+    """Create a store with all its arrays and all points pending. It exists once its root document does.
+
+    `made_with` are the versions that wrote the numbers it will hold, by default those of this installation.
+    """
+    documents = metadata.encode_metadata(layout, made_with) if made_with else _new_metadata(layout)
+    metadata.write_metadata(location, documents)
 
 
 def _new_metadata(layout: StoreLayout) -> metadata.Documents:

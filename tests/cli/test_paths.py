@@ -78,6 +78,7 @@ PYTHON = {
     "inspect": lambda home, of: inspect(of("~/s.zarr")).points == 180,
     "repair": lambda home, of: repair(of("~/s.zarr"))[1].ok == 180,
     "compact": lambda home, of: "holds every point" in refused(lambda: compact(of("~/s.zarr"))),
+    "merge_sweeps": lambda home, of: fl.merge_sweeps([of("~/s.zarr")], of("~/new.zarr")).ok == 180,
     "picture.beside": lambda home, of: picture.beside("~/s.zarr", ".png") == home / "s.png",
     "picture.draw": lambda home, of: (
         picture.draw("~/s.zarr", of("~/p.png"))[0] == home / "p.png" and (home / "p.png").exists()
@@ -134,6 +135,7 @@ COMMAND_LINE = {
     ("verify", "path"): ("verify ~/s.zarr", 0, "all is well"),
     ("repair", "path"): ("repair ~/s.zarr", 0, "0 damaged and mended"),
     ("compact", "path"): ("compact ~/s.zarr", 2, "holds every point"),
+    ("merge", "into"): ("merge ~/s.zarr --into=~/new.zarr", 0, "180 points copied, 180 of 180 points done"),
     ("plot", "path"): ("plot ~/s.zarr", 0, "picture: HOME/s.png"),
     ("plot", "out"): ("plot ~/s.zarr --out=~/p.svg", 0, "picture: HOME/p.svg"),
     ("report", "path"): ("report ~/s.zarr", 0, "report: HOME/s.html"),

@@ -14,7 +14,14 @@ pytestmark = [
         not notebooks.FOLDER.exists(), reason="the notebooks are not beside an installed wheel's tests"
     ),
 ]
-NAMES = ["laptop-to-cluster", "one-network", "phase-diagram", "which-networks-are-exact", "your-own-data"]
+NAMES = [
+    "laptop-to-cluster",
+    "lora",
+    "one-network",
+    "phase-diagram",
+    "which-networks-are-exact",
+    "your-own-data",
+]
 MOST_BYTES = 600_000
 # Absolute paths, addresses of objects, terminal colours, and dates.
 TRACES = re.compile(r"(?<![\w.:/])/[A-Za-z]+/\w|\b[A-Z]:\\|0x[0-9a-f]{6,}|\x1b\[|\b20\d\d-\d\d-\d\d")

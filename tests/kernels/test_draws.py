@@ -37,7 +37,9 @@ def test_normal_weights_have_the_variance_of_their_law(kind, layer):
     assert abs(np.var(numbers) - 1.0) < 4.0 * np.sqrt(2.0 / numbers.size)
 
 
-@pytest.mark.parametrize(("kind", "layer", "fan_in"), [("torch", 0, 40), ("torch", 1, 60), ("lora", 0, 40)])
+@pytest.mark.parametrize(
+    ("kind", "layer", "fan_in"), [("torch", 0, 40), ("torch", 1, 60), ("zero_output", 0, 40)]
+)
 def test_uniform_weights_fill_the_bounds_of_their_law(kind, layer, fan_in):
     """nn.Linear draws kaiming_uniform with a = sqrt(5), which is uniform within 1 / sqrt(fan_in)."""
     numbers = entries(kind, layer) * np.sqrt(fan_in)
@@ -46,14 +48,14 @@ def test_uniform_weights_fill_the_bounds_of_their_law(kind, layer, fan_in):
     assert np.abs(np.corrcoef(numbers[:-1:2], numbers[1::2])[0, 1]) < 0.04
 
 
-def test_lora_starts_with_the_first_layer_of_torch_and_no_second_one():
-    (w1, w2), (theirs, other) = (WeightStart(kind).weights(3, WIDE) for kind in ("lora", "torch"))
+def test_zero_output_starts_with_the_first_layer_of_torch_and_no_second_one():
+    (w1, w2), (theirs, other) = (WeightStart(kind).weights(3, WIDE) for kind in ("zero_output", "torch"))
     assert np.array_equal(w1, theirs)
     assert w2.shape == other.shape
     assert not w2.any()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "lora"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "zero_output"])
 @pytest.mark.parametrize("shape", [(4, 2, 4), (3, 8, 5)], ids=str)
 def test_the_product_is_that_of_the_weights(kind, shape):
     law, sizes = WeightStart(kind), Sizes(*shape)
@@ -76,10 +78,10 @@ def test_the_ntk_of_wide_networks_tends_to_a_limit():
 
 
 @pytest.mark.parametrize("lam", [-0.36, 0.36])
-def test_a_balanced_lora_start_has_orthogonal_rows_in_one_layer(lam):
+def test_a_balanced_zero_output_start_has_orthogonal_rows_in_one_layer(lam):
     """At lam = -a^2 it is ``A A^T = a^2 I`` and B = 0. The rows point into the directions that were drawn."""
     arch = fl.Architecture(5, 2, 4)
-    net, other = (fl.balanced_init(arch, lam, 1.0, seed, "lora") for seed in (0, 1))
+    net, other = (fl.balanced_init(arch, lam, 1.0, seed, "zero_output") for seed in (0, 1))
     full, empty = (net.w1, net.w2) if lam < 0 else (net.w2.T, net.w1.T)
     assert np.abs(full @ full.T - 0.36 * np.eye(2)).max() < 1e-14
     assert not empty.any()

@@ -104,7 +104,7 @@ def test_records_of_wide_and_of_large_networks_are_the_weights(shape, kind):
 
 
 @pytest.mark.parametrize("shape", [*CLASSES.values(), *NEAR], ids=str)
-@pytest.mark.parametrize("kind", ["he", "lora"])
+@pytest.mark.parametrize("kind", ["he", "zero_output"])
 def test_lanes_and_lapack_agree(shape, kind):
     """Both complete a basis by the same reflections, so that only the signs of modes differ."""
     sizes, seeds = Sizes(*shape), np.arange(5)
@@ -129,14 +129,14 @@ def test_lanes_draw_the_bits_of_the_weights(kind):
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 5), (4, 40, 4), (3, 20_000, 3)], ids=str)
-@pytest.mark.parametrize("kind", ["ntk", "lora"])
+@pytest.mark.parametrize("kind", ["ntk", "zero_output"])
 def test_weights_beyond_n_hidden_units_become_a_triangle(shape, kind):
     """Signs make it unique."""
     for record in drawn_as(kind, Sizes(*shape), range(3)):
         q = parts(record, Sizes(*shape))[2]
         assert not np.triu(q, 1).any()
         assert (q.diagonal() >= 0.0).all()
-        assert (q.diagonal() > 0.0).sum() == (shape[0] if kind == "lora" else sum(shape[::2]))
+        assert (q.diagonal() > 0.0).sum() == (shape[0] if kind == "zero_output" else sum(shape[::2]))
 
 
 @pytest.mark.parametrize("shape", [(4, 2, 4), (3, 9, 5), (9, 40, 2)], ids=str)
@@ -152,7 +152,7 @@ FORMS = [(3, 9, 5), *(pytest.param(shape, marks=pytest.mark.slow) for shape in N
 
 
 @pytest.mark.parametrize("shape", FORMS, ids=str)
-@pytest.mark.parametrize("kind", ["xavier", "lora"])
+@pytest.mark.parametrize("kind", ["xavier", "zero_output"])
 def test_both_forms_give_the_same_bits(shape, kind):
     loaded, special = (drawn_as(kind, Sizes(*shape), range(9), specialise=flag) for flag in (False, True))
     assert loaded.tobytes() == special.tobytes()
@@ -212,7 +212,7 @@ def test_one_kernel_serves_all_laws_and_architectures():
     balanced = [Kernel("set_up", sizes, kind) for sizes in shapes for kind in KINDS]
     assert len(distinct(raw)) == len(distinct(balanced)) == 1
     assert len(distinct([*raw, *balanced])) == 2
-    drawn_as("lora", Sizes(3, 5, 7), [0])
+    drawn_as("zero_output", Sizes(3, 5, 7), [0])
     assert not missing(raw)
     assert [lane_start(kind, 9).kind for kind in KINDS] == KINDS
     assert Kernel("raw_set_up", Sizes(3, 20_000, 3), "lecun").tier == "numpy"

@@ -199,7 +199,7 @@ LARGE = [(70, 5, 66), (300, 40, 20)]  # set up by LAPACK
 
 
 @pytest.mark.parametrize("shape", SHAPES + LARGE, ids=str)
-@pytest.mark.parametrize("kind", ["gaussian", "random_regression", "xavier", "torch", "lora"])
+@pytest.mark.parametrize("kind", ["gaussian", "random_regression", "xavier", "torch", "zero_output"])
 def test_records_are_those_of_the_networks(shape, kind):
     """Singular values and overlaps of the records are those of the single-network API."""
     arch = fl.Architecture(*shape)

@@ -220,6 +220,17 @@ def test_adapter_observables_follow_the_learning_of_modes():
     assert ds.adapter_alignment.values[0] == pytest.approx([0.0, np.sum(rows[:, :2] ** 2) / 2])
 
 
+def test_a_turning_adapter_recovers_no_more_directions_than_its_rank():
+    """An adapter of rank 1 that has learned the second mode turns to the first, and passes between them."""
+    task, _ = fl.lora(fl.Task.from_sigma(np.diag([3.0, 2.0])), np.zeros((2, 2)), 1)
+    net = fl.Network([[1e-3, 1.0]], np.zeros((2, 1)))
+    ds = fl.exact(task, net, np.linspace(0.0, 30.0, 301), ["recovered_rank", "w2w1"])
+    turning = np.abs(ds.w2w1.values[:, 0, 1]) > 1.2
+    assert turning.any()
+    assert (ds.recovered_rank.values[turning] == 0.0).all()
+    assert set(ds.recovered_rank.values.tolist()) == {0.0, 1.0}
+
+
 def test_there_is_no_alignment_where_nothing_is_left_to_learn():
     task = fl.Task.from_sigma(np.eye(3))
     ds = fl.exact(*fl.lora(task, np.eye(3), 2), [0.0], ADAPTER)

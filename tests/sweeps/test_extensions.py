@@ -155,6 +155,6 @@ def test_a_kind_of_initialisation_is_one_object(tmp_path, monkeypatch):
     assert np.allclose(fl.balanced_init(fl.Architecture(2, 3, 4), 0.5, 0.5, 1, "diagonal").w1, net.w1)
 
 
-@pytest.mark.parametrize("kind", ["lecun", "lora"])
+@pytest.mark.parametrize("kind", ["lecun", "zero_output"])
 def test_sweeps_take_the_laws_of_weights(tmp_path, kind):
     check_rebuilt(swept(tmp_path / "s.zarr", init={"kind": kind}))

@@ -233,7 +233,7 @@ def test_forms_of_a_table(tmp_path):
         f"[output]\nobservables = {OUTPUT['observables']}\n"
     )
     of_file = fl.Spec.load(tmp_path / "spec.toml")
-    specs = [fl.Spec.read(sections(), table) for table in (points, frame, dataset)]
+    specs = [fl.Spec.read(sections(), points=table) for table in (points, frame, dataset)]
     assert len({spec.hash for spec in (of_file, *specs)}) == 1
     assert fl.Spec.from_dict(of_file.to_dict()) == of_file
     (tmp_path / "again.toml").write_text(of_file.to_toml())
@@ -246,7 +246,7 @@ def test_parquet(tmp_path):
     frame.to_parquet(tmp_path / "points.parquet")
     base = sections({"architecture": "4-2-3"})
     of_file = fl.Spec.from_dict(base | {"points": {"file": "points.parquet"}}, tmp_path)
-    assert of_file == fl.Spec.read(base, frame)
+    assert of_file == fl.Spec.read(base, points=frame)
 
 
 LONG = 1200
@@ -297,7 +297,7 @@ def test_few_files(long):
 def test_a_plan_of_a_table(long):
     base = long[1]
     with cutting.by_the_rule():
-        projection = fl.plan(fl.Spec.read(base, long_table()))
+        projection = fl.plan(fl.Spec.read(base, points=long_table()))
     assert projection.points == LONG
     assert "a table; 1200 point" in str(projection)
     assert sum(file.stat().st_size for file in long[0].rglob("*") if file.is_file()) == pytest.approx(

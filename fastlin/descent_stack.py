@@ -1,0 +1,101 @@
+"""Gradient descent of a stack of networks, in lanes where kernels have the inputs and the observables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from fastlin.adapted_task import residual_task
+from fastlin.canonical_stack import CanonicalStack, Group, outputs_of
+from fastlin.dynamics import trajectory
+from fastlin.kernels import Status, dispatch, empty_batch
+from fastlin.kernels.codes import Start
+from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.network import Network
+from fastlin.observables import Observable
+from fastlin.rates import Rates
+from fastlin.solve import raw_records
+from fastlin.stack_values import Values, evaluate, of_start, parts
+from fastlin.stacks import Pairs, located
+from fastlin.task import Task
+from fastlin.trajectory import Trajectory
+
+# Takes a task and a network, and returns W1 (T, H, N_i) and W2 (T, N_o, H) after the recorded steps.
+Run = Callable[[Task, Network], tuple[Array, Array]]
+
+
+class DescentStack:
+    """Runs of gradient descent of the networks of a stack.
+
+    Parameters
+    ----------
+    stack : Pairs
+        The tasks and networks.
+    rates : Rates
+        Learning rates of the layers.
+    decay : tuple of float, (2,)
+        Weight decay of both layers.
+    noisy : bool
+        Whether steps have noise, which needs samples.
+    run : callable
+        Takes a task and a network, and returns the weights after the recorded steps. It raises an
+        `InputError` where the run diverges, which names the element of the stack.
+    """
+
+    def __init__(self, stack: Pairs, rates: Rates, decay: tuple[float, float], noisy: bool, run: Run) -> None:
+        self._stack, self._rates, self._decay, self._noisy, self._run = stack, rates, decay, noisy, run
+
+    def values(self, observables: Sequence[Observable], steps: Integers) -> Values:
+        """Return observables (P, T, ...) after ascending steps from 0 on, and those without time (P,)."""
+        over_time = [entry for entry in observables if entry.over_time]
+        of_kernels = None if self._noisy else self._kernel_values(over_time, steps)
+        values = of_kernels or evaluate(over_time, self._trajectories(over_time, steps), self._stack.size)
+        return values | of_start(observables, self._stack, self._rates.relative)
+
+    def _kernel_values(self, observables: list[Observable], steps: Integers) -> Values | None:
+        """Return the values in lanes, or None where kernels do not have all of them."""
+        if any(residual_task(task).inputs == "general" for task in self._stack.tasks):
+            return None
+        canonical = CanonicalStack(self._stack, Rates(*self._rates.relative))
+        if canonical.freezes and any(self._decay):
+            return None  # decay moves also the part of W1 that does not learn
+        if not observables or len(canonical.by_kernel(observables)) < len(observables):
+            return None
+        outputs = outputs_of(observables)
+        out = np.empty((self._stack.size, steps.size, len(outputs)))
+        for group in canonical.groups:
+            out[group.points] = self._in_lanes(group, outputs, steps)
+        return canonical.from_outputs(observables, outputs, out)
+
+    def _in_lanes(self, group: Group, outputs: tuple[int, ...], steps: Integers) -> Array:
+        """Return kernel outputs (K, T, R) of a group."""
+        (e1, e2), decay = self._rates.relative, self._decay
+        sizes, records = raw_records(group.canonical.sigma_yx, group.canonical.w1, group.canonical.w2)
+        batch = empty_batch(records, np.zeros(1), steps, len(outputs))
+        dispatch.gradient_descent(
+            sizes,
+            outputs,
+            batch,
+            self._rates.unit,
+            start=Start.RAW,
+            decay=(e1 * decay[0], e2 * decay[1]),
+        )
+        for place in np.flatnonzero(batch.status[: group.points.size] == Status.DIVERGED):
+            self._weights(int(group.points[place]))  # which has the error of a single network
+        return np.moveaxis(batch.outputs[:, : group.points.size], 0, -1)
+
+    def _weights(self, point: int) -> tuple[Array, Array]:
+        with located(self._stack.at(point)):
+            return self._run(*self._stack.pair(point))
+
+    def _trajectories(
+        self, observables: list[Observable], steps: Integers
+    ) -> Iterator[tuple[Integers, Trajectory]]:
+        stack = self._stack
+        arrays, n_h = stack.arrays, stack.w1.shape[-2]
+        for points in parts(np.arange(stack.size), observables, stack, steps.size):
+            w1, w2 = (
+                np.stack(each) for each in zip(*(self._weights(int(point)) for point in points), strict=True)
+            )
+            yield points, trajectory(w1, w2, arrays.take(points), n_h, self._rates)

@@ -1,0 +1,116 @@
+"""The integrated flow of a stack of networks, in lanes where kernels have the inputs and the observables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlin.adapted_task import residual_task
+from fastlin.canonical import substitute
+from fastlin.canonical_stack import CanonicalStack, Group, outputs_of
+from fastlin.dynamics import trajectory
+from fastlin.errors import InputError
+from fastlin.flow_path import FlowSettings, ends_at_saddle, followed
+from fastlin.kernels import Status, dispatch, empty_batch
+from fastlin.kernels.batch import FlowControl
+from fastlin.kernels.codes import Start
+from fastlin.kernels.compiler.jit import Array, Integers
+from fastlin.observables import REGISTRY, Observable
+from fastlin.solve import raw_records
+from fastlin.stack_values import Values, evaluate, of_start, parts
+from fastlin.stacks import Pairs, located
+from fastlin.trajectory import Trajectory
+
+
+class FlowSolution(NamedTuple):
+    """Observables, steps and drift of the networks of a stack."""
+
+    values: Values
+    steps: Integers  # (P,)
+    drift: Array  # (P,) largest change of the balance
+    saddle: bool  # whether t = inf is among the times, and a flow ends at a saddle
+
+
+class FlowStack:
+    """The flow of the networks of a stack.
+
+    Errors of `solve` name the element of the stack.
+    """
+
+    def __init__(self, stack: Pairs, settings: FlowSettings) -> None:
+        self._stack, self._settings = stack, settings
+        self._steps = np.zeros(stack.size, dtype=np.int64)
+        self._drift = np.zeros(stack.size)
+        self._saddle = False
+
+    def solve(self, observables: Sequence[Observable], times: Array) -> FlowSolution:
+        """Return observables (P, T, ...), and those without time (P,)."""
+        over_time = [entry for entry in observables if entry.over_time]
+        of_kernels = self._kernel_values(over_time, times) if np.isfinite(times).all() else None
+        values = of_kernels or evaluate(over_time, self._trajectories(over_time, times), self._stack.size)
+        values |= of_start(observables, self._stack, self._settings.rates.relative)
+        return FlowSolution(values, self._steps, self._drift, self._saddle)
+
+    def _kernel_values(self, observables: list[Observable], times: Array) -> Values | None:
+        """Return the values in lanes, or None where kernels do not have all of them."""
+        if any(residual_task(task).inputs == "general" for task in self._stack.tasks):
+            return None
+        canonical = CanonicalStack(self._stack, self._settings.rates)
+        if canonical.freezes and any(self._settings.decay):
+            return None  # decay moves also the part of W1 that does not learn
+        if not observables or len(canonical.by_kernel(observables)) < len(observables):
+            return None
+        drift = REGISTRY["balance_drift"]
+        outputs = outputs_of([*observables, drift])
+        ascending, places = np.unique(times, return_inverse=True)
+        out = np.empty((self._stack.size, ascending.size, len(outputs)))
+        for group in canonical.groups:
+            out[group.points] = self._in_lanes(group, outputs, ascending)
+        values = canonical.from_outputs([*observables, drift], outputs, out)
+        self._drift[:] = values[drift.name].max(axis=1)
+        return {entry.name: values[entry.name][:, places] for entry in observables}
+
+    def _in_lanes(self, group: Group, outputs: tuple[int, ...], times: Array) -> Array:
+        """Return kernel outputs (K, T, R) of a group."""
+        rates, decay, tolerance, max_steps = self._settings
+        sizes, records = raw_records(group.canonical.sigma_yx, group.canonical.w1, group.canonical.w2)
+        batch = empty_batch(records, np.zeros(1), times, len(outputs))
+        self._steps[group.points] = dispatch.flow(
+            sizes,
+            outputs,
+            batch,
+            FlowControl(tolerance, max_steps),
+            start=Start.RAW,
+            decay=(rates.first * decay[0], rates.second * decay[1]),
+        )
+        for place in np.flatnonzero(batch.status[: group.points.size] == Status.TOO_STIFF):
+            point = int(group.points[place])
+            self._followed(point, times)  # which has the error of a single network
+            raise InputError(f"at {self._stack.at(point)}: the flow needs more than {max_steps} steps")
+        return np.moveaxis(batch.outputs[:, : group.points.size], 0, -1)
+
+    def _followed(self, point: int, times: Array) -> Any:
+        """Return the weights of one network, and the places of the times."""
+        task, net = self._stack.pair(point)
+        with located(self._stack.at(point)):
+            path, at = followed(task, net, times, self._settings)
+        if np.isinf(times).any():
+            self._saddle |= ends_at_saddle(substitute(task, net, self._settings.rates))
+        self._steps[point] = path.steps
+        return path, at
+
+    def _trajectories(
+        self, observables: list[Observable], times: Array
+    ) -> Iterator[tuple[Integers, Trajectory]]:
+        stack = self._stack
+        arrays, n_h = stack.arrays, stack.w1.shape[-2]
+        for points in parts(np.arange(stack.size), observables, stack, times.size):
+            paths, places = zip(*(self._followed(int(point), times) for point in points), strict=True)
+            w1, w2 = np.stack([path.w1 for path in paths]), np.stack([path.w2 for path in paths])
+            whole = trajectory(w1, w2, arrays.take(points), n_h, self._settings.rates)
+            self._drift[points] = whole.balance_drift.max(axis=-1)
+            at = places[0]
+            yield points, replace(whole, qqt=whole.qqt[:, at], balance_drift=whole.balance_drift[:, at])

@@ -1,0 +1,183 @@
+"""LoRA: the loss over the rank of the adapter, the time to converge, and rich and lazy fine-tuning."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.style import context
+
+from fastlin.plot import style
+from fastlin.regimes import THRESHOLD
+from fastlin.sweeps.figures.style import STYLE
+from fastlin.sweeps.read.open import open_sweep
+from fastlin.sweeps.read.rebuild import rebuild
+from fastlin.sweeps.run.cluster import connect
+from fastlin.sweeps.run.executors import Threads
+from fastlin.sweeps.run.progress import as_progress
+from fastlin.sweeps.run.run import run_sweep
+from fastlin.sweeps.spec.spec import Spec
+
+PRESET = "lora"
+RANKS = (1, 2, 4, 8)  # of the lines over alpha
+ALPHA, EARLY = 1.0, 10.0  # of the lines over the rank before convergence
+SCALINGS = {"alpha/r": r"$\alpha/r$", "alpha/sqrt(r)": r"$\alpha/\sqrt{r}$"}
+
+
+class Measured(NamedTuple):
+    """The numbers that the panels show."""
+
+    sweep: xr.Dataset  # of the preset, without its dimensions of one value
+    truncation: xr.DataArray  # least loss of each rank, (init_rank, seed)
+
+
+def measure(*, progress: bool = False) -> Measured:
+    """Return the results of the preset lora, and the least loss that an adapter of each rank can have.
+
+    Parameters
+    ----------
+    progress : bool
+        Show the progress of the sweep, as `run_sweep` does.
+
+    Returns
+    -------
+    Measured
+    """
+    with TemporaryDirectory() as folder, connect(Threads()) as client:
+        run_sweep(Spec.load(PRESET), Path(folder, PRESET), client, progress=as_progress(progress))
+        dataset = open_sweep(Path(folder, PRESET)).load()
+    return Measured(dataset.squeeze(), truncation(dataset))
+
+
+def truncation(dataset: xr.Dataset) -> xr.DataArray:
+    """Return ``floor + |S - W0 - [S - W0]_r|^2 / 2`` of each rank r and seed (Eckart and Young 1936)."""
+    ranks, first = dataset.init_rank.values, {"init_alpha": dataset.init_alpha.values[0]}
+    losses = np.empty((ranks.size, dataset.seed.size))
+    for column, seed in enumerate(dataset.seed.values):
+        task, _ = rebuild(dataset, seed=int(seed), init_rank=1, init_scaling="alpha/r", **first)
+        squares = np.linalg.svd(task.sigma_yx - task.offset, compute_uv=False) ** 2
+        losses[:, column] = [task.loss_floor + 0.5 * squares[rank:].sum() for rank in ranks]
+    return xr.DataArray(losses, {"init_rank": ranks, "seed": dataset.seed.values}, ("init_rank", "seed"))
+
+
+def figure(*, progress: bool = False) -> Figure:
+    """Draw the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A: loss over the rank, before and after convergence. B: time to converge over alpha. C: kernel
+        distance after convergence over the scale of the update.
+    """
+    return compose(measure(progress=progress))
+
+
+def compose(measured: Measured) -> Figure:
+    """Draw the figure from the result of `measure`."""
+    sweep = measured.sweep
+    with context(STYLE):
+        drawn = Figure(figsize=(13.0, 4.6), layout=ConstrainedLayoutEngine(wspace=0.04))
+        loss, time, kernel = drawn.subplots(1, 3)
+        _draw_loss(loss, measured)
+        _draw_time(time, sweep.convergence_time.sel(init_scaling="alpha/r"))
+        _draw_kernel(kernel, sweep.kernel_distance.sel(init_scaling="alpha/r", time=np.inf))
+        for letter, ax, title in (
+            ("A", loss, "loss over the rank of the adapter"),
+            ("B", time, r"time to converge over $\alpha$, factor $\alpha/r$"),
+            ("C", kernel, "rich and lazy fine-tuning"),
+        ):
+            ax.set_title(f"{letter}   {title}", loc="left", fontsize="large")
+        drawn.supxlabel(_caption(measured), x=0.01, ha="left", fontsize="medium")
+    return drawn
+
+
+def excess(measured: Measured) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the share of the loss at the start that is left, and the least share of each rank.
+
+    Both are without the loss that the full rank cannot remove.
+    """
+    sweep, least = measured.sweep.loss, measured.truncation
+    floor = least.isel(init_rank=-1)
+    size = sweep.isel(time=0, init_rank=0, init_alpha=0, init_scaling=0, drop=True) - floor
+    return (sweep - floor) / size, (least - floor) / size
+
+
+def _draw_loss(ax: Axes, measured: Measured) -> None:
+    """Draw the share of the loss that is left over the rank, early and at the end."""
+    left, least = (share.mean("seed") for share in excess(measured))
+    ranks = left.init_rank.values
+    at_alpha = left.sel(init_alpha=ALPHA, method="nearest")
+    for (scaling, text), colour in zip(SCALINGS.items(), style.COLOURS, strict=False):
+        early = at_alpha.sel(init_scaling=scaling, time=EARLY)
+        ax.plot(ranks, early, "o--", color=colour, markersize=4, label=rf"$t = {EARLY:g}$, factor {text}")
+    end = at_alpha.sel(init_scaling="alpha/r", time=np.inf)
+    ax.plot(ranks, end, "o-", color="black", markersize=4, label=r"$t = \infty$")
+    label = r"$\sum_{a > r} s_a^2 \,/\, \sum_a s_a^2$ of $\Sigma_{yx} - W_0$"
+    ax.plot(ranks, least, "x", color="tab:red", markersize=9, label=label)
+    ax.set(xlabel="rank $r$", ylabel="share of the removable loss that is left", ylim=(-0.03, 1.03))
+    ax.set_xticks(ranks)
+    ax.legend(frameon=False)
+
+
+def _draw_time(ax: Axes, times: xr.DataArray) -> None:
+    """Draw medians over seeds of the time to converge over alpha, for some ranks, and two slopes."""
+    alphas = times.init_alpha.values
+    for rank, colour in zip(RANKS, style.COLOURS, strict=False):
+        median = times.sel(init_rank=rank).median("seed")
+        ax.loglog(alphas, median, "o-", color=colour, markersize=4, label=f"$r = {rank}$")
+    full = times.sel(init_rank=RANKS[-1]).median("seed").values
+    for power, place, text in ((1, 0, r"$\propto 1/\alpha$"), (2, -1, r"$\propto 1/\alpha^2$")):
+        part = slice(0, 6) if place == 0 else slice(-5, None)
+        line = 0.4 * full[place] * (alphas[place] / alphas[part]) ** power
+        ax.loglog(alphas[part], line, "k--" if power == 1 else "k:", linewidth=1, label=text)
+    ax.set(xlabel=r"$\alpha$", ylabel="time to 99 % of the loss drop of the rank")
+    ax.legend(frameon=False, loc="lower left")
+
+
+def _draw_kernel(ax: Axes, distance: xr.DataArray) -> None:
+    """Draw means over seeds of the kernel distance over the factor of the update, for some ranks."""
+    for rank, colour in zip(RANKS, style.COLOURS, strict=False):
+        mean = distance.sel(init_rank=rank).mean("seed")
+        ax.semilogx(mean.init_alpha / rank, mean, "o-", color=colour, markersize=4, label=f"$r = {rank}$")
+    for value, line in zip(THRESHOLD, ("--", "-"), strict=True):
+        ax.axhline(value, color="gray", linestyle=line, linewidth=1)
+    ax.set(
+        xlabel=r"$c = \alpha / r = -\lambda$ of the flow of $\sqrt{c} A$, $\sqrt{c} B$",
+        ylabel=r"kernel distance $S$ at $t = \infty$",
+        ylim=(-0.03, 1.03),
+    )
+    ax.legend(frameon=False, loc=(0.02, 0.2), ncols=len(RANKS), columnspacing=1.0)
+
+
+def largest_error(measured: Measured) -> float:
+    """Return the largest difference between the loss at t = inf and its truncation, relative to the loss."""
+    end = measured.sweep.loss.sel(time=np.inf)
+    return float((abs(end - measured.truncation) / measured.truncation).max())
+
+
+def _caption(measured: Measured) -> str:
+    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
+    spec = Spec.load(PRESET)
+    similarity = measured.sweep.init_similarity.item()
+    return "\n".join(
+        [
+            rf"Closed form of $W_0 + c\,BA$ with $A A^\top = I$, $B = 0$ at the start, on "
+            rf"{spec.architectures[0]}. $W_0$ has learned a target whose cosine with that of the task is "
+            rf"{similarity:g}. {spec.seeds.size} seeds: means, medians in B. Preset: {PRESET}. "
+            f"fastlin {version('fastlin')}.",
+            rf"A: $\alpha = {ALPHA:g}$. The end is the truncation of $\Sigma_{{yx}} - W_0$ to rank $r$ (Zeng "
+            rf"and Lee 2024) to {largest_error(measured):.0e}. Before it, the factor $\alpha/r$ holds high "
+            r"ranks back (Kalajdzievski 2023).",
+            r"B: a lazy adapter of full rank takes $\propto 1/\alpha^2$. One of lower rank has to turn $A$ "
+            r"towards the top directions, and no $\alpha$ shortens that.",
+            rf"C: therefore only the full rank becomes lazy. Lines: $S = {THRESHOLD[0]:g}$ (dashed) and "
+            rf"${THRESHOLD[1]:g}$.",
+        ]
+    )

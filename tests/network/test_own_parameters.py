@@ -1,0 +1,112 @@
+"""Parameters of the kinds "data" and "weights": files, objects, and what specs keep."""
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin.own_parameters import DATA, WEIGHTS, resolve_data, resolve_weights
+
+DRAW = np.random.default_rng(6)
+X, Y = DRAW.standard_normal((4, 9)), DRAW.standard_normal((3, 9))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, values in {"x": X, "y": Y, "xr": X.T, "yr": Y.T, "short": Y[:, :5]}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    net = fl.random_init(fl.Architecture(4, 2, 3), seed=1)
+    np.savez(tmp_path / "net.npz", w1=net.w1, w2=net.w2)
+    (tmp_path / "other").mkdir()
+    np.save(tmp_path / "other" / "y.npy", -Y)
+    return tmp_path
+
+
+def read(parameters, resolve, folder, **given):
+    """Return what a section with these keys is resolved to."""
+    values = {
+        key: parameter.read(f"task.{key}", given.get(key, parameter.default))
+        for key, parameter in parameters.items()
+    }
+    return resolve("task", values, folder)
+
+
+def data(folder, **given):
+    return read(DATA, resolve_data, folder, **given)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_files_are_the_task_in_python(folder, rows, center, whiten):
+    files = {"x": "xr.npy", "y": "yr.npy", "samples": "rows"} if rows else {"x": "x.npy", "y": "y.npy"}
+    values = data(folder, **files, center=center, whiten=whiten)
+    task = fl.Task(X, Y, center=center)
+    task = task.whiten() if whiten else task
+    assert values["task"] == 0
+    read = values["data"][0].law.task
+    assert np.array_equal(read.sigma_yx, task.sigma_yx) and np.array_equal(read.X, task.X)
+    source = values["data"][0].content["source"]
+    assert source["x"]["file"] == files["x"] and source["whiten"] is whiten
+    if not whiten:
+        given = data(folder, data=task)["data"][0]
+        assert given.content["sha256"] == values["data"][0].content["sha256"]
+
+
+def test_a_list_of_files_is_an_axis(folder):
+    values = data(folder, x="x.npy", y=["y.npy", "other/y.npy"])
+    assert values["task"].tolist() == ["y.npy", "other/y.npy"]
+    assert np.array_equal(values["data"]["other/y.npy"].law.task.Y, -Y)
+    values = data(folder, x=["x.npy"], y="y.npy")
+    assert values["task"].tolist() == ["x"]
+
+
+def test_objects_are_named_by_number_or_by_name(folder):
+    tasks = [fl.Task(X, Y), fl.Task(X, -Y)]
+    assert data(folder, data=tasks)["task"].tolist() == [0, 1]
+    assert data(folder, data=tuple(tasks))["task"].tolist() == [0, 1]
+    named = data(folder, data={"first": tasks[0], "second": tasks[1]})
+    assert named["task"].tolist() == ["first", "second"]
+    again = data(folder, data=named["data"].content)
+    assert again["task"].tolist() == ["first", "second"]
+    assert again["data"].content == named["data"].content
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "task.x is missing; needed is file.npy"),
+        ({"x": "x.npy"}, "task.y is missing"),
+        ({"x": "x.npy", "y": "short.npy"}, "task.x = 'x.npy' has 9 samples and task.y = 'short.npy' has 5"),
+        ({"x": "xr.npy", "y": "yr.npy", "center": 1}, "task.center is 1; allowed: true, false"),
+        ({"x": "x.npy", "y": "y.npy", "samples": "row"}, "did you mean 'rows'?"),
+        ({"x": [], "y": "y.npy"}, "task has an empty list of files"),
+        ({"x": ["x.npy", "x.npy"], "y": ["y.npy"]}, "task.x and y list 2 and 1 files; needed are as many"),
+        ({"x": ["x.npy", "x.npy"], "y": "y.npy"}, "task.x and y list a pair of files twice"),
+        ({"x": "x.npy", "data": fl.Task(X, Y)}, "task.data and task.x are given; give one of them"),
+        ({"data": 5}, "task.data is 5; needed is a Task, or a list of them"),
+        ({"data": []}, "task.data is []; needed is a Task"),
+        ({"data": [fl.Task(X, Y), 5]}, "task.data[1] is 5; needed is a Task"),
+        ({"data": fl.Network(X, Y[:, :4])}, "needed is a Task"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else ",".join(value),
+)
+def test_bad_data_are_one_clear_line(folder, given, message):
+    with pytest.raises(fl.InputError) as error:
+        data(folder, **given)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_mean_of_files_is_warned_of_by_the_key(folder):
+    np.save(folder / "x.npy", X + 30.0)
+    with pytest.warns(fl.MeanWarning, match=r"; task\.center = true subtracts the means"):
+        data(folder, x="x.npy", y="y.npy")
+
+
+def test_weights_are_those_of_the_files(folder):
+    values = read(WEIGHTS, resolve_weights, folder, w1="net.npz:w1", w2="net.npz:w2")
+    net = fl.random_init(fl.Architecture(4, 2, 3), seed=1)
+    assert np.array_equal(values["data"][0].law.w1, net.w1)
+    given = read(WEIGHTS, resolve_weights, folder, data=net)
+    assert given["data"][0].content["sha256"] == values["data"][0].content["sha256"]
+    with pytest.raises(fl.InputError, match=r"needed are \(N_h, N_i\) and \(N_o, N_h\)"):
+        read(WEIGHTS, resolve_weights, folder, w1="net.npz:w2", w2="net.npz:w1")
