@@ -41,7 +41,7 @@ observables = ["loss", "kernel_distance"]
 
 
 def random_points(num: int, architectures: int) -> str:
-    """Return a spec as TOML: a random sample of points over so many architectures of 2 to 24 units a layer."""
+    """Return a spec as TOML: random points over so many architectures of 2 to 24 units a layer."""
     sizes = np.random.default_rng(0).integers(2, 25, (architectures, 3))
     names = sorted({"-".join(map(str, shape)) for shape in sizes.tolist()})
     return f"""

@@ -171,12 +171,21 @@ def run_sweep(
     >>> report = fl.run_sweep(spec, "example.zarr")
     >>> report.points, report.ok, report.pending
     (10, 10, 0)
+
+    Points that are no product are a table. Seeds that are no column are an axis beside it.
+
+    >>> table = {"architecture": ["4-2-4", "3-9-3"], "lam": [-1.0, 2.5], "init_scale": [1.0, 0.1]}
+    >>> spec = {"axes": {"seed": [0, 1]}, "task": {"n_samples": 10}, "dynamics": dynamics}
+    >>> fl.run_sweep(spec, "table.zarr", points=table).points
+    4
+    >>> fl.open_sweep("table.zarr").loss.dims
+    ('seed', 'point', 'time')
     """
     options = RunOptions(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
     where = chosen_executor(client, executor, workers)
-    return run(Spec.read(spec, task, init, points), path, where, options, as_progress(progress))
+    return run(Spec.read(spec, points, task, init), path, where, options, as_progress(progress))
 
 
 def chosen_executor(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SIZE
+from fastlin.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.sweeps.spec.design import KEYS, MAX_POINTS, Design, read_design
 from fastlin.sweeps.spec.faults import Faults
@@ -88,8 +89,7 @@ class PointTable:
     def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the values of some columns in each of their combinations that has a row."""
         codes = [np.unique(self.columns[name], return_inverse=True)[1] for name in names]
-        rows = np.unique(np.stack(codes), axis=1, return_index=True)[1] if names else [0]
-        for row in rows:
+        for row in np.unique(np.stack(codes), axis=1, return_index=True)[1].tolist():
             yield {name: self.columns[name][row].item() for name in names}
 
     @property
@@ -177,6 +177,21 @@ def _bytes(values: Column) -> bytes:
         return json.dumps(values.tolist()).encode()
     little: bytes = values.astype(_LITTLE[values.dtype.kind]).tobytes()
     return little
+
+
+def chosen_parameters(
+    choice: Choice[Any], table: PointTable | None, prefix: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Yield one value of every parameter of a kind, in each combination of its axes or of rows of a table.
+
+    `prefix` begins the names of the columns.
+    """
+    names = [prefix + key for key in choice.axes]
+    if table is None or not all(name in table for name in names):
+        yield from choice.combinations
+        return
+    for values in table.combinations(names):
+        yield choice.at({name.removeprefix(prefix): value for name, value in values.items()})
 
 
 def is_reference(value: Any) -> bool:

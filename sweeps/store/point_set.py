@@ -303,8 +303,9 @@ class TablePoints(PointSet):
         """The table in the order stored."""
         spec, tables = self._spec, [each.table for each in self._specs if each.table]
         each = ("seed", "init_scale", "lam")
-        # Kernels take the decay and the noise of all networks of a call together.
-        apart = each if spec.noisy or any(spec.decay) else (*each, "kappa", "rate_ratio")
+        # Decay, noise and inputs that are not whitened are those of all networks of a call.
+        together = spec.noisy or any(spec.decay) or not spec.white
+        apart = each if together else (*each, "kappa", "rate_ratio")
         return _sorted(tables[-1], tuple(table.num for table in tables), apart)
 
     @property
