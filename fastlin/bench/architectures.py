@@ -13,6 +13,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from fastlin.bench.commands import call, run_sweep
 from fastlin.bench.timing import Note
 from fastlin.sweeps import presets
@@ -38,9 +40,31 @@ observables = ["loss", "kernel_distance"]
 """
 
 
+def random_points(num: int, architectures: int) -> str:
+    """Return a spec as TOML: random points over so many architectures of 2 to 24 units a layer."""
+    sizes = np.random.default_rng(0).integers(2, 25, (architectures, 3))
+    names = sorted({"-".join(map(str, shape)) for shape in sizes.tolist()})
+    return f"""
+[points]
+sample = "random"
+num = {num}
+architecture = {json.dumps(names)}
+lam = [-9.0, 9.0]
+init_scale = {{ log = [0.05, 2.0] }}
+seed = [0, 999]
+[task]
+n_samples = 24
+[dynamics]
+times = [0.0, 1.0, 4.0, inf]
+[output]
+observables = ["loss", "kernel_distance"]
+"""
+
+
 SWEEPS = {
     "64 architectures": spec(_EVEN, [1, 2, 4, 6, 8, 12, 16, 20], [8], 20, 37),
     "1,000 architectures": spec(_TEN, _TEN, _TEN, 25, 40),
+    "random points": random_points(1_000_000, 500),
     "rich-lazy": presets.text("rich-lazy"),
 }
 LARGE = {"27,000 architectures": spec(_ALL, _ALL, _ALL, 5, 20)}

@@ -62,7 +62,9 @@ def plot(
 
 
 def figure(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="fig1, fig2, wide and more, see --list.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="fig1, fig2, wide and more, see --list.")
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default NAME.png here."),

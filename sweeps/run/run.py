@@ -179,6 +179,15 @@ def run_sweep(
     >>> spec = {"axes": axes, "dynamics": {"times": [0.0, 1.0]}}
     >>> fl.run_sweep(spec, "own.zarr", task=task).ok
     4
+
+    Points that are no product are a table. Seeds that are no column are an axis beside it.
+
+    >>> table = {"architecture": ["4-2-4", "3-9-3"], "lam": [-1.0, 2.5], "init_scale": [1.0, 0.1]}
+    >>> spec = {"axes": {"seed": [0, 1]}, "task": {"n_samples": 10}, "dynamics": dynamics}
+    >>> fl.run_sweep(spec, "table.zarr", points=table).points
+    4
+    >>> fl.open_sweep("table.zarr").loss.dims
+    ('seed', 'point', 'time')
     """
     options = RunOptions(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout

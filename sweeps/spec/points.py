@@ -88,8 +88,11 @@ class PointTable:
 
     def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the values of some columns in each of their combinations that has a row."""
-        codes = [np.unique(self.columns[name], return_inverse=True)[1] for name in names]
-        for row in np.unique(np.stack(codes), axis=1, return_index=True)[1].tolist():
+        codes = np.zeros(self.num, dtype=np.int64)
+        for name in names:
+            values, part = np.unique(self.columns[name], return_inverse=True)
+            codes = np.unique(codes * len(values) + part, return_inverse=True)[1]  # so that they stay small
+        for row in np.unique(codes, return_index=True)[1].tolist():
             yield {name: self.columns[name][row].item() for name in names}
 
     @property
@@ -425,7 +428,7 @@ def _of_file(name: Any, folder: Path, kinds: Mapping[str, str]) -> dict[str, Any
 
 
 def _of_parquet(path: Path) -> dict[str, Any]:
-    import pandas  # type: ignore[import-untyped]  # its import takes half a second
+    import pandas  # its import takes half a second
 
     frame = pandas.read_parquet(path)
     return {str(column): frame[column].to_numpy() for column in frame.columns}

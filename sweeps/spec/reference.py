@@ -66,6 +66,30 @@ Parameters of a task and of a start may be axes, too: a list or a range makes a 
 has the name of the key in `[task]` and `init_KEY` in `[init]`.
 """
 
+_POINTS = """\
+## `[points]`
+
+Points that are no product. Each column replaces an axis: `architecture` or `n_i`, `n_h` and `n_o`, `lam`,
+`kappa`, `init_scale`, `rate_ratio`, `solver`, `learning_rate`, `seed`, `noise_seed`, parameters of the task
+by their keys, and those of the start as `init_KEY`. All other axes have one value. Seeds that are no column
+are an axis beside the points. In Python the table may also be `fl.run_sweep(..., points=table)` with a
+mapping, a DataFrame or a Dataset. A store has the dimension `point`, and grows by rows at the end of its
+table.
+
+"""
+_TABLES = (
+    ("`lam = [-1.0, 0.5]`, `n_h = [2, 4]`, ...", "a list for each column; one value is that of all points"),
+    ('`file = "points.csv"`', "a file that ends in .csv or .parquet, in the folder of the spec"),
+    (
+        '`sample = "sobol"`, `num = 1000`, `lam = [-9.0, 9.0]`, ...',
+        "a design: `sobol`, `halton`, `latin` or `random`, with a range for each column; all but `latin` "
+        "grow with `num`, and `sample_seed` (0) makes another one",
+    ),
+    ("`n_h = [2, 24]`", "in a design: whole numbers of a range; `seed` likewise"),
+    ("`init_scale = { log = [0.1, 10.0] }`", "in a design: a logarithmic range"),
+    ("`lam = { choice = [-1.0, 0.0, 1.0] }`", "in a design: one of these values; names need no `choice`"),
+)
+
 
 _SEQUENCE = """
 Several tasks in a row are a list of tables `[[task.sequence]]` in place of `[task]`: one for each stage, with
@@ -90,6 +114,7 @@ def reference() -> str:
         if name == "dynamics":
             solvers = [(f"`{solver.name}`", solver.doc) for solver in SOLVERS.values()]
             parts.append(_markdown(("solver", "meaning"), solvers))
+    parts.append(_POINTS + _markdown(("form", "points"), _TABLES))
     parts.append(f"## `[output.reduce]`\n\n{_table(reduction.ENTRIES)}")
     return "\n".join([introduction, *parts])
 

@@ -241,7 +241,7 @@ class Spec:
         return content | {SECTION: self.table.to_dict()} if self.table else content
 
     def _whole(self) -> dict[str, Any]:
-        """Return the resolved spec with its table of points, which its JSON form may name by the hash alone."""
+        """Return the resolved spec with its table of points, of which JSON may have the hash alone."""
         return self.to_dict() | ({SECTION: self.table} if self.table else {})
 
     def _section(self, section: str) -> dict[str, Any]:

@@ -196,10 +196,8 @@ def _work_of_table(layout: StoreLayout) -> Work:
         chosen, mine = points.chosen(int(row)), points.sorted.kinds.codes == number
         variant = (chosen["solver"], spec.start(chosen["kappa"]))
         codes = points.architecture_codes[mine]
-        spent: NDArray[np.float64] = np.bincount(
-            codes, weights=seconds[mine], minlength=len(spec.architectures)
-        )
-        work[variant] = work.get(variant, 0.0) + spent
+        spent = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
+        work[variant] = work.get(variant, np.zeros(spent.size)) + spent
     return work
 
 

@@ -14,7 +14,7 @@ AXES = {"architecture": "4-2-3", "seed": 0, "lam": 0.5}
 
 def spec_of(points, axes=AXES, **more):
     base = {"axes": axes, "task": {"n_samples": 12}, "dynamics": {"times": [0.0, 1.0]}}
-    return fl.Spec.read(base | more, points)
+    return fl.Spec.read(base | more, points=points)
 
 
 def without(*names):
