@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import fastlin as fl
+from fastlin.adapted_task import residual_task
+from fastlin.low_rank import pretrained_map
 from fastlin.stacks import Networks, Tasks
 from tests import reference
 from tests.networks import relative
@@ -152,6 +154,24 @@ def test_the_kernel_is_that_of_the_function(samples):
         assert relative(ds.network_function.values[k], ds.w2w1.values[k] @ x) < 1e-12
     assert float(ds.kernel_distance[1]) == pytest.approx(reference.kernel_distance(*dense), rel=1e-9)
     assert relative(ds.w2w1.values[0], w0) == 0.0
+
+
+@pytest.mark.parametrize("variance", [1.0, 0.3])
+@pytest.mark.parametrize("n_h", [1, 2, 5])
+def test_the_pretrained_map_is_the_end_of_the_flow(variance, n_h):
+    task, _ = drawn(variance=variance)
+    net = fl.balanced_init(fl.Architecture(4, n_h, 3), 1.0, seed=1)
+    end = fl.exact(task, net, [math.inf], ["w2w1"]).w2w1.values[0]
+    assert relative(pretrained_map(task, n_h), end) < 1e-9
+
+
+def test_the_residual_has_the_samples_and_the_trace_of_what_is_left():
+    task, w0 = drawn(samples=9)
+    left = residual_task(fl.lora(task, w0, 2, 3.0)[0])
+    np.testing.assert_allclose(left.X, 1.5 * task.X)
+    np.testing.assert_allclose(left.Y, task.Y - w0 @ task.X)
+    np.testing.assert_allclose(left.sigma_yx, left.Y @ left.X.T / 9, atol=1e-13)
+    assert left.sigma_yy_trace == pytest.approx(np.sum(left.Y**2) / 9, rel=1e-12)
 
 
 # ---------------------------------------------------------------- the start
