@@ -28,7 +28,7 @@ from fastlin.sweeps.store.contents import bytes_per_point, bytes_per_seed, layou
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
-ADAPTER_NANOSECONDS = 3e6  # of an adapter, which no kernel computes
+ADAPTER_NANOSECONDS = 2e6  # of an adapter, mostly of its draw by NumPy
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
