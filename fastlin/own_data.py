@@ -316,10 +316,10 @@ class OwnItems(Mapping[Name, Item], Generic[Item]):
         contents = [item.content for item in self.values()]
         return contents if self.axis else contents[0]
 
-
     def united(self, other: OwnItems[Item]) -> OwnItems[Item]:
         """Return these and those of another one whose names are new."""
-        return OwnItems([*self.values(), *(item for name, item in other.items() if name not in self)], self.axis)
+        new = [item for name, item in other.items() if name not in self]
+        return OwnItems([*self.values(), *new], self.axis)
 
 
 def identity(content: Any) -> Any:
@@ -343,9 +343,7 @@ def changes(section: str, before: OwnItems[Any], after: OwnItems[Any]) -> list[s
     return lines
 
 
-def clashes(
-    section: str, first: OwnItems[Any], second: OwnItems[Any], names: tuple[str, str]
-) -> list[str]:
+def clashes(section: str, first: OwnItems[Any], second: OwnItems[Any], names: tuple[str, str]) -> list[str]:
     """Return one line for each difference that keeps the data of two specs from lying on one axis."""
     one, other = names
     if first.axis != second.axis:

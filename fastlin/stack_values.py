@@ -42,6 +42,9 @@ def selected(names: Sequence[str] | None, stack: Pairs) -> list[Observable]:
     """Return the named observables, or the default ones that all tasks of a stack have."""
     arrays = stack.arrays
     wanted = select(names, arrays)
+    for entry in wanted:
+        if entry.name in stack.dims:
+            raise InputError(f"{entry.name!r} is an observable and a dimension of the stack; rename that")
     if names is None and arrays.has_samples and not arrays.equal_samples:
         return [entry for entry in wanted if not entry.needs_samples]
     return wanted

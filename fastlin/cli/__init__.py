@@ -14,7 +14,7 @@ import typer
 from fastlin.cli.bench import bench
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.pictures import figure, plot, report
-from fastlin.cli.refine import refine
+from fastlin.cli.refinement import refine
 from fastlin.cli.run import run
 from fastlin.cli.stores import compact, merge, plan, presets, repair, status, verify
 

@@ -37,7 +37,7 @@ def unset(group: Group, status: Status) -> Result:
     grid = (group.seeds.size, group.lams.size)
     values = {}
     for name in group.observables:
-        shape = REGISTRY[name].stored_shape(group.times.size)
+        shape = group.entry(name).stored_shape(group.times.size)
         values[name] = np.full((*grid, *shape), np.nan, dtype=group.dtype)
     return Result(values, np.full(grid, status, dtype=np.uint8))
 
@@ -46,6 +46,10 @@ def compute(group: Group) -> Result:
     """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
     if group.absent:
         return unset(group, Status.ABSENT)
+    if group.stages:
+        from fastlin.sweeps.run import sequences  # xarray takes long to import, and few sweeps need it
+
+        return Result(*sequences.values(group))
     if group.paired and (step := _columns_at_once(group)) < group.lams.size:
         parts = [group.part(slice(None), slice(at, at + step)) for at in range(0, group.lams.size, step)]
         return _joined([compute(part) for part in parts])
@@ -156,7 +160,7 @@ def _at_rates(group: Group, records: Array) -> Array:
 
 
 def _rates(group: Group) -> tuple[Array, Array]:
-    """Return the learning rates of the layers, in units of their mean: of each point, or one for all, (1,)."""
+    """Return the learning rates of the layers, in units of their mean: of each point (P,), or of all (1,)."""
     ratios = np.array([group.rate_ratio]) if group.own.rate_ratios is None else group.point_values.rate_ratios
     distinct, places = np.unique(ratios, return_inverse=True)
     rates = np.array([Rates.of_ratio(ratio) for ratio in distinct.tolist()])

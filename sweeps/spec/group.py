@@ -21,7 +21,9 @@ from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel
 from fastlin.kernels.draws import LaneStart
 from fastlin.low_rank import AdapterStart
-from fastlin.observables import REGISTRY
+from fastlin.observables import Observable
+from fastlin.sequence_law import SequenceLaw
+from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 
 Variant = tuple[Architecture, str, Start]
@@ -46,6 +48,9 @@ class Own(NamedTuple):
     def part(self, columns: Any) -> "Own":
         """Return the values of some columns."""
         return Own(*(None if values is None else values[columns] for values in self))
+
+
+ALL_SHARED = Own()
 
 
 class PointValues(NamedTuple):
@@ -78,7 +83,7 @@ class Group:
     fraction: float
     dtype: str
     specialise: bool = False  # whether kernels are used that are compiled for this architecture alone
-    own: Own = Own()
+    own: Own = ALL_SHARED
 
     def part(self, rows: Any, columns: Any) -> "Group":
         """Return the group of some of its rows (seeds) and columns (lam), given by arrays or slices."""
@@ -162,20 +167,30 @@ class Group:
         return self.seeds.size * self.lams.size
 
     @property
+    def stages(self) -> int:
+        """Number of stages of a sequence of tasks, 0 for one task."""
+        law = self.problem.task
+        return len(law.stages) if isinstance(law, SequenceLaw) else 0
+
+    def entry(self, name: str) -> Observable:
+        """Return an observable as it is stored: by stage in a sequence of tasks."""
+        return entry_of(name, self.stages)
+
+    @property
     def outputs(self) -> tuple[int, ...]:
         """Codes of the numbers over time."""
-        return tuple(int(output) for name in self.observables for output in REGISTRY[name].outputs)
+        return tuple(int(output) for name in self.observables for output in self.entry(name).outputs)
 
     @property
     def scales(self) -> tuple[int, ...]:
         """Codes of the time scales."""
-        scales = (REGISTRY[name].scale for name in self.observables)
+        scales = (self.entry(name).scale for name in self.observables)
         return tuple(int(scale) for scale in scales if scale is not None)
 
     @property
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
-        if self.absent or self.recordless:
+        if self.absent or self.recordless or self.stages:
             return
         sizes, special = self.architecture.sizes, self.specialise
         law, start = self.problem.start, self.settings.start
@@ -191,9 +206,9 @@ class Group:
 class PlacedGroup(NamedTuple):
     """A group of a block, and its position in the block's chunks.
 
-    `position` holds an index for every dimension of `status` before seeds and lam, or in a table of points the
-    slices of all seeds and of its rows, so that ``status[position]`` are the points (S, L) of the group, and
-    ``values[position]`` their values.
+    `position` holds an index for every dimension of `status` before seeds and lam. In a table of points it
+    holds the slices of all seeds and of its rows. So ``status[position]`` are the points (S, L) of the group,
+    and ``values[position]`` their values.
     """
 
     position: Position

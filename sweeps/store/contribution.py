@@ -333,6 +333,13 @@ def _overlaps(at: Sequence[Places], steps: Sequence[int]) -> Iterator[tuple[Inde
     for chosen in product(*of_dims):
         yield (
             tuple(number for number, _, _ in chosen),
-            np.ix_(*(here for _, here, _ in chosen)),
-            np.ix_(*(there for _, _, there in chosen)),
+            _indexed([here for _, here, _ in chosen]),
+            _indexed([there for _, _, there in chosen]),
         )
+
+
+def _indexed(places: list[Places]) -> Any:
+    """Return the index of a product of places: slices if all are runs, which numpy copies faster."""
+    if all(part[-1] - part[0] + 1 == part.size and (np.diff(part) == 1).all() for part in places):
+        return tuple(slice(int(part[0]), int(part[-1]) + 1) for part in places)
+    return np.ix_(*places)
