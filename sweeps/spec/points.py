@@ -187,7 +187,7 @@ def chosen_parameters(
     `prefix` begins the names of the columns.
     """
     names = [prefix + key for key in choice.axes]
-    if table is None or not all(name in table for name in names):
+    if table is None or not names or not all(name in table for name in names):
         yield from choice.combinations
         return
     for values in table.combinations(names):
