@@ -314,6 +314,15 @@ def test_rates_that_contradict_the_task_are_refused():
         fl.gradient_descent(*pair, (0.1, 0.2), 10)
 
 
+def test_adapters_are_not_carried_from_task_to_task():
+    """Their rates and their frozen map belong to one task."""
+    task, net = fl.lora(*drawn(), 2)
+    with pytest.raises(fl.InputError, match=r"^the task is one of fastlin\.lora"):
+        net.after(task, 1.0)
+    with pytest.raises(fl.InputError, match=r"^stages\[1\]: the task is one of fastlin\.lora"):
+        fl.sequence([(drawn()[0], 1.0), (task, 1.0)], net)
+
+
 def test_exact_refuses_a_gaussian_adapter_and_names_the_flow():
     task, w0 = drawn()
     with pytest.raises(fl.InputError, match=r"fastlin.flow takes any weights"):
