@@ -30,7 +30,7 @@ from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
 ONE_OF_STACK = 1e5  # nanoseconds of NumPy for one stage of one network of a sequence
-ADAPTER_NANOSECONDS = 1e6  # of an adapter, which no kernel draws
+ADAPTER_NANOSECONDS = 2e6  # of an adapter, mostly of its draw by NumPy
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
