@@ -139,6 +139,15 @@ def time_scales(
     return network_time_scales(sizes, balance.lam, s, q, fraction, codes, kappa=balance.kappa)
 
 
+def convergence_times(
+    sigma_yx: Array, w1: Array, w2: Array, lams: Array, kappa: float, fraction: float
+) -> Array:
+    """Return the times of convergence (P,) of the exact flow of networks with leading dimension P."""
+    s, q = _in_svd_basis(sigma_yx, w1, w2)[1:]
+    sizes = UnreducedSizes(sigma_yx.shape[-1], q.shape[-1], sigma_yx.shape[-2])
+    return dispatch.convergence_times(sizes, lams, kappa, s, q, fraction)
+
+
 def _lanes(values: Array, batch: tuple[int, ...], dims: int) -> Array:
     """Broadcast to the batch and gather it in vectors (G, ..., WIDTH). Copies of the last network fill up."""
     tail = values.shape[values.ndim - dims :]
