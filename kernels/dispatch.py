@@ -249,21 +249,6 @@ def network_time_scales(
     return [float(scale) for scale in found[0]]
 
 
-def convergence_times(
-    sizes: UnreducedSizes, lams: Array, kappa: float, s: Array, q0: Array, fraction: float
-) -> Array:
-    """Return the times of convergence (P,) of networks: lams (P,), s (P, m), q0 (P, n, width).
-
-    The starts are in the SVD bases of their targets. With kappa > 0 the width is n.
-    """
-    if kappa > 0.0:
-        _check_rank(sizes)
-        networks = zip(lams.tolist(), s, q0, strict=True)
-        find = two_sided_dynamics.convergence_of
-        return np.array([find(sizes, lam, kappa, each, start, fraction) for lam, each, start in networks])
-    return blas_time_scales.scales_of(sizes, lams, s, q0, fraction, np.array([Scale.CONVERGENCE]))[:, 0]
-
-
 def draw_records(
     sizes: Sizes,
     seeds: Integers,

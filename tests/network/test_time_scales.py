@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 import fastlin as fl
-from fastlin.solve import convergence_times
 from tests import reference
 from tests.networks import CLASSES, draw
 
@@ -497,18 +496,3 @@ def test_gradient_descent_refuses_time_scales(name):
     with pytest.raises(fl.InputError, match=f"{name}.*exact") as caught:
         fl.gradient_descent(task, net, 0.01, 10, observables=["loss", name])
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("kappa", [0.0, 0.5])
-def test_times_of_many_networks_are_those_of_each(kappa):
-    tasks = [fl.random_regression(fl.Architecture(2, 5, 2), 10, seed=seed) for seed in range(3)]
-    nets = [fl.balanced_init(fl.Architecture(2, 5, 2), lam, kappa=kappa, seed=1) for lam in (-1.0, 0.0, 2.0)]
-    targets, w1, w2 = (
-        np.array(part) for part in ([t.sigma_yx for t in tasks], [n.w1 for n in nets], [n.w2 for n in nets])
-    )
-    got = convergence_times(targets, w1, w2, np.array([-1.0, 0.0, 2.0]), kappa, 0.99)
-    alone = [
-        fl.exact(*pair, [0.0], ["convergence_time"]).convergence_time
-        for pair in zip(tasks, nets, strict=True)
-    ]
-    assert got.tolist() == [float(time) for time in alone]
