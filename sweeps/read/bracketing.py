@@ -107,7 +107,7 @@ def borders(
     --------
     >>> ds = fl.open_sweep("small.zarr").fastlin.select(init_scale=1.0)
     >>> found = fl.borders(ds, "kernel_distance", at=0.15, time=np.inf)
-    >>> found[["architecture", "low", "high"]].iloc[0].tolist()
+    >>> found[["architecture", "low", "high"]].values.tolist()[0]
     ['4-2-2', 0.0, 2.0]
     """
     import pandas as pd
@@ -234,7 +234,8 @@ def border_between(x: Values, y: Values, first: int, level: float) -> Border:
     low, high = float(x[first]), float(x[first + 1])
     value_low, value_high = float(y[first]), float(y[first + 1])
     linear = low + (level - value_low) / (value_high - value_low) * (high - low)
-    roots = PchipInterpolator(x, y).solve(level, extrapolate=False)
+    with np.errstate(over="ignore"):  # of the inverse of a slope that is next to 0
+        roots = PchipInterpolator(x, y).solve(level, extrapolate=False)
     inside = roots[(roots >= low) & (roots <= high)]
     estimate = float(inside[0]) if inside.size else linear
     return Border(low, high, value_low, value_high, estimate, abs(estimate - linear))

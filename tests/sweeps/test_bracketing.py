@@ -156,14 +156,14 @@ def test_new_values_lie_inside_and_leave_no_gap_above_half_of_a_bracket(low, wid
 )
 def test_no_border_takes_more_rounds_than_bisection(root, steepness, power, falls):
     def value(x):
-        return 0.5 + (-1) ** falls * math.atan(steepness * (x - root) ** power) / 4.0
+        return (-1) ** falls * math.atan(steepness * (x - root) ** power)
 
     x, rounds, tolerance = np.array([0.0, 1.0]), 0, 1e-4
     y = np.array([value(each) for each in x])
     while True:
-        (first,) = np.flatnonzero((y[1:] >= 0.5) != (y[:-1] >= 0.5))
+        (first,) = np.flatnonzero((y[1:] >= 0.0) != (y[:-1] >= 0.0))
         near = slice(max(0, first - 1), first + 3)
-        new = new_values(border_between(x[near], y[near], min(first, 1), 0.5), tolerance, x)
+        new = new_values(border_between(x[near], y[near], min(first, 1), 0.0), tolerance, x)
         if not new:
             break
         x = np.sort([*x, *new])
