@@ -38,23 +38,41 @@ class DescentStack:
         Weight decay of both layers.
     noisy : bool
         Whether steps have noise, which needs samples.
-    run : callable
-        Takes a task and a network, and returns the weights after the recorded steps. It raises an
-        `InputError` where the run diverges, which names the element of the stack.
+    run : callable, optional
+        For `values`. Takes a task and a network, and returns the weights after the recorded steps. It raises
+        an `InputError` where the run diverges.
+
+    Attributes
+    ----------
+    diverged : ndarray of bool, (P,)
+        Whether a run in lanes has diverged.
     """
 
-    def __init__(self, stack: Pairs, rates: Rates, decay: tuple[float, float], noisy: bool, run: Run) -> None:
+    def __init__(
+        self,
+        stack: Pairs,
+        rates: Rates,
+        decay: tuple[float, float],
+        noisy: bool = False,
+        run: Run | None = None,
+    ) -> None:
         self._stack, self._rates, self._decay, self._noisy, self._run = stack, rates, decay, noisy, run
+        self.diverged = np.zeros(stack.size, dtype=bool)
 
     def values(self, observables: Sequence[Observable], steps: Integers) -> Values:
         """Return observables (P, T, ...) after ascending steps from 0 on, and those without time (P,)."""
         over_time = [entry for entry in observables if entry.over_time]
-        of_kernels = None if self._noisy else self._kernel_values(over_time, steps)
+        of_kernels = None if self._noisy else self.in_lanes(over_time, steps)
+        for point in np.flatnonzero(self.diverged):
+            self._weights(int(point))  # which has the error of a single network
         values = of_kernels or evaluate(over_time, self._trajectories(over_time, steps), self._stack.size)
         return values | of_start(observables, self._stack, self._rates.relative)
 
-    def _kernel_values(self, observables: list[Observable], steps: Integers) -> Values | None:
-        """Return the values in lanes, or None where kernels do not have all of them."""
+    def in_lanes(self, observables: list[Observable], steps: Integers) -> Values | None:
+        """Return observables over time in lanes, or None where kernels do not have all of them.
+
+        They are NaN from the first recorded step at which a run has diverged.
+        """
         if any(residual_task(task).inputs == "general" for task in self._stack.tasks):
             return None
         canonical = CanonicalStack(self._stack, Rates(*self._rates.relative))
@@ -65,10 +83,10 @@ class DescentStack:
         outputs = outputs_of(observables)
         out = np.empty((self._stack.size, steps.size, len(outputs)))
         for group in canonical.groups:
-            out[group.points] = self._in_lanes(group, outputs, steps)
+            out[group.points] = self._group_in_lanes(group, outputs, steps)
         return canonical.from_outputs(observables, outputs, out)
 
-    def _in_lanes(self, group: Group, outputs: tuple[int, ...], steps: Integers) -> Array:
+    def _group_in_lanes(self, group: Group, outputs: tuple[int, ...], steps: Integers) -> Array:
         """Return kernel outputs (K, T, R) of a group."""
         (e1, e2), decay = self._rates.relative, self._decay
         sizes, records = raw_records(group.canonical.sigma_yx, group.canonical.w1, group.canonical.w2)
@@ -81,11 +99,11 @@ class DescentStack:
             start=Start.RAW,
             decay=(e1 * decay[0], e2 * decay[1]),
         )
-        for place in np.flatnonzero(batch.status[: group.points.size] == Status.DIVERGED):
-            self._weights(int(group.points[place]))  # which has the error of a single network
+        self.diverged[group.points] = batch.status[: group.points.size] == Status.DIVERGED
         return np.moveaxis(batch.outputs[:, : group.points.size], 0, -1)
 
     def _weights(self, point: int) -> tuple[Array, Array]:
+        assert self._run is not None
         with located(self._stack.at(point)):
             return self._run(*self._stack.pair(point))
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from fastlin.errors import InputError
 from fastlin.validation import shown
 
-# Dimensions of results, which no stack may have.
-_TAKEN = {"time", "layer", "input", "output", "unit", "sample", "mode", "side", "stage"}
+# Dimensions of results, without "_2" at their end, which no stack may have.
+RESERVED = ("condition", "input", "layer", "mode", "output", "sample", "side", "stage", "time", "unit")
 
 
 class Axis(NamedTuple):
@@ -69,10 +69,9 @@ class Stacked:
                 f"dims are {shown(names)}, and the leading shape is {shape}; needed is a name each"
             )
         for name in names:
-            if not isinstance(name, str) or not name or name.removesuffix("_2") in _TAKEN:
-                raise InputError(
-                    f"{shown(name)} is no name of a leading dimension; results use {sorted(_TAKEN)}"
-                )
+            if not isinstance(name, str) or not name or name.removesuffix("_2") in RESERVED:
+                used = ", ".join(RESERVED)
+                raise InputError(f"{shown(name)} is no name of a leading dimension; results use {used}")
         if len(set(names)) < len(names):
             raise InputError(f"dims are {shown(names)}; needed are different names")
         self.dims, self.shape = names, shape

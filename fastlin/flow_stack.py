@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from fastlin.canonical import substitute
 from fastlin.canonical_stack import CanonicalStack, Group, outputs_of
 from fastlin.dynamics import trajectory
 from fastlin.errors import InputError
-from fastlin.flow_path import FlowSettings, ends_at_saddle, followed
+from fastlin.flow_path import FlowSettings, Path, ends_at_saddle, followed
 from fastlin.kernels import Status, dispatch, empty_batch
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
@@ -37,11 +37,25 @@ class FlowSolution(NamedTuple):
 class FlowStack:
     """The flow of the networks of a stack.
 
-    Errors of `solve` name the element of the stack.
+    Parameters
+    ----------
+    stack : Pairs
+        The tasks and networks.
+    settings : FlowSettings
+        Rates, decay, tolerance and most steps.
+    strict : bool
+        Whether `solve` raises an `InputError`, which names the element of the stack, where a network needs
+        more steps than are allowed. Otherwise its values are NaN, or are so from a time on.
+
+    Attributes
+    ----------
+    too_stiff : ndarray of bool, (P,)
+        Whether a network needs more steps.
     """
 
-    def __init__(self, stack: Pairs, settings: FlowSettings) -> None:
-        self._stack, self._settings = stack, settings
+    def __init__(self, stack: Pairs, settings: FlowSettings, strict: bool = True) -> None:
+        self._stack, self._settings, self._strict = stack, settings, strict
+        self.too_stiff = np.zeros(stack.size, dtype=bool)
         self._steps = np.zeros(stack.size, dtype=np.int64)
         self._drift = np.zeros(stack.size)
         self._saddle = False
@@ -51,6 +65,9 @@ class FlowStack:
         over_time = [entry for entry in observables if entry.over_time]
         of_kernels = self._kernel_values(over_time, times) if np.isfinite(times).all() else None
         values = of_kernels or evaluate(over_time, self._trajectories(over_time, times), self._stack.size)
+        for entry in over_time:  # of a stack all of whose networks are too stiff
+            shape = self._stack.size, *entry.stored_shape(times.size)
+            values.setdefault(entry.name, np.full(shape, np.nan))
         values |= of_start(observables, self._stack, self._settings.rates.relative)
         return FlowSolution(values, self._steps, self._drift, self._saddle)
 
@@ -88,15 +105,24 @@ class FlowStack:
         )
         for place in np.flatnonzero(batch.status[: group.points.size] == Status.TOO_STIFF):
             point = int(group.points[place])
+            self.too_stiff[point] = True
+            if not self._strict:
+                continue
             self._followed(point, times)  # which has the error of a single network
             raise InputError(f"at {self._stack.at(point)}: the flow needs more than {max_steps} steps")
         return np.moveaxis(batch.outputs[:, : group.points.size], 0, -1)
 
-    def _followed(self, point: int, times: Array) -> Any:
-        """Return the weights of one network, and the places of the times."""
+    def _followed(self, point: int, times: Array) -> tuple[Path, Integers] | None:
+        """Return the weights of one network, and the places of the times, or None if it is too stiff."""
         task, net = self._stack.pair(point)
-        with located(self._stack.at(point)):
-            path, at = followed(task, net, times, self._settings)
+        try:
+            with located(self._stack.at(point)):
+                path, at = followed(task, net, times, self._settings)
+        except InputError:
+            if self._strict:
+                raise
+            self.too_stiff[point] = True
+            return None
         if np.isinf(times).any():
             self._saddle |= ends_at_saddle(substitute(task, net, self._settings.rates))
         self._steps[point] = path.steps
@@ -108,9 +134,13 @@ class FlowStack:
         stack = self._stack
         arrays, n_h = stack.arrays, stack.w1.shape[-2]
         for points in parts(np.arange(stack.size), observables, stack, times.size):
-            paths, places = zip(*(self._followed(int(point), times) for point in points), strict=True)
-            w1, w2 = np.stack([path.w1 for path in paths]), np.stack([path.w2 for path in paths])
+            found = {int(point): self._followed(int(point), times) for point in points}
+            reached = [each for each in found.values() if each is not None]
+            if not reached:
+                continue
+            points = np.array([point for point, each in found.items() if each is not None])
+            w1, w2 = np.stack([path.w1 for path, _ in reached]), np.stack([path.w2 for path, _ in reached])
             whole = trajectory(w1, w2, arrays.take(points), n_h, self._settings.rates)
             self._drift[points] = whole.balance_drift.max(axis=-1)
-            at = places[0]
+            at = reached[0][1]
             yield points, replace(whole, qqt=whole.qqt[:, at], balance_drift=whole.balance_drift[:, at])

@@ -110,8 +110,11 @@ INIT_KINDS = {
     )
 }
 
-# Kinds that draw from a seed, and those of them that draw weights, which may be taken as they are.
-DRAWN_KINDS = tuple(name for name, kind in INIT_KINDS.items() if not kind.resolve)
-RAW_KINDS = tuple(name for name in DRAWN_KINDS if INIT_KINDS[name].raw)
-# Kinds that draw the product W2 W1 of a balanced start.
-PRODUCT_KINDS = tuple(name for name in DRAWN_KINDS if not INIT_KINDS[name].adapter)
+
+def product_kinds() -> list[str]:
+    """Return the names of the kinds that draw the product W2 W1 of a balanced start from a seed."""
+    return [name for name, kind in INIT_KINDS.items() if not kind.resolve and not kind.adapter]
+
+
+# Kinds that draw weights, which may be taken as they are.
+RAW_KINDS = tuple(name for name in product_kinds() if INIT_KINDS[name].raw)

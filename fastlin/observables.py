@@ -44,7 +44,7 @@ class Observable:
     outputs : tuple of Output
         Kernel outputs that a sweep stores for it, in the order of its own dimensions. It is empty where the
         size depends on the architecture, and such observables are not stored by sweeps.
-    labels : mapping of str to tuple of str
+    labels : mapping of str to tuple of str or int
         Coordinates of the dimensions that a sweep stores.
     scale : Scale, optional
         The kernel output of a time scale of the exact flow: one number per network, without time.
@@ -72,7 +72,7 @@ class Observable:
     doc: str
     evaluate: Callable[[Trajectory], Any] = _not_over_time
     outputs: tuple[Output, ...] = ()
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     scale: Scale | None = None
     dtype: str = "float64"
     default: bool = True

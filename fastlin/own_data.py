@@ -318,9 +318,8 @@ class OwnItems(Mapping[Name, Item], Generic[Item]):
 
     def united(self, other: OwnItems[Item]) -> OwnItems[Item]:
         """Return these and those of another one whose names are new."""
-        return OwnItems(
-            [*self.values(), *(item for name, item in other.items() if name not in self)], self.axis
-        )
+        new = [item for name, item in other.items() if name not in self]
+        return OwnItems([*self.values(), *new], self.axis)
 
 
 def identity(content: Any) -> Any:

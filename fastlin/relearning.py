@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.tolerances import ROUNDING
@@ -13,7 +14,9 @@ from fastlin.task import Task
 
 # s t of a task, 17, that leaves e^(-2 s t) of its start at lam = 0: less than rounding errors.
 LONGEST = -0.5 * math.log(ROUNDING)
-CLOSE = 1e-9  # of targets that are each other's reversal, and of weights to the optimum, over the target
+CLOSE = 1e-9  # of targets that are each other's reversal, and of what is left of earlier tasks
+AT_ZERO = 0.75  # of the loss drop from S to -S is gone at W2 W1 = 0
+SETTLED = 1e-12  # of a loss to the least one, over the squared target
 
 _POINTS = 64  # times of one round of the search for a passage
 _ROUNDS = 5
@@ -54,11 +57,26 @@ def reverses(task: Task, before: Task) -> bool:
     return bool(inputs and targets)
 
 
-def at_optimum(target: Array, product: Array, n_h: int) -> bool:
-    """Tell whether a product W2 W1 is the best one of n_h hidden units for a target."""
-    u, s, vt = np.linalg.svd(target, full_matrices=False)
-    best = (u[:, :n_h] * s[:n_h]) @ vt[:n_h]
-    return bool(np.linalg.norm(product - best) <= CLOSE * np.linalg.norm(s))
+def is_least(loss: Array, least: Array, size: Array) -> NDArray[np.bool_]:
+    """Tell whether a loss is the least one to rounding; `size` is the squared norm of the target."""
+    return np.asarray(loss - least <= SETTLED * (size + least))
+
+
+def slowest_reversal(target: Array, lam: Array, n_h: int) -> Array:
+    """Return the half time (...) of the slowest mode of a target (..., N_o, N_i) that n_h units learn."""
+    s = np.asarray(np.linalg.svd(target, compute_uv=False), dtype=np.float64)
+    learned = s[..., :n_h]
+    times = reversal_times(learned, np.asarray(lam)[..., None])
+    return np.asarray(np.where(learned > CLOSE * s[..., :1], times, -np.inf).max(axis=-1))
+
+
+def without_rounding(times: Array, reversal: Array, fraction: float) -> Array:
+    """Return times of relearning without those that rounding errors end.
+
+    A reversal at lam = 0 from the optimum stays at zero, where three quarters of the loss drop are gone.
+    """
+    never = np.isinf(reversal) & (fraction >= AT_ZERO)
+    return np.where(never, np.inf, times)
 
 
 def passage_time(losses: Callable[[Array], Array], goal: float, end: float) -> float:

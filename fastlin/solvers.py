@@ -20,7 +20,8 @@ from fastlin.kernels.dormand_prince import estimated_steps
 from fastlin.kernels.stochastic_descent import Noise
 from fastlin.kernels.vector import closed_form, flow, gradient_descent, two_sided_closed_form
 
-ONE_BY_ONE = 4e6  # nanoseconds that functions for one network take besides their kernels
+# Nanoseconds that a network takes besides its kernels: in a stack, and where it is integrated alone.
+STACKED, ONE_BY_ONE = 3e5, 1e6
 TOLERANCE, MIN_TOLERANCE, MAX_TOLERANCE = 1e-9, 1e-14, 1e-2  # of a step of the flow
 MAX_STEPS = 100_000  # of the flow unless asked otherwise; some seconds for a small network
 
@@ -42,6 +43,8 @@ class Settings(NamedTuple):
         Tolerance and most steps of the flow.
     noise : Noise, optional
         Noise of gradient descent.
+    white : bool
+        Whether inputs are whitened. Otherwise records are those of `dispatch.draw_inputs_records`.
     """
 
     start: Start = Start.BALANCED
@@ -50,6 +53,12 @@ class Settings(NamedTuple):
     decay: tuple[float, float] = (0.0, 0.0)
     control: FlowControl = FlowControl(TOLERANCE, MAX_STEPS)
     noise: Noise | None = None
+    white: bool = True
+
+    @property
+    def recorded(self) -> Start:
+        """The kind of start that records hold."""
+        return self.start if self.white else Start.INPUTS
 
 
 class Points(NamedTuple):
@@ -131,7 +140,7 @@ def _run_exact(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialis
 
 
 def _run_descent(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
-    start, _, rate, decay, *_ = points.settings
+    start, rate, decay = points.settings.recorded, points.settings.learning_rate, points.settings.decay
     steps = recorded_steps(points.times, rate)
     batch = points.batch(steps, len(outputs))
     dispatch.gradient_descent(
@@ -141,7 +150,7 @@ def _run_descent(sizes: Sizes, outputs: tuple[int, ...], points: Points, special
 
 
 def _run_flow(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise: bool) -> Batch:
-    start, _, _, decay, control, _ = points.settings
+    start, decay, control = points.settings.recorded, points.settings.decay, points.settings.control
     batch = points.batch(points.times, len(outputs))
     dispatch.flow(
         sizes, outputs, batch, control, start=start, kappa=points.kappa, decay=decay, specialise=specialise
@@ -151,7 +160,7 @@ def _run_flow(sizes: Sizes, outputs: tuple[int, ...], points: Points, specialise
 
 def _exact_nanoseconds(sizes: Sizes, times: Array, settings: Settings, _curvature: Any) -> Array:
     if any(settings.decay):
-        return np.asarray(ONE_BY_ONE + closed_form.nanoseconds(sizes.unreduced, np.sort(times)))
+        return np.asarray(STACKED + closed_form.nanoseconds(sizes.unreduced, np.sort(times)))
     if settings.start == Start.TWO_SIDED:
         return two_sided_closed_form.nanoseconds(sizes, np.sort(times))
     return closed_form.nanoseconds(sizes, np.sort(times))
@@ -161,13 +170,14 @@ def _descent_nanoseconds(sizes: Sizes, times: Array, settings: Settings, _curvat
     steps = float(times.max() / settings.learning_rate)
     if settings.noise is not None:
         return stochastic_descent.nanoseconds(sizes.unreduced, settings.noise.batch_size, steps, times.size)
-    return gradient_descent.nanoseconds(sizes.followed(settings.start), steps, times.size)
+    kept = sizes.followed(settings.recorded)
+    return gradient_descent.nanoseconds(kept, steps, times.size, white=settings.white)
 
 
 def _flow_nanoseconds(sizes: Sizes, times: Array, settings: Settings, curvature: Any) -> Array:
     tolerance, most = settings.control
     steps = np.minimum(estimated_steps(curvature, times.max(), tolerance), most)
-    return flow.nanoseconds(sizes.followed(settings.start), steps, times.size)
+    return flow.nanoseconds(sizes.followed(settings.recorded), steps, times.size, white=settings.white)
 
 
 EXACT = Solver(

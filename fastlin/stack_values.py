@@ -42,6 +42,9 @@ def selected(names: Sequence[str] | None, stack: Pairs) -> list[Observable]:
     """Return the named observables, or the default ones that all tasks of a stack have."""
     arrays = stack.arrays
     wanted = select(names, arrays)
+    for entry in wanted:
+        if entry.name in stack.dims:
+            raise InputError(f"{entry.name!r} is an observable and a dimension of the stack; rename that")
     if names is None and arrays.has_samples and not arrays.equal_samples:
         return [entry for entry in wanted if not entry.needs_samples]
     return wanted
@@ -63,7 +66,10 @@ def evaluate(
     groups: Iterator[tuple[Integers, Trajectory]],
     networks: int,
 ) -> Values:
-    """Return the observables over time of trajectories, each of some networks of a stack."""
+    """Return the observables over time of trajectories, each of some networks of a stack.
+
+    They are NaN for networks without a trajectory.
+    """
     values: Values = {}
     order: list[Integers] = []
     lazy: dict[str, list[Any]] = {entry.name: [] for entry in observables if entry.lazy}
@@ -75,7 +81,7 @@ def evaluate(
                 lazy[entry.name].append(part)
                 continue
             if entry.name not in values:
-                values[entry.name] = np.empty((networks, *part.shape[1:]))
+                values[entry.name] = np.full((networks, *part.shape[1:]), np.nan)
             values[entry.name][points] = part
     for name, arrays in lazy.items():
         values[name] = _joined(arrays, np.concatenate(order))

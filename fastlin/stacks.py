@@ -337,6 +337,8 @@ def pairs(task: Any, net: Any) -> Pairs:
     dims = (*(name for name in tasks.dims if name not in nets.dims), *nets.dims)
     sizes = _common_sizes(tasks, nets)
     leading = tuple(sizes[name] for name in dims)
+    if 0 in leading:
+        raise InputError(f"the stack is empty, with sizes {sizes}; needed is one network or more")
     coords = {name: (nets.coords | tasks.coords)[name] for name in dims if name in nets.coords | tasks.coords}
     different = list({id(each): each for each in tasks.values.flat}.values())
     numbers = {id(each): number for number, each in enumerate(different)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from fastlin.architecture import Architecture
 from fastlin.balance import Balance, check_kappa, check_width
 from fastlin.dimensions import Axis, leading
 from fastlin.errors import InputError
-from fastlin.initialisation import INIT_KINDS, PRODUCT_KINDS, RAW_KINDS
+from fastlin.initialisation import INIT_KINDS, RAW_KINDS, product_kinds
 from fastlin.kernels import Factors, Problem, factorise
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.draws import StartLaw, WeightLaw, WeightStart, strength
@@ -25,6 +25,38 @@ from fastlin.rates import EQUAL_RATES, Rates
 from fastlin.stacks import Networks
 from fastlin.task import MAX_SAMPLES, Task, check_scale
 from fastlin.validation import check_choice, check_float, check_instance, check_int
+
+
+@overload
+def balanced_init(
+    architecture: Architecture,
+    lam: float,
+    init_scale: float = ...,
+    seed: int = ...,
+    kind: str = ...,
+    *,
+    kappa: float = ...,
+    learning_rates: tuple[float, float] = ...,
+    n_samples: int | None = ...,
+    task: Task | None = ...,
+    weights: tuple[ArrayLike, ArrayLike] | None = ...,
+) -> Network: ...
+
+
+@overload
+def balanced_init(
+    architecture: Architecture,
+    lam: float | Sequence[float] | Array,
+    init_scale: float | Sequence[float] | Array = ...,
+    seed: int | Sequence[int] | Integers = ...,
+    kind: str = ...,
+    *,
+    kappa: float | Sequence[float] | Array = ...,
+    learning_rates: tuple[float, float] = ...,
+    n_samples: int | None = ...,
+    task: Task | None = ...,
+    weights: tuple[ArrayLike, ArrayLike] | None = ...,
+) -> Any: ...
 
 
 def balanced_init(
@@ -118,7 +150,7 @@ def balanced_init(
         Axis.read("lam", lam, check_float),
     )
     samples = None if n_samples is None else check_int("n_samples", n_samples, 1, MAX_SAMPLES)
-    start = INIT_KINDS[check_choice("kind", kind, PRODUCT_KINDS)].law(samples)
+    start = INIT_KINDS[check_choice("kind", kind, product_kinds())].law(samples)
     span = _span(architecture, task)
     reached = Architecture(span.shape[1], architecture.n_h, architecture.n_o)
     for value in axes.kappa.values:
@@ -227,6 +259,14 @@ def draw_networks(
     return _stacked(axes, weights, np.eye(architecture.n_i), rates)
 
 
+def balanced_starts(
+    architecture: Architecture, lams: Array, seed: int, problem: Problem, task: Task, kappa: float
+) -> Array:
+    """Return Q (L, N, H or less) of the networks of `draw_network` at some lam, in another hidden basis."""
+    u, p, v = _drawn_factors(problem.start, architecture, seed, task)
+    return start_of(Factors(u, problem.strength * p, v), lams[:, None], kappa)
+
+
 def _span(architecture: Architecture, task: Task | None) -> Array:
     """Return a basis (N_i, r) of the inputs that learn: all of them without a task."""
     if task is None:
@@ -242,6 +282,21 @@ def _on_span(net: Network, span: Array) -> Network:
     if span.shape[1] == len(span):
         return net
     return Network(net.w1 @ span.T, net.w2)
+
+
+@overload
+def random_init(
+    architecture: Architecture, kind: str = ..., init_scale: float = ..., seed: int = ...
+) -> Network: ...
+
+
+@overload
+def random_init(
+    architecture: Architecture,
+    kind: str = ...,
+    init_scale: float | Sequence[float] | Array = ...,
+    seed: int | Sequence[int] | Integers = ...,
+) -> Any: ...
 
 
 def random_init(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -101,6 +101,21 @@ class RandomRegression(Task):
     def Y(self) -> Array:  # type: ignore[override]
         """Targets (N_o, P)."""
         return self._data[1]
+
+
+@overload
+def random_regression(
+    architecture: Architecture, n_samples: int, target_scale: float = ..., seed: int = ...
+) -> Task: ...
+
+
+@overload
+def random_regression(
+    architecture: Architecture,
+    n_samples: int,
+    target_scale: float | Sequence[float] | Array = ...,
+    seed: int | Sequence[int] | Integers = ...,
+) -> Any: ...
 
 
 def random_regression(

@@ -22,15 +22,16 @@ from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
 from fastlin.observables import FRACTION, REGISTRY, Observable, check_fraction
 from fastlin.relearning import (
-    CLOSE,
     LONGEST,
-    at_optimum,
     forgetting,
+    is_least,
     least_loss,
     passage_time,
-    reversal_times,
     reverses,
+    slowest_reversal,
+    without_rounding,
 )
+from fastlin.sequence_observables import OF_SEQUENCE
 from fastlin.solve import AT_SADDLE, time_scales
 from fastlin.solvers import EXACT, MAX_TOLERANCE, MIN_TOLERANCE, TOLERANCE
 from fastlin.task import Task
@@ -43,21 +44,6 @@ DEFAULT_TIMES = 101  # evenly spaced over the longest stage
 
 _STAGE = {"long_name": "stage: one task of the sequence, from 0 on", "units": "1"}
 _TASK = {"long_name": "task, by the stage that learns it", "units": "1"}
-_DERIVED = {
-    "final_loss": ("loss on each task at the end of each stage", "L of task j after stage i"),
-    "forgetting": (
-        "loss on an earlier task since the end of its own stage; NaN for other tasks",
-        "L_j(end of stage i) - L_j(end of stage j), j < i",
-    ),
-    "relearning_time": (
-        "time in a stage to a fraction of the loss drop that this width can achieve; inf if it ends before",
-        "L(0) - L(t_f) = f (L(0) - L*)",
-    ),
-    "reversal_time": (
-        "half time of a mode from the optimum of one target S to -S; NaN elsewhere, inf at lam = 0",
-        "ln(1 + 2 r / |lam|) / (2 r), r = sqrt(s^2 + lam^2 / 4)",
-    ),
-}
 
 
 class _Followed(NamedTuple):
@@ -119,9 +105,9 @@ def sequence(
         - "forgetting" (stage, task): the loss on an earlier task less that at the end of its own stage,
         - "relearning_time" (stage): time until the loss of the task has fallen by `fraction` of the drop that
           this width can achieve, inf if the stage ends before,
-        - "reversal_time" (stage, mode): time at which each mode crosses 0 after the target S became -S, for
-          one-sided balance, isotropic inputs, and a stage that starts within 1e-9 of the optimum of the one
-          before. It is inf at lam = 0.
+        - "reversal_time" (stage): time at which the slowest mode crosses 0 after the target S became -S, from
+          the optimum of S, for one-sided balance: inf at lam = 0, and NaN where a stage is no reversal or
+          does not follow a stage with t = inf.
 
         Attributes: durations, solvers of all stages, lam, kappa, sizes and version.
 
@@ -269,30 +255,20 @@ def _losses(products: Array, task: Task) -> Array:
     return loss(Trajectory(qqt, qqt[0], n, task, np.zeros(len(products))))
 
 
-def _reversal_times(run: list[_Stage], modes: int) -> Array:
-    """Return the half times (stage, mode) of the modes that a stage reverses from their optimum."""
-    times = np.full((len(run), modes), np.nan)
+def _reversal_times(run: list[_Stage], ends: Array) -> Array:
+    """Return the half time of each stage that reverses the one before, given the losses (stage, task)."""
+    times = np.full(len(run), np.nan)
     for k in range(1, len(run)):
         before, stage = run[k - 1], run[k]
+        if math.isfinite(before.duration):
+            continue
         parts = exact_parts(stage.task, stage.start)
         if parts is None or parts[1].kappa > 0.0 or not reverses(stage.task, before.task):
             continue
-        canonical, balance = parts
-        n_h = stage.start.architecture.n_h
-        s = np.asarray(np.linalg.svd(canonical.sigma_yx, compute_uv=False)[:n_h], dtype=np.float64)
-        if at_optimum(-canonical.sigma_yx, canonical.w2 @ canonical.w1, n_h):
-            times[k, : s.size] = np.where(
-                _is_optimal(s, balance.lam, before.duration), reversal_times(s, np.array(balance.lam)), np.nan
-            )
+        n_h, size = stage.start.architecture.n_h, np.array(np.sum(before.task.moments.target**2))
+        if is_least(np.array(ends[k - 1, k - 1]), np.array(least_loss(before.task, n_h)), size):
+            times[k] = slowest_reversal(parts[0].sigma_yx, np.array(parts[1].lam), n_h)
     return times
-
-
-def _is_optimal(s: Array, lam: float, duration: float) -> Array:
-    """Tell which modes have forgotten their start: what is left of it is beyond the share of lam in Q."""
-    r = np.hypot(s, 0.5 * lam)
-    share = 0.5 * abs(lam) / np.where(r > 0.0, r, 1.0)
-    left = np.exp(-2.0 * r * duration)
-    return np.asarray((left <= CLOSE * share) | ((lam == 0.0) & (s * duration > LONGEST)))
 
 
 def _warn_of_saddles(run: list[_Stage]) -> None:
@@ -330,7 +306,16 @@ def _dataset(
         values = np.stack([path.values[entry.name] for path in paths])
         variables[entry.name] = (("stage", *own), values, entry.attributes)
     ends = np.array([[_losses(path.end, task)[0] for task in tasks] for path in paths])
-    reversal = _reversal_times(run, min(tasks[0].n_i, tasks[0].n_o))
+    reversal = _reversal_times(run, ends)
+    of_stages = {
+        "final_loss": ends,
+        "forgetting": forgetting(ends),
+        "relearning_time": without_rounding(learning, reversal, fraction),
+        "reversal_time": reversal,
+    }
+    for name, values in of_stages.items():
+        variables[name] = (OF_SEQUENCE[name].dims, values, OF_SEQUENCE[name].attributes)
+    variables["relearning_time"][2]["fraction"] = fraction
     coordinates: dict[str, Any] = {
         "stage": ("stage", np.arange(len(run)), _STAGE),
         "time": ("time", moments, TIME_ATTRIBUTES),
@@ -348,15 +333,4 @@ def _dataset(
         "durations": [stage.duration for stage in run],
         "solvers": [stage.end.solver for stage in run],
     }
-    derived = {
-        "final_loss": _derived("final_loss", ("stage", "task"), ends),
-        "forgetting": _derived("forgetting", ("stage", "task"), forgetting(ends)),
-        "relearning_time": _derived("relearning_time", ("stage",), learning, fraction=fraction),
-        "reversal_time": _derived("reversal_time", ("stage", "mode"), reversal),
-    }
-    return xr.Dataset(variables | derived, coordinates, attributes)
-
-
-def _derived(name: str, dims: tuple[str, ...], values: Array, **more: Any) -> xr.Variable:
-    long_name, equation = _DERIVED[name]
-    return xr.Variable(dims, values, {"long_name": long_name, "units": "1", "equation": equation, **more})
+    return xr.Dataset(variables, coordinates, attributes)

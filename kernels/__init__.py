@@ -8,6 +8,7 @@
 from fastlin.kernels.batch import Batch, empty_batch, padded
 from fastlin.kernels.codes import Output, Scale, Status
 from fastlin.kernels.dispatch import (
+    draw_inputs_records,
     draw_raw_records,
     draw_records,
     factorise,
@@ -29,6 +30,7 @@ __all__ = [
     "Sizes",
     "Status",
     "balanced_scales",
+    "draw_inputs_records",
     "draw_raw_records",
     "draw_records",
     "empty_batch",

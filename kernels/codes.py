@@ -20,6 +20,7 @@ class Start(IntEnum):
     BALANCED = 0  # Algorithm 1: lam, kappa = 0
     TWO_SIDED = 1  # lam and kappa > 0, which needs N_h >= N_i + N_o
     RAW = 2  # the record holds Q(0) itself
+    INPUTS = 3  # an `InputsRecord`: Q(0) itself, and a task with inputs that are not whitened
 
 
 class Output(IntEnum):

@@ -24,7 +24,7 @@ from fastlin.kernels.batch import FlowControl, empty_batch
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Call
 from fastlin.kernels.draws import Problem, RegressionTask, lane_start
-from fastlin.kernels.sizes import WIDEST_UNROLLED, Record, Sizes
+from fastlin.kernels.sizes import WIDEST_UNROLLED, InputsRecord, Record, Sizes
 from fastlin.kernels.vector import problems, raw_problems
 
 WIDTH_OF_LOOPS = 4  # a kernel for all wide networks takes about as long to compile as one of this width
@@ -65,7 +65,10 @@ class Kernel:
         """The code that runs the step: "vector", "blas", or "numpy", which needs no compilation."""
         if self.step == "time_scales" and self.start == Start.TWO_SIDED:
             return "blas"
-        if self._followed.fits_vectors(self.step):
+        fits = self._followed.fits_vectors(self.step)
+        if self.step in ("gradient_descent", "flow"):
+            fits = self._followed.descends_in_lanes(self.start)
+        if fits:
             return "vector"
         return "numpy" if self.step in SET_UPS else "blas"
 
@@ -84,7 +87,9 @@ class Kernel:
 
     @property
     def _code(self) -> str:
-        """The step, or the name of its own kernel for kappa > 0."""
+        """The step, or the name of its own kernel for kappa > 0 or for inputs that are not whitened."""
+        if self.start == Start.INPUTS:
+            return f"inputs_{self.step}"
         apart = self.start == Start.TWO_SIDED and self.step in ("closed_form", "time_scales")
         return f"two_sided_{self.step}" if apart else self.step
 
@@ -109,8 +114,10 @@ class Kernel:
 
     def _prepare(self, sizes: Sizes, outputs: tuple[int, ...], special: bool) -> Call:
         """Return the call that follows a network of zero weights at t = 0."""
-        recorded = sizes.unreduced if self.start == Start.RAW else sizes
-        record, lam = np.zeros((1, Record(recorded).length)), np.zeros(1)
+        at: Record | InputsRecord = Record(sizes.unreduced if self.start == Start.RAW else sizes)
+        if self.start == Start.INPUTS:
+            at = InputsRecord(sizes.unreduced)
+        record, lam = np.zeros((1, at.length)), np.zeros(1)
         times = {"gradient_descent": np.zeros(1, dtype=np.int64), "time_scales": np.empty(0)}
         batch = empty_batch(record, lam, times.get(self.step, np.zeros(1)), len(outputs))
         kappa = 1.0 if self.start == Start.TWO_SIDED else 0.0
@@ -144,6 +151,8 @@ COSTS = {
     "flow": (1.4, 0.34),
     "time_scales": (0.4, 0.1),
     "two_sided_closed_form": (0.5, 0.1),
+    "inputs_gradient_descent": (0.5, 0.1),
+    "inputs_flow": (1.0, 0.2),
 }
 BLAS_COSTS = {  # for all sizes
     "closed_form": 10.0,
@@ -152,6 +161,8 @@ BLAS_COSTS = {  # for all sizes
     "time_scales": 11.0,
     "two_sided_closed_form": 7.0,
     "two_sided_time_scales": 5.0,
+    "inputs_gradient_descent": 5.0,
+    "inputs_flow": 6.0,
 }
 
 

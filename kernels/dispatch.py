@@ -10,9 +10,10 @@ import numpy as np
 from fastlin.kernels.batch import Batch, FlowControl, padded
 from fastlin.kernels.blas import dynamics as blas_dynamics
 from fastlin.kernels.blas import flow as blas_flow
+from fastlin.kernels.blas import inputs as blas_inputs
+from fastlin.kernels.blas import inputs_problems, two_sided_dynamics
 from fastlin.kernels.blas import problems as blas_problems
 from fastlin.kernels.blas import time_scales as blas_time_scales
-from fastlin.kernels.blas import two_sided_dynamics
 from fastlin.kernels.codes import Scale, Start
 from fastlin.kernels.compiler.jit import Array, Call, Integers
 from fastlin.kernels.compiler.values import WIDTH
@@ -87,6 +88,7 @@ def prepare_gradient_descent(
     learning_rate : float
     start : Start
         The kind of start that the records hold. Records of raw starts are those of ``sizes.unreduced``.
+        `Start.INPUTS` is for tasks with inputs that are not whitened (see `draw_inputs_records`).
     kappa : float or ndarray, (P,)
         kappa > 0 of two-sided starts, which need N_h >= N_i + N_o. A paired batch may have one for each
         point. Other starts ignore it.
@@ -98,10 +100,12 @@ def prepare_gradient_descent(
     _check_lengths(batch)
     sizes, rate = _sizes_of(sizes, start), float(learning_rate)
     rates = (float(decay[0]), float(decay[1]))
-    if sizes.fits_lanes_to_descend:
+    if sizes.descends_in_lanes(start):
         return vector_gradient_descent.prepare(
             sizes, outputs, batch, rate, specialise, start=start, kappa=kappa, decay=rates
         )
+    if start == Start.INPUTS:
+        return blas_inputs.prepare_gradient_descent(sizes, outputs, batch, rate, rates)
     return blas_dynamics.prepare_gradient_descent(
         sizes, outputs, batch, rate, start=start, kappa=kappa, decay=rates
     )
@@ -128,8 +132,10 @@ def prepare_flow(
     _check_lengths(batch)
     sizes, rates = _sizes_of(sizes, start), (float(decay[0]), float(decay[1]))
     control = FlowControl(float(control.tolerance), int(control.max_steps))
-    if sizes.fits_lanes_to_descend:
+    if sizes.descends_in_lanes(start):
         return vector_flow.prepare(sizes, outputs, batch, control, start, kappa, rates, specialise)
+    if start == Start.INPUTS:
+        return blas_inputs.prepare_flow(sizes, outputs, batch, control, rates)
     return blas_flow.prepare(sizes, outputs, batch, control, start, kappa, rates)
 
 
@@ -301,6 +307,57 @@ def draw_raw_records(
         return blas_problems.draw_raw_records(sizes, seeds, problem, init_scales)
 
     return _draw_pairs(draw, seeds, problem, init_scales)
+
+
+def draw_inputs_records(
+    sizes: Sizes,
+    seeds: Integers,
+    problem: Problem,
+    *,
+    init_scales: Array | None = None,
+    lams: Array | None = None,
+    kappa: float | Array = 0.0,
+) -> Array:
+    """Return the records (S, length) of starts on tasks with inputs that are not whitened.
+
+    They are `InputsRecord` of ``sizes.unreduced``, for `flow` and `gradient_descent` with `Start.INPUTS`. The
+    start is in the record, so that kernels use neither lam nor kappa: a product takes one lam of any value,
+    and a paired batch one for each record. NumPy draws one record at a time.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    seeds : ndarray of int, (S,)
+    problem : Problem
+        Its task law may also have whitened inputs.
+    init_scales : ndarray, (S,), optional
+        init_scale of each record, in place of the problem's.
+    lams : ndarray, (S,), optional
+        lam of each record, for starts that are balanced. Without, starts are the raw weights of the law.
+    kappa : float or ndarray, (S,)
+        kappa > 0 for starts with two-sided balance, which need N_h >= N_i + N_o.
+
+    Raises
+    ------
+    TypeError
+        If the law of raw starts has no weights.
+    ValueError
+        If an array does not have one number for each seed, or N_h is too small.
+    """
+    if lams is None and not isinstance(problem.start, WeightLaw):
+        raise TypeError(f"{problem.start} is not a law of weights, so that it has no raw starts")
+    if _two_sided(kappa):
+        _check_rank(sizes)
+    scales = np.full(seeds.size, float(problem.init_scale)) if init_scales is None else init_scales
+    kappas = np.full(seeds.size, kappa) if np.ndim(kappa) == 0 else np.asarray(kappa)
+    for name, values in (
+        ("init_scales", scales),
+        ("lams", scales if lams is None else lams),
+        ("kappa", kappas),
+    ):
+        if values.shape != seeds.shape:
+            raise ValueError(f"there are {seeds.size} seeds, but {name} has the shape {values.shape}")
+    return inputs_problems.draw_records(sizes, seeds, problem, scales, lams, kappas)
 
 
 def _draw_pairs(

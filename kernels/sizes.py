@@ -231,6 +231,15 @@ class Sizes:
         fits: bool = (self.width <= 40) & (self.n * self.width <= 8192)
         return fits
 
+    def descends_in_lanes(self, start: Start) -> bool:
+        """Return whether gradient descent and the flow from a kind of start take eight networks at a time.
+
+        Inputs that are not whitened have a dense target. Measured, in us per step of the flow, lanes and
+        BLAS: (20, 20, 20) 50 and 220, (60, 20, 60) 610 and 1010, (100, 8, 100) 920 and 1050.
+        """
+        dense = self.n_i * self.n_o * self.width if start == Start.INPUTS else 0
+        return bool(self.fits_lanes_to_descend) and dense <= 100_000
+
     @cached_property
     def fits_setup(self) -> bool:
         """Whether problems are set up eight at a time. Larger networks go through LAPACK one at a time.
@@ -366,3 +375,21 @@ class Record:
         self.v = self.floor + 1
         self.u = self.v + sizes.rows_i * sizes.k_i
         self.length = self.u + sizes.rows_o * sizes.k_o
+
+
+class InputsRecord:
+    """Positions in the record of a problem with inputs that are not whitened, Sigma_xx = V diag(c) V^T.
+
+    sigma (N_o, N_i) is Sigma_yx V. c (N_i,) are at least 0. floor is the least loss of a linear map, and
+    total is the sum of the singular values of Sigma_yx. v (N_i, width) is V^T W1^T, and u (N_o, width) is W2,
+    in the hidden directions of the record of a raw start. Sizes are those of `Sizes.unreduced`.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.sigma = 0
+        self.c = sizes.n_o * sizes.n_i
+        self.floor = self.c + sizes.n_i
+        self.total = self.floor + 1
+        self.v = self.total + 1
+        self.u = self.v + sizes.n_i * sizes.width
+        self.length = self.u + sizes.n_o * sizes.width

@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
+import fastlin as fl
+
 
 def spec(**changes):
     """Return the content of a small spec. Each of `changes` replaces a whole section."""
@@ -18,6 +22,13 @@ def spec(**changes):
         "dynamics": {"times": [0.0, 0.9, 9.0, float("inf")]},
         "output": {"observables": ["loss", "kernel_distance", "weight_norms", "effective_rank"]},
     } | changes
+
+
+def own_task(n_i, n_o, sign=1.0):
+    """Return a section [task] of own data, whose inputs are not whitened."""
+    draw = np.random.default_rng(n_i)
+    x, noise = draw.standard_normal((n_i, 12)), draw.standard_normal((n_o, 12))
+    return {"kind": "data", "data": fl.Task(x, sign * (np.eye(n_o, n_i) @ x + 0.2 * noise))}
 
 
 MARKUP = '</script><script>alert(1)</script> <b>"x"</b> & co'

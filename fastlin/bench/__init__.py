@@ -2,6 +2,7 @@
 
 `measure` runs the measurements, and `report` writes them as a table. `timing` times code, `flops` counts its
 operations, `rivals` has the same computations in NumPy and JAX. `two_sided` measures the closed form with
-kappa > 0, `flow` networks from raw weights, which `flow_rivals` integrates by SciPy and by diffrax. `widths`
-measures the cost against the hidden width, `sweep` the whole command.
+kappa > 0, `flow` networks from raw weights, which `flow_rivals` integrates by SciPy and by diffrax. `stacks`
+measures networks in Python beside a loop over them, `widths` the cost against the hidden width, `sweep` the
+whole command.
 """

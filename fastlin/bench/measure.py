@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fastlin.bench import architectures, compilation, flow, forms, plans, rivals, two_sided
+from fastlin.bench import architectures, compilation, flow, forms, plans, rivals, stacks, two_sided
 from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.flow import FlowExtent
 from fastlin.bench.machine import describe
+from fastlin.bench.stacks import StackExtent
 from fastlin.bench.sweep import measure_sweep
 from fastlin.bench.timing import Note, Run, alternate, repeat, repeats
 from fastlin.bench.widths import FAMILIES, WIDTHS, measure_widths
@@ -31,6 +32,7 @@ SECTIONS = (
     "kernels",
     "two-sided",
     "flow",
+    "stacks",
     "widths",
     "forms",
     "compilation",
@@ -80,6 +82,8 @@ class Program:
     flow_shapes: Sequence[Shape] = flow.SHAPES
     flow_extent: FlowExtent = field(default_factory=FlowExtent)
     flow_sweeps: Mapping[Shape, Sequence[int]] = field(default_factory=lambda: flow.SWEEPS)
+    stack_shapes: Sequence[Shape] = stacks.SHAPES
+    stack_extent: StackExtent = field(default_factory=StackExtent)
     families: Sequence[str] = FAMILIES
     widths: Sequence[int] = WIDTHS
     width_lams: int = 16
@@ -109,6 +113,7 @@ def measure(program: Program, against: Sequence[str], note: Note) -> dict[str, A
             "flow": flow.measure_flow(program.flow_shapes, program.flow_extent, against, note),
             "filling": flow.measure_filling(program.flow_sweeps, program.flow_extent.rounds, note),
         },
+        "stacks": lambda: {"stacks": stacks.measure_stacks(program.stack_shapes, program.stack_extent, note)},
         "widths": lambda: {
             "widths": measure_widths(
                 program.families, program.widths, program.width_lams, program.width_rounds, note

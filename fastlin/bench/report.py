@@ -70,6 +70,18 @@ def _two_sided(figures: dict[str, Any]) -> list[str]:
     return _rows([*head, f"ratio (aim: at most {TWO_SIDED_LIMIT:g})"], rows)
 
 
+def _stacks(figures: dict[str, Any]) -> list[str]:
+    rows = {
+        f"{name}, {row['networks']:,} networks, {function}": [
+            *(f"{seconds[form]:.2g}" for form in ("stack", "loop")),
+            _ratio(seconds["ratio"]),
+        ]
+        for name, row in figures.items()
+        for function, seconds in row["functions"].items()
+    }
+    return _rows(["stacks in Python", "seconds", "in a loop", "ratio"], rows)
+
+
 def _flow(figures: dict[str, Any]) -> list[str]:
     """Return the rows of the flow, and a line about the agreement of its results with those of rivals."""
     missing = "" if figures["diffrax_installed"] else "not installed"
@@ -196,6 +208,7 @@ _SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "two_sided": _two_sided,
     "flow": _flow,
     "filling": _filling,
+    "stacks": _stacks,
     "widths": _widths,
     "forms": _forms,
     "compilation": _compilation,

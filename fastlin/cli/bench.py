@@ -21,8 +21,8 @@ def bench(
         str | None,
         typer.Option(
             metavar="SECTIONS",
-            help="Sections, separated by commas: kernels, two-sided, flow, widths, forms, compilation, "
-            "architectures, sweep, plan; by default all but plan.",
+            help="Sections, separated by commas: kernels, two-sided, flow, stacks, widths, forms, "
+            "compilation, architectures, sweep, plan; by default all but plan.",
         ),
     ] = None,
     large: Annotated[

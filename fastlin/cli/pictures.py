@@ -62,7 +62,7 @@ def plot(
 
 
 def figure(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="fig1, fig2 or wide.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="fig1, fig2, wide and more, see --list.")] = None,
     out: Annotated[
         str | None,
         typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default NAME.png here."),
@@ -77,7 +77,7 @@ def figure(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw a figure of the paper, or of wide networks, from results computed now, or list them."""
+    """Draw a figure of the paper, or one beyond it, from results computed now, or list them."""
     from fastlin.architecture import Architecture
     from fastlin.errors import InputError
     from fastlin.sweeps import figures

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from fastlin.architecture import sizes_of
 from fastlin.plot import scales, sizes
-from fastlin.plot.style import LETTERS, SIZE_NAMES, SYMBOLS, number, symbol, without
+from fastlin.plot.style import LETTERS, SIZE_NAMES, SYMBOLS, number, parameter_axes, symbol, without
 from fastlin.regimes import THRESHOLD
 from fastlin.solvers import SOLVERS
 
@@ -31,12 +31,12 @@ def caption(
     parts = [f"{title}: {str(da.name).replace('_', ' ')}{_seeds(dataset, da)}"]
     if "layer" in da.coords:
         parts[0] += f" of {str(da['layer'].values).upper()}"
-    for name, value in _chosen(da, drawn):
+    for name, value in _chosen(da, drawn, parameter_axes(dataset[str(da.name)])):
         of = f" of {dataset.sizes[name]} values" if dataset.sizes.get(name, 1) > 1 else ""
         parts.append(f"{_equal(SYMBOLS.get(name, name), value)}{of}")
     for name in drawn:
         if name in da.dims and (missing := da[name].values[~scales.drawable(da[name].values)]).size:
-            parts.append(f"{SYMBOLS[name]} {without(missing)}")
+            parts.append(f"{SYMBOLS.get(name, name)} {without(missing)}")
     if not done.all():
         parts.append(f"{100 * float(done.mean()):.0f} % of the points are ok")
     return tuple(parts)
@@ -98,11 +98,16 @@ def new_axes(da: xr.DataArray, *drawn: str, band: bool = False) -> Axes:
     return ax
 
 
-def _chosen(da: xr.DataArray, drawn: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the axes that are not drawn and have one value, with the value: a text or a number."""
+def _chosen(
+    da: xr.DataArray, drawn: Sequence[str], parameters: Sequence[str] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Yield the axes that are not drawn and have one value, with the value: a text or a number.
+
+    `parameters` are the axes that parameters of tasks and starts make.
+    """
     scalar = "solver" in da.coords and da["solver"].ndim == 0
     solver = SOLVERS.get(str(da["solver"].values)) if scalar else None
-    for name in AXES:
+    for name in (*AXES, *parameters):
         if name in drawn or name not in da.coords or da[name].ndim:
             continue
         if name == "solver":

@@ -112,11 +112,16 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
     return FuncAnimation(figure, show, frames=count, interval=MILLISECONDS)
 
 
+def _axes_of_sweeps(da: xr.DataArray) -> set[str]:
+    """Return the dimensions that an observable of one network has not."""
+    return {*AXES_OF_SWEEPS, *(name for name in style.parameter_axes(da) if name in da.coords)}
+
+
 def _stack(da: xr.DataArray) -> xr.DataArray:
     """Return matrices (time, rows, columns). Each pair (output, sample) of the NTK is one row."""
     check_instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
     rest = [str(name) for name in da.dims if name != "time"]
-    if "time" not in da.dims or len(rest) not in (2, 4) or AXES_OF_SWEEPS & set(rest):
+    if "time" not in da.dims or len(rest) not in (2, 4) or _axes_of_sweeps(da) & set(rest):
         dims = ", ".join(map(str, da.dims)) or "none"
         raise InputError(
             f"{da.name} has the dimensions {dims}; needed is a matrix of one network over time, as {MATRICES}"

@@ -13,7 +13,7 @@ from fastlin.observables import REGISTRY
 from fastlin.plot import scales, sizes
 from fastlin.plot.captions import caption
 from fastlin.plot.page import Pages
-from fastlin.plot.style import DEFAULT_STYLE, SIZE_NAMES, Style, default_index
+from fastlin.plot.style import DEFAULT_STYLE, SIZE_NAMES, Style, default_index, parameter_axes
 from fastlin.validation import check_instance, shown, suggest
 
 MAX_PAGES = 100
@@ -147,7 +147,8 @@ def _is_plane(da: xr.DataArray, y: str) -> bool:
 
 def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
     """Return the axes of the diagrams: those that were given, and defaults for the others."""
-    numeric = [str(name) for name in da.dims if da[name].dtype.kind == "f"]
+    parameters = [name for name in parameter_axes(da) if da[name].dtype.kind in "iuf"]
+    numeric = [str(name) for name in da.dims if da[name].dtype.kind == "f" or name in parameters]
     for name in (x, y):
         if name is not None and name not in (*numeric, *sizes.SIZES):
             raise InputError(
@@ -155,7 +156,8 @@ def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
             )
     if x is not None and x == y:
         raise InputError(f"x and y are both {x!r}; two dimensions are needed")
-    varying = [name for name in X_AXES if name in numeric and scales.drawable(da[name].values).sum() > 1]
+    candidates = [name for name in (*X_AXES, *parameters) if name in numeric]
+    varying = [name for name in candidates if scales.drawable(da[name].values).sum() > 1]
     if x is None and y is None and (da.sizes["architecture"] > MANY or not varying):
         values = sizes_of(da["architecture"].values)
         counts = {name: np.unique(values[name]).size for name in SIZE_NAMES}
@@ -163,6 +165,6 @@ def _axes(da: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str]:
         if min(counts[name] for name in most) > 1:
             return most[0], most[1]
         x = max(counts, key=lambda name: counts[name])
-    x = x or next((name for name in varying if name != y), next(name for name in X_AXES if name in numeric))
-    several = [name for name in Y_AXES if name != x and da.sizes.get(name, 1) > 1]
+    x = x or next((name for name in varying if name != y), candidates[0])
+    several = [name for name in (*Y_AXES, *parameters) if name != x and da.sizes.get(name, 1) > 1]
     return x, y or next(iter(several), "lam" if x == "time" else "time")

@@ -225,7 +225,7 @@ class Pages:
 
 def _name_axis(axis: Axis, name: str, inches: float, *, named: bool) -> None:
     """Write the name and the numbers of an axis if it is `named`; only its symbol where the name is long."""
-    text = SYMBOLS[name] if fits(name, inches) else symbol(name)
+    text = SYMBOLS.get(name, name) if fits(name, inches) else symbol(name)
     axis.set_label_text(text if named else "")
     side = "labelbottom" if isinstance(axis, XAxis) else "labelleft"
     axis.set_tick_params(which="both", **{side: named})

@@ -122,12 +122,19 @@ def symbol(name: str) -> str:
 
 def fits(name: str, inches: float) -> bool:
     """Return whether the name of an axis with its symbol, of up to three letters, fits a length."""
-    return len(SYMBOLS[name].partition("$")[0]) + 3 <= LETTERS * inches
+    return len(SYMBOLS.get(name, name).partition("$")[0]) + 3 <= LETTERS * inches
 
 
 def architectures(da: xr.DataArray | xr.Dataset) -> list[Architecture]:
     """Return the architectures along the axis "architecture", or the only one, from their names."""
     return [Architecture.read(str(name)) for name in np.atleast_1d(da["architecture"].values)]
+
+
+def parameter_axes(da: xr.DataArray) -> list[str]:
+    """Return the dimensions of an observable of a sweep that parameters of [task] and [init] make."""
+    own = REGISTRY[str(da.name)].dims if da.name in REGISTRY else ()
+    known = {*SYMBOLS, "solver", "statistic", *own}
+    return [str(dim) for dim in da.dims if dim not in known]
 
 
 def default_index(name: str, values: NDArray[Any]) -> int:

@@ -232,7 +232,7 @@ def _triangle_of(columns: int, n: int, rows: int, q: Array, out: Array, view: Ob
 
 
 @callee
-def _effective_rank(shape: Shape, columns: int, q: Array, view: Observing) -> float:
+def effective_rank(shape: Shape, columns: int, q: Array, view: Observing) -> float:
     """Return the effective rank of W2 W1, whose singular values are those of the triangles of tall layers."""
     first = _triangle_of(columns, shape.n, shape.rows_i, q, view.first, view)
     second = _triangle_of(columns, shape.n, shape.rows_o, q[:, shape.rows_i :], view.second, view)
@@ -307,7 +307,7 @@ def observe(
         elif output == Output.BALANCE_DRIFT and plan.drift:
             value = _drift(plan.columns, plan.whole_i, view)
         elif output == Output.EFFECTIVE_RANK:
-            value = _effective_rank(shape, plan.columns, q, view)
+            value = effective_rank(shape, plan.columns, q, view)
         out[place, index] = value
         finite &= np.isfinite(value)
     return finite

@@ -118,12 +118,12 @@ def draw_raw_records(sizes: Sizes, seeds: Integers, problem: Problem, init_scale
         record[: at.p], record[at.floor] = task.values, floor
         w1, w2 = (scale * weights for weights in law.weights(seed, sizes))
         v, u = (task.small, task.wide) if sizes.outputs_wide else (task.wide, task.small)
-        q = _reduced(np.concatenate([_in_frame(v, w1.T), _in_frame(u, w2)]))
+        q = reduced(np.concatenate([_in_frame(v, w1.T), _in_frame(u, w2)]))
         record[at.v : at.length] = q.ravel()
     return records
 
 
-def _reduced(q: Array) -> Array:
+def reduced(q: Array) -> Array:
     """Return Q (N, N_h) in at most N hidden directions. Past N it is the R^T of ``Q^T = (orthonormal) R``."""
     if q.shape[1] <= len(q):
         return q

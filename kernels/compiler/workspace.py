@@ -98,8 +98,11 @@ class Workspace:
     dims: ClassVar[dict[str, tuple[str, ...]]] = {}  # of all arrays, in their order in memory
 
     def __init_subclass__(cls) -> None:
-        cls.dims = cls.dims | {
-            name: field.dims for name, field in vars(cls).items() if isinstance(field, Field)
+        cls.dims = {
+            name: field.dims
+            for base in reversed(cls.__mro__)
+            for name, field in vars(base).items()
+            if isinstance(field, Field)
         }
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The closed form of many networks at any times: a vector is eight points (seed, lam)."""
+"""The closed form of many networks at any times: a vector is eight points."""
 
 from __future__ import annotations
 

@@ -22,8 +22,11 @@ from fastlin.kernels.compiler.tracing import traced
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import Sizes
 from fastlin.kernels.vector.balance import write_start
-from fastlin.kernels.vector.flow_step import Flow, attempt, enter, leave
+from fastlin.kernels.vector.flow_step import Flow, attempt, enter, leave, rate_of_change
 from fastlin.kernels.vector.forms import Form, form
+from fastlin.kernels.vector.inputs import inputs_loss, write_inputs_norms
+from fastlin.kernels.vector.inputs_flow import InputsFlow, begin_flow
+from fastlin.kernels.vector.inputs_flow import attempt as attempt_on_inputs
 from fastlin.kernels.vector.observables import Observer, observe_start
 
 
@@ -38,7 +41,7 @@ class Lanes(NamedTuple):
     lam: Array
     kappa: Array
     time: Array
-    target: Array
+    next_time: Array
     tried: Array
     accepted: Array
     busy: Array
@@ -47,32 +50,46 @@ class Lanes(NamedTuple):
     rounds: Integers  # (1,) steps of the vector
 
 
-_OF_LANES = ("lam", "kappa", "time", "target", "tried", "accepted", "busy", "fresh")
+_OF_LANES = ("lam", "kappa", "time", "next_time", "tried", "accepted", "busy", "fresh")
 
 
 @traced()
 def _begin(code: VectorCode, start: int, work: Numbers, records: Numbers, offsets: Numbers) -> None:
     """Start the fresh lanes. Lanes that go on compute their start once more, which gives the same bits."""
+    record = Spread(records, [offsets[lane] for lane in range(WIDTH)])
+    if start == Start.INPUTS:
+        begin_flow(code, InputsFlow.open(code, work), record)
+        return
     ws = Flow.open(code, work)
-    write_start(code, ws, start, Spread(records, [offsets[lane] for lane in range(WIDTH)]), ws.kappa[()])
+    write_start(code, ws, start, record, ws.kappa[()])
     ws.call(code, observe_start)
-    enter(code, ws)
+    enter(code, ws, rate_of_change(code, ws))
 
 
 @traced()
-def _attempt(code: VectorCode, work: Numbers, event: Numbers) -> None:
-    ws = Flow.open(code, work)
+def _attempt(code: VectorCode, start: int, work: Numbers, event: Numbers) -> None:
+    ws: Flow
     with code.flushing():  # weights in directions that the task does not have decay to 0
-        attempt(code, ws)
+        if start == Start.INPUTS:
+            ws = on_inputs = InputsFlow.open(code, work)
+            attempt_on_inputs(code, on_inputs)
+        else:
+            ws = Flow.open(code, work)
+            attempt(code, ws)
     reached: Any = ws.event[()]
     code.store_codes(event, 0, reached)
 
 
 @traced()
-def _observe(code: VectorCode, outputs: tuple[int, ...], work: Numbers) -> None:
-    ws = Flow.open(code, work)
+def _observe(code: VectorCode, start: int, outputs: tuple[int, ...], work: Numbers) -> None:
+    ws = _workspace(start).open(code, work)
     ws.call(code, leave)
-    Observer(outputs, drifts=True).observe(code, ws)
+    own = (inputs_loss, write_inputs_norms) if start == Start.INPUTS else ()
+    Observer(outputs, True, *own).observe(code, ws)
+
+
+def _workspace(start: int) -> type[Flow]:
+    return InputsFlow if start == Start.INPUTS else Flow
 
 
 # Callees have plain loops, because expressions of whole arrays take seconds to compile.
@@ -85,7 +102,7 @@ def _take_point(batch: Batch, kappa: Array, lanes: Lanes, lane: int, point: int)
     exists = point < len(batch.records) * each
     lanes.point[lane] = point
     lanes.busy[lane] = lanes.fresh[lane] = 1.0 if exists else 0.0
-    lanes.time[lane] = lanes.target[lane] = lanes.tried[lane] = lanes.accepted[lane] = 0.0
+    lanes.time[lane] = lanes.next_time[lane] = lanes.tried[lane] = lanes.accepted[lane] = 0.0
     lanes.output[lane], lanes.event[lane] = 0, 0
     if exists:
         lanes.record[lane] = point // each * batch.records.shape[1]
@@ -98,8 +115,8 @@ def _take_point(batch: Batch, kappa: Array, lanes: Lanes, lane: int, point: int)
 @callee
 def _aim(batch: Batch, lanes: Lanes, lane: int) -> None:
     """Let a lane go to its next time, at which it may already be."""
-    lanes.target[lane] = batch.times[lanes.output[lane]]
-    lanes.event[lane] = Status.OK if lanes.target[lane] <= lanes.time[lane] else 0
+    lanes.next_time[lane] = batch.times[lanes.output[lane]]
+    lanes.event[lane] = Status.OK if lanes.next_time[lane] <= lanes.time[lane] else 0
 
 
 @callee
@@ -171,9 +188,9 @@ def _flow(
         if _count(lanes.fresh):
             _begin(sizes, start, work, batch.records, lanes.record)
         while lanes.events[0] == 0:
-            _attempt(sizes, work, lanes.event)
+            _attempt(sizes, start, work, lanes.event)
             lanes.rounds[0] += 1
-        _observe(sizes, outputs, work)
+        _observe(sizes, start, outputs, work)
         taken = _settle(batch, kappa, lanes, codes, steps, taken)
 
 
@@ -188,8 +205,9 @@ def prepare(
     specialise: bool,
 ) -> Call:
     """Return the call that integrates all points (see `dispatch.flow`). The sizes are those of a start."""
-    work = Flow.allocate(sizes)
-    views = Flow.views(sizes, work)
+    workspace = _workspace(start)
+    work = workspace.allocate(sizes)
+    views = workspace.views(sizes, work)
     views["tolerance"][:], views["max_steps"][:] = control
     views["decay"][:] = np.array(decay)[:, None]
     event = np.zeros(WIDTH, dtype=np.uint8)
@@ -204,7 +222,7 @@ def prepare(
         rounds=np.zeros(1, dtype=np.int64),
     )
     steps = np.zeros(batch.points, dtype=np.int64)
-    compiled_for = form(sizes, Flow, specialise=specialise)
+    compiled_for = form(sizes, workspace, specialise=specialise)
     codes = np.array(outputs, dtype=np.int64)
     return Call(
         _flow,
@@ -222,8 +240,10 @@ def prepare(
     )
 
 
-def nanoseconds(sizes: Sizes, steps: float, records: int) -> Array:
+def nanoseconds(sizes: Sizes, steps: float, records: int, *, white: bool = True) -> Array:
     """Estimate the time of one network on one core, for accepted steps (see `closed_form.nanoseconds`).
+
+    `white` is False for `Start.INPUTS`.
 
     The constants were fitted to 12 architectures of 1 to 200 rows, with a tenth of repeated steps.
     """
@@ -231,5 +251,7 @@ def nanoseconds(sizes: Sizes, steps: float, records: int) -> Array:
     memory = np.where(entries > 96, 1.4, 1.0)  # beyond the L1 cache
     narrow = memory * (60.0 + 2.4 * entries + 0.65 * gram)
     step = np.where(sizes.unrolled, narrow, 16.0 * entries + 0.6 * gram)
+    if not white:
+        step = np.asarray(60.0 + 3.0 * entries + 2.3 * sizes.n_i * sizes.n_o * sizes.width)
     total: Array = steps * step + records * WIDTH * (10.0 + 0.6 * sizes.n + 0.4 * gram)
     return total

@@ -49,7 +49,7 @@ class Flow(Dynamics):
     kappa = Field()  # of a two-sided start
     busy = Field()  # 1, or 0 for a lane that has no network any more
     fresh = Field()  # 1 for a network that starts now
-    target = Field()  # the next time at which a step ends
+    next_time = Field()  # at which a step ends
     length = Field()  # the next step
     repeated = Field()  # 1 if the last step was rejected
     tried = Field()  # steps, repeated ones included
@@ -64,17 +64,27 @@ class Flow(Dynamics):
     trial = Field("n width")  # the state of a stage, where a row does not fit the registers
     rate = Field("n width")  # its derivative
 
+    def derives_in_slots(self, code: Code) -> bool:
+        """Return whether the derivative of a stage replaces its state in its slot, and is not in `rate`."""
+        return bool(code.sizes.unrolled)
 
-@part(reads="fresh q0 s start decay length repeated", writes="length repeated")
-def enter(code: Code, ws: Flow) -> None:
-    """Begin with the start in q0 and the first step, in networks that start now."""
-    sizes, fresh = code.sizes, ws.fresh[()] > 0.0
-    ws.call(code, _copy_start)
-    curvature = ws.start[0] + ws.start[1] + ws.s[0] + ws.decay[0] + ws.decay[1]
+
+@part(reads="start s")
+def rate_of_change(code: Code, ws: Flow) -> Number:
+    """Return the rate at which weights change at the start: |Q|^2 + s_1, NaN if any singular value is."""
     total = code.variable(0.0)
-    for a in code.loop(0, sizes.m):
+    for a in code.loop(0, code.sizes.m):
         total.value = total.value + ws.s[a]
-    first = FIRST / (fma(total.value, 0.0, curvature) + SLOWEST)  # NaN if any singular value is
+    rate: Number = fma(total.value, 0.0, ws.start[0] + ws.start[1] + ws.s[0])
+    return rate
+
+
+@part(reads="fresh decay length repeated", writes="length repeated")
+def enter(code: Code, ws: Flow, rate: Number) -> None:
+    """Begin with the start in q0 and the first step, in networks that start now, by their rate of change."""
+    fresh = ws.fresh[()] > 0.0
+    ws.call(code, _copy_start)
+    first = FIRST / (rate + ws.decay[0] + ws.decay[1] + SLOWEST)
     ws.length[()] = select(fresh, first, ws.length[()])
     ws.repeated[()] = select(fresh, 0.0, ws.repeated[()])
 
@@ -107,16 +117,22 @@ def attempt(code: Code, ws: Flow) -> None:
     ws.call(code, end_step)
 
 
-@part(reads="time target length decay s step scaled damping", writes="step scaled damping")
-def begin_step(code: Code, ws: Flow) -> None:
-    """Choose the step, which ends at the next output at the latest, and scale the target by it."""
-    rest, length = ws.target[()] - ws.time[()], ws.length[()]
+@part(reads="time next_time length decay", writes="step damping")
+def choose_step(code: Code, ws: Flow) -> None:
+    """Choose the step, which ends at the next output at the latest."""
+    rest, length = ws.next_time[()] - ws.time[()], ws.length[()]
     step = select(length >= rest, rest, length)
     ws.step[()] = step
-    for a in code.loop(0, code.sizes.m):
-        ws.scaled[a] = step * ws.s[a]
     for layer in range(2):
         ws.damping[layer] = step * ws.decay[layer]
+
+
+@part(reads="s step", writes="scaled")
+def begin_step(code: Code, ws: Flow) -> None:
+    """Choose the step, and scale the target by it."""
+    choose_step(code, ws)
+    for a in code.loop(0, code.sizes.m):
+        ws.scaled[a] = ws.step[()] * ws.s[a]
 
 
 def _stage_part(stage: int) -> Callable[[Code, Flow], None]:
@@ -203,17 +219,19 @@ def _pulled(other: Array, pull: Number, h: Whole) -> Number:
 
 
 def _try_by_columns(code: Code, ws: Flow, stage: int, gram: Array, first: Whole, last: Whole) -> None:
-    """Write the state of a stage in rows first..last-1 to `trial`, and its Gram matrix.
+    """Write the state of a stage in rows first..last-1 to `trial`, and its Gram matrix."""
+    write_trial(code, ws, stage, first, last)
+    add_products(code, first, last, [(gram, ws.trial, ws.trial)])
 
-    The derivative of the stage before goes from `rate` to its slot.
-    """
-    width, stages, trial = code.sizes.width, ws.stages, ws.trial
+
+def write_trial(code: Code, ws: Flow, stage: int, first: Whole, last: Whole) -> None:
+    """Write the state of a stage in some rows to `trial`, after the derivative before it to its slot."""
+    stages = ws.stages
     for i in code.loop(first, last):
-        for h in code.columns(0, width):
+        for h in code.columns(0, code.sizes.width):
             if stage:
                 stages[i, _SLOTS[stage - 1], h] = ws.rate[i, h]
-            trial[i, h] = _sum(stages, STAGES[stage], i, h)
-    add_products(code, first, last, [(gram, trial, trial)])
+            ws.trial[i, h] = _sum(stages, STAGES[stage], i, h)
 
 
 @part(reads="trial rate step scaled damping gram_i gram_o", writes="rate")
@@ -234,13 +252,13 @@ def derive_by_columns(code: Code, ws: Flow) -> None:
 
 
 @part(
-    reads="stages rate time target length step tolerance tried accepted repeated max_steps busy",
+    reads="stages rate time next_time length step tolerance tried accepted repeated max_steps busy",
     writes="stages time length tried accepted repeated event",
 )
 def end_step(code: Code, ws: Flow) -> None:
     """Accept the step or not, and choose the next one."""
     n5, n3, size = _propose(code, ws)
-    time, target, step, length = ws.time[()], ws.target[()], ws.step[()], ws.length[()]
+    time, target, step, length = ws.time[()], ws.next_time[()], ws.step[()], ws.length[()]
     # The square of the error over the tolerance. Derivatives hold the step already. Products of two squares
     # would underflow for weights of 1e-80.
     share = n5 / (fma(n3, SHARE_3, n5) + TINY)
@@ -276,12 +294,13 @@ def end_step(code: Code, ws: Flow) -> None:
 def _propose(code: Code, ws: Flow) -> tuple[Number, Number, Number]:
     """Write the new state to its slot, and return the squared norms of both errors and the old state."""
     sizes, stages = code.sizes, ws.stages
+    in_slots = ws.derives_in_slots(code)
     n5, n3, size = (code.variable(0.0) for _ in range(3))
     last = len(STAGES) - 1
     for i in code.loop(0, sizes.n):
         for h in code.columns(0, sizes.width):
             k = {stage: stages[i, _SLOTS[stage], h] for stage in WEIGHTS if stage != last}
-            k[last] = stages[i, _SLOTS[last], h] if sizes.unrolled else ws.rate[i, h]
+            k[last] = stages[i, _SLOTS[last], h] if in_slots else ws.rate[i, h]
             error_5, change = k[last] * ERROR_5[last], k[last] * WEIGHTS[last]
             for stage in WEIGHTS:
                 if stage != last:

@@ -30,6 +30,8 @@ from fastlin.kernels.tolerances import BLOW_UP
 from fastlin.kernels.vector.balance import write_start
 from fastlin.kernels.vector.forms import Form, form
 from fastlin.kernels.vector.gram import gram, subtract_product, subtract_products
+from fastlin.kernels.vector.inputs import inputs_loss, squared_size, write_inputs_norms
+from fastlin.kernels.vector.inputs_flow import InputsDescent, begin_descent, walk_on_inputs
 from fastlin.kernels.vector.observables import Observer, observe_start
 from fastlin.kernels.vector.points import over_points
 from fastlin.kernels.vector.state import Dynamics
@@ -175,22 +177,32 @@ def _descend(
     decay_2: Lane,
 ) -> None:
     """Run all points, one vector at a time. ``batch.times`` holds the steps from one record to the next."""
-    observer = Observer(outputs, drifts=True)
+    own = (inputs_loss, write_inputs_norms) if variant.start == Start.INPUTS else ()
+    observer = Observer(outputs, True, *own)
     two_sided = variant.start == Start.TWO_SIDED
     for points in over_points(code, batch, 1, kappa if two_sided else None):
-        ws = Dynamics.open(code, work)
-        ws.lam[()] = points.lam(0)
-        balance = points.kappa(0) if two_sided else code.constant(0.0)
-        write_start(code, ws, variant.start, points.records(0), balance)
-        ws.call(code, observe_start)
-        bound = scale_down(code, ws, rate)
-        if variant.decays:
-            ws.damping[0], ws.damping[1] = rate * decay_1, rate * decay_2
+        ws: Dynamics
+        if variant.start == Start.INPUTS:
+            ws = on_inputs = InputsDescent.open(code, work)
+            bound = begin_descent(code, on_inputs, points.records(0), rate, (decay_1, decay_2))
+        else:
+            ws = Dynamics.open(code, work)
+            ws.lam[()] = points.lam(0)
+            balance = points.kappa(0) if two_sided else code.constant(0.0)
+            write_start(code, ws, variant.start, points.records(0), balance)
+            ws.call(code, observe_start)
+            bound = scale_down(code, ws, rate)
+            if variant.decays:
+                ws.damping[0], ws.damping[1] = rate * decay_1, rate * decay_2
         target = points.outputs(0)
         nonfinite, diverged = code.variable(0.0), code.variable(0.0)
         for index in code.loop(0, batch.times.shape[0]):
-            ws.call(code, walk_with_decay if variant.decays else walk, batch.times[index])
-            size = scale_up(code, ws, rate)
+            if variant.start == Start.INPUTS:
+                ws.call(code, walk_on_inputs, batch.times[index])
+                size = squared_size(code, ws.q)
+            else:
+                ws.call(code, walk_with_decay if variant.decays else walk, batch.times[index])
+                size = scale_up(code, ws, rate)
             diverged.value = select(size <= bound, diverged.value, float("nan"))
             observer.observe(code, ws)
             for column, output in enumerate(outputs):
@@ -232,15 +244,16 @@ def prepare(
     `sizes` are those of the kind of start.
     """
     batch = batch._replace(times=np.diff(batch.times, prepend=0))
-    compiled_for = form(sizes, Dynamics, specialise=specialise)
-    variant = CompileTime(Variant(start, any(decay)))
+    workspace = InputsDescent if start == Start.INPUTS else Dynamics
+    compiled_for = form(sizes, workspace, specialise=specialise)
+    variant = CompileTime(Variant(start, start != Start.INPUTS and any(decay)))
     return Call(
         _gradient_descent,
         (
             compiled_for,
             variant,
             CompileTime(outputs),
-            Dynamics.allocate(sizes),
+            workspace.allocate(sizes),
             batch,
             rate,
             kappas_of(batch, kappa),
@@ -249,9 +262,14 @@ def prepare(
     )
 
 
-def nanoseconds(sizes: Sizes, steps: float, records: int) -> Doubles:
-    """Estimate the time of one network on one core (see `closed_form.nanoseconds`)."""
+def nanoseconds(sizes: Sizes, steps: float, records: int, *, white: bool = True) -> Doubles:
+    """Estimate the time of one network on one core (see `closed_form.nanoseconds`).
+
+    `white` is False for `Start.INPUTS`.
+    """
     gram, product = sizes.n * sizes.width**2, sizes.rows_i * sizes.rows_o * sizes.width
     narrow = 0.5 + 0.08 * sizes.n + 0.044 * gram
     step = np.where(sizes.unrolled, narrow, 0.061 * gram)
+    if not white:
+        step = np.asarray(1.5 + 0.115 * product)
     return steps * step + records * (10.0 + 0.6 * sizes.n + 0.4 * gram + 0.085 * product)

@@ -69,7 +69,7 @@ def _add_products_by_blocks(
 ) -> None:
     sizes = code.sizes
     mirrored = code.equal(symmetric, 1)
-    for across in _together(code, code.blocks(sizes.width), code.columns(0, sizes.width)):
+    for across in together(code, code.blocks(sizes.width), code.columns(0, sizes.width)):
         for along in code.blocks(code.choose(mirrored, across[-1] + 1, sizes.width)):
             sums = [[code.variable(code.constant(0.0)) for _ in along] for _ in across]
             for i in _in_order(code, first, last, planes):
@@ -98,9 +98,7 @@ def _in_order(code: Code, first: Whole, last: Whole, planes: Whole) -> Iterator[
     yield from code.loop(first, last)
 
 
-def _together(
-    code: Code, some: Iterable[Sequence[Whole]], each: Iterable[Whole]
-) -> Iterator[Sequence[Whole]]:
+def together(code: Code, some: Iterable[Sequence[Whole]], each: Iterable[Whole]) -> Iterator[Sequence[Whole]]:
     """Loop over several numbers at a time if the registers hold all their sums, else over each alone."""
     yield from some if code.tiles else ([number] for number in each)
 
@@ -125,7 +123,7 @@ def subtract_products(
     code: Code, y: Array, x: Array, matrix: Array, first: Whole, count: Whole, first_x: Whole
 ) -> None:
     """Subtract rows of X, from `first_x` on, times a matrix from the rows of Y from `first` on, by blocks."""
-    for some in _together(code, code.rows(0, count), code.loop(0, count)):
+    for some in together(code, code.rows(0, count), code.loop(0, count)):
         for block in code.blocks(code.sizes.width):
             rest = [[code.variable(y[first + i, h]) for h in block] for i in some]
             for g in code.columns(0, code.sizes.width):

@@ -56,16 +56,20 @@ class View:
         sizes = code.sizes
         self.inputs = Layer(code, q, (0, sizes.rows_i), other)
         self.outputs = Layer(code, q, (sizes.rows_i, sizes.n), other)
-        # |K|^2 / P^2 = N_o |M|^2 + N_i |B|^2 + 2 tr M tr B with M = W1^T W1 and B = W2 W2^T. This follows
-        # from K = I x X^T M X + B x X^T X for whitened X.
-        traces = 2.0 * self.inputs.trace * self.outputs.trace
-        self.norm = sqrt(
-            fma(
-                self.inputs.square,
-                code.real(sizes.n_o),
-                fma(self.outputs.square, code.real(sizes.n_i), traces),
-            )
-        )
+        self.spread = code.real(sizes.n_i)  # |Sigma_xx|^2 of whitened inputs
+        self.norm = ntk_norm(code, self)
+
+
+def ntk_norm(code: Code, view: Any) -> Number:
+    """Return the norm of the NTK of a `View`.
+
+    ``|K|^2 / P^2 = N_o |M|^2 + N_i |B|^2 + 2 tr M tr B`` with ``M = W1^T W1`` and ``B = W2 W2^T``. This
+    follows from ``K = I x X^T M X + B x X^T X`` for whitened X.
+    """
+    traces = 2.0 * view.inputs.trace * view.outputs.trace
+    square = fma(view.outputs.square, view.spread, traces)
+    norm: Number = sqrt(fma(view.inputs.square, code.real(code.sizes.n_o), square))
+    return norm
 
 
 @part(reads="q0", writes="start")
@@ -79,16 +83,23 @@ class Observer:
     """The observer of the requested outputs.
 
     `drifts` is False for the closed form. It conserves the balance by construction, and its hidden basis
-    turns with t.
+    turns with t. Other inputs than whitened ones have parts of their own for the loss and the norms.
     """
 
-    def __init__(self, outputs: tuple[int, ...], drifts: bool) -> None:
+    def __init__(
+        self,
+        outputs: tuple[int, ...],
+        drifts: bool,
+        loss: Callable[..., None] | None = None,
+        norms: Callable[..., None] | None = None,
+    ) -> None:
         self._outputs, self._drifts = outputs, drifts
+        self._loss, self._write_norms = loss or write_loss, norms or write_norms
 
     def observe(self, code: Code, ws: Dynamics) -> None:
         """Write the outputs of Q in q. Each kind of output is computed in a separate function."""
         parts = {
-            Output.LOSS: loss,
+            Output.LOSS: self._loss,
             Output.BALANCE_DRIFT: _balance_drift if self._drifts else no_drift,
             Output.EFFECTIVE_RANK: _effective_rank,
         }
@@ -99,11 +110,12 @@ class Observer:
             ws.call(code, self._norms)
 
     def _norms(self, code: Code, ws: Dynamics) -> None:
-        _write_norms(code, ws, self._outputs)
+        self._write_norms(code, ws, self._outputs)
 
 
 @part(reads="q q0 start", writes="outputs")
-def _write_norms(code: Code, ws: Dynamics, outputs: tuple[int, ...]) -> None:
+def write_norms(code: Code, ws: Dynamics, outputs: tuple[int, ...]) -> None:
+    """Write the outputs that are norms of weights or of the NTK."""
     view = View(code, ws.q, ws.q0 if Output.KERNEL_DISTANCE in outputs else None)
     make: dict[int, Callable[[], Number]] = {
         Output.KERNEL_DISTANCE: lambda: kernel_distance(code, ws.start, view),
@@ -120,7 +132,7 @@ def kernel_distance(code: Code, start: Row, view: Any) -> Number:
     """Return 1 - <K_0, K_t> / (|K_0| |K_t|) of a start and a `View`. Rounding must not make it negative."""
     first, second, norm = start[0], start[1], start[2]
     traces = fma(first, view.outputs.trace, view.inputs.trace * second)
-    product = fma(view.outputs.product, code.real(code.sizes.n_i), traces)
+    product = fma(view.outputs.product, view.spread, traces)
     cosine = fma(view.inputs.product, code.real(code.sizes.n_o), product) / (norm * view.norm)
     # Written so that NaN stays NaN.
     distance: Number = select(cosine > 1.0, 0.0, 1.0 - cosine)
@@ -128,7 +140,7 @@ def kernel_distance(code: Code, start: Row, view: Any) -> Number:
 
 
 @part(reads="q s floor", writes="outputs")
-def loss(code: Code, ws: Dynamics) -> None:
+def write_loss(code: Code, ws: Dynamics) -> None:
     """Write floor + |Sigma - W2 W1|^2 / 2, which does not cancel near the minimum."""
     sizes, q = code.sizes, ws.q
     before, at, after = (code.variable(0.0) for _ in range(3))  # three sums, so that none waits for itself

@@ -38,7 +38,7 @@ from fastlin.kernels.vector.balance import start_point
 from fastlin.kernels.vector.closed_form import begin
 from fastlin.kernels.vector.evolution import jump_to_time, limit
 from fastlin.kernels.vector.forms import Form, form
-from fastlin.kernels.vector.observables import loss
+from fastlin.kernels.vector.observables import write_loss
 from fastlin.kernels.vector.points import over_points
 from fastlin.kernels.vector.state import Dynamics
 
@@ -110,7 +110,7 @@ def _escape(code: Code, ws: Search) -> None:
 def _excess(code: Code, ws: Search) -> None:
     """Write the excess of the loss at `time` over the goal, in the output of the loss."""
     ws.call(code, jump_to_time)
-    ws.call(code, loss)
+    ws.call(code, write_loss)
     ws.outputs[Output.LOSS] = ws.outputs[Output.LOSS] - ws.goal[()]
 
 
@@ -130,13 +130,13 @@ def _convergence(code: Code, ws: Search, fraction: Number) -> None:
     ws.floor[()] = -0.5 * least.value
     ws.jumping[()] = 1.0
     ws.q.fill(ws.q0)
-    ws.call(code, loss)
+    ws.call(code, write_loss)
     start = ws.outputs[Output.LOSS]
     converged = start <= AT_REST * (start + total.value)
     ws.goal[()] = (one - fraction) * start
     converged = converged | (start <= ws.goal[()])
     ws.call(code, limit)
-    ws.call(code, loss)
+    ws.call(code, write_loss)
     reached = ws.outputs[Output.LOSS] < ws.goal[()]
     ws.scales[Scale.CONVERGENCE] = select(converged, 0.0, INFINITE)
     ws.open_[()] = select(converged, 0.0, select(reached, 1.0, 0.0))

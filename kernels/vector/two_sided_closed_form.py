@@ -22,7 +22,7 @@ from fastlin.kernels.compiler.workspace import part
 from fastlin.kernels.sizes import WIDEST_UNROLLED, Sizes
 from fastlin.kernels.vector.closed_form import finish, record
 from fastlin.kernels.vector.forms import Form, form
-from fastlin.kernels.vector.observables import kernel_distance, no_drift, write_rank
+from fastlin.kernels.vector.observables import kernel_distance, no_drift, ntk_norm, write_rank
 from fastlin.kernels.vector.points import Points, over_points
 from fastlin.kernels.vector.two_sided import TwoSided, begin_two_sided, jump_two_sided, two_sided_point
 
@@ -52,9 +52,8 @@ class _View:
         sizes = code.sizes
         self.inputs = _Layer(code, (0, sizes.n_i), now, start)
         self.outputs = _Layer(code, (sizes.n_i, sizes.n), now, start)
-        traces = 2.0 * self.inputs.trace * self.outputs.trace
-        square = fma(self.outputs.square, code.real(sizes.n_i), traces)
-        self.norm = sqrt(fma(self.inputs.square, code.real(sizes.n_o), square))
+        self.spread = code.real(sizes.n_i)
+        self.norm = ntk_norm(code, self)
 
 
 @part(reads="qqt", writes="start qqt_start")

@@ -17,6 +17,9 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "fig1": "Figure 1: one bottleneck over time at lam = 1, 0, -1, gradient descent and closed form",
         "fig2": "Figure 2: the kernel distance of four architectures and four bottlenecks over lam",
         "wide": "beyond the paper: wide networks over lam and kappa, to which Gaussian networks tend",
+        "reversal": "beyond the paper: the half time of a reversal, over lam and the length of a first task",
+        "forgetting": "beyond the paper: a task forgotten by a similar one, over similarity and lam",
+        "transfer": "beyond the paper: fine-tuning after pre-training, its kernel distance and its time",
         "lora": "beyond the paper: LoRA, loss over rank, time to converge, rich and lazy fine-tuning",
     }
 )
@@ -43,7 +46,7 @@ def draw(
     architectures : sequence of Architecture, optional
         For fig2, one to six in place of the paper's.
     progress : bool
-        Show the progress of the sweeps of fig2, wide and lora, as `run_sweep` does.
+        Show the progress of the sweeps of all but fig1, as `run_sweep` does.
 
     Returns
     -------
@@ -63,13 +66,16 @@ def draw(
     from matplotlib.style import context
 
     from fastlin.plot.saving import save
-    from fastlin.sweeps.figures import fig1, fig2, lora, wide
+    from fastlin.sweeps.figures import fig1, fig2, forgetting, lora, reversal, transfer, wide
     from fastlin.sweeps.figures.style import STYLE
 
     drawers: dict[str, Callable[[], Any]] = {
         "fig1": fig1.figure,
         "fig2": lambda: fig2.figure(architectures, progress=progress),
         "wide": lambda: wide.figure(progress=progress),
+        "reversal": lambda: reversal.figure(progress=progress),
+        "forgetting": lambda: forgetting.figure(progress=progress),
+        "transfer": lambda: transfer.figure(progress=progress),
         "lora": lambda: lora.figure(progress=progress),
     }
     figure = drawers[name]()

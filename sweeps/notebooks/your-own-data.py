@@ -170,7 +170,7 @@ name = "own data"
 architecture = [10, 16, 8]
 init_scale = { start = 0.01, stop = 1.0, num = 9, spacing = "log" }
 seed = { start = 0, num = 20 }
-lam = { start = -6.0, stop = 6.0, num = 25 }
+lam = { start = -2.0, stop = 2.0, num = 21 }
 
 [task]
 kind = "data"
@@ -197,8 +197,8 @@ print(f"{report.ok:,} of {report.points:,} networks are ok")
 # %%
 ds = fl.open_sweep("own-data.zarr")
 Path("stimuli.csv").unlink()
-own, net = fl.rebuild(ds, seed=7, lam=-6.0, init_scale=1.0)
-stored = ds.fastlin.select(seed=7, lam=-6.0, init_scale=1.0, time=10.0)
+own, net = fl.rebuild(ds, seed=7, lam=-2.0, init_scale=1.0)
+stored = ds.fastlin.select(seed=7, lam=-2.0, init_scale=1.0, time=10.0)
 print(own)
 print(np.allclose(fl.exact(own, net, [10.0], ["loss"]).loss, stored.loss, rtol=1e-9))
 
@@ -211,7 +211,7 @@ print(np.allclose(fl.exact(own, net, [10.0], ["loss"]).loss, stored.loss, rtol=1
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-ds.fastlin.select(time=np.inf).fastlin.phase_diagram(x="lam", y="init_scale", ax=axes[0], vmin=0.0, vmax=0.5)
+ds.fastlin.select(time=np.inf).fastlin.phase_diagram(x="lam", y="init_scale", ax=axes[0], vmin=0.0, vmax=0.3)
 fig.colorbar(axes[0].collections[0], ax=axes[0], label="kernel distance $S$")
 for scale, part in ds.convergence_time.median("seed").groupby("init_scale"):
     if scale in (0.01, 0.1, 1.0):

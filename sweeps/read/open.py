@@ -52,10 +52,10 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         needs more than max_steps steps) and "absent" (there is no such network: kappa > 0 needs
         N_h >= N_i + N_o). Architectures go by their names, as "4-2-4", and have the coordinates n_i, n_h, n_o
         and bottleneck_ratio. Coordinates of one value, as task_kind, n_samples, target_scale and init_kind,
-        hold the other entries of [task] and [init] in the spec. A sweep over [points] has the dimension "point"
-        in place of all axes but seed and time. Its coordinate is the number of the row in the table, in the
-        order stored, and the columns of the table are coordinates along it. The attribute `spec` is the spec as JSON
-        text. ``.fastlin`` selects, averages, classifies and draws
+        hold the other entries of [task] and [init] in the spec. A sweep over [points] has the dimension
+        "point" in place of all axes but seed and time. Its coordinate is the number of the row in the table,
+        in the order stored, and the columns of the table are coordinates along it. The attribute `spec` is
+        the spec as JSON text. ``.fastlin`` selects, averages, classifies and draws
         (`fastlin.sweeps.read.accessor.SweepAccessor`).
 
     Raises
@@ -149,7 +149,7 @@ def _sizes(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
 
 
 def _shapes_of_rows(layout: StoreLayout, dataset: xr.Dataset) -> dict[str, Any]:
-    """Return the coordinates of a table beside its columns: architectures, their ratio, and what rows share."""
+    """Return the coordinates of a table beside its columns: architectures, and values that rows share."""
     spec = layout.stored
     names = np.array([str(shape) for shape in spec.architectures], dtype=object)
     ratio = dataset["n_h"] / np.minimum(dataset["n_i"], dataset["n_o"])

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.backends.backend_pdf import PdfPages
 
 from fastlin.errors import InputError
-from fastlin.observables import REGISTRY, sweepable
+from fastlin.observables import sweepable
 from fastlin.paths import user_path
 from fastlin.plot import Pages, Style, pages
 from fastlin.plot.saving import rendering, save
@@ -90,7 +90,7 @@ def check_spec(spec: Spec) -> None:
     axes = (spec.lams, spec.init_scales, spec.times, spec.learning_rates, spec.kappas, spec.rate_ratios)
     if len(spec.architectures) < 2 and not any(drawable(values).sum() > 1 for values in axes):
         raise InputError("--plot draws over an axis, and the spec has no axis with two values to draw")
-    if all(REGISTRY[name].dims for name in spec.observables):
+    if all(spec.entry(name).dims for name in spec.observables):
         raise InputError("--plot draws one number per point, and the spec's observables have one per layer")
     if not spec.gives("mean"):
         raise InputError("--plot draws means over seeds, and output.reduce.statistics of the spec has none")

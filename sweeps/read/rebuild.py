@@ -15,11 +15,10 @@ from fastlin.errors import InputError
 from fastlin.kernels.codes import Start
 from fastlin.network import Network
 from fastlin.sweeps.read.selection import architecture_name, position
-from fastlin.sweeps.spec.network_of import task_and_network
+from fastlin.sweeps.spec.network_of import stages_and_network, task_and_network
 from fastlin.sweeps.spec.points import POINT, SECTION, column_names
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import KIND_SECTIONS
-from fastlin.task import Task
 from fastlin.validation import check_choice, check_instance, shown
 
 
@@ -52,7 +51,7 @@ def rebuild(
     rate_ratio: float | None = None,
     point: int | None = None,
     **parameters: Any,
-) -> tuple[Task, Network]:
+) -> tuple[Any, Network]:
     """Build the very task and network behind one point of a sweep.
 
     Parameters
@@ -72,7 +71,8 @@ def rebuild(
 
     Returns
     -------
-    task : Task
+    task : Task or list of (Task, float)
+        Of a sequence of tasks its stages, each a task and its duration, as `sequence` takes them.
     net : Network
 
     Raises
@@ -129,6 +129,9 @@ def rebuild(
         raise InputError(
             f"no network {shape} has kappa > 0, which needs N_h >= N_i + N_o; its points are absent"
         )
+    if spec.stages:
+        balance = float(chosen.get("lam", 0.0)), float(chosen.get("kappa", 0.0))
+        return stages_and_network(spec.problem(chosen), shape, int(chosen["seed"]), start, *balance)
     return task_and_network(
         spec.task.kind.name,
         spec.problem(chosen),
@@ -149,7 +152,9 @@ def _at_row(dataset: xr.Dataset, point: int | None) -> tuple[xr.Dataset, Spec]:
     text = dataset.attrs["spec"]
     if f'"{SECTION}":' not in text:
         if point is not None:
-            raise InputError(f"point is {shown(point)}, and the sweep is a product of axes; give their values")
+            raise InputError(
+                f"point is {shown(point)}, and the sweep is a product of axes; give their values"
+            )
         return dataset, Spec.from_json(text)
     content = json.loads(text)
     if point is not None or POINT in dataset.dims:

@@ -78,7 +78,7 @@ def select(dataset: xr.Dataset, wanted: dict[str, Any]) -> xr.Dataset:
 
 
 def _rows(name: str, value: Any, column: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the rows of a table of points with a value in a column, one of a list, or one of a closed range."""
+    """Return the rows of a table that have a value in a column, one of a list, or one of a range."""
     value = architecture_name(value) if name == ARCHITECTURE else value
     axis, codes = np.unique(column, return_inverse=True)
     return np.flatnonzero(np.isin(codes, _indices(name, value, axis)))

@@ -21,9 +21,9 @@ const std = (place) => value(quantity().std, place);
 const count = (place) => value(quantity().count, place);
 
 function unpackAxis(name, axis) {
-  if (!(name in NAMES)) return;
-  [axis.words, axis.symbol] = NAMES[name];
-  axis.label = `${axis.words} ${axis.symbol}`;
+  if (name in NAMES) [axis.words, axis.symbol] = NAMES[name];
+  if (!axis.symbol) return; // its values are texts
+  axis.label = axis.words === axis.symbol ? axis.words : `${axis.words} ${axis.symbol}`;
   axis.values = axis.values.map(Number); // t = ∞ is a text in JSON
 }
 

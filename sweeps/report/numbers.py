@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from base64 import b64encode
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -40,7 +40,7 @@ def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
     Values are left out evenly along the longest axes. The first and the last value stay, and also the last
     time before t = inf.
     """
-    sizes = {name: dataset.sizes[name] for name in DIMENSIONS if name in dataset.dims}
+    sizes = {name: dataset.sizes[name] for name in _dimensions(_dims(dataset))}
     numbers = 3 * len(list(_quantities(dataset)))
     cells = MOST_BYTES / (BYTES_PER_VALUE * numbers)
     limits = {name: MOST_PANELS if name == "architecture" else size for name, size in sizes.items()}
@@ -57,6 +57,23 @@ def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
         if kept[name] < size
     }
     return dataset.isel(chosen), {name: (index.size, sizes[name]) for name, index in chosen.items()}
+
+
+def _dims(dataset: xr.Dataset) -> list[Any]:
+    """Return the dimensions of all observables."""
+    return list(dict.fromkeys(dim for _, da in _quantities(dataset) for dim in da.dims))
+
+
+def _parameters(dims: Iterable[Any]) -> list[str]:
+    """Return the dimensions that parameters of tasks and starts make."""
+    known = (*DIMENSIONS, "seed", "seed_block", "statistic")
+    return [str(name) for name in dims if name not in known]
+
+
+def _dimensions(dims: Sequence[Any]) -> list[str]:
+    """Return the axes among some dimensions, without seeds, in the order of the page."""
+    *first, lam, time = DIMENSIONS
+    return [name for name in (*first, *_parameters(dims), lam, time) if name in dims]
 
 
 def _spread(values: NDArray[Any], count: int) -> NDArray[np.intp]:
@@ -80,16 +97,17 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
     """
     if "statistic" in dataset.dims and "mean" not in dataset["statistic"].values:
         return None
-    axes = {name: _axis(dataset[name]) for name in DIMENSIONS if name in dataset.dims}
+    parameters = _parameters(_dims(dataset))
+    axes = {name: _axis(dataset[name], name in parameters) for name in _dimensions(_dims(dataset))}
     axes["architecture"]["values"] = [f"{shape.family} {shape}" for shape in architectures(dataset)]
     if not (quantities := _computed(dataset)):
         return None
-    x = _first(axes, HORIZONTAL) or ("lam" if "lam" in axes else "init_scale")
+    x = _first(axes, (*HORIZONTAL, *parameters)) or ("lam" if "lam" in axes else "init_scale")
     few = len(axes["architecture"]["values"]) <= MOST_BANDS
     return {
         "axes": axes,
         "x": x,
-        "y": _first({name: axis for name, axis in axes.items() if name != x}, VERTICAL),
+        "y": _first({name: axis for name, axis in axes.items() if name != x}, (*VERTICAL, *parameters)),
         "start": {name: default_index(name, dataset[name].values) for name in axes},
         "quantities": quantities,
         "shown": next((i for i, q in enumerate(quantities) if q["name"] == "kernel_distance"), 0),
@@ -139,7 +157,7 @@ def _description(words: str, da: xr.DataArray) -> dict[str, Any]:
         "label": words,
         "doc": entry.doc,
         "equation": entry.equation,
-        "dims": [name for name in DIMENSIONS if name in da.dims],
+        "dims": _dimensions(da.dims),
         "levels": THRESHOLD if entry.name == "kernel_distance" else (),
         "zero": scales.zero(entry.name),
     }
@@ -158,7 +176,7 @@ def _statistics(dataset: xr.Dataset, da: xr.DataArray) -> dict[str, xr.DataArray
 
 def _packed(da: xr.DataArray) -> dict[str, Any]:
     """Return an array as base64 of little-endian float32, without axes along which it is constant."""
-    dims = [name for name in DIMENSIONS if name in da.dims]
+    dims = _dimensions(da.dims)
     with np.errstate(over="ignore"):
         values = da.transpose(*dims).values.astype("<f4")
     for axis in reversed(range(len(dims))):
@@ -169,17 +187,19 @@ def _packed(da: xr.DataArray) -> dict[str, Any]:
     return {"dims": dims, "shape": values.shape, "data": b64encode(values.tobytes()).decode()}
 
 
-def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
-    """Return the values of an axis and the borders of its cells."""
-    values = coordinate.values
-    if values.dtype.kind != "f":
+def _axis(coordinate: xr.DataArray, parameter: bool) -> dict[str, Any]:
+    """Return the values of an axis and the borders of its cells. A parameter has its name in words, too."""
+    values, words = coordinate.values, str(coordinate.name).replace("_", " ")
+    if values.dtype.kind not in ("iuf" if parameter else "f"):
         return {"values": [str(value).replace("_", " ") for value in values.tolist()], "edges": []}
+    named = {"words": words, "symbol": words} if parameter else {}
     drawn = values[scales.drawable(values)]
     return {
         # JSON has no number for infinity.
         "values": [value if np.isfinite(value) else "Infinity" for value in values.tolist()],
         "log": scales.logarithmic(values),
         "edges": _edges(drawn),
+        **named,
     }
 
 

@@ -78,7 +78,9 @@ def count(store: Store) -> Counts:
 def lead(spec: Spec, selected: xr.Dataset) -> str:
     """Return one sentence of HTML that describes the part of the sweep that is selected."""
     sizes = {name: selected.sizes.get(name, size) for name, size in spec.point_dims.items()}
-    axes = [f"{size:,} {AXES[name]}" for name, size in sizes.items() if size > 1]
+    axes = [
+        f"{size:,} {AXES.get(name) or name.replace('_', ' ')}" for name, size in sizes.items() if size > 1
+    ]
     product = f" ({' &times; '.join(axes)})" if len(axes) > 1 else ""
     points = _share(prod(sizes.values()), spec.points)
     times, every = selected.sizes.get("time", spec.times.size), spec.times.size

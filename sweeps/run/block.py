@@ -37,7 +37,7 @@ def unset(group: Group, status: Status) -> Result:
     grid = (group.seeds.size, group.lams.size)
     values = {}
     for name in group.observables:
-        shape = REGISTRY[name].stored_shape(group.times.size)
+        shape = group.entry(name).stored_shape(group.times.size)
         values[name] = np.full((*grid, *shape), np.nan, dtype=group.dtype)
     return Result(values, np.full(grid, status, dtype=np.uint8))
 
@@ -46,6 +46,10 @@ def compute(group: Group) -> Result:
     """Compute one group. The bits of a point depend on its values and on all times, and on nothing else."""
     if group.absent:
         return unset(group, Status.ABSENT)
+    if group.stages:
+        from fastlin.sweeps.run import sequences  # xarray takes long to import, and few sweeps need it
+
+        return Result(*sequences.values(group))
     if group.paired and (step := _columns_at_once(group)) < group.lams.size:
         parts = [group.part(slice(None), slice(at, at + step)) for at in range(0, group.lams.size, step)]
         return _joined([compute(part) for part in parts])
@@ -110,10 +114,10 @@ def _over_time(group: Group, points: Points) -> tuple[dict[str, Floats], Codes]:
 
 def _numbers(group: Group, points: Points) -> tuple[Array, Codes]:
     """Return the numbers over time of the points, (R, P, T) at ascending times, and status (P,)."""
-    if group.one_by_one:
-        from fastlin.sweeps.run import one_by_one  # xarray takes long to import, and few sweeps need it
+    if group.stacked:
+        from fastlin.sweeps.run import stacked  # xarray takes long to import, and few sweeps need it
 
-        return one_by_one.outputs(group, points.times)
+        return stacked.outputs(group, points.times)
     batch = SOLVERS[group.solver].run(group.architecture.sizes, group.outputs, points, group.specialise)
     out, status = batch.outputs[:, : group.points], batch.status[: group.points]
     if group.has_rates:
@@ -136,9 +140,9 @@ def _time_scales(group: Group, points: Points) -> tuple[dict[str, Floats], Codes
 def _scales(group: Group, points: Points) -> tuple[Array, Codes]:
     """Return the time scales of the points, (scales, P), and status (P,)."""
     if group.recordless:
-        from fastlin.sweeps.run import one_by_one
+        from fastlin.sweeps.run import stacked
 
-        return one_by_one.time_scales(group)
+        return stacked.time_scales(group)
     batch = points.batch(np.empty(0), len(group.scales))
     sizes, special = group.architecture.sizes, group.specialise
     dispatch.time_scales(sizes, group.scales, batch, group.fraction, kappa=points.kappa, specialise=special)
@@ -156,7 +160,7 @@ def _at_rates(group: Group, records: Array) -> Array:
 
 
 def _rates(group: Group) -> tuple[Array, Array]:
-    """Return the learning rates of the layers, in units of their mean: of each point, or one for all, (1,)."""
+    """Return the learning rates of the layers, in units of their mean: of each point (P,), or of all (1,)."""
     ratios = np.array([group.rate_ratio]) if group.own.rate_ratios is None else group.point_values.rate_ratios
     distinct, places = np.unique(ratios, return_inverse=True)
     rates = np.array([Rates.of_ratio(ratio) for ratio in distinct.tolist()])
@@ -199,9 +203,9 @@ def _of_start(group: Group, points: Points) -> dict[str, Floats]:
 
 def _of_recordless(group: Group, entries: Sequence[Observable]) -> dict[str, Floats]:
     """Return the numbers of the start of points without records, (P,)."""
-    from fastlin.sweeps.run import one_by_one
+    from fastlin.sweeps.run import stacked
 
-    q, n_i = one_by_one.starts(group), group.architecture.n_i
+    q, n_i = stacked.starts(group), group.architecture.n_i
     return {
         entry.name: np.asarray(entry.of_start(q, n_i, q.shape[-1]), dtype=group.dtype)
         for entry in entries

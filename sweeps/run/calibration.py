@@ -98,8 +98,8 @@ def _samples(plan: Plan, solver: str) -> list[Sample]:
 def _samples_of_product(plan: Plan, solver: str) -> Iterator[Sample]:
     """Yield the group of each architecture at the first place on the other axes."""
     spec, number = plan.spec, plan.spec.solvers.index(solver)
-    of_first = (number, *(0,) * (len(spec.optional_axes) - 1))
-    modelled = seed_seconds(spec)[(slice(None), 0, *of_first)]
+    seconds_of_all = seed_seconds(spec)
+    modelled = seconds_of_all.reshape(*seconds_of_all.shape[:3], -1)[:, 0, number, 0]
     for architecture, seconds in enumerate(modelled):
         at = {"architecture": architecture, "solver": number}
         position = [at.get(name, 0) for name in plan.layout.dims]
@@ -156,7 +156,10 @@ def _unit(plan: Plan, group: Group, location: Location) -> Callable[[int], None]
 
     Joined groups are written together, and the share of each in that time is negligible.
     """
-    evaluator, alone = evaluator_of(plan.spec), math.prod(plan.layout.status.chunk[:-2]) == 1 and plan.spec.table is None
+    evaluator, alone = (
+        evaluator_of(plan.spec),
+        math.prod(plan.layout.status.chunk[:-2]) == 1 and plan.spec.table is None,
+    )
 
     def run(number: int) -> None:
         for name, values in evaluator.rehearse(group).items():

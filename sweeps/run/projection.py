@@ -125,9 +125,9 @@ def plan(
     spec: Spec | Mapping[str, Any] | str | Path,
     *,
     workers: int | None = None,
+    points: Any = None,
     task: Any = None,
     init: Any = None,
-    points: Any = None,
 ) -> Projection:
     """Return the resources of a sweep on this machine: points, blocks, bytes, files, memory and time.
 
@@ -141,8 +141,8 @@ def plan(
     workers : int, optional
         Plan for this number of processes. Those beyond the cores of this machine are taken for equal cores
         elsewhere. By default threads on all cores.
-    task, init, points : optional
-        Own data, own weights and a table of points, as for `run_sweep`.
+    points, task, init : optional
+        A table of points, own data and own weights, as for `run_sweep`.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def plan(
     >>> projection.points, projection.axes["lam"]
     (72400, 181)
     """
-    return project(Spec.read(spec, task, init, points), workers)
+    return project(Spec.read(spec, points, task, init), workers)
 
 
 def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projection:

@@ -176,7 +176,7 @@ def run_sweep(
         resume, retry_failed, allow_version, durable, None if slice is None else Slice.read(slice), timeout
     )
     where = chosen_executor(client, executor, workers)
-    return run(Spec.read(spec, task, init, points), path, where, options, as_progress(progress))
+    return run(Spec.read(spec, points, task, init), path, where, options, as_progress(progress))
 
 
 def chosen_executor(

@@ -15,9 +15,13 @@ from fastlin.kernels import Scale
 from fastlin.kernels.draws import TaskLaw
 from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
+from fastlin.sequence_law import SEEDS_OF_STAGE
+from fastlin.sequence_observables import OF_SEQUENCE, entry_of
 from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.sweeps.spec.points import PointTable
+from fastlin.sweeps.spec.points import chosen_parameters
+from fastlin.sweeps.spec.sequence import stage_count
+from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
@@ -28,10 +32,8 @@ def task_laws(fields: Mapping[str, Any], faults: Faults) -> list[TaskLaw]:
     task: Choice[TaskKind] | None = fields.get("task")
     if task is None:
         return []
-    table: PointTable | None = fields["table"]
-    combinations = task.combinations if table is None else map(task.at, table.combinations(list(task.axes)))
     try:
-        return [task.kind.law(**values) for values in combinations]
+        return [task.kind.law(**values) for values in chosen_parameters(task, fields["table"])]
     except InputError as error:
         faults.add_error(error)
         return []
@@ -53,7 +55,7 @@ def check_inputs(solvers: Sequence[str], laws: Sequence[TaskLaw], faults: Faults
 
 
 def _has_closed_form(law: TaskLaw) -> bool:
-    return law.white or getattr(law, "inputs", "general") in ("isotropic", "projector")
+    return law.white or getattr(law, "inputs", "general") != "general"
 
 
 def settle_learning_rates(fields: dict[str, Any], faults: Faults) -> None:
@@ -132,7 +134,8 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
     init: Choice[InitKind] = fields["init"]
     samples = getattr(laws[0], "n_samples", None)
     try:
-        starts = [init.kind.law(samples, **values) for values in init.combinations]
+        values = chosen_parameters(init, fields["table"], KIND_SECTIONS["init"].prefix)
+        starts = [init.kind.law(samples, **each) for each in values]
     except InputError as error:
         faults.add_error(error)
         return
@@ -140,6 +143,8 @@ def _check_sizes(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Fau
         if obstacle := next(filter(None, (init.kind.obstacle(law, shape) for law in starts)), None):
             where = f"axes.architecture[{index}]"
             faults.add(f"{where} is {shape}; {obstacle}", "init", "axes.architecture", f"[{index}]")
+
+
 def _check_adapter(fields: Mapping[str, Any], faults: Faults) -> None:
     """Note adapters for a solver that needs balance, and architectures without a direction to turn to."""
     values, exact = fields["init"].values, any(SOLVERS[name].balanced for name in fields["solvers"])
@@ -167,7 +172,7 @@ def check_observables(fields: Mapping[str, Any], faults: Faults) -> None:
     if fields["init"].kind.adapter:
         return
     for name in fields["observables"]:
-        if REGISTRY[name].of_adapter:
+        if entry_of(name).of_adapter:
             faults.add(f"{name} in output.observables is of adapters, which init.kind 'lora' draws")
 
 
@@ -230,9 +235,38 @@ def check_decay(fields: Mapping[str, Any], faults: Faults) -> None:
         )
 
 
+def check_sequence(fields: Mapping[str, Any], faults: Faults) -> None:
+    """Note observables of a sequence of tasks without one, and settings that a sequence does not have."""
+    names = fields["observables"]
+    if not stage_count(fields["task"]):
+        for name in names:
+            if name in OF_SEQUENCE:
+                faults.add(
+                    f"{name} in output.observables compares tasks in a row; it needs [[task.sequence]]"
+                )
+        return
+    for name in names:
+        if name not in OF_SEQUENCE and not REGISTRY[name].outputs:
+            faults.add(
+                f"{name} in output.observables is of one task, and [[task.sequence]] has several; "
+                f"instead there is {', '.join(OF_SEQUENCE)}"
+            )
+    for key, given in (
+        ("dynamics.solver 'gradient_descent'", "gradient_descent" in fields["solvers"]),
+        ("dynamics.decay", any(fields["decay"])),
+        (f"init.kind {fields['init'].kind.name!r}", fields["init"].kind.adapter),
+        ("axes.rate_ratio", (fields["rate_ratios"] != 1.0).any()),
+        ("output.reduce", fields["reduce"] is not None),
+    ):
+        if given:
+            faults.add(f"{key} is given, and [[task.sequence]] is the plain flow at every point")
+    if (largest := int(fields["seeds"].max())) >= SEEDS_OF_STAGE:
+        faults.add(f"axes.seed has {largest}; with [[task.sequence]] seeds are below 2^56")
+
+
 def check_time_scales(fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Faults) -> None:
     """Note time scales of networks that have none: they are of the exact flow of balanced weights."""
-    names = [name for name in fields["observables"] if REGISTRY[name].scale is not None]
+    names = [name for name in fields["observables"] if entry_of(name).scale is not None]
     if not names:
         return
     scale = f"{names[0]} in output.observables is a time scale of the exact flow of balanced weights"

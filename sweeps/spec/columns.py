@@ -1,4 +1,4 @@
-"""The columns of [points] beside the axes of a spec: their types, their bounds, and the axes that they replace."""
+"""The columns of [points]: their types, their bounds, and the axes of a spec that they replace."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ def with_sizes(table: PointTable, tables: Tables, faults: Faults) -> PointTable 
         faults.add_error(error)
         return None
     if len(shapes) > 1:
-        faults.add(
-            f"axes.architecture has {len(shapes)} values beside [{SECTION}]; give one, or the column architecture"
-        )
+        faults.add(f"axes.architecture has {len(shapes)} values beside [{SECTION}]; give one, or a column")
         return None
     return table.with_sizes(shapes[0])
 

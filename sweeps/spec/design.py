@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,16 +47,16 @@ class Range(NamedTuple):
     def at(self, shares: Numbers) -> NDArray[Any]:
         """Return the values at shares in [0, 1) of the range. Those of whole ends are whole numbers."""
         if self.form == "choice":
-            items = np.array(self.values)
-            return items[_indices(shares, len(items))]
+            items: NDArray[Any] = np.array(self.values)[_indices(shares, len(self.values))]
+            return items
         low, high = self.values
         whole = isinstance(low, int)
-        if self.form == "linear":
-            if whole:
-                return low + _indices(shares, high - low + 1)
-            return np.minimum(low + shares * (high - low), high)
-        drawn = low * np.exp(shares * np.log((high + whole) / low))
-        return np.minimum(drawn.astype(np.int64), high) if whole else np.clip(drawn, low, high)
+        if self.form == "log":
+            drawn = low * np.exp(shares * np.log((high + whole) / low))
+            return np.asarray(np.clip(drawn.astype(np.int64) if whole else drawn, low, high))
+        if whole:
+            return np.asarray(low + _indices(shares, high - low + 1))
+        return np.asarray(np.minimum(low + shares * (high - low), high))
 
     def to_json(self) -> Any:
         """Return the form that `read_range` takes."""
@@ -92,7 +92,7 @@ class Design:
     ranges: tuple[tuple[str, Range], ...]
 
     def draw(self) -> dict[str, NDArray[Any]]:
-        """Return the columns, each (num,). The points of a design that grows begin with those of a smaller one."""
+        """Return the columns, each (num,). Those of a design that grows begin with those of a smaller one."""
         return dict(_drawn(self))
 
     def with_constant(self, name: str, value: int, names: Sequence[str]) -> Design:
@@ -174,8 +174,8 @@ def read_design(
     ranges = []
     for key in columns:
         if key in table:
-            part = attempt(lambda key=key: read_range(f"{name}.{key}", table[key], columns[key]))
-            ranges.append((key, part))
+            read = partial(read_range, f"{name}.{key}", table[key], columns[key])
+            ranges.append((key, attempt(read)))
     for key in table:
         if key not in columns and key not in KEYS:
             faults.add(f"[{name}] has the unknown key {key!r}; {suggest(key, [*KEYS, *columns])}")
@@ -211,8 +211,8 @@ def read_range(name: str, value: Any, kind: str) -> Range:
         return Range(form, numbers)
     if len(numbers) != 2 or numbers[0] >= numbers[1]:
         raise InputError(
-            f"{name} is {shown(value)}; a range is [low, high] with low < high, and values to choose from are "
-            "{choice = [...]}"
+            f"{name} is {shown(value)}; a range is [low, high] with low < high, and values to choose from "
+            "are {choice = [...]}"
         )
     if form == "log" and numbers[0] <= 0:
         raise InputError(f"{name}.log begins at {numbers[0]:g}; a logarithmic range needs it above 0")

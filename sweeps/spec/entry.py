@@ -139,7 +139,7 @@ class KindSection:
 
     def parameters(self, kind: str) -> tuple[Entry, ...]:
         """Return the entries of the parameters of one kind."""
-        return tuple(_parameter(self.section, *item) for item in self.kinds[kind].parameters.items())
+        return tuple(parameter_entry(self.section, *item) for item in self.kinds[kind].parameters.items())
 
     def read(self, table: Mapping[str, Any], faults: Faults, folder: Path) -> dict[str, Any]:
         """Return the attribute, or nothing if there is a fault. An unknown kind is the only fault then.
@@ -175,6 +175,10 @@ class KindSection:
         }
         return {"kind": choice.kind.name, **values, **write_table(self.shared, owner)}
 
+    def without(self, table: Mapping[str, Any], owner: Any, name: str) -> dict[str, Any]:
+        """Return the section of a spec, as written, without the parameter of a name."""
+        return {key: value for key, value in table.items() if key != name}
+
     def own(self, owner: Any) -> OwnItems[Any] | None:
         """Return the data of the user, if the kind of a spec takes any."""
         choice: Choice[Any] = getattr(owner, self.field)
@@ -191,7 +195,8 @@ class KindSection:
         return choice.at({key: chosen[self.prefix + key] for key in choice.axes})
 
 
-def _parameter(section: str, key: str, parameter: Parameter) -> Entry:
+def parameter_entry(section: str, key: str, parameter: Parameter) -> Entry:
+    """Return the entry of a parameter of a kind. A list or a range may make it an axis."""
     default = REQUIRED if parameter.default is None and not parameter.optional else parameter.default
 
     def read(name: str, value: Any) -> Any:

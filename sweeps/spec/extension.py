@@ -15,7 +15,7 @@ import numpy as np
 from fastlin.own_data import changes, clashes
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
-from fastlin.sweeps.spec.entry import Entry
+from fastlin.sweeps.spec.entry import Entry, KindSection
 from fastlin.sweeps.spec.points import SECTION
 from fastlin.sweeps.spec.spec import Spec, differences, essential
 from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS
@@ -72,8 +72,8 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
             before[entry.section].pop(entry.key, None)
             after[entry.section].pop(entry.key, None)
     for section, key in _extended_parameters(old, new):
-        before[section].pop(key, None)
-        after[section].pop(key, None)
+        before[section.section] = section.without(before[section.section], old, key)
+        after[section.section] = section.without(after[section.section], new, key)
     for key in _unused(old):
         after["dynamics"].pop(key, None)
     lines = []
@@ -184,7 +184,7 @@ def _extends(entry: Entry, old: Spec, new: Spec) -> bool:
     return set(before) <= set(after) if isinstance(before, tuple) else bool(np.isin(before, after).all())
 
 
-def _extended_parameters(old: Spec, new: Spec) -> Iterator[tuple[str, str]]:
+def _extended_parameters(old: Spec, new: Spec) -> Iterator[tuple[KindSection, str]]:
     """Yield the section and the key of each parameter that is an axis and holds all its old values."""
     for section in KIND_SECTIONS.values():
         if section.own(old) is not None:
@@ -192,4 +192,4 @@ def _extended_parameters(old: Spec, new: Spec) -> Iterator[tuple[str, str]]:
         before, after = getattr(old, section.field).axes, getattr(new, section.field).axes
         for key in before.keys() & after.keys():
             if np.isin(before[key], after[key]).all():
-                yield section.section, key
+                yield section, key

@@ -21,7 +21,9 @@ from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel
 from fastlin.kernels.draws import LaneStart
 from fastlin.low_rank import AdapterStart
-from fastlin.observables import REGISTRY
+from fastlin.observables import Observable
+from fastlin.sequence_law import SequenceLaw
+from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 
 Variant = tuple[Architecture, str, Start]
@@ -46,6 +48,9 @@ class Own(NamedTuple):
     def part(self, columns: Any) -> "Own":
         """Return the values of some columns."""
         return Own(*(None if values is None else values[columns] for values in self))
+
+
+ALL_SHARED = Own()
 
 
 class PointValues(NamedTuple):
@@ -78,7 +83,7 @@ class Group:
     fraction: float
     dtype: str
     specialise: bool = False  # whether kernels are used that are compiled for this architecture alone
-    own: Own = Own()
+    own: Own = ALL_SHARED
 
     def part(self, rows: Any, columns: Any) -> "Group":
         """Return the group of some of its rows (seeds) and columns (lam), given by arrays or slices."""
@@ -128,8 +133,8 @@ class Group:
         return self.settings.start == Start.TWO_SIDED and not self.architecture.sizes.has_two_sided
 
     @property
-    def one_by_one(self) -> bool:
-        """Whether no kernel computes many of its points.
+    def stacked(self) -> bool:
+        """Whether no kernel takes its records: its points are a stack of networks, or taken one at a time.
 
         It is so of gradient descent with noise, the exact solution with decay, adapters, and inputs that are
         not whitened.
@@ -139,6 +144,12 @@ class Group:
         solver = SOLVERS[self.solver]
         noisy = solver.learning_rate and self.settings.noise is not None
         return noisy or (solver.balanced and any(self.settings.decay))
+
+    @property
+    def is_product(self) -> bool:
+        """Whether its networks are those of all seeds and all lam, balanced and of equal learning rates."""
+        own = self.paired or self.own.rate_ratios is not None or isinstance(self.problem.start, AdapterStart)
+        return not own and self.settings.start != Start.RAW
 
     @property
     def recordless(self) -> bool:
@@ -156,27 +167,37 @@ class Group:
         return self.seeds.size * self.lams.size
 
     @property
+    def stages(self) -> int:
+        """Number of stages of a sequence of tasks, 0 for one task."""
+        law = self.problem.task
+        return len(law.stages) if isinstance(law, SequenceLaw) else 0
+
+    def entry(self, name: str) -> Observable:
+        """Return an observable as it is stored: by stage in a sequence of tasks."""
+        return entry_of(name, self.stages)
+
+    @property
     def outputs(self) -> tuple[int, ...]:
         """Codes of the numbers over time."""
-        return tuple(int(output) for name in self.observables for output in REGISTRY[name].outputs)
+        return tuple(int(output) for name in self.observables for output in self.entry(name).outputs)
 
     @property
     def scales(self) -> tuple[int, ...]:
         """Codes of the time scales."""
-        scales = (REGISTRY[name].scale for name in self.observables)
+        scales = (self.entry(name).scale for name in self.observables)
         return tuple(int(scale) for scale in scales if scale is not None)
 
     @property
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
-        if self.absent or self.recordless:
+        if self.absent or self.recordless or self.stages:
             return
         sizes, special = self.architecture.sizes, self.specialise
         law, start = self.problem.start, self.settings.start
         decays = any(self.settings.decay) and SOLVERS[self.solver].learning_rate
         if self.problem.in_lanes and isinstance(law, LaneStart):
             yield Kernel("raw_set_up" if start == Start.RAW else "set_up", sizes, law.kind, special)
-        if self.outputs and not self.one_by_one and (step := SOLVERS[self.solver].step):
+        if self.outputs and not self.stacked and (step := SOLVERS[self.solver].step):
             yield Kernel(step, sizes, self.outputs, special, start, decays)
         if self.scales:
             yield Kernel("time_scales", sizes, self.scales, special, start)
@@ -185,9 +206,9 @@ class Group:
 class PlacedGroup(NamedTuple):
     """A group of a block, and its position in the block's chunks.
 
-    `position` holds an index for every dimension of `status` before seeds and lam, or in a table of points the
-    slices of all seeds and of its rows, so that ``status[position]`` are the points (S, L) of the group, and
-    ``values[position]`` their values.
+    `position` holds an index for every dimension of `status` before seeds and lam. In a table of points it
+    holds the slices of all seeds and of its rows. So ``status[position]`` are the points (S, L) of the group,
+    and ``values[position]`` their values.
     """
 
     position: Position

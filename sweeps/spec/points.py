@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SIZE
+from fastlin.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.sweeps.spec.design import KEYS, MAX_POINTS, Design, read_design
 from fastlin.sweeps.spec.faults import Faults
@@ -88,8 +89,7 @@ class PointTable:
     def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the values of some columns in each of their combinations that has a row."""
         codes = [np.unique(self.columns[name], return_inverse=True)[1] for name in names]
-        rows = np.unique(np.stack(codes), axis=1, return_index=True)[1] if names else [0]
-        for row in rows:
+        for row in np.unique(np.stack(codes), axis=1, return_index=True)[1].tolist():
             yield {name: self.columns[name][row].item() for name in names}
 
     @property
@@ -177,6 +177,21 @@ def _bytes(values: Column) -> bytes:
         return json.dumps(values.tolist()).encode()
     little: bytes = values.astype(_LITTLE[values.dtype.kind]).tobytes()
     return little
+
+
+def chosen_parameters(
+    choice: Choice[Any], table: PointTable | None, prefix: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Yield one value of every parameter of a kind, in each combination of its axes or of rows of a table.
+
+    `prefix` begins the names of the columns.
+    """
+    names = [prefix + key for key in choice.axes]
+    if table is None or not all(name in table for name in names):
+        yield from choice.combinations
+        return
+    for values in table.combinations(names):
+        yield choice.at({name.removeprefix(prefix): value for name, value in values.items()})
 
 
 def is_reference(value: Any) -> bool:
@@ -316,41 +331,43 @@ def _column(name: str, value: Any, kind: str) -> Column:
     """Return a column of numbers or texts, or one value without dimension."""
     values = _array(name, value)
     if kind == "text":
-        if values.dtype.kind == "O":
-            values = np.array(values.tolist())
-        if values.dtype.kind not in "UT":
-            raise InputError(
-                f"{name} is {shown(values[0] if values.ndim and len(values) else value)}; names are needed"
-            )
-        return values.astype(str)
+        return _names(name, values)
     if values.dtype.kind in "OUbcMm":
-        bad = _first_bad(value if isinstance(value, list) else values.tolist())
-        raise InputError(f"{name}{bad[0]} is {shown(bad[1])}; a number is needed")
+        place, bad = _first_bad(value if isinstance(value, list) else values.tolist())
+        raise InputError(f"{name}{place} is {shown(bad)}; a number is needed")
     if kind == "integer":
-        if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
-            raise InputError(f"{name} has {values.max()}; allowed is up to {np.iinfo(np.int64).max}")
-        if values.dtype.kind == "f":
-            whole = values == np.floor(values)
-            if not whole.all():
-                row = int(np.argmin(whole)) if values.ndim else ""
-                raise InputError(
-                    f"{name}{_at(row)} is {values[row] if values.ndim else values}; a whole number is needed"
-                )
-            if np.abs(values).max(initial=0.0) >= 2.0**63:
-                raise InputError(f"{name} has values beyond 2^63; allowed is up to {np.iinfo(np.int64).max}")
-        return values.astype(np.int64)
-    numbers = values.astype(np.float64) + 0.0  # which makes 0.0 of -0.0
-    finite = np.isfinite(numbers)
-    if not finite.all():
-        row = int(np.argmin(finite)) if numbers.ndim else ""
-        raise InputError(
-            f"{name}{_at(row)} is {numbers[row] if numbers.ndim else numbers}; a finite number is needed"
-        )
-    return np.asarray(numbers)
+        return _integers(name, values)
+    numbers: Column = np.asarray(values.astype(np.float64) + 0.0)  # which makes 0.0 of -0.0
+    _check_all(name, numbers, np.isfinite(numbers), "a finite number is needed")
+    return numbers
 
 
-def _at(row: int | str) -> str:
-    return f"[{row}]" if row != "" else ""
+def _names(name: str, values: Column) -> Column:
+    values = np.array(values.tolist()) if values.dtype.kind == "O" else values
+    if values.dtype.kind not in "UT":
+        raise InputError(f"{name} is {shown(values.tolist())}; names are needed")
+    return values.astype(str)
+
+
+def _integers(name: str, values: Column) -> Column:
+    if values.dtype.kind == "f":
+        _check_all(name, values, values == np.floor(values), "a whole number is needed")
+    largest = np.iinfo(np.int64).max
+    if values.dtype.kind in "fu":
+        _check_all(name, values, np.abs(values) < 2.0**63, f"allowed is up to {largest}")
+    return values.astype(np.int64)
+
+
+def _check_all(name: str, values: Column, good: NDArray[np.bool_], needed: str) -> None:
+    """Raise with the place of the first value that is not good."""
+    if not np.all(good):
+        row = int(np.argmin(good))
+        place = _at(row) if values.ndim else ""
+        raise InputError(f"{name}{place} is {np.atleast_1d(values)[row]}; {needed}")
+
+
+def _at(row: int) -> str:
+    return f"[{row}]"
 
 
 def _array(name: str, value: Any) -> Column:
@@ -408,7 +425,7 @@ def _of_file(name: Any, folder: Path, kinds: Mapping[str, str]) -> dict[str, Any
 
 
 def _of_parquet(path: Path) -> dict[str, Any]:
-    import pandas  # its import takes half a second
+    import pandas  # type: ignore[import-untyped]  # its import takes half a second
 
     frame = pandas.read_parquet(path)
     return {str(column): frame[column].to_numpy() for column in frame.columns}

@@ -14,7 +14,7 @@ from fastlin.sweeps.spec import checks, columns
 from fastlin.sweeps.spec.entry import read_table
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.sweeps.spec.points import SECTION, PointTable, read_points
-from fastlin.sweeps.spec.table import CONVERGENCE, ENTRIES, KIND_SECTIONS, SECTIONS, entries_of
+from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS, OF_FRACTION, SECTIONS, entries_of
 from fastlin.validation import shown
 
 
@@ -95,8 +95,10 @@ def _check_together(
     tables: Mapping[str, Any], fields: Mapping[str, Any], laws: Sequence[TaskLaw], faults: Faults
 ) -> None:
     """Note faults between entries that are right by themselves."""
-    if "fraction" in tables["output"] and CONVERGENCE not in fields["observables"]:
-        faults.add(f"output.fraction is for {CONVERGENCE}, which is not in output.observables")
+    if "fraction" in tables["output"] and OF_FRACTION.isdisjoint(fields["observables"]):
+        needing = " and ".join(sorted(OF_FRACTION))
+        faults.add(f"output.fraction is for {needing}, and output.observables has none of them")
+    checks.check_sequence(fields, faults)
     table: PointTable | None = fields["table"]
     if table is None:
         checks.check_task(fields["task"].kind, laws, fields["architectures"], faults)
@@ -104,7 +106,9 @@ def _check_together(
     else:
         columns.check_beside(table, fields, faults)
         if fields["reduce"] and "seed" in table:
-            faults.add("output.reduce is over axes.seed, and seed is a column of [points]; leave one of them out")
+            faults.add(
+                "output.reduce is over axes.seed, and seed is a column of [points]; leave one of them out"
+            )
         columns.check_tasks(table, fields["task"], faults)
     checks.check_inputs(fields["solvers"], laws, faults)
     checks.check_start(fields, laws, faults)

@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from fastlin.sequence_observables import OF_SEQUENCE
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec import reduction
-from fastlin.sweeps.spec.entry import REQUIRED, Entry, KindSection
+from fastlin.sweeps.spec.entry import REQUIRED, Entry, KindSection, parameter_entry
+from fastlin.sweeps.spec.sequence import DURATION, RELATED, RELATED_DOCS
 from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of
 
 _INTRODUCTION = """\
@@ -52,6 +54,17 @@ has the name of the key in `[task]` and `init_KEY` in `[init]`.
 """
 
 
+_SEQUENCE = """
+Several tasks in a row are a list of tables `[[task.sequence]]` in place of `[task]`: one for each stage, with
+a kind of task, its parameters, and a duration. A stage starts with the weights at the end of the one before.
+Stages of one random kind are different draws. Every observable gets the dimension `stage`, and the loss also
+`task`, because every task is evaluated in every stage. Times are within a stage, and values are NaN past its
+end. A parameter of one stage that is an axis names its dimension, as `similarity`. If several stages have the
+same key as an axis, the number of the stage follows, as `duration_0`. Networks with balanced starts and
+whitened inputs are exact. Others need the solver `flow`.
+"""
+
+
 def reference() -> str:
     """Return the reference page as Markdown."""
     introduction = _INTRODUCTION + _markdown(("form", "values"), _FORMS) + _IDENTITY
@@ -59,6 +72,8 @@ def reference() -> str:
     for name in SECTIONS:
         section = KIND_SECTIONS.get(name)
         parts.append(f"## `[{name}]`\n\n{_kinds(section) if section else _table(entries_of(name))}")
+        if name == "task":
+            parts.append(_stages())
         if name == "dynamics":
             solvers = [(f"`{solver.name}`", solver.doc) for solver in SOLVERS.values()]
             parts.append(_markdown(("solver", "meaning"), solvers))
@@ -72,6 +87,20 @@ def _kinds(section: KindSection) -> str:
     for kind in section.kinds:
         if parameters := section.parameters(kind):
             parts.append(f"Parameters of `{kind}`:\n\n{_table(parameters)}")
+    return "\n".join(parts)
+
+
+def _stages() -> str:
+    """Return the stages of a sequence of tasks, and the kinds that only they have."""
+    parts = [_SEQUENCE, _table([parameter_entry("task.sequence", "duration", DURATION)])]
+    kinds = [(f"`{name}`", doc) for name, doc in RELATED_DOCS.items()]
+    parts.append(_markdown(("kind of a stage, besides those above", "meaning"), kinds))
+    for name, parameters in RELATED.items():
+        if parameters:
+            entries = [parameter_entry("task.sequence", *item) for item in parameters.items()]
+            parts.append(f"Parameters of `{name}`:\n\n{_table(entries)}")
+    names = [(f"`{entry.name}`", entry.doc) for entry in OF_SEQUENCE.values()]
+    parts.append(_markdown(("observable of stages", "meaning"), names))
     return "\n".join(parts)
 
 

@@ -24,16 +24,19 @@ from fastlin.kernels import Problem
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
 from fastlin.kernels.stochastic_descent import Noise
+from fastlin.observables import Observable
 from fastlin.own_data import identity
 from fastlin.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.rates import Rates
+from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
-from fastlin.sweeps.spec.points import POINT, SECTION, PointTable
+from fastlin.sweeps.spec.points import POINT, SECTION, PointTable, chosen_parameters
 from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
+from fastlin.sweeps.spec.sequence import stage_count
 from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
 from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
@@ -138,9 +141,9 @@ class Spec:
     def read(
         cls,
         source: Spec | Mapping[str, Any] | str | Path,
+        points: Any = None,
         task: Any = None,
         init: Any = None,
-        points: Any = None,
     ) -> Spec:
         """Return the spec that is given in any of its forms: itself, its content, a file, or a preset's name.
 
@@ -148,19 +151,19 @@ class Spec:
         ----------
         source : Spec, mapping, str or Path
             Any of these forms.
+        points : mapping, DataFrame or Dataset, optional
+            The table of [points], instead of that of the spec.
         task : Task, or list or mapping of names to Task, optional
             Own data in place of [task]. Several are the axis "task".
         init : Network, or list or mapping of names to Network, optional
             Own weights in place of the kind of [init]. Several are the axis "init_network".
-        points : mapping, DataFrame or Dataset, optional
-            The table of [points], instead of that of the spec.
 
         Raises
         ------
         InputError
             If it is not a valid spec.
         """
-        own = _own_sections(task, init, points)
+        own = _own_sections(points, task, init)
         if isinstance(source, str | Path):
             return cls._loaded(source, own)
         if isinstance(source, Spec):
@@ -208,7 +211,7 @@ class Spec:
             The tables of a spec. Arrays, ranges and tuples count as lists, and an `Architecture` may replace
             three sizes.
         folder : str or Path
-            The folder to which paths of data are relative.
+            The folder of files that the spec names. By default the current one.
 
         Raises
         ------
@@ -348,7 +351,17 @@ class Spec:
     @cached_property
     def white(self) -> bool:
         """Whether the inputs of all tasks are whitened."""
-        return all(self.task.kind.law(**values).white for values in self.task.combinations)
+        tasks = chosen_parameters(self.task, self.table)
+        return all(self.task.kind.law(**values).white for values in tasks)
+
+    @property
+    def stages(self) -> int:
+        """Number of stages of a sequence of tasks, 0 for one task."""
+        return stage_count(self.task)
+
+    def entry(self, name: str) -> Observable:
+        """Return an observable as this sweep stores it: by stage in a sequence of tasks."""
+        return entry_of(name, self.stages)
 
     @property
     def adaptive(self) -> bool:
@@ -397,24 +410,23 @@ def _json(text: str) -> Any:
         raise InputError(f"the spec {shown(text)} is not JSON: {error}") from None
 
 
-def _own_sections(task: Any, init: Any, points: Any) -> dict[str, Any]:
+def _own_sections(points: Any, task: Any, init: Any) -> dict[str, Any]:
     """Return the sections that are given in Python."""
     own = {
+        SECTION: points,
         "task": None if task is None else {"kind": "data", "data": task},
         "init": None if init is None else {"kind": "weights", "data": init},
-        SECTION: points,
     }
     return {section: given for section, given in own.items() if given is not None}
 
 
 def _with_own(content: Any, own: Mapping[str, Any]) -> Any:
-    """Return the content of a spec with own sections in place of some. Whether to balance stays."""
+    """Return the content of a spec with own sections. Own weights are balanced or not as in the spec."""
     if not own or not isinstance(content, Mapping):
         return content
-    sections = {**content, **own}
-    table = content.get("init")
-    if "init" in own and isinstance(table, Mapping) and "balance" in table:
-        sections["init"] = own["init"] | {"balance": table["balance"]}
+    sections, init = {**content, **own}, content.get("init")
+    if "init" in own and isinstance(init, Mapping) and "balance" in init:
+        sections["init"] = {**own["init"], "balance": init["balance"]}
     return sections
 
 
@@ -441,8 +453,13 @@ def _text(source: str | Path) -> str:
 def _with_infinity(value: Any) -> Any:
     """Return a table with the number where JSON, which has none, has the text "inf"."""
     if isinstance(value, Mapping):
-        return {key: _with_infinity(entry) for key, entry in value.items()}
-    return [math.inf if entry == "inf" else entry for entry in value] if isinstance(value, list) else value
+        return {
+            key: math.inf if (key, entry) == ("duration", "inf") else _with_infinity(entry)
+            for key, entry in value.items()
+        }
+    if isinstance(value, list):
+        return [math.inf if entry == "inf" else _with_infinity(entry) for entry in value]
+    return value
 
 
 def essential(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,16 +15,19 @@ from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels.random import MAX_SEED
 from fastlin.observables import FRACTION, check_fraction, sweepable
 from fastlin.rates import one_or_two
+from fastlin.sequence_observables import OF_SEQUENCE
 from fastlin.solvers import MAX_STEPS, MAX_TOLERANCE, MIN_TOLERANCE, SOLVERS, TOLERANCE
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, names_entry, same
 from fastlin.sweeps.spec.reduction import Reduction
+from fastlin.sweeps.spec.sequence import TaskSection
 from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
 from fastlin.task_kinds import TASK_KINDS
 from fastlin.validation import check_bool, check_float, check_int, check_pair, shown
 
 DTYPES = ("float64", "float32")
 CONVERGENCE: Final = "convergence_time"
+OF_FRACTION = frozenset({CONVERGENCE, "relearning_time"})  # observables that depend on output.fraction
 MOST_STEPS = 10**9  # of the flow
 
 
@@ -274,7 +277,7 @@ ENTRIES = (
         "output",
         "observables",
         "observables",
-        sweepable,
+        lambda: (*sweepable(), *OF_SEQUENCE),
         "Observables that are stored.",
         default=["loss", "kernel_distance"],
     ),
@@ -285,9 +288,9 @@ ENTRIES = (
         check_fraction,
         same,
         "number between 0 and 1",
-        f"Fraction of the achievable loss drop whose time `{CONVERGENCE}` is.",
+        f"Fraction of the achievable loss drop whose time `{CONVERGENCE}` or `relearning_time` is.",
         FRACTION,
-        written=lambda spec: CONVERGENCE in spec.observables,
+        written=lambda spec: not OF_FRACTION.isdisjoint(spec.observables),
     ),
     name_entry("output", "dtype", "dtype", lambda: DTYPES, "Type of the stored numbers.", default="float64"),
     Entry(
@@ -329,7 +332,7 @@ BALANCE = Entry(
 KIND_SECTIONS: dict[str, KindSection] = {
     entry.section: entry
     for entry in (
-        KindSection("task", "task", TASK_KINDS, "Kind of the task.", "random_regression"),
+        TaskSection("task", "task", TASK_KINDS, "Kind of the task.", "random_regression"),
         KindSection("init", "init", INIT_KINDS, "Kind of the start.", "gaussian", (BALANCE,), "init_"),
     )
 }

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import exact_statistics as fold
-from fastlin.observables import REGISTRY
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.spec.table import OF_FRACTION
 from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.array_spec import ArraySpec, Values
 from fastlin.sweeps.store.layout import BlockShape, StoreLayout
@@ -205,7 +205,7 @@ def layout_of(specs: tuple[Spec, ...], block_shape: BlockShape, compacted: bool 
 
 def bytes_per_point(spec: Spec) -> int:
     """Return the bytes of all times of one point."""
-    entries = [REGISTRY[name] for name in spec.observables]
+    entries = [spec.entry(name) for name in spec.observables]
     numbers = sum(math.prod(entry.stored_shape(spec.times.size)) for entry in entries)
     return numbers * np.dtype(spec.dtype).itemsize
 
@@ -219,10 +219,10 @@ def _of_observable(
     layout: StoreLayout, name: str, points: ArraySpec, extra: dict[str, int], **fields: Any
 ) -> ArraySpec:
     """Return the spec of an array of an observable. `fields` may have attributes beside its own."""
-    entry = REGISTRY[name]
+    entry = layout.spec.entry(name)
     equal = bool((layout.spec.rate_ratios == 1.0).all())
     attributes = (entry.attributes if equal else entry.attributes_with(RATES)) | fields.pop("attributes", {})
-    if name == "convergence_time":
+    if name in OF_FRACTION:
         attributes["fraction"] = layout.spec.fraction
     extra = entry.stored_dims | extra
     return _array(layout, points, extra, entry.over_time, attributes=attributes, **fields)

@@ -23,12 +23,13 @@ from fastlin.kernels.vector import problems, raw_problems, time_scales
 from fastlin.solvers import ONE_BY_ONE, SOLVERS, Settings, Solver
 from fastlin.sweeps.spec.group import Variant
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.sweeps.spec.table import CONVERGENCE
+from fastlin.sweeps.spec.table import OF_FRACTION
 from fastlin.sweeps.store.contents import bytes_per_point, bytes_per_seed, layout_class
 from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
-ADAPTER_NANOSECONDS = 3e6  # of an adapter, which no kernel computes
+ONE_OF_STACK = 1e5  # nanoseconds of NumPy for one stage of one network of a sequence
+ADAPTER_NANOSECONDS = 1e6  # of an adapter, which no kernel draws
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -87,8 +88,10 @@ def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Setti
         return 0.0, np.full(len(spec.architectures), ADAPTER_NANOSECONDS)
     each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
     each = each if spec.white else each + ONE_BY_ONE
-    if CONVERGENCE in spec.observables:
+    if not OF_FRACTION.isdisjoint(spec.observables):
         each = each + time_scales.nanoseconds(sizes)
+    if spec.stages:
+        each = spec.stages * (ONE_OF_STACK + each)
     draw = problems.nanoseconds(sizes) if spec.balance else raw_problems.nanoseconds(sizes)
     exists = sizes.has_two_sided if settings.start == Start.TWO_SIDED else True
     return np.where(exists, draw, 0.0), np.where(exists, each, 0.0)
@@ -151,10 +154,10 @@ def sum_over_blocks(layout: StoreLayout, each: NDArray[np.float64]) -> NDArray[n
     seeds = [layout.block_seeds((*(0,) * len(steps), number, 0)).size for number in range(layout.grid[-2])]
     starts = np.arange(layout.grid[-1]) * columns
     if each.shape[-1] == 1:
-        widths = np.minimum(starts + columns, layout.status.shape[-1]) - starts
+        each = each * (np.minimum(starts + columns, layout.status.shape[-1]) - starts)
     else:
-        each, widths = np.add.reduceat(each, starts, -1), np.ones(1)
-    seconds: NDArray[np.float64] = each * np.array(seeds)[:, None] * widths
+        each = np.add.reduceat(each, starts, -1)
+    seconds: NDArray[np.float64] = each * np.array(seeds)[:, None]
     return seconds
 
 
@@ -189,7 +192,7 @@ def _work_of_table(layout: StoreLayout) -> Work:
         chosen, mine = points.chosen(int(row)), points.sorted.kinds.codes == number
         variant = (chosen["solver"], spec.start(chosen["kappa"]))
         codes = points.architecture_codes[mine]
-        spent = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
+        spent: NDArray[np.float64] = np.bincount(codes, weights=seconds[mine], minlength=len(spec.architectures))
         work[variant] = work.get(variant, 0.0) + spent
     return work
 

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
-from fastlin.observables import REGISTRY
 from fastlin.sweeps.spec.extension import AXES, arranged
 from fastlin.sweeps.spec.group import Block, Group, Position, Variant
 from fastlin.sweeps.spec.points import POINT
@@ -236,12 +235,12 @@ class StoreLayout(ABC):
         coordinates = self.points.coordinates
         own = {**self._seed_axes(), "time": spec.times}
         for observable in spec.observables:
-            own |= {name: np.array(values) for name, values in REGISTRY[observable].labels.items()}
+            own |= {name: np.array(values) for name, values in spec.entry(observable).labels.items()}
         dims = {"bin_left": "bin", "bin_right": "bin"}
         return coordinates | {name: ((dims.get(name, name),), values) for name, values in own.items()}
 
     def where(self, index: tuple[int, ...], position: Position, row: int, column: int) -> dict[str, Any]:
         """Return the values on all axes of one point of a group, by the names of the dimensions."""
         point = self.points.where(self.status.region(index), position, column)
-        head = {name: point.pop(name) for name in (POINT, "architecture") if name in point}
+        head: dict[str, Any] = {name: point.pop(name) for name in (POINT, "architecture") if name in point}
         return {**head, "seed": int(self.block_seeds(index)[row]), **point}

@@ -259,7 +259,7 @@ def _read_table(location: Location, content: dict[str, Any]) -> PointTable | Non
 
     A document that is newer than the root document has more rows.
     """
-    reference = content.get(SECTION)
+    reference = content.get(SECTION, {})
     if not is_reference(reference):
         return None
     for read in (_table_of_document, _table_of_coordinates):

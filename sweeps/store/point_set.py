@@ -1,6 +1,6 @@
 """The points of a store: which groups a region of `status` holds, and the coordinates of the points.
 
-They are the product of axes (`ProductPoints`) or the rows of a table (`TablePoints`). Nothing else asks which.
+They are the product of axes (`ProductPoints`) or the rows of a table (`TablePoints`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.sweeps.spec.group import Group, Own, PlacedGroup, Position, Variant
+from fastlin.sweeps.spec.group import ALL_SHARED, Group, Own, PlacedGroup, Position, Variant
 from fastlin.sweeps.spec.points import POINT, SIZES, PointTable
 from fastlin.sweeps.spec.spec import Spec
 
@@ -105,7 +105,7 @@ class PointSet(ABC):
         chosen: Mapping[str, Any],
         seeds: NDArray[np.int64],
         lams: NDArray[np.float64],
-        own: Own = Own(),
+        own: Own = ALL_SHARED,
     ) -> Group:
         spec = self._spec
         return Group(
@@ -231,7 +231,9 @@ class SortedTable:
     def rows(self) -> NDArray[np.int64]:
         """The number in the table of each row."""
         columns, first, parts = self.table.columns, 0, []
-        rest = [columns[name] for name in ("seed", "init_scale", "lam", "kappa", "rate_ratio") if name in columns]
+        rest = [
+            columns[name] for name in ("seed", "init_scale", "lam", "kappa", "rate_ratio") if name in columns
+        ]
         keys = [*self._shared(slice(None)), *rest][::-1]
         for last in self.ends:
             parts.append(first + np.lexsort([key[first:last] for key in keys]))
@@ -301,8 +303,9 @@ class TablePoints(PointSet):
         """The table in the order stored."""
         spec, tables = self._spec, [each.table for each in self._specs if each.table]
         each = ("seed", "init_scale", "lam")
-        # Kernels take the decay and the noise of all networks of a call together.
-        apart = each if spec.noisy or any(spec.decay) else (*each, "kappa", "rate_ratio")
+        # Decay, noise and inputs that are not whitened are those of all networks of a call.
+        together = spec.noisy or any(spec.decay) or not spec.white
+        apart = each if together else (*each, "kappa", "rate_ratio")
         return _sorted(tables[-1], tuple(table.num for table in tables), apart)
 
     @property

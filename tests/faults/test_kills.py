@@ -156,6 +156,18 @@ def sampled(num):
     points = {name: values[:num].tolist() for name, values in rows.items()}
     return {name: part for name, part in tiny().items() if name != "axes"} | {"axes": axes, "points": points}
 
+def own(shapes=2, **sizes):
+    """Return a spec like `tiny` of own data. Its architectures have equal numbers of inputs and outputs."""
+    content = tiny(shapes=shapes, **sizes)
+    content["axes"]["architecture"] = [[2, 1, 2], [2, 2, 2], [2, 3, 2]][:shapes]
+    return content | {"task": sweeping.own_task(2, 2)}
+
+
+def own_list(seeds=3, count=1):
+    """Return a spec of a list of own tasks. Specs with larger arguments are extensions of it."""
+    tasks = [sweeping.own_task(2, 2, sign)["data"] for sign in (1.0, -1.0)[:count]]
+    return own(seeds=seeds) | {"task": {"kind": "data", "data": tasks}}
+
 
 REDUCED = {"observables": ["loss"], "reduce": {"statistics": ["mean"], "quantiles": [0.5]}}
 
@@ -167,10 +179,12 @@ def chosen(total, trials, seed):
 
 @trials(4, 0)
 @pytest.mark.parametrize(
-    "kind", ["points", "joined points", "reduced", "joined reduced", "durable", "table", "reduced table"]
+    "kind",
+    ["points", "joined points", "reduced", "joined reduced", "durable", "table", "reduced table", "own data"],
 )
 def test_a_kill_before_any_step_leaves_no_false_mark(tmp_path, trials, kind):
-    spec = (tabled() if "table" in kind else tiny()) | ({"output": REDUCED} if "reduced" in kind else {})
+    spec = own() if kind == "own data" else tabled() if "table" in kind else tiny()
+    spec |= {"output": REDUCED} if "reduced" in kind else {}
     options = {"durable": True} if kind == "durable" else {}
     sizes = {"architectures": 2, "seeds": 2} if "joined" in kind else {"seeds": 3}
     sizes |= {"points": 3} if "table" in kind else {}
@@ -190,6 +204,7 @@ GROWTHS = {
     "all axes": {"seeds": 5, "lams": 4, "shapes": 3},
     "times": {"times": 3},
     "beyond a chunk of an axis": {"seeds": 1030},
+    "own tasks": {"seeds": 5, "count": 2},
 }
 TABLES = {
     "rows": (tabled, 5, 8, 3),
@@ -230,8 +245,9 @@ def test_a_kill_during_growth_of_a_table_leaves_the_old_store_or_the_new_one(tmp
 @pytest.mark.parametrize("joined", [1, 3])
 @pytest.mark.parametrize("growth", [*GROWTHS])
 def test_a_kill_during_growth_leaves_the_old_store_or_the_new_one(tmp_path, trials, growth, joined):
-    small = tiny(seeds=1020) if growth.startswith("beyond") else tiny()
-    large = tiny(**GROWTHS[growth])
+    made = own_list if growth == "own tasks" else tiny
+    small = made(seeds=1020) if growth.startswith("beyond") else made()
+    large = made(**GROWTHS[growth])
     leftover = {"seed/c.1"}  # of a growth that was abandoned: no shape reaches it
     base, grown, straight = (tmp_path / f"{name}.zarr" for name in ("base", "grown", "straight"))
     sizes = {"architectures": joined, "seeds": 1020 if growth.startswith("beyond") else 4 - joined}

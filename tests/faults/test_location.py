@@ -16,11 +16,11 @@ from fastlin.sweeps.store import folder, lease, lease_holders
 from fastlin.sweeps.store.locate import locate
 from tests import commands, fault_injection, sweeping
 from tests.fault_injection import PATIENCE, intercepting, until
-from tests.faults.test_kills import REDUCED, tiny
+from tests.faults.test_kills import REDUCED, own, tiny
 from tests.planting import Gate
 from tests.sweeping import content, marks
 
-KINDS = {"points": tiny(), "reduced": tiny() | {"output": REDUCED}}
+KINDS = {"points": tiny(), "reduced": tiny() | {"output": REDUCED}, "own data": own()}
 
 
 @pytest.fixture(params=KINDS)
@@ -49,7 +49,7 @@ def test_a_run_that_has_to_write_says_that_its_store_is_read_only(complete, lost
     """Lost values beside a commit marker are left to verify, but lost statistics are computed again."""
     spec, path = complete
     if lost is None:
-        spec = spec | {"axes": tiny(seeds=4)["axes"]}
+        spec = spec | {"axes": spec["axes"] | {"seed": {"start": 0, "num": 4}}}
     else:
         next(path.glob(lost)).unlink()
     with intercepting(fault_injection.read_only):

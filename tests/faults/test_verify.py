@@ -46,7 +46,7 @@ TABLES = {"table": table(), "long table": table(14)}  # the spec of a long one h
 MANY = 30  # with so many seeds a reduced store has partial sums
 JOINED = {"architectures": 2, "seeds": 2}
 KINDS = {
-    **{name: {"seeds": 2} for name in ("points", "grown", *REDUCE)},
+    **{name: {"seeds": 2} for name in ("points", "grown", "own data", *REDUCE)},
     "kept statistics": {"seeds": MANY // 3},
     **{f"joined {name}": JOINED for name in ("points", "grown", "statistics")},
     "table": {"points": 6},
@@ -67,6 +67,9 @@ def store(request, tmp_path_factory):
             assert fl.run_sweep(spec(axes={}, points=TABLES[kind]), path).blocks == 12
         else:
             made = spec(output=REDUCE[kind]) if kind in REDUCE else spec()
+            if kind == "own data":
+                made = spec(task=sweeping.own_task(4, 2))
+                made["axes"]["architecture"] = [[4, 2, 2], [4, 3, 2]]
             if kind == "kept statistics":
                 made = spec(seeds=MANY, output={"observables": ["loss", "weight_norms"], "reduce": {}})
             blocks = fl.run_sweep(made, path).blocks

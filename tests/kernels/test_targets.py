@@ -14,7 +14,15 @@ from fastlin.kernels.compiler.memory import Memory, Numbers
 from fastlin.kernels.compiler.static import Loaded
 from fastlin.kernels.compiler.values import DOUBLE, INTEGER, Index
 from fastlin.kernels.sizes import RawSizes, Sizes
-from fastlin.kernels.vector import closed_form, flow, gradient_descent, problems, raw_problems, time_scales
+from fastlin.kernels.vector import (
+    closed_form,
+    flow,
+    gradient_descent,
+    inputs_flow,
+    problems,
+    raw_problems,
+    time_scales,
+)
 from fastlin.kernels.vector.forms import form
 
 # Name of the target: triple, processor and features.
@@ -128,7 +136,15 @@ def write_flow(writer, sizes):
     writer.load(sizes, flow.Flow)
     work, records, offsets = writer.array(2), writer.array(2), writer.array(1, INTEGER)
     flow._begin.body(writer.code, Start.BALANCED, work, records, offsets)
-    flow._attempt.body(writer.code, work, writer.array(1, ir.IntType(8)))
+    flow._attempt.body(writer.code, Start.BALANCED, work, writer.array(1, ir.IntType(8)))
+
+
+def write_flow_on_inputs(writer, sizes):
+    writer.load(sizes.unreduced, inputs_flow.InputsFlow)
+    work, records, offsets = writer.array(2), writer.array(2), writer.array(1, INTEGER)
+    flow._begin.body(writer.code, Start.INPUTS, work, records, offsets)
+    flow._attempt.body(writer.code, Start.INPUTS, work, writer.array(1, ir.IntType(8)))
+    flow._observe.body(writer.code, Start.INPUTS, tuple(map(int, kernels.Output)), work)
 
 
 def write_time_scales(writer, sizes):
@@ -166,6 +182,7 @@ KERNELS = {
     "closed form": write_closed_form,
     "gradient descent": write_gradient_descent,
     "flow": write_flow,
+    "flow on inputs": write_flow_on_inputs,
     "time scales": write_time_scales,
     "follow": write_follow,
 }

@@ -163,8 +163,8 @@ def test_the_flow_on_arrays_is_that_on_lanes(shape):
     expected = by_lanes(kernel, shape, records, OUTPUTS, np.array([0.3]), control)
     ws.tolerance[()], ws.max_steps[()] = control
     ws.decay[0], ws.decay[1] = decay
-    ws.busy[()], ws.fresh[()], ws.target[()] = 1.0, 1.0, 0.3
-    flow_step.enter(code, ws)
+    ws.busy[()], ws.fresh[()], ws.next_time[()] = 1.0, 1.0, 0.3
+    flow_step.enter(code, ws, flow_step.rate_of_change(code, ws))
     while (ws.busy[()] > 0.0).any():
         flow_step.attempt(code, ws)
         ws.busy[()] = np.where(ws.event[()] == 0.0, ws.busy[()], 0.0)

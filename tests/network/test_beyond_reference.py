@@ -395,6 +395,6 @@ def test_half_times_of_reversals_meet_the_stored_values(case):
     stages = [(fl.Task.from_sigma([[sign * case["s"]]]), math.inf) for sign in (1.0, -1.0)]
     net = fl.balanced_init(fl.Architecture(1, 1, 1), case["lam"])
     ds = fl.sequence(stages, net, [case["half_time"]], ["w2w1"], fraction=0.75)
-    assert float(ds.reversal_time[1, 0]) == pytest.approx(case["half_time"], rel=1e-14)
+    assert float(ds.reversal_time[1]) == pytest.approx(case["half_time"], rel=1e-14)
     assert float(ds.relearning_time[1]) == pytest.approx(case["half_time"], rel=1e-8)
     assert abs(ds.w2w1[1, 0, 0, 0]) < FLOW

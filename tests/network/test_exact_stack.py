@@ -113,6 +113,16 @@ def test_decay_of_a_stack_and_its_networks():
             assert all(relative(ds[name].values[seed], alone[name].values) < 1e-12 for name in names)
 
 
+@pytest.mark.slow
+def test_networks_too_large_for_lanes():
+    """Their closed form takes one network at a time, and observables are those of QQ^T."""
+    arch = fl.Architecture(48, 45, 46)
+    tasks, nets = fl.random_regression(arch, 50, seed=range(2)), fl.balanced_init(arch, 0.5, seed=range(2))
+    ds = fl.exact(tasks, nets, [0.5], ["loss", "kernel_distance"])
+    alone = fl.exact(tasks[1], nets[1], [0.5], ["loss", "kernel_distance"])
+    assert all(close(ds[name].values[1], alone[name].values) for name in ds)
+
+
 def test_the_ntk_of_a_stack_is_lazy():
     arch = fl.Architecture(2, 2, 2)
     tasks, nets = (
@@ -129,7 +139,7 @@ def test_a_stack_warns_of_a_saddle_once():
     nets = fl.balanced_init(fl.Architecture(1, 1, 1), 0.0, seed=range(8))
     with pytest.warns(fl.SaddleWarning) as caught:
         fl.exact(fl.Task.from_sigma([[1.0]]), nets, [np.inf], ["loss"])
-    assert len(caught) == 1
+    assert [each.filename for each in caught] == [__file__]
 
 
 def test_errors_name_the_element():

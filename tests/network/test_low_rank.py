@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import fastlin as fl
+from fastlin.stacks import Networks, Tasks
 from tests import reference
 from tests.networks import relative
 
@@ -303,3 +304,22 @@ def test_an_adapted_task_is_not_whitened():
     task, w0 = drawn(samples=9)
     with pytest.raises(fl.InputError, match="whiten the task that"):
         fl.lora(task, w0, 2)[0].whiten()
+
+
+@pytest.mark.parametrize("solver", ["exact", "flow", "gradient_descent"])
+def test_a_stack_of_adapters_has_the_numbers_of_each(solver):
+    """Each adapter has a task, a frozen map and a gain of its own."""
+    singles = []
+    for seed, alpha in enumerate((0.5, 1.0, 3.0)):
+        task, w0 = drawn(seed=seed)
+        singles.append(fl.lora(task, w0, 2, alpha, learning_rates=(0.5, 2.0), seed=seed))
+    tasks, nets = zip(*singles, strict=True)
+    weights = (np.stack([getattr(net, name) for net in nets]) for name in ("w1", "w2"))
+    stack = Tasks(tasks, dims=["seed"]), Networks(*weights, dims=["seed"])
+    observables = [*ADAPTER, "loss", "kernel_distance", "ntk_norm", "effective_rank", "w2w1", "weight_norms"]
+    grid = (0.01, 200, 100) if solver == "gradient_descent" else (TIMES,)
+    found = getattr(fl, solver)(*stack, *grid, observables=observables)
+    for index, pair in enumerate(singles):
+        one = getattr(fl, solver)(*pair, *grid, observables=observables)
+        for name in observables:
+            assert relative(found[name].values[index], one[name].values) < 1e-10, name

@@ -7,7 +7,16 @@ import pytest
 from scipy.integrate import quad
 
 import fastlin as fl
-from fastlin.relearning import at_optimum, forgetting, least_loss, passage_time, reversal_times, reverses
+from fastlin.relearning import (
+    forgetting,
+    is_least,
+    least_loss,
+    passage_time,
+    reversal_times,
+    reverses,
+    slowest_reversal,
+    without_rounding,
+)
 
 
 @pytest.mark.parametrize("s", [0.5, 1.0, 3.0])
@@ -41,11 +50,22 @@ def test_reversed_targets_are_recognised():
     assert not reverses(fl.Task.from_sigma([[-1.0, -2.0]], 2.0 * np.eye(2)), task)
 
 
-def test_the_optimum_is_that_of_the_width():
-    target = np.diag([3.0, 1.0])
-    assert at_optimum(target, target, 2)
-    assert at_optimum(target, np.diag([3.0, 0.0]), 1)
-    assert not at_optimum(target, np.diag([3.0, 0.0]), 2)
+def test_a_least_loss_is_told_from_a_saddle():
+    assert is_least(1.0 + 1e-14, 1.0, 2.0)
+    assert not is_least(1.5, 1.0, 2.0)
+
+
+def test_the_slowest_mode_that_is_learned_counts():
+    target = np.diag([3.0, 1.0, 0.0])
+    assert slowest_reversal(target, 0.5, 3) == reversal_times(1.0, 0.5)
+    assert slowest_reversal(target, 0.5, 1) == reversal_times(3.0, 0.5)
+    assert slowest_reversal(target, np.zeros(2), 3).tolist() == [math.inf] * 2
+
+
+def test_rounding_errors_do_not_end_a_reversal():
+    times, reversal = np.array([3.0, 3.0, math.inf]), np.array([math.inf, 2.0, math.nan])
+    assert without_rounding(times, reversal, 0.75).tolist() == [math.inf, 3.0, math.inf]
+    assert without_rounding(times, reversal, 0.7).tolist() == times.tolist()
 
 
 @pytest.mark.parametrize("end", [5.0, math.inf])

@@ -151,3 +151,24 @@ def test_modes_of_low_rank_adaptation_are_those_of_its_whole_map():
     for strengths, product in zip(path.mode_strengths.values, path.w2w1.values, strict=True):
         assert relative(strengths, np.diagonal(u.T @ product @ vt.T)) < 1e-12
     assert relative(path.w2w1.values[0], w0) < 1e-12
+
+
+def test_stacks_have_the_numbers_of_their_networks():
+    """Tasks with one number of conditions have their own representations; the labels are those of all."""
+    rng, arch = np.random.default_rng(3), fl.Architecture(3, 4, 2)
+    labels = ["a", "b", "b", "a", "c", "c", "a", "b"]
+    tasks = [
+        fl.Task(rng.standard_normal((3, 8)), rng.standard_normal((2, 8)), labels=labels).whiten()
+        for _ in range(2)
+    ]
+    nets = fl.balanced_init(arch, lam=[-1.0, 0.5], seed=range(3))
+    names = [*MODES, *DISTANCES]
+    stacked = fl.exact(fl.Tasks(tasks), nets, [0.0, 2.0], names)
+    assert stacked.condition.values.tolist() == ["a", "b", "c"]
+    for place, task in enumerate(tasks):
+        for seed in range(3):
+            for lam in range(2):
+                alone = fl.exact(task, nets.isel(seed=seed, lam=lam), [0.0, 2.0], names)
+                part = stacked.isel(task=place, seed=seed, lam=lam)
+                for name in names:
+                    assert np.allclose(part[name], alone[name], rtol=0, atol=1e-10), name

@@ -6,14 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlin as fl
+from fastlin.dimensions import RESERVED
+from fastlin.observables import REGISTRY
 from fastlin.stacks import pairs
 
 ARCH = fl.Architecture(3, 6, 2)
+OWN = fl.Task.from_sigma(np.eye(2, 3))
 
 
 @settings(max_examples=40)
 @given(
-    kind=st.sampled_from(["gaussian", "torch", "lora", "random_regression", "aligned"]),
+    kind=st.sampled_from(["gaussian", "torch", "zero_output", "random_regression", "aligned"]),
     lams=st.sampled_from([-0.5, [-1.0, 0.0, 2.0]]),
     scales=st.sampled_from([0.3, [0.1, 1.0]]),
     kappas=st.sampled_from([0.0, 0.7, [0.0, 0.5]]),
@@ -49,7 +52,7 @@ def same(net, expected):
         assert number == pytest.approx(wanted, rel=1e-13, abs=1e-15, nan_ok=True)
 
 
-@pytest.mark.parametrize("kind", ["lecun", "lora"])
+@pytest.mark.parametrize("kind", ["lecun", "zero_output"])
 @pytest.mark.parametrize("shape", [(3, 2, 4), (3, 9, 2), (1, 1, 1)])
 def test_raw_networks_are_those_of_single_calls(kind, shape):
     arch = fl.Architecture(*shape)
@@ -104,6 +107,11 @@ def test_dimensions_of_tasks_come_first_and_those_in_common_are_shared():
         assert np.array_equal(both.w1[both.net_of[point]], nets.w1[scale, seed, lam])
 
 
+def test_dimensions_of_results_are_reserved():
+    own = {name.removesuffix("_2") for entry in REGISTRY.values() for name in entry.dims}
+    assert own <= {*RESERVED}
+
+
 def test_equal_tasks_of_a_stack_count_once():
     task = fl.random_regression(ARCH, 5)
     assert len(pairs([task, task], fl.balanced_init(ARCH, 0.0)).tasks) == 1
@@ -148,6 +156,11 @@ def test_equal_tasks_of_a_stack_count_once():
                 fl.random_regression(ARCH, 5, seed=[1]), fl.balanced_init(ARCH, 0.0, seed=[0]), 1
             ),
             "other coordinates of 'seed'",
+        ),
+        (lambda: fl.exact(OWN, fl.balanced_init(ARCH, [0.0])[:0], 1), r"empty, with sizes {'lam': 0}"),
+        (
+            lambda: fl.exact(fl.Tasks([OWN], dims=["loss"]), fl.balanced_init(ARCH, 0.0), 1),
+            "'loss' is an observable and a dimension",
         ),
         (lambda: fl.exact([], fl.balanced_init(ARCH, 0.0), 1), "tasks are empty"),
         (lambda: fl.exact(fl.Task.from_sigma(np.eye(2)), [], 1), "networks are empty"),

@@ -33,7 +33,12 @@ def test_values_lie_in_their_ranges(sample, num, seed):
     assert list(columns) == list(KINDS)
     assert all(len(values) == num for values in columns.values())
     assert columns["n_h"].dtype == columns["seed"].dtype == np.int64
-    for name, (low, high) in {"n_h": (2, 24), "seed": (1, 1000), "init_scale": (1e-3, 10.0), "lam": (-9, 9)}.items():
+    for name, (low, high) in {
+        "n_h": (2, 24),
+        "seed": (1, 1000),
+        "init_scale": (1e-3, 10.0),
+        "lam": (-9, 9),
+    }.items():
         assert low <= columns[name].min()
         assert columns[name].max() <= high
     assert set(columns["architecture"].tolist()) <= {"2-3-4", "4-2-4"}
@@ -78,7 +83,7 @@ def test_the_ends_of_a_range_of_seeds():
     last = 2**63 - 1
     values = Range("linear", (0, last)).at(np.array([0.0, 0.5, np.nextafter(1.0, 0.0)]))
     assert values[0] == 0
-    assert 0 <= values.min()
+    assert values.min() >= 0
     assert values.max() <= last
 
 

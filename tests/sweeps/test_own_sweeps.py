@@ -18,6 +18,7 @@ TASKS = {
     "general": fl.Task(X, Y),
     "white": fl.Task(X, Y).whiten(),
     "dependent": fl.Task(X[:, :2], Y[:, :2]).whiten(),
+    "few samples": fl.Task(X[:, :3], Y[:, :3]),
     "statistics": fl.Task.from_sigma(Y @ X.T / 25, X @ X.T / 25, floor=0.2),
 }
 AXES = {"architecture": [[4, 2, 3], [4, 9, 3]], "seed": [0, 3], "lam": [-1.0, 0.5]}

@@ -109,7 +109,10 @@ def test_other_solvers_and_starts(tmp_path, kind):
         "lam": [-1.0, 2.0],
         "target_scale": [0.5, 1.0],
     }
-    more = {"dynamics": DYNAMICS.get(kind, DYNAMICS["flow"]), "output": {"observables": ["loss", "weight_norms"]}}
+    more = {
+        "dynamics": DYNAMICS.get(kind, DYNAMICS["flow"]),
+        "output": {"observables": ["loss", "weight_norms"]},
+    }
     if kind == "raw":
         del axes["lam"]
         more["init"] = {"balance": False}
@@ -120,7 +123,8 @@ def test_other_solvers_and_starts(tmp_path, kind):
     task = {"n_samples": 12}
     of_axes = {name: values for name, values in axes.items() if name != "target_scale"}
     fl.run_sweep(
-        sections(of_axes, **more) | {"task": task | {"target_scale": axes["target_scale"]}}, tmp_path / "p.zarr"
+        sections(of_axes, **more) | {"task": task | {"target_scale": axes["target_scale"]}},
+        tmp_path / "p.zarr",
     )
     product = fl.open_sweep(tmp_path / "p.zarr").load()
     with cutting.into(points=13):

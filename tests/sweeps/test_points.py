@@ -81,7 +81,9 @@ def test_a_table_may_not_lose_an_axis_or_change_another():
     table = {"lam": [1.0, 2.0]}
     old = spec_of(table, without("lam"))
     other = spec_of(table, without("lam") | {"init_scale": 2.0})
-    assert extension.obstacles(old, other) == ["axes.init_scale: the store has {}, the spec {}".format("[1.0]", "[2.0]")]
+    assert extension.obstacles(old, other) == [
+        "axes.init_scale: the store has {}, the spec {}".format("[1.0]", "[2.0]")
+    ]
     more = spec_of(table, without("lam", "seed") | {"seed": [0, 3]})
     assert extension.obstacles(old, more) == []
     assert extension.obstacles(old, spec_of(None))[-1].startswith("points: the store has")
@@ -105,10 +107,26 @@ def test_a_table_may_not_lose_an_axis_or_change_another():
         ({"kappa": [0.0, 1.0, 1e-200]}, AXES, "points.kappa[2] is 1e-200"),
         ({"init_scale": [1.0, 0.0]}, AXES, "points.init_scale[1] is 0"),
         ({"n_h": [2, 0]}, AXES, "points.n_h[1] is 0; allowed is 1 to"),
-        ({"architecture": ["4-2-4", "a"]}, without("architecture"), "points.architecture[1]: architecture is 'a'"),
-        ({"architecture": ["4-2-4"], "n_h": [2]}, without("architecture"), "[points] has the columns architecture and n_h"),
-        ({"n_h": [2, 3]}, without("architecture"), "[points] lacks n_i, n_o; give columns, or one architecture"),
-        ({"n_h": [2, 3]}, AXES | {"architecture": ["4-2-3", "2-2-2"]}, "axes.architecture has 2 values beside [points]"),
+        (
+            {"architecture": ["4-2-4", "a"]},
+            without("architecture"),
+            "points.architecture[1]: architecture is 'a'",
+        ),
+        (
+            {"architecture": ["4-2-4"], "n_h": [2]},
+            without("architecture"),
+            "[points] has the columns architecture and n_h",
+        ),
+        (
+            {"n_h": [2, 3]},
+            without("architecture"),
+            "[points] lacks n_i, n_o; give columns, or one architecture",
+        ),
+        (
+            {"n_h": [2, 3]},
+            AXES | {"architecture": ["4-2-3", "2-2-2"]},
+            "axes.architecture has 2 values beside [points]",
+        ),
         ({"n_h": [2, 3]}, AXES | {"lam": [0.0, 1.0]}, "axes.lam has 2 values beside [points]; give one"),
         ({"n_i": [2, 13], "n_h": [1, 2]}, AXES, "[points], row 1: the architecture is 13-2-3"),
         ({"solver": ["exact", "flw"]}, AXES, "points.solver is 'flw'; did you mean 'flow'?"),
@@ -151,4 +169,9 @@ def test_seeds_that_are_a_column_are_not_reduced():
 
 def test_raw_starts_have_no_lam():
     with pytest.raises(fl.InputError, match=r"lam is given, and init\.balance is false"):
-        spec_of({"lam": [1.0, 2.0]}, without("lam"), init={"balance": False}, dynamics={"solver": "flow", "times": [0.0]})
+        spec_of(
+            {"lam": [1.0, 2.0]},
+            without("lam"),
+            init={"balance": False},
+            dynamics={"solver": "flow", "times": [0.0]},
+        )

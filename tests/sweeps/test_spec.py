@@ -65,7 +65,7 @@ def changed(path, value):
         ("name", "half a pair: \ud800", "a text of Unicode characters is needed"),
         ("output", 3, "output is 3; a table [output] is needed"),
         ("output.reduce", {"means": 1}, "[output.reduce] has the unknown key 'means'; allowed: over"),
-        ("output.fraction", 0.5, "output.fraction is for convergence_time, which is not in"),
+        ("output.fraction", 0.5, "output.fraction is for convergence_time and relearning_time, and"),
         ("axes.lam", [], "axes.lam is empty; at least one value is needed"),
         ("axes.lam", ["1"], "axes.lam[0] is '1'; a number is needed"),
         ("axes.lam", [True], "axes.lam[0] is True; a number is needed"),

@@ -42,3 +42,30 @@ def test_the_modes_of_a_teacher_are_an_axis(tmp_path):
     loss = fl.open_sweep(tmp_path / "s.zarr").loss
     assert float(loss.sel(rank=1).max()) < 1e-20
     assert np.allclose(loss.sel(rank=3), 0.5, rtol=1e-9)
+
+
+def test_a_plan_takes_parameters_that_are_axes():
+    task = {"kind": "spectrum", "power": [0.0, 1.0, 2.5]}
+    plan = fl.plan({"axes": AXES, "task": task, "dynamics": TIMES})
+    assert plan.points == 24
+    assert plan.seconds > 0.0
+
+
+@pytest.mark.parametrize("noise", [0.0, [0.0, 0.3]], ids=["clean", "denoising"])
+def test_an_autoencoder_is_solved_by_the_flow_by_itself(noise, tmp_path):
+    task = {"kind": "autoencoder", "spectrum": [4.0, 2.0, 1.0, 0.5], "noise": noise}
+    spec = fl.Spec.from_dict({"axes": AXES, "task": task, "dynamics": TIMES})
+    assert spec.solvers == ("flow",)
+    assert fl.run_sweep(spec, tmp_path / "s.zarr").ok == spec.points
+    dataset = fl.open_sweep(tmp_path / "s.zarr")
+    at = {"architecture": "4-2-4", "seed": 3, "lam": -1.0, **({"noise": 0.3} if noise else {})}
+    rebuilt, net = fl.rebuild(dataset, **at)
+    alone = fl.flow(rebuilt, net, dataset.time.values, observables=["loss", "kernel_distance"])
+    for name in alone.data_vars:
+        assert np.allclose(dataset.fastlin.select(**at)[name], alone[name], rtol=1e-7, atol=1e-9), name
+
+
+def test_an_exact_autoencoder_is_refused():
+    task = {"kind": "autoencoder", "power": 1.0}
+    with pytest.raises(fl.InputError, match="use 'flow'"):
+        fl.Spec.from_dict({"axes": AXES, "task": task, "dynamics": {**TIMES, "solver": "exact"}})

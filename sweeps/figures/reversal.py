@@ -1,0 +1,168 @@
+"""Reversal learning: the half time over lam and over the length of the first task."""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.style import context
+
+from fastlin.architecture import Architecture
+from fastlin.kernels.compiler.jit import Array
+from fastlin.plot import style
+from fastlin.relearning import LONGEST, reversal_times
+from fastlin.starts import balanced_init
+from fastlin.sweeps.figures.style import STYLE
+from fastlin.sweeps.figures.swept import swept
+from fastlin.sweeps.spec.spec import Spec
+from fastlin.task import Task
+from fastlin.task_sequence import sequence
+
+PRESET = "reversal"
+LENGTHS = (2.0, 4.0, 8.0, math.inf)  # of the first task, in panel A
+LAMS = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # in panel B
+CURVES = (1e-4, 1e-2, 0.3, 3.0)  # lam in panel C
+TIMES = np.linspace(0.0, 10.0, 201)
+
+
+class Measured(NamedTuple):
+    """The numbers that the panels show."""
+
+    half_times: xr.DataArray  # (duration, seed, lam) times to 3/4 of the loss drop after the reversal
+    curves: xr.DataArray  # (lam, time) strength of a mode over its target, reversed at t = 0
+
+
+def measure(*, progress: bool = False) -> Measured:
+    """Return the half times of the preset reversal, and single modes over time."""
+    times = swept(PRESET, progress=progress).relearning_time.sel(stage=1, drop=True)
+    return Measured(times, _curves())
+
+
+def _curves() -> xr.DataArray:
+    stages = [(Task.from_sigma([[sign]]), math.inf) for sign in (1.0, -1.0)]
+    nets = [balanced_init(Architecture(1, 1, 1), lam) for lam in CURVES]
+    curves = [sequence(stages, net, TIMES, ["w2w1"]).w2w1.values[1, :, 0, 0] for net in nets]
+    return xr.DataArray(np.array(curves), {"lam": list(CURVES), "time": TIMES}, ("lam", "time"))
+
+
+def mode(times: Array, lam: float) -> Array:
+    """Return the strength of a mode of target 1 at some times after the target became -1 at its optimum.
+
+    ``[-rho^2 z + (1 - rho^2) / z + 2 rho^2] / [rho^2 z + 2 (1 - rho^2) - (1 - rho^2) / z]`` with ``r = sqrt(1
+    + lam^2 / 4)``, ``rho = lam / (2 r)``, ``z = e^(2 r t)``.
+    """
+    r = math.hypot(1.0, 0.5 * lam)
+    square, decay = (0.5 * lam / r) ** 2, np.exp(-2.0 * r * times)
+    rest = 1.0 - square
+    above = -square + rest * decay**2 + 2.0 * square * decay
+    return np.asarray(above / (square + 2.0 * rest * decay - rest * decay**2))
+
+
+def figure(*, progress: bool = False) -> Figure:
+    """Draw the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A: half time over lam, for some lengths of the first task. B: half time over the length of the first
+        task, for some lam. C: single modes over time.
+    """
+    return compose(measure(progress=progress))
+
+
+def compose(measured: Measured) -> Figure:
+    """Draw the figure from the result of `measure`."""
+    with context(STYLE):
+        drawn = Figure(figsize=(10.0, 4.6), layout=ConstrainedLayoutEngine(wspace=0.04))
+        over_lam, over_length, curves = drawn.subplots(1, 3)
+        _draw_over_lam(over_lam, measured.half_times)
+        _draw_over_length(over_length, measured.half_times)
+        _draw_curves(curves, measured.curves)
+        for letter, ax, title in (
+            ("A", over_lam, "half time of a reversal"),
+            ("B", over_length, "rich networks never relearn"),
+            ("C", curves, "one mode after the reversal"),
+        ):
+            ax.set_title(f"{letter}   {title}", loc="left", fontsize="large")
+        drawn.supxlabel(_caption(measured.half_times), x=0.01, ha="left", fontsize="medium")
+    return drawn
+
+
+def _draw_over_lam(ax: Axes, half_times: xr.DataArray) -> None:
+    """Draw medians over seeds for some lengths of the first task, and the closed form for no end."""
+    positive = half_times.sel(lam=half_times.lam > 0.0)
+    for length, colour in zip(LENGTHS, style.COLOURS, strict=False):
+        median = positive.sel(duration=length).median("seed")
+        ax.loglog(median.lam, median, "-", color=colour, linewidth=1.5, label=rf"${style.number(length)}$")
+    closed = reversal_times(np.ones(positive.lam.size), positive.lam.values)
+    ax.loglog(positive.lam[::3], closed[::3], "o", color=style.ink(), markersize=3, label="closed form")
+    ax.set(xlabel=rf"{style.SYMBOLS['lam']}", ylabel=r"half time $t_{1/2}$ of the second task")
+    ax.legend(title=r"first task, $t_A$", frameon=False, loc="lower left")
+
+
+def _draw_over_length(ax: Axes, half_times: xr.DataArray) -> None:
+    """Draw medians over seeds for some lam, and their closed forms as dashed lines."""
+    finite = half_times.sel(duration=np.isfinite(half_times.duration))
+    for lam, colour in zip(LAMS, style.COLOURS, strict=False):
+        median = finite.sel(lam=lam, method="nearest").median("seed")
+        ax.plot(median.duration, median, "o-", color=colour, markersize=4, label=_power(lam))
+        if lam:
+            ax.axhline(
+                float(reversal_times(np.ones(()), median.lam.values)),
+                color=colour,
+                linestyle="--",
+                linewidth=1,
+            )
+    ax.axvline(LONGEST, color="0.6", linestyle=":")
+    ax.set(xlabel=r"length of the first task $t_A$", ylabel=r"half time $t_{1/2}$ of the second task")
+    ax.set_xlim(0.0, LONGEST + 1.0)
+    ax.legend(title=r"$\lambda$", frameon=False, loc="upper left")
+
+
+def _power(lam: float) -> str:
+    if lam in (0.0, 1.0):
+        return f"${lam:g}$"
+    return f"$10^{{{round(math.log10(lam))}}}$"
+
+
+def _draw_curves(ax: Axes, curves: xr.DataArray) -> None:
+    """Draw solutions as lines and the closed form of the mode as dots."""
+    for lam, colour in zip(CURVES, style.COLOURS, strict=False):
+        ax.plot(TIMES, curves.sel(lam=lam), color=colour, label=_power(lam) if lam < 0.1 else f"${lam:g}$")
+        ax.plot(TIMES[::12], mode(TIMES[::12], lam), "o", color=colour, markersize=3)
+    ax.axhline(0.0, color="0.6", linestyle=":")
+    ax.set(
+        xlabel=r"time $t/\tau$ after the reversal", ylabel=r"strength of the mode $u^\top W_2 W_1 v \,/\, s$"
+    )
+    ax.legend(title=r"$\lambda$", frameon=False, loc="upper right")
+
+
+def deviation(half_times: xr.DataArray) -> float:
+    """Return the largest relative deviation of half times from their closed form, after t_A = inf."""
+    times = half_times.sel(duration=math.inf, lam=half_times.lam > 0.0)
+    closed = xr.DataArray(reversal_times(np.ones(times.lam.size), times.lam.values), {"lam": times.lam})
+    return float(np.abs(times / closed - 1.0).max())
+
+
+def _caption(half_times: xr.DataArray) -> str:
+    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
+    spec = Spec.load(PRESET)
+    lines = [
+        f"A, B: {spec.architectures[0]} networks learn a target $S$ of singular values $s = 1$ for a time ",
+        r"$t_A$, then $-S$. Time to 3/4 of the loss drop," + "\n",
+        f"at which all modes of an optimum cross 0; medians of {spec.seeds.size} seeds. Closed form for ",
+        r"$t_A = \infty$ (dots in A, dashed in B): $\ln(1 + 2r/|\lambda|)/(2r)$," + "\n",
+        rf"$r^2 = s^2 + \lambda^2/4$, met to {deviation(half_times):.0e}. At $\lambda = 0$ the half time ",
+        rf"grows with $t_A$ without bound. Dotted: $s\,t_A = {LONGEST:.0f}$, where double precision" + "\n",
+        "loses the direction that has to grow. C: a 1-1-1 network from its optimum; dots: closed form. At ",
+        r"$\lambda = 0$ it would stay at the saddle 0: catastrophic" + "\n",
+        "slowing, as Braun et al. (2022) find for such networks. ",
+        f"Preset: {PRESET}. fastlin {version('fastlin')}.",
+    ]
+    return "".join(lines)
