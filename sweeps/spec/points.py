@@ -89,7 +89,8 @@ class PointTable:
     def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the values of some columns in each of their combinations that has a row."""
         codes = [np.unique(self.columns[name], return_inverse=True)[1] for name in names]
-        for row in np.unique(np.stack(codes), axis=1, return_index=True)[1].tolist():
+        rows = np.unique(np.stack(codes), axis=1, return_index=True)[1] if names else [0]
+        for row in rows:
             yield {name: self.columns[name][row].item() for name in names}
 
     @property
