@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from fastlin import seed_statistics
+from fastlin.dimensions import RESERVED
 from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
 from fastlin.regimes import THRESHOLD
@@ -332,9 +333,8 @@ def _observed(dataset: xr.Dataset, observable: str, time: float | None, mean: bo
         raise InputError("mean is False, but the store holds statistics over the seeds; it has only means")
     of_seeds = mean and ("seed" in values.dims or "statistic" in values.dims)
     values = seed_statistics.mean(values) if of_seeds else seed_statistics.ok(values)
-    inner = set(values.dims) & set(REGISTRY[observable].stored_dims)
+    inner = {*RESERVED, *(["task"] if "stage" in dataset.coords else [])} & set(values.dims) - {"time"}
     if inner:
-        raise InputError(
-            f"{observable} has several numbers for each point ({', '.join(map(str, inner))}); needed is one"
-        )
+        names = ", ".join(sorted(map(str, inner)))
+        raise InputError(f"{observable} has several numbers for each point ({names}); select one")
     return values.squeeze("time", drop=True).load() if "time" in values.dims else values.load()

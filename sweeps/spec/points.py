@@ -426,7 +426,7 @@ def _of_file(name: Any, folder: Path, kinds: Mapping[str, str]) -> dict[str, Any
 
 
 def _of_parquet(path: Path) -> dict[str, Any]:
-    import pandas  # type: ignore[import-untyped]  # its import takes half a second
+    import pandas  # its import takes half a second
 
     frame = pandas.read_parquet(path)
     return {str(column): frame[column].to_numpy() for column in frame.columns}

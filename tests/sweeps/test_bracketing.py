@@ -179,6 +179,26 @@ def test_no_border_takes_more_rounds_than_bisection(root, steepness, power, fall
 # ---- input
 
 
+def test_one_stage_and_task_of_a_sequence_are_selected(tmp_path):
+    stages = [
+        {"kind": "random_regression", "n_samples": 8, "duration": 9.0},
+        {"kind": "reversed", "duration": 9.0},
+    ]
+    content = sweeping.spec(
+        task={"sequence": stages},
+        dynamics={"times": [9.0]},
+        output={"observables": ["loss", "kernel_distance"]},
+    )
+    fl.run_sweep(content, tmp_path / "s")
+    dataset = fl.open_sweep(tmp_path / "s")
+    for name, inner in {"kernel_distance": "stage", "loss": "stage, task"}.items():
+        with pytest.raises(fl.InputError, match=rf"{name} has several numbers for each point \({inner}\)"):
+            fl.borders(dataset, name)
+    found = fl.borders(dataset.isel(stage=0))
+    assert len(found) >= 1
+    assert "stage" not in found
+
+
 @pytest.fixture
 def swept_dataset(swept):
     return fl.open_sweep(swept)
@@ -216,7 +236,7 @@ def test_the_mean_of_a_reduced_store_is_refined(tmp_path, swept_dataset):
         ({"observable": "kernel"}, "observable is 'kernel'; allowed: loss, kernel_distance"),
         (
             {"observable": "weight_norms"},
-            r"weight_norms has several numbers for each point \(layer\); needed is one",
+            r"weight_norms has several numbers for each point \(layer\); select one",
         ),
         ({"axis": "seed"}, "axis is 'seed'; allowed: init_scale, lam"),
         ({"axis": "architecture"}, "axis is 'architecture'; allowed: init_scale, lam"),
