@@ -138,7 +138,7 @@ def check_environment(group: Group, compute: Compute) -> None:
 
 def _of_any_size(group: Group) -> Group:
     """Return a group like another one whose task and start exist for every architecture."""
-    if group.problem.in_lanes:
+    if group.problem.in_lanes or group.stages:
         return group
     noise = group.settings.noise
     task = RegressionTask(noise.batch_size if noise else 1, 1.0)

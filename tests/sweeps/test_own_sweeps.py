@@ -282,7 +282,8 @@ def test_a_point_of_own_data_that_fails_is_marked_and_the_others_are_computed(tm
         return real(group, times)
 
     monkeypatch.setattr(stacked, "outputs", outputs)
-    report = fl.run_sweep(spec(), tmp_path / "s.zarr", task=TASKS["general"])
+    noisy = {"solver": "gradient_descent", "learning_rate": 0.01, "batch_size": 5}
+    report = fl.run_sweep(spec(dynamics=noisy), tmp_path / "s.zarr", task=TASKS["general"])
     assert (report.ok, report.failed) == (4, 4)
 
 
