@@ -156,6 +156,7 @@ def sampled(num):
     points = {name: values[:num].tolist() for name, values in rows.items()}
     return {name: part for name, part in tiny().items() if name != "axes"} | {"axes": axes, "points": points}
 
+
 def own(shapes=2, **sizes):
     """Return a spec like `tiny` of own data. Its architectures have equal numbers of inputs and outputs."""
     content = tiny(shapes=shapes, **sizes)
