@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 
 import numpy as np
 
@@ -33,7 +34,11 @@ class ResidualTask(Task):
         self._task, self._offset = task, np.broadcast_to(task.offset, task.sigma_yx.shape)
         self.sigma_yx = task.gain * (task.sigma_yx - self._offset @ task.sigma_xx)
         self.sigma_xx = task.gain**2 * task.sigma_xx
-        self.sigma_yy_trace = float(np.sum(self.moments.target**2)) + 2.0 * task.loss_floor
+
+    @cached_property
+    def sigma_yy_trace(self) -> float:  # type: ignore[override]
+        """tr(Y Y^T) / P."""
+        return float(np.sum(self.moments.target**2)) + 2.0 * self.loss_floor
 
     @property
     def _source(self) -> str:

@@ -80,47 +80,76 @@ class CanonicalStack:
         return any(group.canonical.has_frozen_part.any() for group in self.groups)
 
     def by_kernel(self, observables: Sequence[Observable]) -> list[Observable]:
-        """Return the observables that kernels compute from U.
-
-        Norms of W1 need the part that does not learn, and the effective rank is that of the map, with its
-        offset.
-        """
-        offset = any(np.any(task.offset) for task in self.stack.tasks)
+        """Return the observables that kernels compute from U. Norms of W1 need the part that is frozen."""
         return [
             entry
             for entry in observables
-            if entry.outputs
-            and not (offset and Output.EFFECTIVE_RANK in entry.outputs)
-            and not (self.freezes and entry.off_span)
+            if has_kernel(entry, self.stack) and not (self.freezes and entry.off_span)
         ]
 
-    def from_outputs(self, observables: Sequence[Observable], outputs: tuple[int, ...], out: Array) -> Values:
-        """Return observables (P, T, ...) of W from kernel outputs (P, T, R) of U, which are overwritten.
-
-        The outputs are those of tasks whose least loss is 0.
-        """
-        unit = self.rates.unit
+    @property
+    def units(self) -> Units:
+        """The units of U."""
         scales = np.empty((2, self.stack.size))
         for group in self.groups:
             scales[:, group.points] = group.scale1, group.scale2
+        return Units(self.rates.unit, self.unit, scales[0], scales[1])
+
+
+class Units(NamedTuple):
+    """Units of the numbers of networks (P,) that a kernel follows, in those of the weights.
+
+    Attributes
+    ----------
+    target : float
+        Factor of the target and of the NTK.
+    squares : ndarray, (P,)
+        Factor of squares of weights.
+    scale1, scale2 : ndarray, (P,)
+        Factors of W1 and of W2.
+    """
+
+    target: float
+    squares: Array
+    scale1: Array
+    scale2: Array
+
+    def values(
+        self, observables: Sequence[Observable], outputs: tuple[int, ...], out: Array, floor: Array
+    ) -> Values:
+        """Return observables (P, T, ...) of W from kernel outputs (P, T, R), which are overwritten.
+
+        The outputs are those of tasks whose least loss is 0. It is added from floor (P,).
+        """
         factors = {
-            Output.LOSS: 1.0 / (unit * self.unit),
-            Output.NTK_NORM: np.full(self.stack.size, 1.0 / unit),
-            Output.W1_NORM: 1.0 / scales[0],
-            Output.W2_NORM: 1.0 / scales[1],
-            Output.BALANCE_DRIFT: 1.0 / self.unit,
+            Output.LOSS: 1.0 / (self.target * self.squares),
+            Output.NTK_NORM: np.full_like(self.squares, 1.0 / self.target),
+            Output.W1_NORM: 1.0 / self.scale1,
+            Output.W2_NORM: 1.0 / self.scale2,
+            Output.BALANCE_DRIFT: 1.0 / self.squares,
         }
         for column, output in enumerate(outputs):
             if output in factors:
                 out[..., column] *= factors[Output(output)][:, None]
             if output == Output.LOSS:
-                floor = np.array([task.loss_floor for task in self.stack.tasks])[self.stack.task_of]
                 out[..., column] += floor[:, None]
         values = {}
         for entry in observables:
             columns = out[..., [outputs.index(output) for output in entry.outputs]]
             values[entry.name] = columns.reshape(*out.shape[:2], *entry.stored_dims.values())
         return values
+
+
+def has_kernel(entry: Observable, stack: Pairs) -> bool:
+    """Tell whether kernels compute an observable. The effective rank is that of the map, with its offset."""
+    if Output.EFFECTIVE_RANK in entry.outputs and any(np.any(task.offset) for task in stack.tasks):
+        return False
+    return bool(entry.outputs)
+
+
+def floors(stack: Pairs) -> Array:
+    """Return the least loss of the task of each network, (P,)."""
+    return np.array([task.loss_floor for task in stack.tasks])[stack.task_of]
 
 
 def outputs_of(observables: Sequence[Observable]) -> tuple[int, ...]:

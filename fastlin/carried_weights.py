@@ -48,6 +48,15 @@ def check_fits(task: Task, shape: Architecture) -> None:
         )
 
 
+def check_whole(task: Task) -> None:
+    """Raise where a task is one of an adapter, whose rates and frozen map are not carried."""
+    if task.learning_rates is not None:
+        raise InputError(
+            "the task is one of fastlin.lora, from which no weights are carried on; needed is a task of "
+            "whole networks (fastlin.exact, flow and gradient_descent take adapters)"
+        )
+
+
 def exact_parts(task: Task, net: Network) -> tuple[Canonical, Balance] | None:
     """Return the plain flow that a network follows on a task and its balance, or None without a closed form.
 

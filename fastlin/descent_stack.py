@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from fastlin.adapted_task import residual_task
-from fastlin.canonical_stack import CanonicalStack, Group, outputs_of
+from fastlin.canonical_stack import floors
 from fastlin.dynamics import trajectory
+from fastlin.kernel_problems import kernel_problems
 from fastlin.kernels import Status, dispatch, empty_batch
-from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.network import Network
 from fastlin.observables import Observable
 from fastlin.rates import Rates
-from fastlin.solve import raw_records
 from fastlin.stack_values import Values, evaluate, of_start, parts
 from fastlin.stacks import Pairs, located
 from fastlin.task import Task
@@ -73,34 +71,24 @@ class DescentStack:
 
         They are NaN from the first recorded step at which a run has diverged.
         """
-        if any(residual_task(task).inputs == "general" for task in self._stack.tasks):
-            return None
-        canonical = CanonicalStack(self._stack, Rates(*self._rates.relative))
-        if canonical.freezes and any(self._decay):
-            return None  # decay moves also the part of W1 that does not learn
-        if not observables or len(canonical.by_kernel(observables)) < len(observables):
-            return None
-        outputs = outputs_of(observables)
-        out = np.empty((self._stack.size, steps.size, len(outputs)))
-        for group in canonical.groups:
-            out[group.points] = self._group_in_lanes(group, outputs, steps)
-        return canonical.from_outputs(observables, outputs, out)
-
-    def _group_in_lanes(self, group: Group, outputs: tuple[int, ...], steps: Integers) -> Array:
-        """Return kernel outputs (K, T, R) of a group."""
         (e1, e2), decay = self._rates.relative, self._decay
-        sizes, records = raw_records(group.canonical.sigma_yx, group.canonical.w1, group.canonical.w2)
-        batch = empty_batch(records, np.zeros(1), steps, len(outputs))
-        dispatch.gradient_descent(
-            sizes,
-            outputs,
-            batch,
-            self._rates.unit,
-            start=Start.RAW,
-            decay=(e1 * decay[0], e2 * decay[1]),
-        )
-        self.diverged[group.points] = batch.status[: group.points.size] == Status.DIVERGED
-        return np.moveaxis(batch.outputs[:, : group.points.size], 0, -1)
+        problems = kernel_problems(self._stack, Rates(e1, e2), observables, any(decay))
+        if problems is None:
+            return None
+        out = np.empty((self._stack.size, steps.size, len(problems.outputs)))
+        for points, sizes, records in problems.parts:
+            batch = empty_batch(records, np.zeros(1), steps, len(problems.outputs))
+            dispatch.gradient_descent(
+                sizes,
+                problems.outputs,
+                batch,
+                self._rates.unit,
+                start=problems.start,
+                decay=(e1 * decay[0], e2 * decay[1]),
+            )
+            self.diverged[points] = batch.status[: points.size] == Status.DIVERGED
+            out[points] = np.moveaxis(batch.outputs[:, : points.size], 0, -1)
+        return problems.units.values(observables, problems.outputs, out, floors(self._stack))
 
     def _weights(self, point: int) -> tuple[Array, Array]:
         assert self._run is not None

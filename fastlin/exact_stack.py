@@ -10,7 +10,7 @@ import numpy as np
 from fastlin.balance import Balance, checked_balance
 from fastlin.balances import read_balances
 from fastlin.canonical import Canonical
-from fastlin.canonical_stack import CanonicalStack, Group, outputs_of
+from fastlin.canonical_stack import CanonicalStack, Group, floors, outputs_of
 from fastlin.exact_conditions import check_time_scales, on_span, shrinkage
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.observables import Observable
@@ -114,7 +114,7 @@ class ExactStack:
         for group in self._groups:
             starts = self._starts(group.canonical, group.points)
             out[group.points] = observe(starts, outputs, times, self.shrinkage)
-        return self._canonical.from_outputs(observables, outputs, out)
+        return self._canonical.units.values(observables, outputs, out, floors(self._stack))
 
     def _trajectories(
         self, observables: list[Observable], times: Array

@@ -8,18 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastlin.adapted_task import residual_task
 from fastlin.canonical import substitute
-from fastlin.canonical_stack import CanonicalStack, Group, outputs_of
+from fastlin.canonical_stack import floors
 from fastlin.dynamics import trajectory
 from fastlin.errors import InputError
 from fastlin.flow_path import FlowSettings, Path, ends_at_saddle, followed
+from fastlin.kernel_problems import KernelProblems, Part, kernel_problems
 from fastlin.kernels import Status, dispatch, empty_batch
 from fastlin.kernels.batch import FlowControl
-from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.observables import REGISTRY, Observable
-from fastlin.solve import raw_records
 from fastlin.stack_values import Values, evaluate, of_start, parts
 from fastlin.stacks import Pairs, located
 from fastlin.trajectory import Trajectory
@@ -73,44 +71,40 @@ class FlowStack:
 
     def _kernel_values(self, observables: list[Observable], times: Array) -> Values | None:
         """Return the values in lanes, or None where kernels do not have all of them."""
-        if any(residual_task(task).inputs == "general" for task in self._stack.tasks):
-            return None
-        canonical = CanonicalStack(self._stack, self._settings.rates)
-        if canonical.freezes and any(self._settings.decay):
-            return None  # decay moves also the part of W1 that does not learn
-        if not observables or len(canonical.by_kernel(observables)) < len(observables):
-            return None
+        rates, decay, _, _ = self._settings
         drift = REGISTRY["balance_drift"]
-        outputs = outputs_of([*observables, drift])
+        problems = kernel_problems(self._stack, rates, [*observables, drift], any(decay))
+        if problems is None or not observables:
+            return None
         ascending, places = np.unique(times, return_inverse=True)
-        out = np.empty((self._stack.size, ascending.size, len(outputs)))
-        for group in canonical.groups:
-            out[group.points] = self._in_lanes(group, outputs, ascending)
-        values = canonical.from_outputs([*observables, drift], outputs, out)
+        out = np.empty((self._stack.size, ascending.size, len(problems.outputs)))
+        for part in problems.parts:
+            out[part.points] = self._in_lanes(part, problems, ascending)
+        floor = floors(self._stack)
+        values = problems.units.values([*observables, drift], problems.outputs, out, floor)
         self._drift[:] = values[drift.name].max(axis=1)
         return {entry.name: values[entry.name][:, places] for entry in observables}
 
-    def _in_lanes(self, group: Group, outputs: tuple[int, ...], times: Array) -> Array:
-        """Return kernel outputs (K, T, R) of a group."""
+    def _in_lanes(self, part: Part, problems: KernelProblems, times: Array) -> Array:
+        """Return kernel outputs (K, T, R) of some networks."""
         rates, decay, tolerance, max_steps = self._settings
-        sizes, records = raw_records(group.canonical.sigma_yx, group.canonical.w1, group.canonical.w2)
-        batch = empty_batch(records, np.zeros(1), times, len(outputs))
-        self._steps[group.points] = dispatch.flow(
-            sizes,
-            outputs,
+        batch = empty_batch(part.records, np.zeros(1), times, len(problems.outputs))
+        self._steps[part.points] = dispatch.flow(
+            part.sizes,
+            problems.outputs,
             batch,
             FlowControl(tolerance, max_steps),
-            start=Start.RAW,
+            start=problems.start,
             decay=(rates.first * decay[0], rates.second * decay[1]),
         )
-        for place in np.flatnonzero(batch.status[: group.points.size] == Status.TOO_STIFF):
-            point = int(group.points[place])
+        for place in np.flatnonzero(batch.status[: part.points.size] == Status.TOO_STIFF):
+            point = int(part.points[place])
             self.too_stiff[point] = True
             if not self._strict:
                 continue
             self._followed(point, times)  # which has the error of a single network
             raise InputError(f"at {self._stack.at(point)}: the flow needs more than {max_steps} steps")
-        return np.moveaxis(batch.outputs[:, : group.points.size], 0, -1)
+        return np.moveaxis(batch.outputs[:, : part.points.size], 0, -1)
 
     def _followed(self, point: int, times: Array) -> tuple[Path, Integers] | None:
         """Return the weights of one network, and the places of the times, or None if it is too stiff."""

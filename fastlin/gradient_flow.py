@@ -78,10 +78,9 @@ def flow(
         With the schema of `exact`. Attributes: solver "flow", tolerance, steps, and drift, the largest
         change ``|D(t) - D(0)|_F`` of the balance ``D = (eta1 W2^T W2 - eta2 W1 W1^T) / sqrt(eta1 eta2)``,
         which the flow without decay conserves. Stacks are broadcast as by `exact`, and steps and drift are
-        coordinates then. A stack of networks whose inputs are not "general" is integrated eight networks at a
-        time, if kernels compute the observables (loss, kernel_distance, ntk_norm, weight_norms,
-        balance_drift, effective_rank) and the times are finite. Its errors are within the tolerance, and
-        its rounding errors are others than those of a single network.
+        coordinates then. A stack is integrated eight networks at a time, if kernels compute the observables
+        (loss, kernel_distance, ntk_norm, weight_norms, balance_drift, effective_rank) and the times are
+        finite. Its results are within the tolerance of those of single networks.
 
     Raises
     ------

@@ -163,10 +163,15 @@ def pretrained_map(task: Task, n_h: int) -> Array:
 
     It is the map of rank N_h with the least loss, on the span of the inputs.
     """
+    if task.whitened:
+        return _truncated(task.sigma_yx, n_h)
     moments = task.moments
-    u, s, vt = np.linalg.svd(moments.target, full_matrices=False)
-    best = (u[:, :n_h] * s[:n_h]) @ vt[:n_h]
-    return np.asarray(best / np.sqrt(moments.variances) @ moments.axes.T)
+    return np.asarray(_truncated(moments.target, n_h) / np.sqrt(moments.variances) @ moments.axes.T)
+
+
+def _truncated(matrix: Array, rank: int) -> Array:
+    u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+    return np.asarray((u[:, :rank] * s[:rank]) @ vt[:rank])
 
 
 def _pretrained(w0: ArrayLike | Network, task: Task) -> Array:

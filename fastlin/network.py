@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
 from fastlin.balance import BalanceKind, balance_of, one_sided_kind, scaled
-from fastlin.carried_weights import carry, check_fits, in_basis_of
+from fastlin.carried_weights import carry, check_fits, check_whole, in_basis_of
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.fit import Fit, fit_balance, narrow
 from fastlin.kernels.compiler.jit import Array
@@ -172,6 +172,7 @@ class Network:
         (-1.0, True)
         """
         check_fits(task, self.architecture)
+        check_whole(task)
         moment = check_times(t)
         step = check_float("tolerance", tolerance, MIN_TOLERANCE, MAX_TOLERANCE)
         if moment.size != 1:

@@ -128,6 +128,11 @@ class DataTask:
         return self.task.whitened
 
     @property
+    def spans(self) -> bool:
+        """Whether the inputs span all dimensions."""
+        return self.task.moments.rank == self.task.n_i
+
+    @property
     def inputs(self) -> InputKind:
         """The form of Sigma_xx, as of `Task`."""
         return self.task.inputs

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastlin.data_files import FORMS, Matrix, digest, read_matrix
+from fastlin.dimensions import Stacked
 from fastlin.errors import InputError, MeanWarning
 from fastlin.network import Network
 from fastlin.own_data import OwnItems, OwnNetwork, OwnTask
@@ -145,10 +146,14 @@ def _items(name: str, value: Any, kind: type, own: Any) -> OwnItems[Any] | None:
         return OwnItems([own.of(0, value)], axis=False)
     if isinstance(value, Mapping) and "sha256" in value:
         return OwnItems([own.read(name, value)], axis=False)
+    if isinstance(value, Stacked):
+        value = _of_stack(name, value)
     listed = isinstance(value, list | tuple)
     entries = dict(enumerate(value)) if listed else value
     if not isinstance(entries, Mapping) or not entries:
         raise InputError(f"{name} is {shown(value)}; needed is a {kind.__name__}, or a list of them")
+    if {type(key) for key in entries} not in ({str}, {int}):
+        raise InputError(f"{name} has the names {shown(list(entries))}; needed are texts, or whole numbers")
     items = []
     for key, entry in entries.items():
         if isinstance(entry, kind):
@@ -158,6 +163,17 @@ def _items(name: str, value: Any, kind: type, own: Any) -> OwnItems[Any] | None:
         else:
             raise InputError(f"{name}[{key!r}] is {shown(entry)}; needed is a {kind.__name__}")
     return OwnItems(items, axis=True)
+
+
+def _of_stack(name: str, stack: Stacked) -> Any:
+    """Return the elements of a stack by their coordinate of texts or whole numbers, or as a list."""
+    if len(stack.dims) != 1:
+        raise InputError(f"{name} is {shown(stack)}; needed is a stack of one dimension")
+    elements = [stack[index] for index in range(stack.shape[0])]
+    names = np.asarray(stack.coords.get(stack.dims[0], np.empty(0)))
+    if names.dtype.kind not in "iuU" or names.size == 0:
+        return elements
+    return dict(zip(names.tolist(), elements, strict=True))
 
 
 def _tasks(name: str, value: Any) -> OwnItems[OwnTask] | None:

@@ -13,7 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from fastlin.balance import Balance, checked_balance
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.fit import narrow
-from fastlin.kernels import Scale, dispatch, follow, follow_two_sided, network_time_scales, padded
+from fastlin.kernels import (
+    Scale,
+    convergence,
+    dispatch,
+    follow,
+    follow_two_sided,
+    network_time_scales,
+    padded,
+)
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import Record, UnreducedSizes
@@ -137,6 +145,15 @@ def time_scales(
     sizes = UnreducedSizes(sigma_yx.shape[1], q.shape[-1], sigma_yx.shape[0])
     codes = np.array(scales, dtype=np.int64)
     return network_time_scales(sizes, balance.lam, s, q, fraction, codes, kappa=balance.kappa)
+
+
+def convergence_times(
+    sigma_yx: Array, w1: Array, w2: Array, lams: Array, kappa: float, fraction: float
+) -> Array:
+    """Return the times of convergence (P,) of the exact flow of networks with leading dimension P."""
+    s, q = _in_svd_basis(sigma_yx, w1, w2)[1:]
+    sizes = UnreducedSizes(sigma_yx.shape[-1], q.shape[-1], sigma_yx.shape[-2])
+    return convergence.convergence_times(sizes, lams, kappa, s, q, fraction)
 
 
 def _lanes(values: Array, batch: tuple[int, ...], dims: int) -> Array:

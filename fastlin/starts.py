@@ -202,12 +202,15 @@ def _weights(
 
 
 def _stacked(axes: Axes, weights: tuple[Array, Array], span: Array, rates: Rates) -> Networks:
-    """Return the stack of weights (A, B, S, L, rows, columns), of the dimensions that were asked for."""
+    """Return the stack of weights (A, B, S, L, rows, columns), of the dimensions that were asked for.
+
+    The span (..., N_i, r) broadcasts with these.
+    """
     dims, coords = leading(axes)
     shape = tuple(len(axis.values) for axis in axes if axis.is_dimension)
     w1, w2 = (each.reshape(*shape, *each.shape[-2:]) for each in weights)
-    if span.shape[1] < len(span):
-        return Networks(w1 @ span.T, w2, dims=dims, coords=coords)
+    if span.shape[-1] < span.shape[-2]:
+        return Networks(w1 @ np.swapaxes(span, -1, -2), w2, dims=dims, coords=coords)
     if rates != EQUAL_RATES:
         return Networks(w1, w2, dims=dims, coords=coords)
     numbers = np.meshgrid(*(np.array(axis.values, dtype=np.float64) for axis in axes), indexing="ij")
@@ -245,7 +248,7 @@ def draw_networks(
 ) -> Networks:
     """Return the balanced networks (seed, lam) that seeds have under the laws of a problem.
 
-    Each seed has its task. Inputs are checked.
+    Each seed has its task, whose inputs span the same number of dimensions. Inputs are checked.
     """
     axes = Axes(
         Axis("init_scale", [problem.init_scale], False),
@@ -254,9 +257,11 @@ def draw_networks(
         Axis("lam", lams.tolist(), True),
     )
     each = zip(axes.seed.values, tasks, strict=True)
-    factors = [_drawn_factors(problem.start, architecture, seed, task) for seed, task in each]
-    weights = _weights(architecture, axes, factors, [rates.unit * problem.strength], rates)
-    return _stacked(axes, weights, np.eye(architecture.n_i), rates)
+    spans = np.stack([task.span for task in tasks])[:, None]
+    reached = Architecture(spans.shape[-1], architecture.n_h, architecture.n_o)
+    factors = [_drawn_factors(problem.start, reached, seed, task) for seed, task in each]
+    weights = _weights(reached, axes, factors, [rates.unit * problem.strength], rates)
+    return _stacked(axes, weights, spans, rates)
 
 
 def balanced_starts(

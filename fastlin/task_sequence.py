@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from fastlin.carried_weights import Carried, carry, exact_parts
+from fastlin.carried_weights import Carried, carry, check_whole, exact_parts
 from fastlin.dynamics import TIME_ATTRIBUTES, check_memory, check_sizes, select_over_time
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.exact_solution import exact
@@ -162,6 +162,7 @@ def _check_stages(stages: Any, net: Network) -> list[tuple[Task, float]]:
             raise InputError(f"stages[{k}] is {shown(stage)}; needed is a pair (task, duration)")
         try:
             check_sizes(stage[0], net)
+            check_whole(stage[0])
         except InputError as error:
             raise InputError(f"stages[{k}]: {error}") from None
         duration = stage[1]

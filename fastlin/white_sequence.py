@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastlin.balance import Balance
 from fastlin.carried_weights import factor_at
-from fastlin.kernels import Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.observables import REGISTRY
 from fastlin.relearning import CLOSE, forgetting, is_least, slowest_reversal, without_rounding
-from fastlin.solve import Starts, evolve, time_scales
+from fastlin.solve import Starts, convergence_times, evolve
 from fastlin.task import Task
 from fastlin.trajectory import Trajectory
 
@@ -46,7 +44,9 @@ def evaluate(stages: WhiteStages, times: Array, names: Sequence[str], fraction: 
         paths.append(_over_time(stages, path, within, names))
         ends.append(_losses(stages, path.w2w1[:, -1:])[:, 0])
         if "relearning_time" in names:
-            found = _relearning_times(stages, k, q, fraction)
+            found = convergence_times(
+                stages.targets[:, k], *_weights(stages, q), stages.lam, stages.kappa, fraction
+            )
             learning.append(np.where(found <= duration, found, np.inf))
         w1, w2 = _weights(stages, q)
         q, _ = factor_at(stages.targets[:, k], w1, w2, stages.lam, np.array(stages.kappa), duration)
@@ -92,18 +92,6 @@ def _losses(stages: WhiteStages, products: Array) -> Array:
         for k in range(stages.durations.size)
     ]
     return np.stack(columns, axis=-1)
-
-
-def _relearning_times(stages: WhiteStages, k: int, q: Array, fraction: float) -> Array:
-    """Return the times (P,) to a fraction of the achievable loss drop of one stage."""
-    w1, w2 = _weights(stages, q)
-    networks = zip(stages.targets[:, k], w1, w2, stages.lam.tolist(), strict=True)
-    return np.array(
-        [
-            time_scales(target, first, second, Balance(lam, stages.kappa), fraction, [Scale.CONVERGENCE])[0]
-            for target, first, second, lam in networks
-        ]
-    )
 
 
 def _reversal_times(stages: WhiteStages, final: Array) -> Array:

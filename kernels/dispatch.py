@@ -245,7 +245,8 @@ def network_time_scales(
         _check_rank(sizes)
         _check_scales(scales)
         return [two_sided_dynamics.convergence_of(sizes, lam, kappa, s, q0, fraction)]
-    return blas_time_scales.scales_of(sizes, lam, s, q0, fraction, scales)
+    found = blas_time_scales.scales_of(sizes, np.array([lam]), s[None], q0[None], fraction, scales)
+    return [float(scale) for scale in found[0]]
 
 
 def draw_records(

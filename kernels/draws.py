@@ -98,6 +98,11 @@ class Problem:
         return self.task.white
 
     @property
+    def spans(self) -> bool:
+        """Whether the inputs of the task span all dimensions. Otherwise starts are balanced on their span."""
+        return bool(getattr(self.task, "spans", True))
+
+    @property
     def in_lanes(self) -> bool:
         """Whether the vector kernels draw both laws."""
         return isinstance(self.task, RegressionTask) and isinstance(self.start, LaneStart)

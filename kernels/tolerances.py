@@ -15,6 +15,10 @@ LONGEST_STEP = 10.0
 # a pivot is EPSILON divided by this share. Reflections have no such error, and take longer.
 LEAST_PIVOT = 1e-3
 
+# Variances of inputs that differ by less than this share are equal, and smaller ones are 0 beside them, as in
+# `fastlin.moments`. Where they differ by more, variances that are no rounding errors count.
+FLAT = 1e-9
+
 # Gradient descent has diverged when |Q|^2 is this many times that of the start and the target. Descent that
 # converges stays within a few times of these. So far above them the cubic term decides, and |Q|^2 grows on.
 BLOW_UP = 1e4

@@ -1,12 +1,17 @@
 """`fastlin refine`. It adds points to a store where an observable crosses a value."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastlin.cli.common import Json, Quiet, StoreArgument, print_result
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.signals import stop_at_once
+
+if TYPE_CHECKING:
+    from fastlin.sweeps.run.refinement import Rounds
+
+BRACKET = ("low", "high", "value_low", "value_high", "estimate")  # entries of a border that are on no axis
 
 
 def refine(
@@ -32,22 +37,43 @@ def refine(
     quiet: Quiet = False,
 ) -> None:
     """Add points to a sweep over [points] until the borders at a value are known to a tolerance."""
+    from fastlin.sweeps.read import bracketing
+    from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.run.progress import NoProgress, on_stderr
-    from fastlin.sweeps.run.refinement import refine_sweep
+    from fastlin.sweeps.run.refinement import run_rounds
+
+    how: dict[str, Any] = {"axis": axis, "time": time, "mean": not each_seed}
+
+    def propose() -> Any:
+        return bracketing.refine(open_sweep(path), observable, at, tolerance=tolerance, **how)
 
     progress = NoProgress() if quiet else on_stderr()
     stop_at_once(progress)
-    done = refine_sweep(
-        path,
-        observable,
-        at,
-        axis=axis,
-        tolerance=tolerance,
-        time=time,
-        mean=not each_seed,
-        workers=workers,
-        progress=progress,
-    )
-    print_result(done.to_dict(), str(done), as_json, quiet)
-    if done.wide:
+    rounds = run_rounds(path, propose, axis, workers=workers, progress=progress)
+    borders = bracketing.borders(open_sweep(path), observable, at, **how).to_dict("records")
+    wide = sum(border["high"] - border["low"] > tolerance for border in borders)
+    content = {
+        "store": path,
+        "rounds": rounds.number,
+        "added_points": rounds.added_points,
+        "points": rounds.points,
+        "borders": borders,
+        "wide": wide,
+    }
+    print_result(content, _in_words(path, rounds, borders, wide), as_json, quiet)
+    if wide:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _in_words(path: str, rounds: "Rounds", borders: list[dict[str, Any]], wide: int) -> str:
+    """Return a line for each border, and the counts."""
+    lines = []
+    for border in borders:
+        line = ", ".join(f"{name} {value}" for name, value in border.items() if name not in BRACKET)
+        bracket = f"{border['estimate']:.8g}, in [{border['low']!r}, {border['high']!r}]"
+        lines.append(f"{line}: {bracket}" if line else bracket)
+    wider = f", {wide:,} of them wider, because points inside are bad" if wide else ""
+    counts = f"{rounds.added_points:,} points added in {rounds.number:,} rounds, {rounds.points:,} in all"
+    return "\n".join(
+        [*lines, f"{path}: {len(borders):,} border{'' if len(borders) == 1 else 's'}{wider}; {counts}"]
+    )

@@ -14,6 +14,7 @@ from fastlin.plot import scales, sizes
 from fastlin.plot.captions import caption
 from fastlin.plot.page import Pages
 from fastlin.plot.style import DEFAULT_STYLE, SIZE_NAMES, Style, default_index, parameter_axes
+from fastlin.sequence_observables import OF_SEQUENCE
 from fastlin.validation import check_instance, shown, suggest
 
 MAX_PAGES = 100
@@ -119,7 +120,7 @@ def pages(
 
 def _done(dataset: xr.Dataset, observable: str) -> tuple[xr.DataArray, xr.DataArray]:
     """Return an observable where points are done, and where that is."""
-    stored = [name for name in REGISTRY if name in dataset]
+    stored = [name for name in (*REGISTRY, *OF_SEQUENCE) if name in dataset]
     if observable not in stored:
         raise InputError(
             f"observable {shown(observable)} is not in the dataset; {suggest(observable, stored)}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
+from fastlin.sequence_observables import OF_SEQUENCE, entry_of
 from fastlin.validation import check_bool, check_float, shown
 
 # Okabe & Ito (2008): the colours stay distinct for all common forms of colour blindness, and in print.
@@ -92,9 +93,9 @@ def label(da: xr.DataArray, *notes: str) -> str:
     """Return an observable in words and its symbol, with notes in brackets on a second line."""
     name = str(da.name)
     text = name
-    if name in REGISTRY:
+    if name in REGISTRY or name in OF_SEQUENCE:
         words = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{name.replace('_', ' ')} "
-        text = f"{words.replace('ntk', 'NTK')}${REGISTRY[name].symbol}$"
+        text = f"{words.replace('ntk', 'NTK')}${entry_of(name).symbol}$"
     return f"{text}\n({', '.join(notes)})" if notes else text
 
 

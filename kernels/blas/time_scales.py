@@ -1,7 +1,5 @@
 """Time scales of large networks, one at a time (see `vector.time_scales`)."""
 
-from typing import Any
-
 import numpy as np
 
 from fastlin.kernels.batch import Batch
@@ -230,27 +228,43 @@ def _scales_of_points(
 
 
 @jit
-def _scales_of_one(*arguments: Any) -> None:
-    _scales_of(*arguments)
+def _scales_of_starts(
+    shape: Shape,
+    lams: Array,
+    s: Array,
+    starts: Array,
+    q: Array,
+    fraction: float,
+    which: Integers,
+    outputs: Integers,
+    ws: Evolving,
+    view: Observing,
+    out: Array,
+) -> None:
+    for point in range(lams.size):
+        _scales_of(
+            shape, lams[point], s[point], starts[point], q, fraction, which, outputs, ws, view, out[point]
+        )
 
 
-def scales_of(sizes: Sizes, lam: float, s: Array, q0: Array, fraction: float, which: Integers) -> list[float]:
-    """Return the time scales of `Scale` of one network with a given start q0 (N, H)."""
-    start, scales = np.ascontiguousarray(q0.T), np.empty((len(which), 1))
-    _scales_of_one(
+def scales_of(sizes: Sizes, lams: Array, s: Array, q0: Array, fraction: float, which: Integers) -> Array:
+    """Return time scales (P, R) of networks with given starts q0 (P, N, H), lams (P,) and s (P, m)."""
+    starts = np.ascontiguousarray(np.swapaxes(q0, -1, -2), dtype=np.float64)
+    scales = np.empty((len(starts), len(which)))
+    _scales_of_starts(
         shape_of(sizes),
-        float(lam),
-        np.ascontiguousarray(s),
-        start,
-        np.empty(start.shape),
+        np.ascontiguousarray(lams, dtype=np.float64),
+        np.ascontiguousarray(s, dtype=np.float64),
+        starts,
+        np.empty(starts.shape[1:]),
         float(fraction),
         np.asarray(which, dtype=np.int64),
         _LOSS,
         evolving(sizes),
         observing(sizes),
-        scales[:, 0],
+        scales,
     )
-    return [float(scale) for scale in scales[:, 0]]
+    return scales
 
 
 def prepare(sizes: Sizes, scales: tuple[int, ...], batch: Batch, fraction: float) -> Call:

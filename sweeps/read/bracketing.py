@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from fastlin import seed_statistics
+from fastlin.dimensions import RESERVED
 from fastlin.errors import InputError
 from fastlin.observables import REGISTRY
 from fastlin.regimes import THRESHOLD
@@ -107,7 +108,7 @@ def borders(
     --------
     >>> ds = fl.open_sweep("small.zarr").fastlin.select(init_scale=1.0)
     >>> found = fl.borders(ds, "kernel_distance", at=0.15, time=np.inf)
-    >>> found[["architecture", "low", "high"]].iloc[0].tolist()
+    >>> found[["architecture", "low", "high"]].values.tolist()[0]
     ['4-2-2', 0.0, 2.0]
     """
     import pandas as pd
@@ -234,7 +235,8 @@ def border_between(x: Values, y: Values, first: int, level: float) -> Border:
     low, high = float(x[first]), float(x[first + 1])
     value_low, value_high = float(y[first]), float(y[first + 1])
     linear = low + (level - value_low) / (value_high - value_low) * (high - low)
-    roots = PchipInterpolator(x, y).solve(level, extrapolate=False)
+    with np.errstate(over="ignore"):  # of the inverse of a slope that is next to 0
+        roots = PchipInterpolator(x, y).solve(level, extrapolate=False)
     inside = roots[(roots >= low) & (roots <= high)]
     estimate = float(inside[0]) if inside.size else linear
     return Border(low, high, value_low, value_high, estimate, abs(estimate - linear))
@@ -331,9 +333,8 @@ def _observed(dataset: xr.Dataset, observable: str, time: float | None, mean: bo
         raise InputError("mean is False, but the store holds statistics over the seeds; it has only means")
     of_seeds = mean and ("seed" in values.dims or "statistic" in values.dims)
     values = seed_statistics.mean(values) if of_seeds else seed_statistics.ok(values)
-    inner = set(values.dims) & set(REGISTRY[observable].stored_dims)
+    inner = {*RESERVED, *(["task"] if "stage" in dataset.coords else [])} & set(values.dims) - {"time"}
     if inner:
-        raise InputError(
-            f"{observable} has several numbers for each point ({', '.join(map(str, inner))}); needed is one"
-        )
+        names = ", ".join(sorted(map(str, inner)))
+        raise InputError(f"{observable} has several numbers for each point ({names}); select one")
     return values.squeeze("time", drop=True).load() if "time" in values.dims else values.load()

@@ -19,6 +19,7 @@ from fastlin.observables import REGISTRY
 from fastlin.plot import scales
 from fastlin.plot.style import COLOURS, DEFAULT_STYLE, Style, architectures, default_index
 from fastlin.regimes import THRESHOLD
+from fastlin.sequence_observables import OF_SEQUENCE, entry_of
 
 MOST_BYTES = 8_000_000  # Size of all numbers in a page.
 MOST_PANELS = 40
@@ -140,7 +141,7 @@ def _computed(dataset: xr.Dataset) -> list[dict[str, Any]]:
 
 def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
     """Yield the observables with their names in words. Each layer is a separate observable."""
-    for name in REGISTRY:
+    for name in (*REGISTRY, *OF_SEQUENCE):
         if name in dataset:
             words, da = name.replace("_", " ").replace("ntk", "NTK"), dataset[name]
             if "layer" in da.dims:
@@ -151,7 +152,7 @@ def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
 
 
 def _description(words: str, da: xr.DataArray) -> dict[str, Any]:
-    entry = REGISTRY[str(da.name)]
+    entry = entry_of(str(da.name))
     return {
         "name": entry.name,
         "label": words,

@@ -6,8 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.kernels import Output, Record, Status, dispatch, draw_raw_records, draw_records
+from fastlin.kernels import (
+    Output,
+    Record,
+    Status,
+    dispatch,
+    draw_inputs_records,
+    draw_raw_records,
+    draw_records,
+)
 from fastlin.kernels.codes import Start
+from fastlin.kernels.sizes import InputsRecord
 from fastlin.kernels.starts import starts
 from fastlin.observables import REGISTRY, Observable
 from fastlin.rates import Rates
@@ -50,7 +59,8 @@ def compute(group: Group) -> Result:
         from fastlin.sweeps.run import sequences  # xarray takes long to import, and few sweeps need it
 
         return Result(*sequences.values(group))
-    if group.paired and (step := _columns_at_once(group)) < group.lams.size:
+    own_records = group.paired or group.on_inputs
+    if own_records and (step := _columns_at_once(group)) < group.lams.size:
         parts = [group.part(slice(None), slice(at, at + step)) for at in range(0, group.lams.size, step)]
         return _joined([compute(part) for part in parts])
     points = _points_of(group)
@@ -66,7 +76,10 @@ def compute(group: Group) -> Result:
 def _columns_at_once(group: Group) -> int:
     """Return how many columns of a group with a record for each point are computed at a time."""
     sizes = group.architecture.sizes
-    length = Record(sizes.unreduced if group.settings.start == Start.RAW else sizes).length
+    if group.on_inputs:
+        length = InputsRecord(sizes.unreduced).length
+    else:
+        length = Record(sizes.unreduced if group.settings.start == Start.RAW else sizes).length
     return max(1, RECORD_NUMBERS // (length * group.seeds.size))
 
 
@@ -78,6 +91,8 @@ def _joined(parts: list[Result]) -> Result:
 
 def _points_of(group: Group) -> Points:
     """Return the points of a group: a product of records and lam, or pairs."""
+    if group.on_inputs:
+        return _points_on_inputs(group)
     if group.recordless:
         return Points(np.empty((0, 0)), group.lams, group.times, group.settings)
     # Arrays that came over the network may be read-only, and Numba would compile the kernel again for them.
@@ -86,13 +101,31 @@ def _points_of(group: Group) -> Points:
     sizes, kappas, init_scales = group.architecture.sizes, None, None
     if group.paired:
         each = group.point_values
-        seeds, lams, init_scales = each.seeds, each.lams, each.init_scales
-        kappas = None if group.own.kappas is None else each.kappas
+        seeds, lams = np.array(each.seeds), np.array(each.lams)
+        init_scales = np.array(each.init_scales)
+        kappas = None if group.own.kappas is None else np.array(each.kappas)
     draw = draw_raw_records if raw else draw_records
     records = draw(sizes, seeds, group.problem, init_scales=init_scales, specialise=group.specialise)
     if raw and group.has_rates:
         records = _at_rates(group, records)
     return Points(records, lams, group.times, group.settings, group.paired, kappas)
+
+
+def _points_on_inputs(group: Group) -> Points:
+    """Return the points of a group with inputs that are not whitened. The record of each holds its start."""
+    each, start = group.point_values, group.settings.start
+    records = draw_inputs_records(
+        group.architecture.sizes,
+        each.seeds,
+        group.problem,
+        init_scales=each.init_scales,
+        lams=None if start == Start.RAW else each.lams,
+        kappa=each.kappas if start == Start.TWO_SIDED else 0.0,
+    )
+    if start == Start.RAW and group.has_rates:
+        records = _at_rates(group, records)
+    unused = np.zeros(len(records))  # lam of the kernel
+    return Points(records, unused, group.times, group.settings._replace(white=False), True)
 
 
 def _over_time(group: Group, points: Points) -> tuple[dict[str, Floats], Codes]:
@@ -152,7 +185,7 @@ def _scales(group: Group, points: Points) -> tuple[Array, Codes]:
 def _at_rates(group: Group, records: Array) -> Array:
     """Return records of raw starts of U, ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2`` (see `Spec.settings`)."""
     e1, e2 = _rates(group)
-    at = Record(group.architecture.sizes.unreduced)
+    at = (InputsRecord if group.on_inputs else Record)(group.architecture.sizes.unreduced)
     scaled = records.copy()
     scaled[:, at.v : at.u] *= np.sqrt(e2)[:, None]
     scaled[:, at.u :] *= np.sqrt(e1)[:, None]

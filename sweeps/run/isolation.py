@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import StoppedError
-from fastlin.kernels import Status
+from fastlin.kernels import Problem, Status
 from fastlin.kernels.codes import Start
+from fastlin.kernels.draws import RegressionTask, WeightStart
 from fastlin.sweeps.run import block as blocks
 from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.spec.group import Group, Variant
@@ -126,13 +127,23 @@ def check_environment(group: Group, compute: Compute) -> None:
     try:
         # Two hidden units, the fewest that two-sided balance has.
         least = Architecture(1, 2 if group.settings.start == Start.TWO_SIDED else 1, 1)
-        compute(replace(single_point(group), architecture=least, specialise=False))
+        compute(replace(_of_any_size(single_point(group)), architecture=least, specialise=False))
     except HungError:  # a busy machine, and no evidence of a fault
         return
     except MemoryError:
         raise
     except Exception as error:
         raise StoppedError(f"{_CANNOT_COMPUTE}: {reason(error)}") from None
+
+
+def _of_any_size(group: Group) -> Group:
+    """Return a group like another one whose task and start exist for every architecture."""
+    if group.problem.in_lanes:
+        return group
+    noise = group.settings.noise
+    task = RegressionTask(noise.batch_size if noise else 1, 1.0)
+    problem = Problem(task, WeightStart("gaussian"), group.init_scale)
+    return replace(group, task_kind="random_regression", problem=problem)
 
 
 def reason(error: Exception) -> str:

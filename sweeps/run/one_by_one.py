@@ -1,4 +1,4 @@
-"""Gradient descent with noise, which needs the samples of each task, or on general inputs: one at a time."""
+"""Gradient descent with noise, which needs the samples of each task, of one network at a time."""
 
 from __future__ import annotations
 

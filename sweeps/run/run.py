@@ -172,6 +172,14 @@ def run_sweep(
     >>> report.points, report.ok, report.pending
     (10, 10, 0)
 
+    Own data in place of [task]:
+
+    >>> task = fl.Task(np.eye(4), [[3.0, 0.0, 0.0, 1.0], [0.0, 2.0, 0.0, 0.0]])
+    >>> axes = {"architecture": "4-3-2", "seed": [0, 1], "lam": [-1.0, 1.0]}
+    >>> spec = {"axes": axes, "dynamics": {"times": [0.0, 1.0]}}
+    >>> fl.run_sweep(spec, "own.zarr", task=task).ok
+    4
+
     Points that are no product are a table. Seeds that are no column are an axis beside it.
 
     >>> table = {"architecture": ["4-2-4", "3-9-3"], "lam": [-1.0, 2.5], "init_scale": [1.0, 0.1]}

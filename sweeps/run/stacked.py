@@ -1,7 +1,8 @@
 """Groups of points without a kernel for their records: stacks of networks, as Python functions take them.
 
-They are the exact solution with decay, adapters of low rank (LoRA), and all solvers for inputs that are not
-whitened. Gradient descent with noise or on general inputs takes one network at a time.
+They are the exact solution with decay, adapters of low rank (LoRA), and solvers for inputs that are not
+whitened, if no kernel writes all their numbers (`Group.on_inputs`). Gradient descent with noise, or with
+observables that no kernel computes, takes one network at a time.
 """
 
 from __future__ import annotations
@@ -111,9 +112,8 @@ def starts(group: Group) -> Array:
 
 def _parts(group: Group) -> Iterator[_Part]:
     """Yield the points of a group by their learning rates."""
-    if group.is_product:
-        rates = Rates.of_ratio(group.rate_ratio)
-        yield _part(group, np.arange(group.points), _product(group, rates), rates)
+    if group.is_product and (stack := _product(group)) is not None:
+        yield _part(group, np.arange(group.points), stack, Rates.of_ratio(group.rate_ratio))
         return
     together: dict[Rates, list[int]] = {}
     networks = list(one_by_one.pairs(group))
@@ -130,11 +130,14 @@ def _part(group: Group, points: NDArray[np.int64], stack: Pairs, rates: Rates) -
     return _Part(points, stack, rates, (first / rates.first, second / rates.second))
 
 
-def _product(group: Group, rates: Rates) -> Pairs:
-    """Return the balanced networks of seeds and lam."""
+def _product(group: Group) -> Pairs | None:
+    """Return the balanced networks of seeds and lam, or None if inputs of tasks span other dimensions."""
     build, law, shape = TASK_KINDS[group.task_kind].build, group.problem.task, group.architecture
     tasks = [build(law, shape, int(seed)) for seed in group.seeds]
-    nets = draw_networks(shape, group.lams, group.seeds, group.problem, tasks, group.settings.kappa, rates)
+    if len({task.span.shape[1] for task in tasks}) > 1:
+        return None
+    rates, kappa = Rates.of_ratio(group.rate_ratio), group.settings.kappa
+    nets = draw_networks(shape, group.lams, group.seeds, group.problem, tasks, kappa, rates)
     return pairs(Tasks(tasks, dims=["seed"]), nets)
 
 

@@ -151,9 +151,8 @@ def check_beside(table: PointTable, fields: Mapping[str, Any], faults: Faults) -
         choice: Choice[Any] | None = fields.get(section.field)
         for key, values in choice.axes.items() if choice else ():
             if section.prefix + key not in table:
-                faults.add(
-                    f"{section.section}.{key} has {len(values)} values beside [{SECTION}]; make it a column"
-                )
+                other = "give one" if choice and choice.kind.resolve else "make it a column"
+                faults.add(f"{section.section}.{key} has {len(values)} values beside [{SECTION}]; {other}")
 
 
 def _several(entry: Entry, size: int) -> str:
@@ -162,6 +161,8 @@ def _several(entry: Entry, size: int) -> str:
 
 def check_tasks(table: PointTable, task: Choice[Any], faults: Faults) -> None:
     """Note rows whose task cannot be drawn for their architecture."""
+    if not all(key in table for key in task.axes):
+        return  # `check_beside` notes it
     parameters = {key: table.columns[key] for key in task.axes}
     for row in table.distinct(table.architecture_codes, list(task.axes)):
         law = task.kind.law(**task.at({key: part[row].item() for key, part in parameters.items()}))

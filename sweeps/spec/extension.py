@@ -122,9 +122,14 @@ def obstacles_to_union(first: Spec, second: Spec, names: tuple[str, str]) -> lis
     before, after = essential(first.to_dict()), essential(second.to_dict())
     if first.table and second.table and list(first.table.columns) == list(second.table.columns):
         del before[SECTION], after[SECTION]
-    for section, key in _joinable(first, second):
-        before[section].pop(key, None)
-        after[section].pop(key, None)
+    for entry in _AXES:
+        if entry.field != "times" and _is_joinable(entry, first, second):
+            before[entry.section].pop(entry.key, None)
+            after[entry.section].pop(entry.key, None)
+    for section in KIND_SECTIONS.values():
+        for key in getattr(first, section.field).axes.keys() & getattr(second, section.field).axes.keys():
+            before[section.section] = section.without(before[section.section], first, key)
+            after[section.section] = section.without(after[section.section], second, key)
     for key in {*_unused(first), *_unused(second)}:
         before["dynamics"].pop(key, None)
         after["dynamics"].pop(key, None)
@@ -137,22 +142,11 @@ def obstacles_to_union(first: Spec, second: Spec, names: tuple[str, str]) -> lis
     return lines + differences(before, after, names)
 
 
-def _joinable(first: Spec, second: Spec) -> Iterator[tuple[str, str]]:
-    """Yield the section and the key of each axis on which the values of both can lie.
+def _is_joinable(entry: Entry, first: Spec, second: Spec) -> bool:
+    """Tell whether the values of two specs can lie on one axis. A single value that is no axis must agree.
 
     The axes beside a table have one value for all of its rows, except the seeds.
     """
-    for entry in _AXES:
-        if entry.field != "times" and _is_joinable(entry, first, second):
-            yield entry.section, entry.key
-    for section in KIND_SECTIONS.values():
-        axes, others = getattr(first, section.field).axes, getattr(second, section.field).axes
-        for key in axes.keys() & others.keys():
-            yield section.section, key
-
-
-def _is_joinable(entry: Entry, first: Spec, second: Spec) -> bool:
-    """Tell whether the values of two specs can lie on one axis. A single value that is no axis must agree."""
     if first.table or second.table:
         return entry.dimension == "seed"
     is_axis = entry.dimension in first.optional_dims

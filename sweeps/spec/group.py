@@ -8,7 +8,7 @@ A group of a table of points has rows of the table in place of lam. They have on
 kind of start, and may differ in all that a kernel takes for each network (`Own`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -136,24 +136,35 @@ class Group:
     def stacked(self) -> bool:
         """Whether no kernel takes its records: its points are a stack of networks, or taken one at a time.
 
-        It is so of gradient descent with noise, the exact solution with decay, adapters, and inputs that are
-        not whitened.
+        It is so of gradient descent with noise, the exact solution with decay, adapters, and some groups with
+        inputs that are not whitened (see `on_inputs`).
         """
         if self.recordless:
-            return True
-        solver = SOLVERS[self.solver]
-        noisy = solver.learning_rate and self.settings.noise is not None
-        return noisy or (solver.balanced and any(self.settings.decay))
+            return not self.on_inputs
+        return self._noisy or (SOLVERS[self.solver].balanced and any(self.settings.decay))
+
+    @property
+    def on_inputs(self) -> bool:
+        """Whether kernels follow many of its points over time on inputs that are not whitened."""
+        if self.problem.white or self.stages or isinstance(self.problem.start, AdapterStart):
+            return False
+        return follows_inputs(self.solver, self.settings, self.observables)
+
+    @property
+    def _noisy(self) -> bool:
+        return _has_noise(self.solver, self.settings)
 
     @property
     def is_product(self) -> bool:
-        """Whether its networks are those of all seeds and all lam, balanced and of equal learning rates."""
+        """Whether its networks are those of all seeds and all lam, balanced on all inputs, of equal rates."""
+        if not self.problem.spans:
+            return False
         own = self.paired or self.own.rate_ratios is not None or isinstance(self.problem.start, AdapterStart)
         return not own and self.settings.start != Start.RAW
 
     @property
     def recordless(self) -> bool:
-        """Whether its problems have no records: adapters, and inputs that are not whitened."""
+        """Whether its starts have no `Record`: those of adapters, and on inputs that are not whitened."""
         return isinstance(self.problem.start, AdapterStart) or not self.problem.white
 
     @property
@@ -190,17 +201,35 @@ class Group:
     @property
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that the group needs."""
-        if self.absent or self.recordless or self.stages:
-            return
         sizes, special = self.architecture.sizes, self.specialise
-        law, start = self.problem.start, self.settings.start
+        law, start, step = self.problem.start, self.settings.start, SOLVERS[self.solver].step
         decays = any(self.settings.decay) and SOLVERS[self.solver].learning_rate
+        if self.absent or self.stages:
+            return
+        if self.on_inputs and self.outputs and step:
+            yield Kernel(step, sizes, self.outputs, special, Start.INPUTS)
+        if self.recordless:
+            return
         if self.problem.in_lanes and isinstance(law, LaneStart):
             yield Kernel("raw_set_up" if start == Start.RAW else "set_up", sizes, law.kind, special)
-        if self.outputs and not self.stacked and (step := SOLVERS[self.solver].step):
+        if self.outputs and not self.stacked and step:
             yield Kernel(step, sizes, self.outputs, special, start, decays)
         if self.scales:
             yield Kernel("time_scales", sizes, self.scales, special, start)
+
+
+def _has_noise(solver: str, settings: Settings) -> bool:
+    return SOLVERS[solver].learning_rate and settings.noise is not None
+
+
+def follows_inputs(solver: str, settings: Settings, observables: Sequence[str]) -> bool:
+    """Tell whether kernels follow many networks on inputs that are not whitened.
+
+    They do by the flow and by gradient descent without noise, if they write all observables over time.
+    """
+    entries = [entry_of(name) for name in observables]
+    written = all(len(entry.outputs) == entry.rows for entry in entries if entry.over_time)
+    return written and not SOLVERS[solver].balanced and not _has_noise(solver, settings)
 
 
 class PlacedGroup(NamedTuple):

@@ -148,8 +148,7 @@ class PointTable:
         for smaller, larger in ((other, self), (self, other)):
             if smaller.grows_to(larger):
                 return larger
-        present = set(_rows(self))
-        new = np.array([row not in present for row in _rows(other)])
+        new = positions([*other.columns.values()], [*self.columns.values()]) < 0
         added = {name: values[new] for name, values in other.columns.items()}
         return PointTable(
             {name: np.concatenate([values, added[name]]) for name, values in self.columns.items()}
@@ -174,8 +173,24 @@ class PointTable:
         return PointTable({name: columns[name] for name in (*SIZES, *rest)}, design)
 
 
-def _rows(table: PointTable) -> Iterator[tuple[Any, ...]]:
-    return zip(*(values.tolist() for values in table.columns.values()), strict=True)
+def positions(wanted: Sequence[Column], present: Sequence[Column]) -> NDArray[np.intp]:
+    """Return for each wanted row the first place at which it is present, or -1.
+
+    Parameters
+    ----------
+    wanted : sequence of ndarray, (wanted rows,)
+        The columns of some rows.
+    present : sequence of ndarray, (present rows,)
+        The same columns of others.
+    """
+    count = len(wanted[0])
+    keys = np.zeros(count + len(present[0]), dtype=np.int64)
+    for pair in zip(wanted, present, strict=True):
+        values, codes = np.unique(np.concatenate(pair), return_inverse=True)
+        keys = np.unique(keys * len(values) + codes, return_inverse=True)[1]
+    places = np.full(keys.max(initial=0) + 1, -1)
+    places[keys[count:][::-1]] = np.arange(len(present[0]))[::-1]
+    return places[keys[:count]]
 
 
 def _bytes(values: Column) -> bytes:
@@ -194,7 +209,7 @@ def chosen_parameters(
     `prefix` begins the names of the columns.
     """
     names = [prefix + key for key in choice.axes]
-    if table is None or not all(name in table for name in names):
+    if table is None or not names or not all(name in table for name in names):
         yield from choice.combinations
         return
     for values in table.combinations(names):

@@ -49,6 +49,19 @@ A store knows the values and not their form, so that the same values in another 
 product `{ n_i = ..., n_h = ..., n_o = ... }` of three axes of whole numbers, or a list of any of these. It
 keeps their order.
 
+## Own data
+
+`[task] kind = "data"` takes inputs `x` (N_i, P) and targets `y` (N_o, P) from files, and
+`[init] kind = "weights"` the layers `w1` and `w2`. Paths are relative to the file of the spec. In Python,
+`fl.run_sweep(spec, path, task=fl.Task(x, y), init=fl.Network(w1, w2))` gives the objects themselves. Lists of
+files, and lists or mappings of objects, are the axes `task` and `init_network`.
+
+A store keeps the second moments of the data, the loss floor, samples of up to 1 MB, labels, and the hashes of
+the files. So it can be continued, verified, repaired and rebuilt from on a machine without the files. Data
+that have changed are refused. Inputs that are not whitened have the solver `flow` by default.
+
+## Parameters as axes
+
 Parameters of a task and of a start may be axes, too: a list or a range makes a dimension of the store, which
 has the name of the key in `[task]` and `init_KEY` in `[init]`.
 """

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
-from fastlin.sweeps.spec.points import POINT
+from fastlin.sweeps.spec.points import POINT, positions
 from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.array_spec import ArraySpec, Values
 from fastlin.sweeps.store.cell import read_cell
@@ -111,7 +111,7 @@ class PointReader:
     def _axes(self) -> dict[str, Places]:
         """Where the store has the values of each axis of the merged store, -1 where it has none."""
         return {
-            name: _positions(_axis(self.layout, name), _axis(self.store.layout, name))
+            name: positions(_axis(self.layout, name), _axis(self.store.layout, name))
             for name in (*self.layout.status.dims, "time")
             if name != "seed_block"
         }
@@ -302,22 +302,15 @@ def _unset(forms: dict[str, ArraySpec], shape: tuple[int, ...]) -> Values:
     }
 
 
-def _axis(layout: StoreLayout, name: str) -> list[Any]:
+def _axis(layout: StoreLayout, name: str) -> list[NDArray[Any]]:
     """Return the values of an axis in the order stored; one value if the store does not have the axis.
 
-    Those of points are the rows of their table.
+    Those of points are the columns of their table.
     """
     if name == POINT and layout.spec.table:
-        columns = [layout.axes[column][1].tolist() for column in layout.spec.table.columns]
-        return list(zip(*columns, strict=True))
+        return [layout.axes[column][1] for column in layout.spec.table.columns]
     dims, values = layout.axes.get(name, ((), np.zeros(0)))
-    return values.tolist() if dims == (name,) else [0]  # seeds may be a column
-
-
-def _positions(wanted: list[Any], present: list[Any]) -> Places:
-    """Return where each wanted value is present, or -1."""
-    index_of = {value: index for index, value in enumerate(present)}
-    return np.array([index_of.get(value, -1) for value in wanted], dtype=np.intp)
+    return [values if dims == (name,) else np.zeros(1)]  # seeds may be a column
 
 
 def _overlaps(at: Sequence[Places], steps: Sequence[int]) -> Iterator[tuple[Index, Any, Any]]:

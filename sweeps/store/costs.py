@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin.kernels.blas import inputs_problems
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel, distinct, pays
 from fastlin.kernels.draws import ENTRY_LAWS, WeightStart
 from fastlin.kernels.sizes import SizesOfMany
 from fastlin.kernels.vector import problems, raw_problems, time_scales
 from fastlin.solvers import ONE_BY_ONE, SOLVERS, Settings, Solver
-from fastlin.sweeps.spec.group import Variant
+from fastlin.sweeps.spec.group import Variant, follows_inputs
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import OF_FRACTION
 from fastlin.sweeps.store.contents import bytes_per_point, bytes_per_seed, layout_class
@@ -29,7 +30,7 @@ from fastlin.sweeps.store.layout import StoreLayout
 from fastlin.sweeps.store.point_set import TablePoints
 
 ONE_OF_STACK = 1e5  # nanoseconds of NumPy for one stage of one network of a sequence
-ADAPTER_NANOSECONDS = 1e6  # of an adapter, which no kernel draws
+ADAPTER_NANOSECONDS = 2e6  # of an adapter, mostly of its draw by NumPy
 GROUP_SECONDS = 2e-4  # of Python's calls of the kernels of one group
 
 
@@ -86,8 +87,11 @@ def _nanoseconds(spec: Spec, sizes: SizesOfMany, solver: Solver, settings: Setti
     """Estimate the times to draw one network and to compute one point, 0 where there is no such network."""
     if spec.init.kind.adapter:
         return 0.0, np.full(len(spec.architectures), ADAPTER_NANOSECONDS)
-    each = solver.nanoseconds(sizes, spec.times, settings, _curvature(spec, sizes, settings))
-    each = each if spec.white else each + ONE_BY_ONE
+    curvature = _curvature(spec, sizes, settings)
+    each = solver.nanoseconds(sizes, spec.times, settings._replace(white=spec.white), curvature)
+    if not spec.white:
+        in_lanes = not spec.stages and follows_inputs(solver.name, settings, spec.observables)
+        each = each + (inputs_problems.nanoseconds(sizes) if in_lanes else ONE_BY_ONE)
     if not OF_FRACTION.isdisjoint(spec.observables):
         each = each + time_scales.nanoseconds(sizes)
     if spec.stages:

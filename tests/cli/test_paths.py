@@ -136,6 +136,7 @@ COMMAND_LINE = {
     ("repair", "path"): ("repair ~/s.zarr", 0, "0 damaged and mended"),
     ("compact", "path"): ("compact ~/s.zarr", 2, "holds every point"),
     ("merge", "into"): ("merge ~/s.zarr --into=~/new.zarr", 0, "180 points copied, 180 of 180 points done"),
+    ("refine", "path"): ("refine ~/s.zarr", 2, "holds a product of axes"),
     ("plot", "path"): ("plot ~/s.zarr", 0, "picture: HOME/s.png"),
     ("plot", "out"): ("plot ~/s.zarr --out=~/p.svg", 0, "picture: HOME/p.svg"),
     ("report", "path"): ("report ~/s.zarr", 0, "report: HOME/s.html"),

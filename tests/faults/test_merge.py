@@ -23,8 +23,17 @@ def spec(first, seeds, lam=(-1.0, 1.0), output=None):
     return sweeping.spec(axes=axes, dynamics={"times": [0.0, 0.5]}, output=output)
 
 
+def rows(*lams, output=None):
+    """Return a spec of some rows of a table, with seeds beside them."""
+    whole = spec(0, 3, output=output)
+    points = {"lam": list(lams), "architecture": ["2-1-2", "3-2-2"] * (len(lams) // 2)}
+    return whole | {"axes": {"seed": [0, 1, 2]}, "points": points}
+
+
 # The specs of two stores, and the slices of them that are there.
 KINDS = {
+    "rows": ([rows(0.5, 1.0), rows(0.5, -1.0, 0.0, 1.0)], [None, None]),
+    "reduced rows": ([rows(0.5, 1.0, output=REDUCED), rows(-1.0, 0.0, output=REDUCED)], [None, None]),
     "slices": ([spec(0, 3)] * 2, ["1/2", "2/2"]),
     "seeds": ([spec(3, 2), spec(0, 3)], [None, None]),
     "reduced slices": ([spec(0, 3, output=REDUCED)] * 2, ["1/2", "2/2"]),

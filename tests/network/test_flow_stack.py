@@ -48,7 +48,7 @@ def number(part, name):
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.5, 2.0)])
 @pytest.mark.parametrize("decay", [0.0, (0.1, 0.3)])
 def test_lanes_integrate_to_the_tolerance(rates, decay):
-    """Tasks are white, isotropic and projectors, whose networks have parts that do not learn."""
+    """Inputs are white, isotropic, a projector (networks have parts that do not learn), and general."""
     rng, arch = np.random.default_rng(3), fl.Architecture(3, 4, 2)
     v = np.linalg.qr(rng.standard_normal((3, 2)))[0]
     tasks = [

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import fastlin as fl
+from fastlin.adapted_task import residual_task
+from fastlin.low_rank import pretrained_map
 from fastlin.stacks import Networks, Tasks
 from tests import reference
 from tests.networks import relative
@@ -154,6 +156,24 @@ def test_the_kernel_is_that_of_the_function(samples):
     assert relative(ds.w2w1.values[0], w0) == 0.0
 
 
+@pytest.mark.parametrize("variance", [1.0, 0.3])
+@pytest.mark.parametrize("n_h", [1, 2, 5])
+def test_the_pretrained_map_is_the_end_of_the_flow(variance, n_h):
+    task, _ = drawn(variance=variance)
+    net = fl.balanced_init(fl.Architecture(4, n_h, 3), 1.0, seed=1)
+    end = fl.exact(task, net, [math.inf], ["w2w1"]).w2w1.values[0]
+    assert relative(pretrained_map(task, n_h), end) < 1e-9
+
+
+def test_the_residual_has_the_samples_and_the_trace_of_what_is_left():
+    task, w0 = drawn(samples=9)
+    left = residual_task(fl.lora(task, w0, 2, 3.0)[0])
+    np.testing.assert_allclose(left.X, 1.5 * task.X)
+    np.testing.assert_allclose(left.Y, task.Y - w0 @ task.X)
+    np.testing.assert_allclose(left.sigma_yx, left.Y @ left.X.T / 9, atol=1e-13)
+    assert left.sigma_yy_trace == pytest.approx(np.sum(left.Y**2) / 9, rel=1e-12)
+
+
 # ---------------------------------------------------------------- the start
 
 
@@ -292,6 +312,15 @@ def test_rates_that_contradict_the_task_are_refused():
         solve(*pair, [0.0], learning_rates=(1.0, 16.0))
     with pytest.raises(fl.InputError, match="needed is one number"):
         fl.gradient_descent(*pair, (0.1, 0.2), 10)
+
+
+def test_adapters_are_not_carried_from_task_to_task():
+    """Their rates and their frozen map belong to one task."""
+    task, net = fl.lora(*drawn(), 2)
+    with pytest.raises(fl.InputError, match=r"^the task is one of fastlin\.lora"):
+        net.after(task, 1.0)
+    with pytest.raises(fl.InputError, match=r"^stages\[1\]: the task is one of fastlin\.lora"):
+        fl.sequence([(drawn()[0], 1.0), (task, 1.0)], net)
 
 
 def test_exact_refuses_a_gaussian_adapter_and_names_the_flow():

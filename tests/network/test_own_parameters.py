@@ -85,6 +85,11 @@ def test_objects_are_named_by_number_or_by_name(folder):
         ({"x": "x.npy", "data": fl.Task(X, Y)}, "task.data and task.x are given; give one of them"),
         ({"data": 5}, "task.data is 5; needed is a Task, or a list of them"),
         ({"data": []}, "task.data is []; needed is a Task"),
+        (
+            {"data": {"a": fl.Task(X, Y), 1: fl.Task(X, Y)}},
+            "task.data has the names ['a', 1]; needed are texts",
+        ),
+        ({"data": {0.5: fl.Task(X, Y)}}, "task.data has the names [0.5]; needed are texts, or whole numbers"),
         ({"data": [fl.Task(X, Y), 5]}, "task.data[1] is 5; needed is a Task"),
         ({"data": fl.Network(X, Y[:, :4])}, "needed is a Task"),
     ],
@@ -94,6 +99,20 @@ def test_bad_data_are_one_clear_line(folder, given, message):
     with pytest.raises(fl.InputError) as error:
         data(folder, **given)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_stacks_are_named_by_their_coordinate(folder):
+    tasks = [fl.Task(X, Y), fl.Task(X, -Y)]
+    named = data(folder, data=fl.Tasks(tasks, coords={"task": ["first", "second"]}))
+    assert named["task"].tolist() == ["first", "second"]
+    assert data(folder, data=fl.Tasks(tasks))["task"].tolist() == [0, 1]
+    arch = fl.Architecture(4, 2, 3)
+    nets = read(WEIGHTS, resolve_weights, folder, data=fl.random_init(arch, "lecun", seed=[3, 5]))
+    assert nets["network"].tolist() == [3, 5]
+    assert np.array_equal(nets["data"][5].law.w1, fl.random_init(arch, "lecun", seed=5).w1)
+    grid = fl.random_init(arch, "lecun", [1.0, 2.0], seed=[3, 5])
+    with pytest.raises(fl.InputError, match="needed is a stack of one dimension"):
+        read(WEIGHTS, resolve_weights, folder, data=grid)
 
 
 def test_a_mean_of_files_is_warned_of_by_the_key(folder):

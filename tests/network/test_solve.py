@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.solve import Starts, factors
+from fastlin.solve import Starts, convergence_times, factors
 from tests import reference
 from tests.networks import CLASSES, draw, networks, relative
 
@@ -239,3 +239,18 @@ def test_large_networks_are_solved_by_another_tier(shape):
     for t, qqt in zip((0.5, 30.0), got, strict=True):
         expected = reference.any_time(sigma_yx / 4, w1 / 4, w2 / 4, 0.7 / 16, t)
         assert relative(qqt, expected) < 1e-10
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.5])
+def test_times_of_many_networks_are_those_of_each(kappa):
+    tasks = [fl.random_regression(fl.Architecture(2, 5, 2), 10, seed=seed) for seed in range(3)]
+    nets = [fl.balanced_init(fl.Architecture(2, 5, 2), lam, kappa=kappa, seed=1) for lam in (-1.0, 0.0, 2.0)]
+    targets, w1, w2 = (
+        np.array(part) for part in ([t.sigma_yx for t in tasks], [n.w1 for n in nets], [n.w2 for n in nets])
+    )
+    got = convergence_times(targets, w1, w2, np.array([-1.0, 0.0, 2.0]), kappa, 0.99)
+    alone = [
+        fl.exact(*pair, [0.0], ["convergence_time"]).convergence_time
+        for pair in zip(tasks, nets, strict=True)
+    ]
+    assert got.tolist() == [float(time) for time in alone]

@@ -1,9 +1,13 @@
 """Sweeps of adapters of low rank ([init] kind "lora") have the numbers of single networks."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin.adapted_task import residual_task
 from fastlin.rates import EQUAL_RATES
 
 OBSERVABLES = ["loss", "kernel_distance", "ntk_norm", "weight_norms", "effective_rank", "adapter_norm"]
@@ -173,3 +177,39 @@ def test_a_spec_reads_back():
 def test_whole_networks_are_not_drawn_by_the_law_of_adapters():
     with pytest.raises(fl.InputError, match="kind is 'lora'"):
         fl.balanced_init(fl.Architecture(4, 2, 4), 0.0, kind="lora")
+
+
+def test_the_stored_values_of_lora_plus_come_out_of_a_sweep(tmp_path):
+    """With a given A the sweep takes the task that is left to B A, and the weights, as own data."""
+    case = json.loads((Path(__file__).parents[1] / "data" / "beyond_reference.json").read_text())["lora_plus"]
+    tuned, _ = fl.lora(fl.Task.from_sigma(case["sigma_yx"]), case["w0"], 1, case["scale"])
+    net, ratio = fl.Network(case["a"], case["b"]), case["rates"][1] / case["rates"][0]
+    content = {
+        "axes": {"architecture": [[3, 1, 2]], "seed": 0, "rate_ratio": ratio},
+        "init": {"balance": False},
+        "dynamics": {"solver": "flow", "tolerance": 1e-11, "times": np.sqrt(ratio) * np.array(case["times"])},
+        "output": {"observables": ["loss"]},
+    }
+    left = residual_task(tuned)
+    own = fl.Task.from_sigma(left.sigma_yx, left.sigma_xx)
+    fl.run_sweep(content, tmp_path / "s.zarr", task=own, init=net)
+    found = fl.open_sweep(tmp_path / "s.zarr").loss.values.ravel()
+    expected = 0.5 * np.sum((np.array(case["sigma_yx"]) - case["w2w1"]) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+def test_rows_of_a_table_are_adapters(tmp_path):
+    """Each row has a rank, an alpha, a scale and a ratio of rates of its own."""
+    columns = {"init_rank": [1, 3, 3], "init_alpha": [1.0, 4.0, 1.0], "init_scale": [0.5, 0.5, 2.0]}
+    columns |= {"rate_ratio": [1.0, 9.0, 9.0], "seed": [1, 0, 1]}
+    content = spec()
+    content["axes"] = {"architecture": [[5, 2, 3]]}
+    content["init"] = {"kind": "lora", "similarity": 0.4}
+    fl.run_sweep(content, tmp_path / "rows.zarr", points=columns)
+    rows = fl.open_sweep(tmp_path / "rows.zarr").compute()
+    product = swept(tmp_path / "product.zarr")
+    for number, point in enumerate(POINTS):
+        found, _, _ = chosen(product, *point)
+        row = rows.isel(point=int(np.flatnonzero(rows.point == number)[0]))
+        for name in OBSERVABLES:
+            np.testing.assert_array_equal(row[name].values.squeeze(), found[name].values, err_msg=name)

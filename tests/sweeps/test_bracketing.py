@@ -156,14 +156,14 @@ def test_new_values_lie_inside_and_leave_no_gap_above_half_of_a_bracket(low, wid
 )
 def test_no_border_takes_more_rounds_than_bisection(root, steepness, power, falls):
     def value(x):
-        return 0.5 + (-1) ** falls * math.atan(steepness * (x - root) ** power) / 4.0
+        return (-1) ** falls * math.atan(steepness * (x - root) ** power)
 
     x, rounds, tolerance = np.array([0.0, 1.0]), 0, 1e-4
     y = np.array([value(each) for each in x])
     while True:
-        (first,) = np.flatnonzero((y[1:] >= 0.5) != (y[:-1] >= 0.5))
+        (first,) = np.flatnonzero((y[1:] >= 0.0) != (y[:-1] >= 0.0))
         near = slice(max(0, first - 1), first + 3)
-        new = new_values(border_between(x[near], y[near], min(first, 1), 0.5), tolerance, x)
+        new = new_values(border_between(x[near], y[near], min(first, 1), 0.0), tolerance, x)
         if not new:
             break
         x = np.sort([*x, *new])
@@ -177,6 +177,26 @@ def test_no_border_takes_more_rounds_than_bisection(root, steepness, power, fall
 
 
 # ---- input
+
+
+def test_one_stage_and_task_of_a_sequence_are_selected(tmp_path):
+    stages = [
+        {"kind": "random_regression", "n_samples": 8, "duration": 9.0},
+        {"kind": "reversed", "duration": 9.0},
+    ]
+    content = sweeping.spec(
+        task={"sequence": stages},
+        dynamics={"times": [9.0]},
+        output={"observables": ["loss", "kernel_distance"]},
+    )
+    fl.run_sweep(content, tmp_path / "s")
+    dataset = fl.open_sweep(tmp_path / "s")
+    for name, inner in {"kernel_distance": "stage", "loss": "stage, task"}.items():
+        with pytest.raises(fl.InputError, match=rf"{name} has several numbers for each point \({inner}\)"):
+            fl.borders(dataset, name)
+    found = fl.borders(dataset.isel(stage=0))
+    assert len(found) >= 1
+    assert "stage" not in found
 
 
 @pytest.fixture
@@ -216,7 +236,7 @@ def test_the_mean_of_a_reduced_store_is_refined(tmp_path, swept_dataset):
         ({"observable": "kernel"}, "observable is 'kernel'; allowed: loss, kernel_distance"),
         (
             {"observable": "weight_norms"},
-            r"weight_norms has several numbers for each point \(layer\); needed is one",
+            r"weight_norms has several numbers for each point \(layer\); select one",
         ),
         ({"axis": "seed"}, "axis is 'seed'; allowed: init_scale, lam"),
         ({"axis": "architecture"}, "axis is 'architecture'; allowed: init_scale, lam"),

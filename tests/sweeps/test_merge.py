@@ -195,6 +195,22 @@ def test_parameters_that_are_axes_are_merged(run):
     assert opened(parts[0]).identical(whole)
 
 
+def test_sequences_are_merged(run):
+    """The parameters of their stages are axes."""
+
+    def sequence(*similarity):
+        stages = [{"kind": "random_regression", "n_samples": 8, "duration": 2.0}]
+        stages += [{"kind": "similar", "similarity": [*similarity], "duration": 5.0}]
+        return spec() | {"task": {"sequence": stages}}
+
+    parts = [run("a", sequence(0.3)), run("b", sequence(-1.0, 0.0))]
+    assert fl.merge_sweeps(parts).pending == 0
+    assert opened("a").identical(opened(run("whole", sequence(-1.0, 0.0, 0.3))))
+    run("c", spec() | {"task": {"sequence": sequence(0.3)["task"]["sequence"][:1]}})
+    with pytest.raises(fl.InputError, match=r"  task\.sequence: a has .*, c "):
+        fl.merge_sweeps(["a", "c"])
+
+
 def test_own_data_is_merged_by_its_names(run):
     """Slices of one task, and stores of several tasks on an axis. Other data of one name are refused."""
     draw = np.random.default_rng(3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin.sweeps.run import stacked
 from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.store.verify import verify
 from tests import cutting
@@ -78,7 +79,7 @@ def test_files_python_and_the_store_agree_bit_for_bit(source, tmp_path):
     assert np.array_equal(task.X, X) and np.array_equal(task.Y, Y)
     point = fl.open_sweep(moved).fastlin.select(architecture="4-9-3", seed=3, lam=0.5)
     alone = fl.flow(task, net, TIMES, observables=["loss", "kernel_distance"])
-    assert np.array_equal(alone.loss, point.loss.squeeze())
+    assert np.allclose(alone.loss, point.loss.squeeze(), rtol=1e-8)  # of other steps of the flow
     again = run(tmp_path / "d.zarr", by_file.attrs["spec"])  # the spec of the store is all that a run needs
     assert np.array_equal(again.loss, in_python.loss)
     assert verify(moved) == []
@@ -251,6 +252,40 @@ def test_a_stiff_point_of_general_inputs_is_too_stiff(tmp_path):
     assert (report.ok, report.too_stiff) == (1, 1)
 
 
+def test_own_data_are_solved_at_the_points_of_a_table(tmp_path):
+    content = spec({"architecture": "4-2-3"})
+    del content["axes"]["lam"]
+    points = {"lam": [-1.0, 0.5, 0.5], "n_h": [2, 2, 9]}
+    dataset = run(tmp_path / "s.zarr", content, points=points, task=TASKS["general"])
+    product = run(tmp_path / "p.zarr", spec(), task=TASKS["general"])
+    for point, (shape, lam) in enumerate([("4-2-3", -1.0), ("4-2-3", 0.5), ("4-9-3", 0.5)]):
+        row = dataset.isel(point=dataset.point.values.tolist().index(point))
+        alone = product.fastlin.select(architecture=shape, lam=lam).squeeze()
+        for name in OBSERVABLES:
+            assert np.array_equal(row[name], alone[name])
+        task, net = fl.rebuild(dataset, point=point, seed=3)
+        assert np.array_equal(task.X, X) and str(net.architecture) == shape
+    with pytest.raises(fl.InputError, match=r"task.task has 2 values beside \[points\]; give one"):
+        fl.Spec.read(content, points=points, task=[TASKS["general"], TASKS["white"]])
+    with pytest.raises(
+        fl.InputError, match=r"task.n_samples has 2 values beside \[points\]; make it a column"
+    ):
+        fl.Spec.read(content | {"task": {"n_samples": [8, 9]}}, points=points)
+
+
+def test_a_point_of_own_data_that_fails_is_marked_and_the_others_are_computed(tmp_path, monkeypatch):
+    real = stacked.outputs
+
+    def outputs(group, times):
+        if group.architecture.n_h == 2:
+            raise ArithmeticError("planted")
+        return real(group, times)
+
+    monkeypatch.setattr(stacked, "outputs", outputs)
+    report = fl.run_sweep(spec(), tmp_path / "s.zarr", task=TASKS["general"])
+    assert (report.ok, report.failed) == (4, 4)
+
+
 def test_specs_of_own_data_are_written_and_read(tmp_path):
     loaded = fl.Spec.read(spec(), task={"a": TASKS["general"], "b": TASKS["white"]})
     (tmp_path / "copy.toml").write_text(loaded.to_toml())
@@ -259,6 +294,7 @@ def test_specs_of_own_data_are_written_and_read(tmp_path):
         assert np.array_equal(copy.task.values["data"]["a"].law.task.X, X)
 
 
+@pytest.mark.slow
 def test_reduced_stores_slices_and_repair(tmp_path):
     reduced = spec({"seed": {"start": 0, "num": 6}}, output={"observables": ["loss"], "reduce": {}})
     with cutting.into(seeds=2):

@@ -83,7 +83,10 @@ def test_rebuild_takes_parameters(swept):
 JOINED = cutting.APART | {"parameters": {"n_samples": 2, "target_scale": 2}}
 
 
-@pytest.mark.parametrize("shape", [cutting.APART, JOINED], ids=["apart", "joined"])
+@pytest.mark.parametrize(
+    "shape",
+    [pytest.param(cutting.APART, id="apart", marks=pytest.mark.slow), pytest.param(JOINED, id="joined")],
+)
 @pytest.mark.parametrize("reduce", [False, True])
 def test_a_parameter_grows(tmp_path, shape, reduce):
     output = {"observables": ["loss"]} | ({"reduce": {"statistics": ["mean", "max"]}} if reduce else {})

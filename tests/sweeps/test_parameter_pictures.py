@@ -41,6 +41,7 @@ def test_long_parameters_are_thinned(swept, monkeypatch):
     assert sizes["noise"][0] < 5 and thinned.sizes["noise"] == sizes["noise"][0]
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_over_parameters(swept):
     dataset = fl.open_sweep(swept)
     assert parameter_axes(dataset.loss) == ["rank", "noise"]

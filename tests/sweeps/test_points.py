@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import fastlin as fl
 from fastlin.sweeps.spec import extension
-from fastlin.sweeps.spec.points import INLINE, PointTable
+from fastlin.sweeps.spec.points import INLINE, PointTable, positions
 
 AXES = {"architecture": "4-2-3", "seed": 0, "lam": 0.5}
 
@@ -175,3 +175,13 @@ def test_raw_starts_have_no_lam():
             init={"balance": False},
             dynamics={"solver": "flow", "times": [0.0]},
         )
+
+
+ROWS = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([0.0, -1.5, np.inf])), min_size=1)
+
+
+@given(wanted=ROWS, present=ROWS)
+def test_rows_are_found_at_their_first_place(wanted, present):
+    columns = [[np.array(column) for column in zip(*rows, strict=True)] for rows in (wanted, present)]
+    expected = [present.index(row) if row in present else -1 for row in wanted]
+    assert positions(*columns).tolist() == expected

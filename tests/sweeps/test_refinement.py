@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.sweeps.run.refinement import refine_sweep
+from fastlin.sweeps.run import refinement
 from fastlin.sweeps.store.verify import verify
 from tests import cutting, sweeping
 from tests.sweeping import content
@@ -14,7 +14,6 @@ from tests.sweeping import content
 SHAPES = ["4-2-2", "2-3-4", "3-4-3"]
 FIRST = np.linspace(-9.0, 9.0, 13)
 SEEDS = [0, 1, 2]
-TOLERANCE = 1e-3
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +23,25 @@ def few_blocks():
         yield
 
 
-def spec(shapes=SHAPES, lams=FIRST, **changes):
+@pytest.fixture
+def refine(command_line, tmp_path, monkeypatch):
+    """Return a function that runs ``fastlin refine --json`` on a store and returns its result."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code, out, err = command_line("refine", *arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return call
+
+
+def spec(shapes=SHAPES, lams=FIRST):
     """Return a spec of the product of some architectures and lam, as a table."""
     rows = [(shape, lam) for shape in shapes for lam in lams]
     points = {"architecture": [shape for shape, _ in rows], "lam": [lam for _, lam in rows]}
     output = {"observables": ["kernel_distance"]}
-    more = {"axes": {"seed": SEEDS}, "dynamics": {"times": [np.inf]}, "output": output} | changes
-    return sweeping.spec(points=points, **more)
+    return sweeping.spec(points=points, axes={"seed": SEEDS}, dynamics={"times": [np.inf]}, output=output)
 
 
 def mean_distance(shape, lam):
@@ -43,36 +54,32 @@ def mean_distance(shape, lam):
     return np.mean(distances)
 
 
-def test_borders_to_a_thousandth_take_at_most_a_tenth_of_the_points_of_the_product(tmp_path):
-    path = tmp_path / "s.zarr"
-    fl.run_sweep(spec(), path)
-    done = refine_sweep(path, "kernel_distance", 0.15, tolerance=TOLERANCE)
-    found = done.borders
-    assert done.wide == 0
-    assert set(found["architecture"]) == set(SHAPES)
-    assert (found["high"] - found["low"] <= TOLERANCE).all()
-    of_product = len(SHAPES) * len(SEEDS) * round((FIRST[-1] - FIRST[0]) / TOLERANCE)
-    assert done.points <= of_product / 10
-    assert done.points <= of_product / 500  # which is much less than promised
-    assert done.rounds <= 7
-    assert done.points == fl.open_sweep(path).status.size
-    for row in found.to_dict("records"):
-        ends = [mean_distance(row["architecture"], row[name]) for name in ("low", "high")]
-        assert np.allclose(ends, [row["value_low"], row["value_high"]], rtol=1e-9)
+def test_borders_to_a_thousandth_take_at_most_a_tenth_of_the_points_of_the_product(refine):
+    """The product with this resolution has 18,000 lam. About 30 are enough for each architecture."""
+    tolerance = 1e-3
+    fl.run_sweep(spec(), "s")
+    done = refine("s", "--at", "0.15", "--tolerance", str(tolerance))
+    assert {border["architecture"] for border in done["borders"]} == set(SHAPES)
+    assert all(border["high"] - border["low"] <= tolerance for border in done["borders"])
+    of_product = len(SHAPES) * len(SEEDS) * round((FIRST[-1] - FIRST[0]) / tolerance)
+    assert done["points"] == fl.open_sweep("s").status.size
+    assert done["points"] <= of_product / 10
+    assert done["points"] <= of_product / 400  # what it takes in fact, with room
+    assert done["rounds"] <= 7
+    for border in done["borders"]:
+        ends = [mean_distance(border["architecture"], border[name]) for name in ("low", "high")]
+        assert np.allclose(ends, [border["value_low"], border["value_high"]], rtol=1e-9)
         assert (ends[0] < 0.15) != (ends[1] < 0.15)
-    assert verify(path) == []
-    again = refine_sweep(path, "kernel_distance", 0.15, tolerance=TOLERANCE)
-    assert (again.rounds, again.added_points) == (0, 0)
+    assert verify("s") == []
+    again = refine("s", "--at", "0.15", "--tolerance", str(tolerance))
+    assert (again["rounds"], again["added_points"], again["borders"]) == (0, 0, done["borders"])
 
 
-def test_an_interrupted_refinement_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_refinement_goes_on(refine, monkeypatch, command_line):
     """The rounds do not depend on where a run ended, so the store is the same."""
-    small = spec(SHAPES[:1])
     for name in ("whole", "s"):
-        fl.run_sweep(small, tmp_path / name)
-    refine_sweep(tmp_path / "whole")
-    from fastlin.sweeps.run import refinement
-
+        fl.run_sweep(spec(SHAPES[:1]), name)
+    refine("whole")
     real, calls = refinement.run, []
 
     def interrupted(*arguments):
@@ -82,58 +89,64 @@ def test_an_interrupted_refinement_goes_on(tmp_path, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(refinement, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        refine_sweep(tmp_path / "s")
-    refine_sweep(tmp_path / "s")
-    assert content(tmp_path / "s") == content(tmp_path / "whole")
+    assert command_line("refine", "s")[0] == 130
+    refine("s")
+    assert content("s") == content("whole")
 
 
-def test_a_design_and_seeds_as_a_column_are_refined(tmp_path):
+def test_a_design_and_seeds_as_a_column_are_refined(refine):
     """A design becomes a table when points are added that are not of it."""
-    design = {
-        "sample": "sobol",
-        "num": 16,
-        "lam": [-9.0, 9.0],
-        "architecture": "4-2-2",
-        "seed": {"choice": [3]},
-    }
-    content = sweeping.spec(
-        axes={}, points=design, dynamics={"times": [np.inf]}, output={"observables": ["kernel_distance"]}
+    design = {"sample": "sobol", "num": 16, "lam": [-9.0, 9.0], "architecture": "4-2-2"}
+    given = sweeping.spec(
+        axes={},
+        points=design | {"seed": {"choice": [3]}},
+        dynamics={"times": [np.inf]},
+        output={"observables": ["kernel_distance"]},
     )
-    fl.run_sweep(content, tmp_path / "s")
-    done = refine_sweep(tmp_path / "s", tolerance=1e-2)
-    assert done.wide == 0
-    assert len(done.borders) >= 1
-    assert (done.borders["high"] - done.borders["low"] <= 1e-2).all()
-    assert set(fl.open_sweep(tmp_path / "s").seed.values.tolist()) == {3}
+    fl.run_sweep(given, "s")
+    done = refine("s", "--tolerance", "0.01", "--each-seed")
+    assert len(done["borders"]) >= 1
+    assert {border["seed"] for border in done["borders"]} == {3}
+    assert all(border["high"] - border["low"] <= 0.01 for border in done["borders"])
+    assert set(fl.open_sweep("s").seed.values.tolist()) == {3}
 
 
-def test_refine_on_the_command_line(tmp_path, monkeypatch, command_line):
-    monkeypatch.chdir(tmp_path)
+def test_refine_in_words(refine, command_line):
     fl.run_sweep(spec(SHAPES[:2]), "s")
-    code, out, _ = command_line("refine", "s", "--tolerance", "0.01")
+    code, out, err = command_line("refine", "s", "--tolerance", "0.01")
     assert code == 0
+    assert err.startswith("round 1: ")
     *lines, last = out.splitlines()
-    found = fl.borders(fl.open_sweep("s"))
+    found = fl.borders(fl.open_sweep("s")).to_dict("records")
     assert len(lines) == len(found)
-    first = found.iloc[0]
-    low, high, estimate = (float(first[name]) for name in ("low", "high", "estimate"))
+    low, high, estimate = (found[0][name] for name in ("low", "high", "estimate"))
     assert lines[0] == f"architecture 4-2-2: {estimate:.8g}, in [{low!r}, {high!r}]"
-    assert last.startswith(f"s: {len(found)} borders; ")
-    code, out, err = command_line("refine", "s", "--tolerance", "0.01", "--json")
-    assert (code, err) == (0, "")
-    assert json.loads(out)["rounds"] == 0
-    assert json.loads(out)["borders"][0]["architecture"] == "4-2-2"
+    assert last.startswith(f"s: {len(found)} border")
+    assert command_line("refine", "s", "--tolerance", "0.01", "-q") == (0, "", "")
 
 
-def test_products_and_axes_that_are_no_columns_are_refused(tmp_path, monkeypatch, command_line, swept):
-    monkeypatch.chdir(tmp_path)
+def test_a_border_among_bad_points_is_told_and_the_exit_code_is_1(refine, command_line, monkeypatch):
+    """No new points are proposed there, so that the rounds end."""
+    from fastlin.sweeps.read import open as reading
+
+    fl.run_sweep(spec(SHAPES[:1]), "s")
+    real = reading.open_sweep
+
+    def with_bad_points(path):
+        dataset = real(path)
+        first = np.isclose(dataset.lam.values[:, None], FIRST).any(axis=1)
+        return dataset.assign_coords(status=dataset.status.where(first, "diverged"))
+
+    monkeypatch.setattr(reading, "open_sweep", with_bad_points)
+    code, out, _ = command_line("refine", "s")
+    assert code == 1
+    assert "s: 1 border, 1 of them wider, because points inside are bad; " in out
+
+
+def test_products_and_axes_that_are_no_columns_are_refused(refine, command_line, swept):
     code, _, err = command_line("refine", str(swept))
     assert (code, err.count("\n")) == (2, 1)
-    assert (
-        "holds a product of axes, to which no single points can be added; run a spec with [points] into"
-        in err
-    )
+    assert "holds a product of axes, to which no single points can be added; run a spec with [points]" in err
     fl.run_sweep(spec(SHAPES[:1], FIRST[:2]), "s")
     code, _, err = command_line("refine", "s", "--axis", "kappa")
     assert (code, err) == (2, "fastlin: axis is 'kappa'; allowed: lam\n")

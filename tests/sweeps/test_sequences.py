@@ -9,6 +9,8 @@ import pytest
 
 import fastlin as fl
 from fastlin.sequence_law import SEEDS_OF_STAGE
+from fastlin.sweeps.read import picture
+from fastlin.sweeps.report import write as report_page
 from fastlin.sweeps.run.block import compute
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.repair import repair
@@ -294,3 +296,14 @@ def test_a_stage_has_one_task(tmp_path):
     np.save(y, np.ones((2, 3)))
     with pytest.raises(fl.InputError, match=r"task.sequence\[0\] has a list of tasks; a stage has one"):
         fl.Spec.from_dict(spec({"kind": "data", "x": x, "y": [y, x], "duration": 1.0}))
+
+
+def test_reports_and_pictures_have_stages(swept, tmp_path):
+    """Stages and tasks are axes to choose from, and observables of stages are drawn, too."""
+    page = report_page(swept, tmp_path / "s.html")
+    text = page.read_text()
+    assert '"forgetting"' in text
+    assert '"stage"' in text
+    view = picture.View(("stage=1", "task=0", "duration=2"), "forgetting", "similarity", "lam")
+    (file,) = picture.draw(str(swept), tmp_path / "s.png", view)
+    assert file.stat().st_size > 10_000

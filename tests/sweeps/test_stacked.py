@@ -14,6 +14,7 @@ TIMES = [0.0, 0.3, 2.0]
 OF_KERNELS = ["loss", "kernel_distance", "ntk_norm", "weight_norms", "balance_drift", "effective_rank"]
 ISOTROPIC = {"kind": "autoencoder", "spectrum": [0.5, 0.5, 0.5, 0.5]}
 OWN = fl.Task.from_sigma(np.diag([2.0, 1.5, 1.0, 0.5]) + 0.3, 1.7 * np.eye(4), 0.1)
+DEPENDENT = fl.Task(np.diag([1.0, 2.0, 0.5, 0.0]) @ np.ones((4, 1)), [[1.0], [0.5], [-1.0], [2.0]])
 GENERAL = {"kind": "autoencoder", "power": 1.0}
 RAW = {"balance": False, "kind": "lecun"}
 STACKS = {
@@ -23,6 +24,10 @@ STACKS = {
     ),
     "exact, isotropic": (
         {"axes": AXES, "task": OWN},
+        {"solver": "exact", "times": [0.0, 2.0, np.inf]},
+    ),
+    "exact, dependent": (
+        {"axes": AXES, "task": DEPENDENT},
         {"solver": "exact", "times": [0.0, 2.0, np.inf]},
     ),
     "flow, isotropic": ({"axes": AXES, "task": ISOTROPIC}, {"solver": "flow", "times": TIMES}),
@@ -48,8 +53,8 @@ STACKS = {
 
 def spec_of(sections, dynamics, observables=OF_KERNELS):
     content = sections | {"dynamics": dynamics, "output": {"observables": observables}}
-    task = content.pop("task") if content["task"] is OWN else None
-    return fl.Spec.read(content, task)
+    task = content.pop("task") if isinstance(content["task"], fl.Task) else None
+    return fl.Spec.read(content, task=task)
 
 
 def only_group(spec):
