@@ -164,12 +164,7 @@ def check_tasks(table: PointTable, task: Choice[Any], faults: Faults) -> None:
     if not all(key in table for key in task.axes):
         return  # `check_beside` notes it
     parameters = {key: table.columns[key] for key in task.axes}
-    keys = [
-        table.architecture_codes,
-        *(np.unique(part, return_inverse=True)[1] for part in parameters.values()),
-    ]
-    _, rows = np.unique(np.stack(keys), axis=1, return_index=True)
-    for row in rows.tolist():
+    for row in table.distinct(table.architecture_codes, list(task.axes)):
         law = task.kind.law(**task.at({key: part[row].item() for key, part in parameters.items()}))
         shape: Architecture = table.architectures[table.architecture_codes[row]]
         if obstacle := task.kind.obstacle(law, shape):

@@ -88,12 +88,16 @@ class PointTable:
 
     def combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the values of some columns in each of their combinations that has a row."""
-        codes = np.zeros(self.num, dtype=np.int64)
+        for row in self.distinct(np.zeros(self.num, dtype=np.int64), names):
+            yield {name: self.columns[name][row].item() for name in names}
+
+    def distinct(self, codes: NDArray[np.int64], names: Sequence[str]) -> list[int]:
+        """Return a row of each combination of codes (num,) and the values of some columns."""
         for name in names:
             values, part = np.unique(self.columns[name], return_inverse=True)
             codes = np.unique(codes * len(values) + part, return_inverse=True)[1]  # so that they stay small
-        for row in np.unique(codes, return_index=True)[1].tolist():
-            yield {name: self.columns[name][row].item() for name in names}
+        rows: list[int] = np.unique(codes, return_index=True)[1].tolist()
+        return rows
 
     @property
     def by_reference(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import fastlin as fl
 from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.metadata import TABLE
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import inspect, verify
 from tests import cutting, fault_injection, sweeping
@@ -157,11 +158,23 @@ def test_every_damage_is_found_and_repaired(store, tmp_path, trials):
 def test_damage_to_all_files_but_one_root_is_repaired(store, tmp_path):
     chance, whole, path = random.Random(11), content(store), tmp_path / "s.zarr"
     shutil.copytree(store, path)
-    for key in whole.keys() - {*UNSEALED, ROOTS[1]}:
+    # No spec has the rows of a long table, so that one of its two copies must be whole.
+    for key in sorted(whole.keys() - {*UNSEALED, ROOTS[1], TABLE}):
         damage_file(path, key, chance)
     with fault_injection.blocks_in_turn():
         repair(path)
     assert content(path) == whole
+
+
+def test_damage_to_both_copies_of_a_table_is_reported(tmp_path):
+    path = tmp_path / "s.zarr"
+    with cutting.into(points=84):
+        fl.run_sweep(spec(axes={}, points=TABLES["long table"]), path)
+    (path / "lam" / "c.0").write_bytes(b"")
+    (path / TABLE).unlink()
+    for action in (verify, repair, fl.open_sweep):
+        with pytest.raises(fl.InputError, match="the table of points is damaged in both places"):
+            action(path)
 
 
 @trials(10, 60)

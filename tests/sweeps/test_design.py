@@ -1,12 +1,14 @@
 """Designs of points: ranges, reproducibility and growth."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.sweeps.spec.design import GROWING, SAMPLES, Design, Range, read_design
+from fastlin.sweeps.spec.design import GROWING, SAMPLES, Design, Range, exponentials, read_design
 from fastlin.sweeps.spec.faults import Faults
 
 KINDS = {"architecture": "text", "n_h": "integer", "seed": "integer", "init_scale": "real", "lam": "real"}
@@ -77,6 +79,13 @@ def test_all_whole_numbers_of_a_range_are_drawn_equally_often():
     values, counts = np.unique(design.draw()["n_h"], return_counts=True)
     assert values.tolist() == [3, 4, 5, 6]
     assert counts.tolist() == [2**10] * 4
+
+
+def test_exponentials_have_the_same_bits_everywhere():
+    x = np.linspace(-140.0, 140.0, 100_001)
+    assert np.abs(exponentials(x) / np.exp(x) - 1.0).max() < 1e-15
+    digest = hashlib.sha256(exponentials(x).astype("<f8").tobytes()).hexdigest()
+    assert digest[:16] == "8dad5806eaf8cc9b"
 
 
 def test_the_ends_of_a_range_of_seeds():

@@ -17,7 +17,7 @@ from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.store import Store
 from fastlin.sweeps.store.verify import verify
-from tests import cutting
+from tests import cutting, sweeping
 
 AXES = {
     "architecture": ["4-2-3", "2-7-3", "3-3-2"],
@@ -340,3 +340,19 @@ def test_a_failed_point_is_named_by_its_row(tmp_path, monkeypatch):
     with cutting.into(points=4):
         report = fl.run_sweep(sections(), tmp_path / "s.zarr", points=rows, retry_failed=True)
     assert (report.ok, report.computed_points) == (4, 2)
+
+
+def test_slices_fill_one_store(store, tmp_path):
+    path, design = store
+    with cutting.into(points=20):
+        for part in ("2/2", "1/2"):
+            fl.run_sweep(sections(points=design), tmp_path / "s.zarr", slice=part)
+    assert sweeping.content(tmp_path / "s.zarr") == sweeping.content(path)
+
+
+@pytest.mark.processes
+def test_worker_processes_write_the_same_bytes(store, tmp_path):
+    path, design = store
+    with cutting.into(points=20):
+        fl.run_sweep(sections(points=design), tmp_path / "s.zarr", workers=2)
+    assert sweeping.content(tmp_path / "s.zarr") == sweeping.content(path)
