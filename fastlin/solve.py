@@ -13,7 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from fastlin.balance import Balance, checked_balance
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.fit import narrow
-from fastlin.kernels import Scale, convergence, dispatch, follow, follow_two_sided, network_time_scales, padded
+from fastlin.kernels import (
+    Scale,
+    convergence,
+    dispatch,
+    follow,
+    follow_two_sided,
+    network_time_scales,
+    padded,
+)
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.compiler.values import WIDTH
 from fastlin.kernels.sizes import Record, UnreducedSizes
