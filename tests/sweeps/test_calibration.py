@@ -23,9 +23,7 @@ def planned(monkeypatch):
 
         monkeypatch.setattr(projection, "missing", missing)
         monkeypatch.setattr(calibration, "compile_all", lambda kernels, _processes: compiled.extend(kernels))
-        monkeypatch.setattr(
-            calibration, "_measure", lambda _plan, _solver, _shape, modelled, _cores: modelled
-        )
+        monkeypatch.setattr(calibration, "_measure", lambda _plan, sample, _cores: sample.seconds)
         axes = sweeping.spec()["axes"] | {"architecture": architectures}
         spec = Spec.from_dict(sweeping.spec(axes=axes, task={"n_samples": 300}))
         content = projection.project(spec, None)

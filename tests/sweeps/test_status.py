@@ -138,7 +138,7 @@ def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
 
 def test_more_workers_take_less_time_and_more_memory(monkeypatch):
     """This holds in the model. The benchmark checks the seconds."""
-    monkeypatch.setattr(calibration, "_measure", lambda _plan, _solver, _shape, modelled, _cores: modelled)
+    monkeypatch.setattr(calibration, "_measure", lambda _plan, sample, _cores: sample.seconds)
     spec = fl.Spec.from_dict(
         sweeping.spec(axes={**sweeping.spec()["axes"], "seed": {"start": 0, "num": 10**7}})
     )
