@@ -86,7 +86,7 @@ def test_the_half_time_of_a_reversal(tmp_path, case):
     }
     ds = swept(tmp_path, spec)
     np.testing.assert_allclose(ds.reversal_time.isel(stage=1), case["half_time"], rtol=1e-11)
-    # At half time the loss has fallen by three quarters. The direction that grows is a difference of weights of
-    # the order of lam, so that it is known to 1e-16 / lam.
+    # At half time the loss has fallen by three quarters. The direction that grows is a difference of weights
+    # of the order of lam. So it is known to 1e-16 / lam.
     rtol = max(1e-11, 1e-16 / case["lam"])
     np.testing.assert_allclose(ds.relearning_time.isel(stage=1), case["half_time"], rtol=rtol)
