@@ -89,6 +89,8 @@ class Problem:
 
     def strengths(self, init_scales: Array) -> Array:
         """Return that factor at each init_scale."""
+        if init_scales.size and (init_scales == init_scales[0]).all():  # np.unique takes 30 us a group
+            return np.full(init_scales.size, strength(self.start, float(init_scales[0])))
         distinct, places = np.unique(init_scales, return_inverse=True)
         return np.array([strength(self.start, each) for each in distinct.tolist()])[places]
 
