@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS
 from tests import cutting, slurm
 from tests.fault_injection import PATIENCE, until
 from tests.readme import README, REFERENCE, TABLES, blocks, present, reference, section
@@ -116,11 +117,19 @@ def test_the_reference_of_specs_is_that_of_their_table():
     assert REFERENCE.read_text(encoding="utf-8") == reference()
 
 
+def test_rows_of_the_reference_are_lines():
+    """A text of several lines would end the table."""
+    entries = [kind for section in KIND_SECTIONS.values() for kind in section.kinds.values()]
+    texts = [entry.doc for entry in (*ENTRIES, *entries)]
+    texts += [parameter.doc for kind in entries for parameter in kind.parameters.values()]
+    assert not [text for text in texts if "\n" in text]
+
+
 @pytest.mark.slow
 def test_the_commands_for_figures(shell, tmp_path):
     for line in blocks("console")[2].splitlines():
         shell(line.removeprefix("$ ").partition("#")[0])
-    for name in ("fig1.png", "fig2.png", "sizes.png", "wide.png"):
+    for name in ("fig1.png", "fig2.png", "sizes.png", "wide.png", "lora.png"):
         assert (tmp_path / name).stat().st_size > 50_000
     assert fl.open_sweep(tmp_path / "fig2b.zarr").attrs["spec"] == fl.Spec.load("figure-2b").to_json()
 
