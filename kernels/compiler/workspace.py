@@ -36,7 +36,7 @@ def aligned(vectors: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=4096)
 def _vectors(workspace: type[Workspace], sizes: Any) -> int:
-    """Return the number of vectors of a workspace. To add up its arrays takes 50 us, in each call of a kernel."""
+    """Return the number of vectors of a workspace. To add up its arrays takes 50 us, in each kernel call."""
     return workspace.places(sizes)[-1]
 
 
