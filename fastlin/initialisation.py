@@ -103,8 +103,8 @@ INIT_KINDS = {
         InitKind(
             "lora",
             "LoRA: an adapter of low rank on the map of a network that was pre-trained on another target "
-            "(`lora`). The pre-trained map is the target `similar` to that of the task, truncated to rank N_h. "
-            "init_scale is the scale of A, and rate_ratio is eta_B / eta_A (LoRA+).",
+            "(`lora`). The pre-trained map is the target `similar` to that of the task, truncated to rank "
+            "N_h. init_scale is the scale of A, and rate_ratio is eta_B / eta_A (LoRA+).",
             lambda n_samples, **parameters: AdapterStart(**parameters),
             _ADAPTER_PARAMETERS,
             adapter=True,
