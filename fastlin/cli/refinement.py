@@ -36,7 +36,7 @@ def refine(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add points to a sweep over [points] until the borders at a value are known to a tolerance."""
+    """Add points to a sweep over a table of points until the borders at a value are known to a tolerance."""
     from fastlin.sweeps.read import bracketing
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.run.progress import NoProgress, on_stderr
