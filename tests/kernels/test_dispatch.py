@@ -5,7 +5,7 @@ import pytest
 
 import fastlin as fl
 from fastlin import kernels
-from fastlin.initialisation import INIT_KINDS
+from fastlin.initialisation import product_kinds
 from fastlin.kernels import Output, Sizes, Status, dispatch, empty_batch
 from fastlin.kernels.random import Stream, standard_normals
 from tests import reference
@@ -15,7 +15,7 @@ LAMS = np.array([-9.0, -1e-3, 0.0, 0.3, 4.0])
 TIMES = np.array([0.0, 0.2, 3.0, 40.0])
 OUTPUTS = tuple(int(output) for output in Output)
 QUICK = ("gaussian", "random_regression", "aligned", "zero_output")
-OTHERS = tuple(kind for kind in INIT_KINDS if kind not in QUICK)
+OTHERS = tuple(kind for kind in product_kinds() if kind not in QUICK)
 SAMPLES, SCALE, SEEDS = 12, 3**0.5, (0, 7)
 
 

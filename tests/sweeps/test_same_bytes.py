@@ -17,7 +17,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.kernels import compilation
-from fastlin.observables import sweepable
+from fastlin.observables import REGISTRY, sweepable
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.progress import NoProgress
@@ -53,7 +53,7 @@ solver = ["exact", "gradient_descent"]
 learning_rate = [0.009, 0.02]
 times = [0.0, 0.5, 1.0, 1.5, 2.0, 9.0]
 [output]
-observables = {sweepable()}
+observables = {[name for name in sweepable() if not REGISTRY[name].of_adapter]}
 """
 
 
