@@ -253,14 +253,7 @@ def _report(path: str | Path, after: PointCounts, done: Done, start: float) -> R
     """Return the report of a run that began at `start`, and log its summary."""
     report = Report(
         store=str(path),
-        points=after.points,
-        ok=after.ok,
-        diverged=after.diverged,
-        failed=after.failed,
-        too_stiff=after.too_stiff,
-        absent=after.absent,
-        pending=after.pending,
-        blocks=after.blocks,
+        **after.totals,
         computed_blocks=done.blocks,
         computed_points=done.points,
         seconds=perf_counter() - start,

@@ -62,6 +62,12 @@ class PointCounts:
         """Number of points that are no longer pending."""
         return self.points - self.pending
 
+    @property
+    def totals(self) -> dict[str, int]:
+        """Numbers of points in all and by status, and of blocks, as reports name them."""
+        names = ("points", "ok", "diverged", "failed", "too_stiff", "absent", "pending", "blocks")
+        return {name: getattr(self, name) for name in names}
+
 
 def count_points(store: Store, markers: Iterable[Marker] | None = None) -> PointCounts:
     """Count the points of a store by status, and tell which blocks are complete.
