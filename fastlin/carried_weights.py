@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.architecture import Architecture
 from fastlin.canonical import Canonical, substitute
 from fastlin.errors import InputError
 from fastlin.fit import narrow, signature
@@ -22,7 +21,6 @@ from fastlin.rates import EQUAL_RATES
 from fastlin.solve import Starts, factors
 from fastlin.solvers import EXACT, FLOW, MAX_STEPS
 from fastlin.task import Task
-from fastlin.validation import check_instance
 
 if TYPE_CHECKING:
     from fastlin.balance import Balance
@@ -36,25 +34,6 @@ class Carried(NamedTuple):
     w2: Array  # (N_o, N_h)
     solver: str
     saddle: bool  # whether the flow of this task ends at a saddle
-
-
-def check_fits(task: Task, shape: Architecture) -> None:
-    """Raise unless `task` is a task with the numbers of inputs and outputs of an architecture."""
-    check_instance("task", task, Task, "random_regression or Task(x, y)")
-    if (task.n_i, task.n_o) != (shape.n_i, shape.n_o):
-        raise InputError(
-            f"the task maps {task.n_i} inputs to {task.n_o} outputs, "
-            f"the network {shape} (N_i-N_h-N_o) does not"
-        )
-
-
-def check_whole(task: Task) -> None:
-    """Raise where a task is one of an adapter, whose rates and frozen map are not carried."""
-    if task.learning_rates is not None:
-        raise InputError(
-            "the task is one of fastlin.lora, from which no weights are carried on; needed is a task of "
-            "whole networks (fastlin.exact, flow and gradient_descent take adapters)"
-        )
 
 
 def exact_parts(task: Task, net: Network) -> tuple[Canonical, Balance] | None:

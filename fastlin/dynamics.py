@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from fastlin.carried_weights import check_fits
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
-from fastlin.observables import Observable, select
+from fastlin.observables import TIME_ATTRIBUTES, Observable, select
 from fastlin.rates import Rates
-from fastlin.task import Task
+from fastlin.task import Task, check_fits
 from fastlin.task_arrays import TaskArrays
 from fastlin.trajectory import Trajectory
 from fastlin.validation import check_instance
 
-TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 SURELY_FITS = 1e9  # bytes; below it the memory of the machine is not looked up, which takes an import
 
 

@@ -10,13 +10,11 @@ from numpy.typing import ArrayLike
 
 from fastlin.architecture import Architecture
 from fastlin.balance import BalanceKind, balance_of, one_sided_kind, scaled
-from fastlin.carried_weights import carry, check_fits, check_whole, in_basis_of
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.fit import Fit, fit_balance, narrow
 from fastlin.kernels.compiler.jit import Array
-from fastlin.solve import AT_SADDLE
 from fastlin.solvers import EXACT, MAX_TOLERANCE, MIN_TOLERANCE, TOLERANCE
-from fastlin.task import Task
+from fastlin.task import Task, check_fits, check_whole
 from fastlin.validation import check_array, check_float, check_times
 
 
@@ -171,6 +169,9 @@ class Network:
         >>> end.lam, bool(np.allclose(end.w2 @ end.w1, task.sigma_yx))
         (-1.0, True)
         """
+        from fastlin.carried_weights import carry, in_basis_of  # solvers, which sweeps do not need
+        from fastlin.solve import AT_SADDLE
+
         check_fits(task, self.architecture)
         check_whole(task)
         moment = check_times(t)

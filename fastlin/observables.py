@@ -426,6 +426,7 @@ _ALL = (
 
 REGISTRY = {entry.name: entry for entry in _ALL}
 OBSERVABLES: Mapping[str, Observable] = MappingProxyType(REGISTRY)  # as users see it
+TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 # Of the achievable loss drop, for `convergence_time`.
 FRACTION = 0.99
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastlin.architecture import Architecture
 from fastlin.errors import InputError, MeanWarning
 from fastlin.kernels.compiler.jit import Array
 from fastlin.means import large_means
 from fastlin.moments import WHITE_TOLERANCE, InputKind, SecondMoments
-from fastlin.validation import check_array, check_bool, check_float, shown
+from fastlin.validation import check_array, check_bool, check_float, check_instance, shown
 
 MAX_SAMPLES = 2**31 - 1
 MIN_SCALE, MAX_SCALE = 1e-60, 1e60  # so that fourth powers, in norms of the NTK, do not overflow
@@ -447,3 +448,22 @@ def _in_span(sigma_yx: Array, sigma_xx: Array, floor: float) -> tuple[Array, Arr
 def check_scale(name: str, value: Any) -> float:
     """Return a scale of targets or weights, checked."""
     return check_float(name, value, MIN_SCALE, MAX_SCALE)
+
+
+def check_fits(task: Task, shape: Architecture) -> None:
+    """Raise unless `task` is a task with the numbers of inputs and outputs of an architecture."""
+    check_instance("task", task, Task, "random_regression or Task(x, y)")
+    if (task.n_i, task.n_o) != (shape.n_i, shape.n_o):
+        raise InputError(
+            f"the task maps {task.n_i} inputs to {task.n_o} outputs, "
+            f"the network {shape} (N_i-N_h-N_o) does not"
+        )
+
+
+def check_whole(task: Task) -> None:
+    """Raise where a task is one of an adapter, whose rates and frozen map are not carried."""
+    if task.learning_rates is not None:
+        raise InputError(
+            "the task is one of fastlin.lora, from which no weights are carried on; needed is a task of "
+            "whole networks (fastlin.exact, flow and gradient_descent take adapters)"
+        )

@@ -12,15 +12,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from fastlin.carried_weights import Carried, carry, check_whole, exact_parts
-from fastlin.dynamics import TIME_ATTRIBUTES, check_memory, check_sizes, select_over_time
+from fastlin.carried_weights import Carried, carry, exact_parts
+from fastlin.dynamics import check_memory, check_sizes, select_over_time
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.exact_solution import exact
 from fastlin.gradient_flow import flow
 from fastlin.kernels import Scale
 from fastlin.kernels.compiler.jit import Array
 from fastlin.network import Network
-from fastlin.observables import FRACTION, REGISTRY, Observable, check_fraction
+from fastlin.observables import FRACTION, REGISTRY, TIME_ATTRIBUTES, Observable, check_fraction
 from fastlin.relearning import (
     LONGEST,
     forgetting,
@@ -34,7 +34,7 @@ from fastlin.relearning import (
 from fastlin.sequence_observables import OF_SEQUENCE
 from fastlin.solve import AT_SADDLE, time_scales
 from fastlin.solvers import EXACT, MAX_TOLERANCE, MIN_TOLERANCE, TOLERANCE
-from fastlin.task import Task
+from fastlin.task import Task, check_whole
 from fastlin.trajectory import Trajectory, loss
 from fastlin.validation import check_float, check_times, shown
 

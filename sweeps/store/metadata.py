@@ -19,8 +19,8 @@ from zarr.abc.buffer import Buffer
 from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from fastlin.dynamics import TIME_ATTRIBUTES
 from fastlin.errors import InputError
+from fastlin.observables import TIME_ATTRIBUTES
 from fastlin.sweeps.spec.points import POINT, SECTION, PointTable, is_reference
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import KIND_SECTIONS
