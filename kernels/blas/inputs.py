@@ -66,13 +66,16 @@ class _Seen(NamedTuple):
 
 
 @callee
-def _read_task(places: _Places, record: Array, problem: _Problem) -> None:
+def _read(places: _Places, record: Array, problem: _Problem, seen: _Seen) -> float:
+    """Write the task and the start of a record, and return the floor of the loss."""
     n_i, n_o = problem.shape.n_i, problem.shape.n_o
     for i in range(n_i):
         c = record[places.c + i]
         problem.root[i] = np.sqrt(c)
         for o in range(n_o):
             problem.target[i * n_o + o] = record[o * n_i + i] / problem.root[i] if c > 0.0 else 0.0
+    copy(seen.start.size, record[places.v :], seen.start)
+    return float(record[places.floor])
 
 
 @callee
@@ -296,10 +299,7 @@ def _flow_points(
 ) -> None:
     before = flush_denormals()  # weights in directions that the task does not have decay to 0
     for point in range(len(records) * each):
-        record = records[point // each]
-        _read_task(places, record, problem)
-        copy(seen.start.size, record[places.v :], seen.start)
-        floor = record[places.floor]
+        floor = _read(places, records[point // each], problem, seen)
         status[point] = _flow_point(problem, floor, times, control, outputs, run, seen, view, out[:, point])
         steps[point] = run.counts[1]
     restore_denormals(before)
@@ -323,9 +323,7 @@ def _descend_points(
     before = flush_denormals()
     for point in range(len(records) * each):
         record = records[point // each]
-        _read_task(places, record, problem)
-        copy(seen.start.size, record[places.v :], seen.start)
-        floor, bound = record[places.floor], BLOW_UP * record[places.total]
+        floor, bound = _read(places, record, problem, seen), BLOW_UP * record[places.total]
         status[point] = _descend_point(
             problem, floor, bound, rate, strides, outputs, run, seen, view, out[:, point]
         )

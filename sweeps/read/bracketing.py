@@ -138,22 +138,10 @@ def refine(
 
     Parameters
     ----------
-    dataset : xarray.Dataset or list of xarray.Dataset
-        From `open_sweep`: a product of axes, or points; or several of the same axes, as rounds of which the
-        first is a product.
-    observable : str
-        Name of an observable with one number for each point and time.
-    at : float
-        The value, in the unit of the observable. The default is the kernel distance from which a network is
-        rich.
-    axis : str
-        The axis that is crossed: "lam" or another one of numbers.
+    dataset, observable, at, axis, time, mean
+        Which borders are narrowed, as for `borders`.
     tolerance : float
         Width of a bracket that is narrow enough, in the unit of the axis.
-    time : float, optional
-        The stored time. It may be left out if there is one, or the observable does not depend on time.
-    mean : bool
-        Cross the mean over the seeds that are ok. Otherwise each seed has borders of its own.
 
     Returns
     -------

@@ -385,3 +385,17 @@ def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "run" in done.stdout
+
+
+@pytest.mark.processes
+def test_a_run_loads_no_package_of_datasets(tmp_path):
+    """xarray and pandas take 0.3 s to import, and a run writes its store without them."""
+    code = (
+        "import sys\n"
+        "from fastlin.sweeps.run.run import run_sweep\n"
+        "axes = {'architecture': '2-1-2', 'seed': 0, 'lam': 0.0}\n"
+        "run_sweep({'axes': axes, 'task': {'n_samples': 4}, 'dynamics': {'times': 1.0}}, sys.argv[1])\n"
+        "print({'xarray', 'pandas', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "s.zarr"], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
