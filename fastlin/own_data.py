@@ -188,7 +188,17 @@ class OwnTask:
             The files that it is from, and their hashes.
         identity : str, optional
             SHA-256 of the data, which is that of X and Y, or of the statistics without samples, by default.
+
+        Raises
+        ------
+        InputError
+            If the statistics are too large, or the task is one of `lora`, whose frozen map a spec does not keep.
         """
+        if task.learning_rates is not None:
+            raise InputError(
+                "the task is one of fastlin.lora; needed is the task that fastlin.lora is given, and "
+                "init.kind 'lora' draws the adapters"
+            )
         arrays = {"sigma_yx": task.sigma_yx}
         if not np.array_equal(task.sigma_xx, np.eye(task.n_i)):
             arrays["sigma_xx"] = task.sigma_xx

@@ -8,6 +8,7 @@ from fastlin.own_parameters import DATA, WEIGHTS, resolve_data, resolve_weights
 
 DRAW = np.random.default_rng(6)
 X, Y = DRAW.standard_normal((4, 9)), DRAW.standard_normal((3, 9))
+ADAPTED, _ = fl.lora(fl.Task(X, Y), np.ones((3, 4)), rank=2)
 
 
 @pytest.fixture
@@ -92,6 +93,7 @@ def test_objects_are_named_by_number_or_by_name(folder):
         ({"data": {0.5: fl.Task(X, Y)}}, "task.data has the names [0.5]; needed are texts, or whole numbers"),
         ({"data": [fl.Task(X, Y), 5]}, "task.data[1] is 5; needed is a Task"),
         ({"data": fl.Network(X, Y[:, :4])}, "needed is a Task"),
+        ({"data": ADAPTED}, "the task is one of fastlin.lora; needed is the task that fastlin.lora is given"),
     ],
     ids=lambda value: None if isinstance(value, str) else ",".join(value),
 )
