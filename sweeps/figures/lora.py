@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +15,8 @@ from matplotlib.style import context
 from fastlin.plot import style
 from fastlin.regimes import THRESHOLD
 from fastlin.sweeps.figures.style import STYLE
-from fastlin.sweeps.read.open import open_sweep
+from fastlin.sweeps.figures.swept import swept
 from fastlin.sweeps.read.rebuild import rebuild
-from fastlin.sweeps.run.cluster import connect
-from fastlin.sweeps.run.executors import Threads
-from fastlin.sweeps.run.progress import as_progress
-from fastlin.sweeps.run.run import run_sweep
 from fastlin.sweeps.spec.spec import Spec
 
 PRESET = "lora"
@@ -50,10 +44,8 @@ def measure(*, progress: bool = False) -> Measured:
     -------
     Measured
     """
-    with TemporaryDirectory() as folder, connect(Threads()) as client:
-        run_sweep(Spec.load(PRESET), Path(folder, PRESET), client, progress=as_progress(progress))
-        dataset = open_sweep(Path(folder, PRESET)).load()
-    return Measured(dataset.squeeze(), truncation(dataset))
+    sweep = swept(PRESET, progress=progress)
+    return Measured(sweep, truncation(sweep))
 
 
 def truncation(dataset: xr.Dataset) -> xr.DataArray:
