@@ -24,8 +24,13 @@ _ROUNDS = 5
 
 def least_loss(task: Task, n_h: int) -> float:
     """Return the least loss of a network of n_h hidden units: the floor and the modes beyond n_h."""
-    beyond = np.linalg.svd(task.moments.target, compute_uv=False)[n_h:]
-    return float(task.loss_floor + 0.5 * np.sum(beyond**2))
+    return float(least_losses(task.moments.target, np.array(task.loss_floor), n_h))
+
+
+def least_losses(target: Array, floor: Array, n_h: int) -> Array:
+    """Return the least losses (...) on targets (..., N_o, N_i) of whitened inputs, with floors (...)."""
+    beyond = np.linalg.svd(target, compute_uv=False)[..., n_h:]
+    return np.asarray(floor + 0.5 * np.sum(beyond**2, axis=-1))
 
 
 def forgetting(final_loss: Array) -> Array:
@@ -53,8 +58,13 @@ def reversal_times(s: Array, lam: Array) -> Array:
 def reverses(task: Task, before: Task) -> bool:
     """Tell whether the target of a task is that of another times -1, with the same inputs."""
     inputs = np.linalg.norm(task.sigma_xx - before.sigma_xx) <= CLOSE * np.linalg.norm(task.sigma_xx)
-    targets = np.linalg.norm(task.sigma_yx + before.sigma_yx) <= CLOSE * np.linalg.norm(task.sigma_yx)
-    return bool(inputs and targets)
+    return bool(inputs and are_reversed(task.sigma_yx, before.sigma_yx))
+
+
+def are_reversed(target: Array, before: Array) -> NDArray[np.bool_]:
+    """Tell whether targets (..., N_o, N_i) are others times -1, to rounding."""
+    size = np.linalg.norm(target, axis=(-2, -1))
+    return np.asarray(np.linalg.norm(target + before, axis=(-2, -1)) <= CLOSE * size)
 
 
 def is_least(loss: Array, least: Array, size: Array) -> NDArray[np.bool_]:

@@ -13,7 +13,14 @@ import numpy as np
 from fastlin.carried_weights import factor_at
 from fastlin.kernels.compiler.jit import Array
 from fastlin.observables import REGISTRY
-from fastlin.relearning import CLOSE, forgetting, is_least, slowest_reversal, without_rounding
+from fastlin.relearning import (
+    are_reversed,
+    forgetting,
+    is_least,
+    least_losses,
+    slowest_reversal,
+    without_rounding,
+)
 from fastlin.solve import Starts, convergence_times, evolve
 from fastlin.task import Task
 from fastlin.trajectory import Trajectory
@@ -103,11 +110,8 @@ def _reversal_times(stages: WhiteStages, final: Array) -> Array:
         if np.isfinite(stages.durations[k - 1]):
             continue
         target, before = stages.targets[:, k], stages.targets[:, k - 1]
-        size = np.sum(target**2, axis=(-2, -1))
-        reverses = np.sum((target + before) ** 2, axis=(-2, -1)) <= CLOSE**2 * size
-        s = np.linalg.svd(target, compute_uv=False)
-        least = stages.floors[:, k - 1] + 0.5 * np.sum(s[:, stages.n_h :] ** 2, axis=-1)
-        settled = is_least(final[:, k - 1, k - 1], least, size)
+        least = least_losses(before, stages.floors[:, k - 1], stages.n_h)
+        settled = is_least(final[:, k - 1, k - 1], least, np.sum(before**2, axis=(-2, -1)))
         slowest = slowest_reversal(target, stages.lam, stages.n_h)
-        found[:, k] = np.where(reverses & settled, slowest, np.nan)
+        found[:, k] = np.where(are_reversed(target, before) & settled, slowest, np.nan)
     return found
