@@ -165,13 +165,8 @@ def _orthogonal(target: Array, task: Task, seed: int, cosine: float) -> Array:
     for _ in range(2):  # once more for what rounding errors leave
         other -= np.sum(other * axis) * axis
     other *= size / np.linalg.norm(other)
-    return other if task.whitened else other @ _root(task)
-
-
-def _root(task: Task) -> Array:
-    """Return ``Sigma_xx^(1/2)`` (N_i, N_i)."""
-    axes = task.moments.axes
-    return np.asarray((axes * np.sqrt(task.moments.variances)) @ axes.T)
+    # Sigma_xx^(1/2) is root axes^T.
+    return other if task.whitened else other @ (task.moments.root @ task.moments.axes.T)
 
 
 def _related(task: Task, sigma_yx: Array, sign: float) -> Task:
