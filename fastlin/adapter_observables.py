@@ -70,9 +70,7 @@ def _modes(path: Trajectory) -> Modes:
 
 def _wanted(task: Task) -> Array:
     """Return dW, and the least-squares map, whose rounding errors it has (2, N_o, N_i)."""
-    best = task.sigma_yx
-    if not task.whitened:
-        best = task.moments.target / np.sqrt(task.moments.variances) @ task.moments.axes.T
+    best = task.sigma_yx if task.whitened else task.moments.on_inputs(task.moments.target)
     offset = np.broadcast_to(task.offset, best.shape) @ task.span @ task.span.T
     return np.stack([best - offset, best])
 

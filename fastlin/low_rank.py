@@ -165,8 +165,7 @@ def pretrained_map(task: Task, n_h: int) -> Array:
     """
     if task.whitened:
         return _truncated(task.sigma_yx, n_h)
-    moments = task.moments
-    return np.asarray(_truncated(moments.target, n_h) / np.sqrt(moments.variances) @ moments.axes.T)
+    return task.moments.on_inputs(_truncated(task.moments.target, n_h))
 
 
 def _truncated(matrix: Array, rank: int) -> Array:

@@ -71,6 +71,10 @@ class SecondMoments:
         """``C^(+1/2) = V diag(c)^(-1/2) V^T`` (N_i, N_i)."""
         return (self.axes / np.sqrt(self.variances)) @ self.axes.T
 
+    def on_inputs(self, matrix: Array) -> Array:
+        """Return ``matrix diag(c)^(-1/2) V^T`` (N_o, N_i): the map of inputs that has the target `matrix`."""
+        return np.asarray(matrix / np.sqrt(self.variances) @ self.axes.T)
+
     @cached_property
     def _principal(self) -> tuple[Array, Array]:
         """The variances and axes of the span.
