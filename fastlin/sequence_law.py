@@ -64,7 +64,7 @@ class SequenceLaw:
     @property
     def inputs(self) -> str:
         """Form of the inputs: that of the first stage if no other one is "general"."""
-        forms = [_inputs(stage.law) for stage in self.stages if stage.law is not None]
+        forms = [inputs_of(stage.law) for stage in self.stages if stage.law is not None]
         return "general" if "general" in forms else forms[0]
 
     @property
@@ -101,7 +101,8 @@ class SequenceLaw:
         return None
 
 
-def _inputs(law: TaskLaw) -> str:
+def inputs_of(law: TaskLaw) -> str:
+    """Return the form of the inputs of a law, as of `Task`: "general" if it does not tell."""
     return "white" if law.white else getattr(law, "inputs", "general")
 
 

@@ -15,7 +15,7 @@ from fastlin.kernels import Scale
 from fastlin.kernels.draws import TaskLaw
 from fastlin.observables import REGISTRY
 from fastlin.parameters import Choice
-from fastlin.sequence_law import SEEDS_OF_STAGE
+from fastlin.sequence_law import SEEDS_OF_STAGE, inputs_of
 from fastlin.sequence_observables import OF_SEQUENCE, entry_of
 from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
@@ -47,15 +47,11 @@ def settle_solver(fields: dict[str, Any], given: Mapping[str, Any], laws: Sequen
 
 def check_inputs(solvers: Sequence[str], laws: Sequence[TaskLaw], faults: Faults) -> None:
     """Note a solver that needs inputs of a form that those of a task have not."""
-    if any(SOLVERS[name].balanced for name in solvers) and not all(map(_has_closed_form, laws)):
+    if any(SOLVERS[name].balanced for name in solvers) and "general" in map(inputs_of, laws):
         faults.add(
             "dynamics.solver is 'exact', and the inputs of the task are neither whitened nor a multiple of a "
             "projector; use 'flow', which is the default then"
         )
-
-
-def _has_closed_form(law: TaskLaw) -> bool:
-    return law.white or getattr(law, "inputs", "general") != "general"
 
 
 def settle_learning_rates(fields: dict[str, Any], faults: Faults) -> None:
