@@ -14,8 +14,9 @@ from fastlin.low_rank import ADAPTERS, SCALINGS, AdapterStart
 from fastlin.own_data import GivenWeights
 from fastlin.own_parameters import WEIGHTS, resolve_weights
 from fastlin.parameters import Parameter, Resolve
+from fastlin.related_tasks import check_similarity
 from fastlin.task import check_scale
-from fastlin.validation import check_choice, check_float, check_int
+from fastlin.validation import check_choice, check_int
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ _ADAPTER_PARAMETERS = {
         _name(ADAPTERS), "Law of A. B is 0.", "orthonormal", form="`orthonormal`, `gaussian` or `spectral`"
     ),
     "similarity": Parameter(
-        lambda name, value: check_float(name, value, -1.0, 1.0),
+        check_similarity,
         "Cosine of the angle between the targets of pre-training and of the task.",
         0.0,
     ),

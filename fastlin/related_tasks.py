@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -129,10 +130,15 @@ def similar(task: Task, similarity: float, seed: int = 0) -> Task:
     0.3
     """
     _check(task)
-    cosine = check_float("similarity", similarity, -1.0, 1.0)
+    cosine = check_similarity("similarity", similarity)
     direction = _orthogonal(_explained(task), task, check_int("seed", seed, 0, MAX_SEED), cosine)
     sine = math.sqrt((1.0 - cosine) * (1.0 + cosine))
     return _related(task, cosine * task.sigma_yx + sine * direction, math.copysign(1.0, cosine))
+
+
+def check_similarity(name: str, value: Any) -> float:
+    """Return the cosine of an angle between targets, checked."""
+    return check_float(name, value, -1.0, 1.0)
 
 
 def _check(task: Task) -> None:

@@ -16,13 +16,14 @@ from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.own_data import OwnItems
 from fastlin.parameters import Choice, Parameter
+from fastlin.related_tasks import check_similarity
 from fastlin.sequence_law import MOST_STAGES, REVERSED, SIMILAR, SequenceLaw, StageLaw, check_stages
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, parameter_entry, read_table
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.task import Task
 from fastlin.task_kinds import TASK_KINDS, TaskKind
-from fastlin.validation import check_float, check_times, shown
+from fastlin.validation import check_times, shown
 
 SEQUENCE: Final = "sequence"
 
@@ -35,12 +36,8 @@ def _duration(name: str, value: Any) -> float:
     return float(check_times(value)[0])
 
 
-def _similarity(name: str, value: Any) -> float:
-    return check_float(name, value, -1.0, 1.0)
-
-
 DURATION = Parameter(_duration, "how long the task is learned, t / tau > 0", form="number above 0, or `inf`")
-SIMILARITY = Parameter(_similarity, "cosine of the angle between the target and that of the first stage")
+SIMILARITY = Parameter(check_similarity, "cosine of the angle between the target and that of the first stage")
 # Parameters of the kinds of stages that are made of another stage.
 RELATED: dict[str, dict[str, Parameter]] = {REVERSED: {}, SIMILAR: {"similarity": SIMILARITY}}
 
