@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.own_data import OwnItems
 from fastlin.parameters import Choice, Parameter
@@ -21,7 +20,6 @@ from fastlin.sequence_law import MOST_STAGES, REVERSED, SIMILAR, SequenceLaw, St
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, parameter_entry, read_table
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.task import Task
 from fastlin.task_kinds import TASK_KINDS, TaskKind
 from fastlin.validation import check_times, shown
 
@@ -181,8 +179,7 @@ def _choice(stages: list[Stage]) -> Choice[TaskKind]:
         "Several tasks in a row.",
         parameters,
         partial(law_of, tuple(tables)),
-        _first_task,
-        _obstacle,
+        obstacle=SequenceLaw.obstacle,
         stages=tuple(tables),
     )
     return Choice(kind, named)
@@ -200,14 +197,6 @@ def law_of(stages: tuple[StageTable, ...], **values: Any) -> SequenceLaw:
             laws.append(StageLaw(stage.kind, TASK_KINDS[stage.kind].law(**own), duration))
     check_stages(tuple(laws))
     return SequenceLaw(tuple(laws))
-
-
-def _first_task(law: SequenceLaw, architecture: Architecture, seed: int) -> Task:
-    return law.tasks(architecture, seed)[0]
-
-
-def _obstacle(law: SequenceLaw, architecture: Architecture) -> str | None:
-    return law.obstacle(architecture)
 
 
 def _written(stage: StageTable, choice: Choice[Any]) -> dict[str, Any]:
