@@ -15,7 +15,7 @@ from fastlin.task_arrays import TaskArrays
 from fastlin.trajectory import Trajectory
 
 SIDES = ("output", "input")  # left and right singular vectors
-LEFT = 0.5  # of a singular value, up to which its direction counts as recovered
+LEFT = 0.5  # largest error of a direction that counts as recovered, over its singular value
 
 
 class Modes(NamedTuple):

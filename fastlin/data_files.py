@@ -21,7 +21,7 @@ _REASONS = (OSError, ValueError, EOFError, KeyError)  # for which NumPy and Zarr
 
 
 class Matrix(NamedTuple):
-    """Numbers of a file, and what tells whether they have changed."""
+    """Numbers of a file, and a hash that tells whether they have changed."""
 
     values: Array  # (rows, columns)
     file: str  # as it was given

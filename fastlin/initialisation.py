@@ -31,7 +31,7 @@ class InitKind:
         One sentence for the reference.
     law : callable
         Takes the number of samples of the task, or None, and the parameters, and returns a `StartLaw`, or an
-        `AdapterStart`. It raises an `InputError` where it needs the number and it is None.
+        `AdapterStart`. It raises an `InputError` if the law needs the number and it is None.
     parameters : mapping of str to Parameter
         Parameters of the law, by name. They are keys of [init] in a spec.
     raw : bool
@@ -41,7 +41,8 @@ class InitKind:
     resolve : callable, optional
         Of a kind whose parameters are files, see `parameters.Resolve`.
     adapter : bool
-        Whether it draws adapters of low rank, whose law is an `AdapterStart`. They have a lam of their own.
+        Whether it draws adapters of low rank. Its law is an `AdapterStart` then. The balance of an adapter
+        follows from its draw, so that lam cannot be set.
     """
 
     name: str

@@ -112,7 +112,7 @@ class KeptTask(Task):
 
 @dataclass(frozen=True, eq=False)
 class DataTask:
-    """The law of one task: that of every seed.
+    """The law of a given task, which is the same for every seed.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class DataTask:
         return Target(self.task.sigma_yx, self.task.loss_floor, None if self.white else self.task.sigma_xx)
 
     def obstacle(self, architecture: Architecture) -> str | None:
-        """Return why the task is none of an architecture, or None."""
+        """Return why the task does not fit an architecture, or None."""
         n_i, n_o = self.task.n_i, self.task.n_o
         if (n_i, n_o) == (architecture.n_i, architecture.n_o):
             return None
@@ -192,7 +192,7 @@ class OwnTask:
         Raises
         ------
         InputError
-            If the statistics are too large, or the task is one of `lora`, whose frozen map a spec does not keep.
+            If the statistics are too large, or the task is one of `lora`, whose frozen map is not kept.
         """
         if task.learning_rates is not None:
             raise InputError(
@@ -236,7 +236,7 @@ class OwnTask:
 
 @dataclass(frozen=True, eq=False)
 class GivenWeights:
-    """The law of given weights: those of every seed. init_scale multiplies both layers."""
+    """The law of given weights, which are the same for every seed. init_scale multiplies both layers."""
 
     w1: Array  # (N_h, N_i)
     w2: Array  # (N_o, N_h)
@@ -251,7 +251,7 @@ class GivenWeights:
         return self.w2 @ self.w1
 
     def obstacle(self, architecture: Architecture) -> str | None:
-        """Return why the weights are none of an architecture, or None."""
+        """Return why the weights do not fit an architecture, or None."""
         given = Architecture(self.w1.shape[1], *self.w2.shape[::-1])
         return None if given == architecture else f"the weights of the start are those of {given}"
 
@@ -327,7 +327,7 @@ class OwnItems(Mapping[Name, Item], Generic[Item]):
 
     @property
     def content(self) -> Any:
-        """What a spec keeps, JSON-ready."""
+        """The form that a spec keeps, JSON-ready, or the list of those on an axis."""
         contents = [item.content for item in self.values()]
         return contents if self.axis else contents[0]
 
@@ -338,7 +338,7 @@ class OwnItems(Mapping[Name, Item], Generic[Item]):
 
 
 def identity(content: Any) -> Any:
-    """Return the name and the hash of what a spec keeps, or of each of a list."""
+    """Return the name and the hash of a form that a spec keeps, or of each of a list."""
     if isinstance(content, list):
         return [identity(item) for item in content]
     return {key: content[key] for key in ("name", "sha256") if key in content}
@@ -401,7 +401,7 @@ def decode(text: str, shape: tuple[int, ...]) -> Array:
 def _content(
     name: Name, sha256: str, source: Content | None, numbers: Content, arrays: Mapping[str, Array]
 ) -> Content:
-    """Return what a spec keeps."""
+    """Return the content of a form."""
     where = {"source": source} if source else {}
     encoded = {key: encode(array) for key, array in arrays.items()}
     return {"name": name, "sha256": sha256, **where, **numbers, **encoded}

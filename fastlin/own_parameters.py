@@ -20,7 +20,7 @@ from fastlin.validation import check_bool, check_choice, shown
 
 Values = Mapping[str, Any]
 SAMPLES = ("columns", "rows")
-_KEPT = "what a spec in a store has instead of files: numbers and hashes"
+_KEPT = "numbers and hashes, which a spec in a store has instead of files"
 
 
 def resolve_data(section: str, values: Values, folder: Path) -> dict[str, Any]:

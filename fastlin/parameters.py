@@ -40,8 +40,9 @@ class Parameter:
     form: str = "number"
 
 
-# Takes the name of a section, its parameters as read, and the folder of the spec. Returns what the law takes:
-# "data", a mapping with `content` for the spec that a store keeps, and a name in it or an array of names.
+# Takes the name of a section, its parameters as read, and the folder of the spec. Returns the parameters
+# of the law: "data", a mapping with `content` for the spec that a store keeps, and a name in it or an array
+# of names.
 Resolve = Callable[[str, Mapping[str, Any], Path], dict[str, Any]]
 
 

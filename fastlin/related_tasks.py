@@ -168,7 +168,7 @@ def _orthogonal(target: Array, task: Task, seed: int, cosine: float) -> Array:
     numbers = standard_normals(Stream.SIMILAR_TASK, seed, Sizes(task.n_i, 0, task.n_o), target.size)
     axis = target / size
     other = numbers.reshape(target.shape) @ task.span @ task.span.T
-    for _ in range(2):  # once more for what rounding errors leave
+    for _ in range(2):  # the second time removes rounding errors of the first
         other -= np.sum(other * axis) * axis
     other *= size / np.linalg.norm(other)
     # Sigma_xx^(1/2) is root axes^T.

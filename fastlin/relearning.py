@@ -14,9 +14,9 @@ from fastlin.task import Task
 
 # s t of a task, 17, that leaves e^(-2 s t) of its start at lam = 0: less than rounding errors.
 LONGEST = -0.5 * math.log(ROUNDING)
-CLOSE = 1e-9  # of targets that are each other's reversal, and of what is left of earlier tasks
-AT_ZERO = 0.75  # of the loss drop from S to -S is gone at W2 W1 = 0
-SETTLED = 1e-12  # of a loss to the least one, over the squared target
+CLOSE = 1e-9  # relative difference of equal targets, and relative size of modes that are rounding errors
+AT_ZERO = 0.75  # share of the loss drop from S to -S that is reached at W2 W1 = 0
+SETTLED = 1e-12  # difference of a loss from the least one, over the squared target
 
 _POINTS = 64  # times of one round of the search for a passage
 _ROUNDS = 5

@@ -141,7 +141,7 @@ def spectrum(
     singular_values : array_like, (modes,), optional
         Singular values of Sigma_yx, at most min(N_i, N_o). Those that are missing are 0.
     power : float, optional
-        In place of `singular_values`: the a-th one is ``a^-power``. From 0, for which all are 1, to 100.
+        Exponent from 0 to 100, in place of `singular_values`: the a-th singular value is ``a^-power``.
     seed : int
         The draws are a function of (seed, N_i, N_o) alone.
 
@@ -199,7 +199,7 @@ def autoencoder(
     x : array_like, (N, P), optional
         Inputs in columns.
     spectrum : array_like, (N,), optional
-        In place of `x`: the eigenvalues of C, whose eigenvectors are drawn (Haar measure).
+        Eigenvalues of C, in place of `x`. The eigenvectors are drawn (Haar measure).
     noise : float
         Variance v >= 0 of independent noise in every input, which the targets do not have (denoising).
     seed : int

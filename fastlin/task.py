@@ -393,7 +393,7 @@ def _mean(data: Array) -> Array:
 
 
 def _centred(x: Array, mean: Array) -> Array:
-    """Return inputs without their mean. What rounding errors leave of a constant is no input."""
+    """Return inputs without their mean. Rounding errors that a constant leaves are no inputs."""
     centred = x - mean
     if np.abs(centred).max() <= x.shape[1] * np.finfo(float).eps * np.abs(x).max():
         raise InputError(

@@ -131,7 +131,7 @@ plt.show()
 white_path.alignment.sel(time=[0, 4, 8, 40], method="nearest").sel(side="output").values.round(2)
 
 # %% [markdown]
-# ## What the hidden units represent
+# ## Representations in the hidden layer
 #
 # Dissimilarities of conditions compare fastlin with recordings: `rdm_cosine` is one minus the cosine of the
 # mean hidden activity in two conditions, and `rdm_correlation` the same about the mean over conditions. A

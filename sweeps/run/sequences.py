@@ -71,7 +71,7 @@ def _status(group: Group, law: SequenceLaw, found: Values) -> NDArray[np.uint8]:
 
 
 def _white(group: Group, law: SequenceLaw) -> Iterator[Values]:
-    """Yield the observables of some seeds after the other."""
+    """Yield the observables of some seeds at a time."""
     shape, lams = group.architecture, np.array(group.lams)
     each = lams.size * (group.times.size + 1) * shape.sizes.units**2
     step = max(1, NUMBERS // each)

@@ -46,7 +46,7 @@ def settle_solver(fields: dict[str, Any], given: Mapping[str, Any], laws: Sequen
 
 
 def check_inputs(solvers: Sequence[str], laws: Sequence[TaskLaw], faults: Faults) -> None:
-    """Note a solver that needs inputs of a form that those of a task have not."""
+    """Note the solver 'exact' for a task whose inputs have no closed form."""
     if any(SOLVERS[name].balanced for name in solvers) and "general" in map(inputs_of, laws):
         faults.add(
             "dynamics.solver is 'exact', and the inputs of the task are neither whitened nor a multiple of a "
@@ -78,8 +78,8 @@ def settle_adapter(fields: dict[str, Any], given: Mapping[str, Any], faults: Fau
         return
     if given.get("balance") is True:
         faults.add(
-            f"init.balance is true, and init.kind is {fields['init'].kind.name!r}, whose adapters have a "
-            "balance of their own; leave it out"
+            f"init.balance is true, and init.kind is {fields['init'].kind.name!r}; the draw of an adapter "
+            "decides its balance, so leave it out"
         )
     fields["balance"] = False
 
