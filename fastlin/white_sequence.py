@@ -46,17 +46,15 @@ def evaluate(stages: WhiteStages, times: Array, names: Sequence[str], fraction: 
     """
     q, paths, ends, learning = stages.q0, [], [], []
     for k, duration in enumerate(stages.durations.tolist()):
-        within = times <= duration
+        within, (w1, w2) = times <= duration, _weights(stages, q)
         path = _path(stages, k, q, np.append(times[within], duration))
         paths.append(_over_time(stages, path, within, names))
         ends.append(_losses(stages, path.w2w1[:, -1:])[:, 0])
         if "relearning_time" in names:
-            found = convergence_times(
-                stages.targets[:, k], *_weights(stages, q), stages.lam, stages.kappa, fraction
-            )
+            found = convergence_times(stages.targets[:, k], w1, w2, stages.lam, stages.kappa, fraction)
             learning.append(np.where(found <= duration, found, np.inf))
-        w1, w2 = _weights(stages, q)
-        q, _ = factor_at(stages.targets[:, k], w1, w2, stages.lam, np.array(stages.kappa), duration)
+        if k + 1 < stages.durations.size:
+            q, _ = factor_at(stages.targets[:, k], w1, w2, stages.lam, np.array(stages.kappa), duration)
     final = np.stack(ends, axis=1)
     values = {name: np.stack([path[name] for path in paths], axis=2) for name in paths[0]}
     reversal = _reversal_times(stages, final)
