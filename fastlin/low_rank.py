@@ -135,11 +135,6 @@ class AdapterStart:
     adapter: str
     similarity: float
 
-    @property
-    def balanced(self) -> bool:
-        """Whether the adapter is balanced, so that its dynamics are exact for inputs that are not general."""
-        return self.adapter != "gaussian"
-
     def tuned(
         self, task: Task, architecture: Architecture, seed: int, init_scale: float, rates: Rates
     ) -> tuple[Task, Network]:
