@@ -1,4 +1,4 @@
-"""Gradient descent with noise, which needs the samples of each task, of one network at a time."""
+"""Gradient descent of one network at a time: with noise, or with observables that no kernel computes."""
 
 from __future__ import annotations
 
