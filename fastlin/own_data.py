@@ -189,6 +189,11 @@ class OwnTask:
         identity : str, optional
             SHA-256 of the data, which is that of X and Y, or of the statistics without samples, by default.
         """
+        if task.learning_rates is not None:
+            raise InputError(
+                "the task is one of fastlin.lora, whose frozen map, gain and rates a spec does not hold; "
+                "needed is the task that fastlin.lora is given (init.kind 'lora' draws adapters)"
+            )
         arrays = {"sigma_yx": task.sigma_yx}
         if not np.array_equal(task.sigma_xx, np.eye(task.n_i)):
             arrays["sigma_xx"] = task.sigma_xx
