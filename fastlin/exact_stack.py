@@ -42,9 +42,9 @@ class ExactStack:
     def __init__(self, stack: Pairs, rates: Rates, decay: tuple[float, float]) -> None:
         self._stack, self._rates = stack, rates
         self._canonical = CanonicalStack(stack, rates)
-        self.unit = self._canonical.unit
+        self._groups, self.unit = self._canonical.groups, self._canonical.unit
         self.lam, self.kappa = np.empty(stack.size), np.empty(stack.size)
-        for group in self._canonical.groups:
+        for group in self._groups:
             self._read_balances(group)
         self.shrinkage = self._checked_shrinkage(decay)
 
@@ -70,8 +70,7 @@ class ExactStack:
 
     def observables(self, names: Sequence[str] | None, wanted: list[Observable]) -> list[Observable]:
         """Return the wanted observables, without those that the closed form does not have."""
-        groups = self._canonical.groups
-        missing = any((each.has_frozen_part & ~each.completes).any() for _, each, *_ in groups)
+        missing = any((each.has_frozen_part & ~each.completes).any() for _, each, *_ in self._groups)
         return on_span(names, wanted) if missing else wanted
 
     def values(self, observables: Sequence[Observable], times: Array, fraction: float) -> Values:
@@ -89,7 +88,7 @@ class ExactStack:
     def saddles(self) -> Any:
         """Return whether each flow (P,) ends at a saddle."""
         result = np.zeros(self._stack.size, dtype=bool)
-        for group in self._canonical.groups:
+        for group in self._groups:
             result[group.points] = saddles(self._starts(group.canonical, group.points))
         return result & (self.kappa == 0.0)
 
@@ -103,10 +102,6 @@ class ExactStack:
             return False
         ones = [(Canonical(*(part[:1] for part in each)), points[:1]) for points, each, *_ in self._groups]
         return all(self._starts(*one).sizes.fits_lanes for one in ones)
-
-    @property
-    def _groups(self) -> list[Group]:
-        return self._canonical.groups
 
     def _kernel_values(self, observables: list[Observable], times: Array) -> Values:
         outputs = outputs_of(observables)

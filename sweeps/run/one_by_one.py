@@ -1,4 +1,4 @@
-"""Gradient descent with noise, which needs the samples of each task, of one network at a time."""
+"""Gradient descent of one network at a time: with noise, or with observables that no kernel computes."""
 
 from __future__ import annotations
 
@@ -62,11 +62,8 @@ def _descent(
     group: Group, wanted: Sequence[Observable], task: Task, net: Network, ratio: float, times: Array
 ) -> tuple[Array, Status]:
     """Return the numbers of gradient descent (R, T), and its status."""
-    rates, decay = Rates(*(task.learning_rates or Rates.of_ratio(ratio))), group.settings.decay
-    rate = group.settings.learning_rate
-    # The decay of U is that of W times the rate of the layer.
-    of_weights = decay[0] / rates.first, decay[1] / rates.second
-    descent = Descent(Rates(rate * rates.first, rate * rates.second), of_weights, group.settings.noise)
+    (first, second), rate = Rates.of_ratio(ratio), group.settings.learning_rate
+    descent = Descent(Rates(rate * first, rate * second), group.weight_decay, group.settings.noise)
     path, wild = follow(task, net, descent, np.append(0, recorded_steps(times, rate)))
     count = int(np.argmax(wild)) if wild.any() else wild.size
     numbers = np.full((sum(entry.rows for entry in wanted), times.size), np.nan)

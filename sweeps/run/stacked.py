@@ -41,7 +41,6 @@ class _Part(NamedTuple):
     points: NDArray[np.int64]  # (K,)
     stack: Pairs
     rates: Rates
-    decay: tuple[float, float]  # of W1 and of W2
 
 
 def outputs(group: Group, times: Array) -> tuple[Array, Codes]:
@@ -50,11 +49,12 @@ def outputs(group: Group, times: Array) -> tuple[Array, Codes]:
     A number is NaN from the first time at which its run has diverged. The bits of a point do not depend on
     the other points.
     """
-    solver, wanted = SOLVERS[group.solver], one_by_one.over_time(group)
-    out = np.full((sum(entry.rows for entry in wanted), group.points, times.size), np.nan)
-    status = np.full(group.points, Status.OK, dtype=np.uint8)
+    solver = SOLVERS[group.solver]
     if solver.learning_rate and group.settings.noise is not None:
         return one_by_one.outputs(group, times)
+    wanted = one_by_one.over_time(group)
+    out = np.full((sum(entry.rows for entry in wanted), group.points, times.size), np.nan)
+    status = np.full(group.points, Status.OK, dtype=np.uint8)
     solve = _exact if solver.balanced else _flow if solver.adaptive else _descent
     for part in _parts(group):
         values, status[part.points] = solve(group, part, wanted, times)
@@ -67,14 +67,14 @@ def outputs(group: Group, times: Array) -> tuple[Array, Codes]:
 
 def _exact(group: Group, part: _Part, wanted: list[Observable], times: Array) -> tuple[Values | None, Codes]:
     """Return the values of the exact solution of some points, and their status (K,)."""
-    values = ExactStack(*part[1:]).values(wanted, times, group.fraction)
+    values = ExactStack(part.stack, part.rates, group.weight_decay).values(wanted, times, group.fraction)
     return values, np.full(part.points.size, Status.OK, dtype=np.uint8)
 
 
 def _flow(group: Group, part: _Part, wanted: list[Observable], times: Array) -> tuple[Values | None, Codes]:
     """Return the values of the flow of some points, and their status (K,)."""
     control = group.settings.control
-    settings = FlowSettings(part.rates, part.decay, control.tolerance, control.max_steps)
+    settings = FlowSettings(part.rates, group.weight_decay, control.tolerance, control.max_steps)
     flow = FlowStack(part.stack, settings, strict=False)
     values = flow.solve(wanted, times).values
     return values, np.where(flow.too_stiff, Status.TOO_STIFF, Status.OK).astype(np.uint8)
@@ -85,7 +85,7 @@ def _descent(
 ) -> tuple[Values | None, Codes]:
     """Return the values of gradient descent of some points, None without lanes, and their status (K,)."""
     rate, (first, second) = group.settings.learning_rate, part.rates
-    descent = DescentStack(part.stack, Rates(rate * first, rate * second), part.decay)
+    descent = DescentStack(part.stack, Rates(rate * first, rate * second), group.weight_decay)
     values = descent.in_lanes(wanted, recorded_steps(times, rate))
     return values, np.where(descent.diverged, Status.DIVERGED, Status.OK).astype(np.uint8)
 
@@ -94,7 +94,7 @@ def time_scales(group: Group) -> tuple[Array, Codes]:
     """Return the time scales of a group of the exact flow, (scales, P), and the status (P,) of its points."""
     wanted = [REGISTRY[name] for name in group.observables if REGISTRY[name].scale is not None]
     out = np.empty((len(wanted), group.points))
-    for points, stack, rates, _ in _parts(group):
+    for points, stack, rates in _parts(group):
         values = ExactStack(stack, rates, (0.0, 0.0)).values(wanted, np.zeros(1), group.fraction)
         out[:, points] = [values[entry.name] for entry in wanted]
     return out, np.where(np.isnan(out).any(axis=0), Status.FAILED, Status.OK).astype(np.uint8)
@@ -103,7 +103,7 @@ def time_scales(group: Group) -> tuple[Array, Codes]:
 def starts(group: Group) -> Array:
     """Return Q (P, N, H) at the start of ``sqrt(e2) W1, sqrt(e1) W2``."""
     found = []
-    for _, stack, (e1, e2), _ in (parts := list(_parts(group))):
+    for _, stack, (e1, e2) in (parts := list(_parts(group))):
         w1, w2 = np.swapaxes(stack.w1, -1, -2)[stack.net_of], stack.w2[stack.net_of]
         found.append(np.concatenate([math.sqrt(e2) * w1, math.sqrt(e1) * w2], axis=-2))
     order = np.concatenate([part.points for part in parts])
@@ -113,21 +113,14 @@ def starts(group: Group) -> Array:
 def _parts(group: Group) -> Iterator[_Part]:
     """Yield the points of a group by their learning rates."""
     if group.is_product and (stack := _product(group)) is not None:
-        yield _part(group, np.arange(group.points), stack, Rates.of_ratio(group.rate_ratio))
+        yield _Part(np.arange(group.points), stack, Rates.of_ratio(group.rate_ratio))
         return
     together: dict[Rates, list[int]] = {}
     networks = list(one_by_one.pairs(group))
-    for point, (task, _, ratio) in enumerate(networks):
-        together.setdefault(Rates(*(task.learning_rates or Rates.of_ratio(ratio))), []).append(point)
+    for point, (_, _, ratio) in enumerate(networks):
+        together.setdefault(Rates.of_ratio(ratio), []).append(point)
     for rates, points in together.items():
-        stack = _listed([networks[point][:2] for point in points])
-        yield _part(group, np.array(points), stack, rates)
-
-
-def _part(group: Group, points: NDArray[np.int64], stack: Pairs, rates: Rates) -> _Part:
-    # The decay of U is that of W times the rate of the layer.
-    first, second = group.settings.decay
-    return _Part(points, stack, rates, (first / rates.first, second / rates.second))
+        yield _Part(np.array(points), _listed([networks[point][:2] for point in points]), rates)
 
 
 def _product(group: Group) -> Pairs | None:

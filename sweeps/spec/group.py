@@ -22,6 +22,7 @@ from fastlin.kernels.compilation import Kernel
 from fastlin.kernels.draws import LaneStart
 from fastlin.low_rank import AdapterStart
 from fastlin.observables import Observable
+from fastlin.rates import Rates
 from fastlin.sequence_law import SequenceLaw
 from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
@@ -126,6 +127,12 @@ class Group:
     def learning_rate(self) -> float:
         """Learning rate of gradient descent."""
         return self.settings.learning_rate
+
+    @property
+    def weight_decay(self) -> tuple[float, float]:
+        """Decay of W1 and of W2. That of `settings` is of U: the decay of W times the rate of the layer."""
+        (first, second), rates = self.settings.decay, Rates.of_ratio(self.rate_ratio)
+        return first / rates.first, second / rates.second
 
     @property
     def absent(self) -> bool:

@@ -144,3 +144,17 @@ def test_changes_name_what_has_changed():
 def test_weights_of_every_seed_are_those_given():
     law = GivenWeights(np.ones((2, 4)), np.ones((3, 2)))
     assert (law.power, law.product(0, None).shape) == (2, (3, 4))
+
+
+def test_a_task_of_an_adapter_is_refused():
+    """A spec would keep its statistics alone, and a sweep would take it for a task of whole networks."""
+    adapted, _ = fl.lora(fl.Task.from_sigma(np.diag([2.0, 1.0])), np.zeros((2, 2)), rank=1)
+    with pytest.raises(fl.InputError, match=r"the task is one of fastlin\.lora"):
+        OwnTask.of(0, adapted)
+    content = {
+        "axes": {"architecture": ["2-3-2"], "seed": 0, "lam": [0.0]},
+        "dynamics": {"solver": "exact", "times": [0.0, 1.0]},
+        "output": {"observables": ["loss"]},
+    }
+    with pytest.raises(fl.InputError, match=r"the task is one of fastlin\.lora"):
+        fl.Spec.read(content, task=adapted)

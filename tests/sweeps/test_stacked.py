@@ -122,3 +122,22 @@ def test_time_scales_and_starts_of_stacks():
     assert np.isfinite(values["convergence_time"]).all()
     part = compute(group.part([2], slice(None))).values
     assert all(np.array_equal(part[name], values[name][[2]]) for name in names)
+
+
+@pytest.mark.parametrize("more", [{}, {"label_noise": 0.1}], ids=["stacked", "one by one"])
+def test_rows_of_a_table_have_their_own_rates_and_decay(more, tmp_path):
+    """They are those of single networks, where rows differ in the ratio of the learning rates."""
+    sections, _ = STACKS["adapters"]
+    decay, ratios = {"decay": [0.2, 0.1]}, [1.0, 9.0, 4.0]
+    dynamics = {"solver": "gradient_descent", "learning_rate": 0.01, "times": [0.0, 2.0]} | decay | more
+    axes = {name: values for name, values in sections["axes"].items() if name != "rate_ratio"}
+    content = sections | {"axes": axes, "dynamics": dynamics, "output": {"observables": OF_KERNELS}}
+    fl.run_sweep(content, tmp_path / "s.zarr", points={"rate_ratio": ratios})
+    dataset = fl.open_sweep(tmp_path / "s.zarr")
+    for point, ratio in enumerate(ratios):
+        task, net = fl.rebuild(dataset, seed=3, point=point)
+        assert np.isclose(task.learning_rates[1] / task.learning_rates[0], ratio)
+        alone = fl.gradient_descent(task, net, 0.01, 200, 200, OF_KERNELS, **decay, **more)
+        stored = dataset.sel(seed=3, point=point).squeeze()
+        for name in OF_KERNELS:
+            assert np.allclose(stored[name], alone[name], rtol=1e-8, atol=1e-9), (ratio, name)
