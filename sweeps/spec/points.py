@@ -323,13 +323,12 @@ def _with_sizes(columns: dict[str, Column]) -> dict[str, Column]:
         if name in columns:
             raise InputError(f"[{SECTION}] has the columns architecture and {name}; give one of them")
     names, codes = np.unique(columns[ARCHITECTURE], return_inverse=True)
-    first = [int(np.argmax(codes == code)) for code in range(len(names))] if len(names) < 100 else None
     shapes = []
     for code, text in enumerate(names.tolist()):
         try:
             shapes.append(Architecture.read(text))
         except InputError as error:
-            row = first[code] if first else int(np.argmax(codes == code))
+            row = int(np.argmax(codes == code))
             raise InputError(f"{SECTION}.architecture[{row}]: {error}") from None
     sizes = np.array([(shape.n_i, shape.n_h, shape.n_o) for shape in shapes], dtype=np.int64)
     rest = {name: values for name, values in columns.items() if name != ARCHITECTURE}
