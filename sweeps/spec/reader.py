@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fastlin.errors import InputError
 from fastlin.kernels.draws import TaskLaw
 from fastlin.sweeps.spec import checks, columns
