@@ -112,14 +112,16 @@ def _samples_of_table(plan: Plan, solver: str) -> Iterator[Sample]:
     layout, points = plan.layout, plan.layout.points
     assert isinstance(points, TablePoints)
     seconds, seeds = point_seconds(layout)[0], layout.block_seeds(layout.index(0))
-    ends = np.append(points.sorted.starts[1:], seconds.size)
-    seen = set()
-    for first, last in zip(points.sorted.starts.tolist(), ends.tolist(), strict=True):
+    has_solver = np.zeros((1, seconds.size), dtype=bool)
+    has_solver[points.of_solver(solver)] = True
+    starts = points.sorted.starts
+    ends = np.append(starts[1:], seconds.size)
+    runs = np.flatnonzero(has_solver[0, starts])
+    _, firsts = np.unique(points.architecture_codes[starts[runs]], return_index=True)
+    for run in runs[np.sort(firsts)]:
+        first, last = int(starts[run]), int(ends[run])
         rows = slice(first, min(last, first + layout.block_shape.points))
-        name, code = points.chosen(first)["solver"], int(points.architecture_codes[first])
-        if name == solver and code not in seen:
-            seen.add(code)
-            yield Sample(float(seconds[rows].mean()), 1, points.run(rows, seeds))
+        yield Sample(float(seconds[rows].mean()), 1, points.run(rows, seeds))
 
 
 def _measure(plan: Plan, sample: Sample, cores: int) -> float:
@@ -156,10 +158,8 @@ def _unit(plan: Plan, group: Group, location: Location) -> Callable[[int], None]
 
     Joined groups are written together, and the share of each in that time is negligible.
     """
-    evaluator, alone = (
-        evaluator_of(plan.spec),
-        math.prod(plan.layout.status.chunk[:-2]) == 1 and plan.spec.table is None,
-    )
+    evaluator = evaluator_of(plan.spec)
+    alone = plan.spec.table is None and math.prod(plan.layout.status.chunk[:-2]) == 1
 
     def run(number: int) -> None:
         for name, values in evaluator.rehearse(group).items():

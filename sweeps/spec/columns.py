@@ -31,11 +31,10 @@ _ENTRIES = {entry.dimension: entry for entry in ENTRIES if entry.dimension}
 
 def column_kinds(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the types of the columns that a spec can have, in order: "integer", "real" or "text"."""
-    kinds = {ARCHITECTURE: "text"} | dict.fromkeys(SIZES, "integer")
-    names = (*_FIRST, *_parameters(tables), *_LAST)
-    for name in names:
+    kinds, parameters = {ARCHITECTURE: "text"} | dict.fromkeys(SIZES, "integer"), _parameters(tables)
+    for name in (*_FIRST, *parameters, *_LAST):
         kinds[name] = "text" if name in TEXTS else "integer" if name in WHOLE else "real"
-    return kinds | {name: _kind(parameter) for name, parameter in _parameters(tables).items()}
+    return kinds | {name: _kind(parameter) for name, parameter in parameters.items()}
 
 
 def _parameters(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.own_data import changes, clashes
+from fastlin.own_data import OwnItems, changes, clashes
 from fastlin.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.entry import Entry, KindSection
@@ -77,11 +77,9 @@ def obstacles(old: Spec, new: Spec) -> list[str]:
     for key in _unused(old):
         after["dynamics"].pop(key, None)
     lines = []
-    for kinds in KIND_SECTIONS.values():
-        own = kinds.own(old), kinds.own(new)
-        if own[0] is not None and own[1] is not None:
-            del before[kinds.section]["data"], after[kinds.section]["data"]
-            lines += changes(kinds.section, own[0], own[1])
+    for name, own, others in _own_data(old, new):
+        del before[name]["data"], after[name]["data"]
+        lines += changes(name, own, others)
     return lines + differences(before, after)
 
 
@@ -134,12 +132,18 @@ def obstacles_to_union(first: Spec, second: Spec, names: tuple[str, str]) -> lis
         before["dynamics"].pop(key, None)
         after["dynamics"].pop(key, None)
     lines = []
-    for kinds in KIND_SECTIONS.values():
-        own, others = kinds.own(first), kinds.own(second)
-        if own is not None and others is not None:
-            del before[kinds.section]["data"], after[kinds.section]["data"]
-            lines += clashes(kinds.section, own, others, names)
+    for name, own, others in _own_data(first, second):
+        del before[name]["data"], after[name]["data"]
+        lines += clashes(name, own, others, names)
     return lines + differences(before, after, names)
+
+
+def _own_data(first: Spec, second: Spec) -> Iterator[tuple[str, OwnItems[Any], OwnItems[Any]]]:
+    """Yield the name of each section in which both specs have data of the user, and these data."""
+    for section in KIND_SECTIONS.values():
+        own, others = section.own(first), section.own(second)
+        if own is not None and others is not None:
+            yield section.section, own, others
 
 
 def _is_joinable(entry: Entry, first: Spec, second: Spec) -> bool:

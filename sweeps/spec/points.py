@@ -216,6 +216,15 @@ def chosen_parameters(
         yield choice.at({name.removeprefix(prefix): value for name, value in values.items()})
 
 
+def plain(value: Any) -> Any:
+    """Return a value as TOML would have it: arrays, ranges and tuples as lists, NumPy scalars as numbers."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple | range) else value
+
+
 def is_reference(value: Any) -> bool:
     """Return whether a section [points] names its table by its hash."""
     return isinstance(value, Mapping) and set(value) == set(REFERENCE)
@@ -268,7 +277,7 @@ def _of_mapping(
         return _of_columns(_of_file(value["file"], folder, kinds), kinds)
     if set(KEYS) & set(value):
         table = {
-            name: _architecture_names(part) if name == ARCHITECTURE else _plain(part)
+            name: _architecture_names(part) if name == ARCHITECTURE else plain(part)
             for name, part in value.items()
         }
         design = read_design(SECTION, table, kinds, faults)
@@ -277,15 +286,6 @@ def _of_mapping(
         found = _of_columns(design.draw(), kinds)
         return PointTable(found.columns, design)
     return _of_columns(value, kinds)
-
-
-def _plain(value: Any) -> Any:
-    """Return a range with lists and numbers of Python."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple | range) else value
 
 
 def _of_columns(given: Mapping[str, Any], kinds: Mapping[str, str]) -> PointTable:
@@ -323,13 +323,12 @@ def _with_sizes(columns: dict[str, Column]) -> dict[str, Column]:
         if name in columns:
             raise InputError(f"[{SECTION}] has the columns architecture and {name}; give one of them")
     names, codes = np.unique(columns[ARCHITECTURE], return_inverse=True)
-    first = [int(np.argmax(codes == code)) for code in range(len(names))] if len(names) < 100 else None
     shapes = []
     for code, text in enumerate(names.tolist()):
         try:
             shapes.append(Architecture.read(text))
         except InputError as error:
-            row = first[code] if first else int(np.argmax(codes == code))
+            row = int(np.argmax(codes == code))
             raise InputError(f"{SECTION}.architecture[{row}]: {error}") from None
     sizes = np.array([(shape.n_i, shape.n_h, shape.n_o) for shape in shapes], dtype=np.int64)
     rest = {name: values for name, values in columns.items() if name != ARCHITECTURE}

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fastlin.errors import InputError
 from fastlin.kernels.draws import TaskLaw
 from fastlin.sweeps.spec import checks, columns
 from fastlin.sweeps.spec.entry import read_table
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.sweeps.spec.points import SECTION, PointTable, read_points
+from fastlin.sweeps.spec.points import SECTION, PointTable, plain, read_points
 from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS, OF_FRACTION, SECTIONS, entries_of
 from fastlin.validation import shown
 
@@ -28,7 +26,7 @@ def read_spec(content: Any, folder: Path) -> dict[str, Any]:
     """
     if not isinstance(content, Mapping):
         raise InputError(f"a spec is {shown(content)}; needed is a mapping, a TOML file or a preset")
-    points, content = content.get(SECTION), _plain({k: v for k, v in content.items() if k != SECTION})
+    points, content = content.get(SECTION), plain({k: v for k, v in content.items() if k != SECTION})
     faults = Faults()
     fields = read_table(entries_of(""), content, faults, SECTIONS)
     tables = {section: _table(section, content, faults) for section in SECTIONS}
@@ -72,15 +70,6 @@ def _optional_dims(tables: Mapping[str, Mapping[str, Any]], fields: Mapping[str,
         choice = fields.get(section.field)
         dims += [section.prefix + key for key in choice.axes] if choice else []
     return frozenset(dims)
-
-
-def _plain(value: Any) -> Any:
-    """Return a spec as TOML would have it: arrays, ranges and tuples as lists, NumPy scalars as numbers."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple | range) else value
 
 
 def _table(section: str, content: Mapping[str, Any], faults: Faults) -> dict[str, Any]:

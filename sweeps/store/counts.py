@@ -107,16 +107,14 @@ def points(store: Store, index: tuple[int, ...], codes: NDArray[np.uint8]) -> ND
     They are those at each place along `PointSet.architecture_axis`. In a reduced store, every seed counts.
     """
     axis = store.layout.points.architecture_axis
-    codes = np.moveaxis(codes, axis, 0)
+    shape, codes = codes.shape, np.moveaxis(codes, axis, 0)
     cells = codes.reshape(len(codes), -1)
     counts = np.stack([(cells == status).sum(axis=1) for status in range(len(Status))], axis=1)
     seeds = store.layout.seeds_per_status(index)
     numbers = counts * seeds
     if counts[:, list(BAD)].any():
         bad = store.layout.bad_seeds(index, lambda: store.read_values(index))
-        bad = np.moveaxis(np.broadcast_to(bad, np.moveaxis(codes, 0, axis).shape), axis, 0).reshape(
-            cells.shape
-        )
+        bad = np.moveaxis(np.broadcast_to(bad, shape), axis, 0).reshape(cells.shape)
         for code in BAD:
             numbers[:, code] = np.where(cells == code, bad, 0).sum(axis=1)
         others = numbers[:, [Status.PENDING, Status.ABSENT, *BAD]].sum(axis=1)

@@ -104,14 +104,25 @@ def damage(path, chance, spared):
     return key
 
 
+# All rows that a table can have. The product has their values, in another order.
+COLUMNS = ("architecture", "init_scale", "lam")
+ROWS = [*itertools.product(*(LARGEST[name][::-2] for name in COLUMNS))]
+LARGEST_TABLE = {"row": ROWS, "seed": LARGEST["seed"], "time": LARGEST["time"]}
+
+
 def spec_of(axes):
+    """Return the spec of a product, or of a table if an axis has rows."""
+    points = (
+        {"points": dict(zip(COLUMNS, zip(*axes["row"], strict=True), strict=True))} if "row" in axes else {}
+    )
     return Spec.from_dict(
         {
-            "axes": {name: values for name, values in axes.items() if name != "time"},
+            "axes": {name: values for name, values in axes.items() if name not in ("time", "row")},
             "task": {"n_samples": 5},
             "dynamics": {"times": axes["time"]},
             "output": {"observables": ["loss", "weight_norms"]},
         }
+        | points
     )
 
 
@@ -123,16 +134,19 @@ def reference(tmp_path_factory, client):
 
 
 class Sweep(RuleBasedStateMachine):
-    """One store, its axes, and the keys of its damaged files."""
+    """One store of a product, its axes, and the keys of its damaged files."""
 
     client = reference = None
+    largest = LARGEST
 
     @initialize(chance=CHANCES)
     def create(self, chance):
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "s.zarr"
-        self.axes = {name: choose_some(chance, values) for name, values in LARGEST.items()}
-        self.sizes = {name: chance.randrange(1, 4) for name in ("architectures", "init_scales", "seeds")}
+        self.axes = {name: choose_some(chance, values) for name, values in self.largest.items()}
+        self.sizes = {
+            name: chance.randrange(1, 4) for name in ("architectures", "init_scales", "seeds", "points")
+        }
         self.damaged = set()
 
     def teardown(self):
@@ -201,7 +215,9 @@ class Sweep(RuleBasedStateMachine):
     def grow(self, chance, finish):
         if self.refused():
             return
-        self.axes = {name: choose_some(chance, values, self.axes[name]) for name, values in LARGEST.items()}
+        self.axes = {
+            name: choose_some(chance, values, self.axes[name]) for name, values in self.largest.items()
+        }
         self.run(RunOptions() if finish else RunOptions(only=frozenset()))
         self.computed_again()
 
@@ -243,14 +259,14 @@ class Sweep(RuleBasedStateMachine):
         expected = self.expected(dataset)
         done = dataset.status == "ok"
         for name in ("loss", "weight_norms"):
-            stored, correct = dataset[name].where(done), expected[name].where(done)
+            stored = dataset[name].where(done)
+            correct = expected[name].where(done).transpose(*stored.dims)
             assert np.array_equal(stored.values, correct.values, equal_nan=True)
             assert np.isfinite(dataset[name].where(done, 0.0)).all()
 
     def expected(self, dataset):
         """Return the same points of the reference."""
-        axes = ("architecture", "init_scale", "seed", "lam", "time")
-        return self.reference.sel({name: dataset[name].values for name in axes})
+        return self.reference.sel({name: dataset[name] for name in ("seed", "time", *COLUMNS)})
 
     def check_the_end(self):
         if self.exists and self.damaged:
@@ -264,16 +280,23 @@ class Sweep(RuleBasedStateMachine):
 
 
 def choose_some(chance: random.Random, values, required=()):
-    """Return at least one of the values, in their order, with all that are in `required`."""
-    chosen = [value for value in values if value in required or chance.random() < 0.4]
-    return chosen or [chance.choice(values)]
+    """Return at least one of the values: all that are `required`, and behind them others in their order."""
+    others = [value for value in values if value not in required and chance.random() < 0.4]
+    return [*required, *others] or [chance.choice(values)]
+
+
+class TableSweep(Sweep):
+    """One store of a table of points."""
+
+    largest = LARGEST_TABLE
 
 
 @trials(6, 1000)
-def test_any_history_leaves_a_correct_store(client, reference, trials):
-    Sweep.client, Sweep.reference = client, reference
+@pytest.mark.parametrize("machine", [Sweep, TableSweep], ids=["product", "table"])
+def test_any_history_leaves_a_correct_store(client, reference, trials, machine):
+    machine.client, machine.reference = client, reference
     run_machine(
-        Sweep,
+        machine,
         settings=settings(
             phases=[Phase.generate],
             max_examples=trials,
