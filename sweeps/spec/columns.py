@@ -38,12 +38,12 @@ def column_kinds(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _parameters(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]:
-    """Return the parameters of the kinds of task and start of a spec, by their dimensions."""
+    """Return the parameters of the kinds of task and start that can be axes, by their dimensions."""
     found: dict[str, Parameter] = {}
     for name, section in KIND_SECTIONS.items():
         kind = section.kinds.get(tables[name].get("kind") or section.default)
         if kind is not None:
-            found |= {section.prefix + key: parameter for key, parameter in kind.parameters.items()}
+            found |= {section.prefix + key: part for key, part in kind.parameters.items() if part.axis}
     return found
 
 

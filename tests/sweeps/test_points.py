@@ -145,6 +145,22 @@ def test_faults_of_a_table(points, axes, message):
 
 
 @pytest.mark.parametrize(
+    ("task", "column"),
+    [
+        (
+            {"kind": "spectrum"},
+            {"singular_values": [1.0, 2.0]},
+        ),  # a list is one spectrum, not one for each point
+        ({"kind": "data", "x": "x.npy", "y": "y.npy"}, {"whiten": [True, False]}),
+    ],
+)
+def test_parameters_that_are_no_axes_are_no_columns(task, column):
+    (name,) = column
+    with pytest.raises(fl.InputError, match=rf"\[points\] has the unknown column '{name}'"):
+        spec_of(column, task=task)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("lam,seed\n1.0,2\n3.0\n", "row 1 of points.csv has 1 values for 2 columns"),
