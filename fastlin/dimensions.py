@@ -60,10 +60,15 @@ class Stacked:
     shape: tuple[int, ...]
 
     def _set_dimensions(
-        self, shape: tuple[int, ...], dims: Sequence[str] | None, coords: Mapping[str, Any] | None, kind: str
+        self,
+        shape: tuple[int, ...],
+        dims: str | Sequence[str] | None,
+        coords: Mapping[str, Any] | None,
+        kind: str,
     ) -> None:
         """Write checked dimensions. By default a list has the dimension `kind`."""
-        names = (kind,) if dims is None and len(shape) == 1 else tuple(dims or ())
+        listed = [dims] if isinstance(dims, str) else dims
+        names = (kind,) if listed is None and len(shape) == 1 else tuple(listed or ())
         if len(names) != len(shape):
             raise InputError(
                 f"dims are {shown(names)}, and the leading shape is {shape}; needed is a name each"

@@ -36,7 +36,7 @@ class Networks(Stacked):
         Output weights, of the same leading dimensions.
     lam, kappa : array_like, (...), optional
         The balances, both or none. By default they are determined from the weights.
-    dims : sequence of str, optional
+    dims : str or sequence of str, optional
         Names of the leading dimensions. A single one is "network" by default.
     coords : mapping of str to array_like, optional
         Coordinates of dimensions.
@@ -75,7 +75,7 @@ class Networks(Stacked):
         lam: ArrayLike | None = None,
         kappa: ArrayLike | None = None,
         *,
-        dims: Sequence[str] | None = None,
+        dims: str | Sequence[str] | None = None,
         coords: Mapping[str, Any] | None = None,
     ) -> None:
         self.w1 = check_array("w1", w1, "(..., N_h, N_i)")
@@ -181,7 +181,7 @@ class Tasks(Stacked):
     ----------
     tasks : sequence of Task, or ndarray of Task
         The tasks.
-    dims : sequence of str, optional
+    dims : str or sequence of str, optional
         Names of the leading dimensions. That of a list is "task" by default.
     coords : mapping of str to array_like, optional
         Coordinates of dimensions.
@@ -211,7 +211,7 @@ class Tasks(Stacked):
         self,
         tasks: Sequence[Task] | NDArray[Any],
         *,
-        dims: Sequence[str] | None = None,
+        dims: str | Sequence[str] | None = None,
         coords: Mapping[str, Any] | None = None,
     ) -> None:
         shape = tasks.shape if isinstance(tasks, np.ndarray) else (len(tasks),)

@@ -70,8 +70,8 @@ def check_spectrum(name: str, value: ArrayLike | None) -> list[float] | None:
 def spectrum_of(name: str, values: list[float] | None, power: float | None) -> Spectrum:
     """Return the spectrum of given numbers or of a power law. The name is that of the numbers."""
     if (values is None) == (power is None):
-        given = "none" if power is None else "both"
-        raise InputError(f"needed is one of {name} and power, and {given} of them is given")
+        given = "none of them is" if power is None else "both of them are"
+        raise InputError(f"needed is one of {name} and power, and {given} given")
     return Spectrum(None if values is None else tuple(values), power)
 
 
@@ -239,9 +239,8 @@ def autoencoder(
     check_bool("center", center)
     variance, seed = check_float("noise", noise, 0.0, MAX_SCALE), check_int("seed", seed, 0, MAX_SEED)
     if (x is None) == (spectrum is None):
-        raise InputError(
-            f"needed is one of x and spectrum, and {'none' if x is None else 'both'} of them is given"
-        )
+        given = "none of them is" if x is None else "both of them are"
+        raise InputError(f"needed is one of x and spectrum, and {given} given")
     if x is not None:
         return _noisy(Task(x, x, center=center), variance)
     if center:

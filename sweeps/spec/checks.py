@@ -255,7 +255,7 @@ def check_sequence(fields: Mapping[str, Any], faults: Faults) -> None:
         ("output.reduce", fields["reduce"] is not None),
     ):
         if given:
-            faults.add(f"{key} is given, and [[task.sequence]] is the plain flow at every point")
+            faults.add(f"{key} is given, and [[task.sequence]] does not take it: stages are the plain flow")
     if (largest := int(fields["seeds"].max())) >= SEEDS_OF_STAGE:
         faults.add(f"axes.seed has {largest}; with [[task.sequence]] seeds are below 2^56")
 

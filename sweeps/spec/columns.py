@@ -15,6 +15,7 @@ from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.sweeps.spec.points import ARCHITECTURE, SECTION, SIZES, Column, PointTable
+from fastlin.sweeps.spec.sequence import SEQUENCE
 from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS
 from fastlin.validation import check_int
 
@@ -42,7 +43,7 @@ def _parameters(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Parameter]
     found: dict[str, Parameter] = {}
     for name, section in KIND_SECTIONS.items():
         kind = section.kinds.get(tables[name].get("kind") or section.default)
-        if kind is not None:
+        if kind is not None and SEQUENCE not in tables[name]:  # parameters of stages are no columns
             found |= {section.prefix + key: part for key, part in kind.parameters.items() if part.axis}
     return found
 

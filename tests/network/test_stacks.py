@@ -173,3 +173,8 @@ def test_equal_tasks_of_a_stack_count_once():
 def test_bad_input_is_named(make, message):
     with pytest.raises(fl.InputError, match=message):
         make()
+
+
+def test_a_single_dimension_may_be_a_text():
+    nets = fl.Networks(np.ones((2, 1, 1)), np.ones((2, 1, 1)), dims="seed")
+    assert nets.sizes == {"seed": 2}

@@ -124,7 +124,10 @@ def test_modes_of_an_autoencoder_are_learned_in_the_order_of_pca():
         (lambda: fl.student_teacher(SHAPE, 3, n_samples=3), "n_samples is 3, and whitening N_i = 4 inputs"),
         (lambda: fl.student_teacher(SHAPE, 3, -1.0), "noise is -1; it must be at least 0"),
         (lambda: fl.spectrum(SHAPE), "needed is one of singular_values and power, and none of them is given"),
-        (lambda: fl.spectrum(SHAPE, [1], 2.0), "one of singular_values and power, and both of them is given"),
+        (
+            lambda: fl.spectrum(SHAPE, [1], 2.0),
+            "of singular_values and power, and both of them are given",
+        ),
         (
             lambda: fl.spectrum(SHAPE, np.ones(5)),
             "singular_values has 5 numbers; a map of this size",
@@ -133,7 +136,7 @@ def test_modes_of_an_autoencoder_are_learned_in_the_order_of_pca():
         (lambda: fl.spectrum(SHAPE, "x"), "singular_values is not an array of real numbers"),
         (lambda: fl.spectrum((4, 2, 3), power=1.0), "needed is one of class Architecture"),
         (lambda: fl.autoencoder(), "needed is one of x and spectrum, and none of them is given"),
-        (lambda: fl.autoencoder(np.eye(2), spectrum=[1]), "and both of them is given"),
+        (lambda: fl.autoencoder(np.eye(2), spectrum=[1]), "and both of them are given"),
         (lambda: fl.autoencoder(spectrum=[1], center=True), "center is true, and it is for x"),
         (lambda: fl.autoencoder(spectrum=[1], noise=-1.0), "noise is -1; it must be at least 0"),
     ],

@@ -307,3 +307,12 @@ def test_reports_and_pictures_have_stages(swept, tmp_path):
     view = picture.View(("stage=1", "task=0", "duration=2"), "forgetting", "similarity", "lam")
     (file,) = picture.draw(str(swept), tmp_path / "s.png", view)
     assert file.stat().st_size > 10_000
+
+
+def test_parameters_of_stages_are_no_columns():
+    content = spec()
+    content["axes"] = {"architecture": "2-2-2"}
+    with pytest.raises(
+        fl.InputError, match=r"unknown column 'n_samples'; did .* allowed: .*init_scale, lam$"
+    ):
+        fl.Spec.read(content, points={"n_samples": [5, 6], "lam": [0.0, 1.0], "seed": [0, 1]})
