@@ -10,18 +10,17 @@ from os import path as _path
 if _typing.TYPE_CHECKING:
     from fastlin import plot
     from fastlin.architecture import Architecture
-    from fastlin.descent import gradient_descent
     from fastlin.errors import DamageWarning, InputError, MeanWarning, SaddleWarning, StoppedError
-    from fastlin.exact_solution import exact
-    from fastlin.gradient_flow import flow
-    from fastlin.low_rank import lora
-    from fastlin.network import Network
-    from fastlin.observables import OBSERVABLES
-    from fastlin.related_tasks import reversed, similar
-    from fastlin.solve import solve_qqt
-    from fastlin.stacks import Networks, Tasks
-    from fastlin.starts import balanced_init, random_init
-    from fastlin.structured_tasks import autoencoder, hierarchy, spectrum
+    from fastlin.kinds.starts import balanced_init, random_init
+    from fastlin.kinds.task_kinds import random_regression, student_teacher
+    from fastlin.networks.low_rank import lora
+    from fastlin.networks.network import Network
+    from fastlin.networks.stacks import Networks, Tasks
+    from fastlin.observables.registry import OBSERVABLES
+    from fastlin.solutions.descent import gradient_descent
+    from fastlin.solutions.exact import exact
+    from fastlin.solutions.flow import flow
+    from fastlin.solutions.sequence import sequence
     from fastlin.sweeps.read.bracketing import borders, refine
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
@@ -29,9 +28,10 @@ if _typing.TYPE_CHECKING:
     from fastlin.sweeps.run.projection import plan
     from fastlin.sweeps.run.run import run_sweep
     from fastlin.sweeps.spec.spec import Spec
-    from fastlin.task import Task
-    from fastlin.task_kinds import random_regression, student_teacher
-    from fastlin.task_sequence import sequence
+    from fastlin.tasks.related import reversed, similar
+    from fastlin.tasks.structured import autoencoder, hierarchy, spectrum
+    from fastlin.tasks.task import Task
+    from fastlin.weights.solve import solve_qqt
 
     __version__: str
 
@@ -40,37 +40,37 @@ _HOMES = {
     "DamageWarning": "errors",
     "InputError": "errors",
     "MeanWarning": "errors",
-    "Network": "network",
-    "Networks": "stacks",
-    "OBSERVABLES": "observables",
+    "Network": "networks.network",
+    "Networks": "networks.stacks",
+    "OBSERVABLES": "observables.registry",
     "SaddleWarning": "errors",
     "Spec": "sweeps.spec.spec",
     "StoppedError": "errors",
-    "Task": "task",
-    "Tasks": "stacks",
-    "autoencoder": "structured_tasks",
-    "balanced_init": "starts",
+    "Task": "tasks.task",
+    "Tasks": "networks.stacks",
+    "autoencoder": "tasks.structured",
+    "balanced_init": "kinds.starts",
     "borders": "sweeps.read.bracketing",
-    "exact": "exact_solution",
-    "flow": "gradient_flow",
-    "gradient_descent": "descent",
-    "hierarchy": "structured_tasks",
-    "lora": "low_rank",
+    "exact": "solutions.exact",
+    "flow": "solutions.flow",
+    "gradient_descent": "solutions.descent",
+    "hierarchy": "tasks.structured",
+    "lora": "networks.low_rank",
     "merge_sweeps": "sweeps.run.merge",
     "open_sweep": "sweeps.read.open",
     "plan": "sweeps.run.projection",
     "plot": "plot:",
-    "random_init": "starts",
-    "random_regression": "task_kinds",
+    "random_init": "kinds.starts",
+    "random_regression": "kinds.task_kinds",
     "rebuild": "sweeps.read.rebuild",
     "refine": "sweeps.read.bracketing",
-    "reversed": "related_tasks",
+    "reversed": "tasks.related",
     "run_sweep": "sweeps.run.run",
-    "sequence": "task_sequence",
-    "similar": "related_tasks",
-    "solve_qqt": "solve",
-    "spectrum": "structured_tasks",
-    "student_teacher": "task_kinds",
+    "sequence": "solutions.sequence",
+    "similar": "tasks.related",
+    "solve_qqt": "weights.solve",
+    "spectrum": "tasks.structured",
+    "student_teacher": "kinds.task_kinds",
 }
 
 __all__ = [

@@ -16,7 +16,7 @@ LONGEST_STEP = 10.0
 LEAST_PIVOT = 1e-3
 
 # Variances of inputs that differ by less than this share are equal, and smaller ones are 0 beside them, as in
-# `fastlin.moments`. Where they differ by more, variances that are no rounding errors count.
+# `fastlin.tasks.moments`. Where they differ by more, variances that are no rounding errors count.
 FLAT = 1e-9
 
 # Gradient descent has diverged when |Q|^2 is this many times that of the start and the target. Descent that

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels import Problem
 from fastlin.kernels.draws import RegressionTask
-from fastlin.observables import REGISTRY
+from fastlin.kinds.initialisation import INIT_KINDS
+from fastlin.observables.registry import REGISTRY
 from tests import reference
 
 CLASSES = {

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from fastlin.cli import exit_codes
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
 from fastlin.sweeps.spec.reference import reference
 
 README = Path(__file__).parents[1] / "README.md"

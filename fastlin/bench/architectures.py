@@ -112,7 +112,7 @@ def _first_calls() -> dict[str, float]:
     # Imports do not count. xarray would import Dask's arrays when it makes the first Dataset.
     import dask.array  # noqa: F401
 
-    import fastlin.dynamics  # noqa: F401
+    import fastlin.solutions.dynamics  # noqa: F401
 
     start = perf_counter()
     _exact(4, 3, 5)

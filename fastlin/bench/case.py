@@ -13,8 +13,8 @@ from fastlin.bench.rivals import Networks
 from fastlin.kernels import Batch, Output, Problem, dispatch, draw_records, empty_batch
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kernels.draws import RegressionTask, WeightStart
-from fastlin.starts import balanced_init
-from fastlin.task_kinds import random_regression
+from fastlin.kinds.starts import balanced_init
+from fastlin.kinds.task_kinds import random_regression
 
 TARGET_SCALE, INIT_SCALE = 3**0.5, 1.0
 OUTPUTS = (int(Output.LOSS), int(Output.KERNEL_DISTANCE))

@@ -10,12 +10,12 @@ import numpy as np
 
 from fastlin.architecture import Architecture
 from fastlin.bench.timing import Note, Run, alternate
-from fastlin.descent import gradient_descent
-from fastlin.exact_solution import exact
-from fastlin.gradient_flow import flow
-from fastlin.stacks import Networks
-from fastlin.starts import balanced_init
-from fastlin.task_kinds import random_regression
+from fastlin.kinds.starts import balanced_init
+from fastlin.kinds.task_kinds import random_regression
+from fastlin.networks.stacks import Networks
+from fastlin.solutions.descent import gradient_descent
+from fastlin.solutions.exact import exact
+from fastlin.solutions.flow import flow
 
 Shape = tuple[int, int, int]
 

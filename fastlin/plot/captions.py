@@ -11,9 +11,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from fastlin.architecture import sizes_of
+from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import scales, sizes
 from fastlin.plot.style import LETTERS, SIZE_NAMES, SYMBOLS, number, parameter_axes, symbol, without
-from fastlin.regimes import THRESHOLD
 from fastlin.solvers import SOLVERS
 
 AXES = ("solver", "time", "lam", "kappa", "init_scale", "rate_ratio", "learning_rate", "noise_seed")

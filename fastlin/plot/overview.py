@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from fastlin import seed_statistics
 from fastlin.architecture import sizes_of
 from fastlin.errors import InputError
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
+from fastlin.observables.stages import OF_SEQUENCE
 from fastlin.plot import scales, sizes
 from fastlin.plot.captions import caption
 from fastlin.plot.page import Pages
 from fastlin.plot.style import DEFAULT_STYLE, SIZE_NAMES, Style, default_index, parameter_axes
-from fastlin.sequence_observables import OF_SEQUENCE
 from fastlin.validation import check_instance, shown, suggest
 
 MAX_PAGES = 100

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from fastlin import seed_statistics
 from fastlin.errors import InputError
+from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import scales, sizes
 from fastlin.plot.captions import regimes, where, wrapped
 from fastlin.plot.fitting import sizing_fault
@@ -31,7 +32,6 @@ from fastlin.plot.style import (
     fits,
     symbol,
 )
-from fastlin.regimes import THRESHOLD
 
 PER_PAGE = 12  # Architectures on a page. This number of lines can be distinguished.
 IN_ONE_ROW = 4  # Diagrams in the row of the profile.

@@ -46,7 +46,7 @@ def phase_diagram(
     ax : matplotlib.axes.Axes, optional
         Axes to draw on. By default a new figure is made. Its title has the values of the other dimensions.
     contours : float or sequence of float, optional
-        Values at which lines are drawn, such as `fastlin.regimes.THRESHOLD`.
+        Values at which lines are drawn, such as `fastlin.observables.regimes.THRESHOLD`.
     **mesh
         Properties of the mesh, such as cmap, vmin, vmax and norm. The scale of colours is logarithmic with
         norm="log", linear with norm="linear" or a given vmin or vmax. By default it is logarithmic where no

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.observables import REGISTRY
-from fastlin.sequence_observables import OF_SEQUENCE, entry_of
+from fastlin.observables.registry import REGISTRY
+from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.validation import check_bool, check_float, shown
 
 # Okabe & Ito (2008): the colours stay distinct for all common forms of colour blindness, and in print.

@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from fastlin.architecture import Architecture
-from fastlin.descent import gradient_descent
-from fastlin.exact_solution import exact
-from fastlin.network import Network
+from fastlin.kinds.starts import balanced_init
+from fastlin.kinds.task_kinds import random_regression
+from fastlin.networks.network import Network
 from fastlin.plot import dynamics
 from fastlin.plot.axes import LINEAR_TIME
 from fastlin.plot.network import PANELS
-from fastlin.starts import balanced_init
+from fastlin.solutions.descent import gradient_descent
+from fastlin.solutions.exact import exact
 from fastlin.sweeps.figures.style import STYLE
-from fastlin.task import Task
-from fastlin.task_kinds import random_regression
+from fastlin.tasks.task import Task
 
 LAMS = (1.0, 0.0, -1.0)
 ARCHITECTURE = Architecture(3, 2, 3)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context
 
+from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import style
-from fastlin.regimes import THRESHOLD
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.figures.swept import swept
 from fastlin.sweeps.read.rebuild import rebuild

@@ -15,14 +15,14 @@ from matplotlib.style import context
 
 from fastlin.architecture import Architecture
 from fastlin.kernels.compiler.jit import Array
+from fastlin.kinds.starts import balanced_init
+from fastlin.observables.relearning import LONGEST, reversal_times
 from fastlin.plot import style
-from fastlin.relearning import LONGEST, reversal_times
-from fastlin.starts import balanced_init
+from fastlin.solutions.sequence import sequence
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.figures.swept import swept
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.task import Task
-from fastlin.task_sequence import sequence
+from fastlin.tasks.task import Task
 
 PRESET = "reversal"
 LENGTHS = (2.0, 4.0, 8.0, math.inf)  # of the first task, in panel A

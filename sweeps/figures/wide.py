@@ -16,11 +16,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context
 
 from fastlin.architecture import Architecture
-from fastlin.exact_solution import exact
-from fastlin.gradient_flow import flow
+from fastlin.kinds.starts import balanced_init, random_init
+from fastlin.kinds.task_kinds import random_regression
+from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import phase_diagram, style
-from fastlin.regimes import THRESHOLD
-from fastlin.starts import balanced_init, random_init
+from fastlin.solutions.exact import exact
+from fastlin.solutions.flow import flow
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
 from fastlin.sweeps.run.cluster import connect
@@ -28,7 +29,6 @@ from fastlin.sweeps.run.executors import Threads
 from fastlin.sweeps.run.progress import as_progress
 from fastlin.sweeps.run.run import run_sweep
 from fastlin.sweeps.spec.spec import Spec
-from fastlin.task_kinds import random_regression
 
 PRESET = "wide-plane"
 WIDTHS = (16, 32, 64, 128, 256, 512, 1024)

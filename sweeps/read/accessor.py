@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fastlin import seed_statistics
 from fastlin.errors import InputError
-from fastlin.observables import REGISTRY
-from fastlin.regimes import THRESHOLD, regime
+from fastlin.observables.regimes import THRESHOLD, regime
+from fastlin.observables.registry import REGISTRY
 from fastlin.sweeps.read.selection import select
 from fastlin.validation import check_float, suggest
 

@@ -18,8 +18,8 @@ from scipy.interpolate import PchipInterpolator
 from fastlin import seed_statistics
 from fastlin.dimensions import RESERVED
 from fastlin.errors import InputError
-from fastlin.observables import REGISTRY
-from fastlin.regimes import THRESHOLD
+from fastlin.observables.regimes import THRESHOLD
+from fastlin.observables.registry import REGISTRY
 from fastlin.sweeps.read.accessor import DISTANCE
 from fastlin.sweeps.read.selection import select
 from fastlin.sweeps.spec.extension import AXES

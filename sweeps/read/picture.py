@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.backends.backend_pdf import PdfPages
 
 from fastlin.errors import InputError
-from fastlin.observables import sweepable
+from fastlin.observables.registry import sweepable
 from fastlin.paths import user_path
 from fastlin.plot import Pages, Style, pages
 from fastlin.plot.saving import rendering, save

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.codes import Start
-from fastlin.network import Network
+from fastlin.networks.network import Network
 from fastlin.sweeps.read.selection import architecture_name, position
 from fastlin.sweeps.spec.network_of import stages_and_network, task_and_network
 from fastlin.sweeps.spec.points import POINT, SECTION, column_names

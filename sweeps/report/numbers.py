@@ -15,11 +15,11 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from fastlin import seed_statistics
-from fastlin.observables import REGISTRY
+from fastlin.observables.regimes import THRESHOLD
+from fastlin.observables.registry import REGISTRY
+from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales
 from fastlin.plot.style import COLOURS, DEFAULT_STYLE, Style, architectures, default_index
-from fastlin.regimes import THRESHOLD
-from fastlin.sequence_observables import OF_SEQUENCE, entry_of
 
 MOST_BYTES = 8_000_000  # Size of all numbers in a page.
 MOST_PANELS = 40

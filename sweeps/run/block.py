@@ -18,10 +18,10 @@ from fastlin.kernels import (
 from fastlin.kernels.codes import Start
 from fastlin.kernels.sizes import InputsRecord
 from fastlin.kernels.starts import starts
-from fastlin.observables import REGISTRY, Observable
-from fastlin.rates import Rates
+from fastlin.observables.registry import REGISTRY, Observable
 from fastlin.solvers import SOLVERS, Points
 from fastlin.sweeps.spec.group import Group
+from fastlin.weights.rates import Rates
 
 START_NUMBERS = 500_000  # entries of Q(0) that are held at a time
 RECORD_NUMBERS = 4_000_000  # numbers of the records of pairs that are held at a time

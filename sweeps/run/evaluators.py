@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastlin.kernels import Status
 from fastlin.kernels import exact_statistics as fold
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
 from fastlin.sweeps.run import isolation
 from fastlin.sweeps.run.block import Result
 from fastlin.sweeps.run.block import compute as compute_group

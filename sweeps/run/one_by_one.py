@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.descent import Descent, follow
 from fastlin.kernels import Status
-from fastlin.network import Network
-from fastlin.observables import REGISTRY, Observable
-from fastlin.rates import Rates
+from fastlin.networks.network import Network
+from fastlin.observables.registry import REGISTRY, Observable
+from fastlin.solutions.descent import Descent, follow
 from fastlin.solvers import recorded_steps
 from fastlin.sweeps.spec.group import Group
 from fastlin.sweeps.spec.network_of import task_and_network
-from fastlin.task import Task
+from fastlin.tasks.task import Task
+from fastlin.weights.rates import Rates
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import exact_statistics as fold
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import partials
 from fastlin.sweeps.store.array_spec import Values

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from fastlin.errors import InputError
 from fastlin.kernels.compilation import Kernel, compile_all, missing, seconds_to_compile
-from fastlin.network import Network
+from fastlin.networks.network import Network
 from fastlin.sweeps.run.builds import check_versions
 from fastlin.sweeps.run.cluster import connect
 from fastlin.sweeps.run.dispatch import WorkerCall, results
@@ -48,7 +48,7 @@ from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.slice import Slice
 from fastlin.sweeps.store.store import Store
-from fastlin.task import Task
+from fastlin.tasks.task import Task
 
 # Dask takes milliseconds for a task, so blocks of a shorter estimated time go several in one task.
 TASK_SECONDS, MOST_TOGETHER = 0.1, 16

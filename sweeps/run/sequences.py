@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import Status
-from fastlin.sequence_law import SequenceLaw
+from fastlin.kinds.sequence_law import SequenceLaw
+from fastlin.kinds.starts import balanced_starts
+from fastlin.solutions.sequence import sequence
+from fastlin.solutions.white_sequence import WhiteStages, evaluate
 from fastlin.solvers import SOLVERS
-from fastlin.starts import balanced_starts
 from fastlin.sweeps.spec.group import Group, Own
 from fastlin.sweeps.spec.network_of import stages_and_network
-from fastlin.task_sequence import sequence
-from fastlin.white_sequence import WhiteStages, evaluate
 
 Values = dict[str, NDArray[Any]]
 

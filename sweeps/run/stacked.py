@@ -14,22 +14,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.descent_stack import DescentStack
-from fastlin.exact_stack import ExactStack
-from fastlin.flow_path import FlowSettings
-from fastlin.flow_stack import FlowStack
 from fastlin.kernels import Status
-from fastlin.network import Network
-from fastlin.observables import REGISTRY, Observable
-from fastlin.rates import Rates
+from fastlin.kinds.starts import draw_networks
+from fastlin.kinds.task_kinds import TASK_KINDS
+from fastlin.networks.network import Network
+from fastlin.networks.stacks import Networks, Pairs, Tasks, pairs
+from fastlin.observables.registry import REGISTRY, Observable
+from fastlin.solutions.descent_stack import DescentStack
+from fastlin.solutions.exact_stack import ExactStack
+from fastlin.solutions.flow_stack import FlowStack
+from fastlin.solutions.stack_values import Values
 from fastlin.solvers import SOLVERS, recorded_steps
-from fastlin.stack_values import Values
-from fastlin.stacks import Networks, Pairs, Tasks, pairs
-from fastlin.starts import draw_networks
 from fastlin.sweeps.run import one_by_one
 from fastlin.sweeps.spec.group import Group
-from fastlin.task import Task
-from fastlin.task_kinds import TASK_KINDS
+from fastlin.tasks.task import Task
+from fastlin.weights.flow_path import FlowSettings
+from fastlin.weights.rates import Rates
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.uint8]

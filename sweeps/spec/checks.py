@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.initialisation import INIT_KINDS, InitKind
 from fastlin.kernels import Scale
 from fastlin.kernels.draws import TaskLaw
-from fastlin.observables import REGISTRY
-from fastlin.parameters import Choice
-from fastlin.sequence_law import SEEDS_OF_STAGE, inputs_of
-from fastlin.sequence_observables import OF_SEQUENCE, entry_of
+from fastlin.kinds.initialisation import INIT_KINDS, InitKind
+from fastlin.kinds.parameters import Choice
+from fastlin.kinds.sequence_law import SEEDS_OF_STAGE, inputs_of
+from fastlin.kinds.task_kinds import TaskKind
+from fastlin.observables.registry import REGISTRY
+from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.solvers import FLOW, SOLVERS
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.sweeps.spec.points import chosen_parameters
 from fastlin.sweeps.spec.sequence import stage_count
 from fastlin.sweeps.spec.table import KIND_SECTIONS
-from fastlin.task_kinds import TaskKind
 
 MAX_STEPS = 10**12
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SIZE
-from fastlin.parameters import Choice, Parameter
+from fastlin.kinds.parameters import Choice, Parameter
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry
 from fastlin.sweeps.spec.faults import Faults

@@ -10,8 +10,8 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
-from fastlin.own_data import OwnItems
-from fastlin.parameters import Choice, Kind, Parameter
+from fastlin.kinds.own_data import OwnItems
+from fastlin.kinds.parameters import Choice, Kind, Parameter
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.faults import Faults
 from fastlin.validation import check_choice, suggest

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.own_data import OwnItems, changes, clashes
-from fastlin.parameters import Choice
+from fastlin.kinds.own_data import OwnItems, changes, clashes
+from fastlin.kinds.parameters import Choice
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.entry import Entry, KindSection
 from fastlin.sweeps.spec.points import SECTION

@@ -20,12 +20,12 @@ from fastlin.kernels import Problem
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compilation import Kernel
 from fastlin.kernels.draws import LaneStart
-from fastlin.low_rank import AdapterStart
-from fastlin.observables import Observable
-from fastlin.rates import Rates
-from fastlin.sequence_law import SequenceLaw
-from fastlin.sequence_observables import entry_of
+from fastlin.kinds.sequence_law import SequenceLaw
+from fastlin.networks.low_rank import AdapterStart
+from fastlin.observables.registry import Observable
+from fastlin.observables.stages import entry_of
 from fastlin.solvers import SOLVERS, Settings
+from fastlin.weights.rates import Rates
 
 Variant = tuple[Architecture, str, Start]
 Position = tuple[int | slice, ...]

@@ -6,13 +6,13 @@ from fastlin.architecture import Architecture
 from fastlin.kernels import Problem
 from fastlin.kernels.codes import Start
 from fastlin.kernels.draws import WeightLaw
-from fastlin.low_rank import AdapterStart
-from fastlin.network import Network
-from fastlin.rates import EQUAL_RATES, Rates
-from fastlin.sequence_law import SequenceLaw
-from fastlin.starts import draw_network, draw_raw_network
-from fastlin.task import Task
-from fastlin.task_kinds import TASK_KINDS
+from fastlin.kinds.sequence_law import SequenceLaw
+from fastlin.kinds.starts import draw_network, draw_raw_network
+from fastlin.kinds.task_kinds import TASK_KINDS
+from fastlin.networks.low_rank import AdapterStart
+from fastlin.networks.network import Network
+from fastlin.tasks.task import Task
+from fastlin.weights.rates import EQUAL_RATES, Rates
 
 
 def task_and_network(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.kernels.random import MAX_SIZE
-from fastlin.parameters import Choice
+from fastlin.kinds.parameters import Choice
 from fastlin.paths import user_path
 from fastlin.sweeps.spec.design import KEYS, MAX_POINTS, Design, read_design
 from fastlin.sweeps.spec.faults import Faults

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fastlin.sequence_observables import OF_SEQUENCE
+from fastlin.observables.stages import OF_SEQUENCE
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec import reduction
 from fastlin.sweeps.spec.entry import REQUIRED, Entry, KindSection, parameter_entry

@@ -13,14 +13,14 @@ from typing import Any, Final
 import numpy as np
 
 from fastlin.errors import InputError
-from fastlin.own_data import OwnItems
-from fastlin.parameters import Choice, Parameter
-from fastlin.related_tasks import check_similarity
-from fastlin.sequence_law import MOST_STAGES, REVERSED, SIMILAR, SequenceLaw, StageLaw, check_stages
+from fastlin.kinds.own_data import OwnItems
+from fastlin.kinds.parameters import Choice, Parameter
+from fastlin.kinds.sequence_law import MOST_STAGES, REVERSED, SIMILAR, SequenceLaw, StageLaw, check_stages
+from fastlin.kinds.task_kinds import TASK_KINDS, TaskKind
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, parameter_entry, read_table
 from fastlin.sweeps.spec.faults import Faults
-from fastlin.task_kinds import TASK_KINDS, TaskKind
+from fastlin.tasks.related import check_similarity
 from fastlin.validation import check_times, shown
 
 SEQUENCE: Final = "sequence"

@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
-from fastlin.initialisation import InitKind
 from fastlin.kernels import Problem
 from fastlin.kernels.batch import FlowControl
 from fastlin.kernels.codes import Start
 from fastlin.kernels.stochastic_descent import Noise
-from fastlin.observables import Observable
-from fastlin.own_data import identity
-from fastlin.parameters import Choice
+from fastlin.kinds.initialisation import InitKind
+from fastlin.kinds.own_data import identity
+from fastlin.kinds.parameters import Choice
+from fastlin.kinds.task_kinds import TaskKind
+from fastlin.observables.registry import Observable
+from fastlin.observables.stages import entry_of
 from fastlin.paths import user_path
-from fastlin.rates import Rates
-from fastlin.sequence_observables import entry_of
 from fastlin.solvers import SOLVERS, Settings
 from fastlin.sweeps import presets
 from fastlin.sweeps.spec.entry import write_table
@@ -38,8 +38,8 @@ from fastlin.sweeps.spec.reader import read_spec
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.sweeps.spec.sequence import stage_count
 from fastlin.sweeps.spec.table import KIND_SECTIONS, SECTIONS, entries_of, optional_axes, parameter_axes
-from fastlin.task_kinds import TaskKind
 from fastlin.validation import shown, suggest
+from fastlin.weights.rates import Rates
 
 # Keys that change no number of a store. They are no part of a spec's identity.
 INCIDENTAL = (("name",), ("output", "durable"))

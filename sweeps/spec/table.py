@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.architecture import Architecture
-from fastlin.balance import LEAST_KAPPA, MAX_KAPPA, check_kappa
 from fastlin.errors import InputError
-from fastlin.initialisation import INIT_KINDS
 from fastlin.kernels.random import MAX_SEED
-from fastlin.observables import FRACTION, check_fraction, sweepable
-from fastlin.rates import one_or_two
-from fastlin.sequence_observables import OF_SEQUENCE
+from fastlin.kinds.initialisation import INIT_KINDS
+from fastlin.kinds.task_kinds import TASK_KINDS
+from fastlin.observables.registry import FRACTION, check_fraction, sweepable
+from fastlin.observables.stages import OF_SEQUENCE
 from fastlin.solvers import MAX_STEPS, MAX_TOLERANCE, MIN_TOLERANCE, SOLVERS, TOLERANCE
 from fastlin.sweeps.spec import axes
 from fastlin.sweeps.spec.entry import Entry, KindSection, name_entry, names_entry, same
 from fastlin.sweeps.spec.reduction import Reduction
 from fastlin.sweeps.spec.sequence import TaskSection
-from fastlin.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
-from fastlin.task_kinds import TASK_KINDS
+from fastlin.tasks.task import MAX_SAMPLES, MAX_SCALE, MIN_SCALE
 from fastlin.validation import check_bool, check_float, check_int, check_pair, shown
+from fastlin.weights.balance import LEAST_KAPPA, MAX_KAPPA, check_kappa
+from fastlin.weights.rates import one_or_two
 
 DTYPES = ("float64", "float32")
 CONVERGENCE: Final = "convergence_time"

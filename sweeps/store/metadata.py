@@ -20,7 +20,7 @@ from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from fastlin.errors import InputError
-from fastlin.observables import TIME_ATTRIBUTES
+from fastlin.observables.registry import TIME_ATTRIBUTES
 from fastlin.sweeps.spec.points import POINT, SECTION, PointTable, is_reference
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.spec.table import KIND_SECTIONS

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.kernels import exact_statistics as fold
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
 
 # Arrays of partial sums over seeds: of observables over time, and of time scales.
 PARTIALS, SCALE_PARTIALS = "partials", "scale_partials"

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 from fastlin.kernels.codes import Start
 from fastlin.kernels.compiler.cache import kept_syntax_hash
 from fastlin.kernels.random import SEED_RULE
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.costs import sizes_of_all

@@ -5,9 +5,9 @@ import pytest
 
 import fastlin as fl
 from fastlin import kernels
-from fastlin.initialisation import product_kinds
 from fastlin.kernels import Output, Sizes, Status, dispatch, empty_batch
 from fastlin.kernels.random import Stream, standard_normals
+from fastlin.kinds.initialisation import product_kinds
 from tests import reference
 from tests.networks import CLASSES, problem, relative
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fastlin.data_files import digest, read_matrix
 from fastlin.errors import InputError
+from fastlin.kinds.data_files import digest, read_matrix
 
 VALUES = np.array([[1.5, -2.0, 3e-7], [0.1, 4.0, 1.0 / 3.0]])
 

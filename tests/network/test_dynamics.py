@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
 from tests import reference
 from tests.networks import CLASSES, OVER_TIME, literal, networks, point, relative
 

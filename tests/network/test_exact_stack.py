@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
 from tests.networks import OVER_TIME, relative
 
 BY_KERNEL = ["loss", "kernel_distance", "ntk_norm", "weight_norms"]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import fastlin as fl
-from fastlin.adapted_task import residual_task
-from fastlin.low_rank import pretrained_map
-from fastlin.stacks import Networks, Tasks
+from fastlin.networks.low_rank import pretrained_map
+from fastlin.networks.stacks import Networks, Tasks
+from fastlin.tasks.adapted import residual_task
 from tests import reference
 from tests.networks import relative
 

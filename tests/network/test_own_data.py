@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import fastlin as fl
-from fastlin import own_data
-from fastlin.own_data import DataTask, GivenWeights, KeptTask, OwnItems, OwnNetwork, OwnTask
+from fastlin.kinds import own_data
+from fastlin.kinds.own_data import DataTask, GivenWeights, KeptTask, OwnItems, OwnNetwork, OwnTask
 
 DRAW = np.random.default_rng(5)
 X, Y = DRAW.standard_normal((4, 9)), DRAW.standard_normal((3, 9))

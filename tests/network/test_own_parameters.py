@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.own_parameters import DATA, WEIGHTS, resolve_data, resolve_weights
+from fastlin.kinds.own_parameters import DATA, WEIGHTS, resolve_data, resolve_weights
 
 DRAW = np.random.default_rng(6)
 X, Y = DRAW.standard_normal((4, 9)), DRAW.standard_normal((3, 9))

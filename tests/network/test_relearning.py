@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 
 import fastlin as fl
-from fastlin.relearning import (
+from fastlin.observables.relearning import (
     forgetting,
     is_least,
     least_loss,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.solve import Starts, convergence_times, factors
+from fastlin.weights.solve import Starts, convergence_times, factors
 from tests import reference
 from tests.networks import CLASSES, draw, networks, relative
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import fastlin as fl
 from fastlin.dimensions import RESERVED
-from fastlin.observables import REGISTRY
-from fastlin.stacks import pairs
+from fastlin.networks.stacks import pairs
+from fastlin.observables.registry import REGISTRY
 
 ARCH = fl.Architecture(3, 6, 2)
 OWN = fl.Task.from_sigma(np.eye(2, 3))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import fastlin as fl
-from fastlin.means import CHANCE, floor_share
-from fastlin.observables import REGISTRY
+from fastlin.observables.registry import REGISTRY
+from fastlin.tasks.means import CHANCE, floor_share
 from tests.networks import relative
 
 OF_SAMPLES = ("network_function", "rsm_input", "rsm_output", "ntk", "rdm_cosine", "rdm_correlation")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import fastlin as fl
-from fastlin.balance import _one_sided_residual, reduced_width, scaled
+from fastlin.weights.balance import _one_sided_residual, reduced_width, scaled
 from tests import reference
 from tests.networks import CLASSES, relative
 

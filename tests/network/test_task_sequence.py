@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.relearning import reversal_times
+from fastlin.observables.relearning import reversal_times
 from tests import beyond
 from tests.networks import relative
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.dynamics import trajectory
-from fastlin.observables import REGISTRY
-from fastlin.rates import Rates
-from fastlin.task_arrays import TaskArrays
+from fastlin.observables.registry import REGISTRY
+from fastlin.solutions.dynamics import trajectory
+from fastlin.tasks.arrays import TaskArrays
+from fastlin.weights.rates import Rates
 from tests.networks import OVER_TIME, relative
 
 SAMPLES = 5

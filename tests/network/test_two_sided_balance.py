@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.fit import fit_balance, signature
+from fastlin.weights.fit import fit_balance, signature
 from tests import reference
 from tests.networks import relative
 

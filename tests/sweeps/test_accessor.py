@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin.regimes import regime
+from fastlin.observables.regimes import regime
 from fastlin.sweeps.read.accessor import _first_passage
 from fastlin.sweeps.read.selection import position
 from tests import sweeping

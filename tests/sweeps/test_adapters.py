@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.adapted_task import residual_task
-from fastlin.rates import EQUAL_RATES
+from fastlin.tasks.adapted import residual_task
+from fastlin.weights.rates import EQUAL_RATES
 
 OBSERVABLES = ["loss", "kernel_distance", "ntk_norm", "weight_norms", "effective_rank", "adapter_norm"]
 OBSERVABLES += ["adapter_alignment", "recovered_rank"]

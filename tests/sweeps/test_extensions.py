@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.initialisation import INIT_KINDS, InitKind
 from fastlin.kernels import Output
 from fastlin.kernels.draws import Target
-from fastlin.observables import REGISTRY, Observable
-from fastlin.parameters import Parameter
+from fastlin.kinds.initialisation import INIT_KINDS, InitKind
+from fastlin.kinds.parameters import Parameter
+from fastlin.kinds.task_kinds import TASK_KINDS, TaskKind
+from fastlin.observables.registry import REGISTRY, Observable
 from fastlin.solvers import GRADIENT_DESCENT, SOLVERS
 from fastlin.sweeps.run.plan import Plan
-from fastlin.task_kinds import TASK_KINDS, TaskKind
 from fastlin.validation import check_float
 
 AXES = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.rates import Rates
 from fastlin.sweeps.run import stacked
+from fastlin.weights.rates import Rates
 
 OBSERVABLES = ["loss", "kernel_distance", "ntk_norm", "weight_norms", "effective_rank"]
 AXES = {"architecture": [[3, 2, 3], [3, 7, 3]], "seed": [0, 3], "init_scale": [0.4, 0.9]}

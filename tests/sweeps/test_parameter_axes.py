@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.initialisation import INIT_KINDS, InitKind
-from fastlin.observables import REGISTRY
-from fastlin.parameters import Parameter
+from fastlin.kinds.initialisation import INIT_KINDS, InitKind
+from fastlin.kinds.parameters import Parameter
+from fastlin.kinds.task_kinds import TASK_KINDS
+from fastlin.observables.registry import REGISTRY
 from fastlin.sweeps.spec.extension import AXES as FIELDS
 from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.verify import verify
-from fastlin.task_kinds import TASK_KINDS
 from fastlin.validation import check_choice, check_float, check_int
 from tests import cutting, sweeping
 

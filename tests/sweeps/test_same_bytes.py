@@ -17,7 +17,7 @@ import pytest
 
 import fastlin as fl
 from fastlin.kernels import compilation
-from fastlin.observables import REGISTRY, sweepable
+from fastlin.observables.registry import REGISTRY, sweepable
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.progress import NoProgress

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 import fastlin as fl
-from fastlin.relearning import reversal_times
+from fastlin.observables.relearning import reversal_times
 from fastlin.sweeps import figures, presets
 from fastlin.sweeps.figures import forgetting, reversal, transfer
 from fastlin.sweeps.figures.swept import swept

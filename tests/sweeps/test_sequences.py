@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.sequence_law import SEEDS_OF_STAGE
+from fastlin.kinds.sequence_law import SEEDS_OF_STAGE
 from fastlin.sweeps.read import picture
 from fastlin.sweeps.report import write as report_page
 from fastlin.sweeps.run.block import compute

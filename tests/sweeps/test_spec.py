@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlin as fl
+from fastlin.kinds.task_kinds import TASK_KINDS
 from fastlin.sweeps import presets
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.spec.reduction import Reduction
-from fastlin.task_kinds import TASK_KINDS
 from tests import sweeping
 
 NAN, INF = float("nan"), float("inf")

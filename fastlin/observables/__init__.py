@@ -1,0 +1,1 @@
+"""Observables: their registry, and their evaluation on trajectories of weights."""

@@ -1,0 +1,1 @@
+"""Tasks: statistics of data sets, given, structured, or made of another task."""
