@@ -50,7 +50,8 @@ def refine(
     progress = NoProgress() if quiet else on_stderr()
     stop_at_once(progress)
     rounds = run_rounds(path, propose, axis, workers=workers, progress=progress)
-    borders = bracketing.borders(open_sweep(path), observable, at, **how).to_dict("records")
+    dataset = open_sweep(path)
+    borders = bracketing.borders(dataset, observable, at, **how).to_dict("records")
     wide = sum(border["high"] - border["low"] > tolerance for border in borders)
     content = {
         "store": path,
@@ -60,7 +61,11 @@ def refine(
         "borders": borders,
         "wide": wide,
     }
-    print_result(content, _in_words(path, rounds, borders, wide), as_json, quiet)
+    text = _in_words(path, rounds, borders, wide)
+    if not borders:
+        low, high = bracketing.span(dataset, observable, **how)
+        text += f"; {observable} does not cross {at:g} along {axis}, it is between {low:.4g} and {high:.4g}"
+    print_result(content, text, as_json, quiet)
     if wide:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -181,4 +181,6 @@ def _numbers(what: str, values: Any) -> Array:
 
 def _unreadable(what: str, form: str, error: Exception) -> InputError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "allow_pickle" in reason:  # NumPy says this of every file that does not start as one of its own
+        reason = "it is damaged, or holds objects of Python"
     return InputError(f"{what} is no {form} that can be read: {reason}")

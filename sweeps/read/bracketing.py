@@ -120,6 +120,23 @@ def borders(
     return pd.DataFrame(rows, columns=columns).drop(columns="error")
 
 
+def span(
+    dataset: Source,
+    observable: str = DISTANCE,
+    *,
+    axis: str = "lam",
+    time: float | None = None,
+    mean: bool = True,
+) -> tuple[float, float]:
+    """Return the smallest and the largest value of an observable on all lines, as `borders` compares it.
+
+    Both are NaN where no point has a value. Arguments and errors are those of `borders`.
+    """
+    lines = _lines(_table(dataset, observable, axis, time, mean), axis, mean)
+    values = np.concatenate([np.array([np.nan]), *(line.y for line in lines)])
+    return float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+
+
 def refine(
     dataset: Source,
     observable: str = DISTANCE,

@@ -153,3 +153,14 @@ def test_products_and_axes_that_are_no_columns_are_refused(refine, command_line,
     code, _, err = command_line("refine", "s", "--time", "3.0")
     assert code == 2
     assert "time = 3.0 is not on the axis of the sweep" in err
+
+
+def test_without_a_border_the_range_of_the_observable_is_named(command_line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fl.run_sweep(spec(["4-2-2"], [-1.5, 0.5, 3.0]), "s")
+    means = [mean_distance("4-2-2", lam) for lam in (-1.5, 0.5, 3.0)]
+    code, out, _ = command_line("refine", "s", "--at", "0.999", "--quiet")
+    assert (code, out) == (0, "")
+    code, out, _ = command_line("refine", "s", "--at", "0.999")
+    assert code == 0
+    assert f"does not cross 0.999 along lam, it is between {min(means):.4g} and {max(means):.4g}" in out
