@@ -12,6 +12,7 @@ from distributed import Client, LocalCluster
 import fastlin as fl
 from fastlin.sweeps.run import run
 from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.store.location import PARTIAL
 from tests import commands, fault_injection, sweeping
 from tests.campaign import trials
 from tests.commands import SMALL
@@ -114,4 +115,7 @@ def test_a_worker_that_resumes_after_completion_changes_nothing(tmp_path, trials
         dataset = fl.open_sweep(path).load()
         assert (dataset.status == "ok").all()
         assert fl.run_sweep(source, path).computed_blocks == 0  # the run also cleans up
-        assert content(path) == expected
+        # A worker that resumes may make a temporary file just before it ends. A run that lasts longer than
+        # EXPIRY_SECONDS removes it (tests/sweeps/test_lease.py).
+        left = {key: data for key, data in content(path).items() if not key.endswith(PARTIAL)}
+        assert left == expected
