@@ -5,7 +5,7 @@ stores, the command line and the documentation read `REGISTRY`.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from fastlin.observables.trajectory import Trajectory
 from fastlin.tasks.arrays import TaskArrays
 from fastlin.tasks.task import Task
 from fastlin.validation import check_float, shown, suggest
-from fastlin.weights.fit import fit_balance
+from fastlin.weights.fit import Fit, fit_balance
 
 
 def _not_over_time(_path: Trajectory) -> Any:
@@ -48,8 +48,8 @@ class Observable:
         Coordinates of the dimensions that a sweep stores.
     scale : Scale, optional
         The kernel output of a time scale of the exact flow: one number per network, without time.
-    of_start : callable, optional
-        Takes Q(0) (..., N, H), N_i and N_h, and returns one number per network (...), without time.
+    of_fit : callable, optional
+        Takes the `Fit` of the balance at the start, and returns one number per network (...), without time.
     dtype : str
         Type of its numbers.
     default : bool
@@ -81,12 +81,12 @@ class Observable:
     needs_samples: bool = False
     of_adapter: bool = False
     lazy: bool = False
-    of_start: Callable[[Array, int, int], Any] | None = None
+    of_fit: Callable[[Fit], Any] | None = None
 
     @property
     def over_time(self) -> bool:
         """Whether it has a time axis. Time scales and numbers of the start have none."""
-        return self.scale is None and self.of_start is None
+        return self.scale is None and self.of_fit is None
 
     @property
     def swept(self) -> bool:
@@ -359,7 +359,7 @@ _ALL = (
         "least squares of Q (D - lam I) Q^T = -kappa^2 J",
         "relative scale of the layers that fits the start best",
         rates_note="of U1 = sqrt(e2) W1, U2 = sqrt(e1) W2",
-        of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).lam,
+        of_fit=lambda fit: fit.lam,
         default=False,
     ),
     Observable(
@@ -370,7 +370,7 @@ _ALL = (
         "least squares of Q (D - lam I) Q^T = -kappa^2 J",
         "width of the balance that fits the start best; 0 where N_h < N_i + N_o",
         rates_note="of U1 = sqrt(e2) W1, U2 = sqrt(e1) W2",
-        of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).kappa,
+        of_fit=lambda fit: fit.kappa,
         default=False,
     ),
     Observable(
@@ -381,7 +381,7 @@ _ALL = (
         "|Q (D - lam I) Q^T + kappa^2 J|_F / |Q|_F^4 at fit_lam and fit_kappa",
         "distance of the start from the nearest exact solution; 0 for one that is balanced",
         rates_note="of U1 = sqrt(e2) W1, U2 = sqrt(e1) W2",
-        of_start=lambda q, n_i, n_h: fit_balance(q, n_i, n_h).residual,
+        of_fit=lambda fit: fit.residual,
         default=False,
     ),
     Observable(
@@ -469,3 +469,27 @@ def select(names: Sequence[str] | None, task: Task | TaskArrays) -> list[Observa
                 "use Task(x, y), or leave it out"
             )
     return [REGISTRY[name] for name in names]
+
+
+def numbers_of_start(observables: Iterable[Observable], q: Array, n_i: int, n_h: int) -> dict[str, Any]:
+    """Return the numbers of starts Q(0) (..., N, H), for those observables that have `of_fit`.
+
+    One fit serves all of them.
+
+    Parameters
+    ----------
+    observables : iterable of Observable
+    q : ndarray, (..., N, H)
+        ``[W1, W2^T]^T`` at the start, whose first N_i rows are inputs.
+    n_i, n_h : int
+        Number of inputs and of hidden units.
+
+    Returns
+    -------
+    dict of str to ndarray, (...)
+    """
+    functions = {entry.name: entry.of_fit for entry in observables if entry.of_fit is not None}
+    if not functions:
+        return {}
+    fit = fit_balance(q, n_i, n_h)
+    return {name: function(fit) for name, function in functions.items()}

@@ -13,7 +13,7 @@ import xarray as xr
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.networks.network import Network
-from fastlin.observables.registry import TIME_ATTRIBUTES, Observable, select
+from fastlin.observables.registry import TIME_ATTRIBUTES, Observable, numbers_of_start, select
 from fastlin.observables.trajectory import Trajectory
 from fastlin.tasks.arrays import TaskArrays
 from fastlin.tasks.task import Task, check_fits
@@ -150,8 +150,9 @@ def _of_start(net: Network, observables: list[Observable], rates: tuple[float, f
     """Return the numbers of the start of one network."""
     e1, e2 = rates
     q, shape = np.concatenate([math.sqrt(e2) * net.w1.T, math.sqrt(e1) * net.w2]), net.architecture
+    numbers = numbers_of_start(observables, q, shape.n_i, shape.n_h)
     return {
-        entry.name: ((), entry.of_start(q, shape.n_i, shape.n_h), entry.attributes_at(rates))
+        entry.name: ((), numbers[entry.name], entry.attributes_at(rates))
         for entry in observables
-        if entry.of_start is not None
+        if entry.name in numbers
     }

@@ -14,7 +14,7 @@ import xarray as xr
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.networks.stacks import Pairs
-from fastlin.observables.registry import Observable, select
+from fastlin.observables.registry import Observable, numbers_of_start, select
 from fastlin.observables.trajectory import Trajectory
 from fastlin.solutions.dynamics import coordinates, of_function, own_numbers
 from fastlin.tasks.task import Task
@@ -97,12 +97,13 @@ def _joined(arrays: list[Any], points: Integers) -> Any:
 
 def of_start(observables: Sequence[Observable], stack: Pairs, rates: tuple[float, float]) -> Values:
     """Return the numbers of the starts (P,)."""
-    entries = {entry.name: entry.of_start for entry in observables if entry.of_start is not None}
-    if not entries:
+    if not any(entry.of_fit for entry in observables):
         return {}
     (e1, e2), n_i, n_h = rates, stack.w1.shape[-1], stack.w1.shape[-2]
     q = np.concatenate([math.sqrt(e2) * np.swapaxes(stack.w1, -1, -2), math.sqrt(e1) * stack.w2], axis=-2)
-    return {name: of(q, n_i, n_h)[stack.net_of] for name, of in entries.items()}
+    return {
+        name: numbers[stack.net_of] for name, numbers in numbers_of_start(observables, q, n_i, n_h).items()
+    }
 
 
 def dataset(

@@ -18,7 +18,7 @@ from fastlin.kernels import (
 from fastlin.kernels.codes import Start
 from fastlin.kernels.sizes import InputsRecord
 from fastlin.kernels.starts import starts
-from fastlin.observables.registry import REGISTRY, Observable
+from fastlin.observables.registry import REGISTRY, Observable, numbers_of_start
 from fastlin.solvers import SOLVERS, Points
 from fastlin.sweeps.spec.group import Group
 from fastlin.weights.rates import Rates
@@ -212,7 +212,7 @@ def _scale_norms(group: Group, out: Array) -> None:
 
 def _of_start(group: Group, points: Points) -> dict[str, Floats]:
     """Return the numbers of the start of the points, (P,)."""
-    entries = [REGISTRY[name] for name in group.observables if REGISTRY[name].of_start is not None]
+    entries = [REGISTRY[name] for name in group.observables if REGISTRY[name].of_fit is not None]
     if not entries:
         return {}
     if group.recordless:
@@ -227,10 +227,8 @@ def _of_start(group: Group, points: Points) -> dict[str, Floats]:
         own = (lams[part] if points.paired else lams, group.settings.start, _part(points.kappa, part))
         q = starts(shape.sizes, records[part], *own, points.paired)
         inputs = q.shape[-2] - shape.sizes.followed(group.settings.start).rows_o
-        for entry in entries:
-            assert entry.of_start is not None
-            numbers = entry.of_start(q, inputs, shape.n_h)
-            values[entry.name][part] = np.reshape(numbers, (-1, per_record))
+        for name, numbers in numbers_of_start(entries, q, inputs, shape.n_h).items():
+            values[name][part] = np.reshape(numbers, (-1, per_record))
     return {name: part.reshape(-1) for name, part in values.items()}
 
 
@@ -239,11 +237,8 @@ def _of_recordless(group: Group, entries: Sequence[Observable]) -> dict[str, Flo
     from fastlin.sweeps.run import stacked
 
     q, n_i = stacked.starts(group), group.architecture.n_i
-    return {
-        entry.name: np.asarray(entry.of_start(q, n_i, q.shape[-1]), dtype=group.dtype)
-        for entry in entries
-        if entry.of_start is not None
-    }
+    numbers = numbers_of_start(entries, q, n_i, q.shape[-1])
+    return {name: np.asarray(each, dtype=group.dtype) for name, each in numbers.items()}
 
 
 def _part(kappa: float | Array, part: slice) -> float | Array:

@@ -69,7 +69,7 @@ def _uses_blas(spec: Spec) -> bool:
     if None in steps or not spec.problem(spec.values_at({})).in_lanes:
         return True  # NumPy computes what no kernel does
     decays = any(spec.decay) and any(SOLVERS[name].balanced for name in spec.solvers)
-    if spec.noisy or decays or any(REGISTRY[name].of_start for name in spec.observables):
+    if spec.noisy or decays or any(REGISTRY[name].of_fit for name in spec.observables):
         return True
     starts = spec.starts
     if any(REGISTRY[name].scale is not None for name in spec.observables):

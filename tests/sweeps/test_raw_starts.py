@@ -5,10 +5,12 @@ import pytest
 import xarray as xr
 
 import fastlin as fl
+from fastlin.observables import registry
 from fastlin.sweeps.run.plan import Plan
 from fastlin.sweeps.run.repair import repair
 from fastlin.sweeps.store.status import in_words, sweep_status
 from fastlin.sweeps.store.verify import verify
+from fastlin.weights.fit import fit_balance
 from tests import sweeping
 
 OBSERVABLES = ["loss", "kernel_distance"]
@@ -36,6 +38,18 @@ def path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stored(path):
     return fl.open_sweep(path).load()
+
+
+def test_one_fit_serves_all_numbers_of_the_start(monkeypatch):
+    fits = []
+    monkeypatch.setattr(registry, "fit_balance", lambda *given: fits.append(fit_balance(*given)) or fits[-1])
+    entries = [fl.OBSERVABLES[name] for name in (*OBSERVABLES, *FITS)]
+    q = np.random.default_rng(0).normal(size=(5, 7, 8))
+    found = registry.numbers_of_start(entries, q, 4, 8)
+    assert len(fits) == 1
+    assert list(found) == FITS
+    assert all(np.array_equal(found[name], part) for name, part in zip(FITS, fits[0], strict=True))
+    assert registry.numbers_of_start(entries[:2], q, 4, 8) == {} and len(fits) == 1
 
 
 def test_the_store_has_no_lam(path, stored):
