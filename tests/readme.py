@@ -8,7 +8,7 @@ from fastlin.observables.registry import REGISTRY
 from fastlin.sweeps.spec.reference import reference
 
 README = Path(__file__).parents[1] / "README.md"
-REFERENCE = README.parent / "fastlin" / "docs" / "spec.md"
+REFERENCE = README.parent / "fastlin" / "docs" / "reference" / "spec.md"
 
 
 def section(title: str) -> str:

@@ -1,0 +1,70 @@
+"""Execution of pages: commands must succeed, and pictures are shown in light and dark."""
+
+import subprocess
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython import get_ipython
+from IPython.display import HTML, display
+from matplotlib.artist import Artist
+
+from fastlin.plot.saving import save
+
+DPI = 144  # Pixels of a picture per inch. A page shows 96 of them per inch, so that it is sharp on fine screens.
+
+
+def shell(command):
+    """Run a command of a page, print its output, and show the pictures that it wrote."""
+    before = _pictures()
+    done = subprocess.run(
+        command, shell=True, text=True, executable="/bin/bash", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    print(done.stdout, end="")
+    if done.returncode:
+        raise RuntimeError(f"`{command}` ended with code {done.returncode}: {done.stderr}")
+    for path in sorted(_pictures() - before):
+        display(HTML(_element(path.read_bytes(), path.stem)))
+
+
+def _pictures():
+    return set(Path().glob("*.png"))
+
+
+def _element(png, text, *classes):
+    source = f"data:image/png;base64,{b64encode(png).decode()}"
+    return f'<img class="{" ".join(classes)}" src="{source}" alt="{text}">'
+
+
+def _html(figure):
+    """Return a figure as two pictures, of which the style sheet of the site shows one."""
+    elements = []
+    for theme in ("light", "dark"):
+        buffer = BytesIO()
+        save(figure, buffer, format="png", dpi=DPI)
+        elements.append(_element(buffer.getvalue(), "picture drawn by the code above", f"only-{theme}"))
+    return "".join(elements)
+
+
+def show_figures():
+    """Show the figures of a cell, and close them."""
+    for number in plt.get_fignums():
+        display(HTML(_html(plt.figure(number))))
+    plt.close("all")
+
+
+def _is_drawn(value):
+    """Return whether `show_figures` shows this value, so that its text is of no use."""
+    return isinstance(value, Artist) or (isinstance(value, np.ndarray) and isinstance(value.flat[0], Artist))
+
+
+ip = get_ipython()
+format_value = ip.display_formatter.format
+ip.display_formatter.format = lambda value, *options, **more: (
+    ({}, {}) if _is_drawn(value) else format_value(value, *options, **more)
+)
+ip.system = shell
+ip.events.register("post_execute", show_figures)
+plt.switch_backend("agg")
