@@ -29,7 +29,7 @@ exclude_patterns = ["extensions", "ipython"]
 root_doc = "index"
 language = "en"
 
-# Pages with code cells are notebooks. They are executed in an empty folder. The rendered notebooks have outputs already.
+# Pages with code cells are executed, each in an empty folder. The rendered notebooks have outputs already.
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3
 nb_execution_mode = "auto"

@@ -1,7 +1,7 @@
 """Code cells as readers know them: commands of a shell as console input, and files with their names.
 
-A page is a notebook, so that a build executes it. `!fastlin run mine.toml` is shown as `$ fastlin run mine.toml`, and
-a cell that begins with `%%writefile mine.toml` is shown as the file mine.toml. `ipython/` says how both are executed.
+A page is a notebook, so that a build executes it. `!fastlin run mine.toml` is shown as `$ fastlin run mine.toml`,
+and a cell that begins with `%%writefile mine.toml` is shown as the file mine.toml. `ipython/` executes both.
 """
 
 from __future__ import annotations

@@ -13,15 +13,13 @@ from matplotlib.artist import Artist
 
 from fastlin.plot.saving import save
 
-DPI = 144  # Pixels of a picture per inch. A page shows 96 of them per inch, so that it is sharp on fine screens.
+DPI = 144  # Pixels of a picture per inch, so that it is sharp also on fine screens.
 
 
 def shell(command):
     """Run a command of a page, print its output, and show the pictures that it wrote."""
     before = _pictures()
-    done = subprocess.run(
-        command, shell=True, text=True, executable="/bin/bash", stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    done = subprocess.run(command, shell=True, text=True, executable="/bin/bash", capture_output=True)
     print(done.stdout, end="")
     if done.returncode:
         raise RuntimeError(f"`{command}` ended with code {done.returncode}: {done.stderr}")
