@@ -1,7 +1,8 @@
 """Code cells as readers know them: commands of a shell as console input, and files with their names.
 
-A page is a notebook, so that a build executes it. `!fastlin run mine.toml` is shown as `$ fastlin run mine.toml`,
-and a cell that begins with `%%writefile mine.toml` is shown as the file mine.toml. `ipython/` executes both.
+A page is a notebook, so that a build executes it. `!fastlin run mine.toml` is shown as
+`$ fastlin run mine.toml`, and a cell that begins with `%%writefile mine.toml` is shown as the file mine.toml.
+The start-up file in `ipython/` executes both.
 """
 
 from __future__ import annotations

@@ -14,13 +14,14 @@ from matplotlib.artist import Artist
 from fastlin.plot.saving import save
 
 DPI = 144  # Pixels of a picture per inch, so that it is sharp also on fine screens.
+CSS_DPI = 96  # Pixels of a page per inch.
 
 
 def shell(command):
     """Run a command of a page, print its output, and show the pictures that it wrote."""
     before = _pictures()
     done = subprocess.run(command, shell=True, text=True, executable="/bin/bash", capture_output=True)
-    print(done.stdout, end="")
+    print(done.stdout.replace(f"{Path.cwd()}/", ""), end="")
     if done.returncode:
         raise RuntimeError(f"`{command}` ended with code {done.returncode}: {done.stderr}")
     for path in sorted(_pictures() - before):
@@ -32,8 +33,11 @@ def _pictures():
 
 
 def _element(png, text, *classes):
+    width = (
+        int.from_bytes(png[16:20]) * CSS_DPI // DPI
+    )  # The header of a PNG has the width in bytes 16 to 19.
     source = f"data:image/png;base64,{b64encode(png).decode()}"
-    return f'<img class="{" ".join(classes)}" src="{source}" alt="{text}">'
+    return f'<img class="{" ".join(classes)}" width="{width}" src="{source}" alt="{text}">'
 
 
 def _html(figure):
