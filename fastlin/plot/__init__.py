@@ -2,6 +2,9 @@
 
 `phase_diagram`, `profile` and `trajectories` draw a part of a sweep, and `sweep` and `pages` a whole sweep.
 `dynamics`, `matrices` and `animation` draw one network.
+
+All of them follow the rcParams of Matplotlib. `theme` sets these to the light or the dark theme, and
+`in_dark` shows a light figure in the dark one.
 """
 
 from fastlin.plot.lines import profile, trajectories
@@ -11,16 +14,19 @@ from fastlin.plot.overview import pages, sweep
 from fastlin.plot.page import Pages
 from fastlin.plot.planes import phase_diagram
 from fastlin.plot.style import Style
+from fastlin.plot.themes import in_dark, theme
 
 __all__ = [
     "Pages",
     "Style",
     "animation",
     "dynamics",
+    "in_dark",
     "matrices",
     "pages",
     "phase_diagram",
     "profile",
     "sweep",
+    "theme",
     "trajectories",
 ]

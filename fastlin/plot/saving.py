@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,18 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from fastlin.errors import InputError
+from fastlin.plot.themes import in_dark
 
 
-def save(figure: Figure, target: Path, **options: Any) -> None:
-    """Write a figure into a file.
+def save(figure: Figure, target: Path, *, dark: bool = False, **options: Any) -> None:
+    """Write a figure into a file, in the theme it was drawn in or in the dark one.
 
     Raises
     ------
     InputError
         If ``text.usetex`` is true in the settings of Matplotlib, and LaTeX is missing or cannot set a text.
     """
-    with rendering():
+    with rendering(), in_dark(figure) if dark else nullcontext():
         figure.savefig(target, **options)
 
 
