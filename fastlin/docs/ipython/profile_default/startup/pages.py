@@ -11,6 +11,7 @@ from IPython import get_ipython
 from IPython.display import HTML, display
 from matplotlib.artist import Artist
 
+from fastlin.plot import in_dark
 from fastlin.plot.saving import save
 
 DPI = 144  # Pixels of a picture per inch, so that it is sharp also on fine screens.
@@ -42,12 +43,16 @@ def _element(png, text, *classes):
 
 def _html(figure):
     """Return a figure as two pictures, of which the style sheet of the site shows one."""
-    elements = []
-    for theme in ("light", "dark"):
-        buffer = BytesIO()
-        save(figure, buffer, format="png", dpi=DPI)
-        elements.append(_element(buffer.getvalue(), "picture drawn by the code above", f"only-{theme}"))
-    return "".join(elements)
+    text = "picture drawn by the code above"
+    light = _element(_png(figure), text, "only-light")
+    with in_dark(figure):
+        return light + _element(_png(figure), text, "only-dark")
+
+
+def _png(figure):
+    buffer = BytesIO()
+    save(figure, buffer, format="png", dpi=DPI, bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def show_figures():
