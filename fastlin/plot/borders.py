@@ -94,19 +94,19 @@ def _name_regime(ax: Axes, grid: xr.DataArray, name: str, inside: NDArray[np.boo
     for rotation, size in ((0.0, (LETTER_HEIGHT, length)), (90.0, (length, LETTER_HEIGHT))):
         room = distance_transform_edt(raster, sampling=inches / RASTER / size)[1:-1, 1:-1]
         margins = np.ceil(0.5 * np.array(size) / inches * RASTER).astype(int)
-        row, column = _widest(room, margins)
-        places.append((min(float(room[row, column]), ROOMY), -rotation, x[column], y[row]))
+        most, row, column = _widest(room, margins)
+        places.append((min(most, ROOMY), -rotation, x[column], y[row]))
     room, turned, across, up = max(places)
     if room >= LEAST_ROOM:
         text = ax.text(across, up, name, color=COLOUR, rotation=-turned, clip_on=True)
         text.set(ha="center", va="center", path_effects=RIM)
 
 
-def _widest(room: NDArray[np.float64], margins: NDArray[np.intp]) -> tuple[int, int]:
-    """Return the place with most room that is not in the margins, in the middle of all such places."""
-    free = np.zeros(room.shape, dtype=bool)
-    free[tuple(slice(margin, size - margin) for margin, size in zip(margins, room.shape, strict=True))] = True
-    inner = np.where(free, room, -1.0)
+def _widest(room: NDArray[np.float64], margins: NDArray[np.intp]) -> tuple[float, int, int]:
+    """Return the most room that is not in the margins, and the place in the middle of all that have it."""
+    inner = np.zeros(room.shape)
+    free = tuple(slice(margin, size - margin) for margin, size in zip(margins, room.shape, strict=True))
+    inner[free] = room[free]
     best = np.argwhere(inner >= 0.98 * inner.max())
     row, column = best[np.argmin(((best - best.mean(axis=0)) ** 2).sum(axis=1))]
-    return int(row), int(column)
+    return float(inner[row, column]), int(row), int(column)
