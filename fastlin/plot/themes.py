@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from colorsys import hls_to_rgb, rgb_to_hls
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -170,9 +171,9 @@ def dark_colour(colour: Any) -> tuple[float, ...]:
     light = np.array(channels)
     if np.ptp(light) <= GREY:
         return (*(ink + (ground - ink) * light.mean()), alpha)
-    shares = np.linspace(0.0, 1.0, 21)
-    lightened = (light + share * (ink - light) for share in shares)
-    return (*next(each for each in lightened if contrast(each, ground) >= LEAST_CONTRAST), alpha)
+    hue, lightness, saturation = rgb_to_hls(*channels)
+    lighter = (hls_to_rgb(hue, each, saturation) for each in np.linspace(lightness, 1.0, 41))
+    return (*next(each for each in lighter if contrast(each, ground) >= LEAST_CONTRAST), alpha)
 
 
 def contrast(one: Any, other: Any) -> float:

@@ -1,8 +1,8 @@
 """Continual learning: forgetting of a task by a similar one, and learning it again.
 
-Forgetting is ``|S_A - S_B|^2 / 2 = (1 - similarity) |S_A|^2``, whatever lam is, as Braun et al. (2022) have it
-for lam = 0. The reversal (similarity -1) at lam = 0 ends at a saddle. Lazy networks forget sooner. Rich networks
-learn again faster than from small weights, and lazy ones do not.
+Forgetting is ``|S_A - S_B|^2 / 2 = (1 - similarity) |S_A|^2``, whatever lam is. Braun et al. (2022) have it
+for lam = 0. The reversal (similarity -1) at lam = 0 ends at a saddle. Lazy networks forget sooner. Rich
+networks learn again faster than from small weights, and lazy ones do not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """LoRA: the loss over the rank of the adapter, the time to converge, and rich and lazy fine-tuning.
 
 The loss at the end is that of the truncation of Sigma_yx - W0 to rank r (Zeng and Lee 2024). Before it, the
-factor alpha / r holds high ranks back (Kalajdzievski 2023). An adapter of full rank becomes lazy and takes a time
-proportional to 1 / alpha^2. One of lower rank has to turn A towards the top directions, which no alpha shortens.
+factor alpha / r holds high ranks back (Kalajdzievski 2023). An adapter of full rank becomes lazy and takes a
+time proportional to 1 / alpha^2. One of lower rank has to turn A towards the top directions, which no alpha
+shortens.
 """
 
 from __future__ import annotations

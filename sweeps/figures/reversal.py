@@ -29,7 +29,7 @@ from fastlin.tasks.task import Task
 
 PRESET = "reversal"
 LENGTHS = (2.0, 4.0, 8.0, math.inf)  # of the first task, in panel A
-WIDTHS = (6.0, 4.5, 3.0, 1.8, 0.8)  # Points of lines that coincide in part: each lies on a broader one.
+WIDTHS = (4.8, 3.6, 2.5, 1.5, 0.8)  # Points of lines that coincide in part: each lies on a broader one.
 LAMS = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # in panel B
 CURVES = (1e-4, 1e-2, 0.3, 3.0)  # lam in panel C
 TIMES = np.linspace(0.0, 10.0, 201)

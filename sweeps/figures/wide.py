@@ -136,7 +136,8 @@ def _draw_clouds(ax: Axes, gaussian: xr.Dataset) -> None:
         ax.plot(each.lam, each.kappa, marker, color=colour, markersize=4, label=f"$N_h = {width}$")
     ax.plot(*LIMIT, "*", color="white", markeredgecolor="black", markersize=11, label="limit")
     ax.set(xlabel=style.SYMBOLS["lam"], ylabel=style.SYMBOLS["kappa"])
-    ax.legend(loc="upper right")
+    ax.set_xlim(right=1.1)  # Room for the legend.
+    ax.legend(loc="center right")
 
 
 def slope(values: xr.DataArray) -> float:
@@ -179,9 +180,7 @@ def _caption(gaussian: xr.Dataset) -> str:
         rf"A: closed form with two-sided balance, mean over {spec.seeds.size} seeds; lines at "
         rf"$S = {THRESHOLD[0]:g}$ (dashed) and ${THRESHOLD[1]:g}$; star: limit of Gaussian networks. B, C: "
         rf"{gaussian.sizes['seed']} networks 4-$N_h$-4 of each width, Gaussian weights of variance "
-        rf"$1/N_h$. C: "
-        r"residual $|Q(D - \lambda I)Q^\top + \kappa^2 J| / |Q|^4$ of the fit; error: largest distance of "
-        r"$W_2 W_1$ "
-        rf"from that of the flow, $t \leq {TIMES[-1]:g}$, $/ |\Sigma_{{yx}}|$; lines: means. Preset: "
-        rf"{PRESET}."
+        r"$1/N_h$. C: residual $|Q(D - \lambda I)Q^\top + \kappa^2 J| / |Q|^4$; error: largest distance of "
+        rf"$W_2 W_1$ from that of the flow, $t \leq {TIMES[-1]:g}$, over $|\Sigma_{{yx}}|$; lines: means. "
+        rf"Preset: {PRESET}."
     )
