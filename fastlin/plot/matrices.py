@@ -36,13 +36,22 @@ MILLISECONDS = 80  # Time between the frames of an animation.
 
 
 @dataclass(frozen=True)
-class _Stack:
-    """Matrices (time, rows, columns) with the names of their sides and the labels of their rows."""
+class _Side:
+    """The rows or the columns of a matrix: their order, and the names of their groups."""
 
-    matrices: xr.DataArray
-    sides: tuple[str, str]
+    name: str
+    order: NDArray[np.intp]
     ticks: tuple[float, ...] = ()
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Matrices (time, row, column) in the order of their sides."""
+
+    matrices: xr.DataArray
+    rows: _Side
+    columns: _Side
 
 
 def matrices(
@@ -164,26 +173,26 @@ def _stack(da: xr.DataArray, labels: Sequence[Any] | None) -> _Stack:
     flat = da.transpose("time", *rest)
     data = flat.data.reshape(da.sizes["time"], *sides)
     matrices = xr.DataArray(data, dims=("time", "row", "column"), coords={"time": da["time"]})
-    row, column = (", ".join(name.removesuffix("_2").replace("_", " ") for name in part) for part in parts)
-    if row != column or row not in LABELLED:
-        if labels is not None:
-            raise InputError(f"labels are for matrices over samples or conditions; {da.name} has {row}s")
-        return _Stack(matrices, (row, column))
-    given = da[rest[0]].values if labels is None and rest[0] in da.coords else labels
-    return _Stack(matrices, (row, column)) if given is None else _by_label(matrices, row, list(given))
+    names = [", ".join(name.removesuffix("_2").replace("_", " ") for name in part) for part in parts]
+    if labels is not None and not set(names) & set(LABELLED):
+        raise InputError(f"labels are for matrices over samples or conditions; {da.name} has {names[0]}s")
+    given = list(da[rest[0]].values) if labels is None and rest[0] in da.coords else labels
+    rows, columns = (_side(name, size, given) for name, size in zip(names, sides, strict=True))
+    return _Stack(matrices.isel(row=rows.order, column=columns.order), rows, columns)
 
 
-def _by_label(matrices: xr.DataArray, side: str, labels: list[Any]) -> _Stack:
-    """Return matrices with rows and columns of the same label side by side."""
-    if len(labels) != matrices.sizes["row"]:
-        raise InputError(f"there are {len(labels)} labels and {matrices.sizes['row']} {side}s")
-    names = list(dict.fromkeys(labels))
-    numbers = np.array([names.index(label) for label in labels])
+def _side(name: str, size: int, labels: Sequence[Any] | None) -> _Side:
+    """Return a side of a matrix. Samples and conditions of the same label are side by side."""
+    if name not in LABELLED or labels is None:
+        return _Side(name, np.arange(size))
+    given = list(labels)
+    if len(given) != size:
+        raise InputError(f"there are {len(given)} labels and {size} {name}s")
+    groups = list(dict.fromkeys(given))
+    numbers = np.array([groups.index(label) for label in given])
     order = np.argsort(numbers, kind="stable")
-    ticks = [float(np.flatnonzero(numbers[order] == number).mean()) for number in range(len(names))]
-    return _Stack(
-        matrices.isel(row=order, column=order), ("condition",) * 2, tuple(ticks), tuple(map(str, names))
-    )
+    ticks = tuple(float(np.flatnonzero(numbers[order] == number).mean()) for number in range(len(groups)))
+    return _Side("condition", order, ticks, tuple(map(str, groups)))
 
 
 def _look(da: xr.DataArray, shown: NDArray[Any]) -> dict[str, Any]:
@@ -204,14 +213,13 @@ def _name_sides(ax: Axes, stack: _Stack, *, rows: bool, columns: bool) -> None:
     """Write the labels of rows and of columns, or the name of the side if there are none or too many."""
     box = ax.get_window_extent()
     room = min(box.width, box.height) / ax.figure.dpi
-    fitting = 0 < len(stack.names) * LINE <= room
-    upright = max(map(len, stack.names), default=0) > 2
-    for axis, side, named in ((ax.yaxis, stack.sides[0], rows), (ax.xaxis, stack.sides[1], columns)):
-        if named and fitting:
-            axis.set_ticks(stack.ticks, stack.names, rotation=90 if axis is ax.xaxis and upright else 0)
+    for axis, side, named in ((ax.yaxis, stack.rows, rows), (ax.xaxis, stack.columns, columns)):
+        if named and 0 < len(side.names) * LINE <= room:
+            upright = axis is ax.xaxis and max(map(len, side.names)) > 2
+            axis.set_ticks(side.ticks, side.names, rotation=90 if upright else 0)
             axis.set_tick_params(length=0)
         elif named:
-            axis.set_label_text(side)
+            axis.set_label_text(side.name)
 
 
 def _time(value: float) -> str:

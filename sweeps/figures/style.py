@@ -2,6 +2,6 @@
 
 from typing import Any
 
-from fastlin.plot.themes import parameters
+from fastlin.plot.themes import rc_params
 
-STYLE: list[Any] = ["default", parameters("light")]
+STYLE: list[Any] = ["default", rc_params("light")]

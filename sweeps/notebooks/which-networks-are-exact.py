@@ -25,6 +25,7 @@ import numpy as np
 import fastlin as fl
 
 np.set_printoptions(precision=3, suppress=True)
+plt.rcParams.update(fl.plot.rc_params())  # the light theme of fastlin
 
 # %% [markdown]
 # ## The family of exact solutions
@@ -106,7 +107,7 @@ def draw(row, ds, style, label):
         ax.semilogx(ds.time, values, style, markersize=4)[0].set_label(label)
 
 
-fig, axes = plt.subplots(2, 3, figsize=(11, 5.4), sharex=True, layout="constrained")
+fig, axes = plt.subplots(2, 3, figsize=(8, 5.4), sharex=True, layout="constrained")
 for row, name in zip(axes, nets, strict=True):
     draw(row, flows[name], "C0-", "flow")
     draw(row, steps[name], "C1--", "gradient descent")
