@@ -48,10 +48,11 @@ def tick_labels(ax, *, seen):
     """Return the labels of the ticks of both axes, or those only that are seen."""
     labels = []
     for axis in (ax.xaxis, ax.yaxis):
-        low, high = sorted(axis.get_view_interval())
+        place = axis.get_transform().transform
+        low, high = sorted(place(axis.get_view_interval()))
         margin = 1e-9 * (high - low)
         for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
-            if not seen or low - margin <= tick.get_loc() <= high + margin:
+            if not seen or low - margin <= place([tick.get_loc()])[0] <= high + margin:
                 labels += [tick.label1, tick.label2]
     return labels
 

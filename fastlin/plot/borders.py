@@ -23,7 +23,7 @@ RIM: list[AbstractPathEffect] = [withStroke(linewidth=2.4, foreground="#000000a0
 RASTER = 64  # Points along each side of a diagram, at which a place for a name is sought.
 LETTER_HEIGHT = 0.2  # Inches of a line of text.
 ROOMY = 0.75  # Share above which a name fits well. It is upright only if it would fit less well otherwise.
-LEAST_ROOM = 0.25  # Share of a name's size from its middle to the border, below which it is left out.
+LEAST_ROOM = 0.2  # Share of a name's size from its middle to the border, below which it is left out.
 
 
 def draw_borders(ax: Axes, grid: xr.DataArray, contours: float | Sequence[float]) -> None:
@@ -103,10 +103,16 @@ def _name_regime(ax: Axes, grid: xr.DataArray, name: str, inside: NDArray[np.boo
 
 
 def _widest(room: NDArray[np.float64], margins: NDArray[np.intp]) -> tuple[float, int, int]:
-    """Return the most room that is not in the margins, and the place in the middle of all that have it."""
+    """Return the most room, and the place in the middle of all that have it.
+
+    A place in the margins is taken only if there is too little room elsewhere, and is then moved out of them.
+    """
     inner = np.zeros(room.shape)
     free = tuple(slice(margin, size - margin) for margin, size in zip(margins, room.shape, strict=True))
     inner[free] = room[free]
-    best = np.argwhere(inner >= 0.98 * inner.max())
-    row, column = best[np.argmin(((best - best.mean(axis=0)) ** 2).sum(axis=1))]
-    return float(inner[row, column]), int(row), int(column)
+    sought = inner if inner.max() >= LEAST_ROOM else room
+    best = np.argwhere(sought >= 0.98 * sought.max())
+    place = best[np.argmin(((best - best.mean(axis=0)) ** 2).sum(axis=1))]
+    least = np.minimum(margins, np.array(room.shape) // 2)
+    row, column = np.clip(place, least, room.shape - 1 - least)
+    return float(sought.max()), int(row), int(column)

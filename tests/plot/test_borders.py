@@ -43,6 +43,15 @@ def test_a_name_in_a_narrow_regime_is_upright():
     assert flat.get_rotation() == 0
 
 
+def test_a_name_at_the_edge_of_a_diagram_is_not_cut_off():
+    edge = np.zeros((41, 41)) + 0.1
+    edge[:, 0] = 0.0
+    ax = fl.plot.phase_diagram(plane(edge), contours=THRESHOLD)
+    ax.figure.draw_without_rendering()
+    box, frame = names(ax)["lazy"].get_window_extent(), ax.get_window_extent()
+    assert frame.x0 <= box.x0 < frame.x0 + 0.05 * frame.width
+
+
 def test_a_regime_without_room_has_no_name():
     tiny = np.zeros((61, 61))
     tiny[30, 30] = 0.3
