@@ -113,6 +113,6 @@ def _widest(room: NDArray[np.float64], margins: NDArray[np.intp]) -> tuple[float
     sought = inner if inner.max() >= LEAST_ROOM else room
     best = np.argwhere(sought >= 0.98 * sought.max())
     place = best[np.argmin(((best - best.mean(axis=0)) ** 2).sum(axis=1))]
-    least = np.minimum(margins, np.array(room.shape) // 2)
-    row, column = np.clip(place, least, room.shape - 1 - least)
+    margins = np.minimum(margins, RASTER // 2 - 1)
+    row, column = np.clip(place, margins, RASTER - 1 - margins)
     return float(sought.max()), int(row), int(column)

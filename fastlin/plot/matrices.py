@@ -31,7 +31,7 @@ AXES_OF_SWEEPS = frozenset(
 # Observables that are drawn.
 MATRICES = "w2w1, w1tw1, w2w2t, qqt, rsm_input, rsm_output, rdm_cosine, rdm_correlation and ntk"
 LABELLED = ("sample", "condition")  # Sides of matrices whose rows have labels.
-LINE = 0.17  # Inches of a line of letters.
+LINE = 0.16  # Inches of a line of letters.
 MILLISECONDS = 80  # Time between the frames of an animation.
 
 

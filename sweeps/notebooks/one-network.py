@@ -175,7 +175,7 @@ for ax, one in zip(axes, (small, unequal), strict=True):
         when = float(result[name])
         ax.axvline(when, color="0.3", linestyle=style, label=f"{name.replace('_', ' ')} {when:.1f}")
     ax.set(xlabel=r"time $t/\tau$", title=rf"$\lambda = {one.lam:g}$")
-    ax.legend(frameon=False)
+    ax.legend(loc="upper center")
 axes[0].set_ylabel(r"loss $\mathcal{L}$")
 plt.show()
 

@@ -118,7 +118,7 @@ for ax, title in zip(axes[0], ("loss", "kernel distance $S$", "singular values o
 for ax in axes[1]:
     ax.set_xlabel(r"time $t/\tau$")
 axes[1, 1].ticklabel_format(axis="y", scilimits=(0, 0))
-axes[0, 0].legend(frameon=False)
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
 plt.show()
 
 # %%

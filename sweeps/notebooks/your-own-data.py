@@ -142,7 +142,7 @@ white_path.alignment.sel(time=[0, 4, 8, 40], method="nearest").sel(side="output"
 # %%
 lazy = fl.balanced_init(arch, lam=-6.0, init_scale=0.02, seed=3)
 moments = [0, 4, 8, 40]
-fig, axes = plt.subplots(2, len(moments), figsize=(8, 5.6), layout="constrained")
+fig, axes = plt.subplots(2, len(moments), figsize=(8, 6.4), layout="constrained")
 for row, (name, net) in zip(axes, {"rich": rich, "lazy": lazy}.items(), strict=True):
     fl.plot.matrices(fl.exact(white, net, moments, observables=["rdm_correlation"]).rdm_correlation, row)
     for ax in row:
