@@ -22,6 +22,8 @@ Log = Annotated[
 Size = Annotated[str | None, typer.Option(metavar="W,H", help="Width and height of a picture in inches.")]
 ColourMap = Annotated[str | None, typer.Option("--cmap", help="Colour map of Matplotlib, as viridis.")]
 
+Dark = Annotated[bool, typer.Option("--dark", help="Draw in light colours on a dark ground.")]
+
 
 def plot(
     path: StoreArgument,
@@ -47,6 +49,7 @@ def plot(
     log: Log = None,
     size: Size = None,
     cmap: ColourMap = None,
+    dark: Dark = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -56,7 +59,8 @@ def plot(
     ending = f"-{observable}.png" if observable else ".png"
     target = picture.beside(path, ending) if out is None else out
     view = picture.View(tuple(select or ()), observable, x, y)
-    files = [str(file) for file in picture.draw(path, target, view, picture.read_style(log, size, cmap))]
+    style = picture.read_style(log, size, cmap)
+    files = [str(file) for file in picture.draw(path, target, view, style, dark=dark)]
     content = {"store": path, "picture": files[0], "pictures": files}
     print_result(content, "\n".join(f"picture: {file}" for file in files), as_json, quiet)
 
@@ -75,6 +79,7 @@ def figure(
             metavar="I-H-O", help="For fig2: other sizes than the paper's, as 6-3-6; may be repeated."
         ),
     ] = None,
+    dark: Dark = False,
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -92,9 +97,8 @@ def figure(
     if name is None:
         raise InputError(f"a figure is missing; there are {', '.join(figures.NAMES)}")
     shapes = [Architecture.read(text) for text in architecture or ()]
-    target = figures.draw(
-        name, f"{name}.png" if out is None else out, shapes or None, progress=not (quiet or as_json)
-    )
+    file = f"{name}.png" if out is None else out
+    target = figures.draw(name, file, shapes or None, progress=not (quiet or as_json), dark=dark)
     print_result({"figure": name, "picture": str(target)}, f"picture: {target}", as_json, quiet)
 
 

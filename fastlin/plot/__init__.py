@@ -14,7 +14,7 @@ from fastlin.plot.overview import pages, sweep
 from fastlin.plot.page import Pages
 from fastlin.plot.planes import phase_diagram
 from fastlin.plot.style import Style
-from fastlin.plot.themes import in_dark, theme
+from fastlin.plot.themes import in_dark, rc_params, theme
 
 __all__ = [
     "Pages",
@@ -26,6 +26,7 @@ __all__ = [
     "pages",
     "phase_diagram",
     "profile",
+    "rc_params",
     "sweep",
     "theme",
     "trajectories",

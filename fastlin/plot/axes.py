@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -26,9 +27,22 @@ FEW_DECADES = (0.7, 2.0)
 PLAIN_NUMBERS = (1e-3, 1e4)  # Numbers that are short without an exponent.
 MAX_TICKS = 12  # Sizes on an axis, up to which each of them is labelled.
 SHARE_OF_AXIS = 0.9  # Share of an axis of lines between its first and its last value.
+MAX_COLUMNS = 3  # Panels in a row of a page.
 LINEAR_TIME = 1.0  # The time axis is linear up to this t / tau and logarithmic beyond it.
 MAX_POWERS = 4  # Powers of ten beyond 1 that fit a time axis as labels.
 LONG_TIME = 30.0  # Up to this t / tau, a plain linear axis shows all of the dynamics.
+
+
+def new_panels(count: int, height: float) -> list[Axes]:
+    """Return the axes of a new figure, in rows of at most three. Each row is so many inches high."""
+    columns = 2 if count == 4 else min(count, MAX_COLUMNS)
+    rows = -(-count // columns)
+    _, axes = plt.subplots(
+        rows, columns, figsize=(style.WIDTH, rows * height), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat[count:]:
+        ax.remove()
+    return list(axes.flat[:count])
 
 
 def set_axis(ax: Axes, letter: str, name: str, values: NDArray[Any]) -> None:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from fastlin.architecture import sizes_of
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import scales, sizes
-from fastlin.plot.style import LETTERS, SIZE_NAMES, SYMBOLS, number, parameter_axes, symbol, without
+from fastlin.plot.style import LETTERS, SIZE_NAMES, number, parameter_axes, symbol, without, words
 from fastlin.solvers import SOLVERS
 
 AXES = ("solver", "time", "lam", "kappa", "init_scale", "rate_ratio", "learning_rate", "noise_seed")
@@ -32,11 +32,10 @@ def caption(
     if "layer" in da.coords:
         parts[0] += f" of {str(da['layer'].values).upper()}"
     for name, value in _chosen(da, drawn, parameter_axes(dataset[str(da.name)])):
-        of = f" of {dataset.sizes[name]} values" if dataset.sizes.get(name, 1) > 1 else ""
-        parts.append(f"{_equal(SYMBOLS.get(name, name), value)}{of}")
+        parts.append(_equal(words(name), value))
     for name in drawn:
         if name in da.dims and (missing := da[name].values[~scales.drawable(da[name].values)]).size:
-            parts.append(f"{SYMBOLS.get(name, name)} {without(missing)}")
+            parts.append(f"{words(name)} {without(missing)}")
     if not done.all():
         parts.append(f"{100 * float(done.mean()):.0f} % of the points are ok")
     return tuple(parts)
@@ -121,9 +120,9 @@ def _chosen(
                 yield name, of_all[name][0].item()
 
 
-def _equal(words: str, value: Any) -> str:
+def _equal(name: str, value: Any) -> str:
     """Return that an axis has a value. No-break spaces keep lines from being broken within it."""
-    return f"{words}\u00a0=\u00a0{value if isinstance(value, str) else f'${number(value)}$'}"
+    return f"{name}\u00a0=\u00a0{value if isinstance(value, str) else f'${number(value)}$'}"
 
 
 def _mean(da: xr.DataArray) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cbook import normalize_kwargs
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from fastlin import seed_statistics
@@ -21,6 +23,7 @@ from fastlin.plot.axes import plain_numbers, set_axis
 from fastlin.plot.captions import new_axes
 from fastlin.validation import check_instance, suggest
 
+MAX_BANDS = 6  # More bands hide each other.
 MAX_LINES = 12  # A legend of more lines is too long to be read.
 NO_HUE = ("time", "seed", "statistic")
 _SIGNED = LinearSegmentedColormap.from_list("signed", [style.COLOURS[0], "0.5", style.COLOURS[1]])
@@ -85,13 +88,15 @@ def draw_profile(
     values, centre = mean[x].values[drawable], mean.values[drawable]
     if log:
         centre = np.where(np.abs(centre) <= scales.zero(da.name), np.nan, centre)
-    colour = {"color": style.COLOURS[len(ax.lines) % len(style.COLOURS)]}
-    properties = colour | dict(line)
-    with passing(properties):
+    with passing(line):
+        properties = style.distinct(len(ax.lines)) | normalize_kwargs(dict(line), Line2D)
         (drawn,) = ax.plot(values, centre, **properties)
     if spread is not None:
         half = spread.values[drawable]
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
+    # Also where no value is finite, so that the axis has its values.
+    ax.update_datalim(np.column_stack([values, np.zeros(values.size)]), updatey=False)
+    ax.autoscale_view()
     set_axis(ax, "x", x, mean[x].values)
     if log:
         _set_log(ax, scales.zero(da.name))
@@ -139,7 +144,7 @@ def _set_log(ax: Axes, zero: float) -> None:
 def trajectories(
     da: xr.DataArray, hue: str | None = None, ax: Axes | None = None, log: bool | None = None, **line: Any
 ) -> Axes:
-    """Draw an observable over time, a line with a band over seeds for each value of another axis.
+    """Draw an observable over time: a line for each value of another axis, up to six of them with bands.
 
     Parameters
     ----------
@@ -179,13 +184,14 @@ def trajectories(
     mean = scales.drawn(seed_statistics.mean(da), "time")
     log = scales.log_values(mean, log) if ax is None or log else False
     notes = log_notes(mean, log=log)
+    bands = _has_band(da, "time", 1) and da.sizes[hue] <= MAX_BANDS
     if ax is None:
-        ax = new_axes(da, "time", hue, band=_has_band(da, "time", 1))
-    for index, colour in enumerate(_colours(da[hue].values)):
+        ax = new_axes(da, "time", hue, band=bands)
+    for index, look in enumerate(_looks(da[hue].values)):
         part = da.isel({hue: index})
-        own = {"color": colour, "label": _name(part, hue)} | line
-        draw_profile(part, "time", ax, own, log=log, notes=notes)
-    ax.legend(title=style.SYMBOLS.get(hue, hue.replace("_", " ")), frameon=False, **legend_position)
+        own = look | {"label": _name(part, hue)} | line
+        draw_profile(part if bands else seed_statistics.mean(part), "time", ax, own, log=log, notes=notes)
+    ax.legend(title=style.words(hue), frameon=False, **legend_position)
     return ax
 
 
@@ -212,18 +218,23 @@ def _check_hue(da: xr.DataArray, hue: str) -> None:
         )
 
 
-def _colours(values: NDArray[Any]) -> list[Any]:
-    """Return a colour for each value: in order for numbers, distinct for names and few values.
+def _looks(values: NDArray[Any]) -> list[dict[str, Any]]:
+    """Return colour and dashes of a line for each value: in order for numbers, distinct for names.
 
-    All of them show on white, and in a dark style on black.
+    All colours show on white, and in a dark style on black. Lines of negative numbers are dashed, because
+    those of -lam and lam are the same for many networks.
     """
-    if values.dtype.kind == "f" and values.size > 2:
-        if values.min() < 0 < values.max():
-            return list(_SIGNED(np.linspace(0.0, 1.0, values.size)))
+    if values.dtype.kind != "f" or values.size <= 2:
+        return [style.distinct(index) for index in range(values.size)]
+    places = np.linspace(0.0, 1.0, values.size)
+    if values.min() < 0 < values.max():
+        colours = _SIGNED(places)
+    else:
         dark = sum(to_rgb(plt.rcParams["axes.facecolor"])) < 1.5
-        ends = (0.35, 1.0) if dark else (0.0, 0.85)
-        return list(colormaps[style.COLOUR_MAP](np.linspace(*ends, values.size)))
-    return [style.COLOURS[index % len(style.COLOURS)] for index in range(values.size)]
+        low, high = (0.35, 1.0) if dark else (0.0, 0.85)
+        colours = colormaps[style.COLOUR_MAP](low + (high - low) * places)
+    dashes = np.where(values < 0, "--", "-").tolist()
+    return [{"color": colour, "linestyle": dash} for colour, dash in zip(colours, dashes, strict=True)]
 
 
 def _name(da: xr.DataArray, hue: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from fastlin.errors import InputError
 from fastlin.plot import style
 from fastlin.plot.arguments import check_ax, check_panels
+from fastlin.plot.axes import new_panels
 from fastlin.validation import check_instance, check_int, shown
 
 PANELS = 6  # Small multiples that fit the width of a page.
@@ -26,21 +28,53 @@ AXES_OF_SWEEPS = frozenset(
     {"solver", "architecture", "learning_rate", "init_scale", "lam", "seed", "statistic"}
     | {"kappa", "rate_ratio", "noise_seed"}
 )
-MATRICES = "w2w1, w1tw1, w2w2t, qqt, rsm_input, rsm_output and ntk"  # Observables that are drawn.
+# Observables that are drawn.
+MATRICES = "w2w1, w1tw1, w2w2t, qqt, rsm_input, rsm_output, rdm_cosine, rdm_correlation and ntk"
+LABELLED = ("sample", "condition")  # Sides of matrices whose rows have labels.
+LINE = 0.16  # Inches of a line of letters.
 MILLISECONDS = 80  # Time between the frames of an animation.
 
 
-def matrices(da: xr.DataArray, axes: Sequence[Axes] | None = None) -> NDArray[Any]:
-    """Draw a matrix at several times, on one scale of colour that is symmetric around 0.
+@dataclass(frozen=True)
+class _Side:
+    """The rows or the columns of a matrix: their order, and the names of their groups."""
+
+    name: str
+    order: NDArray[np.intp]
+    ticks: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Matrices (time, row, column) in the order of their sides."""
+
+    matrices: xr.DataArray
+    rows: _Side
+    columns: _Side
+
+
+def matrices(
+    da: xr.DataArray, axes: Sequence[Axes] | None = None, labels: Sequence[Any] | None = None
+) -> NDArray[Any]:
+    """Draw a matrix at several times, on one scale of colour.
+
+    The scale is symmetric around 0, and begins at 0 for dissimilarities. Rows and columns over conditions
+    have the names of these. Those over samples are in the order of the samples, or by condition if `labels`
+    are given.
 
     Parameters
     ----------
     da : xarray.DataArray
         An observable of one network: "time" and two other dimensions (w2w1, w1tw1, w2w2t, qqt, rsm_input,
-        rsm_output) or the four of the ntk, which is drawn as a matrix (N_o P, N_o P).
+        rsm_output, rdm_cosine, rdm_correlation) or the four of the ntk, which is drawn as a matrix
+        (N_o P, N_o P).
     axes : sequence of Axes, optional
         Where to draw, one for each time; by default a new figure of six panels. If there are more times
         than axes, times are chosen evenly from the first to the last.
+    labels : sequence, optional
+        The condition of each sample, such as `Task.labels`. Samples of one condition are drawn side by side,
+        in the order in which conditions first appear.
 
     Returns
     -------
@@ -49,28 +83,27 @@ def matrices(da: xr.DataArray, axes: Sequence[Axes] | None = None) -> NDArray[An
     Raises
     ------
     InputError
-        If the observable is no matrix over time, or there are more axes than times.
+        If the observable is no matrix over time, there are more axes than times, or the labels do not fit.
     """
-    stack = _stack(da)
-    times = stack["time"].values
-    if axes is None:
-        count = min(PANELS, times.size)
-        axes = plt.subplots(1, count, figsize=(2.1 * count + 0.8, 2.4), layout="constrained", squeeze=False)[
-            1
-        ][0]
-    panels = check_panels(axes)
+    stack = _stack(da, labels)
+    times = stack.matrices["time"].values
+    panels = check_panels(new_panels(min(PANELS, times.size), 2.4) if axes is None else axes)
     if panels.size > times.size:
         raise InputError(f"{panels.size} axes were given for {times.size} times")
     chosen = np.linspace(0, times.size - 1, panels.size).round().astype(int)
-    shown = np.asarray(stack.isel(time=chosen).values)
-    for ax, time, matrix in zip(panels, times[chosen], shown, strict=True):
-        image = _draw(ax, matrix, _scale(shown))
+    shown = np.asarray(stack.matrices.isel(time=chosen).values)
+    columns = panels[0].get_subplotspec().get_gridspec().ncols if axes is None else panels.size
+    for index, (ax, time, matrix) in enumerate(zip(panels, times[chosen], shown, strict=True)):
+        image = _draw(ax, matrix, _look(da, shown))
+        _name_sides(ax, stack, rows=index % columns == 0, columns=index + columns >= panels.size)
         ax.set_title(_time(time), fontsize="medium")
     panels[0].figure.colorbar(image, ax=panels.tolist(), label=style.label(da), pad=0.01)
     return panels
 
 
-def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> FuncAnimation:
+def animation(
+    da: xr.DataArray, ax: Axes | None = None, frames: int = 60, labels: Sequence[Any] | None = None
+) -> FuncAnimation:
     """Animate a matrix through training, such as QQ^T.
 
     Parameters
@@ -81,6 +114,8 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
         Where to draw; by default a new figure.
     frames : int
         Largest number of frames; times are chosen evenly from the first to the last.
+    labels : sequence, optional
+        As for `matrices`.
 
     Returns
     -------
@@ -90,16 +125,18 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
     Raises
     ------
     InputError
-        If the observable is no matrix over time, or `frames` is not positive.
+        If the observable is no matrix over time, the labels do not fit, or `frames` is not positive.
     """
     check_ax(ax)
-    stack = _stack(da)
-    count = min(check_int("frames", frames, 1, 10_000), stack.sizes["time"])
-    chosen = np.linspace(0, stack.sizes["time"] - 1, count).round().astype(int)
-    times, shown = stack["time"].values[chosen], np.asarray(stack.isel(time=chosen).values)
+    stack = _stack(da, labels)
+    all_times = stack.matrices["time"].values
+    count = min(check_int("frames", frames, 1, 10_000), all_times.size)
+    chosen = np.linspace(0, all_times.size - 1, count).round().astype(int)
+    times, shown = all_times[chosen], np.asarray(stack.matrices.isel(time=chosen).values)
     ax = plt.subplots(figsize=(4.0, 3.6), layout="constrained")[1] if ax is None else ax
-    image = _draw(ax, shown[0], _scale(shown))
-    title = ax.set_title(_time(times[0]))
+    image = _draw(ax, shown[0], _look(da, shown))
+    _name_sides(ax, stack, rows=True, columns=True)
+    title = ax.set_title(_time(times[0]), fontsize="medium")
     figure = ax.figure
     assert isinstance(figure, Figure)
     figure.colorbar(image, ax=ax, label=style.label(da))
@@ -117,8 +154,8 @@ def _axes_of_sweeps(da: xr.DataArray) -> set[str]:
     return {*AXES_OF_SWEEPS, *(name for name in style.parameter_axes(da) if name in da.coords)}
 
 
-def _stack(da: xr.DataArray) -> xr.DataArray:
-    """Return matrices (time, rows, columns). Each pair (output, sample) of the NTK is one row."""
+def _stack(da: xr.DataArray, labels: Sequence[Any] | None) -> _Stack:
+    """Return the matrices of an observable. Each pair (output, sample) of the NTK is one row."""
     check_instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
     rest = [str(name) for name in da.dims if name != "time"]
     if "time" not in da.dims or len(rest) not in (2, 4) or _axes_of_sweeps(da) & set(rest):
@@ -129,23 +166,60 @@ def _stack(da: xr.DataArray) -> xr.DataArray:
     if not da.size:
         raise InputError(f"{da.name} is empty, as {shown(da)}; needed is one time at least")
     half = len(rest) // 2
-    sides = [int(np.prod([da.sizes[name] for name in part])) for part in (rest[:half], rest[half:])]
+    parts = rest[:half], rest[half:]
+    sides = [int(np.prod([da.sizes[name] for name in part])) for part in parts]
     if max(sides) > MAX_SIDE:
         raise InputError(f"the matrix is {sides[0]} by {sides[1]}; at most {MAX_SIDE} rows can be drawn")
     flat = da.transpose("time", *rest)
     data = flat.data.reshape(da.sizes["time"], *sides)
-    return xr.DataArray(data, dims=("time", "row", "column"), coords={"time": da["time"]})
+    matrices = xr.DataArray(data, dims=("time", "row", "column"), coords={"time": da["time"]})
+    names = [", ".join(name.removesuffix("_2").replace("_", " ") for name in part) for part in parts]
+    if labels is not None and not set(names) & set(LABELLED):
+        raise InputError(f"labels are for matrices over samples or conditions; {da.name} has {names[0]}s")
+    given = list(da[rest[0]].values) if labels is None and rest[0] in da.coords else labels
+    rows, columns = (_side(name, size, given) for name, size in zip(names, sides, strict=True))
+    return _Stack(matrices.isel(row=rows.order, column=columns.order), rows, columns)
 
 
-def _scale(shown: NDArray[Any]) -> Normalize:
+def _side(name: str, size: int, labels: Sequence[Any] | None) -> _Side:
+    """Return a side of a matrix. Samples and conditions of the same label are side by side."""
+    if name not in LABELLED or labels is None:
+        return _Side(name, np.arange(size))
+    given = list(labels)
+    if len(given) != size:
+        raise InputError(f"there are {len(given)} labels and {size} {name}s")
+    groups = list(dict.fromkeys(given))
+    numbers = np.array([groups.index(label) for label in given])
+    order = np.argsort(numbers, kind="stable")
+    ticks = tuple(float(np.flatnonzero(numbers[order] == number).mean()) for number in range(len(groups)))
+    return _Side("condition", order, ticks, tuple(map(str, groups)))
+
+
+def _look(da: xr.DataArray, shown: NDArray[Any]) -> dict[str, Any]:
+    """Return the colours of matrices: from 0 for dissimilarities, else symmetric around 0."""
     largest = float(np.abs(shown).max()) or 1.0
-    return Normalize(-largest, largest)
+    if str(da.name).startswith("rdm"):
+        return {"cmap": style.COLOUR_MAP, "norm": Normalize(0.0, largest)}
+    return {"cmap": style.SIGNED_COLOUR_MAP, "norm": Normalize(-largest, largest)}
 
 
-def _draw(ax: Axes, matrix: NDArray[Any], scale: Normalize) -> AxesImage:
-    image = ax.imshow(matrix, cmap=style.SIGNED_COLOUR_MAP, norm=scale, interpolation="nearest")
+def _draw(ax: Axes, matrix: NDArray[Any], look: dict[str, Any]) -> AxesImage:
+    image = ax.imshow(matrix, interpolation="nearest", **look)
     ax.set(xticks=[], yticks=[])
     return image
+
+
+def _name_sides(ax: Axes, stack: _Stack, *, rows: bool, columns: bool) -> None:
+    """Write the labels of rows and of columns, or the name of the side if there are none or too many."""
+    box = ax.get_window_extent()
+    room = min(box.width, box.height) / ax.figure.dpi
+    for axis, side, named in ((ax.yaxis, stack.rows, rows), (ax.xaxis, stack.columns, columns)):
+        if named and 0 < len(side.names) * LINE <= room:
+            upright = axis is ax.xaxis and max(map(len, side.names)) > 2
+            axis.set_ticks(side.ticks, side.names, rotation=90 if upright else 0)
+            axis.set_tick_params(length=0)
+        elif named:
+            axis.set_label_text(side.name)
 
 
 def _time(value: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -14,10 +13,13 @@ from numpy.typing import NDArray
 from fastlin.errors import InputError
 from fastlin.plot import style
 from fastlin.plot.arguments import check_panels
-from fastlin.plot.axes import set_time_axis
+from fastlin.plot.axes import new_panels, set_time_axis
 from fastlin.validation import check_instance, shown
 
 PANELS = ("loss", "network_function", "w1tw1", "w2w2t", "ntk")
+# Points of the lines of gradient descent, and of those of the closed form, which lie on them.
+BROAD, THIN = 3.0, 0.8
+APART = 0.05  # Distance of the dots of the closed form along a line, as a share of the panel's diagonal.
 MAX_ENTRIES = 9  # Entries of a matrix that are drawn.
 
 
@@ -27,10 +29,10 @@ def dynamics(
     """Draw one network over time, in the manner of Figure 1 of the paper.
 
     The panels show the loss, the network function, the correlations of input and of output weights, and the
-    NTK, as far as the Datasets hold them. Lines are gradient descent, black dots (light ones in a dark style)
-    the closed form. Nine entries of a matrix are drawn, spread over it from the first to the last in
-    row-major order. If times go beyond 30, the time axis is linear up to 1 and logarithmic later. t = inf has
-    no place on it, and the label says so.
+    NTK, as far as the Datasets hold them. Broad lines are gradient descent. Thin black lines with dots (light
+    ones in a dark style) are the closed form, which has colours if it is drawn alone. Nine entries of a
+    matrix are drawn, spread over it from the first to the last in row-major order. If times go beyond 30, the
+    time axis is linear up to 1 and logarithmic later. t = inf has no place on it, and the label says so.
 
     Parameters
     ----------
@@ -52,21 +54,19 @@ def dynamics(
         If no panel can be drawn, the two networks have other sizes, or there is another number of axes.
     """
     names = _panels(exact, gd)
-    if axes is None:
-        size = (3 * len(names), 2.8)
-        axes = plt.subplots(1, len(names), figsize=size, layout="constrained", squeeze=False)[1][0]
-    panels = check_panels(axes)
+    panels = check_panels(new_panels(len(names), 2.8) if axes is None else axes)
     if len(panels) != len(names):
         raise InputError(f"{len(panels)} axes were given; {len(names)} are needed, for {', '.join(names)}")
     times = np.concatenate([dataset.time.values for dataset in (exact, gd) if dataset is not None])
     finite = np.isfinite(exact.time.values)
+    thin = {"color": style.ink(), "linewidth": THIN, "marker": ".", "markersize": 3, "markevery": APART}
     for ax, name in zip(panels, names, strict=True):
         if gd is not None:
             for index, line in enumerate(_entries(gd[name])):
-                ax.plot(gd.time, line, color=style.COLOURS[index % len(style.COLOURS)], linewidth=2)
-        for dots in _entries(exact[name]):
-            marks = "." if gd is not None else ".-"
-            ax.plot(exact.time[finite], dots[finite], marks, color=style.ink(), markersize=3, linewidth=1)
+                ax.plot(gd.time, line, color=style.COLOURS[index % len(style.COLOURS)], linewidth=BROAD)
+        for index, line in enumerate(_entries(exact[name])):
+            alone = {"color": style.COLOURS[index % len(style.COLOURS)], "linewidth": 1.5}
+            ax.plot(exact.time[finite], line[finite], **(alone if gd is None else thin))
         if gd is not None and name == "loss":
             ax.legend(ax.lines, ["gradient descent", "closed form"], frameon=False)
         set_time_axis(ax, times)

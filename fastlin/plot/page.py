@@ -18,30 +18,31 @@ from fastlin import seed_statistics
 from fastlin.errors import InputError
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import scales, sizes
+from fastlin.plot.borders import drawn_levels
 from fastlin.plot.captions import regimes, where, wrapped
 from fastlin.plot.fitting import sizing_fault
-from fastlin.plot.lines import draw_profile, log_notes
-from fastlin.plot.planes import colour_bar, draw_grid, drawn_levels, grid_over
+from fastlin.plot.lines import MAX_BANDS, draw_profile, log_notes
+from fastlin.plot.planes import colour_bar, draw_grid, grid_over
 from fastlin.plot.style import (
-    COLOURS,
     LETTERS,
-    SYMBOLS,
+    WIDTH,
     Style,
     architectures,
     default_index,
+    distinct,
     fits,
     symbol,
+    words,
 )
 
 PER_PAGE = 12  # Architectures on a page. This number of lines can be distinguished.
 IN_ONE_ROW = 4  # Diagrams in the row of the profile.
 # Inches by default of a row of diagrams, of the lines below all rows, and of the caption above them.
-ROW, LINES, CAPTION = 2.3, 2.8, 0.6
+ROW, LINES, CAPTION = 2.2, 2.8, 0.6
 LEAST_ROW, LEAST_REST = 0.9, 3.0  # Inches of a row, and of lines and caption, that can be drawn.
 AROUND = 0.8  # Inches of a row for titles, numbers and gaps.
 BESIDE = 1.5  # Inches of the colour bar and the names of axes beside diagrams.
-NARROW = 2.0  # Inches of a place in a row below which diagrams stand above the lines.
-MAX_BANDS = 6  # More bands hide each other.
+NARROW = 2.6  # Inches of a place in a row below which diagrams stand above the lines.
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ class Pages:
 
     def _all_sizes(self) -> Figure:
         """Draw one diagram, or one line, with the architectures along an axis."""
-        figure = self._figure(6.4, 4.4)
+        figure = self._figure(WIDTH, 5.0)
         ax = figure.subplots()
         da = scales.drawn(self.da, *({self.x, self.y} & set(self.da.dims)))
         if self._flat:
@@ -140,7 +141,7 @@ class Pages:
         """Draw a phase diagram for each architecture of a page, and all at the default value of `y`."""
         shown = self.da.isel(architecture=slice(first, first + self.per_page))
         if self._flat:
-            figure = self._figure(6.4, 4.0)
+            figure = self._figure(WIDTH, 4.0)
             last = figure.subplots()
         elif self._fits_a_row(shown.sizes["architecture"]):
             figure, last = self._row(shown)
@@ -154,13 +155,13 @@ class Pages:
 
     def _fits_a_row(self, count: int) -> bool:
         """Return whether all diagrams stand in a row with colour bar and lines, which take two places."""
-        wide = self.style.size is None or self.style.size[0] >= NARROW * (count + 2)
-        return count <= IN_ONE_ROW and len(self) == 1 and wide
+        width = WIDTH if self.style.size is None else self.style.size[0]
+        return count <= IN_ONE_ROW and len(self) == 1 and width >= NARROW * (count + 2)
 
     def _row(self, shown: xr.DataArray) -> tuple[Figure, Axes]:
         """Draw the diagrams in one row, and return the figure and the axes for lines beside them."""
         count = shown.sizes["architecture"]
-        figure = self._figure(2.7 * count + 5.0, 2.8)
+        figure = self._figure(WIDTH, 3.4)
         *diagrams, last = figure.subplots(1, count + 1, squeeze=False)[0]
         inches = figure.get_figwidth() / (count + 2), figure.get_figheight() - AROUND - CAPTION
         self._draw_diagrams(diagrams, shown, count, inches)
@@ -172,7 +173,7 @@ class Pages:
         columns = 3 if count in (5, 6, 9) else min(count, IN_ONE_ROW)
         rows = -(-count // columns)
         height = ROW * rows + LINES + CAPTION
-        figure = self._figure(11.4, height)
+        figure = self._figure(WIDTH, height)
         top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[ROW * rows, LINES])[:, 0]
         grid = top.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         width = (figure.get_figwidth() - BESIDE) / columns
@@ -206,10 +207,9 @@ class Pages:
         values = log_notes(every, log=self.log)
         late = scales.drawn(self._late(shown), self.x)
         for index, shape in enumerate(architectures(shown)):
-            colour, dash = COLOURS[index % len(COLOURS)], "-" if index < len(COLOURS) else "--"
             part = late.isel(architecture=index)
             part = part if self._bands else seed_statistics.mean(part)
-            line = {"color": colour, "linestyle": dash, "label": f"{shape.family} {shape}"}
+            line = distinct(index) | {"label": f"{shape.family} {shape}"}
             draw_profile(part, self.x, ax, line, log=self.log, notes=values)
         if len(self) > 1:
             _set_limits(ax, every, log=self.log)
@@ -225,7 +225,7 @@ class Pages:
 
 def _name_axis(axis: Axis, name: str, inches: float, *, named: bool) -> None:
     """Write the name and the numbers of an axis if it is `named`; only its symbol where the name is long."""
-    text = SYMBOLS.get(name, name) if fits(name, inches) else symbol(name)
+    text = words(name) if fits(name, inches) else symbol(name)
     axis.set_label_text(text if named else "")
     side = "labelbottom" if isinstance(axis, XAxis) else "labelleft"
     axis.set_tick_params(which="both", **{side: named})

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.contour import ContourSet
 
 from fastlin import seed_statistics
 from fastlin.errors import InputError
 from fastlin.plot import scales, sizes, style
 from fastlin.plot.arguments import check_ax, passing
 from fastlin.plot.axes import plain_numbers, set_axis
+from fastlin.plot.borders import draw_borders, drawn_levels, mark_levels
 from fastlin.plot.captions import new_axes
 from fastlin.validation import check_float, check_instance
 
@@ -46,7 +45,8 @@ def phase_diagram(
     ax : matplotlib.axes.Axes, optional
         Axes to draw on. By default a new figure is made. Its title has the values of the other dimensions.
     contours : float or sequence of float, optional
-        Values at which lines are drawn, such as `fastlin.observables.regimes.THRESHOLD`.
+        Values at which lines are drawn, such as `fastlin.observables.regimes.THRESHOLD`. One or two values of
+        the kernel distance are the borders of regimes, which are named in the diagram.
     **mesh
         Properties of the mesh, such as cmap, vmin, vmax and norm. The scale of colours is logarithmic with
         norm="log", linear with norm="linear" or a given vmin or vmax. By default it is logarithmic where no
@@ -129,7 +129,7 @@ def draw_grid(
     properties: dict[str, Any] = {"cmap": style.COLOUR_MAP, "rasterized": True} | dict(mesh)
     with passing(properties):
         drawn = ax.pcolormesh(*borders, grid.values, **properties)
-    _draw_contours(ax, grid, contours)
+    draw_borders(ax, grid, contours)
     return drawn
 
 
@@ -142,28 +142,6 @@ def colour_bar(drawn: QuadMesh, axes: Sequence[Axes], da: xr.DataArray, merged: 
     if merged > 1:
         notes.append(f"mean of up to {merged} architectures")
     bar = axes[0].figure.colorbar(drawn, ax=list(axes), label=style.label(da, *notes), pad=0.02)
+    mark_levels(bar, drawn_levels(axes))
     if isinstance(drawn.norm, LogNorm):
         plain_numbers(bar, *drawn.get_clim())
-
-
-def _draw_contours(ax: Axes, grid: xr.DataArray, contours: float | Sequence[float]) -> None:
-    """Draw lines where the grid crosses levels, light with a dark rim so that they show on any colour."""
-    several = [contours] if np.ndim(contours) == 0 else list(contours)  # type: ignore[arg-type]
-    levels = sorted({check_float("contours", level) for level in several})
-    values = np.ma.masked_invalid(grid.values)
-    crossed = [level for level in levels if values.min() < level < values.max()]
-    if not crossed:
-        return
-    y, x = grid.dims
-    dashes = ["solid" if level == max(levels) else "dashed" for level in crossed]
-    lines = ax.contour(
-        grid[x].values, grid[y].values, values, levels=crossed, colors="w", linestyles=dashes, linewidths=1.2
-    )
-    lines.set_path_effects([patheffects.withStroke(linewidth=2.4, foreground="#00000090")])
-
-
-def drawn_levels(axes: Sequence[Axes]) -> list[float]:
-    """Return the levels of the contours that show in diagrams, in ascending order."""
-    lines = [lines for ax in axes for lines in ax.collections if isinstance(lines, ContourSet)]
-    pairs = [pair for contours in lines for pair in zip(contours.levels, contours.get_paths(), strict=True)]
-    return sorted({float(level) for level, path in pairs if np.size(path.vertices)})

@@ -21,10 +21,13 @@ from fastlin.validation import check_bool, check_float, shown
 # Okabe & Ito (2008): the colours stay distinct for all common forms of colour blindness, and in print.
 # Their black is left to the closed form, see `ink`.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# Lines differ in their dashes, too, so that a line shows through another one that covers it.
+DASHES = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1.5, 1.5)), (0, (9, 3)))
 COLOUR_MAP = "cividis"
 SIGNED_COLOUR_MAP = "RdBu_r"
 SIZE_NAMES = ("n_i", "n_h", "n_o")
 MAX_INCHES = 100.0
+WIDTH = 8.0  # Inches of a page. Letters of 10 points are 14 pixels high if it is shown 800 pixels wide.
 LETTERS = 12  # Letters of medium size that fit an inch.
 SYMBOLS = {
     "lam": r"relative scale $\lambda$",
@@ -89,13 +92,18 @@ def ink() -> str:
     return str(plt.rcParams["text.color"])
 
 
+def distinct(index: int) -> dict[str, Any]:
+    """Return the colour and the dashes of a line of several, so that 35 lines can be distinguished."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
+
+
 def label(da: xr.DataArray, *notes: str) -> str:
     """Return an observable in words and its symbol, with notes in brackets on a second line."""
     name = str(da.name)
     text = name
     if name in REGISTRY or name in OF_SEQUENCE:
-        words = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{name.replace('_', ' ')} "
-        text = f"{words.replace('ntk', 'NTK')}${entry_of(name).symbol}$"
+        spelt = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{name.replace('_', ' ')} "
+        text = f"{spelt.replace('ntk', 'NTK')}${entry_of(name).symbol}$"
     return f"{text}\n({', '.join(notes)})" if notes else text
 
 
@@ -104,9 +112,14 @@ def number(value: float) -> str:
     return r"\infty" if np.isinf(value) else f"{value:.3g}"
 
 
+def words(name: str) -> str:
+    """Return an axis in words, with its symbol if it has one."""
+    return SYMBOLS.get(name, name.replace("_", " "))
+
+
 def axis_label(name: str, missing: NDArray[Any]) -> str:
     """Return the name of an axis; values that have no place on it are in brackets on a second line."""
-    text = SYMBOLS.get(name, name)
+    text = words(name)
     return f"{text}\n({without(missing)})" if missing.size else text
 
 
@@ -117,13 +130,13 @@ def without(missing: NDArray[Any]) -> str:
 
 def symbol(name: str) -> str:
     """Return the symbol of an axis as mathtext, or its name if it has none."""
-    words = SYMBOLS.get(name, name)
-    return words[words.index("$") :] if "$" in words else words
+    text = words(name)
+    return text[text.index("$") :] if "$" in text else text
 
 
 def fits(name: str, inches: float) -> bool:
     """Return whether the name of an axis with its symbol, of up to three letters, fits a length."""
-    return len(SYMBOLS.get(name, name).partition("$")[0]) + 3 <= LETTERS * inches
+    return len(words(name).partition("$")[0]) + 3 <= LETTERS * inches
 
 
 def architectures(da: xr.DataArray | xr.Dataset) -> list[Architecture]:
@@ -141,9 +154,10 @@ def parameter_axes(da: xr.DataArray) -> list[str]:
 def default_index(name: str, values: NDArray[Any]) -> int:
     """Return the index at which an axis is looked at by default.
 
-    It is the last time, the weight scale nearest to 1, the lam nearest to 0, and the first of all else.
+    It is the last time, stage and duration of a stage, the weight scale nearest to 1, the lam nearest to 0,
+    and the first of all else.
     """
-    if name == "time":
+    if name in ("time", "stage", "duration"):
         return values.size - 1
     if name == "init_scale":
         return int(np.argmin(np.abs(np.log(values))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from colorsys import hls_to_rgb, rgb_to_hls
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -40,8 +41,31 @@ _COLOURS_OF: Mapping[type[Artist], tuple[str, ...]] = MappingProxyType(
 )
 
 
-def parameters(name: str) -> dict[str, Any]:
-    """Return the parameters of Matplotlib that a theme sets."""
+def rc_params(name: str = "light") -> dict[str, Any]:
+    """Return the parameters of Matplotlib that a theme sets, such as for a whole notebook.
+
+    Parameters
+    ----------
+    name : str
+        "light" or "dark".
+
+    Returns
+    -------
+    dict of str to object
+
+    Raises
+    ------
+    InputError
+        If there is no such theme.
+
+    Examples
+    --------
+    ``plt.rcParams.update(fl.plot.rc_params("dark"))`` holds for all figures that follow.
+
+    >>> fl.plot.rc_params("dark")["text.color"]
+    '#dde3e9'
+    """
+    check_choice("theme", name, list(PALETTES))
     ink, ground = PALETTES[name]
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     return {
@@ -80,6 +104,7 @@ def theme(name: str = "light") -> AbstractContextManager[None]:
 
     See Also
     --------
+    rc_params : The parameters of a theme, for all figures of a notebook.
     in_dark : Show a figure in the dark theme that was drawn in the light one.
 
     Examples
@@ -87,8 +112,7 @@ def theme(name: str = "light") -> AbstractContextManager[None]:
     >>> with fl.plot.theme("dark"):
     ...     ax = fl.plot.profile(fl.open_sweep("small.zarr").loss.isel(architecture=0, init_scale=0, time=-1))
     """
-    check_choice("theme", name, list(PALETTES))
-    return style.context(parameters(name))
+    return style.context(rc_params(name))
 
 
 @contextmanager
@@ -170,9 +194,9 @@ def dark_colour(colour: Any) -> tuple[float, ...]:
     light = np.array(channels)
     if np.ptp(light) <= GREY:
         return (*(ink + (ground - ink) * light.mean()), alpha)
-    shares = np.linspace(0.0, 1.0, 21)
-    lightened = (light + share * (ink - light) for share in shares)
-    return (*next(each for each in lightened if contrast(each, ground) >= LEAST_CONTRAST), alpha)
+    hue, lightness, saturation = rgb_to_hls(*channels)
+    lighter = (hls_to_rgb(hue, each, saturation) for each in np.linspace(lightness, 1.0, 41))
+    return (*next(each for each in lighter if contrast(each, ground) >= LEAST_CONTRAST), alpha)
 
 
 def contrast(one: Any, other: Any) -> float:

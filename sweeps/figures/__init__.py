@@ -34,6 +34,7 @@ def draw(
     architectures: Sequence[Architecture] | None = None,
     *,
     progress: bool = False,
+    dark: bool = False,
 ) -> Path:
     """Draw a figure into a file.
 
@@ -47,6 +48,8 @@ def draw(
         For fig2, one to six in place of the paper's.
     progress : bool
         Show the progress of the sweeps of all but fig1, as `run_sweep` does.
+    dark : bool
+        Draw in the dark theme.
 
     Returns
     -------
@@ -80,5 +83,5 @@ def draw(
     }
     figure = drawers[name]()
     with context([*STYLE, {"svg.hashsalt": name}]):
-        save(figure, target, dpi=DPI, metadata=_UNDATED.get(target.suffix.lower()))
+        save(figure, target, dark=dark, dpi=DPI, metadata=_UNDATED.get(target.suffix.lower()))
     return target

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib.metadata import version
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -18,8 +15,10 @@ from fastlin.networks.network import Network
 from fastlin.plot import dynamics
 from fastlin.plot.axes import LINEAR_TIME
 from fastlin.plot.network import PANELS
+from fastlin.plot.style import WIDTH
 from fastlin.solutions.descent import gradient_descent
 from fastlin.solutions.exact import exact
+from fastlin.sweeps.figures.panels import add_caption
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.tasks.task import Task
 
@@ -34,7 +33,7 @@ SEED, STEPS = 25, 100_000
 # plateaus would be the same, but the first one twice as long.
 ZERO_SCALE = 0.01
 EVERY = 10  # Steps from one record of gradient descent to the next.
-LINE, DOT = 240, 8  # Records that are drawn as a line. Every eighth of them is a dot of the closed form.
+LINE = 240  # Records that are drawn.
 
 
 def setting(lam: float) -> tuple[Task, Network]:
@@ -52,7 +51,7 @@ def simulate(lam: float) -> tuple[xr.Dataset, xr.Dataset]:
     unit = LINEAR_TIME / LEARNING_RATE / EVERY
     even = np.linspace(0.0, np.arcsinh(STEPS / EVERY / unit), LINE)
     gd = gd.isel(time=np.unique(np.rint(unit * np.sinh(even)).astype(int))).compute()
-    return exact(task, net, gd.time[::DOT], PANELS).compute(), gd
+    return exact(task, net, gd.time, PANELS).compute(), gd
 
 
 def figure() -> Figure:
@@ -61,18 +60,25 @@ def figure() -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Rows A, B, C for lam = 1, 0, -1; columns loss, network function, correlations of the input and of
+        Columns A, B, C for lam = 1, 0, -1; rows loss, network function, correlations of the input and of
         the output weights, entries of the NTK.
     """
     with context(STYLE):
-        drawn = Figure(figsize=(12.0, 7.4), layout="constrained")
-        axes = drawn.subplots(len(LAMS), len(PANELS), sharex=True)
-        for letter, lam, row in zip("ABC", LAMS, axes, strict=True):
-            dynamics(*simulate(lam), row)
-            _plateaus(row[0], setting(lam)[0])
-            _arrange(row, rf"{letter}   $\lambda = {lam:g}$", first=lam == LAMS[0], last=lam == LAMS[-1])
+        drawn = Figure(figsize=(WIDTH, 9.6), layout="constrained")
+        axes = drawn.subplots(len(PANELS), len(LAMS), sharex=True)
+        for letter, lam, column in zip("ABC", LAMS, axes.T, strict=True):
+            dynamics(*simulate(lam), column)
+            _plateaus(column[0], setting(lam)[0])
+            column[0].set_title(rf"{letter}   $\lambda = {lam:g}$", loc="left")
+        for ax in axes.flat:
+            ax.label_outer()
+        for ax in axes[:, 1:].flat:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=True)  # Rows do not share their scale.
+        for ax in axes[0, 1:]:
+            ax.get_legend().remove()
         drawn.align_ylabels(axes[:, 0])
-        drawn.supxlabel(_caption(), x=0.01, ha="left", fontsize="medium")
+        add_caption(drawn, _caption())
     return drawn
 
 
@@ -84,33 +90,13 @@ def _plateaus(ax: Axes, task: Task) -> None:
     ax.axhline(task.loss_floor, color="0.4", linestyle=":", linewidth=1, zorder=0)
 
 
-def _arrange(row: Sequence[Axes], name: str, *, first: bool, last: bool) -> None:
-    """Write the names of the columns above the first row and the time axis below the last."""
-    for ax in row:
-        ax.set_title(ax.get_ylabel() if first else "")
-        ax.set_ylabel("")
-        ax.set_xlabel(ax.get_xlabel() if last else "")
-    row[0].set_ylabel(name, fontsize="large")
-    if not first and (legend := row[0].get_legend()):
-        legend.remove()
-
-
 def _caption() -> str:
-    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
-    return "\n".join(
-        [
-            f"One network {ARCHITECTURE} ($N_i$-$N_h$-$N_o$) learns a random regression task, "
-            rf"$P = {N_SAMPLES}$, $\sigma = \sqrt{{{TARGET_SCALE**2:g}}}$, seed {SEED}. "
-            rf"Lines: gradient descent, $\eta = {LEARNING_RATE}$, {STEPS:,} steps; "
-            "black dots: the closed form.",
-            r"Nine entries of each matrix. Weights at $\lambda = 0$: Gaussian, of variance "
-            rf"{ZERO_SCALE**2:g}; "
-            r"else from the $\Sigma_{yx}$ of an independent random regression task with $\sigma_{xy} = 1$. "
-            "The axis of time",
-            f"is linear up to about {LINEAR_TIME:g}, and logarithmic beyond. Loss: dashed, of the best map "
-            f"of rank {ARCHITECTURE.n_h}, which a bottleneck ends at; dotted, of the best linear map. "
-            "The paper states",
-            "neither seed nor horizon; ours shows the plateaus, and most of the turn of the weights at "
-            rf"$\lambda = \pm 1$. fastlin {version('fastlin')}.",
-        ]
+    return (
+        rf"One network {ARCHITECTURE} ($N_i$-$N_h$-$N_o$) learns a random regression task, $P = "
+        rf"{N_SAMPLES}$, $\sigma = \sqrt{{{TARGET_SCALE**2:g}}}$, seed {SEED}. Broad lines: gradient "
+        rf"descent, $\eta = {LEARNING_RATE}$, {STEPS:,} steps; thin black lines with dots: the closed "
+        rf"form. Nine entries of each matrix. Loss: dashed, of the best map of rank {ARCHITECTURE.n_h}; "
+        rf"dotted, of the best linear map. Weights: Gaussian of variance {ZERO_SCALE**2:g} at $\lambda = "
+        rf"0$, else from the "
+        r"$\Sigma_{yx}$ of another random regression task with $\sigma_{xy} = 1$."
     )

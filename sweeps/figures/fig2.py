@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +17,7 @@ from matplotlib.style import context
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError
 from fastlin.plot import profile, style
+from fastlin.sweeps.figures.panels import add_caption
 from fastlin.sweeps.figures.schematic import schematic
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
@@ -153,8 +153,8 @@ def figure(architectures: Sequence[Architecture] | None = None, *, progress: boo
 def compose(measured: Mapping[str, xr.DataArray]) -> Figure:
     """Draw Figure 2 from the result of `measure`."""
     with context(STYLE):
-        drawn = Figure(figsize=(11.0, 10.0), layout="constrained")
-        parts = drawn.subfigures(3, 1, squeeze=False, height_ratios=[2.2, 3.6, 2.8])
+        drawn = Figure(figsize=(style.WIDTH, 10.4), layout="constrained")
+        parts = drawn.subfigures(3, 1, squeeze=False, height_ratios=[2.0, 3.7, 2.9])
         top, middle, bottom = parts[:, 0]
         shapes = [shape for shape, _ in _each(measured["B"])]
         _schematics(top, shapes)
@@ -164,7 +164,7 @@ def compose(measured: Mapping[str, xr.DataArray]) -> Figure:
         left.set_ylim(bottom=-0.02)
         right.set_ylabel("")
         _horizons(bottom, measured["D"])
-        drawn.supxlabel(_caption(shapes), x=0.01, ha="left", fontsize="medium")
+        add_caption(drawn, _caption(shapes))
     return drawn
 
 
@@ -182,9 +182,9 @@ def _shades(count: int) -> list[str]:
 
 def _title(panel: Axes | SubFigure, letter: str, text: str) -> None:
     if isinstance(panel, Axes):
-        panel.set_title(f"{letter}   {text}", loc="left", fontsize="large")
+        panel.set_title(f"{letter}   {text}", loc="left")
     else:
-        panel.suptitle(f"{letter}   {text}", x=0.01, ha="left", fontsize="large")
+        panel.suptitle(f"{letter}   {text}", x=0.01, ha="left", fontsize="medium")
 
 
 def _schematics(part: SubFigure, shapes: Sequence[Architecture]) -> None:
@@ -209,7 +209,7 @@ def _compare(ax: Axes, letter: str, da: xr.DataArray, colours: Sequence[str]) ->
         (dots,) = ax.plot(exact.lam, exact.mean("seed"), "k.")
     dots.set_label("closed form")
     ax.set_xticks(TICKS)
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     _title(ax, letter, _at(float(late.time)))
 
 
@@ -246,23 +246,25 @@ def _horizons(part: SubFigure, da: xr.DataArray) -> None:
 
 
 def _caption(shapes: Sequence[Architecture]) -> str:
-    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
     spec = Spec.load(PRESETS["B"])
     rate, variance = float(spec.learning_rates[0]), spec.task.values["target_scale"] ** 2
-    lines = [
+    own = "" if tuple(shapes) == spec.architectures else ", B and D with the architectures of A"
+    saddle = (
+        r" At $\lambda = 0$ about half of the networks with $N_i = N_o \leq N_h$ end at a saddle of the "
+        r"flow in "
+        "the closed form, which gradient descent leaves."
+    )
+    return (
         f"Distance of the NTK from its start, mean over {spec.seeds.size} seeds, each with a task and "
-        "weights of its own (bands: one standard deviation). B, C: lines for gradient",
-        rf"descent, dots for the closed form; $\eta = {rate}$, $P = {samples_for(shapes)}$, "
-        rf"$\sigma = \sqrt{{{variance:g}}}$, weights from the $\Sigma_{{yx}}$ of an independent "
-        r"random regression task with $\sigma_{xy} = 1$. The paper",
-        f"states no horizon; ours in B and C is {spec.times[-1] / rate:,.0f} steps. "
-        f"Presets: {', '.join(PRESETS.values())}"
-        f"{'' if tuple(shapes) == spec.architectures else ', B and D with the architectures of A'}. "
-        f"fastlin {version('fastlin')}.",
-    ]
-    if any(shape.n_i == shape.n_o <= shape.n_h for shape in shapes):
-        lines.append(
-            r"At $\lambda = 0$ about half of the networks with $N_i = N_o \leq N_h$ end at a saddle of the "
-            "flow, where the closed form stays; gradient descent leaves it: dot and line differ."
-        )
-    return "\n".join(lines)
+        f"weights of "
+        rf"its own; bands: one standard deviation. B, C: lines, gradient descent, $\eta = {rate}$, "
+        rf"{spec.times[-1] / rate:,.0f} steps; dots, the closed form. D: closed form. $P = "
+        rf"{samples_for(shapes)}$, $\sigma = \sqrt{{{variance:g}}}$, weights from the $\Sigma_{{yx}}$ of "
+        rf"another random regression task with $\sigma_{{xy}} = "
+        rf"1$.{saddle if any(map(_ends_at_saddles, shapes)) else ''} "
+        f"Presets: {', '.join(PRESETS.values())}{own}."
+    )
+
+
+def _ends_at_saddles(shape: Architecture) -> bool:
+    return shape.n_i == shape.n_o <= shape.n_h

@@ -1,23 +1,30 @@
-"""Continual learning: forgetting of a task by a similar one, and learning it again."""
+"""Continual learning: forgetting of a task by a similar one, and learning it again.
+
+Forgetting is ``|S_A - S_B|^2 / 2 = (1 - similarity) |S_A|^2``, whatever lam is. Braun et al. (2022) have it
+for lam = 0. The reversal (similarity -1) at lam = 0 ends at a saddle. Lazy networks forget sooner. Rich
+networks learn again faster than from small weights, and lazy ones do not.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context
 
 from fastlin.plot import style
+from fastlin.plot.axes import plain_numbers
+from fastlin.sweeps.figures.panels import add_caption, beside, three_panels
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.figures.swept import swept
 from fastlin.sweeps.spec.spec import Spec
 
 PRESET = "forgetting"
 LAMS = (-6.0, -1.0, 0.0, 1.0, 6.0)  # in panel A
+RINGS = (3.0, 5.0, 7.0, 9.0, 11.0)  # Points of their markers.
 MOMENT = 0.5  # time in the second task, in panel B
 SIMILARITY = 0.0  # in panel C
 
@@ -42,20 +49,18 @@ def figure(*, progress: bool = False) -> Figure:
 def compose(measured: xr.Dataset) -> Figure:
     """Draw the figure from the results of the preset."""
     with context(STYLE):
-        drawn = Figure(figsize=(10.0, 4.6), layout=ConstrainedLayoutEngine(wspace=0.04))
-        end, course, times = drawn.subplots(1, 3)
-        _draw_end(end, measured.forgetting.sel(stage=1, task=0))
+        drawn, (end, course, times) = three_panels(
+            (
+                "forgetting after the second task",
+                rf"loss on the first, $t = {MOMENT:g}$ of the second",
+                f"time to learn the tasks, similarity {SIMILARITY:g}",
+            )
+        )
+        lost = measured.forgetting.sel(stage=1, task=0)
+        _draw_end(end, lost)
         _draw_course(course, measured.loss.sel(stage=1, task=0, time=MOMENT))
         _draw_times(times, measured.relearning_time.sel(similarity=SIMILARITY, method="nearest"))
-        for letter, ax, title in (
-            ("A", end, "forgetting after the second task"),
-            ("B", course, rf"loss on the first task at $t = {MOMENT:g}$ of the second"),
-            ("C", times, "first time and again"),
-        ):
-            ax.set_title(f"{letter}   {title}", loc="left", fontsize="large")
-        drawn.supxlabel(
-            _caption(measured.forgetting.sel(stage=1, task=0)), x=0.01, ha="left", fontsize="medium"
-        )
+        add_caption(drawn, _caption(lost))
     return drawn
 
 
@@ -67,16 +72,20 @@ def _draw_end(ax: Axes, forgetting: xr.DataArray) -> None:
         color=style.ink(),
         linewidth=1,
     )
-    for lam, marker, colour in zip(LAMS, "v<o>^", style.COLOURS, strict=False):
+    # The values of all lam are the same, so that their markers are rings of different sizes.
+    for index, lam in enumerate(LAMS):
         mean = forgetting.sel(lam=lam).mean("seed")
-        ax.plot(
-            mean.similarity, mean, marker, color=colour, markersize=5, fillstyle="none", label=f"${lam:g}$"
-        )
+        ring: dict[str, Any] = {
+            "color": style.COLOURS[index],
+            "markersize": RINGS[index],
+            "fillstyle": "none",
+        }
+        ax.plot(mean.similarity, mean, "o", label=f"${lam:g}$", **ring)
     ax.set(
         xlabel="similarity of the targets (cosine)",
         ylabel=r"forgetting $\mathcal{L}_A(B) - \mathcal{L}_A(A)$",
     )
-    ax.legend(title=r"$\lambda$", frameon=False)
+    ax.legend(title=r"$\lambda$")
 
 
 def _draw_course(ax: Axes, loss: xr.DataArray) -> None:
@@ -89,14 +98,15 @@ def _draw_course(ax: Axes, loss: xr.DataArray) -> None:
 
 def _draw_times(ax: Axes, times: xr.DataArray) -> None:
     """Draw medians over seeds of the times of learning in each stage."""
-    labels = ("first task, from small weights", "second task", "first task again")
-    for stage, (label, colour) in enumerate(zip(labels, style.COLOURS, strict=False)):
+    labels = ("first task,\nfrom small weights", "second task", "first task again")
+    # The second time and the third one are about the same, so that one line is thin and lies on a broad one.
+    for stage, (label, width) in enumerate(zip(labels, (2.0, 5.0, 1.5), strict=True)):
         median = times.sel(stage=stage).median("seed")
-        ax.plot(median.lam, median, "o-", color=colour, markersize=3, label=label)
+        ax.plot(median.lam, median, color=style.COLOURS[stage], linewidth=width, label=label)
     ax.set_yscale("log")
-    ax.set_ylim(0.35 * float(times.min()))  # room for the legend
+    plain_numbers(ax.yaxis, *ax.get_ylim())
     ax.set(xlabel=style.SYMBOLS["lam"], ylabel="time to 99 % of the loss drop")
-    ax.legend(frameon=False, fontsize="small", loc="lower center")
+    beside(ax)
 
 
 def deviation(forgetting: xr.DataArray) -> float:
@@ -107,18 +117,12 @@ def deviation(forgetting: xr.DataArray) -> float:
 
 
 def _caption(forgetting: xr.DataArray) -> str:
-    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
     spec = Spec.load(PRESET)
     values = ", ".join(f"{value:g}" for value in spec.task.values["singular_values_0"])
-    lines = [
-        f"{spec.architectures[0]} networks, weights of scale {spec.init_scales[0]:g}, learn a target $S_A$ ",
-        f"of singular values {values}, then $S_B$ at a random angle to it,\n",
-        rf"then $S_A$ again, each to $t = \infty$; {spec.seeds.size} seeds. A: means; line: ",
-        r"$|S_A - S_B|^2/2 = (1 - \mathrm{similarity})\,|S_A|^2$, whatever $\lambda$," + "\n",
-        rf"met to {deviation(forgetting):.0e} of $|S_A|^2$, as Braun et al. (2022) have it for ",
-        r"$\lambda = 0$. The reversal (similarity $-1$) at $\lambda = 0$ ends at a saddle." + "\n",
-        f"B: mean; lazy networks forget sooner. C: medians, similarity {SIMILARITY:g}. Rich networks learn ",
-        "again faster than from small weights, lazy ones do not.\n",
-        f"Preset: {PRESET}. fastlin {version('fastlin')}.",
-    ]
-    return "".join(lines)
+    return (
+        f"{spec.architectures[0]} networks, weights of scale {spec.init_scales[0]:g}, learn a target "
+        f"$S_A$ of singular values {values}, then $S_B$ at a random angle to it, then $S_A$ again, each to "
+        rf"$t = \infty$; {spec.seeds.size} seeds. A: means; line: $(1 - \mathrm{{similarity}})\,|S_A|^2$, "
+        rf"met to {deviation(forgetting):.0e} of $|S_A|^2$ but at saddles. B: means. C: medians. Preset: "
+        rf"{PRESET}."
+    )

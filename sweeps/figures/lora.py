@@ -1,19 +1,24 @@
-"""LoRA: the loss over the rank of the adapter, the time to converge, and rich and lazy fine-tuning."""
+"""LoRA: the loss over the rank of the adapter, the time to converge, and rich and lazy fine-tuning.
+
+The loss at the end is that of the truncation of Sigma_yx - W0 to rank r (Zeng and Lee 2024). Before it, the
+factor alpha / r holds high ranks back (Kalajdzievski 2023). An adapter of full rank becomes lazy and takes a
+time proportional to 1 / alpha^2. One of lower rank has to turn A towards the top directions, which no alpha
+shortens.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context
 
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import style
+from fastlin.sweeps.figures.panels import add_caption, beside, three_panels
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.figures.swept import swept
 from fastlin.sweeps.read.rebuild import rebuild
@@ -65,8 +70,8 @@ def figure(*, progress: bool = False) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A: loss over the rank, before and after convergence. B: time to converge over alpha. C: kernel
-        distance after convergence over the scale of the update.
+        A: loss over the rank, before and after convergence. B: kernel distance after convergence over
+        the scale of the update. C: time to converge over alpha.
     """
     return compose(measure(progress=progress))
 
@@ -75,18 +80,17 @@ def compose(measured: Measured) -> Figure:
     """Draw the figure from the result of `measure`."""
     sweep = measured.sweep
     with context(STYLE):
-        drawn = Figure(figsize=(13.0, 4.6), layout=ConstrainedLayoutEngine(wspace=0.04))
-        loss, time, kernel = drawn.subplots(1, 3)
+        drawn, (loss, kernel, time) = three_panels(
+            (
+                "loss over the rank of the adapter",
+                "rich and lazy fine-tuning",
+                r"time to converge over $\alpha$",
+            )
+        )
         _draw_loss(loss, measured)
-        _draw_time(time, sweep.convergence_time.sel(init_scaling="alpha/r"))
         _draw_kernel(kernel, sweep.kernel_distance.sel(init_scaling="alpha/r", time=np.inf))
-        for letter, ax, title in (
-            ("A", loss, "loss over the rank of the adapter"),
-            ("B", time, r"time to converge over $\alpha$, factor $\alpha/r$"),
-            ("C", kernel, "rich and lazy fine-tuning"),
-        ):
-            ax.set_title(f"{letter}   {title}", loc="left", fontsize="large")
-        drawn.supxlabel(_caption(measured), x=0.01, ha="left", fontsize="medium")
+        _draw_time(time, sweep.convergence_time.sel(init_scaling="alpha/r"))
+        add_caption(drawn, _caption(measured))
     return drawn
 
 
@@ -108,14 +112,14 @@ def _draw_loss(ax: Axes, measured: Measured) -> None:
     at_alpha = left.sel(init_alpha=ALPHA, method="nearest")
     for (scaling, text), colour in zip(SCALINGS.items(), style.COLOURS, strict=False):
         early = at_alpha.sel(init_scaling=scaling, time=EARLY)
-        ax.plot(ranks, early, "o--", color=colour, markersize=4, label=rf"$t = {EARLY:g}$, factor {text}")
+        ax.plot(ranks, early, "o--", color=colour, markersize=4, label=rf"$t = {EARLY:g}$, {text}")
     end = at_alpha.sel(init_scaling="alpha/r", time=np.inf)
-    ax.plot(ranks, end, "o-", color="black", markersize=4, label=r"$t = \infty$")
-    label = r"$\sum_{a > r} s_a^2 \,/\, \sum_a s_a^2$ of $\Sigma_{yx} - W_0$"
-    ax.plot(ranks, least, "x", color="tab:red", markersize=9, label=label)
+    ax.plot(ranks, end, "o-", color=style.ink(), markersize=4, label=r"$t = \infty$")
+    ring: dict[str, Any] = {"color": style.COLOURS[2], "markersize": 9, "fillstyle": "none"}
+    ax.plot(ranks, least, "o", label=r"$\sum_{a > r} s_a^2 \,/\, \sum_a s_a^2$", **ring)
     ax.set(xlabel="rank $r$", ylabel="share of the removable loss that is left", ylim=(-0.03, 1.03))
     ax.set_xticks(ranks)
-    ax.legend(frameon=False)
+    ax.legend()
 
 
 def _draw_time(ax: Axes, times: xr.DataArray) -> None:
@@ -128,9 +132,9 @@ def _draw_time(ax: Axes, times: xr.DataArray) -> None:
     for power, place, text in ((1, 0, r"$\propto 1/\alpha$"), (2, -1, r"$\propto 1/\alpha^2$")):
         part = slice(0, 6) if place == 0 else slice(-5, None)
         line = 0.4 * full[place] * (alphas[place] / alphas[part]) ** power
-        ax.loglog(alphas[part], line, "k--" if power == 1 else "k:", linewidth=1, label=text)
-    ax.set(xlabel=r"$\alpha$", ylabel="time to 99 % of the loss drop of the rank")
-    ax.legend(frameon=False, loc="lower left")
+        ax.loglog(alphas[part], line, "--" if power == 1 else ":", color=style.ink(), linewidth=1, label=text)
+    ax.set(xlabel=r"$\alpha$", ylabel="time to 99 % of the loss drop")
+    beside(ax)
 
 
 def _draw_kernel(ax: Axes, distance: xr.DataArray) -> None:
@@ -138,14 +142,17 @@ def _draw_kernel(ax: Axes, distance: xr.DataArray) -> None:
     for rank, colour in zip(RANKS, style.COLOURS, strict=False):
         mean = distance.sel(init_rank=rank).mean("seed")
         ax.semilogx(mean.init_alpha / rank, mean, "o-", color=colour, markersize=4, label=f"$r = {rank}$")
-    for value, line in zip(THRESHOLD, ("--", "-"), strict=True):
+    for value, line, name, side in zip(
+        THRESHOLD, ("--", "-"), ("lazy", "rich"), ("top", "bottom"), strict=True
+    ):
         ax.axhline(value, color="gray", linestyle=line, linewidth=1)
+        ax.text(0.99, value, name, ha="right", va=side, transform=ax.get_yaxis_transform())
     ax.set(
-        xlabel=r"$c = \alpha / r = -\lambda$ of the flow of $\sqrt{c} A$, $\sqrt{c} B$",
+        xlabel=r"scale of the update $c = \alpha / r = -\lambda$",
         ylabel=r"kernel distance $S$ at $t = \infty$",
-        ylim=(-0.03, 1.03),
+        ylim=(-0.06, 1.25),
     )
-    ax.legend(frameon=False, loc=(0.02, 0.2), ncols=len(RANKS), columnspacing=1.0)
+    ax.legend(loc="upper left", ncols=2)
 
 
 def largest_error(measured: Measured) -> float:
@@ -155,21 +162,13 @@ def largest_error(measured: Measured) -> float:
 
 
 def _caption(measured: Measured) -> str:
-    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
     spec = Spec.load(PRESET)
     similarity = measured.sweep.init_similarity.item()
-    return "\n".join(
-        [
-            rf"Closed form of $W_0 + c\,BA$ with $A A^\top = I$, $B = 0$ at the start, on "
-            rf"{spec.architectures[0]}. $W_0$ has learned a target whose cosine with that of the task is "
-            rf"{similarity:g}. {spec.seeds.size} seeds: means, medians in B. Preset: {PRESET}. "
-            f"fastlin {version('fastlin')}.",
-            rf"A: $\alpha = {ALPHA:g}$. The end is the truncation of $\Sigma_{{yx}} - W_0$ to rank $r$ (Zeng "
-            rf"and Lee 2024) to {largest_error(measured):.0e}. Before it, the factor $\alpha/r$ holds high "
-            r"ranks back (Kalajdzievski 2023).",
-            r"B: a lazy adapter of full rank takes $\propto 1/\alpha^2$. One of lower rank has to turn $A$ "
-            r"towards the top directions, and no $\alpha$ shortens that.",
-            rf"C: therefore only the full rank becomes lazy. Lines: $S = {THRESHOLD[0]:g}$ (dashed) and "
-            rf"${THRESHOLD[1]:g}$.",
-        ]
+    return (
+        rf"Closed form of $W_0 + c\,BA$ with $A A^\top = I$, $B = 0$ at the start, on "
+        rf"{spec.architectures[0]}. $W_0$ has learned a target whose cosine with that of the task is "
+        rf"{similarity:g}. {spec.seeds.size} seeds: means, medians in C. A: $\alpha = {ALPHA:g}$, factors "
+        rf"$\alpha/r$ and $\alpha/\sqrt{{r}}$; rings: share of the squared singular values of "
+        rf"$\Sigma_{{yx}} - W_0$ beyond rank $r$, met to {largest_error(measured):.0e}. B, C: factor "
+        rf"$\alpha/r$. B: lines at $S = {THRESHOLD[0]:g}$ (dashed) and ${THRESHOLD[1]:g}$. Preset: {PRESET}."
     )

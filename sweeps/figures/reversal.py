@@ -1,16 +1,18 @@
-"""Reversal learning: the half time over lam and over the length of the first task."""
+"""Reversal learning: the half time over lam and over the length of the first task.
+
+At lam = 0 the half time grows with the length of the first task without bound. A network that starts at its
+optimum stays at a saddle then. This is the catastrophic slowing of Braun et al. (2022).
+"""
 
 from __future__ import annotations
 
 import math
-from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context
 
 from fastlin.architecture import Architecture
@@ -19,6 +21,7 @@ from fastlin.kinds.starts import balanced_init
 from fastlin.observables.relearning import LONGEST, reversal_times
 from fastlin.plot import style
 from fastlin.solutions.sequence import sequence
+from fastlin.sweeps.figures.panels import add_caption, beside, three_panels
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.figures.swept import swept
 from fastlin.sweeps.spec.spec import Spec
@@ -26,6 +29,7 @@ from fastlin.tasks.task import Task
 
 PRESET = "reversal"
 LENGTHS = (2.0, 4.0, 8.0, math.inf)  # of the first task, in panel A
+WIDTHS = (4.8, 3.6, 2.5, 1.5, 0.8)  # Points of lines that coincide in part: each lies on a broader one.
 LAMS = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # in panel B
 CURVES = (1e-4, 1e-2, 0.3, 3.0)  # lam in panel C
 TIMES = np.linspace(0.0, 10.0, 201)
@@ -79,39 +83,40 @@ def figure(*, progress: bool = False) -> Figure:
 def compose(measured: Measured) -> Figure:
     """Draw the figure from the result of `measure`."""
     with context(STYLE):
-        drawn = Figure(figsize=(10.0, 4.6), layout=ConstrainedLayoutEngine(wspace=0.04))
-        over_lam, over_length, curves = drawn.subplots(1, 3)
+        drawn, (over_lam, over_length, curves) = three_panels(
+            (
+                "half time of a reversal, over $\\lambda$",
+                "half time, over the first task",
+                "one mode after the reversal",
+            )
+        )
         _draw_over_lam(over_lam, measured.half_times)
         _draw_over_length(over_length, measured.half_times)
         _draw_curves(curves, measured.curves)
-        for letter, ax, title in (
-            ("A", over_lam, "half time of a reversal"),
-            ("B", over_length, "rich networks never relearn"),
-            ("C", curves, "one mode after the reversal"),
-        ):
-            ax.set_title(f"{letter}   {title}", loc="left", fontsize="large")
-        drawn.supxlabel(_caption(measured.half_times), x=0.01, ha="left", fontsize="medium")
+        add_caption(drawn, _caption(measured.half_times))
     return drawn
 
 
 def _draw_over_lam(ax: Axes, half_times: xr.DataArray) -> None:
     """Draw medians over seeds for some lengths of the first task, and the closed form for no end."""
     positive = half_times.sel(lam=half_times.lam > 0.0)
-    for length, colour in zip(LENGTHS, style.COLOURS, strict=False):
+    for length, colour, width in zip(LENGTHS, style.COLOURS, WIDTHS, strict=False):
         median = positive.sel(duration=length).median("seed")
-        ax.loglog(median.lam, median, "-", color=colour, linewidth=1.5, label=rf"${style.number(length)}$")
+        ax.loglog(median.lam, median, color=colour, linewidth=width, label=rf"${style.number(length)}$")
     closed = reversal_times(np.ones(positive.lam.size), positive.lam.values)
-    ax.loglog(positive.lam[::3], closed[::3], "o", color=style.ink(), markersize=3, label="closed form")
+    ax.loglog(
+        positive.lam[::3], closed[::3], "o", color=style.ink(), markersize=3, label=r"$\infty$, formula"
+    )
     ax.set(xlabel=rf"{style.SYMBOLS['lam']}", ylabel=r"half time $t_{1/2}$ of the second task")
-    ax.legend(title=r"first task, $t_A$", frameon=False, loc="lower left")
+    ax.legend(title=r"first task, $t_A$", loc="lower left")
 
 
 def _draw_over_length(ax: Axes, half_times: xr.DataArray) -> None:
     """Draw medians over seeds for some lam, and their closed forms as dashed lines."""
     finite = half_times.sel(duration=np.isfinite(half_times.duration))
-    for lam, colour in zip(LAMS, style.COLOURS, strict=False):
+    for lam, colour, width in zip(LAMS, style.COLOURS, WIDTHS, strict=False):
         median = finite.sel(lam=lam, method="nearest").median("seed")
-        ax.plot(median.duration, median, "o-", color=colour, markersize=4, label=_power(lam))
+        ax.plot(median.duration, median, color=colour, linewidth=width, label=_power(lam))
         if lam:
             ax.axhline(
                 float(reversal_times(np.ones(()), median.lam.values)),
@@ -122,7 +127,7 @@ def _draw_over_length(ax: Axes, half_times: xr.DataArray) -> None:
     ax.axvline(LONGEST, color="0.6", linestyle=":")
     ax.set(xlabel=r"length of the first task $t_A$", ylabel=r"half time $t_{1/2}$ of the second task")
     ax.set_xlim(0.0, LONGEST + 1.0)
-    ax.legend(title=r"$\lambda$", frameon=False, loc="upper left")
+    ax.legend(title=r"$\lambda$", loc="upper left")
 
 
 def _power(lam: float) -> str:
@@ -135,12 +140,12 @@ def _draw_curves(ax: Axes, curves: xr.DataArray) -> None:
     """Draw solutions as lines and the closed form of the mode as dots."""
     for lam, colour in zip(CURVES, style.COLOURS, strict=False):
         ax.plot(TIMES, curves.sel(lam=lam), color=colour, label=_power(lam) if lam < 0.1 else f"${lam:g}$")
-        ax.plot(TIMES[::12], mode(TIMES[::12], lam), "o", color=colour, markersize=3)
+        ax.plot(TIMES[::12], mode(TIMES[::12], lam), "o", color=style.ink(), markersize=3)
     ax.axhline(0.0, color="0.6", linestyle=":")
     ax.set(
         xlabel=r"time $t/\tau$ after the reversal", ylabel=r"strength of the mode $u^\top W_2 W_1 v \,/\, s$"
     )
-    ax.legend(title=r"$\lambda$", frameon=False, loc="upper right")
+    beside(ax, title=r"$\lambda$")
 
 
 def deviation(half_times: xr.DataArray) -> float:
@@ -151,18 +156,14 @@ def deviation(half_times: xr.DataArray) -> float:
 
 
 def _caption(half_times: xr.DataArray) -> str:
-    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
     spec = Spec.load(PRESET)
-    lines = [
-        f"A, B: {spec.architectures[0]} networks learn a target $S$ of singular values $s = 1$ for a time ",
-        r"$t_A$, then $-S$. Time to 3/4 of the loss drop," + "\n",
-        f"at which all modes of an optimum cross 0; medians of {spec.seeds.size} seeds. Closed form for ",
-        r"$t_A = \infty$ (dots in A, dashed in B): $\ln(1 + 2r/|\lambda|)/(2r)$," + "\n",
-        rf"$r^2 = s^2 + \lambda^2/4$, met to {deviation(half_times):.0e}. At $\lambda = 0$ the half time ",
-        rf"grows with $t_A$ without bound. Dotted: $s\,t_A = {LONGEST:.0f}$, where double precision" + "\n",
-        "loses the direction that has to grow. C: a 1-1-1 network from its optimum; dots: closed form. At ",
-        r"$\lambda = 0$ it would stay at the saddle 0: catastrophic" + "\n",
-        "slowing, as Braun et al. (2022) find for such networks. ",
-        f"Preset: {PRESET}. fastlin {version('fastlin')}.",
-    ]
-    return "".join(lines)
+    return (
+        f"A, B: {spec.architectures[0]} networks learn a target $S$ of singular values $s = 1$ for a time "
+        f"$t_A$, then $-S$. Half time: to 3/4 of the loss drop; medians of {spec.seeds.size} seeds. "
+        f"Formula for "
+        r"$t_A = \infty$ (dots in A, dashed in B): $\ln(1 + 2r/|\lambda|)/(2r)$, $r^2 = s^2 + "
+        r"\lambda^2/4$, met to "
+        rf"{deviation(half_times):.0e}. Dotted in B: $s\,t_A = {LONGEST:.0f}$, where double precision "
+        rf"loses the direction that has to grow. C: a 1-1-1 network from its optimum; dots: formula. "
+        rf"Preset: {PRESET}."
+    )

@@ -1,5 +1,7 @@
-"""The style of the paper's figures, which does not depend on the user's style of Matplotlib."""
+"""The style of the figures: the light theme, without the user's style of Matplotlib."""
 
 from typing import Any
 
-STYLE: list[Any] = ["default", {"font.size": 9.0}]
+from fastlin.plot.themes import rc_params
+
+STYLE: list[Any] = ["default", rc_params("light")]

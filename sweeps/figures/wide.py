@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -12,7 +11,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.style import context
 
 from fastlin.architecture import Architecture
@@ -22,6 +20,7 @@ from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import phase_diagram, style
 from fastlin.solutions.exact import exact
 from fastlin.solutions.flow import flow
+from fastlin.sweeps.figures.panels import add_caption, beside, three_panels
 from fastlin.sweeps.figures.style import STYLE
 from fastlin.sweeps.read.open import open_sweep
 from fastlin.sweeps.run.cluster import connect
@@ -111,19 +110,18 @@ def figure(*, progress: bool = False) -> Figure:
 def compose(measured: Measured) -> Figure:
     """Draw the figure from the result of `measure`."""
     with context(STYLE):
-        drawn = Figure(figsize=(13.0, 4.4), layout=ConstrainedLayoutEngine(wspace=0.04))
-        plane, clouds, decay = drawn.subplots(1, 3)
+        drawn, (plane, clouds, decay) = three_panels(
+            (
+                f"kernel distance of {_shape()}, $t = \\infty$",
+                "balance that fits Gaussian networks",
+                "distance of Gaussian networks from this family",
+            )
+        )
         phase_diagram(measured.plane, "lam", "kappa", plane, THRESHOLD)
         plane.plot(*LIMIT, "*", color="white", markeredgecolor="black", markersize=11)
         _draw_clouds(clouds, measured.gaussian)
         _draw_decay(decay, measured.gaussian)
-        for letter, ax, title in (
-            ("A", plane, f"kernel distance of {_shape()} at $t = \\infty$"),
-            ("B", clouds, "balance that fits Gaussian networks"),
-            ("C", decay, "Gaussian networks tend to this family"),
-        ):
-            ax.set_title(f"{letter}   {title}", loc="left", fontsize="large")
-        drawn.supxlabel(_caption(measured.gaussian), x=0.01, ha="left", fontsize="medium")
+        add_caption(drawn, _caption(measured.gaussian))
     return drawn
 
 
@@ -133,12 +131,13 @@ def _shape() -> str:
 
 def _draw_clouds(ax: Axes, gaussian: xr.Dataset) -> None:
     """Draw the fits of every second width as points over lam and kappa, and their limit as a star."""
-    for width, colour in zip(gaussian.width.values[::2], style.COLOURS, strict=False):
+    for width, colour, marker in zip(gaussian.width.values[::2], style.COLOURS, "osD^", strict=False):
         each = gaussian.sel(width=width)
-        ax.plot(each.lam, each.kappa, ".", color=colour, markersize=5, label=f"$N_h = {width}$")
+        ax.plot(each.lam, each.kappa, marker, color=colour, markersize=4, label=f"$N_h = {width}$")
     ax.plot(*LIMIT, "*", color="white", markeredgecolor="black", markersize=11, label="limit")
     ax.set(xlabel=style.SYMBOLS["lam"], ylabel=style.SYMBOLS["kappa"])
-    ax.legend(frameon=False)
+    ax.set_xlim(right=1.1)  # Room for the legend.
+    ax.legend(loc="center right")
 
 
 def slope(values: xr.DataArray) -> float:
@@ -150,41 +149,38 @@ def slope(values: xr.DataArray) -> float:
 def _draw_decay(ax: Axes, gaussian: xr.Dataset) -> None:
     """Draw means over seeds with their fitted slopes on logarithmic axes."""
     labels = {
-        "residual": r"$|Q(D - \lambda I)Q^\top + \kappa^2 J| \,/\, |Q|^4$",
-        "map_error": r"largest error of $W_2 W_1$, $/\,|\Sigma_{yx}|$",
+        "residual": "residual of the fit",
+        "map_error": "error of the fitted solution",
     }
     for (name, text), colour in zip(labels.items(), style.COLOURS, strict=False):
         values = gaussian[name]
         ax.loglog(values.width, values, ".", color=colour, alpha=0.25, markersize=4)
         mean = values.mean("seed")
         ax.loglog(
-            values.width, mean, "o-", color=colour, label=f"{text}: slope ${slope(values):.2f}$", markersize=4
+            values.width, mean, "o-", color=colour, label=f"{text}\nslope ${slope(values):.2f}$", markersize=4
         )
     scale = float(gaussian.residual[0].mean()) * np.sqrt(gaussian.width[0])
     ax.loglog(
         gaussian.width,
         2.0 * scale / np.sqrt(gaussian.width),
-        "k--",
+        "--",
+        color=style.ink(),
         label=r"$\propto 1/\sqrt{N_h}$",
         linewidth=1,
     )
     ax.set_xticks(gaussian.width.values, [str(width) for width in gaussian.width.values])
     ax.minorticks_off()
-    ax.set_ylim(bottom=float(gaussian.residual.min()) / 6)  # room for the legend
     ax.set_xlabel(style.SYMBOLS["n_h"])
-    ax.legend(loc="lower left", fontsize="small")
+    beside(ax)
 
 
 def _caption(gaussian: xr.Dataset) -> str:
-    """Return the caption. It has its own line breaks, because automatic ones would split formulas."""
     spec = Spec.load(PRESET)
-    return "\n".join(
-        [
-            rf"A: closed form with two-sided balance, mean over {spec.seeds.size} seeds; lines: "
-            rf"$S = {THRESHOLD[0]:g}$ (dashed) and ${THRESHOLD[1]:g}$; star: limit of Gaussian networks. "
-            f"Preset: {PRESET}. fastlin {version('fastlin')}.",
-            rf"B, C: {gaussian.sizes['seed']} networks 4-$N_h$-4 of each width, Gaussian weights of variance "
-            r"$1/N_h$. C: residual of the fit, and its closed form against the flow of the network, "
-            rf"$t \leq {TIMES[-1]:g}$; lines: means.",
-        ]
+    return (
+        rf"A: closed form with two-sided balance, mean over {spec.seeds.size} seeds; lines at "
+        rf"$S = {THRESHOLD[0]:g}$ (dashed) and ${THRESHOLD[1]:g}$; star: limit of Gaussian networks. B, C: "
+        rf"{gaussian.sizes['seed']} networks 4-$N_h$-4 of each width, Gaussian weights of variance "
+        r"$1/N_h$. C: residual $|Q(D - \lambda I)Q^\top + \kappa^2 J| / |Q|^4$; error: largest distance of "
+        rf"$W_2 W_1$ from that of the flow, $t \leq {TIMES[-1]:g}$, over $|\Sigma_{{yx}}|$; lines: means. "
+        rf"Preset: {PRESET}."
     )

@@ -26,6 +26,7 @@ import numpy as np
 import fastlin as fl
 
 np.set_printoptions(precision=3, suppress=True)
+plt.rcParams.update(fl.plot.rc_params())  # the light theme of fastlin
 
 # %% [markdown]
 # ## Pre-training
@@ -100,7 +101,7 @@ print(f"largest difference: {np.abs(np.subtract(ends, least)).max():.0e}")
 # the top $r$ singular directions, and `recovered_rank` counts the directions that are learned.
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(8, 3.0), layout="constrained")
 for alpha, colour in ((0.02, "C0"), (2.0, "C1"), (200.0, "C2")):
     ds = fl.exact(
         *fl.lora(second, w0, 2, alpha=alpha), np.append(0.0, np.geomspace(1e-4, 1e5, 241)), observables

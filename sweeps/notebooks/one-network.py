@@ -27,6 +27,7 @@ import fastlin as fl
 
 _ = xr.set_options(display_style="text", display_expand_attrs=False)
 np.set_printoptions(precision=3, suppress=True)
+plt.rcParams.update(fl.plot.rc_params())  # the light theme of fastlin
 
 # %% [markdown]
 # ## A task with structure
@@ -87,19 +88,18 @@ np.allclose(net.w2.T @ net.w2 - net.w1 @ net.w1.T, -1.0 * np.eye(arch.n_h))
 # %%
 names = ["loss", "network_function", "w1tw1", "w2w2t", "ntk"]
 gd = fl.gradient_descent(task, net, learning_rate=0.01, steps=2000, every=10, observables=names)
-exact = fl.exact(task, net, times=gd.time[::8], observables=names)
+exact = fl.exact(task, net, times=gd.time, observables=names)
 exact
 
 # %%
 exact.ntk.attrs["equation"]
 
 # %% [markdown]
-# The picture has the style of Figure 1 of the paper: lines are gradient descent, and black dots are the
-# closed form. Nine entries of each matrix are drawn.
+# The picture has the style of Figure 1 of the paper: broad lines are gradient descent, and thin black lines
+# with dots are the closed form. Nine entries of each matrix are drawn.
 
 # %%
-fig, axes = plt.subplots(1, 5, figsize=(13, 2.5), layout="constrained")
-fl.plot.dynamics(exact, gd, axes)
+fl.plot.dynamics(exact, gd)
 plt.show()
 
 # %% [markdown]
@@ -167,7 +167,7 @@ plt.show()
 # %%
 scales = {"escape_time": ":", "rotation_time": "-.", "convergence_time": "--"}
 unequal = fl.balanced_init(arch, lam=-4.0, init_scale=0.1, seed=2)
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True, layout="constrained")
 for ax, one in zip(axes, (small, unequal), strict=True):
     result = fl.exact(task, one, np.linspace(0.0, 50.0, 501), observables=["loss", *scales])
     ax.plot(result.time, result.loss, color="C0")
@@ -175,7 +175,7 @@ for ax, one in zip(axes, (small, unequal), strict=True):
         when = float(result[name])
         ax.axvline(when, color="0.3", linestyle=style, label=f"{name.replace('_', ' ')} {when:.1f}")
     ax.set(xlabel=r"time $t/\tau$", title=rf"$\lambda = {one.lam:g}$")
-    ax.legend(frameon=False)
+    ax.legend(loc="upper center")
 axes[0].set_ylabel(r"loss $\mathcal{L}$")
 plt.show()
 
@@ -189,8 +189,7 @@ plt.show()
 
 # %%
 shown = learning.sel(time=[0, 4, 6, 8, 10, 20], method="nearest")
-panels = fl.plot.matrices(shown.rsm_input)
-panels[0].set_yticks(range(4), things)
+fl.plot.matrices(shown.rsm_input, labels=things)
 plt.show()
 
 # %% [markdown]
@@ -198,11 +197,9 @@ plt.show()
 # animals, at half strength. It predicts "swims" with one half for the canary.
 
 # %%
-fig, axes = plt.subplots(1, 6, figsize=(9, 2.8), layout="constrained")
-fl.plot.matrices(shown.network_function, axes)
-axes[0].set_yticks(range(7), properties)
-for ax in axes:
-    ax.set_xticks(range(4), things, rotation=90)
+panels = fl.plot.matrices(shown.network_function, labels=things)
+for ax in panels[::3]:
+    ax.set(ylabel="", yticks=range(7), yticklabels=properties)
 plt.show()
 
 # %% [markdown]
@@ -211,8 +208,7 @@ plt.show()
 
 # %%
 slow = fl.exact(task, unequal, [0, 1, 5, 10, 40, 400])
-panels = fl.plot.matrices(slow.rsm_input)
-panels[0].set_yticks(range(4), things)
+fl.plot.matrices(slow.rsm_input, labels=things)
 plt.show()
 
 # %% [markdown]
@@ -229,7 +225,7 @@ moments = [0, 4, 6, 8, 10, 20]
 kernels = fl.exact(task, small, moments, observables=["ntk", "kernel_distance"])
 panels = fl.plot.matrices(kernels.ntk)
 for ax, distance in zip(panels, kernels.kernel_distance.values, strict=True):
-    ax.set_xlabel(f"$S = {distance:.2f}$")
+    ax.set_title(f"{ax.get_title()}, $S = {distance:.2f}$", fontsize="medium")
 plt.show()
 
 # %% [markdown]

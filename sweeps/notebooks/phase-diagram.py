@@ -20,6 +20,8 @@ import xarray as xr
 
 import fastlin as fl
 
+plt.rcParams.update(fl.plot.rc_params())  # the light theme of fastlin
+
 _ = xr.set_options(display_style="text", display_expand_attrs=False)
 
 # %% [markdown]
@@ -88,7 +90,7 @@ except fl.InputError as error:
 # line). The argument `threshold` changes these values.
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True, layout="constrained")
 for ax, name in zip(axes, ("4-4-4", "4-2-4"), strict=True):
     part = ds.fastlin.select(architecture=name, init_scale=1.0)
     part.fastlin.phase_diagram(x="lam", y="time", ax=ax, vmin=0.0, vmax=0.5)
@@ -105,7 +107,7 @@ plt.show()
 # The next figure shows the same over time: the mean over seeds, with a band of one standard deviation.
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True, layout="constrained")
 for ax, name in zip(axes, ("4-4-4", "4-2-4"), strict=True):
     part = ds.fastlin.select(architecture=name, init_scale=1.0, lam=[0.0, 1.0, 3.0, 9.0])
     fl.plot.trajectories(part.kernel_distance, hue="lam", ax=ax)
@@ -124,7 +126,7 @@ plt.show()
 # changes, too, because most of their initial map has to be unlearned.
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True, layout="constrained")
 for ax, name in zip(axes, ("4-4-4", "4-2-4"), strict=True):
     part = ds.fastlin.select(architecture=name, time=10.0)
     part.fastlin.phase_diagram(x="lam", y="init_scale", ax=ax, vmin=0.0, vmax=0.5)
@@ -177,7 +179,6 @@ for name in ("kernel_distance", "kernel_distance_standard_error"):
 # %%
 waiting = ds.fastlin.select(init_scale=0.1).convergence_time.median("seed")
 fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
-ax.set_prop_cycle(color=plt.cm.cividis(np.linspace(0.0, 0.9, 4)))
 for line, name in zip(waiting, ("4-1-4", "4-2-4", "4-3-4", "4-4-4"), strict=True):
     ax.semilogy(ds.lam, line, label=name)
 ax.set(xlabel=r"relative scale $\lambda$", ylabel=r"convergence time $t_{0.99}$, median")
@@ -217,7 +218,7 @@ for name in ("loss", "kernel_distance", "effective_rank"):
 
 # %%
 inside = fl.exact(task, net, times=np.geomspace(0.01, 1000.0, 200))
-fig, axes = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(8, 2.8), layout="constrained")
 for ax, name in zip(axes, ("loss", "kernel_distance", "effective_rank"), strict=True):
     ax.semilogx(inside.time, inside[name])
     ax.axvline(10.0, color="0.6", linestyle="--", linewidth=1)

@@ -25,6 +25,7 @@ import numpy as np
 import fastlin as fl
 
 np.set_printoptions(precision=3, suppress=True)
+plt.rcParams.update(fl.plot.rc_params())  # the light theme of fastlin
 
 # %% [markdown]
 # ## The family of exact solutions
@@ -106,7 +107,7 @@ def draw(row, ds, style, label):
         ax.semilogx(ds.time, values, style, markersize=4)[0].set_label(label)
 
 
-fig, axes = plt.subplots(2, 3, figsize=(11, 5.4), sharex=True, layout="constrained")
+fig, axes = plt.subplots(2, 3, figsize=(8, 5.4), sharex=True, layout="constrained")
 for row, name in zip(axes, nets, strict=True):
     draw(row, flows[name], "C0-", "flow")
     draw(row, steps[name], "C1--", "gradient descent")
@@ -117,7 +118,7 @@ for ax, title in zip(axes[0], ("loss", "kernel distance $S$", "singular values o
 for ax in axes[1]:
     ax.set_xlabel(r"time $t/\tau$")
 axes[1, 1].ticklabel_format(axis="y", scilimits=(0, 0))
-axes[0, 0].legend(frameon=False)
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
 plt.show()
 
 # %%

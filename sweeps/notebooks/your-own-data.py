@@ -23,6 +23,7 @@ import pandas as pd
 import fastlin as fl
 
 np.set_printoptions(precision=3, suppress=True)
+plt.rcParams.update(fl.plot.rc_params())  # the light theme of fastlin
 rng = np.random.default_rng(1)
 
 # %% [markdown]
@@ -114,7 +115,7 @@ plt.show()
 # depends on the variances of the inputs, too.
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharex=True, layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharex=True, layout="constrained")
 for ax, path, title in zip(axes, (white_path, raw_path), ("whitened", "the data"), strict=True):
     ax.plot(times, path.mode_strengths)
     ax.set(title=title, xlabel=r"time $t/\tau$")
@@ -141,14 +142,11 @@ white_path.alignment.sel(time=[0, 4, 8, 40], method="nearest").sel(side="output"
 # %%
 lazy = fl.balanced_init(arch, lam=-6.0, init_scale=0.02, seed=3)
 moments = [0, 4, 8, 40]
-fig, axes = plt.subplots(2, len(moments), figsize=(9, 5.2), layout="constrained")
+fig, axes = plt.subplots(2, len(moments), figsize=(8, 6.4), layout="constrained")
 for row, (name, net) in zip(axes, {"rich": rich, "lazy": lazy}.items(), strict=True):
-    rdm = fl.exact(white, net, moments, observables=["rdm_correlation"]).rdm_correlation
-    for ax, moment in zip(row, moments, strict=True):
-        picture = ax.imshow(rdm.sel(time=moment), vmin=0.0, vmax=2.0, cmap="viridis")
-        ax.set(title=rf"{name}, $t/\tau = {moment}$", xticks=[], yticks=[])
-    row[0].set_yticks(range(8), rdm.condition.values)
-fig.colorbar(picture, ax=axes, label="dissimilarity")
+    fl.plot.matrices(fl.exact(white, net, moments, observables=["rdm_correlation"]).rdm_correlation, row)
+    for ax in row:
+        ax.set_title(f"{name}, {ax.get_title()}", fontsize="medium")
 plt.show()
 
 # %% [markdown]
@@ -210,7 +208,7 @@ print(np.allclose(fl.exact(own, net, [10.0], ["loss"]).loss, stored.loss, rtol=1
 # rich learning: the time to 99 % of the loss that can be lost.
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
 ds.fastlin.select(time=np.inf).fastlin.phase_diagram(x="lam", y="init_scale", ax=axes[0], vmin=0.0, vmax=0.3)
 fig.colorbar(axes[0].collections[0], ax=axes[0], label="kernel distance $S$")
 for scale, part in ds.convergence_time.median("seed").groupby("init_scale"):

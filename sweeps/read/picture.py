@@ -14,7 +14,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from fastlin.errors import InputError
 from fastlin.observables.registry import sweepable
 from fastlin.paths import user_path
-from fastlin.plot import Pages, Style, pages
+from fastlin.plot import Pages, Style, pages, theme
 from fastlin.plot.saving import rendering, save
 from fastlin.plot.scales import drawable
 from fastlin.plot.style import COLOUR_MAP, DEFAULT_STYLE
@@ -96,8 +96,17 @@ def check_spec(spec: Spec) -> None:
         raise InputError("--plot draws means over seeds, and output.reduce.statistics of the spec has none")
 
 
-def draw(path: str, out: str | Path, view: View = View(), style: Style = DEFAULT_STYLE) -> list[Path]:
-    """Draw a store into a file; by default its kernel distance, if it is there.
+def draw(
+    path: str,
+    out: str | Path,
+    view: View = View(),
+    style: Style = DEFAULT_STYLE,
+    *,
+    dark: bool = False,
+) -> list[Path]:
+    """Draw a store into a file, in the light or the dark theme.
+
+    Without an observable in the view it is the kernel distance, if it is stored.
 
     Returns
     -------
@@ -115,7 +124,8 @@ def draw(path: str, out: str | Path, view: View = View(), style: Style = DEFAULT
     observable = _default_observable(dataset) if view.observable is None else view.observable
     with reading(path):
         drawn = pages(dataset, observable, view.x, view.y, style)
-    return _write(drawn, target)
+    with theme("dark" if dark else "light"):
+        return _write(drawn, target)
 
 
 def _default_observable(dataset: xr.Dataset) -> str:

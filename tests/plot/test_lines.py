@@ -79,9 +79,13 @@ def test_the_closed_form_shows_in_a_dark_style():
     names = ["loss", "network_function", "w1tw1", "w2w2t", "ntk"]
     task, net = fl.random_regression(arch, 20, 0.1**0.5), fl.balanced_init(arch, -1.0)
     with plt.style.context("dark_background"):
-        panels = fl.plot.dynamics(fl.exact(task, net, [0.0, 1.0], observables=names))
-    for ax in panels:
-        assert {line.get_color() for line in ax.lines} == {"white"}
+        exact = fl.exact(task, net, [0.0, 1.0], observables=names)
+        both = fl.plot.dynamics(exact, fl.gradient_descent(task, net, 0.01, 100, observables=names))
+        alone = fl.plot.dynamics(exact)
+    for ax in both:
+        half = len(ax.lines) // 2
+        assert {line.get_color() for line in ax.lines[half:]} == {"white"}
+    assert {line.get_color() for ax in alone for line in ax.lines} <= set(COLOURS)
 
 
 def test_trajectories_draw_a_line_and_a_band_for_each_value(dataset):

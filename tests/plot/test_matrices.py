@@ -30,6 +30,42 @@ def test_matrices_are_small_multiples_on_one_symmetric_scale(network):
     assert [ax.get_title() for ax in drawn] == [r"$t/\tau = 0$", r"$t/\tau = 3$"]
 
 
+def test_matrices_over_conditions_are_labelled():
+    arch = fl.Architecture(3, 2, 4)
+    base = fl.random_regression(arch, 6, 1.0)
+    labels = ["tree", "bird", "tree", "fish", "bird", "fish"]
+    task, net = fl.Task(base.X, base.Y, labels=labels), fl.balanced_init(arch, -1.0)
+    ds = fl.exact(task, net, [0.0, 1.0, 2.0], observables=["rsm_input", "rdm_cosine", "w2w1", "ntk"])
+    rdm = fl.plot.matrices(ds.rdm_cosine)
+    assert [text.get_text() for text in rdm[0].get_yticklabels()] == ["tree", "bird", "fish"]
+    assert [text.get_text() for text in rdm[2].get_xticklabels()] == ["tree", "bird", "fish"]
+    assert rdm[0].images[0].get_clim()[0] == 0.0  # A dissimilarity is not negative.
+    rsm = fl.plot.matrices(ds.rsm_input, labels=task.labels)
+    order = [0, 2, 1, 4, 3, 5]
+    assert np.array_equal(rsm[1].images[0].get_array(), ds.rsm_input[1].values[np.ix_(order, order)])
+    assert list(rsm[0].get_yticks()) == [0.5, 2.5, 4.5]
+    unordered = fl.plot.matrices(ds.rsm_input)
+    assert np.array_equal(unordered[1].images[0].get_array(), ds.rsm_input[1])
+    assert (unordered[0].get_ylabel(), unordered[0].get_xlabel()) == ("sample", "sample")
+    assert (fl.plot.matrices(ds.w2w1)[0].get_ylabel(), fl.plot.matrices(ds.ntk)[0].get_ylabel()) == (
+        "output",
+        "output, sample",
+    )
+    with pytest.raises(fl.InputError, match="there are 2 labels and 6 samples"):
+        fl.plot.matrices(ds.rsm_input, labels=["a", "b"])
+    with pytest.raises(fl.InputError, match="labels are for matrices over samples or conditions; w2w1 has"):
+        fl.plot.animation(ds.w2w1, labels=["a", "b"])
+
+
+def test_more_conditions_than_fit_have_no_names():
+    arch = fl.Architecture(3, 2, 4)
+    task, net = fl.random_regression(arch, 40, 1.0), fl.balanced_init(arch, -1.0)
+    rsm = fl.exact(task, net, [0.0, 1.0], observables=["rsm_input"]).rsm_input
+    ax = fl.plot.matrices(rsm, labels=[f"thing {number}" for number in range(40)])[0]
+    assert not ax.get_yticks().size
+    assert ax.get_ylabel() == "condition"
+
+
 def test_an_animation_is_written_as_gif(network, tmp_path):
     figure, target = plt.subplots(figsize=(2, 2))
     film = fl.plot.animation(network.qqt, target, frames=5)

@@ -12,6 +12,7 @@ from fastlin.observables.relearning import reversal_times
 from fastlin.sweeps import figures, presets
 from fastlin.sweeps.figures import forgetting, reversal, transfer
 from fastlin.sweeps.figures.swept import swept
+from tests import legible
 
 MODULES = {"reversal": reversal, "forgetting": forgetting, "transfer": transfer}
 
@@ -66,7 +67,7 @@ def test_reversals_meet_their_closed_form(measured, drawn):
     over_lam = drawn["reversal"].axes[0]
     closed = reversal_times(np.ones(times.lam.size - 1), times.lam.values[1:])
     assert np.allclose(heights(over_lam, r"$\infty$"), closed, rtol=1e-7)
-    assert np.allclose(heights(over_lam, "closed form"), closed[::3])
+    assert np.allclose(heights(over_lam, r"$\infty$, formula"), closed[::3])
 
 
 def test_rich_networks_take_longer_the_longer_they_have_learned(measured, drawn):
@@ -114,14 +115,10 @@ def test_what_the_captions_say_of_rich_and_lazy_networks(measured):
 def test_captions_tell_the_preset_and_fit(name, drawn):
     figure = drawn[name]
     assert f"Preset: {MODULES[name].PRESET}" in text(figure)
-    figure.canvas.draw()
-    width = figure.bbox.width
-    assert all(
-        entry.get_window_extent().x1 <= width for entry in figure.findobj(mpl.text.Text) if entry.get_text()
-    )
+    legible.check(figure)
 
 
 def test_a_figure_is_drawn_by_its_name(tmp_path):
     assert list(figures.NAMES)[3:6] == list(MODULES)
     picture = figures.draw("reversal", tmp_path / "reversal.png")
-    assert imread(picture).shape[1] == 1500
+    assert imread(picture).shape[1] == 1200
