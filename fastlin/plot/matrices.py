@@ -50,6 +50,14 @@ def matrices(da: xr.DataArray, axes: Sequence[Axes] | None = None) -> NDArray[An
     ------
     InputError
         If the observable is no matrix over time, or there are more axes than times.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
+    >>> panels = fl.plot.matrices(fl.exact(task, net, [0.0, 1.0, np.inf]).qqt)
+    >>> len(panels)  # one for each time
+    3
     """
     stack = _stack(da)
     times = stack["time"].values
@@ -91,6 +99,14 @@ def animation(da: xr.DataArray, ax: Axes | None = None, frames: int = 60) -> Fun
     ------
     InputError
         If the observable is no matrix over time, or `frames` is not positive.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
+    >>> exact = fl.exact(task, net, np.linspace(0.0, 10.0, 101))
+    >>> moving = fl.plot.animation(exact.qqt, frames=5)
+    >>> moving.save("qqt.gif", writer="pillow")
     """
     check_ax(ax)
     stack = _stack(da)
