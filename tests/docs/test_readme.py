@@ -18,7 +18,7 @@ import fastlin as fl
 from fastlin.sweeps.spec.table import ENTRIES, KIND_SECTIONS
 from tests import cutting, slurm
 from tests.fault_injection import PATIENCE, until
-from tests.readme import README, REFERENCE, TABLES, blocks, present, reference, section
+from tests.readme import README, TABLES, blocks, present, section
 from tests.sweeping import content
 
 pytestmark = pytest.mark.skipif(
@@ -110,11 +110,6 @@ def test_the_picture_of_many_architectures(shell, tmp_path, monkeypatch):
 
 def test_the_tables_are_those_of_the_code():
     assert {name: present(name) for name in TABLES} == {name: table() for name, table in TABLES.items()}
-
-
-def test_the_reference_of_specs_is_that_of_their_table():
-    """`python -m tests.readme` writes the page again."""
-    assert REFERENCE.read_text(encoding="utf-8") == reference()
 
 
 def test_rows_of_the_reference_are_lines():

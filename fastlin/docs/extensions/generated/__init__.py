@@ -1,0 +1,55 @@
+"""Pages that are written from the code and from the notebooks before each build.
+
+They go into places that Git ignores. A file is only written if its content has changed, so that Sphinx reads no page
+again that is the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+import fastlin
+from fastlin.cli import exit_codes
+from fastlin.observables import reference as observables
+from fastlin.sweeps.spec.reference import reference as spec
+from generated import commands, names, presets
+
+NOTEBOOKS = Path(fastlin.__file__).parent / "sweeps" / "notebooks"
+
+
+def texts() -> dict[str, str]:
+    """Return the content of every generated file, by its path in the sources of the documentation."""
+    tables = {
+        "commands": commands.reference(),
+        "exit-codes": exit_codes.table(),
+        "names": names.overview(),
+        "observables": observables.table(),
+        "observables-of-stages": observables.table_of_stages(),
+        "presets": presets.table(),
+        "spec": spec(),
+    }
+    return {
+        **{f"reference/generated/{name}.inc": text for name, text in tables.items()},  # pages include them
+        **{f"reference/names/{name}.md": text for name, text in names.pages().items()},
+        **{f"tutorials/{path.name}": path.read_text(encoding="utf-8") for path in NOTEBOOKS.glob("*.ipynb")},
+    }
+
+
+def write(folder: Path) -> None:
+    """Write all generated files into the sources of the documentation, and remove those of former builds."""
+    wanted = {folder / name: text for name, text in texts().items()}
+    former = (f for pattern in ("reference/generated/*", "reference/names/*", "tutorials/*.ipynb") for f in folder.glob(pattern))
+    for path in set(former) - set(wanted):
+        path.unlink()
+    for path, text in wanted.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Write the files before Sphinx looks for pages."""
+    app.connect("builder-inited", lambda app: write(Path(app.srcdir)))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
