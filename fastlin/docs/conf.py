@@ -31,6 +31,7 @@ extensions = [
 exclude_patterns = ["extensions", "ipython"]
 root_doc = "index"
 language = "en"
+smartquotes = False  # a quoted value is copied as it is
 
 # Pages with code cells are notebooks. They are executed in an empty folder. The rendered notebooks have outputs already.
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath", "substitution"]
@@ -45,7 +46,7 @@ nb_output_stderr = "warn"
 os.environ["IPYTHONDIR"] = str(HERE / "ipython")  # its start-up file shows pictures in light and dark
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
-# Docstrings: names and types of this package are links. Those of others are text, because a build has no network.
+# Docstrings: names and types of this package are links. A build has no network, so those of others are text.
 default_role = "obj"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True

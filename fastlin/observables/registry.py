@@ -62,6 +62,14 @@ class Observable:
         Whether sweeps of adapters (LoRA) store it, though no kernel computes it.
     lazy : bool
         Whether it is computed only where it is looked at.
+
+    Examples
+    --------
+    >>> loss = fl.OBSERVABLES["loss"]
+    >>> loss.doc, loss.equation
+    ('mean squared error over the data, halved', 'L = |Y - W2 W1 X|_F^2 / (2 P)')
+    >>> [name for name, entry in fl.OBSERVABLES.items() if entry.swept and not entry.over_time][:3]
+    ['convergence_time', 'rotation_time', 'escape_time']
     """
 
     name: str
@@ -425,7 +433,8 @@ _ALL = (
 )
 
 REGISTRY = {entry.name: entry for entry in _ALL}
-OBSERVABLES: Mapping[str, Observable] = MappingProxyType(REGISTRY)  # as users see it
+#: The observables by their names, as `Observable`: description, equation, unit, symbol and dimensions of each.
+OBSERVABLES: Mapping[str, Observable] = MappingProxyType(REGISTRY)
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 # Of the achievable loss drop, for `convergence_time`.
 FRACTION = 0.99

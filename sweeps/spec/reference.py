@@ -122,7 +122,10 @@ def reference() -> str:
 
 def _kinds(section: KindSection) -> str:
     """Return the key that names the kind, all kinds, and the parameters of those that have any."""
-    parts = [_table([section.entry, *section.shared]), markdown_table(("kind", "meaning"), _meanings(section))]
+    parts = [
+        _table([section.entry, *section.shared]),
+        markdown_table(("kind", "meaning"), _meanings(section)),
+    ]
     for kind in section.kinds:
         if parameters := section.parameters(kind):
             parts.append(f"Parameters of `{kind}`:\n\n{_table(parameters)}")

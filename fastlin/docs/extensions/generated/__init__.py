@@ -1,11 +1,12 @@
 """Pages that are written from the code and from the notebooks before each build.
 
-They go into places that Git ignores. A file is only written if its content has changed, so that Sphinx reads no page
-again that is the same.
+They go into places that Git ignores. A file is only written if its content has changed, so that Sphinx does
+not read it again otherwise.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -16,6 +17,7 @@ from fastlin.observables import reference as observables
 from fastlin.sweeps.spec.reference import reference as spec
 from generated import commands, names, presets
 
+PLACES = ("reference/generated/*.inc", "reference/names/*.md", "tutorials/*.ipynb")  # also in .gitignore
 NOTEBOOKS = Path(fastlin.__file__).parent / "sweeps" / "notebooks"
 
 
@@ -33,15 +35,21 @@ def texts() -> dict[str, str]:
     return {
         **{f"reference/generated/{name}.inc": text for name, text in tables.items()},  # pages include them
         **{f"reference/names/{name}.md": text for name, text in names.pages().items()},
-        **{f"tutorials/{path.name}": path.read_text(encoding="utf-8") for path in NOTEBOOKS.glob("*.ipynb")},
+        **{f"tutorials/{path.name}": _notebook(path) for path in NOTEBOOKS.glob("*.ipynb")},
     }
+
+
+def _notebook(path: Path) -> str:
+    """Return a notebook with the name of the lexer of its cells, which may have commands of the shell."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["metadata"]["language_info"]["pygments_lexer"] = "ipython3"
+    return json.dumps(notebook)
 
 
 def write(folder: Path) -> None:
     """Write all generated files into the sources of the documentation, and remove those of former builds."""
     wanted = {folder / name: text for name, text in texts().items()}
-    former = (f for pattern in ("reference/generated/*", "reference/names/*", "tutorials/*.ipynb") for f in folder.glob(pattern))
-    for path in set(former) - set(wanted):
+    for path in {file for place in PLACES for file in folder.glob(place)} - set(wanted):
         path.unlink()
     for path, text in wanted.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
