@@ -40,7 +40,7 @@ class Observable:
     rates_note : str
         How layer-wise learning rates change the equation; empty where they do not.
     evaluate : callable
-        Takes the `Trajectory` of networks and returns (..., T, *dims). One network has no leading dimensions.
+        Takes the `Trajectory` of networks and returns ``(..., T, *dims)``. One network has no leading dimensions.
     outputs : tuple of Output
         Kernel outputs that a sweep stores for it, in the order of its own dimensions. It is empty where the
         size depends on the architecture, and such observables are not stored by sweeps.
@@ -433,7 +433,7 @@ _ALL = (
 )
 
 REGISTRY = {entry.name: entry for entry in _ALL}
-#: The observables by their names, as `Observable`: description, equation, unit, symbol and dimensions of each.
+#: All observables by their names: an `Observable` has the description, equation, unit and dimensions of each.
 OBSERVABLES: Mapping[str, Observable] = MappingProxyType(REGISTRY)
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 # Of the achievable loss drop, for `convergence_time`.
