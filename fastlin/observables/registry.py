@@ -27,7 +27,7 @@ def _not_over_time(_path: Trajectory) -> Any:
 
 @dataclass(frozen=True)
 class Observable:
-    """One row of the registry.
+    """An observable: one row of the registry.
 
     Attributes
     ----------

@@ -46,8 +46,8 @@ class SweepAccessor:
         ----------
         **values
             Values by the names of axes: one value (its axis is dropped), a list of values, or ``slice(first,
-            last)``, both included. ``architecture`` is a name as "4-2-4", a tuple of sizes, or an
-            `Architecture`. ``n_i``, ``n_h`` and ``n_o`` select all architectures of a size.
+            last)``, both included. ``architecture`` is a name as "4-2-4", a tuple of sizes, or a
+            `fastlin.Architecture`. ``n_i``, ``n_h`` and ``n_o`` select all architectures of a size.
 
         Returns
         -------

@@ -6,8 +6,10 @@ not read it again otherwise.
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -57,7 +59,13 @@ def write(folder: Path) -> None:
             path.write_text(text, encoding="utf-8")
 
 
+def _signature(_app: Sphinx, what: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
+    """Return no arguments for a class whose docstring has no parameters, because users do not construct it."""
+    return ("", "") if what == "class" and "Parameters\n---" not in (inspect.getdoc(value) or "") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Write the files before Sphinx looks for pages."""
     app.connect("builder-inited", lambda app: write(Path(app.srcdir)))
+    app.connect("autodoc-process-signature", _signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
