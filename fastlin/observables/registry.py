@@ -40,7 +40,8 @@ class Observable:
     rates_note : str
         How layer-wise learning rates change the equation; empty where they do not.
     evaluate : callable
-        Takes the `Trajectory` of networks and returns ``(..., T, *dims)``. One network has no leading dimensions.
+        Takes the `Trajectory` of networks and returns ``(..., T, *dims)``. One network has no leading
+        dimensions.
     outputs : tuple of Output
         Kernel outputs that a sweep stores for it, in the order of its own dimensions. It is empty where the
         size depends on the architecture, and such observables are not stored by sweeps.

@@ -60,7 +60,7 @@ def write(folder: Path) -> None:
 
 
 def _signature(_app: Sphinx, what: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
-    """Return no arguments for a class whose docstring has no parameters, because users do not construct it."""
+    """Return no arguments for a class whose docstring has no parameters: users do not construct it."""
     return ("", "") if what == "class" and "Parameters\n---" not in (inspect.getdoc(value) or "") else None
 
 
