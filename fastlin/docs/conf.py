@@ -55,6 +55,7 @@ numpydoc_xref_aliases |= {name: f"fastlin.{name}" for name in fastlin.__all__ if
 numpydoc_xref_ignore = "all"
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
