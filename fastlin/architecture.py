@@ -27,6 +27,16 @@ class Architecture:
     ------
     InputError
         If a size is not a whole number from 1 to 1 048 575.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> str(arch), arch.family
+    ('4-2-4', 'bottleneck')
+    >>> fl.Architecture(4, 0, 4)
+    Traceback (most recent call last):
+    ...
+    fastlin.errors.InputError: n_h is 0; allowed is 1 to 1048575
     """
 
     n_i: int
@@ -47,10 +57,24 @@ class Architecture:
     def read(cls, text: str) -> "Architecture":
         """Return the architecture of a text like "4-2-4", as `str` prints it.
 
+        Parameters
+        ----------
+        text : str
+            Three sizes N_i-N_h-N_o.
+
+        Returns
+        -------
+        Architecture
+
         Raises
         ------
         InputError
             If the text is not three allowed sizes with "-" between them.
+
+        Examples
+        --------
+        >>> fl.Architecture.read("4-2-3")
+        Architecture(n_i=4, n_h=2, n_o=3)
         """
         parts = text.split("-")
         if len(parts) != 3 or not all(

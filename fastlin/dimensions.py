@@ -115,12 +115,29 @@ class Stacked:
         return self.isel(**dict(zip(self.dims, keys, strict=False)))
 
     def isel(self, **indexers: Any) -> Any:
-        """Return elements by their positions along dimensions: ``isel(seed=3)``, or slices, or lists.
+        """Return elements by their positions along dimensions.
+
+        Parameters
+        ----------
+        **indexers
+            A number, which drops the dimension, a slice or a list, by the names of dimensions.
+
+        Returns
+        -------
+        The same kind of stack, or one element where all dimensions have a number.
 
         Raises
         ------
         InputError
             If there is no such dimension.
+
+        Examples
+        --------
+        >>> nets = fl.balanced_init(fl.Architecture(4, 2, 4), lam=[-1.0, 0.0, 1.0], seed=range(5))
+        >>> nets.isel(seed=2, lam=[0, 2])
+        <Networks 4-2-4 (lam: 2)>
+        >>> nets.isel(seed=2, lam=0).lam
+        -1.0
         """
         if unknown := next((name for name in indexers if name not in self.dims), None):
             raise InputError(f"there is no dimension {unknown!r}; allowed: {', '.join(self.dims)}")
@@ -143,7 +160,23 @@ class Stacked:
         raise NotImplementedError
 
     def at(self, place: int) -> str:
-        """Return where the element of a flat place is, as "seed = 3, lam = -1.0"."""
+        """Return in words where an element is.
+
+        Parameters
+        ----------
+        place : int
+            Its position, counted along the last dimension first.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> nets = fl.balanced_init(fl.Architecture(4, 2, 4), lam=[-1.0, 0.0, 1.0], seed=range(5))
+        >>> nets.at(4)
+        'seed = 1, lam = 0.0'
+        """
         return place_of(self.dims, self.shape, self.coords, place)
 
 

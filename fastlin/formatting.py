@@ -1,7 +1,7 @@
-"""Text for people and for programs: durations in words, and compact JSON."""
+"""Text for people and for programs: durations in words, tables in Markdown, and compact JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -45,6 +45,19 @@ def _two(seconds: int, large: int, large_name: str, small: int, small_name: str)
     """Return a duration in two units, without the second where it is zero."""
     count, rest = divmod(seconds, large)
     return f"{count} {large_name}" + (f" {rest // small} {small_name}" if rest else "")
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown. Cells have no line break, and no ``|`` but as ``\\|``.
+
+    Examples
+    --------
+    >>> print(markdown_table(["code", "meaning"], [["0", "done"]]), end="")
+    | code | meaning |
+    | --- | --- |
+    | 0 | done |
+    """
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
 def compact_json(content: Any, indent: str = "") -> str:

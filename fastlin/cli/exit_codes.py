@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from fastlin.formatting import markdown_table
+
 
 class ExitCode(IntEnum):
     """The exit codes of the commands.
@@ -31,7 +33,5 @@ OTHER_SIGNALS = (
 
 def table() -> str:
     """Return the exit codes as a table in Markdown."""
-    rows = [("code", "meaning"), ("---", "---")]
-    rows += [(str(int(code)), MEANINGS[code]) for code in ExitCode]
-    rows.append((f"{SIGNAL} + n", OTHER_SIGNALS))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    rows = [(str(int(code)), MEANINGS[code]) for code in ExitCode]
+    return markdown_table(("code", "meaning"), [*rows, (f"{SIGNAL} + n", OTHER_SIGNALS)])

@@ -47,6 +47,13 @@ class Network:
     ------
     InputError
         If shapes do not fit, entries are not finite, or a given balance is not that of the weights.
+
+    Examples
+    --------
+    >>> fl.Network([[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 2.0]])
+    <square Network 2-2-2 (N_i-N_h-N_o), lam 3, balance 'strict'>
+    >>> fl.Network([[1.0, 0.0], [0.0, 1.0]], [[1.0, 2.0], [0.0, 1.0]]).balance
+    'none'
     """
 
     def __init__(
@@ -71,7 +78,26 @@ class Network:
 
     @classmethod
     def known(cls, w1: Array, w2: Array, lam: float, kappa: float, balance: Any) -> Network:
-        """Return a network whose balance was determined before, such as one of a stack."""
+        """Return a network whose balance was determined before, such as one of a stack. Nothing is checked.
+
+        Parameters
+        ----------
+        w1, w2 : ndarray, (N_h, N_i) and (N_o, N_h)
+            The weights.
+        lam, kappa : float
+            Their balance.
+        balance : str
+            Its kind, as in the attribute `balance`.
+
+        Returns
+        -------
+        Network
+
+        Examples
+        --------
+        >>> fl.Network.known(np.eye(2), 2.0 * np.eye(2), lam=3.0, kappa=0.0, balance="strict")
+        <square Network 2-2-2 (N_i-N_h-N_o), lam 3, balance 'strict'>
+        """
         net = cls.__new__(cls)
         net.w1, net.w2, net.lam, net.kappa, net.balance = w1, w2, lam, kappa, balance
         return net
@@ -193,9 +219,25 @@ class Network:
     def with_weights(self, w1: Array, w2: Array) -> Network:
         """Return a network of other weights with the balance of this one, the same lam and kappa.
 
+        Parameters
+        ----------
+        w1, w2 : ndarray, (N_h, N_i) and (N_o, N_h)
+            The weights.
+
+        Returns
+        -------
+        Network
+
         Raises
         ------
         InputError
             If the weights do not have this balance.
+
+        Examples
+        --------
+        >>> net = fl.balanced_init(fl.Architecture(4, 2, 4), lam=-1.0)
+        >>> turn = np.array([[0.0, 1.0], [-1.0, 0.0]])  # a rotation of hidden units
+        >>> net.with_weights(turn @ net.w1, net.w2 @ turn.T)
+        <bottleneck Network 4-2-4 (N_i-N_h-N_o), lam -1, balance 'strict'>
         """
         return Network(w1, w2) if self.balance == "none" else Network(w1, w2, self.lam, self.kappa)

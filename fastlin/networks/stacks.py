@@ -133,7 +133,28 @@ class Networks(Stacked):
 
     @classmethod
     def of(cls, nets: Sequence[Network]) -> Networks:
-        """Return the stack of some networks of one architecture, with the dimension "network"."""
+        """Return the stack of some networks of one architecture, with the dimension "network".
+
+        Parameters
+        ----------
+        nets : sequence of Network
+            At least one.
+
+        Returns
+        -------
+        Networks
+
+        Raises
+        ------
+        InputError
+            If an element is no network, or their architectures differ.
+
+        Examples
+        --------
+        >>> nets = [fl.balanced_init(fl.Architecture(3, 2, 3), lam=lam) for lam in (-1.0, 1.0)]
+        >>> fl.Networks.of(nets)
+        <Networks 3-2-3 (network: 2)>
+        """
         for index, net in enumerate(nets):
             check_instance(f"networks[{index}]", net, Network, "balanced_init or Network(w1, w2)")
             if net.architecture != nets[0].architecture:

@@ -27,7 +27,7 @@ def _not_over_time(_path: Trajectory) -> Any:
 
 @dataclass(frozen=True)
 class Observable:
-    """One row of the registry.
+    """An observable: one row of the registry.
 
     Attributes
     ----------
@@ -40,7 +40,8 @@ class Observable:
     rates_note : str
         How layer-wise learning rates change the equation; empty where they do not.
     evaluate : callable
-        Takes the `Trajectory` of networks and returns (..., T, *dims). One network has no leading dimensions.
+        Takes the `Trajectory` of networks and returns ``(..., T, *dims)``. One network has no leading
+        dimensions.
     outputs : tuple of Output
         Kernel outputs that a sweep stores for it, in the order of its own dimensions. It is empty where the
         size depends on the architecture, and such observables are not stored by sweeps.
@@ -62,6 +63,14 @@ class Observable:
         Whether sweeps of adapters (LoRA) store it, though no kernel computes it.
     lazy : bool
         Whether it is computed only where it is looked at.
+
+    Examples
+    --------
+    >>> loss = fl.OBSERVABLES["loss"]
+    >>> loss.doc, loss.equation
+    ('mean squared error over the data, halved', 'L = |Y - W2 W1 X|_F^2 / (2 P)')
+    >>> [name for name, entry in fl.OBSERVABLES.items() if entry.swept and not entry.over_time][:3]
+    ['convergence_time', 'rotation_time', 'escape_time']
     """
 
     name: str
@@ -425,7 +434,8 @@ _ALL = (
 )
 
 REGISTRY = {entry.name: entry for entry in _ALL}
-OBSERVABLES: Mapping[str, Observable] = MappingProxyType(REGISTRY)  # as users see it
+#: All observables by their names: an `Observable` has the description, equation, unit and dimensions of each.
+OBSERVABLES: Mapping[str, Observable] = MappingProxyType(REGISTRY)
 TIME_ATTRIBUTES = {"long_name": "time t / tau = learning_rate * step", "units": "1"}
 # Of the achievable loss drop, for `convergence_time`.
 FRACTION = 0.99

@@ -60,6 +60,14 @@ def profile(
     InputError
         If `x` is no dimension, another one has several values, or values cannot be drawn on a
         logarithmic scale.
+
+    Examples
+    --------
+    >>> ds = fl.open_sweep("small.zarr")
+    >>> part = ds.fastlin.select(architecture="4-2-2", init_scale=1.0, time=np.inf)
+    >>> ax = fl.plot.profile(part.kernel_distance)  # over lam, with a band over seeds
+    >>> len(ax.lines[0].get_xdata())  # one point for each lam
+    5
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
     check_ax(ax)
@@ -169,6 +177,14 @@ def trajectories(
     ------
     InputError
         If `hue` is no dimension or has more values, or another dimension has several.
+
+    Examples
+    --------
+    >>> ds = fl.open_sweep("small.zarr")
+    >>> part = ds.fastlin.select(architecture="4-2-2", init_scale=1.0)
+    >>> ax = fl.plot.trajectories(part.loss)
+    >>> len(ax.lines)  # one for each lam
+    5
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
     check_ax(ax)

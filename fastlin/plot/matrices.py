@@ -84,6 +84,14 @@ def matrices(
     ------
     InputError
         If the observable is no matrix over time, there are more axes than times, or the labels do not fit.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
+    >>> panels = fl.plot.matrices(fl.exact(task, net, [0.0, 1.0, np.inf]).qqt)
+    >>> len(panels)  # one for each time
+    3
     """
     stack = _stack(da, labels)
     times = stack.matrices["time"].values
@@ -126,6 +134,14 @@ def animation(
     ------
     InputError
         If the observable is no matrix over time, the labels do not fit, or `frames` is not positive.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
+    >>> exact = fl.exact(task, net, np.linspace(0.0, 10.0, 101))
+    >>> moving = fl.plot.animation(exact.qqt, frames=5)
+    >>> moving.save("qqt.gif", writer="pillow")
     """
     check_ax(ax)
     stack = _stack(da, labels)

@@ -52,6 +52,15 @@ def dynamics(
     ------
     InputError
         If no panel can be drawn, the two networks have other sizes, or there is another number of axes.
+
+    Examples
+    --------
+    >>> arch = fl.Architecture(4, 2, 4)
+    >>> task, net = fl.random_regression(arch, n_samples=10), fl.balanced_init(arch, lam=-1.0)
+    >>> gd = fl.gradient_descent(task, net, learning_rate=0.009, steps=1000, every=10)
+    >>> panels = fl.plot.dynamics(fl.exact(task, net, gd.time), gd)
+    >>> len(panels)  # loss, network function, and the correlations of input and of output weights
+    4
     """
     names = _panels(exact, gd)
     panels = check_panels(new_panels(len(names), 2.8) if axes is None else axes)

@@ -30,7 +30,12 @@ def sweep(
     y: str | None = None,
     style: Style = DEFAULT_STYLE,
 ) -> Figure:
-    """Draw a sweep on one page (see `pages`).
+    """Draw a sweep on one page.
+
+    Parameters
+    ----------
+    dataset, observable, x, y, style
+        As for `pages`.
 
     Returns
     -------
@@ -39,7 +44,12 @@ def sweep(
     Raises
     ------
     InputError
-        As of `pages`, and if there are several.
+        As for `pages`, and if the sweep takes several pages.
+
+    Examples
+    --------
+    >>> figure = fl.plot.sweep(fl.open_sweep("small.zarr"), "loss", x="lam", y="init_scale")
+    >>> figure.savefig("small.png")
     """
     drawn = pages(dataset, observable, x, y, style)
     if len(drawn) > 1:
@@ -91,6 +101,15 @@ def pages(
     InputError
         If the observable is not in the dataset, the axes do not fit, values cannot be drawn on a
         logarithmic scale, or there are more than 100 pages.
+
+    Examples
+    --------
+    >>> ds = fl.open_sweep("small.zarr")
+    >>> drawn = fl.plot.pages(ds, x="lam", y="init_scale")
+    >>> len(drawn)  # three architectures fit one page
+    1
+    >>> for number, figure in enumerate(drawn, start=1):
+    ...     figure.savefig(f"small-{number}.png")
     """
     check_instance("dataset", dataset, xr.Dataset, "fl.open_sweep(path)")
     check_instance("style", style, Style, "fl.plot.Style(log=True)")

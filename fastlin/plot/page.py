@@ -47,7 +47,15 @@ NARROW = 2.6  # Inches of a place in a row below which diagrams stand above the 
 
 @dataclass(frozen=True, eq=False)
 class Pages:
-    """The pages of a picture of a sweep, each drawn when it is iterated over; from `pages`."""
+    """The pages of a picture of a sweep, each drawn when it is iterated over; from `pages`.
+
+    Examples
+    --------
+    >>> drawn = fl.plot.pages(fl.open_sweep("small.zarr"), style=fl.plot.Style(size=(9.0, 4.0)))
+    >>> len(drawn), drawn.per_page
+    (1, 4)
+    >>> figure = next(iter(drawn))
+    """
 
     da: xr.DataArray
     x: str

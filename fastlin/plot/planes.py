@@ -64,6 +64,13 @@ def phase_diagram(
     InputError
         If `x` or `y` is no dimension, they are the same, another dimension has several values, values
         cannot be drawn on a logarithmic scale, or Matplotlib refuses `ax` or a property of the mesh.
+
+    Examples
+    --------
+    >>> ds = fl.open_sweep("small.zarr")
+    >>> part = ds.fastlin.select(architecture="4-2-2", time=np.inf)
+    >>> ax = fl.plot.phase_diagram(part.kernel_distance, x="lam", y="init_scale")
+    >>> ax.figure.savefig("phase-diagram.png")
     """
     check_instance("da", da, xr.DataArray, seed_statistics.OBSERVABLE)
     check_ax(ax)

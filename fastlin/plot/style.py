@@ -65,6 +65,11 @@ class Style:
     InputError
         If `log` is no truth value, the size is not two positive numbers up to 100, or Matplotlib has no such
         colour map.
+
+    Examples
+    --------
+    >>> style = fl.plot.Style(log=True, size=(8.0, 5.0), cmap="viridis")
+    >>> drawn = fl.plot.pages(fl.open_sweep("small.zarr"), "loss", style=style)
     """
 
     log: bool | None = None

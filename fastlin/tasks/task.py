@@ -56,9 +56,10 @@ class Task:
         The matrix by which `whiten` has multiplied the inputs.
     labels : tuple, (P,), or None
         The conditions of the samples, as given.
-    offset : ndarray (N_o, N_i), or 0.0
+    offset : ndarray, (N_o, N_i), or 0.0
+        Map that is added to that of the network, ``offset + gain W2 W1``: 0, unless `lora` sets another one.
     gain : float
-        The function of a network on this task is ``offset + gain W2 W1``: 0 and 1, unless `lora` sets others.
+        Factor of the map of the network: 1, unless `lora` sets another one.
     learning_rates : (float, float), or None
         Learning rates (eta1, eta2) of the layers that belong to the task: those of `lora`.
 

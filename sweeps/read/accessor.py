@@ -27,6 +27,13 @@ class SweepAccessor:
 
     Everything but what draws is lazy: nothing is read from the store before ``.load()``, ``.compute()`` or
     ``.values``, and then chunk by chunk, so that stores may be larger than memory.
+
+    Examples
+    --------
+    >>> ds = fl.open_sweep("small.zarr")
+    >>> means = ds.fastlin.select(architecture="4-2-2", time=np.inf).fastlin.mean_over_seeds()
+    >>> means.fastlin.regime().sel(init_scale=1.0).values.tolist()
+    [2, 2, 2, 1, 0]
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
@@ -39,8 +46,8 @@ class SweepAccessor:
         ----------
         **values
             Values by the names of axes: one value (its axis is dropped), a list of values, or ``slice(first,
-            last)``, both included. ``architecture`` is a name as "4-2-4", a tuple of sizes, or an
-            `Architecture`. ``n_i``, ``n_h`` and ``n_o`` select all architectures of a size.
+            last)``, both included. ``architecture`` is a name as "4-2-4", a tuple of sizes, or a
+            `fastlin.Architecture`. ``n_i``, ``n_h`` and ``n_o`` select all architectures of a size.
 
         Returns
         -------
@@ -169,6 +176,12 @@ class SweepAccessor:
         ------
         InputError
             If the sweep has no loss over two times or more, or `fraction` is not between 0 and 1.
+
+        Examples
+        --------
+        >>> part = fl.open_sweep("small.zarr").fastlin.select(architecture="4-2-2", init_scale=1.0)
+        >>> part.fastlin.passage_time(0.5).mean("seed").values.round(2).tolist()  # for each lam
+        [0.47, 0.47, 0.48, 0.45, 0.45]
         """
         share = check_float("fraction", fraction, 0.0, 1.0, above=True)
         self._observable("loss")
@@ -228,6 +241,12 @@ class SweepAccessor:
         ------
         InputError
             If the observable is not in the sweep, or the axes do not fit.
+
+        Examples
+        --------
+        >>> part = fl.open_sweep("small.zarr").fastlin.select(architecture="4-2-2", time=np.inf)
+        >>> ax = part.fastlin.phase_diagram(x="lam", y="init_scale")
+        >>> ax.figure.savefig("phase-diagram.png")
         """
         from fastlin.plot import phase_diagram
 

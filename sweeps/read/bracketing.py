@@ -155,10 +155,12 @@ def refine(
 
     Parameters
     ----------
-    dataset, observable, at, axis, time, mean
+    dataset, observable, at, axis
         Which borders are narrowed, as for `borders`.
     tolerance : float
         Width of a bracket that is narrow enough, in the unit of the axis.
+    time, mean
+        As for `borders`.
 
     Returns
     -------

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from fastlin.formatting import markdown_table
 from fastlin.observables.stages import OF_SEQUENCE
 from fastlin.solvers import SOLVERS
 from fastlin.sweeps.spec import reduction
@@ -104,7 +105,7 @@ whitened inputs are exact. Others need the solver `flow`.
 
 def reference() -> str:
     """Return the reference page as Markdown."""
-    introduction = _INTRODUCTION + _markdown(("form", "values"), _FORMS) + _IDENTITY
+    introduction = _INTRODUCTION + markdown_table(("form", "values"), _FORMS) + _IDENTITY
     parts = [f"## Top level\n\n{_table(entries_of(''))}"]
     for name in SECTIONS:
         section = KIND_SECTIONS.get(name)
@@ -113,15 +114,18 @@ def reference() -> str:
             parts.append(_stages())
         if name == "dynamics":
             solvers = [(f"`{solver.name}`", solver.doc) for solver in SOLVERS.values()]
-            parts.append(_markdown(("solver", "meaning"), solvers))
-    parts.append(_POINTS + _markdown(("form", "points"), _TABLES))
+            parts.append(markdown_table(("solver", "meaning"), solvers))
+    parts.append(_POINTS + markdown_table(("form", "points"), _TABLES))
     parts.append(f"## `[output.reduce]`\n\n{_table(reduction.ENTRIES)}")
     return "\n".join([introduction, *parts])
 
 
 def _kinds(section: KindSection) -> str:
     """Return the key that names the kind, all kinds, and the parameters of those that have any."""
-    parts = [_table([section.entry, *section.shared]), _markdown(("kind", "meaning"), _meanings(section))]
+    parts = [
+        _table([section.entry, *section.shared]),
+        markdown_table(("kind", "meaning"), _meanings(section)),
+    ]
     for kind in section.kinds:
         if parameters := section.parameters(kind):
             parts.append(f"Parameters of `{kind}`:\n\n{_table(parameters)}")
@@ -132,13 +136,13 @@ def _stages() -> str:
     """Return the stages of a sequence of tasks, and the kinds that only they have."""
     parts = [_SEQUENCE, _table([parameter_entry("task.sequence", "duration", DURATION)])]
     kinds = [(f"`{name}`", doc) for name, doc in RELATED_DOCS.items()]
-    parts.append(_markdown(("kind of a stage, besides those above", "meaning"), kinds))
+    parts.append(markdown_table(("kind of a stage, besides those above", "meaning"), kinds))
     for name, parameters in RELATED.items():
         if parameters:
             entries = [parameter_entry("task.sequence", *item) for item in parameters.items()]
             parts.append(f"Parameters of `{name}`:\n\n{_table(entries)}")
     names = [(f"`{entry.name}`", entry.doc) for entry in OF_SEQUENCE.values()]
-    parts.append(_markdown(("observable of stages", "meaning"), names))
+    parts.append(markdown_table(("observable of stages", "meaning"), names))
     return "\n".join(parts)
 
 
@@ -148,11 +152,7 @@ def _meanings(section: KindSection) -> list[tuple[str, ...]]:
 
 def _table(entries: Sequence[Entry]) -> str:
     rows = [(f"`{entry.key}`", _form(entry), _default(entry.default), entry.doc) for entry in entries]
-    return _markdown(("key", "value", "default", "meaning"), rows)
-
-
-def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
+    return markdown_table(("key", "value", "default", "meaning"), rows)
 
 
 def _form(entry: Entry) -> str:

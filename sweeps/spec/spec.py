@@ -108,6 +108,14 @@ class Spec:
         Statistics over the seeds that are stored instead of every point.
     table : PointTable or None
         The points of a sweep that is no product. The axes hold the distinct values of its columns.
+
+    Examples
+    --------
+    >>> spec = fl.Spec.load("rich-lazy")
+    >>> spec.points, spec.point_dims
+    (72400, {'architecture': 4, 'init_scale': 1, 'seed': 100, 'lam': 181})
+    >>> [str(arch) for arch in spec.architectures]
+    ['4-2-2', '4-4-4', '2-2-4', '4-2-4']
     """
 
     name: str
@@ -158,10 +166,19 @@ class Spec:
         init : Network, or list or mapping of names to Network, optional
             Own weights in place of the kind of [init]. Several are the axis "init_network".
 
+        Returns
+        -------
+        Spec
+
         Raises
         ------
         InputError
             If it is not a valid spec.
+
+        Examples
+        --------
+        >>> fl.Spec.read("rich-lazy") == fl.Spec.read(fl.Spec.load("rich-lazy").to_dict())
+        True
         """
         own = _own_sections(points, task, init)
         if isinstance(source, str | Path):
@@ -174,13 +191,29 @@ class Spec:
     def load(cls, source: str | Path) -> Spec:
         """Read a TOML file, a preset by its name, or the JSON text that stores keep.
 
-        A leading ~ of a path is the home folder.
+        Parameters
+        ----------
+        source : str or Path
+            A leading ~ of a path is the home folder.
+
+        Returns
+        -------
+        Spec
 
         Raises
         ------
         InputError
             If there is no such file or preset, or it is not TOML. If it is not a valid spec, the message has
             one line for each kind of fault.
+
+        Examples
+        --------
+        >>> fl.Spec.load("rich-lazy").lams.size
+        181
+        >>> with open("mine.toml", "w") as file:
+        ...     _ = file.write(fl.Spec.load("rich-lazy").to_toml())
+        >>> fl.Spec.load("mine.toml") == fl.Spec.load("rich-lazy")
+        True
         """
         if not isinstance(source, str | Path):
             raise InputError(f"source is {shown(source)}; a path or the name of a preset is needed")
@@ -213,10 +246,21 @@ class Spec:
         folder : str or Path
             The folder of files that the spec names. By default the current one.
 
+        Returns
+        -------
+        Spec
+
         Raises
         ------
         InputError
             With one line for each kind of fault.
+
+        Examples
+        --------
+        >>> axes = {"architecture": "4-2-4", "seed": {"start": 0, "num": 5}, "lam": [-1.0, 1.0]}
+        >>> dynamics = {"times": [0.0, 1.0, np.inf]}
+        >>> fl.Spec.from_dict({"axes": axes, "task": {"n_samples": 10}, "dynamics": dynamics}).points
+        10
         """
         return cls(**read_spec(content, Path(folder)))
 
@@ -224,19 +268,53 @@ class Spec:
     def from_json(cls, text: str) -> Spec:
         """Read the JSON text of a spec, which stores and their datasets have in the attribute `spec`.
 
+        Parameters
+        ----------
+        text : str
+            JSON, as of `to_json`.
+
+        Returns
+        -------
+        Spec
+
         Raises
         ------
         InputError
             If it is not JSON, or not a valid spec.
+
+        Examples
+        --------
+        >>> fl.Spec.from_json(fl.open_sweep("small.zarr").attrs["spec"]).points
+        180
         """
         return cls.from_dict(_json(text))
 
     def to_json(self) -> str:
-        """Return the resolved spec as JSON text."""
+        """Return the resolved spec as JSON text.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> fl.Spec.load("rich-lazy").to_json()[:21]
+        '{"name": "rich-lazy",'
+        """
         return json.dumps(self.to_dict(), allow_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the resolved spec: every default filled in, every axis in one form, JSON-ready."""
+        """Return the resolved spec: every default filled in, every axis in one form, JSON-ready.
+
+        Returns
+        -------
+        dict
+
+        Examples
+        --------
+        >>> fl.Spec.load("rich-lazy").to_dict()["task"]
+        {'kind': 'random_regression', 'n_samples': 10, 'target_scale': 1.7320508075688772}
+        """
         content = {**write_table(entries_of(""), self), **{name: self._section(name) for name in SECTIONS}}
         return content | {SECTION: self.table.to_dict()} if self.table else content
 
@@ -263,6 +341,15 @@ class Spec:
         """Return the resolved spec as TOML, which `load` and ``fastlin run`` read back to the same spec.
 
         A table of more than 1000 points is named by its hash alone. Its store holds it.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> print(fl.Spec.load("rich-lazy").to_toml()[:18])
+        name = "rich-lazy"
         """
         content = self.to_dict()
         if self.table is None:
@@ -299,12 +386,43 @@ class Spec:
         return parameter_axes(self)
 
     def values_at(self, indices: Mapping[str, int]) -> dict[str, Any]:
-        """Return init_scale and the values on the optional axes at some indices, by default the first."""
+        """Return init_scale and the values on the optional axes at some indices, by default the first.
+
+        Parameters
+        ----------
+        indices : mapping of str to int
+            Indices by dimension.
+
+        Returns
+        -------
+        dict
+
+        Examples
+        --------
+        >>> fl.Spec.load("rich-lazy").values_at({})
+        {'init_scale': 1.0, 'solver': 'exact', 'kappa': 0.0, 'rate_ratio': 1.0, 'noise_seed': 0}
+        """
         values = {"init_scale": self.init_scales} | self.optional_axes
         return {name: axis[indices.get(name, 0)].item() for name, axis in values.items() if axis.size}
 
     def problem(self, chosen: Mapping[str, Any]) -> Problem:
-        """Return the laws of tasks and starts at one init_scale and these values on the optional axes."""
+        """Return the laws of tasks and starts at one init_scale and these values on the optional axes.
+
+        Parameters
+        ----------
+        chosen : mapping
+            Values by dimension, as of `values_at`.
+
+        Returns
+        -------
+        fastlin.kernels.Problem
+
+        Examples
+        --------
+        >>> spec = fl.Spec.load("rich-lazy")
+        >>> spec.problem(spec.values_at({})).task
+        RegressionTask(n_samples=10, target_scale=1.7320508075688772)
+        """
         task, init = self._parameters("task", chosen), self._parameters("init", chosen)
         law = self.task.kind.law(**task)
         start = self.init.kind.law(getattr(law, "n_samples", None), **init)
@@ -319,6 +437,21 @@ class Spec:
 
         Learning rates e1 and e2 of the layers, with e1 e2 = 1, are a substitution of the weights:
         ``U1 = sqrt(e2) W1``, ``U2 = sqrt(e1) W2``. Kernels see U, whose decay is that of W times the rate.
+
+        Parameters
+        ----------
+        chosen : mapping
+            Values by dimension, as of `values_at`.
+
+        Returns
+        -------
+        fastlin.solvers.Settings
+
+        Examples
+        --------
+        >>> spec = fl.Spec.load("rich-lazy")
+        >>> spec.settings(spec.values_at({})).decay
+        (0.0, 0.0)
         """
         kappa, rates = float(chosen["kappa"]), Rates.of_ratio(chosen["rate_ratio"])
         return Settings(
@@ -331,7 +464,22 @@ class Spec:
         )
 
     def start(self, kappa: float) -> Start:
-        """Return the kind of start at one kappa."""
+        """Return the kind of start at one kappa.
+
+        Parameters
+        ----------
+        kappa : float
+            At least 0.
+
+        Returns
+        -------
+        fastlin.kernels.codes.Start
+
+        Examples
+        --------
+        >>> fl.Spec.load("rich-lazy").start(0.5).name
+        'TWO_SIDED'
+        """
         if not self.balance:
             return Start.RAW
         return Start.TWO_SIDED if kappa else Start.BALANCED
@@ -360,7 +508,22 @@ class Spec:
         return stage_count(self.task)
 
     def entry(self, name: str) -> Observable:
-        """Return an observable as this sweep stores it: by stage in a sequence of tasks."""
+        """Return an observable as this sweep stores it: by stage in a sequence of tasks.
+
+        Parameters
+        ----------
+        name : str
+            One of `observables`.
+
+        Returns
+        -------
+        fastlin.observables.registry.Observable
+
+        Examples
+        --------
+        >>> fl.Spec.load("rich-lazy").entry("loss").equation
+        'L = |Y - W2 W1 X|_F^2 / (2 P)'
+        """
         return entry_of(name, self.stages)
 
     @property
@@ -380,7 +543,22 @@ class Spec:
         return self.reduce
 
     def gives(self, statistic: str) -> bool:
-        """Return whether a store has a statistic over the seeds, or every point to make it of."""
+        """Return whether a store has a statistic over the seeds, or every point to make it of.
+
+        Parameters
+        ----------
+        statistic : str
+            Such as "mean".
+
+        Returns
+        -------
+        bool
+
+        Examples
+        --------
+        >>> fl.Spec.load("rich-lazy").gives("median")  # it keeps every point
+        True
+        """
         return self.reduce is None or statistic in self.reduce.statistics
 
     @property
