@@ -43,7 +43,7 @@ SECTIONS = (
     "plan",
     "compare",
 )
-# Plans are compared with runs, and fastlin with other tools, only on request, because that takes many minutes.
+# Plans are compared with runs, and fastlin with other tools, only on request. Both take minutes.
 DEFAULT_SECTIONS = SECTIONS[:-2]
 RATE = 0.002  # of gradient descent, for which every architecture below converges
 DT, TIMES = 0.05, 101  # a uniform grid of short steps, because the rivals lose digits in long ones

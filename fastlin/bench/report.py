@@ -168,7 +168,7 @@ def _filling(figures: dict[str, Any]) -> list[str]:
     }
     head = ["flow of many networks, over their mean steps", "mean steps", "most steps", "if lanes waited"]
     head += [f"steps of vectors (aim: at most {FILLING_LIMIT:g})", "time, over equal networks"]
-    return rows(head, rows)
+    return tabulated(head, rows)
 
 
 def _widths(figures: dict[str, Any]) -> list[str]:

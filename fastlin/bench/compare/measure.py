@@ -1,4 +1,4 @@
-"""The figures of the comparison: speed, files, and what happens at a kill, at growth and at a failed point."""
+"""The figures of the comparison: speed, files, a kill, growth and a failed point."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from fastlin.bench.compare.tools import REFERENCE, TOOLS
 from fastlin.bench.timing import Note
 
 AGREEMENT = 1e-9  # of loss and kernel distance between tools
-_SEEDS = 40
-_ARCHITECTURES = ("2-2-4", "4-2-4", "4-4-4", "6-2-6", "8-4-8", "4-8-4", "16-4-16", "8-8-8")
+ARCHITECTURES = ("2-2-4", "4-2-4", "4-4-4", "6-2-6", "8-4-8", "4-8-4", "16-4-16", "8-8-8")
+SWEEP = Grid(ARCHITECTURES, range(40), 33)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Extent:
         fastlin also runs the sweep with so many times the seeds.
     """
 
-    grid: Grid = Grid(_ARCHITECTURES, range(_SEEDS), 33)
+    grid: Grid = SWEEP
     more: int = 10
     few: int = 10
     times: int = 100
@@ -55,8 +55,8 @@ def missing() -> list[str]:
 def measure_compare(extent: Extent, note: Note, tools: Sequence[str] = tuple(TOOLS)) -> dict[str, Any]:
     """Return the figures of every tool whose library is installed.
 
-    The keys of a row are those of `_speed`, `_kill`, `_growth` and `_failure`, with the name and version of its
-    library. ``large`` is the row of fastlin with more seeds.
+    The keys of a row are those of `_speed`, `_kill`, `_growth` and `_failure`, with the name and version of
+    its library. ``large`` is the row of fastlin with more seeds.
     """
     absent = missing()
     with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as made:
@@ -141,7 +141,7 @@ def _growth(name: str, extent: Extent, reference: Array, folder: Path) -> dict[s
     found = TOOLS[name].read(grown, folder / "speed")
     return {
         "asked": grown.points - grid.points,
-        "computed": orders.count(),
+        "computed": orders.total(),
         "right": _right(found, reference),
     }
 
@@ -150,8 +150,8 @@ def _kill(name: str, grid: Grid, reference: Array, folder: Path) -> dict[str, An
     """Kill a run half-way, look at its folder, and run it again.
 
     ``before`` points were computed until the kill, which left ``files``, of which ``torn`` had to be removed.
-    ``right`` points are read from the folder then, and ``wrong`` are numbers there that are no results. ``again``
-    points are computed by both runs. ``whole`` is the number of points that are right in the end.
+    ``right`` points are read from the folder then, and ``wrong`` are numbers there that are no results.
+    ``again`` points are computed by both runs. ``whole`` is the number of points that are right in the end.
     """
     store = folder / "kill"
     store.mkdir()
@@ -166,12 +166,12 @@ def _kill(name: str, grid: Grid, reference: Array, folder: Path) -> dict[str, An
     process.do(step, second)
     return {
         "code": code,
-        "before": first.count(),
+        "before": first.total(),
         "files": files,
         "torn": torn,
         "right": right,
         "wrong": int(np.isfinite(found).all(axis=(-2, -1)).sum()) - right,
-        "again": first.count() + second.count() - grid.points,
+        "again": first.total() + second.total() - grid.points,
         "whole": _right(TOOLS[name].read(grid, store), reference),
     }
 
@@ -180,8 +180,8 @@ def _failure(name: str, grid: Grid, reference: Array, folder: Path) -> dict[str,
     """Let one point fail, and mend it.
 
     ``code`` is that of the run, ``lost`` are the other points without a result, ``named`` are points that the
-    folder lists as failed. ``mended`` is the number of points with a result after a run without the failure, and
-    ``computed`` the number of points that this run computed.
+    folder lists as failed. ``mended`` is the number of points with a result after a run without the failure,
+    and ``computed`` the number of points that this run computed.
     """
     store = folder / "failure"
     store.mkdir()
@@ -198,7 +198,7 @@ def _failure(name: str, grid: Grid, reference: Array, folder: Path) -> dict[str,
         "code": code,
         "lost": lost,
         "named": named,
-        "computed": mending.count(),
+        "computed": mending.total(),
         "mended": _right(TOOLS[name].read(grid, store), reference),
     }
 

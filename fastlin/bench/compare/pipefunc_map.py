@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ class PipefuncMap(Tool):
         return results
 
     def repair(self, grid: Grid, folder: Path) -> int:
-        """Remove the files that cannot be loaded. pipefunc would take them for results, and read none of all."""
+        """Remove the files that cannot be loaded. pipefunc takes them for results, and then reads none."""
         torn = [path for path in _files(folder) if not _whole(path)]
         for path in torn:
             path.unlink()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Sized
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +44,7 @@ class Orders(NamedTuple):
         """Return the variable that gives the orders."""
         return {VARIABLE: json.dumps(self)}
 
-    def count(self) -> int:
+    def total(self) -> int:
         """Return the number of points that were computed."""
         return Path(self.log).stat().st_size if Path(self.log).exists() else 0
 
@@ -72,12 +72,12 @@ def check(architecture: str, seeds: Any, lams: Any) -> None:
         raise PlantedError(f"the point {architecture}, seed {seed}, lam {lam} fails")
 
 
-def computed(architecture: str, seeds: Sequence[int], lams: Any) -> None:
+def computed(architecture: str, seeds: Sized, lams: Sized) -> None:
     """Count points that were computed, and kill this process group if it is time."""
     given = orders()
     if given is None:
         return
     with open(given.log, "ab") as log:  # appended whole, also if several processes write
         log.write(b"." * (len(seeds) * len(lams)))
-    if given.kill_at is not None and given.count() >= given.kill_at:
+    if given.kill_at is not None and given.total() >= given.kill_at:
         os.killpg(0, signal.SIGKILL)
