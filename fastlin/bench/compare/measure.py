@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from fastlin.bench.compare.probe import Orders
 from fastlin.bench.compare.process import Step
 from fastlin.bench.compare.tools import REFERENCE, TOOLS
 from fastlin.bench.timing import Note
+from fastlin.errors import InputError
 
 AGREEMENT = 1e-9  # of loss and kernel distance between tools
 ARCHITECTURES = ("2-2-4", "4-2-4", "4-4-4", "6-2-6", "8-4-8", "4-8-4", "16-4-16", "8-8-8")
@@ -57,7 +59,14 @@ def measure_compare(extent: Extent, note: Note, tools: Sequence[str] = tuple(TOO
 
     The keys of a row are those of `_speed`, `_kill`, `_growth` and `_failure`, with the name and version of
     its library. ``large`` is the row of fastlin with more seeds.
+
+    Raises
+    ------
+    InputError
+        On Windows, which has no process groups that can be killed.
     """
+    if not hasattr(os, "killpg"):
+        raise InputError("the section compare kills process groups, which this system does not have")
     absent = missing()
     with tempfile.TemporaryDirectory(prefix="fastlin-bench-") as made:
         folder = Path(made)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,9 +77,14 @@ def start(step: Step, orders: Orders | None = None) -> Ended:
     command = [sys.executable, "-m", __name__, step.to_json()]
     with tempfile.TemporaryFile("w+") as errors:  # a pipe would stay open while any child process lives
         began = perf_counter()
-        code = subprocess.call(
+        process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=errors, env=environment, start_new_session=True
         )
+        try:
+            code = process.wait()
+        except BaseException:  # such as Ctrl-C, which does not reach a process group of its own
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         seconds = perf_counter() - began
         errors.seek(0)
         return Ended(seconds, code, errors.read())
