@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +11,10 @@ import fastlin as fl
 from fastlin.bench.compare import probe
 from fastlin.bench.compare.grid import LIMIT, SAMPLES, TARGET_SCALE, TIMES, VARIABLES, Array, Grid
 from fastlin.bench.compare.tool import Tool
-from fastlin.sweeps.run import block as blocks
-from fastlin.sweeps.run.block import Result
-from fastlin.sweeps.spec.group import Group
+
+if TYPE_CHECKING:
+    from fastlin.sweeps.run.block import Result
+    from fastlin.sweeps.spec.group import Group
 
 
 class FastlinRun(Tool):
@@ -67,6 +68,8 @@ def _spec(grid: Grid) -> dict[str, Any]:
 
 def _watch() -> None:
     """Let the probe see every group that this process computes."""
+    from fastlin.sweeps.run import block as blocks  # only here, because other tools need not wait for it
+
     compute = blocks.compute
 
     def watched(group: Group) -> Result:

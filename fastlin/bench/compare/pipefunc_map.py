@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import numpy as np
 from fastlin.bench.compare import grid as grids
 from fastlin.bench.compare.grid import VARIABLES, Array, Grid
 from fastlin.bench.compare.tool import Tool
-from fastlin.sweeps.run.executors import local_threads
 
 
 class PipefuncMap(Tool):
@@ -40,17 +38,16 @@ class PipefuncMap(Tool):
         )
         values = {"architecture": list(grid.architectures), "seed": list(grid.seeds)}
         values["lams" if self._rows else "lam"] = grid.lams
-        with ProcessPoolExecutor(local_threads()) as executor:
-            pipefunc.Pipeline([mapped]).map(
-                values,
-                run_folder=folder / f"{grid.seeds.start}-{grid.seeds.stop}",
-                executor=executor,
-                storage="file_array",
-                resume=True,
-                error_handling="continue",
-                return_results=False,
-                show_progress=False,
-            )
+        pipefunc.Pipeline([mapped]).map(
+            values,
+            run_folder=folder / f"{grid.seeds.start}-{grid.seeds.stop}",
+            parallel=True,
+            storage="file_array",
+            resume=True,
+            error_handling="continue",
+            return_results=False,
+            show_progress=False,
+        )
 
     def read(self, grid: Grid, folder: Path) -> Array:
         """Return the results of all run folders."""

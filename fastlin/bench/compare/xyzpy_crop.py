@@ -11,7 +11,6 @@ import numpy as np
 from fastlin.bench.compare import grid as grids
 from fastlin.bench.compare.grid import TIMES, VARIABLES, Array, Grid
 from fastlin.bench.compare.tool import Tool
-from fastlin.sweeps.run.executors import local_threads
 
 BATCH_POINTS = 33  # as many as `grid.row` computes in a call
 
@@ -30,7 +29,7 @@ class XyzpyCrop(Tool):
         if not crop.is_prepared():
             combos = {"architecture": list(grid.architectures), "seed": list(grid.seeds)}
             crop.sow_combos(combos if self._rows else combos | {"lam": grid.lams}, verbosity=0)
-        crop.grow_missing(num_workers=local_threads(), verbosity=0)
+        crop.grow_missing(parallel=True, verbosity=0)
         crop.reap(verbosity=0)
 
     def read(self, grid: Grid, folder: Path) -> Array:
