@@ -14,6 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from fastlin.bench import architectures, compilation, flow, forms, plans, rivals, stacks, two_sided
 from fastlin.bench.case import Case
+from fastlin.bench.compare import measure as compare
+from fastlin.bench.compare.tools import TOOLS
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.flow import FlowExtent
 from fastlin.bench.machine import describe
@@ -39,9 +41,10 @@ SECTIONS = (
     "architectures",
     "sweep",
     "plan",
+    "compare",
 )
-# Plans are compared with runs only on request, because that takes many minutes.
-DEFAULT_SECTIONS = SECTIONS[:-1]
+# Plans are compared with runs, and fastlin with other tools, only on request. Both take minutes.
+DEFAULT_SECTIONS = SECTIONS[:-2]
 RATE = 0.002  # of gradient descent, for which every architecture below converges
 DT, TIMES = 0.05, 101  # a uniform grid of short steps, because the rivals lose digits in long ones
 LATE, LATEST = 90.0, 1e6
@@ -98,6 +101,8 @@ class Program:
     preset: str = "phase-10m"
     preset_seeds: Sequence[int] = (139, 1389, 13889)
     preset_rounds: int = 3
+    compared: compare.Extent = field(default_factory=compare.Extent)
+    compared_tools: Sequence[str] = tuple(TOOLS)
 
 
 def measure(program: Program, against: Sequence[str], note: Note) -> dict[str, Any]:
@@ -131,6 +136,9 @@ def measure(program: Program, against: Sequence[str], note: Note) -> dict[str, A
             "sweep": measure_sweep(program.preset, program.preset_seeds, program.preset_rounds, note)
         },
         "plan": lambda: {"plan": plans.measure_plans(program.planned, note)},
+        "compare": lambda: {
+            "compare": compare.measure_compare(program.compared, note, program.compared_tools)
+        },
     }
     figures = {"machine": describe()}
     for name in SECTIONS:

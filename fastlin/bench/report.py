@@ -1,24 +1,29 @@
-"""The figures as tables in Markdown, and their place in a file."""
+"""The figures as tables in Markdown."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from fastlin.bench.compare import tables
 from fastlin.bench.flow import LIMIT as FILLING_LIMIT
+from fastlin.bench.markdown import number, percent, ratio, tabulated
 from fastlin.bench.two_sided import LIMIT as TWO_SIDED_LIMIT
-from fastlin.errors import InputError
 
-START, END = "<!-- bench -->", "<!-- /bench -->"
+SUMMARY_SHAPE, SUMMARY_SWEEP = "4-2-4", "1,000 architectures"
+
+
+def everything(figures: dict[str, Any]) -> str:
+    """Return all figures of `measure` as Markdown."""
+    compared = tables.comparison(figures["compare"]) if "compare" in figures else []
+    return "\n".join([table(figures), *(["", *compared] if compared else [])])
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Return the figures of `measure` as Markdown."""
+    """Return the figures of `measure` as Markdown, all but the comparison with other tools."""
     machine = figures["machine"]
-    packages = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {packages}."]
+    packages = ", ".join(f"{name} {known}" for name, known in machine["versions"].items())
+    lines = [f"{_machine(figures)}; {packages}."]
     if "fma_gflops" in figures:
         lines[0] += f" One core does {figures['fma_gflops']:.0f} GFLOPS of fused multiply-adds in float64."
     for section, write in _SECTIONS.items():
@@ -27,24 +32,70 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def summary(figures: dict[str, Any]) -> str:
+    """Return five rows: the time of each kind of work, and how many times longer rivals take."""
+    shape = SUMMARY_SHAPE
+    closed, descent = figures["closed_form"][shape], figures["gradient_descent"][shape]
+    flow, sweep = figures["flow"]["rows"][shape], figures["sweep"]
+    several = figures["architectures"][SUMMARY_SWEEP]
+
+    def against(row: dict[str, Any], names: dict[str, str]) -> str:
+        known = ((name, row[key]) for name, key in names.items() if row[key] is not None)
+        return ", ".join(f"{name} {ratio(value)}" for name, value in known)
+
+    rows = {
+        f"closed form, a time of a grid, {shape}": [
+            f"{number(closed['ns_per_point'])} ns",
+            against(closed, {"NumPy": "vs_numpy", "JAX": "vs_jax"}),
+        ],
+        f"gradient descent, a step, {shape}": [
+            f"{number(descent['ns_per_step'])} ns",
+            against(descent, {"NumPy": "vs_numpy", "JAX": "vs_jax"}),
+        ],
+        f"gradient flow to t = {figures['flow']['time']:g}, {shape}": [
+            f"{number(flow['us'])} us",
+            against(flow, {"SciPy": "vs_scipy", "diffrax": "vs_diffrax"}),
+        ],
+        f"a sweep of {SUMMARY_SWEEP}, {several['warm']['points']:,} points": [
+            f"{several['warm']['seconds']:.1f} s",
+            "",
+        ],
+        f"`fastlin run {sweep['preset']}`, {sweep['configurations']:,} points": [
+            f"{sweep['seconds']:.1f} s",
+            "",
+        ],
+    }
+    return "\n".join([*tabulated(["work", "time", "time of rivals"], rows), "", f"{_machine(figures)}."])
+
+
+def comparison(figures: dict[str, Any]) -> str:
+    """Return the tables of fastlin beside other tools."""
+    return "\n".join([f"{_machine(figures)}.", "", *tables.comparison(figures["compare"])])
+
+
+def _machine(figures: dict[str, Any]) -> str:
+    machine = figures["machine"]
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+
+
 def _gradient_descent(figures: dict[str, Any]) -> list[str]:
     rows = {
-        name: [_number(row["ns_per_step"]), _percent(row["peak_fraction"]), *_ratios(row)]
+        name: [number(row["ns_per_step"]), percent(row["peak_fraction"]), *_ratios(row)]
         for name, row in figures.items()
     }
-    return _rows(["gradient descent", "ns per step", "of the peak", *_RATIOS], rows)
+    return tabulated(["gradient descent", "ns per step", "of the peak", *_RATIOS], rows)
 
 
 def _closed_form(figures: dict[str, Any]) -> list[str]:
     rows = {
-        name: [*(_number(row[key]) for key in ("ns_per_point", "ns_late", "ns_inf")), *_ratios(row)]
+        name: [*(number(row[key]) for key in ("ns_per_point", "ns_late", "ns_inf")), *_ratios(row)]
         for name, row in figures.items()
     }
-    return _rows(["closed form", "ns per time of a grid", "one late time", "t = inf", *_RATIOS], rows)
+    return tabulated(["closed form", "ns per time of a grid", "one late time", "t = inf", *_RATIOS], rows)
 
 
 def _setup(figures: dict[str, Any]) -> list[str]:
-    return _rows(["set-up", "us per seed"], {name: [_number(row["us"])] for name, row in figures.items()})
+    return tabulated(["set-up", "us per seed"], {name: [number(row["us"])] for name, row in figures.items()})
 
 
 # Columns of ratios and their keys.
@@ -60,26 +111,26 @@ def _two_sided(figures: dict[str, Any]) -> list[str]:
     names = {"march": "a time of a grid", "jump": "only t = 90", "far_jump": "only t = 1e6"}
     rows = {
         f"{name}, {names[step]}": [
-            *(_number(row[form]) for form in ("one_sided", "two_sided")),
+            *(number(row[form]) for form in ("one_sided", "two_sided")),
             f"{row['ratio']:.2f}x",
         ]
         for name, steps in figures.items()
         for step, row in steps.items()
     }
     head = ["two-sided balance", "ns for kappa = 0", "ns for kappa > 0"]
-    return _rows([*head, f"ratio (aim: at most {TWO_SIDED_LIMIT:g})"], rows)
+    return tabulated([*head, f"ratio (aim: at most {TWO_SIDED_LIMIT:g})"], rows)
 
 
 def _stacks(figures: dict[str, Any]) -> list[str]:
     rows = {
         f"{name}, {row['networks']:,} networks, {function}": [
             *(f"{seconds[form]:.2g}" for form in ("stack", "loop")),
-            _ratio(seconds["ratio"]),
+            ratio(seconds["ratio"]),
         ]
         for name, row in figures.items()
         for function, seconds in row["functions"].items()
     }
-    return _rows(["stacks in Python", "seconds", "in a loop", "ratio"], rows)
+    return tabulated(["stacks in Python", "seconds", "in a loop", "ratio"], rows)
 
 
 def _flow(figures: dict[str, Any]) -> list[str]:
@@ -87,15 +138,15 @@ def _flow(figures: dict[str, Any]) -> list[str]:
     missing = "" if figures["diffrax_installed"] else "not installed"
     rows = {
         name: [
-            _number(row["us"]),
+            number(row["us"]),
             f"{row['mean_steps']:.0f}",
-            _ratio(row["vs_scipy"]),
-            _ratio(row["vs_diffrax"]) or missing,
+            ratio(row["vs_scipy"]),
+            ratio(row["vs_diffrax"]) or missing,
         ]
         for name, row in figures["rows"].items()
     }
     head = f"flow to t = {figures['time']:g} at tolerance {figures['tolerance']:g}"
-    lines = _rows([head, "us a network", "mean steps", "SciPy, one by one", "diffrax, vmap"], rows)
+    lines = tabulated([head, "us a network", "mean steps", "SciPy, one by one", "diffrax, vmap"], rows)
     known = [row["difference"] for row in figures["rows"].values() if row["difference"] is not None]
     if known:
         verb = "agree" if max(known) <= figures["agreement"] else "do not agree"
@@ -117,7 +168,7 @@ def _filling(figures: dict[str, Any]) -> list[str]:
     }
     head = ["flow of many networks, over their mean steps", "mean steps", "most steps", "if lanes waited"]
     head += [f"steps of vectors (aim: at most {FILLING_LIMIT:g})", "time, over equal networks"]
-    return _rows(head, rows)
+    return tabulated(head, rows)
 
 
 def _widths(figures: dict[str, Any]) -> list[str]:
@@ -125,7 +176,7 @@ def _widths(figures: dict[str, Any]) -> list[str]:
 
     def cell(row: dict[str, Any]) -> str:
         step = "" if row["step"] is None else f" ({row['step']:.2f}x)"
-        return f"{_number(row['us'])}{step}"
+        return f"{number(row['us'])}{step}"
 
     lines = {
         f"{family} {method.replace('_', ' ')}": {width: cell(row) for width, row in rows.items()}
@@ -134,24 +185,24 @@ def _widths(figures: dict[str, Any]) -> list[str]:
     }
     widths = list(next(iter(lines.values())))
     rows = {name: list(cells.values()) for name, cells in lines.items()}
-    return _rows(["us at hidden width w (step beyond its operations)", *widths], rows)
+    return tabulated(["us at hidden width w (step beyond its operations)", *widths], rows)
 
 
 def _forms(figures: dict[str, Any]) -> list[str]:
     def cell(step: dict[str, float]) -> str:
-        return f"{_number(step['run_time'])} ({step['ratio']:.2f}x)"
+        return f"{number(step['run_time'])} ({step['ratio']:.2f}x)"
 
     rows = {name: [cell(step) for step in steps.values()] for name, steps in figures.items()}
     head = ["ns for all sizes of a width (over one architecture's own)", "step of gradient descent"]
-    return _rows([*head, "time of a grid", "one late time", "set-up of a seed"], rows)
+    return tabulated([*head, "time of a grid", "one late time", "set-up of a seed"], rows)
 
 
 def _compilation(figures: dict[str, Any]) -> list[str]:
     rows = {
-        name.replace("_", " "): [_number(row["seconds"]), _number(row["estimate"])]
+        name.replace("_", " "): [number(row["seconds"]), number(row["estimate"])]
         for name, row in figures.items()
     }
-    return _rows(["compilation, by hidden width", "processor seconds", "estimate"], rows)
+    return tabulated(["compilation, by hidden width", "processor seconds", "estimate"], rows)
 
 
 def _architectures(figures: dict[str, Any]) -> list[str]:
@@ -162,7 +213,7 @@ def _architectures(figures: dict[str, Any]) -> list[str]:
         peak = max(cold["peak_rss_mb"], warm["peak_rss_mb"])
         rows[f"{name}: {cold['points']:,} points"] = [*seconds, f"{peak:.0f}", f"{cold['files']:,}"]
     head = ["`fastlin run`, seconds with an empty and a filled cache", "command", "without start-up"]
-    return _rows([*head, "MB of memory", "files"], rows)
+    return tabulated([*head, "MB of memory", "files"], rows)
 
 
 def _first_calls(figures: dict[str, float]) -> list[str]:
@@ -185,7 +236,7 @@ def _sweep(sweep: dict[str, Any]) -> list[str]:
 def _plan(rows: list[dict[str, Any]]) -> list[str]:
     cells = {
         f"{row['sweep']}, {row['state']}": [
-            *(_number(row[key]) for key in ("planned_seconds", "seconds")),
+            *(number(row[key]) for key in ("planned_seconds", "seconds")),
             f"{row['ratio']:.2f}x",
         ]
         for row in rows
@@ -193,7 +244,7 @@ def _plan(rows: list[dict[str, Any]]) -> list[str]:
     ratios = [row["ratio"] for row in rows]
     right = sum(0.7 <= ratio <= 1.3 for ratio in ratios)
     return [
-        *_rows(["sweep", "planned seconds", "seconds", "planned over taken"], cells),
+        *tabulated(["sweep", "planned seconds", "seconds", "planned over taken"], cells),
         "",
         f"{right} of {len(rows)} plans are right within 30 %; all are between {min(ratios):.2f}x and "
         f"{max(ratios):.2f}x of what runs take.",
@@ -219,61 +270,5 @@ _SECTIONS: dict[str, Callable[[Any], list[str]]] = {
 }
 
 
-def _rows(head: list[str], rows: dict[str, list[str]]) -> list[str]:
-    widths = [
-        max(map(len, column))
-        for column in zip(head, *([name, *row] for name, row in rows.items()), strict=True)
-    ]
-
-    def line(cells: list[str]) -> str:
-        padded = (f"{cell:<{size}}" for cell, size in zip(cells, widths, strict=True))
-        return f"| {' | '.join(padded)} |"
-
-    return [
-        line(head),
-        f"|{'|'.join('-' * (size + 2) for size in widths)}|",
-        *(line([name, *row]) for name, row in rows.items()),
-    ]
-
-
 def _ratios(row: dict[str, Any]) -> list[str]:
-    return [_ratio(row[key]) for key in _RATIOS.values()]
-
-
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{_number(value)}x"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
-
-
-def around_table(path: Path) -> tuple[str, str]:
-    """Return the text before and after the table in a file.
-
-    Raises
-    ------
-    InputError
-        If the file is no text, cannot be written, or has no marks for the table.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a text file in UTF-8") from None
-    if not os.access(path, os.W_OK):
-        raise InputError(f"{path} cannot be written")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise InputError(f"{path} has no place for the table; needed are the lines {START} and {END}")
-    return before + START, END + after
-
-
-def update(path: Path, figures: dict[str, Any]) -> None:
-    """Write the table to its place in a file."""
-    before, after = around_table(path)
-    path.write_text(f"{before}\n{table(figures)}\n{after}", encoding="utf-8")
+    return [ratio(row[key]) for key in _RATIOS.values()]

@@ -134,7 +134,7 @@ class Jax:
 
     def closed_form(self, net: Networks, dt: float, count: int) -> Array:
         """Return the result of `numpy_closed_form`."""
-        return self.solve(net, _jax_closed_form, dt, count)
+        return self.solve(net, jax_closed_form, dt, count)
 
     def solve(self, net: Networks, method: Callable[..., Any], *arguments: float) -> Array:
         """Return ``method(jax, network, *arguments)`` of all networks, compiled for stacks, on all cores.
@@ -179,7 +179,8 @@ def _jax_descent(jax: Any, net: Networks, rate: float, steps: int) -> Any:
     return jax.numpy.stack(observed(net, *weights), axis=-1)[None]
 
 
-def _jax_closed_form(jax: Any, net: Networks, dt: float, count: int) -> Any:
+def jax_closed_form(jax: Any, net: Networks, dt: float, count: int) -> Any:
+    """Return the result of `numpy_closed_form` of one network, as a function that JAX can compile."""
     xp = jax.numpy
     w, vectors, k = _eigenbasis(xp, net)
     powers = _growth(xp, w, dt)

@@ -22,7 +22,7 @@ def bench(
         typer.Option(
             metavar="SECTIONS",
             help="Sections, separated by commas: kernels, two-sided, flow, stacks, widths, forms, "
-            "compilation, architectures, sweep, plan; by default all but plan.",
+            "compilation, architectures, sweep, plan, compare; by default all but plan and compare.",
         ),
     ] = None,
     large: Annotated[
@@ -33,11 +33,13 @@ def bench(
         typer.Option("--plans", help="Also compare ten plans with their runs, which takes 15 minutes."),
     ] = False,
     update: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--update",
             metavar="FILE",
-            help="Also write the table to its place in this file.",
+            help="Also write the tables to their places in this file: all between <!-- bench --> and "
+            "<!-- /bench -->, five rows for 'bench summary', the section compare for 'bench compare'. "
+            "May be given several times.",
         ),
     ] = None,
     plot: Annotated[
@@ -54,8 +56,9 @@ def bench(
     """Measure the peak of this machine, kernels, NumPy and JAX, compilation and sweeps, in some minutes."""
     from importlib.util import find_spec
 
-    from fastlin.bench import report, widths
+    from fastlin.bench import pages, report, widths
     from fastlin.bench.architectures import LARGE, SWEEPS
+    from fastlin.bench.compare.measure import missing
     from fastlin.bench.measure import DEFAULT_SECTIONS, RIVALS, SECTIONS, Program, measure
     from fastlin.bench.plans import PLANNED
     from fastlin.errors import InputError
@@ -70,13 +73,11 @@ def bench(
         else [check_choice("--only", name, SECTIONS) for name in _names(only)]
     )
     sections += ["plan"] if plans else []
-    if update is not None and not {*DEFAULT_SECTIONS} <= {*sections}:
-        raise InputError("--update writes the whole table; leave --only out")
     if plot is not None and "widths" not in sections:
         raise InputError("--plot draws the section widths, which --only leaves out")
-    page = None if update is None else user_path(update)
-    if page is not None:
-        report.around_table(page)  # raises before minutes of work
+    files = [user_path(file) for file in update or ()]
+    for file in files:
+        pages.check(file, sections)  # raises before minutes of work
     picture = None if plot is None else check_file(plot)
     if "jax" in rivals and find_spec("jax") is None:
         _note(
@@ -85,12 +86,14 @@ def bench(
         rivals.remove("jax")
     if "jax" in rivals and "flow" in sections and find_spec("diffrax") is None:
         _note("diffrax is not installed, so it is left out; it is in fastlin's extra bench", quiet)
+    if "compare" in sections and (absent := missing()):
+        _note(f"not installed, so left out: {', '.join(absent)}; all are in fastlin's extra bench", quiet)
     more = LARGE if large else {}
     program = Program(sections=sections, sweeps=SWEEPS | more, planned=PLANNED | more)
     figures = measure(program, rivals, lambda text: _note(text, quiet))
-    print_result(figures, report.table(figures), as_json, quiet)
-    if page is not None:
-        report.update(page, figures)
+    print_result(figures, report.everything(figures), as_json, quiet)
+    for file in files:
+        pages.update(file, figures)
     if picture is not None:
         widths.draw(figures["widths"], picture)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.bench import architectures, measure, plans, report, rivals, timing, widths
+from fastlin.bench import architectures, measure, pages, plans, report, rivals, timing, widths
 from fastlin.bench.case import Case
 from fastlin.bench.flops import flops_per_step
 from fastlin.bench.timing import Run, alternate
@@ -149,20 +149,17 @@ def test_figures(figures):
 @pytest.mark.campaign
 def test_the_table_is_written_between_its_marks(figures, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
-    report.update(page, figures)
-    report.update(page, figures)
+    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    pages.update(page, figures)
+    pages.update(page, figures)
     text = page.read_text()
-    assert text.startswith(f"before\n{report.START}\n")
-    assert text.endswith(f"{report.END}\nafter\n")
+    assert text.startswith("before\n<!-- bench -->\n")
+    assert text.endswith("<!-- /bench -->\nafter\n")
     assert "old" not in text
     assert text.count("| 44-42-44") == 3
     assert text.count("| 9-9-9") == 1
     assert text.count("| 6-w-4") == 3
     assert "1,440 configurations" in text
-    page.write_text("no place")
-    with pytest.raises(fl.InputError, match="has no place for the table"):
-        report.update(page, figures)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +227,6 @@ def test_eleven_sweeps_are_planned():
     ("arguments", "message"),
     [
         (["--only", "form"], "did you mean 'forms'"),
-        (["--only", "forms", "--update", "page.md"], "--update writes the whole table"),
         (["--only", "forms", "--plot", "widths.png"], "--plot draws the section widths"),
     ],
 )

@@ -1,0 +1,34 @@
+"""Tables and numbers in Markdown."""
+
+
+def tabulated(head: list[str], rows: dict[str, list[str]]) -> list[str]:
+    """Return the lines of a table: its head, and rows by the name in their first column."""
+    widths = [
+        max(map(len, column))
+        for column in zip(head, *([name, *row] for name, row in rows.items()), strict=True)
+    ]
+
+    def line(row: list[str]) -> str:
+        padded = (f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    return [
+        line(head),
+        f"|{'|'.join('-' * (size + 2) for size in widths)}|",
+        *(line([name, *row]) for name, row in rows.items()),
+    ]
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio, or nothing if there is none."""
+    return "" if value is None else f"{number(value)}x"
+
+
+def number(value: float) -> str:
+    """Return a number with three digits, or all digits before the point."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction in percent, or nothing if there is none."""
+    return "" if value is None else f"{value:.0%}"
