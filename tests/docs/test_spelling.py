@@ -3,10 +3,11 @@
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.readme import README
+README = Path(__file__).parents[2] / "README.md"
 
 pytestmark = [
     pytest.mark.skipif(not README.exists(), reason="the texts are not beside an installed wheel's tests"),
