@@ -42,7 +42,7 @@ ROW, LINES, CAPTION = 2.2, 2.8, 0.6
 LEAST_ROW, LEAST_REST = 0.9, 3.0  # Inches of a row, and of lines and caption, that can be drawn.
 AROUND = 0.8  # Inches of a row for titles, numbers and gaps.
 BESIDE = 1.5  # Inches of the colour bar and the names of axes beside diagrams.
-NARROW = 2.6  # Inches of a place in a row below which diagrams stand above the lines.
+NARROW = 2.3  # Inches of a place in a row below which diagrams stand above the lines.
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,14 @@ from time import process_time
 
 import matplotlib as mpl
 import pytest
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_hex
+from matplotlib.image import imread
 from matplotlib.texmanager import TexManager
 
 import fastlin as fl
 from fastlin import cli
 from fastlin.cli import exit_codes
+from fastlin.plot.themes import PALETTES
 from fastlin.sweeps.read import picture
 from fastlin.sweeps.run import cluster, projection, worker
 
@@ -85,6 +87,12 @@ def test_run_status_plot_and_resume(run, tmp_path):
 def store(run):
     run("run", "small.toml", "--store", "s.zarr")
     return "s.zarr"
+
+
+def test_plot_draws_on_a_dark_ground(run, store, tmp_path):
+    for options, ground in (((), "white"), (("--dark",), PALETTES["dark"][1])):
+        assert run("plot", store, "--out", "p.png", *options)[0] == 0
+        assert to_hex(imread(tmp_path / "p.png")[0, 0]) == to_hex(ground)
 
 
 def test_plot_takes_a_selection_a_scale_a_size_and_colours(run, store, monkeypatch, tmp_path):

@@ -53,8 +53,8 @@ def test_a_name_at_the_edge_of_a_diagram_is_not_cut_off():
 
 
 def test_a_regime_without_room_has_no_name():
-    tiny = np.zeros((61, 61))
-    tiny[30, 30] = 0.3
+    tiny = np.zeros((121, 121))
+    tiny[60, 60] = 0.3
     assert set(names(fl.plot.phase_diagram(plane(tiny), contours=THRESHOLD))) == {"lazy"}
 
 

@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 import fastlin as fl
 from fastlin.plot import style
+from fastlin.plot.themes import PALETTES
 from fastlin.sweeps import figures, presets
 from fastlin.sweeps.figures import fig1, fig2, wide
 from fastlin.sweeps.figures.schematic import schematic
@@ -315,6 +316,13 @@ def test_files_are_the_same_bytes_each_time(measured, gaussian, monkeypatch, tmp
         figures.draw(name, other)
     assert one.read_bytes() == other.read_bytes()
     assert b"<dc:date>" not in one.read_bytes()
+
+
+def test_a_figure_is_drawn_on_a_dark_ground(first, monkeypatch, tmp_path):
+    monkeypatch.setattr(fig1, "figure", lambda: first)
+    for dark, ground in ((False, "#ffffff"), (True, PALETTES["dark"][1])):
+        figures.draw("fig1", tmp_path / "x.png", dark=dark)
+        assert to_hex(imread(tmp_path / "x.png")[0, 0]) == ground
 
 
 @pytest.mark.slow
