@@ -240,10 +240,10 @@ plt.show()
 
 # %%
 fig, ax = plt.subplots(figsize=(3.8, 3.2), layout="constrained")
-film = fl.plot.animation(learning.qqt.sel(time=slice(2, 12)), ax=ax, frames=16)
+film = fl.plot.animation(learning.qqt.sel(time=slice(2, 12)), ax=ax, frames=12)
 ax.axhline(3.5, color="k", linewidth=0.8)
 ax.axvline(3.5, color="k", linewidth=0.8)
-film.save("qqt.gif", writer="pillow", dpi=80)
+film.save("qqt.gif", writer="pillow", dpi=70)
 plt.close(fig)
 Image("qqt.gif")
 
