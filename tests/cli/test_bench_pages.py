@@ -1,5 +1,7 @@
 """The places in files that the benchmark fills: all tables, five rows, and the comparison."""
 
+from pathlib import Path
+
 import pytest
 
 import fastlin as fl
@@ -104,3 +106,12 @@ def test_files_are_checked_before_anything_is_measured(command_line, tmp_path):
     assert (code, out) == (2, "")
     assert "other.md has a place <!-- bench -->" in err
     assert good.read_text() == place("bench compare")
+
+
+DOCS = Path(fl.__file__).parent / "docs"
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="a checkout is needed")
+def test_pages_of_the_documentation_have_their_places():
+    pages.check(DOCS / "reference" / "benchmarks.md", measure.DEFAULT_SECTIONS)
+    pages.check(DOCS / "project" / "comparison.md", ["compare"])
