@@ -132,10 +132,7 @@ def test_a_large_node(blocks, shell, whole):
 
 
 @pytest.mark.slow
-@runs(
-    "cluster.md",
-    "$ sbatch --array=1-4 --wrap 'fastlin run mine.toml --store mine.zarr --slice $SLURM_ARRAY_TASK_ID/4'",
-)
+@runs("cluster.md", "$ sbatch --array=1-4 \\")
 def test_a_job_array_in_a_line(blocks, shell, whole, conf):
     shell(blocks[0])
     until(lambda: not slurm.jobs(conf))
