@@ -29,6 +29,11 @@ def shell(command):
         display(HTML(_element(path.read_bytes(), path.stem)))
 
 
+def write_file(name, text):
+    """Write the file that a cell shows, without a word."""
+    Path(name).write_text(text)
+
+
 def _pictures():
     return set(Path().glob("*.png"))
 
@@ -73,5 +78,6 @@ ip.display_formatter.format = lambda value, *options, **more: (
     ({}, {}) if _is_drawn(value) else format_value(value, *options, **more)
 )
 ip.system = shell
+ip.register_magic_function(write_file, "cell", "writefile")
 ip.events.register("post_execute", show_figures)
 plt.switch_backend("agg")
