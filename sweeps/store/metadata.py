@@ -96,7 +96,7 @@ def encode_metadata(layout: StoreLayout, made_with: list[dict[str, str]]) -> Doc
         "spec_hash": layout.spec.hash,
         "grown_from": [spec.to_dict() for spec in layout.specs[:-1]],
         "block_shape": layout.block_shape.to_dict(),
-        "compacted": layout.compacted,
+        "compacted": int(layout.compacted),  # netCDF has no truth values
         "versions": made_with[-1],
         "earlier_versions": made_with[:-1],
         "documents": {key: _digest(value) for key, value in sorted(content.items())},
@@ -244,7 +244,7 @@ def read_layout(attributes: dict[str, Any], location: Location) -> StoreLayout:
     contents = [*attributes["grown_from"], attributes["spec"]]
     table = _read_table(location, contents[-1])
     specs = [Spec.from_dict(_with_rows(content, table)) for content in contents]
-    return layout_of(tuple(specs), BlockShape.from_dict(attributes["block_shape"]), attributes["compacted"])
+    return layout_of(tuple(specs), BlockShape.from_dict(attributes["block_shape"]), bool(attributes["compacted"]))
 
 
 def _with_rows(content: dict[str, Any], table: PointTable | None) -> dict[str, Any]:
