@@ -244,7 +244,9 @@ def read_layout(attributes: dict[str, Any], location: Location) -> StoreLayout:
     contents = [*attributes["grown_from"], attributes["spec"]]
     table = _read_table(location, contents[-1])
     specs = [Spec.from_dict(_with_rows(content, table)) for content in contents]
-    return layout_of(tuple(specs), BlockShape.from_dict(attributes["block_shape"]), bool(attributes["compacted"]))
+    return layout_of(
+        tuple(specs), BlockShape.from_dict(attributes["block_shape"]), bool(attributes["compacted"])
+    )
 
 
 def _with_rows(content: dict[str, Any], table: PointTable | None) -> dict[str, Any]:
