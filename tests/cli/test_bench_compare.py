@@ -133,7 +133,7 @@ def figures():
     return measure.measure(program, (), lambda line: None)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.processes
 def test_all_tools_are_measured(figures):
     assert json.loads(json.dumps(figures)) == figures
@@ -152,7 +152,7 @@ def test_all_tools_are_measured(figures):
         assert text.count(f"\n| {name} ") == 3
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.processes
 def test_a_killed_run_is_continued(figures):
     for name, row in figures["compare"]["rows"].items():
@@ -169,14 +169,14 @@ def test_a_killed_run_is_continued(figures):
             assert kill["wrong"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.processes
 def test_growth_computes_only_what_is_new(figures):
     for row in figures["compare"]["rows"].values():
         assert row["growth"] == {"asked": 90, "computed": 90, "right": 270}
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.processes
 def test_a_failed_point_stops_loops_and_costs_others_their_batch(figures):
     # Points of the same call that are lost with the failed one, where the others are computed.
