@@ -292,10 +292,10 @@ def _matrices(problem: Problem, solver: str, time: float) -> tuple[dict[str, Arr
         else:
             found = _flow(problem, np.array([time]), RSMS)
         matrices |= {name: found[name].values[0] for name in RSMS}
-    if any(problem.decay):
-        notes.append("The weights are not drawn where there is weight decay.")
-    else:
+    try:
         matrices["w1"], matrices["w2"] = _weights(problem, time)
+    except InputError as error:
+        notes.append(f"The weights are not drawn: {error}.")
     thinned = {name: _thinned(matrix) for name, matrix in matrices.items()}
     if any(thinned[name].shape != matrix.shape for name, matrix in matrices.items()):
         notes.append(f"Of larger matrices, {MOST_ROWS} rows and columns are drawn, evenly chosen.")
@@ -305,8 +305,12 @@ def _matrices(problem: Problem, solver: str, time: float) -> tuple[dict[str, Arr
 def _weights(problem: Problem, time: float) -> tuple[Array, Array]:
     """Return W1 (N_h, N_i) and W2 (N_o, N_h) at a time, in the hidden basis of `Network.after`.
 
+    Raises `InputError` where that does not carry weights on.
+
     ``sqrt(eta2) W1`` and ``sqrt(eta1) W2`` with ``eta1 eta2 = 1`` follow the flow of equal rates.
     """
+    if any(problem.decay):
+        raise InputError("their solution with weight decay has no hidden basis")
     rates = problem.rates or EQUAL_RATES
     root1, root2 = rates.second**0.5, rates.first**0.5
     net = problem.net if problem.rates is None else Network(root1 * problem.net.w1, root2 * problem.net.w2)

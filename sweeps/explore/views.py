@@ -112,11 +112,11 @@ def curves() -> list[Curves]:
     """Return the figures of the loss, the mode strengths and the kernel distance."""
     loss = Curves("loss", "Loss", lambda drawn: drawn.loss)
     modes = Curves(
-        "modes", "Mode strengths, and singular values (dashed)", lambda drawn: drawn.mode_strengths
+        "modes", "Modes, and singular values (dashed)", lambda drawn: drawn.mode_strengths
     )
     distance = Curves("distance", "Kernel distance", lambda drawn: drawn.kernel_distance)
     distance.add_levels({level: LEVELS[level] for level in THRESHOLD})
-    distance.figure.y_range.start = 0.0
+    distance.figure.y_range.update(start=0.0, range_padding=0.1)
     return [loss, modes, distance]
 
 
