@@ -19,7 +19,10 @@ from fastlin.cli.refinement import refine
 from fastlin.cli.run import run
 from fastlin.cli.stores import compact, merge, plan, presets, repair, status, verify
 
-VERBS = (run, plan, status, verify, repair, compact, merge, refine, plot, report, explore, figure, presets, bench)
+VERBS = (
+    *(run, plan, status, verify, repair, compact, merge, refine),
+    *(plot, report, explore, figure, presets, bench),
+)
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,

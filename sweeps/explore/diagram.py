@@ -70,10 +70,13 @@ class StorePoint:
         ratio = float(self.settings.get("rate_ratio", 1.0))
         rates = None if ratio == 1.0 or task.learning_rates is not None else Rates.of_ratio(ratio)
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.call)
-        code = (f"ds = fl.open_sweep({self.path!r})", f"task, net = fl.rebuild(ds, {arguments})")
+        code: tuple[str, ...] = (
+            f"ds = fl.open_sweep({self.path!r})",
+            f"task, net = fl.rebuild(ds, {arguments})",
+        )
         code += ("task = task[0][0]",) if stages else ()
         title = f"{net.architecture.family} network {net.architecture} of the store"
-        return Problem(task, net, code, title, rates, _decay(self.dataset), notes)
+        return Problem(task, net, tuple(code), title, rates, _decay(self.dataset), notes)
 
     def choice(self, base: Choice) -> Choice:
         """Return the sliders' choice that is nearest to the point."""
@@ -146,7 +149,9 @@ class Sweep:
         self.path, self.dataset = path, dataset
         self.name = str(dataset.attrs.get("title") or "sweep")
         if not self.observables:
-            raise InputError(f"{path} holds no number that a diagram shows: one for each point, over two axes")
+            raise InputError(
+                f"{path} holds no number that a diagram shows: one for each point, over two axes"
+            )
 
     @property
     def observables(self) -> dict[str, str]:
@@ -246,7 +251,9 @@ class Sweep:
             The seed that is wanted. If the store has no such seed, its first one is taken.
         """
         values = dict(view.others) | {view.x: cells.x[index].item(), view.y: cells.y[index].item()}
-        picked = {name: values[name] for name in sizes.SIZES if name in values and name not in self.dataset.dims}
+        picked = {
+            name: values[name] for name in sizes.SIZES if name in values and name not in self.dataset.dims
+        }
         if picked:
             values["architecture"] = self._architecture(picked)
         return self._point(values, seed), values.get("time")
@@ -269,7 +276,7 @@ class Sweep:
     def _seeds(self) -> list[int]:
         if "seed" in self.dataset.coords:
             return [int(seed) for seed in np.atleast_1d(self.dataset["seed"].values)]
-        return Spec.from_json(self.dataset.attrs["spec"]).seeds.tolist()
+        return [int(seed) for seed in Spec.from_json(self.dataset.attrs["spec"]).seeds]
 
     def _point(self, values: Mapping[str, Any], seed: int) -> StorePoint:
         seeds = self._seeds
@@ -304,6 +311,7 @@ class Sweep:
 
 def _settings(dataset: xr.Dataset, architecture: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings of sliders, with those that the coordinates of one value of a store give."""
+
     def one(name: str) -> Any:
         return dataset[name].item() if name in dataset.coords and dataset[name].ndim == 0 else None
 

@@ -8,6 +8,8 @@ import numpy as np
 from bokeh.palettes import Cividis256
 from bokeh.themes import Theme
 
+SEQUENTIAL = tuple(Cividis256)  # from small to large, in both schemes
+CHOSEN = "#e8453c"  # frame of the chosen point, on any colour
 FONT = "system-ui, sans-serif"
 
 
@@ -22,11 +24,9 @@ class Look:
     lines : tuple of str
         Colours of lines, of Okabe and Ito, lighter on a dark background.
     mark : str
-        Of the chosen time and of the chosen point.
+        Of the chosen time.
     signed : tuple of str
         From negative over 0, which is close to the background, to positive.
-    sequential : tuple of str
-        From small to large.
     """
 
     paper: str
@@ -36,7 +36,6 @@ class Look:
     lines: tuple[str, ...]
     mark: str
     signed: tuple[str, ...]
-    sequential: tuple[str, ...] = tuple(Cividis256)
 
     def modes(self, count: int) -> list[str]:
         """Return a colour for each mode, from the strongest to the weakest."""

@@ -27,10 +27,10 @@ from bokeh.models import (
 from jinja2 import Template
 
 from fastlin.errors import InputError
-from fastlin.sweeps.explore import views
+from fastlin.sweeps.explore import state, views
 from fastlin.sweeps.explore.diagram import Cells, StorePoint, Sweep, View
 from fastlin.sweeps.explore.look import LOOKS, theme
-from fastlin.sweeps.explore.state import BALANCED, FIRST, LAST, STARTS, TASKS, Choice, Picture, Source, picture
+from fastlin.sweeps.explore.state import BALANCED, FIRST, LAST, Choice, Picture, Source
 
 PATIENCE = 0.3  # seconds, after which the page says that it computes
 BUSY = "Computing. The first network of a hidden width compiles its kernels, which takes a few seconds."
@@ -38,13 +38,14 @@ BUSY = "Computing. The first network of a hidden width compiles its kernels, whi
 SLIDERS = {
     "lam": ("balance λ", -10.0, 10.0, 0.1),
     "kappa": ("width of the balance κ", 0.0, 5.0, 0.1),
-    "init_scale": ("weight scale σ", -3.0, 1.0, 0.05),
-    "n_i": ("inputs N_i", 1, 16, 1),
-    "n_h": ("hidden units N_h", 1, 32, 1),
-    "n_o": ("outputs N_o", 1, 16, 1),
+    "init_scale": ("weight scale \u03c3", -3.0, 1.0, 0.05),
+    "n_i": ("inputs Nᵢ", 1, 16, 1),
+    "n_h": ("hidden units Nₕ", 1, 32, 1),
+    "n_o": ("outputs Nₒ", 1, 16, 1),
     "seed": ("seed", 0, 99, 1),
     "rate_ratio": ("rate of W₂ over W₁", -2.0, 2.0, 0.05),
 }
+TIME = "time t/τ"
 POWERS = ("init_scale", "rate_ratio")
 WHOLE = ("n_i", "n_h", "n_o", "seed")
 ONLY_BALANCED = ("lam", "kappa")
@@ -58,8 +59,9 @@ return Number((10 ** tick).toPrecision(3)).toString();
 """
 # CSS of controls. The colours are those of page.html.
 WIDGETS = """
-:host { color: var(--ink); font: 14px system-ui, sans-serif; }
+:host { color: var(--ink); font-size: 14px; }
 .bk-input { background-color: var(--field); color: var(--ink); border-color: var(--line); font-size: 14px; }
+select.bk-input { appearance: auto; background-image: none; color-scheme: light dark; }
 .bk-btn { background-color: var(--field); color: var(--ink); border-color: var(--line); font-size: 14px; }
 .bk-btn:hover { background-color: var(--line); color: var(--ink); }
 .noUi-target { background-color: var(--line); border-color: var(--line); box-shadow: none; }
@@ -67,7 +69,12 @@ WIDGETS = """
 .noUi-handle { background-color: var(--handle); border-color: var(--faint); box-shadow: none; }
 .noUi-handle:focus-visible { outline: 2px solid var(--accent); }
 """
-TEXT = ":host { font: inherit; color: inherit; } pre { margin: 0; }"
+WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "stylesheets": [WIDGETS]}
+TEXT = """
+:host { font: inherit; color: inherit; }
+pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+"""
+PAIRS = ":host { display: grid !important; grid-template-columns: repeat(2, minmax(0, 1fr)); }"
 PAGE = files("fastlin.sweeps.explore").joinpath("page.html")
 
 
@@ -98,13 +105,15 @@ class Page:
 
     def __init__(self, document: Document, sweep: Sweep | None) -> None:
         self.document, self.sweep = document, sweep
-        self.choice, self.point, self.time = Choice(), None, 1.0
+        self.choice, self.time = Choice(), 1.0
+        self.point: StorePoint | None = None
         self.look = LOOKS["light"]
         self.drawn: Picture | None = None
         self._wanted: tuple[Source, float] | None = None
         self._busy = self._setting = False
         self.controls = self._controls()
         self.curves, self.matrices = views.curves(), views.matrices()
+        self.views: list[views.Curves | views.Matrix] = [*self.curves, *self.matrices]
         self.words = {name: _text(name) for name in ("title", "message", "notes")}
         self.code = _text("code")
         self.copy = Button(label="Copy", name="copy", width=80, stylesheets=[WIDGETS])
@@ -114,14 +123,14 @@ class Page:
         self.scheme = TextInput(name="scheme", value="light", visible=False)
         self.scheme.on_change("value", lambda _name, _old, new: self._recolour(new))
         self.diagram = None
-        self._draw(picture(self.choice, self.time))
+        self._draw(state.picture(self.choice, self.time))
         self.diagram = _Diagram(self, sweep) if sweep else None
         self._fill()
 
     def _controls(self) -> dict[str, Any]:
         """Return the controls with their names. Each move sets the choice or the time."""
         controls: dict[str, Any] = {}
-        for name, values in (("task", TASKS), ("start", STARTS)):
+        for name, values in (("task", state.TASKS), ("start", state.STARTS)):
             controls[name] = _select(name, name, list(values), getattr(self.choice, name))
             controls[name].on_change("value", partial(self._chosen, name))
         for name, (words, low, high, step) in SLIDERS.items():
@@ -132,13 +141,13 @@ class Page:
             controls[name] = _slider(name, words, low, high, step, value, form)
             controls[name].on_change("value", partial(self._chosen, name))
         form = {"format": CustomJSTickFormatter(code=TIME_FORMAT)}
-        controls["time"] = _slider("time", "time t/τ", START, LIMIT, STEP_OF_TIME, to_place(self.time), form)
+        controls["time"] = _slider("time", TIME, START, LIMIT, STEP_OF_TIME, to_place(self.time), form)
         controls["time"].on_change("value", self._moved_in_time)
         return controls
 
     def _fill(self) -> None:
         """Lay out the document."""
-        figures = [view.figure for view in (*self.curves, *self.matrices)]
+        figures = [view.figure for view in self.views]
         roots = [*self.controls.values(), *self.words.values(), self.code, self.copy, self.scheme, *figures]
         if self.diagram:
             roots.append(self.diagram.root)
@@ -147,7 +156,7 @@ class Page:
         self.document.title = "fastlin explore"
         self.document.template = Template(PAGE.read_text(encoding="utf-8"))
         self.document.template_variables.update(
-            controls=list(self.controls),
+            controls=[name for name in self.controls if name != "time"],
             curves=[view.figure.name for view in self.curves],
             matrices=[view.figure.name for view in self.matrices],
             store=self.sweep is not None,
@@ -172,16 +181,13 @@ tell();
         self.document.theme = theme(self.look)
         if self.drawn is not None:
             self._draw(self.drawn)
-        if self.diagram:
-            self.diagram.draw()
 
     def _chosen(self, name: str, _attribute: str, _old: Any, new: Any) -> None:
         """Take a value from a control. It leaves the store, unless that has the seed."""
         if self._setting:
             return
-        value = float(f"{10.0**new:.3g}") if name in POWERS else int(new) if name in WHOLE else new
-        value = round(value, 10) if name in ONLY_BALANCED else value  # steps of 0.1 add up with errors
-        self.choice = replace(self.choice, **{name: value})
+        changes: dict[str, Any] = {name: _value(name, new)}
+        self.choice = replace(self.choice, **changes)
         kept = None
         if self.point is not None and self.sweep is not None and name == "seed":
             kept = self.sweep.with_seed(self.point, int(new))
@@ -218,12 +224,12 @@ tell();
             self._busy = True
             self.document.add_next_tick_callback(self._work)
 
-    @without_document_lock
+    @without_document_lock  # type: ignore[untyped-decorator]
     async def _work(self) -> None:
         """Compute in a thread what is wanted, until nothing is. The page stays responsive meanwhile."""
         while self._wanted is not None:
             (source, time), self._wanted = self._wanted, None
-            computing = asyncio.ensure_future(asyncio.to_thread(picture, source, time))
+            computing = asyncio.ensure_future(asyncio.to_thread(state.picture, source, time))
             done, _ = await asyncio.wait([computing], timeout=PATIENCE)
             if not done:
                 self._soon(partial(self._say, "message", BUSY))
@@ -240,7 +246,7 @@ tell();
     def _draw(self, drawn: Picture) -> None:
         """Draw a network."""
         self.drawn = drawn
-        for view in (*self.curves, *self.matrices):
+        for view in self.views:
             view.update(drawn, self.look)
         self._say("message", "")
         self._say("title", f"{drawn.title}, at t/τ = {_number(drawn.time)}")
@@ -268,7 +274,7 @@ class _Diagram:
         self._cells: Cells | None = None
         self._plane = views.PhaseDiagram(self._picked)
         self._message, self._call = _text("no_diagram"), _text("call")
-        self._selects = Column(sizing_mode="stretch_width", css_classes=["selects"])
+        self._selects = Column(sizing_mode="stretch_width", stylesheets=[PAIRS])
         self.root = column(name="store", sizing_mode="stretch_width")
         self._show()
 
@@ -276,7 +282,7 @@ class _Diagram:
         """Show the controls of the view, and the view."""
         view, sweep = self.view, self._sweep
         observables = [(key, words) for key, words in sweep.observables.items()]
-        axes = sweep.axes(view.observable)
+        axes = [(name, _words(name)) for name in sweep.axes(view.observable)]
         selects = {"observable": _select("observable", "observable", observables, view.observable)}
         selects |= {side: _select(side, f"axis {side}", axes, getattr(view, side)) for side in ("x", "y")}
         for name, select in selects.items():
@@ -284,7 +290,7 @@ class _Diagram:
         given = dict(view.others)
         for name, values in sweep.choices(view).items():
             texts = [(str(k), _number(value)) for k, value in enumerate(values)]
-            select = _select(f"at_{name}", name.replace("_", " "), texts, str(values.index(given[name])))
+            select = _select(f"at_{name}", _words(name), texts, str(values.index(given[name])))
             select.on_change("value", partial(self._fixed, name, values))
             selects[name] = select
         self._selects.children = list(selects.values())
@@ -302,8 +308,8 @@ class _Diagram:
             return
         empty = not self._cells.value.size
         self._message.text = "No finite number is stored here." if empty else ""
-        names = (view.x.replace("_", " "), view.y.replace("_", " "), f"{self._sweep.name}: {words}")
-        figure = self._plane.draw(self._cells, names, self._page.look)
+        names = (_words(view.x), _words(view.y), f"{self._sweep.name}: {words}")
+        figure = self._plane.draw(self._cells, names)
         self.root.children = [self._selects, self._message, figure, self._call]
 
     def say(self, text: str) -> None:
@@ -315,7 +321,8 @@ class _Diagram:
         self._plane.clear()
 
     def _changed(self, name: str, _attribute: str, _old: str, new: str) -> None:
-        self.view = self._sweep.completed(replace(self.view, **{name: new}))
+        changes: dict[str, Any] = {name: new}
+        self.view = self._sweep.completed(replace(self.view, **changes))
         self._show()
 
     def _fixed(self, name: str, values: list[Any], _attribute: str, _old: str, new: str) -> None:
@@ -327,6 +334,20 @@ class _Diagram:
         assert self._cells is not None
         point, time = self._sweep.point(self.view, self._cells, index, self._page.choice.seed)
         self._page.show_point(point, time)
+
+
+def _value(name: str, shown: Any) -> Any:
+    """Return the value that a control shows. Steps of 0.1 add up with rounding errors."""
+    if name in POWERS:
+        return float(f"{10.0**shown:.3g}")
+    return int(shown) if name in WHOLE else round(shown, 10) if name in ONLY_BALANCED else shown
+
+
+def _words(name: str) -> str:
+    """Return the words for an axis."""
+    if name == "time":
+        return TIME
+    return SLIDERS[name][0] if name in SLIDERS else name.replace("_", " ")
 
 
 def _number(value: Any) -> str:
@@ -342,7 +363,12 @@ def _text(name: str) -> Div:
 
 def _select(name: str, title: str, options: list[Any], value: str) -> Select:
     return Select(
-        name=name, title=title, options=options, value=value, sizing_mode="stretch_width", stylesheets=[WIDGETS]
+        name=name,
+        title=title,
+        options=options,
+        value=value,
+        sizing_mode="stretch_width",
+        stylesheets=[WIDGETS],
     )
 
 
@@ -356,8 +382,7 @@ def _slider(
         end=high,
         step=step,
         value=value,
-        sizing_mode="stretch_width",
-        stylesheets=[WIDGETS],
+        **WIDE,
         **form,
     )
 

@@ -87,7 +87,9 @@ class Explorer:
             raise
         self.address = f"http://{HOST}:{sockets[0].getsockname()[1]}/{token}/"
         self._ready, self._closed = threading.Event(), False
-        self._thread = threading.Thread(target=self._run, args=(sockets,), name="fastlin-explore", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(sockets,), name="fastlin-explore", daemon=True
+        )
         self._thread.start()
         self._ready.wait()
 
@@ -152,7 +154,9 @@ def _listen(port: int) -> list[socket.socket]:
         reasons = {errno.EADDRINUSE: "taken", errno.EACCES: "reserved for the system"}
         if error.errno not in reasons:
             raise
-        raise InputError(f"port {port} is {reasons[error.errno]}; choose another, or none for a free one") from None
+        raise InputError(
+            f"port {port} is {reasons[error.errno]}; choose another, or none for a free one"
+        ) from None
 
 
 def _application(token: str, store: str | Path | None) -> BokehTornado:

@@ -38,8 +38,8 @@ TIMES = np.array([0.0, *np.logspace(FIRST, LAST, 16 * (LAST - FIRST) + 1), np.in
 TIMES_IN_PYTHON = f"0.0, *np.logspace({FIRST}, {LAST}, {16 * (LAST - FIRST) + 1})"
 # The integrated flow is drawn up to the last of these times that it reaches in so many steps. More steps than
 # these take longer than a move of a slider should.
-FLOW_ENDS = (1e4, 1e3, 1e2, 1e1, 1e0)
-FLOW_STEPS = 2_000
+FLOW_ENDS = (1e3, 1e2, 1e1, 1e0)
+FLOW_STEPS = 1_000
 MOST_SAMPLES = 400  # of which similarity matrices are computed
 MOST_ROWS = 64  # of a matrix that is drawn; more are thinned evenly
 
@@ -143,16 +143,15 @@ class Choice:
         if check_choice("start", self.start, STARTS) != BALANCED:
             net = random_init(arch, self.start, self.init_scale, self.seed)
             return net, f'net = fl.random_init(arch, "{self.start}", {shared})'
-        own = {"kappa": self.kappa} if self.kappa else {}
-        own |= {"learning_rates": tuple(rates)} if rates else {}
-        rest = "".join(f", {name}={value!r}" for name, value in own.items())
+        rest = f", kappa={self.kappa!r}" if self.kappa else ""
+        rest += f", learning_rates={tuple(rates)!r}" if rates else ""
         net = balanced_init(
             arch,
             self.lam,
             self.init_scale,
             self.seed,
             kappa=self.kappa,
-            learning_rates=tuple(rates or EQUAL_RATES),
+            learning_rates=rates or EQUAL_RATES,
         )
         return net, f"net = fl.balanced_init(arch, lam={self.lam!r}, {shared}{rest})"
 
@@ -237,7 +236,7 @@ def _picture(problem: Problem, time: float) -> Picture:
         loss=curves["loss"].values,
         kernel_distance=curves["kernel_distance"].values,
         mode_strengths=curves["mode_strengths"].values,
-        singular_values=np.linalg.svd(problem.task.sigma_yx, compute_uv=False),
+        singular_values=np.asarray(np.linalg.svd(problem.task.sigma_yx)[1]),
         title=f"{problem.title}, {'closed form' if curves.attrs['solver'] == 'exact' else 'gradient flow'}",
         code=_code(problem, str(curves.attrs["solver"]), time, times),
         matrices=matrices,
@@ -281,7 +280,8 @@ def _flow(problem: Problem, times: Array, observables: Sequence[str]) -> xr.Data
 
 def _matrices(problem: Problem, solver: str, time: float) -> tuple[dict[str, Array], list[str]]:
     """Return the similarity matrices and the weights at a time, and notes on those that are left out."""
-    matrices, notes = {}, []
+    matrices: dict[str, Array] = {}
+    notes = []
     if not problem.task.has_samples:
         notes.append("The task has no samples, and so no similarity matrices.")
     elif problem.task.n_samples > MOST_SAMPLES:

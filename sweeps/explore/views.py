@@ -25,13 +25,15 @@ from fastlin.kernels.compiler.jit import Array
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot.scales import EMPTY_LOG
 from fastlin.sweeps.explore.diagram import Cells
-from fastlin.sweeps.explore.look import Look
+from fastlin.sweeps.explore.look import CHOSEN, SEQUENTIAL, Look
 from fastlin.sweeps.explore.state import FIRST, LAST, Picture
 
 HEIGHT = 250
 # t = 0 and t = inf have places of their own beside the decades.
-START, LIMIT = FIRST - 0.5, LAST + 0.5
-TICKS = {START: "0", -2: "0.01", -1: "0.1", 0: "1", 1: "10", 2: "100", 3: "1000", 4: "10⁴", LIMIT: "∞"}
+START, LIMIT = FIRST - 0.8, LAST + 0.8
+TICKS = {START: "0", -2: "0.01", 0: "1", 2: "100", 4: "10⁴", LIMIT: "∞"}
+LEAST_DISTANCE = 0.2  # at the end of the axis, so that the borders of the regimes show
+SIDES = ("left", "right", "bottom", "top")
 LEVELS = dict(zip(THRESHOLD, ("lazy below", "rich from"), strict=True))
 
 
@@ -49,13 +51,17 @@ def _figure(title: str, **options: Any) -> figure:
 class Curves:
     """Curves over time with a mark at the chosen one."""
 
-    def __init__(self, name: str, title: str, values: Callable[[Picture], Array]) -> None:
-        self._values = values
+    def __init__(
+        self, name: str, title: str, values: Callable[[Picture], Array], bounded: bool = False
+    ) -> None:
+        self._values, self._bounded = values, bounded
         self.lines = ColumnDataSource({"xs": [], "ys": [], "colour": []}, name=f"{name}_lines")
         self.ends = ColumnDataSource({"x": [], "y": [], "colour": []})
         self.marks = ColumnDataSource({"x": [], "y": []}, name=f"{name}_marks")
         self.targets = ColumnDataSource({"y": [], "colour": []}, name=f"{name}_targets")
         self.figure = _figure(title, name=name, x_range=Range1d(START - 0.15, LIMIT + 0.15))
+        if bounded:
+            self.figure.y_range = Range1d(0.0, 1.0)
         self.figure.xaxis.ticker = list(TICKS)
         self.figure.xaxis.major_label_overrides = TICKS
         self.figure.xaxis.axis_label = "time t/τ"
@@ -91,11 +97,17 @@ class Curves:
             "ys": [column[inner] for column in columns],
             "colour": colours,
         }
-        ends = [(x[k], column[k], c) for column, c in zip(columns, colours, strict=True) for k in _ends(inner)]
-        self.ends.data = dict(zip(("x", "y", "colour"), map(list, zip(*ends, strict=True)), strict=True))
+        ends = np.flatnonzero(~inner)
+        self.ends.data = {
+            "x": np.tile(x[ends], len(columns)),
+            "y": columns[:, ends].ravel(),
+            "colour": np.repeat(colours, ends.size).tolist(),
+        }
         at = drawn.at
         self.marks.data = {"x": [x[at]] * len(columns), "y": columns[:, at]}
         self._time.location = float(x[at])
+        if self._bounded:
+            self.figure.y_range.end = max(LEAST_DISTANCE, 1.05 * float(np.nanmax(values, initial=0.0)))
         if values.ndim > 1:
             self.targets.data = {"y": drawn.singular_values, "colour": colours}
         self._mark.glyph.line_color = self._time.line_color = look.mark
@@ -104,19 +116,12 @@ class Curves:
                 part.line_color = look.faint
 
 
-def _ends(inner: Array) -> list[int]:
-    return np.flatnonzero(~inner).tolist()
-
-
 def curves() -> list[Curves]:
     """Return the figures of the loss, the mode strengths and the kernel distance."""
     loss = Curves("loss", "Loss", lambda drawn: drawn.loss)
-    modes = Curves(
-        "modes", "Modes, and singular values (dashed)", lambda drawn: drawn.mode_strengths
-    )
-    distance = Curves("distance", "Kernel distance", lambda drawn: drawn.kernel_distance)
+    modes = Curves("modes", "Modes (dashed: of the task)", lambda drawn: drawn.mode_strengths)
+    distance = Curves("distance", "Kernel distance", lambda drawn: drawn.kernel_distance, bounded=True)
     distance.add_levels({level: LEVELS[level] for level in THRESHOLD})
-    distance.figure.y_range.update(start=0.0, range_padding=0.1)
     return [loss, modes, distance]
 
 
@@ -169,48 +174,43 @@ class PhaseDiagram:
 
     def __init__(self, on_pick: Callable[[int], None]) -> None:
         self._on_pick = on_pick
-        self.figure = _figure("", name="diagram")
         self.source = ColumnDataSource(name="cells")
+        self.source.selected.on_change("indices", self._picked)
 
-    def draw(self, cells: Cells, names: tuple[str, str, str], look: Look) -> figure:
-        """Return a new figure of some cells. Its axes may have other scales than the last one."""
+    def draw(self, cells: Cells, names: tuple[str, str, str]) -> figure:
+        """Return a new figure of some cells, because a figure keeps the scales of its axes."""
         x, y, title = names
-        self.source = ColumnDataSource({"x": cells.x, "y": cells.y, "value": cells.value}, name="cells")
         drawn = _figure(
             title,
             name="diagram",
-            height=360,
+            height=380,
             x_axis_type="log" if cells.log_x else "linear",
             y_axis_type="log" if cells.log_y else "linear",
             x_axis_label=x,
             y_axis_label=y,
             tools="pan,wheel_zoom,box_zoom,reset",
-            toolbar_location="above",
+            toolbar_location="below",
         )
         drawn.toolbar.logo = None
-        mapper = _mapper(cells, look)
-        fill = {"fill_color": {"field": "value", "transform": mapper}}
+        self.clear()
+        self.source.data = {"x": cells.x, "y": cells.y, "value": cells.value} | _edges(cells)
+        mapper = _mapper(cells)
+        colour = {"field": "value", "transform": mapper}
         if cells.edges is None:
-            glyphs = drawn.scatter("x", "y", source=self.source, size=9, line_color=None, **fill)
+            glyphs = drawn.scatter("x", "y", source=self.source, size=9, fill_color=colour, line_color=None)
         else:
-            for name, edge in zip(("left", "right", "bottom", "top"), cells.edges, strict=True):
-                self.source.data[name] = edge
-            glyphs = drawn.quad(
-                left="left", right="right", bottom="bottom", top="top", source=self.source, line_width=0.5,
-                line_color={"field": "value", "transform": mapper}, **fill,
-            )
+            sides = {name: name for name in SIDES}
+            glyphs = drawn.quad(**sides, source=self.source, fill_color=colour, line_color=colour)
             drawn.grid.visible = False
             drawn.x_range.range_padding = drawn.y_range.range_padding = 0
             _draw_borders(drawn, cells)
-        chosen = glyphs.glyph.clone(line_color=look.mark, line_width=3)
-        glyphs.selection_glyph, glyphs.nonselection_glyph = chosen, None
-        tips = [(x, "@x"), (y, "@y"), (title, "@value")]
+        glyphs.selection_glyph = glyphs.glyph.clone(line_color=CHOSEN, line_width=3)
+        glyphs.nonselection_glyph = None
+        tips = [(x, "@x"), (y, "@y"), ("value", "@value")]
         drawn.add_tools(
             TapTool(renderers=[glyphs], mode="replace"), HoverTool(renderers=[glyphs], tooltips=tips)
         )
         drawn.add_layout(ColorBar(color_mapper=mapper, width=10), "right")
-        self.source.selected.on_change("indices", self._picked)
-        self.figure = drawn
         return drawn
 
     def clear(self) -> None:
@@ -222,12 +222,16 @@ class PhaseDiagram:
             self._on_pick(new[0])
 
 
-def _mapper(cells: Cells, look: Look) -> LinearColorMapper | LogColorMapper:
+def _edges(cells: Cells) -> dict[str, Array]:
+    return {} if cells.edges is None else dict(zip(SIDES, cells.edges, strict=True))
+
+
+def _mapper(cells: Cells) -> LinearColorMapper | LogColorMapper:
     """Return the scale of colours."""
     values = cells.value[cells.value > 0.0] if cells.log_values else cells.value
     low, high = (values.min(), values.max()) if values.size else EMPTY_LOG
     kind = LogColorMapper if cells.log_values else LinearColorMapper
-    return kind(palette=look.sequential, low=float(low), high=float(high))
+    return kind(palette=SEQUENTIAL, low=float(low), high=float(high))
 
 
 def _draw_borders(drawn: figure, cells: Cells) -> None:
@@ -236,7 +240,7 @@ def _draw_borders(drawn: figure, cells: Cells) -> None:
     x, y, values = cells.grid
     generator = contour_generator(x, y, np.ma.masked_invalid(values))
     for level, dash in zip(cells.levels, ("dashed", "solid"), strict=False):
-        lines = generator.lines(level)
+        lines = [np.asarray(line) for line in generator.lines(level)]
         xs, ys = [line[:, 0] for line in lines], [line[:, 1] for line in lines]
         for colour, width in (("#000000", 3.5), ("#ffffff", 1.5)):
             drawn.multi_line(xs, ys, line_color=colour, line_width=width, line_dash=dash, line_alpha=0.9)
