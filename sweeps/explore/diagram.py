@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -22,7 +23,7 @@ from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales, sizes
 from fastlin.plot.planes import grid_over
 from fastlin.plot.style import default_index
-from fastlin.sweeps.explore.state import BALANCED, HIERARCHY, REGRESSION, STARTS, Choice, Problem
+from fastlin.sweeps.explore.state import BALANCED, HIERARCHY, REGRESSION, STARTS, Choice, Problem, python
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.read.rebuild import rebuild
 from fastlin.sweeps.spec.points import POINT
@@ -69,12 +70,10 @@ class StorePoint:
             task = task[0][0]
         ratio = float(self.settings.get("rate_ratio", 1.0))
         rates = None if ratio == 1.0 or task.learning_rates is not None else Rates.of_ratio(ratio)
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.call)
-        code: tuple[str, ...] = (
-            f"ds = fl.open_sweep({self.path!r})",
-            f"task, net = fl.rebuild(ds, {arguments})",
-        )
-        code += ("task = task[0][0]",) if stages else ()
+        arguments = ", ".join(f"{name}={python(value)}" for name, value in self.call)
+        code = [f"ds = fl.open_sweep({python(self.path)})"]
+        code.append(f"task, net = fl.rebuild(ds, {arguments})")
+        code += ["task = task[0][0]"] if stages else []
         title = f"{net.architecture.family} network {net.architecture} of the store"
         return Problem(task, net, tuple(code), title, rates, _decay(self.dataset), notes)
 
@@ -153,9 +152,9 @@ class Sweep:
                 f"{path} holds no number that a diagram shows: one for each point, over two axes"
             )
 
-    @property
+    @cached_property
     def observables(self) -> dict[str, str]:
-        """Names of what can be drawn, and the words for each. Layers are apart, as "weight_norms:w1"."""
+        """Observables that can be drawn, and the words for each. Layers are apart, as "weight_norms:w1"."""
         names = {}
         for name in (*REGISTRY, *OF_SEQUENCE):
             if name in self.dataset:

@@ -259,7 +259,7 @@ tell();
 
     def _refuse(self, message: str) -> None:
         """Say why there is no such network. The last one stays on the page."""
-        self._say("message", f"There is no such network: {message}.")
+        self._say("message", f"Not drawn: {message}.")
 
     def _say(self, name: str, text: str) -> None:
         self.words[name].text = html.escape(text)

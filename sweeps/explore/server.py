@@ -119,7 +119,10 @@ class Explorer:
             self._thread.join()
 
     def _run(self, sockets: list[socket.socket]) -> None:
-        asyncio.run(self._serve(sockets))
+        try:
+            asyncio.run(self._serve(sockets))
+        finally:
+            self._ready.set()
 
     async def _serve(self, sockets: list[socket.socket]) -> None:
         """Serve until `close` is called."""

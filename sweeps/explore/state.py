@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -254,17 +255,21 @@ def _curves(problem: Problem, time: float) -> tuple[xr.Dataset, list[str]]:
             notes = [f"There is no closed form here: {error}."]
         else:
             notes = ["The weights are not balanced, so that the flow is integrated (fl.flow)."]
-    for end in FLOW_ENDS:
-        try:
-            curves = _flow(problem, times[times <= end], CURVES)
-        except InputError as error:
-            if "steps" not in str(error) or end == FLOW_ENDS[-1]:
-                raise
-            continue
-        if end < FLOW_ENDS[0] or np.isinf(time):
-            notes.append(f"The flow is drawn up to t = {end:,.0f}.")
-        return curves, notes
-    raise AssertionError("the last end returns or raises")
+    curves = _flow_as_far(problem, times, FLOW_ENDS)
+    last = float(curves["time"][-1])
+    if last < FLOW_ENDS[0] or time > last:
+        notes.append(f"The flow is drawn up to t = {last:,.0f}.")
+    return curves, notes
+
+
+def _flow_as_far(problem: Problem, times: Array, ends: Sequence[float]) -> xr.Dataset:
+    """Return the curves of the flow up to the first of these ends that it reaches in few steps."""
+    try:
+        return _flow(problem, times[times <= ends[0]], CURVES)
+    except InputError as error:
+        if len(ends) == 1 or "steps" not in str(error):
+            raise
+        return _flow_as_far(problem, times, ends[1:])
 
 
 def _flow(problem: Problem, times: Array, observables: Sequence[str]) -> xr.Dataset:
@@ -328,15 +333,20 @@ def _thinned(matrix: Array) -> Array:
 
 def _code(problem: Problem, solver: str, time: float, times: Array) -> str:
     """Return Python that makes the curves."""
-    if solver == "exact":
-        grid = f"[{TIMES_IN_PYTHON}, np.inf]"
-        extra = ""
-    else:
-        grid, extra = f"[{TIMES_IN_PYTHON}]", f"times = times[times <= {float(times[-1])!r}]"
     lines = ["import numpy as np", "import fastlin as fl", "", *problem.code]
-    lines.append(f"times = np.array({grid})")
-    lines += [extra] if extra else []
+    if np.isinf(times[-1]):
+        lines.append(f"times = np.array([{TIMES_IN_PYTHON}, np.inf])")
+    else:
+        lines.append(f"times = np.array([{TIMES_IN_PYTHON}])")
+        lines.append(f"times = times[times <= {float(times[-1])!r}]")
     lines += [] if time in TIMES else [f"times = np.unique([*times, {time!r}])"]
     options = "".join(f", {name}={value!r}" for name, value in problem.options.items())
-    lines.append(f"ds = fl.{solver}(task, net, times, observables={list(CURVES)!r}{options})")
-    return "\n".join(lines).replace("'", '"')
+    lines.append(f"ds = fl.{solver}(task, net, times, observables={python(CURVES)}{options})")
+    return "\n".join(lines)
+
+
+def python(value: object) -> str:
+    """Return a text, a number or texts as Python, with double quotes."""
+    if isinstance(value, str | tuple):
+        return json.dumps(value, ensure_ascii=False)
+    return "np.inf" if value == np.inf else repr(value)
