@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from fastlin import seed_statistics
-from fastlin.architecture import sizes_of
+from fastlin.architecture import Architecture, sizes_of
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.observables.regimes import THRESHOLD
@@ -248,6 +248,11 @@ class Sweep:
             Number of the cell.
         seed : int
             The seed that is wanted. If the store has no such seed, its first one is taken.
+
+        Raises
+        ------
+        InputError
+            If there is no such network.
         """
         values = dict(view.others) | {view.x: cells.x[index].item(), view.y: cells.y[index].item()}
         picked = {
@@ -271,6 +276,11 @@ class Sweep:
         call = tuple((name, seed if name == "seed" else value) for name, value in point.call)
         return replace(point, call=call, settings={**point.settings, "seed": seed})
 
+    def _nearest_seed(self, seed: int) -> int:
+        """Return a seed if the store has it, else its first one."""
+        seeds = self._seeds
+        return seed if seed in seeds else seeds[0]
+
     @property
     def _seeds(self) -> list[int]:
         if "seed" in self.dataset.coords:
@@ -278,25 +288,31 @@ class Sweep:
         return [int(seed) for seed in Spec.from_json(self.dataset.attrs["spec"]).seeds]
 
     def _point(self, values: Mapping[str, Any], seed: int) -> StorePoint:
-        seeds = self._seeds
         own = {str(name) for name in self.dataset.dims} - set(NOT_OF_NETWORK)
         call = {name: value for name, value in values.items() if name in own}
-        call["seed"] = seed if seed in seeds else seeds[0]
+        call["seed"] = self._nearest_seed(seed)
         call = {"architecture": call.pop("architecture")} | call if "architecture" in call else call
-        return StorePoint(self.dataset, self.path, tuple(call.items()), self._settings(call))
-
-    def _settings(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of sliders for a point of a product."""
         spec = Spec.from_json(self.dataset.attrs["spec"])
-        architecture = call.get("architecture", str(spec.architectures[0]))
         axes = {
             "init_scale": spec.init_scales,
             "lam": spec.lams,
             "kappa": spec.kappas,
             "rate_ratio": spec.rate_ratios,
         }
-        numbers = {name: float(call.get(name, values[0])) for name, values in axes.items() if len(values)}
-        return _settings(self.dataset, architecture, numbers | {"seed": int(call["seed"])})
+        numbers = {name: float(call.get(name, axis[0])) for name, axis in axes.items() if len(axis)}
+        return self._built(call, numbers | {"seed": call["seed"]})
+
+    def _built(self, call: Mapping[str, Any], numbers: Mapping[str, Any]) -> StorePoint:
+        """Return a point, whose network exists, with the settings of sliders that are like it.
+
+        Raises
+        ------
+        InputError
+            If there is no such network.
+        """
+        _, net = rebuild(self.dataset, **call)
+        settings = _settings(self.dataset, net.architecture, numbers)
+        return StorePoint(self.dataset, self.path, tuple(call.items()), settings)
 
     def _array(self, observable: str) -> xr.DataArray:
         """Return an observable where points are ok, of one layer or stage."""
@@ -308,16 +324,15 @@ class Sweep:
         return seed_statistics.ok(da)
 
 
-def _settings(dataset: xr.Dataset, architecture: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(dataset: xr.Dataset, shape: Architecture, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings of sliders, with those that the coordinates of one value of a store give."""
 
     def one(name: str) -> Any:
         return dataset[name].item() if name in dataset.coords and dataset[name].ndim == 0 else None
 
-    n_i, n_h, n_o = map(int, architecture.split("-"))
     balanced = "lam" in dataset.coords
     start = BALANCED if balanced or one("init_kind") not in STARTS else one("init_kind")
-    settings = {"n_i": n_i, "n_h": n_h, "n_o": n_o, "start": start, **numbers}
+    settings = {"n_i": shape.n_i, "n_h": shape.n_h, "n_o": shape.n_o, "start": start, **numbers}
     settings["task"] = TASKS.get(str(one("task_kind")), REGRESSION)
     for name, kind in (("n_samples", int), ("target_scale", float)):
         if one(name) is not None:
@@ -377,13 +392,11 @@ class Table(Sweep):
         row = self.dataset.isel({POINT: int(cells.at[index])})
         call: dict[str, Any] = {"point": int(row[POINT].item())}
         numbers = {name: float(row[name].item()) for name in OF_NETWORK if name in row.coords}
-        if "seed" in self.dataset.dims:
-            seeds = self._seeds
-            call["seed"] = seed if seed in seeds else seeds[0]
-        numbers["seed"] = int(call.get("seed", row["seed"].item() if "seed" in row.coords else 0))
-        settings = _settings(self.dataset, str(row["architecture"].item()), numbers)
-        time = dict(view.others).get("time")
-        return StorePoint(self.dataset, self.path, tuple(call.items()), settings), time
+        if "seed" in row.coords and row["seed"].ndim == 0:  # a column of the table
+            numbers["seed"] = int(row["seed"].item())
+        else:
+            numbers["seed"] = call["seed"] = self._nearest_seed(seed)
+        return self._built(call, numbers), dict(view.others).get("time")
 
     def with_seed(self, point: StorePoint, seed: int) -> StorePoint | None:
         """Return the same row of another seed, or None where the seed is a column."""

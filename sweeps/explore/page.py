@@ -332,8 +332,12 @@ class _Diagram:
 
     def _picked(self, index: int) -> None:
         assert self._cells is not None
-        point, time = self._sweep.point(self.view, self._cells, index, self._page.choice.seed)
-        self._page.show_point(point, time)
+        try:
+            point, time = self._sweep.point(self.view, self._cells, index, self._page.choice.seed)
+        except InputError as error:
+            self.say(str(error))
+        else:
+            self._page.show_point(point, time)
 
 
 def _value(name: str, shown: Any) -> Any:

@@ -31,7 +31,7 @@ POINTS = {
 SEQUENCE = {
     "name": "stages",
     "axes": {"architecture": [[4, 4, 3]], "seed": {"start": 0, "num": 2}, "lam": [-1.0, 0.0, 1.0]},
-    "task": {"n_samples": 8, "sequence": [{"duration": 20.0}, {"duration": INF, "similarity": -1.0}]},
+    "task": {"sequence": [{"n_samples": 8, "duration": 20.0}, {"kind": "reversed", "duration": INF}]},
     "dynamics": {"times": [1.0, 10.0, 30.0]},
     "output": {"observables": ["loss"]},
 }
@@ -39,7 +39,7 @@ ADAPTERS = {
     "name": "adapters",
     "axes": {"architecture": [[4, 4, 4]], "seed": {"start": 0, "num": 2}},
     "task": {"n_samples": 8},
-    "init": {"kind": "lora", "rank": [1, 2, 3], "alpha": [1.0, 2.0], "spread": "spectral"},
+    "init": {"kind": "lora", "rank": [1, 2, 3], "alpha": [1.0, 2.0]},
     "dynamics": {"times": [1.0, 10.0]},
 }
 
@@ -262,12 +262,12 @@ def test_the_network_of_a_point_has_the_numbers_of_the_store(stores):
     view = sweep.completed(replace(view, others=(("architecture", "2-3-4"), ("init_scale", 0.5))))
     cells = sweep.cells(view)
     point, time = sweep.point(view, cells, 7, seed=3)
-    stored = sweep.dataset.fastlin.select(time=time, **dict(point.call)).loss.item()
+    stored = sweep.dataset.fastlin.select(time=time, **dict(point.call)).loss.load().item()
     assert picture(point, time).loss[picture(point, time).at] == pytest.approx(stored, rel=1e-9)
     mean = sweep.dataset.fastlin.mean_over_seeds().fastlin.select(
         architecture="2-3-4", init_scale=0.5, lam=cells.x[7], time=time
     )
-    assert cells.value[7] == pytest.approx(mean.loss.item())
+    assert cells.value[7] == pytest.approx(mean.loss.load().item())
     # The sliders choose the same network, because the task and the start are theirs.
     assert picture(point.choice(Choice()), time).loss == pytest.approx(picture(point, time).loss, rel=1e-12)
 
