@@ -77,18 +77,17 @@ class Explorer:
     """
 
     def __init__(self, store: str | Path | None, port: int | None) -> None:
-        sockets = _listen(0 if port is None else check_int("port", port, 1, MAX_PORT))
+        listening = _listen(0 if port is None else check_int("port", port, 1, MAX_PORT))
         token = secrets.token_urlsafe(32)
         try:
             self._application = _application(token, store)
         except BaseException:
-            for each in sockets:
-                each.close()
+            listening.close()
             raise
-        self.address = f"http://{HOST}:{sockets[0].getsockname()[1]}/{token}/"
+        self.address = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
         self._ready, self._closed = threading.Event(), False
         self._thread = threading.Thread(
-            target=self._run, args=(sockets,), name="fastlin-explore", daemon=True
+            target=self._run, args=(listening,), name="fastlin-explore", daemon=True
         )
         self._thread.start()
         self._ready.wait()
@@ -118,13 +117,13 @@ class Explorer:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
-    def _run(self, sockets: list[socket.socket]) -> None:
+    def _run(self, listening: socket.socket) -> None:
         try:
-            asyncio.run(self._serve(sockets))
+            asyncio.run(self._serve(listening))
         finally:
             self._ready.set()
 
-    async def _serve(self, sockets: list[socket.socket]) -> None:
+    async def _serve(self, listening: socket.socket) -> None:
         """Serve until `close` is called."""
         from bokeh.server.server import BaseServer
         from tornado.httpserver import HTTPServer
@@ -132,7 +131,7 @@ class Explorer:
 
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         http = HTTPServer(self._application)
-        http.add_sockets(sockets)
+        http.add_socket(listening)
         server = BaseServer(IOLoop.current(), self._application, http)
         server.start()
         self._ready.set()
@@ -141,25 +140,24 @@ class Explorer:
         await http.close_all_connections()
 
 
-def _listen(port: int) -> list[socket.socket]:
-    """Return sockets that listen at a port of loopback, 0 for a free one.
+def _listen(port: int) -> socket.socket:
+    """Return a socket that listens at a port of loopback, 0 for a free one.
 
     Raises
     ------
     InputError
         If it is taken, or needs rights.
     """
-    from tornado.netutil import bind_sockets
-
     try:
-        return bind_sockets(port, HOST, family=socket.AF_INET)
+        listening = socket.create_server((HOST, port))
     except OSError as error:
         reasons = {errno.EADDRINUSE: "taken", errno.EACCES: "reserved for the system"}
         if error.errno not in reasons:
             raise
-        raise InputError(
-            f"port {port} is {reasons[error.errno]}; choose another, or none for a free one"
-        ) from None
+        reason = reasons[error.errno]
+        raise InputError(f"port {port} is {reason}; choose another, or none for a free one") from None
+    listening.setblocking(False)
+    return listening
 
 
 def _application(token: str, store: str | Path | None) -> BokehTornado:
