@@ -107,8 +107,7 @@ class Page:
         self.document, self.sweep = document, sweep
         self.choice, self.time = Choice(), 1.0
         self.point: StorePoint | None = None
-        self.look = LOOKS["light"]
-        self.drawn: Picture | None = None
+        self.drawn = state.picture(self.choice, self.time)
         self._wanted: tuple[Source, float] | None = None
         self._busy = self._setting = False
         self.controls = self._controls()
@@ -122,9 +121,8 @@ class Page:
         )
         self.scheme = TextInput(name="scheme", value="light", visible=False)
         self.scheme.on_change("value", lambda _name, _old, new: self._recolour(new))
-        self.diagram = None
-        self._draw(state.picture(self.choice, self.time))
         self.diagram = _Diagram(self, sweep) if sweep else None
+        self._recolour("light")
         self._fill()
 
     def _controls(self) -> dict[str, Any]:
@@ -161,7 +159,6 @@ class Page:
             matrices=[view.figure.name for view in self.matrices],
             store=self.sweep is not None,
         )
-        self.document.theme = theme(self.look)
         self.document.js_on_event(
             DocumentReady,
             CustomJS(
@@ -177,10 +174,11 @@ tell();
 
     def _recolour(self, scheme: str) -> None:
         """Draw in the colours that the reader's screen has."""
-        self.look = LOOKS.get(scheme, self.look)
+        self.look = LOOKS["dark" if scheme == "dark" else "light"]
         self.document.theme = theme(self.look)
-        if self.drawn is not None:
-            self._draw(self.drawn)
+        for view in self.views:
+            view.recolour(self.look)
+        self._draw(self.drawn)
 
     def _chosen(self, name: str, _attribute: str, _old: Any, new: Any) -> None:
         """Take a value from a control. It leaves the store, unless that has the seed."""

@@ -74,7 +74,13 @@ class Curves:
         self._time = Span(location=0.0, dimension="height", line_width=1.5)
         self.figure.add_layout(self._time)
         self._mark = self.figure.scatter("x", "y", source=self.marks, size=9, line_width=2, fill_alpha=0.0)
-        self._levels: list[Label] = []
+        self._levels: list[Span] = []
+
+    def recolour(self, look: Look) -> None:
+        """Take the colours of a look. The lines take theirs when they are drawn."""
+        self._mark.glyph.line_color = self._time.line_color = look.mark
+        for span in self._levels:
+            span.line_color = look.faint
 
     def add_levels(self, levels: dict[float, str]) -> None:
         """Draw levels with words at their left ends."""
@@ -83,7 +89,7 @@ class Curves:
             text = Label(x=START, y=level, text=f"{words} {level:g}", y_offset=2)
             self.figure.add_layout(span)
             self.figure.add_layout(text)
-            self._levels += [span, text]
+            self._levels.append(span)
 
     def update(self, drawn: Picture, look: Look) -> None:
         """Draw the curves of a network."""
@@ -110,10 +116,6 @@ class Curves:
             self.figure.y_range.end = max(LEAST_DISTANCE, 1.05 * float(np.nanmax(values, initial=0.0)))
         if values.ndim > 1:
             self.targets.data = {"y": drawn.singular_values, "colour": colours}
-        self._mark.glyph.line_color = self._time.line_color = look.mark
-        for part in self._levels:
-            if isinstance(part, Span):
-                part.line_color = look.faint
 
 
 def curves() -> list[Curves]:
@@ -144,11 +146,14 @@ class Matrix:
         self.figure.add_layout(bar, "right")
         self.figure.add_tools(HoverTool(renderers=[image], tooltips=[("value", "@image{0.0000}")]))
 
-    def update(self, drawn: Picture, look: Look) -> None:
+    def recolour(self, look: Look) -> None:
+        """Take the colours of a look."""
+        self._mapper.palette = look.signed
+
+    def update(self, drawn: Picture, _look: Look) -> None:
         """Draw a matrix of a network, or nothing where it has none."""
         matrix = drawn.matrices.get(self.name)
         self.figure.visible = matrix is not None
-        self._mapper.palette = look.signed
         if matrix is None:
             self.source.data = {"image": [], "dw": [], "dh": []}
             return

@@ -174,7 +174,7 @@ def test_a_moved_slider_changes_the_network(view):
     page.slide("n_h", "right", 2)
     page.slide("init_scale", "left", 2)
     page.slide("rate_ratio", "right", 4)
-    page.wait(lambda: "init_scale=0.794" in page.code() and "learning_rates" in page.code())
+    page.wait(lambda: "init_scale=0.794" in page.code() and "learning_rates=(0.7955" in page.code())
     assert page.text("title") == "square network 4-4-4, closed form, at t/\u03c4 = 1"
     assert_drawn(page)
     image = np.array(page.script(f"{MODEL} return [...model.get_column('image')[0]]", "rsm_input"))
