@@ -19,8 +19,8 @@ class Look:
 
     Attributes
     ----------
-    paper, ink, faint, grid : str
-        Background, text, secondary text, and lines of the grid.
+    ink, faint, grid : str
+        Text, secondary text, and lines of the grid.
     lines : tuple of str
         Colours of lines, of Okabe and Ito, lighter on a dark background.
     mark : str
@@ -29,7 +29,6 @@ class Look:
         From negative over 0, which is close to the background, to positive.
     """
 
-    paper: str
     ink: str
     faint: str
     grid: str
@@ -52,7 +51,6 @@ def _between(colours: tuple[str, ...], count: int) -> list[str]:
 
 LOOKS = {
     "light": Look(
-        paper="#ffffff",
         ink="#1c2024",
         faint="#5b6470",
         grid="#e3e6ea",
@@ -61,7 +59,6 @@ LOOKS = {
         signed=tuple(_between(("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f"), 255)),
     ),
     "dark": Look(
-        paper="#15181c",
         ink="#e6e8eb",
         faint="#9aa3ad",
         grid="#2d333a",
@@ -79,8 +76,8 @@ def theme(look: Look) -> Theme:
         json={
             "attrs": {
                 "Plot": {
-                    "background_fill_color": look.paper,
-                    "border_fill_color": look.paper,
+                    "background_fill_color": None,  # the page shows through
+                    "border_fill_color": None,
                     "outline_line_color": look.grid,
                 },
                 "Grid": {"grid_line_color": look.grid},
@@ -98,7 +95,7 @@ def theme(look: Look) -> Theme:
                 },
                 "Title": {**text, "text_font_size": "14px", "text_font_style": "bold"},
                 "ColorBar": {
-                    "background_fill_color": look.paper,
+                    "background_fill_color": None,
                     "major_label_text_color": look.faint,
                     "major_label_text_font": FONT,
                     "major_label_text_font_size": "12px",

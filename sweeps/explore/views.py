@@ -33,6 +33,7 @@ HEIGHT = 250
 START, LIMIT = FIRST - 0.8, LAST + 0.8
 TICKS = {START: "0", -2: "0.01", 0: "1", 2: "100", 4: "10⁴", LIMIT: "∞"}
 LEAST_DISTANCE = 0.2  # at the end of the axis, so that the borders of the regimes show
+PAPER = ":host { background-color: transparent; }"
 SIDES = ("left", "right", "bottom", "top")
 LEVELS = dict(zip(THRESHOLD, ("lazy below", "rich from"), strict=True))
 
@@ -45,7 +46,7 @@ def positions(times: Array) -> Array:
 
 def _figure(title: str, **options: Any) -> figure:
     options = {"height": HEIGHT, "tools": "", "toolbar_location": None} | options
-    return figure(title=title, sizing_mode="stretch_width", **options)
+    return figure(title=title, sizing_mode="stretch_width", stylesheets=[PAPER], **options)
 
 
 class Curves:
@@ -121,7 +122,7 @@ class Curves:
 def curves() -> list[Curves]:
     """Return the figures of the loss, the mode strengths and the kernel distance."""
     loss = Curves("loss", "Loss", lambda drawn: drawn.loss)
-    modes = Curves("modes", "Modes (dashed: of the task)", lambda drawn: drawn.mode_strengths)
+    modes = Curves("modes", "Modes (dashed: task)", lambda drawn: drawn.mode_strengths)
     distance = Curves("distance", "Kernel distance", lambda drawn: drawn.kernel_distance, bounded=True)
     distance.add_levels({level: LEVELS[level] for level in THRESHOLD})
     return [loss, modes, distance]

@@ -162,7 +162,7 @@ def test_a_page_loads_without_a_fault_and_from_loopback_alone(view, explorers, n
     assert scroll <= inner == width
     dark = scheme == "dark"
     assert (page.luminance("main") < 0.1) is dark
-    page.wait(lambda: (page.script(f"{MODEL} return model.background_fill_color", "loss") < "#8") is dark)
+    page.wait(lambda: (page.script(f"{MODEL} return model.title.text_color", "loss") > "#8") is dark)
 
 
 def test_a_moved_slider_changes_the_network(view):
