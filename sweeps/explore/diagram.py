@@ -118,7 +118,7 @@ class Cells:
     grid : tuple of ndarray
         Of cells the axes x (k,) and y (m,) and the values (m, k), for contours.
     levels : tuple of float
-        Values at which regimes change.
+        Kernel distances at which regimes change, as far as the numbers cross them.
     """
 
     x: Array
@@ -234,7 +234,7 @@ class Sweep:
             log_values=scales.log_values(grid, None),
             edges=(edges_x[column], edges_x[column + 1], edges_y[row], edges_y[row + 1]),
             grid=(x, y, values),
-            levels=THRESHOLD if view.observable == DISTANCE else (),
+            levels=_crossed(values[np.isfinite(values)]) if view.observable == DISTANCE else (),
         )
 
     def point(self, view: View, cells: Cells, index: int, seed: int) -> tuple[StorePoint, float | None]:
@@ -338,6 +338,11 @@ def _settings(dataset: xr.Dataset, shape: Architecture, numbers: Mapping[str, An
         if one(name) is not None:
             settings[name] = kind(one(name))
     return settings
+
+
+def _crossed(values: Array) -> tuple[float, ...]:
+    """Return the thresholds of the regimes that lie between some kernel distances."""
+    return tuple(level for level in THRESHOLD if (values < level).any() and (values > level).any())
 
 
 def _thinned(grid: xr.DataArray) -> xr.DataArray:

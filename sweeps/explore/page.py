@@ -27,6 +27,7 @@ from bokeh.models import (
 from jinja2 import Template
 
 from fastlin.errors import InputError
+from fastlin.plot import captions
 from fastlin.sweeps.explore import state, views
 from fastlin.sweeps.explore.diagram import Cells, StorePoint, Sweep, View
 from fastlin.sweeps.explore.look import LOOKS, theme
@@ -235,6 +236,9 @@ tell();
                 self._soon(partial(self._draw, await computing))
             except InputError as error:
                 self._soon(partial(self._refuse, str(error)))
+            except Exception as error:  # the page goes on with the next move
+                what = f"internal error, please report it: {type(error).__name__}: {error}"
+                self._soon(partial(self._refuse, what))
         self._busy = False
 
     def _soon(self, change: Callable[[], None]) -> None:
@@ -271,7 +275,7 @@ class _Diagram:
         self.view: View = sweep.first_view()
         self._cells: Cells | None = None
         self._plane = views.PhaseDiagram(self._picked)
-        self._message, self._call = _text("no_diagram"), _text("call")
+        self._message, self._call = _text("caption"), _text("call")
         self._selects = Column(sizing_mode="stretch_width", stylesheets=[PAIRS])
         self.root = column(name="store", sizing_mode="stretch_width")
         self._show()
@@ -304,11 +308,12 @@ class _Diagram:
             self._message.text = html.escape(str(error))
             self.root.children = [self._selects, self._message, self._call]
             return
+        caption = ["mean over seeds", *captions.regimes(self._cells.levels)]
         empty = not self._cells.value.size
-        self._message.text = "No finite number is stored here." if empty else ""
+        self._message.text = "No finite number is stored here." if empty else "; ".join(caption)
         names = (_words(view.x), _words(view.y), f"{self._sweep.name}: {words}")
         figure = self._plane.draw(self._cells, names)
-        self.root.children = [self._selects, self._message, figure, self._call]
+        self.root.children = [self._selects, figure, self._message, self._call]
 
     def say(self, text: str) -> None:
         """Show a line below the diagram."""

@@ -245,7 +245,8 @@ def _draw_borders(drawn: figure, cells: Cells) -> None:
     assert cells.grid is not None
     x, y, values = cells.grid
     generator = contour_generator(x, y, np.ma.masked_invalid(values))
-    for level, dash in zip(cells.levels, ("dashed", "solid"), strict=False):
+    for level in cells.levels:
+        dash = "solid" if level == THRESHOLD[-1] else "dashed"
         lines = [np.asarray(line) for line in generator.lines(level)]
         xs, ys = [line[:, 0] for line in lines], [line[:, 1] for line in lines]
         for colour, width in (("#000000", 3.5), ("#ffffff", 1.5)):

@@ -226,6 +226,21 @@ def test_a_network_that_does_not_exist_is_a_line_on_the_page(view):
     assert_drawn(page)
 
 
+def test_the_page_goes_on_after_an_internal_error(view, monkeypatch):
+    page, real = view(), state.picture
+
+    def broken(source, moment):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(state, "picture", broken)
+    page.slide("seed", "right")
+    page.wait(lambda: page.text("message").endswith("please report it: RuntimeError: broken."))
+    monkeypatch.setattr(state, "picture", real)
+    page.slide("seed", "right")
+    page.wait(lambda: "seed=2" in page.code())
+    assert page.text("message") == ""
+
+
 def test_moves_that_are_superseded_are_dropped(view, monkeypatch):
     page, calls, real = view(), [], state.picture
 
@@ -245,6 +260,7 @@ def test_moves_that_are_superseded_are_dropped(view, monkeypatch):
 
 def test_a_click_in_a_diagram_shows_the_network_behind_the_point(view, swept):
     page, dataset = view("store"), fl.open_sweep(swept)
+    assert page.text("caption") == "mean over seeds; lines: lazy below 0.05 (dashed), rich from 0.15 (solid)"
     page.slide("seed", "right", 2)
     page.tap(2.0, 9.0)
     call = 'task, net = fl.rebuild(ds, architecture="4-2-2", init_scale=1.0, lam=2.0, seed=2)'
