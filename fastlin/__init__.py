@@ -21,6 +21,7 @@ if _typing.TYPE_CHECKING:
     from fastlin.solutions.exact import exact
     from fastlin.solutions.flow import flow
     from fastlin.solutions.sequence import sequence
+    from fastlin.sweeps.explore.server import explore
     from fastlin.sweeps.read.bracketing import borders, refine
     from fastlin.sweeps.read.open import open_sweep
     from fastlin.sweeps.read.rebuild import rebuild
@@ -52,6 +53,7 @@ _HOMES = {
     "balanced_init": "kinds.starts",
     "borders": "sweeps.read.bracketing",
     "exact": "solutions.exact",
+    "explore": "sweeps.explore.server",
     "flow": "solutions.flow",
     "gradient_descent": "solutions.descent",
     "hierarchy": "tasks.structured",
@@ -90,6 +92,7 @@ __all__ = [
     "balanced_init",
     "borders",
     "exact",
+    "explore",
     "flow",
     "gradient_descent",
     "hierarchy",

@@ -13,12 +13,16 @@ import typer
 
 from fastlin.cli.bench import bench
 from fastlin.cli.exit_codes import ExitCode
+from fastlin.cli.explore import explore
 from fastlin.cli.pictures import figure, plot, report
 from fastlin.cli.refinement import refine
 from fastlin.cli.run import run
 from fastlin.cli.stores import compact, merge, plan, presets, repair, status, verify
 
-VERBS = (run, plan, status, verify, repair, compact, merge, refine, plot, report, figure, presets, bench)
+VERBS = (
+    *(run, plan, status, verify, repair, compact, merge, refine),
+    *(plot, report, explore, figure, presets, bench),
+)
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,

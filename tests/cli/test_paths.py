@@ -141,6 +141,7 @@ COMMAND_LINE = {
     ("plot", "out"): ("plot ~/s.zarr --out=~/p.svg", 0, "picture: HOME/p.svg"),
     ("report", "path"): ("report ~/s.zarr", 0, "report: HOME/s.html"),
     ("report", "out"): ("report ~/s.zarr --out=~/p.html", 0, "report: HOME/p.html"),
+    ("explore", "path"): ("explore ~/none.zarr", 2, "there is no store at"),
     ("figure", "out"): ("figure fig1 --out=~/none/p.png", 2, "there is no folder HOME/none"),
     ("bench", "update"): ("bench --update=~/page.md", 2, "HOME/page.md has no place for the table"),
     ("bench", "plot"): ("bench --plot=~/none/p.png", 2, "there is no folder HOME/none"),
@@ -164,7 +165,7 @@ def test_every_path_of_a_command_is_in_the_table():
             if get_origin(hint) is Annotated:
                 kind, about = get_args(hint)
                 assert Path not in (kind, *get_args(kind)), (verb, name)
-                if about.metavar in ("SPEC", "PATH", "FILE", "ADDRESS"):
+                if about.metavar in ("SPEC", "PATH", "[PATH]", "FILE", "ADDRESS"):
                     found.add((verb.__name__, name))
     assert found == set(COMMAND_LINE)
 

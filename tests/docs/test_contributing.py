@@ -79,5 +79,5 @@ def test_extras_that_messages_name_exist(project):
         for path in (CHECKOUT / "sweeps").rglob("*.py")
         for extra in re.findall(r"fastlin's extra (\w+)", path.read_text(encoding="utf-8"))
     }
-    assert named == {"hpc", "s3"}
+    assert named == {"explore", "hpc", "s3"}
     assert named <= set(project["optional-dependencies"])

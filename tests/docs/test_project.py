@@ -45,7 +45,8 @@ ABOVE = {
     "fastlin.sweeps.read": ["fastlin.sweeps.run"],
     "fastlin.sweeps": ["fastlin.cli", "fastlin.bench"],
 }
-LAST = ["fastlin.sweeps.report", "fastlin.sweeps.figures"]  # no other package of sweeps imports them
+# No other package of sweeps imports them.
+LAST = ["fastlin.sweeps.report", "fastlin.sweeps.figures", "fastlin.sweeps.explore"]
 COMMANDS = ("fastlin.cli", "fastlin.bench")  # the only parts of fastlin that import sweeps
 LAZY = "fastlin"  # its names are loaded on first use
 
