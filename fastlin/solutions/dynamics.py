@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+import fastlin
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.networks.network import Network
@@ -123,7 +123,7 @@ def dataset(
             "n_o": shape.n_o,
             "lam": net.lam,
             "kappa": net.kappa,
-            "fastlin_version": version("fastlin"),
+            "fastlin_version": fastlin.__version__,
             **of_function(path.task),
             **attributes,
         },

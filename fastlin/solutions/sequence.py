@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+import fastlin
 from fastlin.errors import InputError, SaddleWarning
 from fastlin.kernels import Scale
 from fastlin.kernels.compiler.jit import Array
@@ -330,7 +330,7 @@ def _dataset(
         "n_o": net.architecture.n_o,
         "lam": net.lam,
         "kappa": net.kappa,
-        "fastlin_version": version("fastlin"),
+        "fastlin_version": fastlin.__version__,
         "durations": [stage.duration for stage in run],
         "solvers": [stage.end.solver for stage in run],
     }

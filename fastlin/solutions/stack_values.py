@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+import fastlin
 from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.networks.stacks import Pairs
@@ -130,7 +130,7 @@ def dataset(
         "n_o": stack.w2.shape[-2],
         "lam": stack.lam[stack.net_of],
         "kappa": stack.kappa[stack.net_of],
-        "fastlin_version": version("fastlin"),
+        "fastlin_version": fastlin.__version__,
         **of_function(stack.arrays),
         **attributes,
     }
