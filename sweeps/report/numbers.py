@@ -6,12 +6,12 @@ import warnings
 from base64 import b64encode
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import prod
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from fastlin import seed_statistics
@@ -19,7 +19,8 @@ from fastlin.observables.regimes import THRESHOLD
 from fastlin.observables.registry import REGISTRY
 from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales
-from fastlin.plot.style import COLOURS, DEFAULT_STYLE, Style, architectures, default_index
+from fastlin.plot.style import DEFAULT_STYLE, Style, architectures, default_index
+from fastlin.sweeps.report import look
 
 MOST_BYTES = 8_000_000  # Size of all numbers in a page.
 MOST_PANELS = 40
@@ -94,7 +95,7 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
     total : int
         Number of seeds of the sweep.
     style : fastlin.plot.Style
-        Scale of values that the page opens with, and colour map.
+        Scale of values that the page opens with.
     """
     if "statistic" in dataset.dims and "mean" not in dataset["statistic"].values:
         return None
@@ -112,9 +113,10 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
         "start": {name: default_index(name, dataset[name].values) for name in axes},
         "quantities": quantities,
         "shown": next((i for i, q in enumerate(quantities) if q["name"] == "kernel_distance"), 0),
-        "colours": _colours(style.cmap),
         "log": bool(style.log),
-        "lines": COLOURS,
+        "lines": list(islice(look.lines(), len(axes["architecture"]["values"]))),
+        "theme": look.fonts(),
+        "themes": {scheme: look.theme(scheme) for scheme in look.SCHEMES},
         "seeds": total,
         "bands": few and quantities[0]["std"] is not None,
     }
@@ -213,9 +215,3 @@ def _edges(values: NDArray[Any]) -> list[float]:
 
 def _first(axes: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in axes and len(axes[name]["edges"]) > 2), None)
-
-
-def _colours(cmap: str) -> str:
-    """Return the colour map as 256 triples of hexadecimal digits."""
-    table = colormaps[cmap](np.arange(256), bytes=True)[:, :3]
-    return table.astype(np.uint8).tobytes().hex()

@@ -1,8 +1,11 @@
-// Controls: choices, sliders, values under the pointer, buttons.
+// Controls: choices, sliders, values under the pointer, files to save.
 
 const byId = (id) => document.getElementById(id);
-const planes = []; // a canvas for each architecture
 const fields = []; // a function for each control that brings it up to date
+let wanted = []; // parts of names of architectures
+
+const matches = (name) => !wanted.length || wanted.some((part) => name.includes(part));
+const planar = () => Boolean(data.y) && has(data.y);
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -11,20 +14,19 @@ function element(tag, properties = {}, ...children) {
 }
 
 function draw() {
-  readInk();
   for (const update of fields) update();
   levelsDrawn.clear();
-  const plane = Boolean(data.y) && quantity().dims.includes(data.y);
-  byId("planes").hidden = byId("scale").hidden = !plane;
-  if (plane) {
-    const limits = range([data.x, data.y], mean, mean);
-    drawBar(byId("bar"), limits);
-    planes.forEach((canvas, index) => drawPlane(canvas, index, limits));
-  }
+  byId("planes").hidden = byId("scale").hidden = !planar();
+  drawProfile();
+  if (planar()) drawPlanes();
   const title = `${quantity().label} over ${data.axes[data.x].label}${where(data.x)}`;
   byId("profile-title").textContent = title;
   byId("lines").setAttribute("aria-label", `${title}, a line for each architecture`);
-  drawProfile(byId("lines"));
+  data.axes.architecture.values.forEach((name, index) => {
+    for (const id of [`key-${index}`, `figure-${index}`]) byId(id).hidden = !included(index);
+    const over = `${quantity().label} over ${data.axes[data.x].label} and ${data.axes[data.y]?.label}`;
+    byId(`plane-${index}`).setAttribute("aria-label", `${name}: ${over}${where(data.x, data.y)}`);
+  });
   byId("about").textContent = about();
 }
 
@@ -36,8 +38,8 @@ function where(...without) {
 
 function about() {
   const { label, doc, equation, levels } = quantity();
-  const words = (level, n) => (n < levels.length - 1 ? `lazy below ${level} (dashed)` : `rich from ${level} (solid)`);
-  const drawn = levels.map(words).filter((_, n) => levelsDrawn.has(levels[n]));
+  const words = [`lazy below ${levels[0]} (dashed)`, `rich from ${levels[1]} (solid)`];
+  const drawn = words.filter((_, n) => levelsDrawn.has(levels[n]));
   const lines = drawn.length ? ` Lines: ${drawn.join(", ")}.` : "";
   return `${label[0].toUpperCase()}${label.slice(1)}: ${doc}; ${equation}.${lines}`;
 }
@@ -51,126 +53,145 @@ function redraw() {
 }
 
 /** Adds a control; `update` brings it up to date and returns whether it is of use now. */
-function addField(kind, input, label, update) {
+function addField(kind, input, label, write, update) {
   input.id = `field-${fields.length}`;
   const name = element("label", { htmlFor: input.id }, ...label);
   const box = element("div", { className: `field ${kind}` }, ...(kind === "check" ? [input, name] : [name, input]));
   byId(kind === "range" ? "sliders" : "choices").append(box);
   fields.push(() => (box.hidden = !update()));
-  input.addEventListener(kind === "range" ? "input" : "change", redraw);
+  input.addEventListener(kind === "select" || kind === "check" ? "change" : "input", () => {
+    write(input);
+    redraw();
+  });
 }
 
-function addSelect(label, names, read, write, useful) {
-  const input = element("select", {}, ...names.map((name, i) => element("option", { value: i }, name)));
-  input.addEventListener("change", () => write(Number(input.value)));
-  addField("select", input, [label], () => ((input.value = read()), useful()));
+function addSelect(label, entries, read, write, useful) {
+  const input = element("select", {}, ...entries.map(([key, words]) => element("option", { value: key }, words)));
+  addField("select", input, [label], () => write(input.value), () => ((input.value = read()), useful()));
 }
 
 function addCheck(label, checked, write, useful) {
-  const input = element("input", { type: "checkbox", checked });
-  input.addEventListener("change", () => write(input.checked));
-  addField("check", input, [label], useful);
+  addField("check", element("input", { type: "checkbox", checked }), [label], (input) => write(input.checked), useful);
 }
 
 function addSlider(name) {
   const { values, words } = data.axes[name];
   const input = element("input", { type: "range", min: 0, max: values.length - 1, step: 1, name });
   const output = element("output");
-  input.addEventListener("input", () => (at[name] = Number(input.value)));
-  addField("range", input, [`${words} `, output], () => {
+  addField("range", input, [`${words} `, output], () => (at[name] = Number(input.value)), () => {
     input.value = at[name];
     output.textContent = spell(name, at[name]);
     input.setAttribute("aria-valuetext", output.textContent);
-    return has(name);
+    return has(name) && name !== data.x;
   });
 }
-
-const has = (name) => quantity().dims.includes(name);
 
 function addFields() {
-  const labels = data.quantities.map((entry) => entry.label);
-  addSelect("observable", labels, () => shown, (index) => (shown = index), () => labels.length > 1);
-  const several = Object.keys(data.axes).filter((name) => data.axes[name].values.length > 1);
-  const free = several.filter((name) => name !== "architecture" && name !== data.x);
-  for (const name of free.filter((name) => !data.axes[name].symbol)) {
-    addSelect(name, data.axes[name].values, () => at[name], (index) => (at[name] = index), () => has(name));
+  const { axes } = data;
+  const several = Object.keys(axes).filter((name) => axes[name].values.length > 1 && name !== "architecture");
+  const labels = data.quantities.map((entry, index) => [index, entry.label]);
+  addSelect("observable", labels, () => data.shown, (index) => (data.shown = index), () => labels.length > 1);
+  const drawn = several.filter((name) => axes[name].drawn).map((name) => [name, axes[name].label]);
+  const place = (side, other) => (name) => ([data[side], data[other]] = [name, name === data[other] ? data[side] : data[other]]);
+  addSelect("horizontal", drawn, () => data.x, place("x", "y"), () => drawn.length > 1);
+  addSelect("vertical", drawn, () => data.y, place("y", "x"), () => drawn.length > 2);
+  for (const name of several.filter((name) => !axes[name].symbol)) {
+    addSelect(name, [...axes[name].values.entries()], () => at[name], (index) => (at[name] = index), () => has(name));
   }
+  const search = element("input", { type: "search", placeholder: "all, or as 4-2, wide" });
+  const parts = () => (wanted = search.value.split(",").map((part) => part.trim()).filter(Boolean));
+  addField("search", search, ["architectures"], parts, () => axes.architecture.values.length > 1);
   addCheck("logarithmic", logarithmic, (checked) => (logarithmic = checked), () => true);
-  const timed = () => free.includes("time") && has("time");
-  addCheck("same scale at all times", held, (checked) => (held = checked), timed);
-  for (const name of free.filter((name) => data.axes[name].symbol)) addSlider(name);
+  addCheck("same scale at all times", held, (checked) => (held = checked), () => several.includes("time") && has("time"));
+  for (const name of several.filter((name) => axes[name].symbol)) addSlider(name);
 }
 
-function addPlanes() {
-  data.axes.architecture.values.forEach((name, architecture) => {
-    const canvas = element("canvas");
-    canvas.setAttribute("role", "img");
-    planes.push(canvas);
-    byId("planes").append(element("figure", {}, element("h3", {}, name), canvas));
-    follow(canvas, ([i, j]) => {
-      if (i < 0 || j < 0) return null;
-      const place = { ...at, architecture, [data.x]: i, [data.y]: j };
-      return [name, `${quantity().label} = ${measure(place)}`, spellAll(place, "architecture")];
-    });
-    canvas.addEventListener("click", (event) => {
-      const [, j] = canvas.hit(event.offsetX, event.offsetY);
-      if (j >= 0) at[data.y] = j;
-      redraw();
-    });
-  });
-}
-
-function addProfile() {
-  const names = data.axes.architecture.values;
-  names.forEach((name, index) => byId("legend").append(element("li", {}, sample(look(index)), name)));
-  follow(byId("lines"), ([i]) => {
-    if (i < 0) return null;
-    const point = { ...at, [data.x]: i };
-    const rows = names.map((name, architecture) => `${name}: ${measure({ ...point, architecture })}`);
-    return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...rows];
-  });
-}
-
-/** Returns a piece of a line for the legend. */
-function sample({ stroke, dash }) {
-  const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-  svg.setAttribute("aria-hidden", "true");
-  const attributes = { d: "M0 5H28", stroke, "stroke-width": 3, "stroke-dasharray": dash.join(" ") };
-  for (const [name, setting] of Object.entries(attributes)) path.setAttribute(name, setting);
-  svg.append(path);
-  return svg;
-}
-
-/** Shows the text of `describe` for the place under the pointer or the finger. */
-function follow(canvas, describe) {
+/** Shows the values at an event of Bokeh beside it, and moves the mark to the row of a tap. */
+function follow(plot, describe) {
   const tip = byId("tip");
-  const show = (event) => {
-    const lines = describe(canvas.hit(event.offsetX, event.offsetY));
+  const show = ({ x, y, sx, sy }) => {
+    const lines = describe(data.axes[data.x].find(x), y);
     tip.hidden = !lines;
     if (!lines) return;
     tip.style.left = 0; // so that its width does not depend on its last place
     const [head, ...rest] = lines;
     tip.replaceChildren(element("strong", {}, head), ...rest.map((words) => element("p", {}, words)));
+    const { left, top } = byId(plot.name).getBoundingClientRect();
     const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
-    const below = event.clientY + 18 + tip.offsetHeight < window.innerHeight;
-    tip.style.left = `${Math.max(8, Math.min(room, event.clientX + 14)) + window.scrollX}px`;
-    tip.style.top = `${event.clientY + window.scrollY + (below ? 18 : -12 - tip.offsetHeight)}px`;
+    const below = top + sy + 18 + tip.offsetHeight < window.innerHeight;
+    tip.style.left = `${Math.max(8, Math.min(room, left + sx + 14)) + window.scrollX}px`;
+    tip.style.top = `${top + sy + window.scrollY + (below ? 18 : -12 - tip.offsetHeight)}px`;
   };
-  canvas.addEventListener("pointermove", show);
-  canvas.addEventListener("pointerdown", show);
-  canvas.addEventListener("pointerleave", (event) => {
-    if (event.pointerType === "mouse") tip.hidden = true; // after a touch it stays
+  const mark = ({ y }) => {
+    const row = plot.name === "lines" ? -1 : data.axes[data.y].find(y);
+    if (row >= 0) at[data.y] = row;
+    redraw();
+  };
+  const events = { mousemove: [show], tap: [show, mark], mouseleave: [() => (tip.hidden = true)] };
+  plot.js_event_callbacks = new Map(Object.entries(events));
+}
+
+function followAll() {
+  const names = data.axes.architecture.values;
+  for (const [architecture, name] of names.entries()) {
+    follow(models(`plane-${architecture}`)[0], (i, up) => {
+      const j = data.axes[data.y].find(up);
+      if (i < 0 || j < 0) return null;
+      const place = { ...at, architecture, [data.x]: i, [data.y]: j };
+      return [name, `${quantity().label} = ${measure(place)}`, spellAll(place, "architecture")];
+    });
+  }
+  follow(models("lines")[0], (i) => {
+    if (i < 0) return null;
+    const point = { ...at, [data.x]: i };
+    const rows = architectures().map((architecture) => `${names[architecture]}: ${measure({ ...point, architecture })}`);
+    return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...rows];
   });
 }
 
-/** Draws again when the page is zoomed or moves to a screen with other pixels. */
-function watchPixels() {
-  const same = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
-  const differ = () => {
-    redraw();
-    watchPixels();
-  };
-  same.addEventListener("change", differ, { once: true });
+/** Gives Bokeh's diagrams the colours of the scheme that the reader prefers. */
+function paint() {
+  const scheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  for (const [kind, attributes] of [...Object.entries(data.theme), ...Object.entries(data.themes[scheme])]) {
+    for (const model of diagrams._all_models.values()) {
+      if (model instanceof Bokeh.Models.get(kind)) model.setv(attributes);
+    }
+  }
+}
+
+function save(content, name) {
+  const href = URL.createObjectURL(content);
+  element("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 1000);
+}
+
+const title = () => `${document.title} ${quantity().label}`.replace(/[^\w.-]+/g, "-");
+
+function saveNumbers() {
+  const names = ["architecture", ...(planar() ? [data.y] : []), data.x].filter(has);
+  save(new Blob([table(names, (place) => included(place.architecture))], { type: "text/csv" }), `${title()}.csv`);
+}
+
+/** Saves all diagrams that are shown as one picture, each at its place on the page. */
+function savePicture(views) {
+  const frame = byId("diagrams").getBoundingClientRect();
+  const ratio = window.devicePixelRatio;
+  const canvas = element("canvas", { width: frame.width * ratio, height: frame.height * ratio });
+  const ctx = canvas.getContext("2d");
+  const style = getComputedStyle(document.body);
+  ctx.fillStyle = style.backgroundColor;
+  ctx.fillRect(0, 0, canvas.width, canvas.height);
+  ctx.scale(ratio, ratio);
+  ctx.font = `600 15px ${style.fontFamily}`;
+  ctx.fillStyle = style.color;
+  for (const node of byId("diagrams").querySelectorAll("h3, .diagram, #legend li")) {
+    const { left, top, width, height } = node.getBoundingClientRect();
+    if (!width) continue;
+    const place = [left - frame.left, top - frame.top];
+    if (node.className !== "diagram") ctx.fillText(node.textContent, place[0], place[1] + 16, width);
+    else ctx.drawImage(views.get(models(node.id)[0]).export("png").canvas, ...place, width, height);
+  }
+  canvas.toBlob((blob) => save(blob, `${title()}.png`));
 }
 
 function copy(button) {
@@ -187,18 +208,33 @@ function copy(button) {
   navigator.clipboard.writeText(source.textContent).then(() => announce("Copied"), select);
 }
 
-for (const button of document.querySelectorAll("[data-copy]")) {
-  button.addEventListener("click", () => copy(button));
+/** Returns the text of an element that holds it compressed. */
+async function inflated(id) {
+  const bytes = Uint8Array.from(atob(byId(id).textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
-if (data) {
+
+async function start() {
+  document.head.append(element("script", { textContent: await inflated("bokeh") }));
+  const page = JSON.parse(await inflated("models"));
+  const roots = page.roots.map(({ id, attributes }) => [id, attributes.name]);
+  const item = { docid: "page", root_ids: roots.map(([id]) => id), roots: Object.fromEntries(roots) };
+  const [views] = await Bokeh.embed.embed_items({ page }, [item]);
+  diagrams = Bokeh.documents[0];
   for (const [name, axis] of Object.entries(data.axes)) unpackAxis(name, axis);
   for (const entry of data.quantities) for (const part of ["mean", "std", "count"]) unpackNumbers(entry[part]);
+  for (const name of ["x", "y", "height", "colours"]) tick(name);
   addFields();
-  if (data.y) addPlanes();
-  addProfile();
+  followAll();
+  paint();
   draw();
-  new ResizeObserver(redraw).observe(byId("diagrams"));
-  watchPixels();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  document.addEventListener("pointerdown", ({ target }) => (byId("tip").hidden ||= target.tagName !== "CANVAS"));
+  if (matchMedia("(pointer: fine)").matches) set("BoxZoomTool", { active: true });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  byId("numbers").addEventListener("click", saveNumbers);
+  byId("picture").addEventListener("click", () => savePicture(views));
+  document.addEventListener("pointerdown", ({ target }) => (byId("tip").hidden ||= !target.closest(".diagram")));
+  document.body.dataset.ready = "";
 }
+
+for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
+if (data) start();
