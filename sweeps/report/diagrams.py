@@ -57,8 +57,9 @@ def document(count: int, cmap: str) -> dict[str, Any]:
     tools = zip(*(plot.tools for plot in figures), strict=True)
     proxies = [ToolProxy(tools=list(group), name=type(group[0]).__name__) for group in tools]
     gestures = [proxy for proxy in proxies if proxy.name != CrosshairTool.__name__]
-    for root in (*figures, shared.bar(), Toolbar(tools=gestures, logo=None, name="tools")):
-        made.add_root(root)
+    with made.models.freeze():  # so that Bokeh lists all models once, instead of once for each root
+        for root in (*figures, shared.bar(), Toolbar(tools=gestures, logo=None, active_drag=None, name="tools")):
+            made.add_root(root)
     return _numbered(made.to_json(deferred=False))
 
 
@@ -85,6 +86,10 @@ class _Shared:
             y_range=self.ranges[y],
             sizing_mode="stretch_both",
             min_border=6,
+            border_line_color=None,
+            border_fill_color=None,
+            background_fill_color=None,
+            outline_line_color=None,
             tools=[],
             toolbar_location=None,
         )
@@ -111,11 +116,13 @@ class _Shared:
         plot.text(
             source=_source("words", x=[], y=[], text=[]),
             text_color=look.MARK,
-            text_outline_color=look.RIM,
+            background_fill_color=look.RIM,
+            background_fill_alpha=0.55,
+            border_radius=4,
+            padding=3,
             text_font={"value": look.FONT},
             text_font_size="13px",
-            text_font_style="bold",
-            text_align="center",
+                        text_align="center",
             text_baseline="middle",
         )
         for span in self.mark:

@@ -4,18 +4,22 @@ const ROUNDING = 2.5e-7; // relative: numbers closer than two steps of a float32
 const DECADES = 6; // below the largest value, at most, where values are on a logarithmic scale
 const PIXELS = [320, 240]; // of a diagram, which its cells are drawn with
 const levelsDrawn = new Set(); // the levels whose lines show somewhere
-const scales = {}; // what the ticks of each range show: whether it is logarithmic, and strips of an axis
-
-let logarithmic = Boolean(data?.log); // the scale of the quantity, not those of the axes
-let held = true; // whether that scale is the same at all times, so that only the data change
+const scales = {}; // of each range of Bokeh: the axis that it shows
 let diagrams; // the document of Bokeh
 
 const models = (name) => [...diagrams._all_models.values()].filter((model) => model.name === name);
 const set = (name, attributes) => models(name).forEach((model) => model.setv(attributes));
-const shade = (number) => (logarithmic ? Math.log10(number) : number);
+const logarithmic = () => byId("logarithmic").checked; // the scale of the quantity, not those of the axes
+const shade = (number) => (logarithmic() ? Math.log10(Math.max(number, 0)) : number);
 const look = (index) => ({ color: data.lines[index][0], line_dash: data.lines[index][1] });
-const included = (index) => matches(data.axes.architecture.values[index]);
-const architectures = () => data.axes.architecture.values.map((_, index) => index).filter(included);
+
+/** Returns whether the name of an architecture has one of the parts that are searched for. */
+function included(architecture) {
+  const parts = byId("architectures").value.split(",").map((part) => part.trim());
+  return parts.some((part) => data.axes.architecture.values[architecture].includes(part));
+}
+
+const architectures = () => [...data.axes.architecture.values.keys()].filter(included);
 
 /**
  * Returns the range from the least of `low` to the most of `high`, along all architectures and `names`. It has
@@ -23,6 +27,7 @@ const architectures = () => data.axes.architecture.values.map((_, index) => inde
  */
 function range(names, low, high) {
   let [least, most, positive] = [Infinity, -Infinity, Infinity];
+  const held = byId("same-scale-at-all-times").checked; // so that only the data change
   const along = new Set(["architecture", ...names, ...(held ? ["time"] : [])]);
   const { zero } = quantity(); // up to which absolute value a number is a rounding error
   each([...along].filter(has), { ...at }, (place) => {
@@ -33,52 +38,58 @@ function range(names, low, high) {
     if (Number.isFinite(b) && b > most) most = b;
   });
   if (Math.max(Math.abs(least), Math.abs(most)) <= zero) return [0, 0];
-  if (logarithmic && most > 0) least = Math.max(positive, most / 10 ** DECADES);
+  if (logarithmic() && most > 0) least = Math.max(positive, most / 10 ** DECADES);
   const equal = most - least <= ROUNDING * Math.max(Math.abs(least), Math.abs(most));
   return equal ? [most, most] : [least, most];
 }
 
-/** Sets a range to its whole length, unless it is that of the same scale already and may be zoomed. */
-function extend(name, [start, end], scale) {
-  const key = JSON.stringify([start, end, scale.log, scale.label]);
+/** Lets a range of Bokeh show an axis, whole at first. It stays zoomed as long as the axis is the same. */
+function show(name, axis) {
+  const [start, end] = axis.outer;
+  const key = JSON.stringify([axis.outer, axis.log, axis.label]);
   if (scales[name]?.key !== key) {
     set(name, { start, end, reset_start: start, reset_end: end, bounds: [start, end] });
-    set(`${name}-axis`, { axis_label: scale.label });
+    set(`${name}-axis`, { axis_label: axis.label });
   }
-  scales[name] = { ...scale, key };
+  scales[name] = { ...axis, key };
 }
+
+const shades = ([low, high]) => ({ outer: [low, high], inner: [low, high], aside: [], log: logarithmic(), label: quantity().label });
 
 /** Makes the ticks and labels of a range by Bokeh's own tickers, for places that may be logarithms. */
 function tick(name) {
-  const tickers = ["LogTicker", "BasicTicker"].map((kind) => new (Bokeh.Models.get(kind))({ desired_num_ticks: 5 }));
-  const power = (place) => (scales[name].log ? 10 ** place : place);
+  const [logarithms, numbers] = ["LogTicker", "BasicTicker"].map((kind) => new (Bokeh.Models.get(kind))());
   models(`${name}-ticker`)[0].get_ticks = (low, high, ...others) => {
-    const { log, inner = [low, high], isolated = [], centres } = scales[name];
+    const { log, inner, aside, centres } = scales[name];
     const [a, b] = [Math.max(low, inner[0]), Math.min(high, inner[1])];
-    const { major } = (log ? tickers[0] : tickers[1]).get_ticks(power(a), power(b), ...others);
-    const places = major.map(log ? Math.log10 : Number).filter((place) => place >= a && place <= b);
-    return { major: [...places, ...[...isolated].map((i) => centres[i])], minor: [] };
+    const { major } = log ? logarithms.get_ticks(10 ** a, 10 ** b, ...others) : numbers.get_ticks(a, b, ...others);
+    const apart = aside.map((i) => centres[i]);
+    const free = (place) => place >= a && place <= b && apart.every((other) => Math.abs(place - other) > (high - low) / 14);
+    const places = major.map((number) => (log ? Math.log10(number) : number)).filter(free);
+    return { major: [...apart, ...places].sort((p, q) => p - q), minor: [] };
   };
   models(`${name}-formatter`)[0].doFormat = (places) => {
-    const { isolated = [], centres, values } = scales[name];
-    const aside = new Map([...isolated].map((i) => [centres[i], values[i]]));
-    return places.map((place) => text(aside.get(place) ?? power(place), 4));
+    const { log, aside, centres, values } = scales[name];
+    return places.map((place) => {
+      const apart = aside.find((i) => centres[i] === place);
+      return text(apart === undefined ? (log ? 10 ** place : place) : values[apart], 4);
+    });
   };
 }
 
 function drawPlanes() {
   const [x, y] = [data.axes[data.x], data.axes[data.y]];
   const limits = range([data.x, data.y], mean, mean);
-  const [low, high] = limits.map(shade);
-  const half = high > low ? 0 : Math.abs(low) / 10 || 1;
-  extend("y", y.outer, y);
-  extend("colours", [low - half, high + half], { log: logarithmic, label: quantity().label });
-  set("mapper", { low: low - half, high: high + half });
-  set("gradient", { data: { ...models("gradient")[0].data, x: [low - half], dw: [high - low + 2 * half] } });
+  const [least, most] = limits.map(shade);
+  const half = most > least ? 0 : Math.abs(least) / 10 || 1;
+  const [low, high] = [least - half, most + half];
+  show("y", y);
+  show("colours", shades([low, high]));
+  set("mapper", { low, high });
+  set("gradient", { data: { ...models("gradient")[0].data, x: [low], dw: [high - low] } });
   set("mark", { location: y.centres[at[data.y]] });
-  const ends = limits.map((number) => text(number)).join(" to ");
-  byId("bar").setAttribute("aria-label", `colours: ${quantity().label} from ${ends}`);
-  for (const index of architectures()) drawPlane(index, x, y, high + half);
+  byId("bar").ariaLabel = `colours: ${quantity().label} from ${limits.map((number) => text(number)).join(" to ")}`;
+  for (const index of architectures()) drawPlane(index, x, y, high);
 }
 
 function drawPlane(architecture, x, y, high) {
@@ -88,16 +99,19 @@ function drawPlane(architecture, x, y, high) {
   );
   const own = (name) => models(name)[architecture];
   const [width, height] = PIXELS;
-  const [columns, rows] = [[x, width], [y, height]].map(([{ outer: [a, b], find }, size]) =>
-    Array.from({ length: size }, (_, n) => find(a + ((n + 0.5) / size) * (b - a))),
-  );
+  const along = (axis, size) => {
+    const [low, high] = axis.outer;
+    return Array.from({ length: size }, (_, n) => find(axis, low + ((n + 0.5) / size) * (high - low)));
+  };
+  const [columns, rows] = [along(x, width), along(y, height)];
   const image = new Float32Array(width * height).fill(Infinity); // a gap, which the mapper leaves transparent
-  rows.forEach((j, q) => {
-    if (j < 0) return;
-    const shades = cells[j].map((number) => (Number.isFinite(number) ? Math.min(shade(Math.max(number, 0 * logarithmic)), high) : NaN));
-    columns.forEach((i, p) => i >= 0 && (image[q * width + p] = shades[i]));
-  });
-  const NDArray = own("cells").data.image[0].constructor; // Bokeh exports no other way to it
+  const drawn = cells.map((row) => row.map((number) => (Number.isFinite(number) ? Math.min(shade(number), high) : NaN)));
+  for (let q = 0; q < height; q++) {
+    for (let p = 0; rows[q] >= 0 && p < width; p++) {
+      if (columns[p] >= 0) image[q * width + p] = drawn[rows[q]][columns[p]];
+    }
+  }
+  const NDArray = own("cells").data.image[0].constructor; // BokehJS exports no other way to it
   const [[left, right], [bottom, top]] = [x.outer, y.outer];
   const pixels = [new NDArray(image, [height, width])];
   own("cells").data = { image: pixels, x: [left], y: [bottom], dw: [right - left], dh: [top - bottom] };
@@ -107,7 +121,7 @@ function drawPlane(architecture, x, y, high) {
 function drawRegimes(own, x, y, cells) {
   const { levels } = quantity();
   const [borders, words] = [{ xs: [], ys: [], line_dash: [] }, { x: [], y: [], text: [] }];
-  const proper = (axis) => axis.centres.map((_, i) => i).filter((i) => !axis.isolated.has(i));
+  const proper = (axis) => axis.centres.map((_, i) => i).filter((i) => !axis.aside.includes(i));
   const [is, js] = [proper(x), proper(y)];
   const inner = js.map((j) => is.map((i) => cells[j][i]));
   levels.forEach((level, n) => {
@@ -118,7 +132,7 @@ function drawRegimes(own, x, y, cells) {
       borders.ys.push(line.map(([, up]) => up));
       borders.line_dash.push(n ? "solid" : "dashed");
     }
-    const inside = (i, j) => (n ? cells[j][i] >= level : cells[j][i] < level);
+    const inside = (i, j) => !x.aside.includes(i) && !y.aside.includes(j) && (n ? cells[j][i] >= level : cells[j][i] < level);
     const room = roomiest(x, y, inside);
     if (!room) return;
     words.x.push(room[0]);
@@ -135,8 +149,8 @@ function drawProfile() {
   const ends = range([data.x], (p) => mean(p) - spread(p), (p) => mean(p) + spread(p)).map(shade);
   const margin = 0.04 * (ends[1] - ends[0]) || 0.5 * Math.abs(ends[1]) || 1;
   const [low, high] = [ends[0] - margin, ends[1] + margin];
-  extend("x", x.outer, x);
-  extend("height", [low, high], { log: logarithmic, label: quantity().label });
+  show("x", x);
+  show("height", shades([low, high]));
   for (const [n, name] of ["lazy", "rich"].entries()) {
     const level = shade(quantity().levels[n]);
     const visible = level > low && level < high;
@@ -169,9 +183,9 @@ function drawProfile() {
 function runs(axis, heights) {
   const lists = [[]];
   heights.forEach((height, i) => {
-    if (axis.isolated.has(i) || !Number.isFinite(height)) lists.push([]);
+    if (axis.aside.includes(i) || !Number.isFinite(height)) lists.push([]);
     if (Number.isFinite(height)) lists.at(-1).push(i);
-    if (axis.isolated.has(i)) lists.push([]);
+    if (axis.aside.includes(i)) lists.push([]);
   });
   return lists.filter((run) => run.length);
 }

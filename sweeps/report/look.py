@@ -56,7 +56,6 @@ def theme(scheme: str) -> dict[str, dict[str, Any]]:
     colours = SCHEMES[scheme]
     ink, muted, line, void = (colours[name] for name in ("ink", "muted", "line", "void"))
     return {
-        "Plot": {"outline_line_color": line},
         "Grid": {"grid_line_color": line},
         "Axis": {
             "axis_label_text_color": ink,
@@ -72,7 +71,6 @@ def theme(scheme: str) -> dict[str, dict[str, Any]]:
 def fonts() -> dict[str, dict[str, Any]]:
     """Return the attributes of a theme of Bokeh that do not depend on the scheme."""
     return {
-        "Plot": {"background_fill_alpha": 0, "border_fill_alpha": 0},
         "Axis": {
             "major_label_text_font": FONT,
             "major_label_text_font_size": "12px",

@@ -1,10 +1,6 @@
 // Controls: choices, sliders, values under the pointer, files to save.
 
 const byId = (id) => document.getElementById(id);
-const fields = []; // a function for each control that brings it up to date
-let wanted = []; // parts of names of architectures
-
-const matches = (name) => !wanted.length || wanted.some((part) => name.includes(part));
 const planar = () => Boolean(data.y) && has(data.y);
 
 function element(tag, properties = {}, ...children) {
@@ -13,20 +9,36 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/** Takes over what the controls say, and shows those that are of use. */
+function read() {
+  data.shown = Number(byId("observable").value);
+  const [x, y] = [byId("x-axis").value || data.x, byId("y-axis").value];
+  if (x === y) byId("y-axis").value = x === data.x ? data.y : data.x;
+  [data.x, data.y] = x === y && x !== data.x ? [x, data.x] : x === y ? [data.y, y] : [x, y];
+  byId("x-axis").value = data.x;
+  byId("y-axis").value = data.y;
+  for (const field of document.querySelectorAll("[data-axis]")) {
+    const [name, input] = [field.dataset.axis, field.querySelector("[name]")];
+    field.hidden = !has(name) || (input && name === data.x);
+    if (input) at[name] = Number(input.value);
+    if (input?.type === "range") input.ariaValueText = field.querySelector("output").textContent = spell(name, at[name]);
+  }
+}
+
 function draw() {
-  for (const update of fields) update();
+  read();
   levelsDrawn.clear();
   byId("planes").hidden = byId("scale").hidden = !planar();
   drawProfile();
   if (planar()) drawPlanes();
-  const title = `${quantity().label} over ${data.axes[data.x].label}${where(data.x)}`;
-  byId("profile-title").textContent = title;
-  byId("lines").setAttribute("aria-label", `${title}, a line for each architecture`);
-  data.axes.architecture.values.forEach((name, index) => {
-    for (const id of [`key-${index}`, `figure-${index}`]) byId(id).hidden = !included(index);
-    const over = `${quantity().label} over ${data.axes[data.x].label} and ${data.axes[data.y]?.label}`;
-    byId(`plane-${index}`).setAttribute("aria-label", `${name}: ${over}${where(data.x, data.y)}`);
-  });
+  const { label } = quantity();
+  const [x, y] = [data.axes[data.x].label, data.axes[data.y]?.label];
+  byId("profile-title").textContent = `${label} over ${x}${where(data.x)}`;
+  byId("lines").ariaLabel = `${label} over ${x}${where(data.x)}, a line for each architecture`;
+  for (const [index, name] of data.axes.architecture.values.entries()) {
+    byId(`key-${index}`).hidden = byId(`figure-${index}`).hidden = !included(index);
+    byId(`plane-${index}`).ariaLabel = `${name}: ${label} over ${x} and ${y}${where(data.x, data.y)}`;
+  }
   byId("about").textContent = about();
 }
 
@@ -52,101 +64,48 @@ function redraw() {
   });
 }
 
-/** Adds a control; `update` brings it up to date and returns whether it is of use now. */
-function addField(kind, input, label, write, update) {
-  input.id = `field-${fields.length}`;
-  const name = element("label", { htmlFor: input.id }, ...label);
-  const box = element("div", { className: `field ${kind}` }, ...(kind === "check" ? [input, name] : [name, input]));
-  byId(kind === "range" ? "sliders" : "choices").append(box);
-  fields.push(() => (box.hidden = !update()));
-  input.addEventListener(kind === "select" || kind === "check" ? "change" : "input", () => {
-    write(input);
-    redraw();
-  });
-}
-
-function addSelect(label, entries, read, write, useful) {
-  const input = element("select", {}, ...entries.map(([key, words]) => element("option", { value: key }, words)));
-  addField("select", input, [label], () => write(input.value), () => ((input.value = read()), useful()));
-}
-
-function addCheck(label, checked, write, useful) {
-  addField("check", element("input", { type: "checkbox", checked }), [label], (input) => write(input.checked), useful);
-}
-
-function addSlider(name) {
-  const { values, words } = data.axes[name];
-  const input = element("input", { type: "range", min: 0, max: values.length - 1, step: 1, name });
-  const output = element("output");
-  addField("range", input, [`${words} `, output], () => (at[name] = Number(input.value)), () => {
-    input.value = at[name];
-    output.textContent = spell(name, at[name]);
-    input.setAttribute("aria-valuetext", output.textContent);
-    return has(name) && name !== data.x;
-  });
-}
-
-function addFields() {
-  const { axes } = data;
-  const several = Object.keys(axes).filter((name) => axes[name].values.length > 1 && name !== "architecture");
-  const labels = data.quantities.map((entry, index) => [index, entry.label]);
-  addSelect("observable", labels, () => data.shown, (index) => (data.shown = index), () => labels.length > 1);
-  const drawn = several.filter((name) => axes[name].drawn).map((name) => [name, axes[name].label]);
-  const place = (side, other) => (name) => ([data[side], data[other]] = [name, name === data[other] ? data[side] : data[other]]);
-  addSelect("horizontal", drawn, () => data.x, place("x", "y"), () => drawn.length > 1);
-  addSelect("vertical", drawn, () => data.y, place("y", "x"), () => drawn.length > 2);
-  for (const name of several.filter((name) => !axes[name].symbol)) {
-    addSelect(name, [...axes[name].values.entries()], () => at[name], (index) => (at[name] = index), () => has(name));
-  }
-  const search = element("input", { type: "search", placeholder: "all, or as 4-2, wide" });
-  const parts = () => (wanted = search.value.split(",").map((part) => part.trim()).filter(Boolean));
-  addField("search", search, ["architectures"], parts, () => axes.architecture.values.length > 1);
-  addCheck("logarithmic", logarithmic, (checked) => (logarithmic = checked), () => true);
-  addCheck("same scale at all times", held, (checked) => (held = checked), () => several.includes("time") && has("time"));
-  for (const name of several.filter((name) => axes[name].symbol)) addSlider(name);
-}
-
-/** Shows the values at an event of Bokeh beside it, and moves the mark to the row of a tap. */
-function follow(plot, describe) {
+/** Shows lines of text beside an event of Bokeh in a diagram; none hide the last ones. */
+function tell(diagram, { sx, sy }, lines) {
   const tip = byId("tip");
-  const show = ({ x, y, sx, sy }) => {
-    const lines = describe(data.axes[data.x].find(x), y);
-    tip.hidden = !lines;
-    if (!lines) return;
-    tip.style.left = 0; // so that its width does not depend on its last place
-    const [head, ...rest] = lines;
-    tip.replaceChildren(element("strong", {}, head), ...rest.map((words) => element("p", {}, words)));
-    const { left, top } = byId(plot.name).getBoundingClientRect();
-    const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
-    const below = top + sy + 18 + tip.offsetHeight < window.innerHeight;
-    tip.style.left = `${Math.max(8, Math.min(room, left + sx + 14)) + window.scrollX}px`;
-    tip.style.top = `${top + sy + window.scrollY + (below ? 18 : -12 - tip.offsetHeight)}px`;
-  };
-  const mark = ({ y }) => {
-    const row = plot.name === "lines" ? -1 : data.axes[data.y].find(y);
-    if (row >= 0) at[data.y] = row;
-    redraw();
-  };
-  const events = { mousemove: [show], tap: [show, mark], mouseleave: [() => (tip.hidden = true)] };
-  plot.js_event_callbacks = new Map(Object.entries(events));
+  tip.hidden = !lines;
+  if (!lines) return;
+  tip.style.left = 0; // so that its width does not depend on its last place
+  tip.replaceChildren(...lines.map((words, n) => element(n ? "p" : "strong", {}, words)));
+  const { left, top } = byId(diagram).getBoundingClientRect();
+  const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
+  const below = top + sy + 18 + tip.offsetHeight < window.innerHeight;
+  tip.style.left = `${Math.max(8, Math.min(room, left + sx + 14)) + window.scrollX}px`;
+  tip.style.top = `${top + sy + window.scrollY + (below ? 18 : -12 - tip.offsetHeight)}px`;
 }
 
-function followAll() {
-  const names = data.axes.architecture.values;
-  for (const [architecture, name] of names.entries()) {
-    follow(models(`plane-${architecture}`)[0], (i, up) => {
-      const j = data.axes[data.y].find(up);
-      if (i < 0 || j < 0) return null;
-      const place = { ...at, architecture, [data.x]: i, [data.y]: j };
-      return [name, `${quantity().label} = ${measure(place)}`, spellAll(place, "architecture")];
-    });
-  }
-  follow(models("lines")[0], (i) => {
-    if (i < 0) return null;
-    const point = { ...at, [data.x]: i };
-    const rows = architectures().map((architecture) => `${names[architecture]}: ${measure({ ...point, architecture })}`);
-    return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...rows];
-  });
+/** Returns the values of an architecture at a place in words, or null beside the cells. */
+function describeCell(architecture, across, up) {
+  const [i, j] = [find(data.axes[data.x], across), find(data.axes[data.y], up)];
+  if (i < 0 || j < 0) return null;
+  const place = { ...at, architecture, [data.x]: i, [data.y]: j };
+  const name = data.axes.architecture.values[architecture];
+  return [name, `${quantity().label} = ${measure(place)}`, spellAll(place, "architecture")];
+}
+
+function describeProfile(across) {
+  const point = { ...at, [data.x]: find(data.axes[data.x], across) };
+  if (point[data.x] < 0) return null;
+  const row = (architecture) => `${data.axes.architecture.values[architecture]}: ${measure({ ...point, architecture })}`;
+  return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...architectures().map(row)];
+}
+
+/** Hands the events of a diagram to `describe`. A tap also calls `mark`. */
+function follow(diagram, describe, mark = () => {}) {
+  const say = (event) => tell(diagram, event, describe(event.x, event.y));
+  const events = { mousemove: [say], tap: [say, ({ y }) => mark(y)], mouseleave: [(event) => tell(diagram, event, null)] };
+  set(diagram, { js_event_callbacks: new Map(Object.entries(events)) });
+}
+
+/** Moves the mark to the row at a place. */
+function mark(up) {
+  const row = find(data.axes[data.y], up);
+  if (row >= 0) document.getElementsByName(data.y)[0].value = row;
+  redraw();
 }
 
 /** Gives Bokeh's diagrams the colours of the scheme that the reader prefers. */
@@ -165,11 +124,11 @@ function save(content, name) {
   setTimeout(() => URL.revokeObjectURL(href), 1000);
 }
 
-const title = () => `${document.title} ${quantity().label}`.replace(/[^\w.-]+/g, "-");
+const fileName = () => `${document.title} ${quantity().label}`.replace(/[^\w.-]+/g, "-");
 
 function saveNumbers() {
-  const names = ["architecture", ...(planar() ? [data.y] : []), data.x].filter(has);
-  save(new Blob([table(names, (place) => included(place.architecture))], { type: "text/csv" }), `${title()}.csv`);
+  const content = table(...["architecture", ...(planar() ? [data.y] : []), data.x].filter(has));
+  save(new Blob([content], { type: "text/csv" }), `${fileName()}.csv`);
 }
 
 /** Saves all diagrams that are shown as one picture, each at its place on the page. */
@@ -191,7 +150,7 @@ function savePicture(views) {
     if (node.className !== "diagram") ctx.fillText(node.textContent, place[0], place[1] + 16, width);
     else ctx.drawImage(views.get(models(node.id)[0]).export("png").canvas, ...place, width, height);
   }
-  canvas.toBlob((blob) => save(blob, `${title()}.png`));
+  canvas.toBlob((blob) => save(blob, `${fileName()}.png`));
 }
 
 function copy(button) {
@@ -219,17 +178,19 @@ async function start() {
   const page = JSON.parse(await inflated("models"));
   const roots = page.roots.map(({ id, attributes }) => [id, attributes.name]);
   const item = { docid: "page", root_ids: roots.map(([id]) => id), roots: Object.fromEntries(roots) };
+  Bokeh.logger.set_level("warn");
   const [views] = await Bokeh.embed.embed_items({ page }, [item]);
   diagrams = Bokeh.documents[0];
-  for (const [name, axis] of Object.entries(data.axes)) unpackAxis(name, axis);
-  for (const entry of data.quantities) for (const part of ["mean", "std", "count"]) unpackNumbers(entry[part]);
+  set("tools", { location: "above" }); // Python has no such attribute
+  unpack();
   for (const name of ["x", "y", "height", "colours"]) tick(name);
-  addFields();
-  followAll();
+  for (const index of data.axes.architecture.values.keys()) follow(`plane-${index}`, (x, y) => describeCell(index, x, y), mark);
+  follow("lines", describeProfile);
   paint();
   draw();
   if (matchMedia("(pointer: fine)").matches) set("BoxZoomTool", { active: true });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  byId("diagrams").addEventListener("input", redraw);
   byId("numbers").addEventListener("click", saveNumbers);
   byId("picture").addEventListener("click", () => savePicture(views));
   document.addEventListener("pointerdown", ({ target }) => (byId("tip").hidden ||= !target.closest(".diagram")));

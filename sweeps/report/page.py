@@ -21,7 +21,7 @@ from fastlin.sweeps import presets
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.read.picture import check_target
 from fastlin.sweeps.read.selection_text import select_by_text
-from fastlin.sweeps.report import look, numbers, tables
+from fastlin.sweeps.report import controls, look, numbers, tables
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
@@ -38,7 +38,9 @@ KEY = (
     'stroke-dasharray="{dash}"/></svg>{name}</li>'
 )
 DASHES = {"solid": "", "dashed": "7 4", "dotted": "2 3"}  # of SVG
-NO_DIAGRAMS = dict.fromkeys(("planes", "legend", "library", "library_hash", "models"), "")
+NO_DIAGRAMS = dict.fromkeys(
+    ("choices", "sliders", "planes", "legend", "library", "library_hash", "models"), ""
+)
 
 
 def check_file(out: str | Path) -> Path:
@@ -96,7 +98,7 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
     spec, counts = store.layout.spec, tables.count(store)
     selected = select_by_text(open_sweep(path), select)
     seeds = selected.sizes.get("seed", spec.seeds.size)
-    dataset, thinned = (selected, {}) if spec.table else numbers.thin(selected)
+    dataset, thinned = (selected, {}) if spec.table else numbers.thin(selected, counts.ok < counts.total)
     with reading(path):
         drawn = numbers.content(dataset, seeds, style) if counts.done and not spec.table else None
     fields = {
@@ -129,7 +131,7 @@ def _plane_size(style: Style) -> str:
     if style.size is None:
         return ""
     width, height = (f"{PIXELS_PER_INCH * side:.0f}px" for side in style.size)
-    return f":root {{ --plane-width: {width}; --plane-height: {height}; }}\n"
+    return f":root {{ --plane-width: {width}; --plane-height: {height}; }} #drawn {{ display: block; }}\n"
 
 
 def _diagrams(content: dict[str, Any], style: Style) -> dict[str, str]:
@@ -139,6 +141,8 @@ def _diagrams(content: dict[str, Any], style: Style) -> dict[str, str]:
     names = [escape(name) for name in content["axes"]["architecture"]["values"]]
     models = json.dumps(diagrams.document(len(names), style.cmap), separators=(",", ":"))
     return {
+        "choices": controls.choices(content),
+        "sliders": controls.sliders(content),
         "planes": "\n".join(PLANE.format(index=index, name=name) for index, name in enumerate(names)),
         "legend": "\n".join(
             KEY.format(index=index, name=name, stroke=stroke, dash=DASHES[dash])
