@@ -14,7 +14,7 @@ def choices(content: Mapping[str, Any]) -> str:
     axes = _several(content)
     observables = [quantity["label"] for quantity in content["quantities"]]
     drawn = [(name, axis["label"]) for name, axis in axes.items() if is_drawn(axis)]
-    sides = [_select(side, drawn, content[side[0]], len(drawn) > 1) for side in ("x axis", "y axis")]
+    sides = [_select(side, drawn if content["y"] else [], content[side[0]], len(drawn) > 1) for side in ("x axis", "y axis")]
     texts = [
         _select(name, enumerate(axis["values"]), content["start"][name], True, name)
         for name, axis in axes.items()

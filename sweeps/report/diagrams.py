@@ -14,13 +14,19 @@ from bokeh.models import (
     BoxZoomTool,
     ColumnDataSource,
     CrosshairTool,
+    Glyph,
+    Image,
     Label,
     LinearColorMapper,
+    MultiLine,
     NoOverlap,
     PanTool,
+    Patches,
     Range1d,
     ResetTool,
+    Scatter,
     Span,
+    Text,
     Toolbar,
     ToolProxy,
     WheelZoomTool,
@@ -107,24 +113,24 @@ class _Shared:
         plot = self._figure(name, "x", "y", self.cross)
         plot.grid.visible = False
         plot.min_border_left = 62
-        cells = _source("cells", image=[np.zeros((1, 1), np.float32)], x=[0], y=[0], dw=[1], dh=[1])
-        plot.image(source=cells, color_mapper=self.mapper, level="underlay")
+        cells = {"image": [np.zeros((1, 1), np.float32)], "x": [0], "y": [0], "dw": [1], "dh": [1]}
+        _add(plot, _source("cells", **cells), Image(color_mapper=self.mapper), level="underlay")
         borders = _source("borders", xs=[], ys=[], line_dash=[])
         for colour, width, alpha in ((look.RIM, 3.4, 0.5), (look.MARK, 1.6, 1.0)):
             line = {"line_color": colour, "line_width": width, "line_alpha": alpha}
-            plot.multi_line(source=borders, line_dash="line_dash", **line)
-        plot.text(
-            source=_source("words", x=[], y=[], text=[]),
+            _add(plot, borders, MultiLine(line_dash="line_dash", **line))
+        words = Text(
             text_color=look.MARK,
+            text_font={"value": look.FONT},
+            text_font_size="13px",
+            text_align="center",
+            text_baseline="middle",
             background_fill_color=look.RIM,
             background_fill_alpha=0.55,
             border_radius=4,
             padding=3,
-            text_font={"value": look.FONT},
-            text_font_size="13px",
-                        text_align="center",
-            text_baseline="middle",
         )
+        _add(plot, _source("words", x=[], y=[], text=[]), words)
         for span in self.mark:
             plot.add_layout(span)
         return plot
@@ -137,11 +143,12 @@ class _Shared:
         for name, dash in (("lazy", "dashed"), ("rich", "solid")):
             plot.add_layout(Span(dimension="width", line_color="#808080", line_dash=dash, name=name))
             plot.add_layout(Label(x=6, x_units="screen", y=0, y_offset=2, text=name, name=name))
-        bands = _source("bands", xs=[], ys=[], color=[])
-        plot.patches(source=bands, fill_color="color", fill_alpha=0.18, line_color=None)
-        strokes = _source("strokes", xs=[], ys=[], color=[], line_dash=[])
-        plot.multi_line(source=strokes, line_color="color", line_dash="line_dash", line_width=2)
-        plot.scatter(source=_source("dots", x=[], y=[], color=[]), color="color", size=6)
+        bands = Patches(fill_color="color", fill_alpha=0.18, line_color=None)
+        _add(plot, _source("bands", xs=[], ys=[], color=[]), bands)
+        strokes = MultiLine(line_color="color", line_dash="line_dash", line_width=2)
+        _add(plot, _source("strokes", xs=[], ys=[], color=[], line_dash=[]), strokes)
+        dots = Scatter(fill_color="color", line_color="color", size=6)
+        _add(plot, _source("dots", x=[], y=[], color=[]), dots)
         return plot
 
     def bar(self) -> figure:
@@ -149,11 +156,16 @@ class _Shared:
         plot = self._figure("bar", "colours", "y")
         plot.yaxis.visible = plot.grid.visible = False
         plot.min_border_left = plot.min_border_right = 24
+        plot.y_range = Range1d(0, 1)
         gradient = [np.arange(256, dtype=np.float32)[None, :]]
         source = _source("gradient", image=gradient, x=[0], y=[0], dw=[1], dh=[1])
-        plot.y_range = Range1d(0, 1)
-        plot.image(source=source, color_mapper=LinearColorMapper(palette=self.palette, low=0, high=255))
+        _add(plot, source, Image(color_mapper=LinearColorMapper(palette=self.palette, low=0, high=255)))
         return plot
+
+
+def _add(plot: figure, source: ColumnDataSource, glyph: Glyph, **attributes: Any) -> None:
+    """Add a glyph to a diagram, without the looks of selections, of which there are none."""
+    plot.add_glyph(source, glyph, nonselection_glyph=None, muted_glyph=None, **attributes)
 
 
 def _source(name: str, **columns: Any) -> ColumnDataSource:

@@ -5,40 +5,27 @@ const DECADES = 6; // below the largest value, at most, where values are on a lo
 const PIXELS = [320, 240]; // of a diagram, which its cells are drawn with
 const levelsDrawn = new Set(); // the levels whose lines show somewhere
 const scales = {}; // of each range of Bokeh: the axis that it shows
-let diagrams; // the document of Bokeh
+const named = {}; // the models of Bokeh by their names
 
-const models = (name) => [...diagrams._all_models.values()].filter((model) => model.name === name);
-const set = (name, attributes) => models(name).forEach((model) => model.setv(attributes));
-const logarithmic = () => byId("logarithmic").checked; // the scale of the quantity, not those of the axes
-const shade = (number) => (logarithmic() ? Math.log10(Math.max(number, 0)) : number);
+const set = (name, attributes) => named[name].forEach((model) => model.setv(attributes));
+const shade = (number) => (data.log ? Math.log10(Math.max(number, 0)) : number);
 const look = (index) => ({ color: data.lines[index][0], line_dash: data.lines[index][1] });
 
-/** Returns whether the name of an architecture has one of the parts that are searched for. */
-function included(architecture) {
-  const parts = byId("architectures").value.split(",").map((part) => part.trim());
-  return parts.some((part) => data.axes.architecture.values[architecture].includes(part));
-}
-
-const architectures = () => [...data.axes.architecture.values.keys()].filter(included);
-
 /**
- * Returns the range from the least of `low` to the most of `high`, along all architectures and `names`. It has
- * no length if all are equal up to rounding errors, so that these do not show.
+ * Returns the range from the least of `low` to the most of `high`, along the shown architectures and `names`.
+ * It has no length if all are equal up to rounding errors, so that these do not show.
  */
 function range(names, low, high) {
   let [least, most, positive] = [Infinity, -Infinity, Infinity];
-  const held = byId("same-scale-at-all-times").checked; // so that only the data change
-  const along = new Set(["architecture", ...names, ...(held ? ["time"] : [])]);
   const { zero } = quantity(); // up to which absolute value a number is a rounding error
-  each([...along].filter(has), { ...at }, (place) => {
-    if (!included(place.architecture)) return;
+  each(["architecture", ...new Set([...names, ...(data.held ? ["time"] : [])])], { ...at }, (place) => {
     const [a, b] = [low(place), high(place)];
     if (Number.isFinite(a) && a < least) least = a;
     if (Number.isFinite(a) && a > zero && a < positive) positive = a;
     if (Number.isFinite(b) && b > most) most = b;
   });
   if (Math.max(Math.abs(least), Math.abs(most)) <= zero) return [0, 0];
-  if (logarithmic() && most > 0) least = Math.max(positive, most / 10 ** DECADES);
+  if (data.log && most > 0) least = Math.max(positive, most / 10 ** DECADES);
   const equal = most - least <= ROUNDING * Math.max(Math.abs(least), Math.abs(most));
   return equal ? [most, most] : [least, most];
 }
@@ -54,12 +41,12 @@ function show(name, axis) {
   scales[name] = { ...axis, key };
 }
 
-const shades = ([low, high]) => ({ outer: [low, high], inner: [low, high], aside: [], log: logarithmic(), label: quantity().label });
+const shades = ([low, high]) => ({ outer: [low, high], inner: [low, high], aside: [], log: data.log, label: quantity().label });
 
 /** Makes the ticks and labels of a range by Bokeh's own tickers, for places that may be logarithms. */
 function tick(name) {
   const [logarithms, numbers] = ["LogTicker", "BasicTicker"].map((kind) => new (Bokeh.Models.get(kind))());
-  models(`${name}-ticker`)[0].get_ticks = (low, high, ...others) => {
+  named[`${name}-ticker`][0].get_ticks = (low, high, ...others) => {
     const { log, inner, aside, centres } = scales[name];
     const [a, b] = [Math.max(low, inner[0]), Math.min(high, inner[1])];
     const { major } = log ? logarithms.get_ticks(10 ** a, 10 ** b, ...others) : numbers.get_ticks(a, b, ...others);
@@ -68,7 +55,7 @@ function tick(name) {
     const places = major.map((number) => (log ? Math.log10(number) : number)).filter(free);
     return { major: [...apart, ...places].sort((p, q) => p - q), minor: [] };
   };
-  models(`${name}-formatter`)[0].doFormat = (places) => {
+  named[`${name}-formatter`][0].doFormat = (places) => {
     const { log, aside, centres, values } = scales[name];
     return places.map((place) => {
       const apart = aside.find((i) => centres[i] === place);
@@ -86,10 +73,10 @@ function drawPlanes() {
   show("y", y);
   show("colours", shades([low, high]));
   set("mapper", { low, high });
-  set("gradient", { data: { ...models("gradient")[0].data, x: [low], dw: [high - low] } });
+  set("gradient", { data: { ...named.gradient[0].data, x: [low], dw: [high - low] } });
   set("mark", { location: y.centres[at[data.y]] });
   byId("bar").ariaLabel = `colours: ${quantity().label} from ${limits.map((number) => text(number)).join(" to ")}`;
-  for (const index of architectures()) drawPlane(index, x, y, high);
+  for (const index of data.included) drawPlane(index, x, y, high);
 }
 
 function drawPlane(architecture, x, y, high) {
@@ -97,7 +84,7 @@ function drawPlane(architecture, x, y, high) {
   const cells = y.spans.map((_, j) =>
     Float32Array.from(x.spans, (_, i) => mean(Object.assign(place, { [data.x]: i, [data.y]: j }))),
   );
-  const own = (name) => models(name)[architecture];
+  const own = (name) => named[name][architecture];
   const [width, height] = PIXELS;
   const along = (axis, size) => {
     const [low, high] = axis.outer;
@@ -145,7 +132,7 @@ function drawRegimes(own, x, y, cells) {
 
 function drawProfile() {
   const x = data.axes[data.x];
-  const spread = (place) => std(place) || 0;
+  const spread = (place) => (data.bands && std(place)) || 0;
   const ends = range([data.x], (p) => mean(p) - spread(p), (p) => mean(p) + spread(p)).map(shade);
   const margin = 0.04 * (ends[1] - ends[0]) || 0.5 * Math.abs(ends[1]) || 1;
   const [low, high] = [ends[0] - margin, ends[1] + margin];
@@ -156,11 +143,11 @@ function drawProfile() {
     const visible = level > low && level < high;
     set(name, { visible });
     if (visible) levelsDrawn.add(quantity().levels[n]);
-    for (const model of models(name)) model.setv(model.type === "Span" ? { location: level } : { y: level });
+    for (const model of named[name]) model.setv(model.type === "Span" ? { location: level } : { y: level });
   }
   const parts = { strokes: { xs: [], ys: [], color: [], line_dash: [] }, bands: { xs: [], ys: [], color: [] }, dots: { x: [], y: [], color: [] } };
   const add = (name, row) => Object.entries(row).forEach(([key, entry]) => parts[name][key]?.push(entry));
-  for (const architecture of architectures()) {
+  for (const architecture of data.included) {
     const along = (use) => x.centres.map((_, i) => shade(use({ ...at, architecture, [data.x]: i })));
     const [ys, upper, lower] = [along(mean), along((p) => mean(p) + std(p)), along((p) => mean(p) - std(p))];
     for (const run of runs(x, ys)) {

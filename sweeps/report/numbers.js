@@ -29,10 +29,14 @@ function value(part, place) {
   return part.values[offset];
 }
 
-/** Calls `use` with `place` moved along all of `names`. It is always the same object, so read it at once. */
+/**
+ * Calls `use` with `place` moved along those of `names` that the quantity has, on the shown architectures. It is
+ * always the same object, so read it at once.
+ */
 function each([name, ...others], place, use) {
   if (!name) return use(place);
-  for (let i = 0; i < data.axes[name].values.length; i++) {
+  if (!has(name)) return each(others, place, use);
+  for (const i of name === "architecture" ? data.included : data.axes[name].values.keys()) {
     place[name] = i;
     each(others, place, use);
   }
@@ -73,11 +77,10 @@ function measure(place) {
 
 /** Returns the numbers at all values of some axes, and at what is chosen of the others, as CSV. */
 function table(...along) {
-  const columns = [...along, ...quantity().dims.filter((name) => !along.includes(name))];
+  const columns = [...new Set([...along, ...quantity().dims])].filter(has);
   const lines = [[...columns, "mean", "std", "seeds"].join()];
   const cell = (number) => (Number.isNaN(number) ? "" : Number(number.toPrecision(8))); // of a float32
   each(along, { ...at }, (place) => {
-    if (!included(place.architecture)) return;
     const values = columns.map((name) => data.axes[name].values[place[name]]);
     lines.push([...values, ...[mean, std, count].map((of) => cell(of(place)))].join());
   });

@@ -1,6 +1,7 @@
 // Controls: choices, sliders, values under the pointer, files to save.
 
 const byId = (id) => document.getElementById(id);
+let views; // of the models of Bokeh
 const planar = () => Boolean(data.y) && has(data.y);
 
 function element(tag, properties = {}, ...children) {
@@ -11,12 +12,14 @@ function element(tag, properties = {}, ...children) {
 
 /** Takes over what the controls say, and shows those that are of use. */
 function read() {
+  const [x, y] = [byId("x-axis"), byId("y-axis")];
+  if (x.value === y.value) [x.value, y.value] = [data.y, data.x]; // one was chosen for both
+  [data.x, data.y] = [x.value || data.x, y.value];
   data.shown = Number(byId("observable").value);
-  const [x, y] = [byId("x-axis").value || data.x, byId("y-axis").value];
-  if (x === y) byId("y-axis").value = x === data.x ? data.y : data.x;
-  [data.x, data.y] = x === y && x !== data.x ? [x, data.x] : x === y ? [data.y, y] : [x, y];
-  byId("x-axis").value = data.x;
-  byId("y-axis").value = data.y;
+  data.log = byId("logarithmic").checked; // the scale of the quantity, not those of the axes
+  data.held = byId("same-scale-at-all-times").checked; // so that only the data change
+  const [names, parts] = [data.axes.architecture.values, byId("architectures").value.split(",")];
+  data.included = [...names.keys()].filter((i) => parts.some((part) => names[i].includes(part.trim())));
   for (const field of document.querySelectorAll("[data-axis]")) {
     const [name, input] = [field.dataset.axis, field.querySelector("[name]")];
     field.hidden = !has(name) || (input && name === data.x);
@@ -36,7 +39,7 @@ function draw() {
   byId("profile-title").textContent = `${label} over ${x}${where(data.x)}`;
   byId("lines").ariaLabel = `${label} over ${x}${where(data.x)}, a line for each architecture`;
   for (const [index, name] of data.axes.architecture.values.entries()) {
-    byId(`key-${index}`).hidden = byId(`figure-${index}`).hidden = !included(index);
+    byId(`key-${index}`).hidden = byId(`figure-${index}`).hidden = !data.included.includes(index);
     byId(`plane-${index}`).ariaLabel = `${name}: ${label} over ${x} and ${y}${where(data.x, data.y)}`;
   }
   byId("about").textContent = about();
@@ -64,7 +67,7 @@ function redraw() {
   });
 }
 
-/** Shows lines of text beside an event of Bokeh in a diagram; none hide the last ones. */
+/** Shows lines of text beside an event of Bokeh in a diagram, or hides the last ones. */
 function tell(diagram, { sx, sy }, lines) {
   const tip = byId("tip");
   tip.hidden = !lines;
@@ -91,14 +94,17 @@ function describeProfile(across) {
   const point = { ...at, [data.x]: find(data.axes[data.x], across) };
   if (point[data.x] < 0) return null;
   const row = (architecture) => `${data.axes.architecture.values[architecture]}: ${measure({ ...point, architecture })}`;
-  return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...architectures().map(row)];
+  return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...data.included.map(row)];
 }
 
 /** Hands the events of a diagram to `describe`. A tap also calls `mark`. */
 function follow(diagram, describe, mark = () => {}) {
   const say = (event) => tell(diagram, event, describe(event.x, event.y));
-  const events = { mousemove: [say], tap: [say, ({ y }) => mark(y)], mouseleave: [(event) => tell(diagram, event, null)] };
+  const events = { mousemove: [say], tap: [say, ({ y }) => mark(y)] };
   set(diagram, { js_event_callbacks: new Map(Object.entries(events)) });
+  byId(diagram).addEventListener("pointerleave", ({ pointerType }) => {
+    if (pointerType === "mouse") byId("tip").hidden = true; // after a touch it stays
+  });
 }
 
 /** Moves the mark to the row at a place. */
@@ -112,9 +118,8 @@ function mark(up) {
 function paint() {
   const scheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   for (const [kind, attributes] of [...Object.entries(data.theme), ...Object.entries(data.themes[scheme])]) {
-    for (const model of diagrams._all_models.values()) {
-      if (model instanceof Bokeh.Models.get(kind)) model.setv(attributes);
-    }
+    const [model] = [Bokeh.Models.get(kind)];
+    for (const one of Bokeh.documents[0].all_models) if (one instanceof model) one.setv(attributes);
   }
 }
 
@@ -127,12 +132,12 @@ function save(content, name) {
 const fileName = () => `${document.title} ${quantity().label}`.replace(/[^\w.-]+/g, "-");
 
 function saveNumbers() {
-  const content = table(...["architecture", ...(planar() ? [data.y] : []), data.x].filter(has));
+  const content = table("architecture", ...(planar() ? [data.y] : []), data.x);
   save(new Blob([content], { type: "text/csv" }), `${fileName()}.csv`);
 }
 
 /** Saves all diagrams that are shown as one picture, each at its place on the page. */
-function savePicture(views) {
+function savePicture() {
   const frame = byId("diagrams").getBoundingClientRect();
   const ratio = window.devicePixelRatio;
   const canvas = element("canvas", { width: frame.width * ratio, height: frame.height * ratio });
@@ -148,23 +153,16 @@ function savePicture(views) {
     if (!width) continue;
     const place = [left - frame.left, top - frame.top];
     if (node.className !== "diagram") ctx.fillText(node.textContent, place[0], place[1] + 16, width);
-    else ctx.drawImage(views.get(models(node.id)[0]).export("png").canvas, ...place, width, height);
+    else ctx.drawImage(views.get(named[node.id][0]).export("png").canvas, ...place, width, height);
   }
   canvas.toBlob((blob) => save(blob, `${fileName()}.png`));
 }
 
+/** Copies the text that a button belongs to, or selects it where copying is not allowed. */
 function copy(button) {
-  const source = byId(button.dataset.copy);
-  const announce = (words) => {
-    button.textContent = words;
-    setTimeout(() => (button.textContent = "Copy"), 1500);
-  };
-  const select = () => {
-    getSelection().selectAllChildren(source);
-    announce("Selected");
-  };
-  if (!navigator.clipboard) return select();
-  navigator.clipboard.writeText(source.textContent).then(() => announce("Copied"), select);
+  getSelection().selectAllChildren(byId(button.dataset.copy));
+  button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
+  setTimeout(() => (button.textContent = "Copy"), 1500);
 }
 
 /** Returns the text of an element that holds it compressed. */
@@ -179,8 +177,8 @@ async function start() {
   const roots = page.roots.map(({ id, attributes }) => [id, attributes.name]);
   const item = { docid: "page", root_ids: roots.map(([id]) => id), roots: Object.fromEntries(roots) };
   Bokeh.logger.set_level("warn");
-  const [views] = await Bokeh.embed.embed_items({ page }, [item]);
-  diagrams = Bokeh.documents[0];
+  [views] = await Bokeh.embed.embed_items({ page }, [item]);
+  for (const model of Bokeh.documents[0].all_models) (named[model.name] ??= []).push(model);
   set("tools", { location: "above" }); // Python has no such attribute
   unpack();
   for (const name of ["x", "y", "height", "colours"]) tick(name);
@@ -192,7 +190,7 @@ async function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   byId("diagrams").addEventListener("input", redraw);
   byId("numbers").addEventListener("click", saveNumbers);
-  byId("picture").addEventListener("click", () => savePicture(views));
+  byId("picture").addEventListener("click", savePicture);
   document.addEventListener("pointerdown", ({ target }) => (byId("tip").hidden ||= !target.closest(".diagram")));
   document.body.dataset.ready = "";
 }
