@@ -219,6 +219,7 @@ class Page:
 
     def point(self, selector, index, across, up, touch=False, click=False):
         """Point at a diagram, at fractions of its frame, and return the lines of the tooltip."""
+        self.driver.execute_script("tip.hidden = true")
         self.act(self.frame(selector, index)(across, up), press=touch or click, touch=touch)
         self.wait(lambda: self.find("#tip").text)
         return self.find("#tip").text.splitlines()

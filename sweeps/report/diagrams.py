@@ -142,7 +142,7 @@ class _Shared:
         plot.min_border_left = 68
         for name, dash in (("lazy", "dashed"), ("rich", "solid")):
             plot.add_layout(Span(dimension="width", line_color="#808080", line_dash=dash, name=name))
-            plot.add_layout(Label(x=6, x_units="screen", y=0, y_offset=2, text=name, name=name))
+            plot.add_layout(Label(x=6, x_units="screen", y=0, y_offset=2, text=name, name=f"{name}-word"))
         bands = Patches(fill_color="color", fill_alpha=0.18, line_color=None)
         _add(plot, _source("bands", xs=[], ys=[], color=[]), bands)
         strokes = MultiLine(line_color="color", line_dash="line_dash", line_width=2)

@@ -2,6 +2,7 @@
 
 const ROUNDING = 2.5e-7; // relative: numbers closer than two steps of a float32 are equal
 const DECADES = 6; // below the largest value, at most, where values are on a logarithmic scale
+const NOTHING = [0.1, 1]; // the ends of a scale on which no number has a place
 const PIXELS = [320, 240]; // of a diagram, which its cells are drawn with
 const levelsDrawn = new Set(); // the levels whose lines show somewhere
 const scales = {}; // of each range of Bokeh: the axis that it shows
@@ -24,8 +25,9 @@ function range(names, low, high) {
     if (Number.isFinite(a) && a > zero && a < positive) positive = a;
     if (Number.isFinite(b) && b > most) most = b;
   });
+  if (!(most >= least) || (data.log && most <= zero)) return NOTHING;
   if (Math.max(Math.abs(least), Math.abs(most)) <= zero) return [0, 0];
-  if (data.log && most > 0) least = Math.max(positive, most / 10 ** DECADES);
+  if (data.log) least = Math.max(Math.min(positive, most), most / 10 ** DECADES);
   const equal = most - least <= ROUNDING * Math.max(Math.abs(least), Math.abs(most));
   return equal ? [most, most] : [least, most];
 }
@@ -34,11 +36,11 @@ function range(names, low, high) {
 function show(name, axis) {
   const [start, end] = axis.outer;
   const key = JSON.stringify([axis.outer, axis.log, axis.label]);
-  if (scales[name]?.key !== key) {
-    set(name, { start, end, reset_start: start, reset_end: end, bounds: [start, end] });
-    set(`${name}-axis`, { axis_label: axis.label });
-  }
+  const same = scales[name]?.key === key;
   scales[name] = { ...axis, key };
+  if (same) return;
+  set(name, { start, end, reset_start: start, reset_end: end, bounds: [start, end] });
+  set(`${name}-axis`, { axis_label: axis.label });
 }
 
 const shades = ([low, high]) => ({ outer: [low, high], inner: [low, high], aside: [], log: data.log, label: quantity().label });
@@ -49,7 +51,8 @@ function tick(name) {
   named[`${name}-ticker`][0].get_ticks = (low, high, ...others) => {
     const { log, inner, aside, centres } = scales[name];
     const [a, b] = [Math.max(low, inner[0]), Math.min(high, inner[1])];
-    const { major } = log ? logarithms.get_ticks(10 ** a, 10 ** b, ...others) : numbers.get_ticks(a, b, ...others);
+    const [ticker, ...ends] = log ? [logarithms, 10 ** a, 10 ** b] : [numbers, a, b];
+    const major = a < b ? ticker.get_ticks(...ends, ...others).major : [];
     const apart = aside.map((i) => centres[i]);
     const free = (place) => place >= a && place <= b && apart.every((other) => Math.abs(place - other) > (high - low) / 14);
     const places = major.map((number) => (log ? Math.log10(number) : number)).filter(free);
@@ -141,9 +144,9 @@ function drawProfile() {
   for (const [n, name] of ["lazy", "rich"].entries()) {
     const level = shade(quantity().levels[n]);
     const visible = level > low && level < high;
-    set(name, { visible });
+    set(name, visible ? { visible, location: level } : { visible });
+    set(`${name}-word`, visible ? { visible, y: level } : { visible });
     if (visible) levelsDrawn.add(quantity().levels[n]);
-    for (const model of named[name]) model.setv(model.type === "Span" ? { location: level } : { y: level });
   }
   const parts = { strokes: { xs: [], ys: [], color: [], line_dash: [] }, bands: { xs: [], ys: [], color: [] }, dots: { x: [], y: [], color: [] } };
   const add = (name, row) => Object.entries(row).forEach(([key, entry]) => parts[name][key]?.push(entry));

@@ -100,8 +100,8 @@ function describeProfile(across) {
 /** Hands the events of a diagram to `describe`. A tap also calls `mark`. */
 function follow(diagram, describe, mark = () => {}) {
   const say = (event) => tell(diagram, event, describe(event.x, event.y));
-  const events = { mousemove: [say], tap: [say, ({ y }) => mark(y)] };
-  set(diagram, { js_event_callbacks: new Map(Object.entries(events)) });
+  const pick = [say, ({ y }) => mark(y)];
+  set(diagram, { js_event_callbacks: new Map([["mousemove", [say]], ["tap", pick], ["doubletap", pick]]) });
   byId(diagram).addEventListener("pointerleave", ({ pointerType }) => {
     if (pointerType === "mouse") byId("tip").hidden = true; // after a touch it stays
   });
@@ -188,7 +188,7 @@ async function start() {
   draw();
   if (matchMedia("(pointer: fine)").matches) set("BoxZoomTool", { active: true });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
-  byId("diagrams").addEventListener("input", redraw);
+  for (const kind of ["input", "change"]) byId("diagrams").addEventListener(kind, redraw);
   byId("numbers").addEventListener("click", saveNumbers);
   byId("picture").addEventListener("click", savePicture);
   document.addEventListener("pointerdown", ({ target }) => (byId("tip").hidden ||= !target.closest(".diagram")));
