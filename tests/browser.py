@@ -181,15 +181,28 @@ class Page:
     def write(self, label, text):
         self.field(label).send_keys(text)
 
-    def use_tool(self, index):
-        """Click a tool of Bokeh, which are box zoom, pan, wheel zoom and reset."""
+    def columns(self, name, index):
+        """Return the columns of a source of Bokeh, of several with the same name."""
+        return self.driver.execute_script("return named[arguments[0]][arguments[1]].data", name, index)
+
+    def use_tool(self, kind):
+        """Click the button of a tool of Bokeh."""
         script = """
-        const button = views.get(named.tools[0]).tool_button_views[arguments[0]].el;
-        const { left, top, width, height } = button.getBoundingClientRect();
+        const buttons = views.get(named.tools[0]).tool_button_views;
+        const { el } = buttons.find((view) => view.model.tool.name === arguments[0]);
+        el.scrollIntoView({ block: "center" });
+        const { left, top, width, height } = el.getBoundingClientRect();
         return [left + width / 2, top + height / 2];
         """
-        self.driver.execute_script("window.scrollTo(0, 0)")
-        self.act(self.driver.execute_script(script, index))
+        self.act(self.driver.execute_script(script, kind))
+
+    def wheel(self, selector, index):
+        """Turn the wheel upwards over the middle of a diagram."""
+        from selenium.webdriver.common.action_chains import ActionChains, ScrollOrigin
+
+        x, y = self.frame(selector, index)(0.5, 0.5)
+        origin = ScrollOrigin.from_viewport(round(x), round(y))
+        ActionChains(self.driver).scroll_from_origin(origin, 0, -120).perform()
 
     def act(self, *places, press=True, touch=False):
         """Move a mouse or a finger to places in the window, and press it from the first to the last."""

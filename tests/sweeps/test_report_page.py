@@ -1,8 +1,13 @@
 """The page of a store in a browser: controls, tooltips, and legibility in light, dark and narrow windows."""
 
+import csv
 import re
 
+import contourpy
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import xarray as xr
 
 import fastlin as fl
 from fastlin.sweeps.report import write
@@ -290,3 +295,145 @@ def test_rounding_errors_have_one_colour(view):
     assert least == most
     least, most = page.driver.execute_script(script, 2.0**-20)
     assert least < most
+
+
+def extent(page, name):
+    """Return the ends of a range that all diagrams share."""
+    return np.array([page.value(name, "start"), page.value(name, "end")])
+
+
+def test_a_drag_zooms_all_diagrams_and_tools_pan_and_reset(view):
+    page = view("scales")
+    whole, before = (extent(page, "x"), extent(page, "y")), page.pictures()
+    page.drag("#planes .diagram", 1, (0.2, 0.2), (0.7, 0.8))
+    page.wait(lambda: (extent(page, "x") != whole[0]).all())
+    zoomed = page.wait_for_pictures(before)  # also the lines
+    for name, (low, high), fractions in zip("xy", whole, [(0.2, 0.7), (0.2, 0.8)], strict=True):
+        assert extent(page, name) == pytest.approx([low + part * (high - low) for part in fractions], rel=0.03)
+    left, right = extent(page, "x")
+    page.use_tool("PanTool")
+    page.drag("#planes .diagram", 0, (0.2, 0.5), (0.5, 0.5))
+    page.wait_for_pictures(zoomed)
+    moved = extent(page, "x") - (left, right)
+    assert moved == pytest.approx(np.full(2, 0.3 * (left - right)), rel=0.1)
+    page.use_tool("ResetTool")
+    page.wait(lambda: (extent(page, "x") == whole[0]).all() and (extent(page, "y") == whole[1]).all())
+    page.use_tool("WheelZoomTool")
+    page.wheel("#planes .diagram", 0)
+    page.wait(lambda: np.ptp(extent(page, "x")) < np.ptp(whole[0]))
+
+
+def test_a_zoom_stays_when_another_time_is_chosen(view):
+    page = view("scales")
+    page.drag("#planes .diagram", 1, (0.2, 0.2), (0.7, 0.8))
+    page.wait(lambda: extent(page, "x")[0] > -4.5)
+    zoomed, before = extent(page, "x"), page.pictures()
+    page.press("input[name=time]", "left")
+    page.wait_for_pictures(before)
+    assert (extent(page, "x") == zoomed).all()
+
+
+def test_the_crosshair_is_in_all_diagrams(view):
+    page = view("scales")
+    before = page.pictures()
+    page.point("#planes .diagram", 0, 0.3, 0.7)
+    page.wait_for_pictures(before)  # of three architectures, and the lines
+
+
+def test_contours_are_those_of_another_library(view):
+    page, random = view("scales"), np.random.default_rng(0)
+    for shape in ((5, 7), (12, 9), (2, 2)):
+        values = random.normal(size=shape).astype(np.float32)
+        y, x = (np.sort(random.uniform(size=size)) for size in shape)
+        lines = page.driver.execute_script(
+            "return contour(...arguments)", x.tolist(), y.tolist(), values.tolist(), 0.1
+        )
+        expected = contourpy.contour_generator(x, y, values.astype(float), quad_as_tri=False).lines(0.1)
+        ends, known = ([sorted(map(tuple, np.unique(np.round(line, 6), axis=0).tolist())) for line in group] for group in (lines, expected))
+        assert sorted(sum(ends, [])) == pytest.approx(sorted(sum(known, [])))
+        assert len(lines) == len(expected)
+
+
+def test_borders_run_where_the_mean_is_at_the_threshold(view, diverging):
+    page, points = view("times"), fl.open_sweep(diverging).load()
+    chosen = points.sel(solver="exact").isel(learning_rate=0, init_scale=0)
+    mean = chosen.kernel_distance.where(chosen.status == "ok").mean("seed")
+    seen = 0
+    for architecture in range(3):
+        columns = page.columns("borders", architecture)
+        for xs, ys, dash in zip(columns["xs"], columns["ys"], columns["line_dash"], strict=True):
+            at = mean.isel(architecture=architecture).interp(
+                lam=xr.DataArray(xs, dims="n"), time=xr.DataArray(ys, dims="n")
+            )
+            level = {"dashed": 0.05, "solid": 0.15}[dash]
+            np.testing.assert_allclose(at, level, rtol=1e-4)
+            seen += len(xs)
+    assert seen > 10
+
+
+def test_regimes_are_named_where_they_are(view, swept):
+    page, dataset = view("scales"), fl.open_sweep(swept).load()
+    mean = dataset.kernel_distance.sel(time=INF).mean("seed")
+    names = set()
+    for architecture in range(3):
+        words = page.columns("words", architecture)
+        for lam, scale, name in zip(words["x"], words["y"], words["text"], strict=True):
+            value = float(mean.isel(architecture=architecture).sel(lam=lam, init_scale=scale, method="nearest"))
+            assert value < 0.05 if name == "lazy" else value >= 0.15
+            names.add(name)
+    assert names == {"lazy", "rich"}
+
+
+def test_axes_are_a_choice(view, swept):
+    page, dataset = view("scales"), fl.open_sweep(swept).load()
+    before = page.pictures()
+    page.choose("y axis", "time t/τ")
+    page.wait_for_pictures(before)
+    _, value, where = page.point("#planes .diagram", 1, 0.5, 0.99)  # in the strip of t = inf
+    at = places(where)
+    assert (at["λ"], at["t/τ"]) == (0, INF)
+    points = dataset.kernel_distance.sel(lam=0, time=INF, init_scale=at[SIGMA]).isel(architecture=1)
+    assert number(re.search(rf"= {VALUE} ±", value)[1]) == pytest.approx(float(points.mean()), rel=1e-4)
+    page.choose("x axis", "time t/τ")  # the axes change places
+    page.wait(lambda: "over time t/τ" in page.text("#profile-title"))
+    assert page.driver.execute_script("return [data.x, data.y]") == ["time", "lam"]
+    assert not page.find("input[name=time]").is_displayed()
+
+
+def test_architectures_are_found_by_parts_of_their_names(view):
+    page = view("scales")
+    page.write("architectures", "3-4, funnel")
+    page.wait(lambda: not page.find("#figure-2").is_displayed())
+    shown = [node.text for node in page.driver.find_elements("css selector", "#planes h3") if node.text]
+    assert shown == ["funnel 4-2-2", "wide 3-4-3", "between 2-3-4"][:2]
+    assert len(page.columns("strokes", 0)["xs"]) == 2
+
+
+def test_numbers_are_saved_as_csv(view, swept, tmp_path):
+    page, dataset = view("scales"), fl.open_sweep(swept).load()
+    browser.download_to(page.driver, tmp_path)
+    page.press("input[name=time]", "left")
+    page.wait(lambda: "t/τ = 9" in page.text("#profile-title"))
+    page.click("#numbers")
+    page.wait(lambda: (tmp_path / "small-kernel-distance.csv").exists())
+    with (tmp_path / "small-kernel-distance.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 2 * 5
+    for row in rows:
+        at = {name: float(row[name]) for name in ("init_scale", "lam", "time")}
+        points = dataset.kernel_distance.sel(architecture=row["architecture"].split()[-1], **at)
+        assert float(row["mean"]) == pytest.approx(float(points.mean()), rel=1e-6)
+        assert float(row["std"]) == pytest.approx(float(points.std(ddof=1)), rel=1e-6)
+        assert (row["time"], row["seeds"]) == ("9", "6")
+
+
+def test_diagrams_are_saved_as_a_picture(view, tmp_path):
+    page = view("scales", ratio=2)
+    browser.download_to(page.driver, tmp_path)
+    page.click("#picture")
+    page.wait(lambda: (tmp_path / "small-kernel-distance.png").exists())
+    picture = plt.imread(tmp_path / "small-kernel-distance.png")
+    box = page.find("#diagrams").size
+    assert picture.shape[:2] == (pytest.approx(2 * box["height"], abs=3), pytest.approx(2 * box["width"], abs=3))
+    colours = np.unique(picture[::4, ::4, :3].reshape(-1, 3), axis=0)
+    assert len(colours) > 20
