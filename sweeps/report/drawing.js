@@ -39,6 +39,7 @@ function show(name, axis) {
   const same = scales[name]?.key === key;
   scales[name] = { ...axis, key };
   if (same) return;
+  set(name, { bounds: null }); // the old ones would cut the new ends
   set(name, { start, end, reset_start: start, reset_end: end, bounds: [start, end] });
   set(`${name}-axis`, { axis_label: axis.label });
 }

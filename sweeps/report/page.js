@@ -186,7 +186,7 @@ async function start() {
   follow("lines", describeProfile);
   paint();
   draw();
-  if (matchMedia("(pointer: fine)").matches) set("BoxZoomTool", { active: true });
+  if (!matchMedia("(pointer: coarse)").matches) set("BoxZoomTool", { active: true });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   for (const kind of ["input", "change"]) byId("diagrams").addEventListener(kind, redraw);
   byId("numbers").addEventListener("click", saveNumbers);
