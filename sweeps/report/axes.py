@@ -82,7 +82,11 @@ def _places(values: NDArray[Any], edges: list[float], log: bool) -> dict[str, An
     low, high = inner
     for index in np.flatnonzero(~drawable).tolist():
         before = index == 0 and values.size > 1
-        span = (low - (1 + GAP) * strip, low - GAP * strip) if before else (high + GAP * strip, high + (1 + GAP) * strip)
+        span = (
+            (low - (1 + GAP) * strip, low - GAP * strip)
+            if before
+            else (high + GAP * strip, high + (1 + GAP) * strip)
+        )
         low, high = min(low, span[0]), max(high, span[1])
         spans.insert(index, span)
         centres.insert(index, sum(span) / 2)

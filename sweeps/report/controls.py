@@ -14,7 +14,10 @@ def choices(content: Mapping[str, Any]) -> str:
     axes = _several(content)
     observables = [quantity["label"] for quantity in content["quantities"]]
     drawn = [(name, axis["label"]) for name, axis in axes.items() if is_drawn(axis)]
-    sides = [_select(side, drawn if content["y"] else [], content[side[0]], len(drawn) > 1) for side in ("x axis", "y axis")]
+    sides = [
+        _select(side, drawn if content["y"] else [], content[side[0]], len(drawn) > 1)
+        for side in ("x axis", "y axis")
+    ]
     texts = [
         _select(name, enumerate(axis["values"]), content["start"][name], True, name)
         for name, axis in axes.items()
@@ -59,19 +62,23 @@ def _select(
         f'<option value="{escape(str(value))}"{" selected" * (value == chosen)}>{escape(words)}</option>'
         for value, words in options
     )
-    key = label.replace(" ", "-")
     own = f' name="{escape(axis)}"' if axis else ""
-    return _field("select", label, f'<select id="{escape(key)}"{own}>{entries}</select>', useful, axis)
+    return _field("select", label, f'<select id="{_key(label, axis)}"{own}>{entries}</select>', useful, axis)
 
 
-def _check(label: str, checked: bool, useful: bool, axis: str | None = None) -> str:
-    key = label.replace(" ", "-")
-    return _field("check", label, f'<input type="checkbox" id="{key}"{" checked" * checked}>', useful, axis)
+def _check(label: str, checked: bool, useful: bool, of: str = "") -> str:
+    box = f'<input type="checkbox" id="{_key(label)}"{" checked" * checked}>'
+    shown = f' data-axis="{of}"' * bool(of) + " hidden" * (not useful)
+    return f'<div class="field check"{shown}>{box}<label for="{_key(label)}">{label}</label></div>'
 
 
 def _field(kind: str, label: str, control: str, useful: bool, axis: str | None = None) -> str:
-    """Return a control with its label. It shows only where it is useful, and where the observable has `axis`."""
-    name = f'<label for="{escape(label.replace(" ", "-"))}">{escape(label)}</label>'
-    parts = control + name if kind == "check" else name + control
-    of = f' data-axis="{escape(axis)}"' if axis else ""
-    return f'<div class="field {kind}"{of}{"" if useful else " hidden"}>{parts}</div>'
+    """Return a control below its label. It shows where it is useful and the observable has its axis."""
+    shown = f' data-axis="{escape(axis)}"' if axis else ""
+    name = f'<label for="{_key(label, axis)}">{escape(label)}</label>'
+    return f'<div class="field {kind}"{shown}{" hidden" * (not useful)}>{name}{control}</div>'
+
+
+def _key(label: str, axis: str | None = None) -> str:
+    """Return the id of a control: that of an axis has a prefix, so that it is none of the page's own."""
+    return f"at-{escape(axis)}" if axis else label.replace(" ", "-")

@@ -1,4 +1,4 @@
-"""The diagrams of a report as a document of Bokeh. It has no numbers: the script of the page fills them in."""
+"""The diagrams of a report as a document of Bokeh. The script of the page fills in the numbers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def library() -> str:
 def document(count: int, cmap: str) -> dict[str, Any]:
     """Return the document of a page, JSON-ready. The same arguments give the same document.
 
-    Each root bears the id of the element that it is drawn in: "plane-0" and so on, "lines", "bar" and "tools".
+    The name of each root is the id of the element that it is drawn in: "plane-0" and so on, "lines", "bar"
+    and "tools".
 
     Parameters
     ----------
@@ -64,7 +65,11 @@ def document(count: int, cmap: str) -> dict[str, Any]:
     proxies = [ToolProxy(tools=list(group), name=type(group[0]).__name__) for group in tools]
     gestures = [proxy for proxy in proxies if proxy.name != CrosshairTool.__name__]
     with made.models.freeze():  # so that Bokeh lists all models once, instead of once for each root
-        for root in (*figures, shared.bar(), Toolbar(tools=gestures, logo=None, active_drag=None, name="tools")):
+        for root in (
+            *figures,
+            shared.bar(),
+            Toolbar(tools=gestures, logo=None, active_drag=None, name="tools"),
+        ):
             made.add_root(root)
     return _numbered(made.to_json(deferred=False))
 
@@ -102,7 +107,7 @@ class _Shared:
         for axis, of in ((plot.xaxis[0], x), (plot.yaxis[0], y)):
             axis.update(name=f"{of}-axis", ticker=self.tickers[of], formatter=self.formatters[of])
             axis.major_label_policy = NoOverlap(min_distance=8)
-        # No gesture is active at first, so that a finger scrolls the page. The script activates two for a mouse.
+        # No gesture is active at first, so that a finger scrolls the page. For a mouse, the script activates one.
         plot.toolbar.update(active_drag=None, active_scroll=None)
         if cross:
             plot.add_tools(*(kind() for kind in GESTURES), CrosshairTool(overlay=cross))

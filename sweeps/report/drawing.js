@@ -46,17 +46,26 @@ function show(name, axis) {
 
 const shades = ([low, high]) => ({ outer: [low, high], inner: [low, high], aside: [], log: data.log, label: quantity().label });
 
-/** Makes the ticks and labels of a range by Bokeh's own tickers, for places that may be logarithms. */
+/** Returns the places of round numbers between two places of a logarithmic axis, or of a linear one. */
+function round(ticker, log, low, high, ...others) {
+  if (low >= high) return [];
+  if (!log || high - low < 0.5) {
+    const ends = log ? [10 ** low, 10 ** high] : [low, high];
+    return ticker.get_ticks(...ends, ...others).major.map((number) => (log ? Math.log10(number) : number));
+  }
+  const powers = Array.from({ length: Math.ceil(high - low) + 1 }, (_, n) => Math.floor(low) + n);
+  return powers.flatMap((power) => (high - low < 2.5 ? [1, 2, 5] : [1]).map((factor) => power + Math.log10(factor)));
+}
+
+/** Makes the ticks and labels of a range of Bokeh, in which numbers may have places of logarithms. */
 function tick(name) {
-  const [logarithms, numbers] = ["LogTicker", "BasicTicker"].map((kind) => new (Bokeh.Models.get(kind))());
+  const ticker = new (Bokeh.Models.get("BasicTicker"))();
   named[`${name}-ticker`][0].get_ticks = (low, high, ...others) => {
     const { log, inner, aside, centres } = scales[name];
     const [a, b] = [Math.max(low, inner[0]), Math.min(high, inner[1])];
-    const [ticker, ...ends] = log ? [logarithms, 10 ** a, 10 ** b] : [numbers, a, b];
-    const major = a < b ? ticker.get_ticks(...ends, ...others).major : [];
     const apart = aside.map((i) => centres[i]);
-    const free = (place) => place >= a && place <= b && apart.every((other) => Math.abs(place - other) > (high - low) / 14);
-    const places = major.map((number) => (log ? Math.log10(number) : number)).filter(free);
+    const clear = (place) => apart.every((other) => Math.abs(place - other) > (high - low) / 14);
+    const places = round(ticker, log, a, b, ...others).filter((place) => place >= a && place <= b && clear(place));
     return { major: [...apart, ...places].sort((p, q) => p - q), minor: [] };
   };
   named[`${name}-formatter`][0].doFormat = (places) => {
@@ -76,7 +85,7 @@ function drawPlanes() {
   const [low, high] = [least - half, most + half];
   show("y", y);
   show("colours", shades([low, high]));
-  set("mapper", { low, high });
+  set("mapper", { low, high: high + 1e-5 * (high - low) }); // above all cells, which are rounded to float32
   set("gradient", { data: { ...named.gradient[0].data, x: [low], dw: [high - low] } });
   set("mark", { location: y.centres[at[data.y]] });
   byId("bar").ariaLabel = `colours: ${quantity().label} from ${limits.map((number) => text(number)).join(" to ")}`;

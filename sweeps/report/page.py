@@ -31,7 +31,8 @@ PIXELS_PER_INCH = 96  # of CSS
 ALL_POINTS = '<p class="note">These are all points of the store, also those that are not shown.</p>'
 SCRIPTS = ("numbers", "contours", "drawing", "page")
 PLANE = (
-    '<figure id="figure-{index}"><h3>{name}</h3><div class="diagram" id="plane-{index}" role="img"></div></figure>'
+    '<figure id="figure-{index}"><h3>{name}</h3>'
+    '<div class="diagram" id="plane-{index}" role="img"></div></figure>'
 )
 KEY = (
     '<li id="key-{index}"><svg aria-hidden="true"><path d="M0 5H28" stroke="{stroke}" stroke-width="3" '
@@ -155,7 +156,7 @@ def _diagrams(content: dict[str, Any], style: Style) -> dict[str, str]:
 
 
 def _compressed(text: str) -> str:
-    """Return a text as base64 of its gzip, which browsers decompress. BokehJS shrinks from 1.27 to 0.47 MB."""
+    """Return a text as base64 of its gzip. BokehJS shrinks from 1.27 to 0.47 MB by it."""
     return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 

@@ -61,7 +61,9 @@ def embedded(page):
 
 def inflated(page, name):
     """Return a compressed text in a page."""
-    return gzip.decompress(b64decode(part_of(page, rf'<script id="{name}" type="text/plain">(.*?)</script>'))).decode()
+    return gzip.decompress(
+        b64decode(part_of(page, rf'<script id="{name}" type="text/plain">(.*?)</script>'))
+    ).decode()
 
 
 def assert_holds(quantity, wanted):

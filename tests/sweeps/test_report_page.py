@@ -195,6 +195,8 @@ def test_scales_are_a_choice(view):
     page.wait_for_pictures(pictures)
     low, high = (page.value("mapper", end) for end in ("low", "high"))
     assert (10**low, 10**high) == pytest.approx([*map(number, re.findall(VALUE, page.colours()))], rel=1e-4)
+    script = "return Math.max(...named.cells.flatMap(({ data }) => [...data.image[0]]))"
+    assert low < page.driver.execute_script(script) <= high  # what is above is transparent
 
 
 def contrast_of_axes(page):
@@ -309,7 +311,9 @@ def test_a_drag_zooms_all_diagrams_and_tools_pan_and_reset(view):
     page.wait(lambda: (extent(page, "x") != whole[0]).all())
     zoomed = page.wait_for_pictures(before)  # also the lines
     for name, (low, high), fractions in zip("xy", whole, [(0.2, 0.7), (0.2, 0.8)], strict=True):
-        assert extent(page, name) == pytest.approx([low + part * (high - low) for part in fractions], rel=0.03)
+        assert extent(page, name) == pytest.approx(
+            [low + part * (high - low) for part in fractions], rel=0.03
+        )
     left, right = extent(page, "x")
     page.use_tool("PanTool")
     page.drag("#planes .diagram", 0, (0.2, 0.5), (0.5, 0.5))
@@ -378,7 +382,9 @@ def test_regimes_are_named_where_they_are(view, swept):
     for architecture in range(3):
         words = page.columns("words", architecture)
         for lam, scale, name in zip(words["x"], words["y"], words["text"], strict=True):
-            value = float(mean.isel(architecture=architecture).sel(lam=lam, init_scale=scale, method="nearest"))
+            value = float(
+                mean.isel(architecture=architecture).sel(lam=lam, init_scale=scale, method="nearest")
+            )
             assert value < 0.05 if name == "lazy" else value >= 0.15
             names.add(name)
     assert names == {"lazy", "rich"}
@@ -433,6 +439,9 @@ def test_diagrams_are_saved_as_a_picture(view, tmp_path):
     page.wait(lambda: (tmp_path / "small-kernel-distance.png").exists())
     picture = plt.imread(tmp_path / "small-kernel-distance.png")
     box = page.find("#diagrams").size
-    assert picture.shape[:2] == (pytest.approx(2 * box["height"], abs=3), pytest.approx(2 * box["width"], abs=3))
+    assert picture.shape[:2] == (
+        pytest.approx(2 * box["height"], abs=3),
+        pytest.approx(2 * box["width"], abs=3),
+    )
     colours = np.unique(picture[::4, ::4, :3].reshape(-1, 3), axis=0)
     assert len(colours) > 20
