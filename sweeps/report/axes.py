@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from fastlin.plot import scales
 NAMES = {
     "lam": ("relative scale", "λ"),
     "time": ("time", "t/τ"),
-    "init_scale": ("weight scale", "σ"),
+    "init_scale": ("weight scale", "\u03c3"),
     "learning_rate": ("learning rate", "η"),
     "kappa": ("width of the balance", "κ"),
     "rate_ratio": ("ratio of learning rates", "η₂/η₁"),
@@ -74,7 +75,7 @@ def _edges(values: NDArray[Any]) -> list[float]:
 def _places(values: NDArray[Any], edges: list[float], log: bool) -> dict[str, Any]:
     """Return the places of values: spans, centres, ends of the axis, also with strips, and what is aside."""
     borders = (np.log10(edges) if log else np.asarray(edges)).tolist()
-    spans = list(zip(borders[:-1], borders[1:], strict=True))
+    spans = list(pairwise(borders))
     drawable = scales.drawable(values)
     centres = (np.log10(values[drawable]) if log else values[drawable]).tolist()
     inner = (borders[0], borders[-1]) if borders else (0.0, 1.0)

@@ -107,7 +107,7 @@ class _Shared:
         for axis, of in ((plot.xaxis[0], x), (plot.yaxis[0], y)):
             axis.update(name=f"{of}-axis", ticker=self.tickers[of], formatter=self.formatters[of])
             axis.major_label_policy = NoOverlap(min_distance=8)
-        # No gesture is active at first, so that a finger scrolls the page. For a mouse, the script activates one.
+        # No gesture is active at first, so that a finger scrolls the page. The script activates one for mice.
         plot.toolbar.update(active_drag=None, active_scroll=None)
         if cross:
             plot.add_tools(*(kind() for kind in GESTURES), CrosshairTool(overlay=cross))
