@@ -115,7 +115,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write one page of HTML about a store: its spec, status and phase diagrams. It needs Bokeh (extra explore)."""
+    """Write one page of HTML about a store: spec, status, phase diagrams. It needs Bokeh (extra explore)."""
     from fastlin.sweeps import report as pages
     from fastlin.sweeps.read import picture
 

@@ -2,7 +2,7 @@
 
 /** Returns lines of places where `cells`, on the centres `xs` and `ys`, cross `level` (marching squares). */
 function contour(xs, ys, cells, level) {
-  const [places, links] = [new Map(), new Map()]; // of the points on the lines between two centres, by their keys
+  const [places, links] = [new Map(), new Map()]; // of the crossings between two centres, by their keys
   const above = ([i, j]) => cells[j][i] >= level;
   const cross = ([i, j], [k, l]) => {
     const key = `${i} ${j} ${k} ${l}`;
@@ -42,7 +42,7 @@ function contour(xs, ys, cells, level) {
   return lines;
 }
 
-/** Returns the place with the most room around it among the cells that are `inside`, or null if it is little. */
+/** Returns the place with the most room around it among the cells that are `inside`; null if it is little. */
 function roomiest(x, y, inside) {
   const share = (axis, from, to) => (axis.spans[to][1] - axis.spans[from][0]) / (axis.outer[1] - axis.outer[0]);
   let [best, most] = [null, 0];

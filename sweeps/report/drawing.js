@@ -44,7 +44,10 @@ function show(name, axis) {
   set(`${name}-axis`, { axis_label: axis.label });
 }
 
-const shades = ([low, high]) => ({ outer: [low, high], inner: [low, high], aside: [], log: data.log, label: quantity().label });
+/** Returns the axis of the quantity itself, between two places. */
+function shades(...ends) {
+  return { outer: ends, inner: ends, aside: [], log: data.log, label: quantity().label };
+}
 
 /** Returns the places of round numbers between two places of a logarithmic axis, or of a linear one. */
 function round(ticker, log, low, high, ...others) {
@@ -54,7 +57,8 @@ function round(ticker, log, low, high, ...others) {
     return ticker.get_ticks(...ends, ...others).major.map((number) => (log ? Math.log10(number) : number));
   }
   const powers = Array.from({ length: Math.ceil(high - low) + 1 }, (_, n) => Math.floor(low) + n);
-  return powers.flatMap((power) => (high - low < 2.5 ? [1, 2, 5] : [1]).map((factor) => power + Math.log10(factor)));
+  const factors = high - low < 2.5 ? [1, 2, 5] : [1];
+  return powers.flatMap((power) => factors.map((factor) => power + Math.log10(factor)));
 }
 
 /** Makes the ticks and labels of a range of Bokeh, in which numbers may have places of logarithms. */
@@ -65,7 +69,8 @@ function tick(name) {
     const [a, b] = [Math.max(low, inner[0]), Math.min(high, inner[1])];
     const apart = aside.map((i) => centres[i]);
     const clear = (place) => apart.every((other) => Math.abs(place - other) > (high - low) / 14);
-    const places = round(ticker, log, a, b, ...others).filter((place) => place >= a && place <= b && clear(place));
+    const inside = (place) => place >= a && place <= b && clear(place);
+    const places = round(ticker, log, a, b, ...others).filter(inside);
     return { major: [...apart, ...places].sort((p, q) => p - q), minor: [] };
   };
   named[`${name}-formatter`][0].doFormat = (places) => {
@@ -84,15 +89,16 @@ function drawPlanes() {
   const half = most > least ? 0 : Math.abs(least) / 10 || 1;
   const [low, high] = [least - half, most + half];
   show("y", y);
-  show("colours", shades([low, high]));
+  show("colours", shades(low, high));
   set("mapper", { low, high: high + 1e-5 * (high - low) }); // above all cells, which are rounded to float32
   set("gradient", { data: { ...named.gradient[0].data, x: [low], dw: [high - low] } });
   set("mark", { location: y.centres[at[data.y]] });
-  byId("bar").ariaLabel = `colours: ${quantity().label} from ${limits.map((number) => text(number)).join(" to ")}`;
-  for (const index of data.included) drawPlane(index, x, y, high);
+  const ends = limits.map((number) => text(number)).join(" to ");
+  byId("bar").ariaLabel = `colours: ${quantity().label} from ${ends}`;
+  for (const index of data.included) drawPlane(index, x, y);
 }
 
-function drawPlane(architecture, x, y, high) {
+function drawPlane(architecture, x, y) {
   const place = { ...at, architecture };
   const cells = y.spans.map((_, j) =>
     Float32Array.from(x.spans, (_, i) => mean(Object.assign(place, { [data.x]: i, [data.y]: j }))),
@@ -105,7 +111,7 @@ function drawPlane(architecture, x, y, high) {
   };
   const [columns, rows] = [along(x, width), along(y, height)];
   const image = new Float32Array(width * height).fill(Infinity); // a gap, which the mapper leaves transparent
-  const drawn = cells.map((row) => row.map((number) => (Number.isFinite(number) ? Math.min(shade(number), high) : NaN)));
+  const drawn = cells.map((row) => row.map((number) => (Number.isFinite(number) ? shade(number) : NaN)));
   for (let q = 0; q < height; q++) {
     for (let p = 0; rows[q] >= 0 && p < width; p++) {
       if (columns[p] >= 0) image[q * width + p] = drawn[rows[q]][columns[p]];
@@ -132,7 +138,8 @@ function drawRegimes(own, x, y, cells) {
       borders.ys.push(line.map(([, up]) => up));
       borders.line_dash.push(n ? "solid" : "dashed");
     }
-    const inside = (i, j) => !x.aside.includes(i) && !y.aside.includes(j) && (n ? cells[j][i] >= level : cells[j][i] < level);
+    const beside = (i, j) => x.aside.includes(i) || y.aside.includes(j);
+    const inside = (i, j) => !beside(i, j) && (n ? cells[j][i] >= level : cells[j][i] < level);
     const room = roomiest(x, y, inside);
     if (!room) return;
     words.x.push(room[0]);
@@ -150,7 +157,7 @@ function drawProfile() {
   const margin = 0.04 * (ends[1] - ends[0]) || 0.5 * Math.abs(ends[1]) || 1;
   const [low, high] = [ends[0] - margin, ends[1] + margin];
   show("x", x);
-  show("height", shades([low, high]));
+  show("height", shades(low, high));
   for (const [n, name] of ["lazy", "rich"].entries()) {
     const level = shade(quantity().levels[n]);
     const visible = level > low && level < high;
@@ -158,22 +165,29 @@ function drawProfile() {
     set(`${name}-word`, visible ? { visible, y: level } : { visible });
     if (visible) levelsDrawn.add(quantity().levels[n]);
   }
-  const parts = { strokes: { xs: [], ys: [], color: [], line_dash: [] }, bands: { xs: [], ys: [], color: [] }, dots: { x: [], y: [], color: [] } };
-  const add = (name, row) => Object.entries(row).forEach(([key, entry]) => parts[name][key]?.push(entry));
+  const parts = {
+    strokes: { xs: [], ys: [], color: [], line_dash: [] },
+    bands: { xs: [], ys: [], color: [] },
+    dots: { x: [], y: [], color: [] },
+  };
   for (const architecture of data.included) {
+    const add = (part, row) => {
+      for (const [key, column] of Object.entries(parts[part])) column.push({ ...row, ...look(architecture) }[key]);
+    };
     const along = (use) => x.centres.map((_, i) => shade(use({ ...at, architecture, [data.x]: i })));
     const [ys, upper, lower] = [along(mean), along((p) => mean(p) + std(p)), along((p) => mean(p) - std(p))];
     for (const run of runs(x, ys)) {
-      if (run.length > 1) add("strokes", { xs: run.map((i) => x.centres[i]), ys: run.map((i) => ys[i]), ...look(architecture) });
-      else add("dots", { x: x.centres[run[0]], y: ys[run[0]], ...look(architecture) });
+      const line = { xs: run.map((i) => x.centres[i]), ys: run.map((i) => ys[i]) };
+      if (run.length > 1) add("strokes", line);
+      else add("dots", { x: line.xs[0], y: line.ys[0] });
     }
     for (const run of data.bands ? runs(x, upper) : []) {
       const half = run.length > 1 ? 0 : 0.008 * (x.outer[1] - x.outer[0]); // the width of a single one
-      const [first, last] = [x.centres[run[0]] - half, x.centres[run.at(-1)] + half];
-      const across = [first, ...run.map((i) => x.centres[i]), last];
-      const high = [run[0], ...run, run.at(-1)].map((i) => upper[i]);
-      const floor = [run[0], ...run, run.at(-1)].map((i) => (Number.isFinite(lower[i]) ? lower[i] : low)); // below all, on a logarithmic scale
-      add("bands", { xs: [...across, ...across.reverse()], ys: [...high, ...floor.reverse()], ...look(architecture) });
+      const ends = [run[0], ...run, run.at(-1)];
+      const across = ends.map((i, n) => x.centres[i] + (n === 0 ? -half : n > run.length ? half : 0));
+      const floor = ends.map((i) => (Number.isFinite(lower[i]) ? lower[i] : low)); // 0 is below a logarithmic scale
+      const outline = [...ends.map((i) => upper[i]), ...floor.reverse()];
+      add("bands", { xs: [...across, ...across.toReversed()], ys: outline });
     }
   }
   for (const [name, columns] of Object.entries(parts)) set(name, { data: columns });

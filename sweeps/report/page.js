@@ -24,7 +24,8 @@ function read() {
     const [name, input] = [field.dataset.axis, field.querySelector("[name]")];
     field.hidden = !has(name) || (input && name === data.x);
     if (input) at[name] = Number(input.value);
-    if (input?.type === "range") input.ariaValueText = field.querySelector("output").textContent = spell(name, at[name]);
+    const output = field.querySelector("output");
+    if (output) input.ariaValueText = output.textContent = spell(name, at[name]);
   }
 }
 
@@ -93,8 +94,9 @@ function describeCell(architecture, across, up) {
 function describeProfile(across) {
   const point = { ...at, [data.x]: find(data.axes[data.x], across) };
   if (point[data.x] < 0) return null;
-  const row = (architecture) => `${data.axes.architecture.values[architecture]}: ${measure({ ...point, architecture })}`;
-  return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...data.included.map(row)];
+  const names = data.axes.architecture.values;
+  const rows = data.included.map((architecture) => `${names[architecture]}: ${measure({ ...point, architecture })}`);
+  return [`${quantity().label} at ${spellAll(point, "architecture")}`, ...rows];
 }
 
 /** Hands the events of a diagram to `describe`. A tap also calls `mark`. */
@@ -182,7 +184,9 @@ async function start() {
   set("tools", { location: "above" }); // Python has no such attribute
   unpack();
   for (const name of ["x", "y", "height", "colours"]) tick(name);
-  for (const index of data.axes.architecture.values.keys()) follow(`plane-${index}`, (x, y) => describeCell(index, x, y), mark);
+  for (const index of data.axes.architecture.values.keys()) {
+    follow(`plane-${index}`, (x, y) => describeCell(index, x, y), mark);
+  }
   follow("lines", describeProfile);
   paint();
   draw();
