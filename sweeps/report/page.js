@@ -140,22 +140,29 @@ function saveNumbers() {
 
 /** Saves all diagrams that are shown as one picture, each at its place on the page. */
 function savePicture() {
-  const frame = byId("diagrams").getBoundingClientRect();
+  const nodes = [...byId("diagrams").querySelectorAll("h3, .diagram, #legend li")].filter((node) => node.clientWidth);
+  const [{ left, width }, { bottom }] = [byId("diagrams"), byId("drawn")].map((node) => node.getBoundingClientRect());
+  const top = Math.min(...nodes.map((node) => node.getBoundingClientRect().top));
   const ratio = window.devicePixelRatio;
-  const canvas = element("canvas", { width: frame.width * ratio, height: frame.height * ratio });
-  const ctx = canvas.getContext("2d");
-  const style = getComputedStyle(document.body);
-  ctx.fillStyle = style.backgroundColor;
+  const canvas = element("canvas", { width: width * ratio, height: (bottom - top) * ratio });
+  const [ctx, { backgroundColor, color }] = [canvas.getContext("2d"), getComputedStyle(document.body)];
+  ctx.fillStyle = backgroundColor;
   ctx.fillRect(0, 0, canvas.width, canvas.height);
-  ctx.scale(ratio, ratio);
-  ctx.font = `600 15px ${style.fontFamily}`;
-  ctx.fillStyle = style.color;
-  for (const node of byId("diagrams").querySelectorAll("h3, .diagram, #legend li")) {
-    const { left, top, width, height } = node.getBoundingClientRect();
-    if (!width) continue;
-    const place = [left - frame.left, top - frame.top];
-    if (node.className !== "diagram") ctx.fillText(node.textContent, place[0], place[1] + 16, width);
-    else ctx.drawImage(views.get(named[node.id][0]).export("png").canvas, ...place, width, height);
+  Object.assign(ctx, { fillStyle: color, lineWidth: 3 });
+  for (const node of nodes) {
+    const box = node.getBoundingClientRect();
+    ctx.setTransform(ratio, 0, 0, ratio, (box.left - left) * ratio, (box.top - top) * ratio);
+    if (node.className === "diagram") {
+      ctx.drawImage(views.get(named[node.id][0]).export("png").canvas, 0, 0, box.width, box.height);
+      continue;
+    }
+    const sample = node.querySelector("path"); // of a line, in the legend
+    ctx.font = getComputedStyle(node).font;
+    ctx.fillText(node.textContent, sample ? 36 : 0, 16, box.width);
+    if (!sample) continue;
+    ctx.strokeStyle = sample.getAttribute("stroke");
+    ctx.setLineDash(sample.getAttribute("stroke-dasharray").split(" ").filter(Boolean).map(Number));
+    ctx.stroke(new Path2D("M0 11H28"));
   }
   canvas.toBlob((blob) => save(blob, `${fileName()}.png`));
 }

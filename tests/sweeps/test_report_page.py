@@ -438,10 +438,11 @@ def test_diagrams_are_saved_as_a_picture(view, tmp_path):
     page.click("#picture")
     page.wait(lambda: (tmp_path / "small-kernel-distance.png").exists())
     picture = plt.imread(tmp_path / "small-kernel-distance.png")
-    box = page.find("#diagrams").size
+    drawn, scale = page.find("#drawn"), page.find("#scale")
+    height = drawn.location["y"] + drawn.size["height"] - scale.location["y"]
     assert picture.shape[:2] == (
-        pytest.approx(2 * box["height"], abs=3),
-        pytest.approx(2 * box["width"], abs=3),
+        pytest.approx(2 * height, abs=4),
+        pytest.approx(2 * drawn.size["width"], abs=4),
     )
     colours = np.unique(picture[::4, ::4, :3].reshape(-1, 3), axis=0)
     assert len(colours) > 20
