@@ -39,9 +39,6 @@ KEY = (
     'stroke-dasharray="{dash}"/></svg>{name}</li>'
 )
 DASHES = {"solid": "", "dashed": "7 4", "dotted": "2 3"}  # of SVG
-NO_DIAGRAMS = dict.fromkeys(
-    ("choices", "sliders", "planes", "legend", "library", "library_hash", "models"), ""
-)
 
 
 def check_file(out: str | Path) -> Path:
@@ -107,7 +104,7 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         "lead": tables.lead(spec, selected),
         "pending": tables.pending(counts),
         "data": _embedded(drawn),
-        **(_diagrams(drawn, style) if drawn else NO_DIAGRAMS),
+        **_diagrams(drawn, style),
         "empty": "" if drawn else f'<p class="notice">{escape(_why_empty(spec, counts))}</p>',
         "hidden": "" if drawn else "hidden",
         "seeds": escape(_note_on_seeds(seeds, counts, drawn)),
@@ -135,10 +132,13 @@ def _plane_size(style: Style) -> str:
     return f":root {{ --plane-width: {width}; --plane-height: {height}; }} #drawn {{ display: block; }}\n"
 
 
-def _diagrams(content: dict[str, Any], style: Style) -> dict[str, str]:
+def _diagrams(content: dict[str, Any] | None, style: Style) -> dict[str, str]:
     """Return the parts of a page with diagrams: Bokeh, its models, and the elements that it draws in."""
     from fastlin.sweeps.report import diagrams
 
+    if content is None:
+        parts = ("choices", "sliders", "planes", "legend", "library", "models")
+        return dict.fromkeys(parts, "") | {"library_hash": _digest("")}
     names = [escape(name) for name in content["axes"]["architecture"]["values"]]
     models = json.dumps(diagrams.document(len(names), style.cmap), separators=(",", ":"))
     return {
@@ -150,8 +150,8 @@ def _diagrams(content: dict[str, Any], style: Style) -> dict[str, str]:
             for index, (name, (stroke, dash)) in enumerate(zip(names, look.lines(), strict=False))
         ),
         "library": _compressed(diagrams.library()),
-        "library_hash": _digest(diagrams.library()),
         "models": _compressed(models),
+        "library_hash": _digest(diagrams.library()),
     }
 
 

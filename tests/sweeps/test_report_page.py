@@ -76,6 +76,16 @@ def test_a_page_loads_without_a_fault_and_without_a_network(view, pages, name):
     assert page.count("#planes .diagram") == 3
 
 
+def test_a_page_without_diagrams_loads_without_a_fault(driver, tmp_path, client):
+    content = sweeping.spec(output={"observables": ["loss"], "reduce": {"statistics": ["min"]}})
+    fl.run_sweep(content, tmp_path / "s.zarr", client)
+    write(str(tmp_path / "s.zarr"), tmp_path / "page.html")
+    page = browser.Page(driver)
+    page.open((tmp_path / "page.html").as_uri())
+    assert page.faults() == []
+    assert not page.find("#diagrams").is_displayed()
+
+
 def test_markup_in_a_name_is_shown_as_text(view):
     page = view("partial")
     assert page.text("h1") == sweeping.MARKUP
