@@ -45,19 +45,20 @@ const contrast = (a, b) => {
   return (high + 0.05) / (low + 0.05);
 };
 """
-# JavaScript: the largest contrast to the background among the opaque grey pixels of a canvas.
-DARKEST = """
-const canvas = document.querySelector(arguments[0]);
-const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-let best = 0;
-const paper = behind(canvas);
-const seen = new Set();
-for (let i = 0; i < data.length; i += 4) {
-  const [r, g, b, a] = data.slice(i, i + 4);
-  if (a === 255 && Math.max(r, g, b) - Math.min(r, g, b) < 24) seen.add(`rgb(${r} ${g} ${b})`);
-}
-for (const colour of seen) best = Math.max(best, contrast(colour, paper));
-return best;
+# JavaScript: the place of a diagram's frame in the window. In the frame are the cells or lines.
+FRAME = """
+const { left, top } = arguments[0].getBoundingClientRect();
+const box = views.get(named[arguments[0].id][0]).frame.bbox;
+return { left: left + box.left, right: left + box.right, top: top + box.top, bottom: top + box.bottom };
+"""
+# JavaScript: pictures of the diagrams that show.
+PICTURES = """
+const shown = [...document.querySelectorAll("#planes .diagram, #lines")].filter((node) => node.clientWidth);
+return shown.map(({ id }) => views.get(named[id][0]).export("png").canvas.toDataURL());
+"""
+# JavaScript: the models of Bokeh with a name, as their attributes.
+MODELS = """
+return named[arguments[0]].map((model) => Object.fromEntries(arguments[1].map((key) => [key, model[key]])));
 """
 
 
@@ -107,9 +108,12 @@ class Page:
         self.driver = driver
 
     def open(self, address):
+        """Open a page, and wait until its diagrams are there, if it has any."""
         self.driver.get("about:blank")
         self.faults(), self.requests()  # drop the entries of the page before
         self.driver.get(address)
+        script = "return document.getElementById('diagrams').hidden || 'ready' in document.body.dataset"
+        self.wait(lambda: self.driver.execute_script(script))
 
     def find(self, selector, index=0):
         return self.driver.find_elements("css selector", selector)[index]
@@ -125,17 +129,32 @@ class Page:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self):
-        """Return the addresses that were requested since the last call."""
+        """Return the addresses that were requested since the last call, without data in the page itself."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return [params["request"]["url"] for params in sent]
+        addresses = [params["request"]["url"] for params in sent]
+        return [address for address in addresses if not address.startswith("data:")]
 
     def wait(self, condition):
         until(condition)
 
     def pictures(self):
-        script = "return [...document.querySelectorAll('#planes canvas, #lines')].map((c) => c.toDataURL())"
-        return self.driver.execute_script(script)
+        """Return the diagrams that show, as addresses with their pixels."""
+        return self.driver.execute_script(PICTURES)
+
+    def wait_for_pictures(self, differ):
+        """Wait until all diagrams differ from earlier ones, and return them."""
+        self.wait(lambda: all(new != old for new, old in zip(self.pictures(), differ, strict=True)))
+        return self.pictures()
+
+    def models(self, name, *attributes):
+        """Return attributes of the models of Bokeh with a name."""
+        return self.driver.execute_script(MODELS, name, attributes)
+
+    def value(self, name, attribute):
+        """Return an attribute of the only model of Bokeh with a name."""
+        (model,) = self.models(name, attribute)
+        return model[attribute]
 
     def colours(self):
         """Return the label of the colour bar."""
@@ -159,33 +178,78 @@ class Page:
     def tick(self, label):
         self.field(label).click()
 
-    def point(self, selector, index, across, up, touch=False, click=False):
-        """Point at a canvas, at fractions of its diagram, and return the lines of the tooltip."""
+    def write(self, label, text):
+        self.field(label).send_keys(text)
+
+    def columns(self, name, index):
+        """Return the columns of a source of Bokeh, of several with the same name."""
+        return self.driver.execute_script("return named[arguments[0]][arguments[1]].data", name, index)
+
+    def use_tool(self, kind):
+        """Click the button of a tool of Bokeh."""
+        script = """
+        const buttons = views.get(named.tools[0]).tool_button_views;
+        const { el } = buttons.find((view) => view.model.tool.name === arguments[0]);
+        el.scrollIntoView({ block: "center" });
+        const { left, top, width, height } = el.getBoundingClientRect();
+        return [left + width / 2, top + height / 2];
+        """
+        self.act(self.driver.execute_script(script, kind))
+
+    def wheel(self, selector, index):
+        """Turn the wheel upwards over the middle of a diagram."""
+        from selenium.webdriver.common.action_chains import ActionChains, ScrollOrigin
+
+        x, y = self.frame(selector, index)(0.5, 0.5)
+        origin = ScrollOrigin.from_viewport(round(x), round(y))
+        ActionChains(self.driver).scroll_from_origin(origin, 0, -120).perform()
+
+    def act(self, *places, press=True, touch=False):
+        """Move a mouse or a finger to places in the window, and press it from the first to the last."""
         from selenium.webdriver.common.action_chains import ActionBuilder
         from selenium.webdriver.common.actions.pointer_input import PointerInput
 
-        canvas = self.find(selector, index)
-        self.driver.execute_script("arguments[0].scrollIntoView({ block: 'center' })", canvas)
-        box = self.driver.execute_script("return arguments[0].box", canvas)
-        size = canvas.size
-        x = round(box["left"] + across * (box["right"] - box["left"]) - size["width"] / 2)
-        y = round(box["bottom"] - up * (box["bottom"] - box["top"]) - size["height"] / 2)
         kind = "touch" if touch else "mouse"
-        actions = ActionBuilder(self.driver, mouse=PointerInput(kind, kind), duration=0)
-        actions.pointer_action.move_to(canvas, x, y)
-        if touch or click:
-            actions.pointer_action.pointer_down().pointer_up()
+        actions = ActionBuilder(self.driver, mouse=PointerInput(kind, kind), duration=20)
+        pointer = actions.pointer_action
+        for n, (x, y) in enumerate(places):
+            pointer.move_to_location(round(x), round(y))
+            if press and n == 0:
+                pointer.pointer_down()
+        if press:
+            pointer.pointer_up()
         actions.perform()
-        lines = self.find("#tip").text.splitlines()
-        assert lines, "nothing appeared"
-        return lines
+
+    def frame(self, selector, index=0):
+        """Scroll to a diagram, and return a function from fractions of its frame to places in the window."""
+        diagram = self.find(selector, index)
+        self.driver.execute_script("arguments[0].scrollIntoView({ block: 'center' })", diagram)
+        box = self.driver.execute_script(FRAME, diagram)
+        return lambda across, up: (
+            box["left"] + across * (box["right"] - box["left"]),
+            box["bottom"] - up * (box["bottom"] - box["top"]),
+        )
+
+    def point(self, selector, index, across, up, touch=False, click=False):
+        """Point at a diagram, at fractions of its frame, and return the lines of the tooltip."""
+        self.driver.execute_script("tip.hidden = true")
+        self.act(self.frame(selector, index)(across, up), press=touch or click, touch=touch)
+        self.wait(lambda: self.find("#tip").text)
+        return self.find("#tip").text.splitlines()
+
+    def drag(self, selector, index, start, end):
+        """Drag from one fraction of a diagram to another."""
+        place = self.frame(selector, index)
+        middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
+        self.act(place(*start), place(*middle), place(*end))
 
     def contrast(self, selector):
         script = f"{COLOURS} return contrast(getComputedStyle(arguments[0]).color, behind(arguments[0]))"
         return self.driver.execute_script(script, self.find(selector))
 
-    def contrast_of_canvas(self, selector):
-        return self.driver.execute_script(COLOURS + DARKEST, selector)
+    def contrast_with_page(self, colour):
+        script = f"{COLOURS} return contrast(arguments[0], behind(document.body))"
+        return self.driver.execute_script(script, colour)
 
     def luminance(self, selector):
         return self.driver.execute_script(

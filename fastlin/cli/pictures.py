@@ -119,7 +119,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write one page of HTML about a store, with its spec, status and phase diagrams. It needs no network."""
+    """Write one page of HTML about a store: spec, status, phase diagrams. It needs Bokeh (extra explore)."""
     from fastlin.sweeps import report as pages
     from fastlin.sweeps.read import picture
 

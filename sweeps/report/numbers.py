@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from base64 import b64encode
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from math import prod
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from fastlin import seed_statistics
@@ -19,9 +19,11 @@ from fastlin.observables.regimes import THRESHOLD
 from fastlin.observables.registry import REGISTRY
 from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales
-from fastlin.plot.style import COLOURS, DEFAULT_STYLE, Style, architectures, default_index
+from fastlin.plot.style import DEFAULT_STYLE, Style, architectures, default_index
+from fastlin.sweeps.report import look
+from fastlin.sweeps.report.axes import described, first
 
-MOST_BYTES = 8_000_000  # Size of all numbers in a page.
+MOST_BYTES = 1_400_000  # Size of all numbers in a page. All else has 0.6 MB, of which BokehJS has 0.47 MB.
 MOST_PANELS = 40
 MOST_BANDS = 8  # More bands hide each other.
 BYTES_PER_VALUE = 4 * 4 / 3  # Size of a float32 in base64.
@@ -35,14 +37,14 @@ VERTICAL = ("kappa", "init_scale", "time", "rate_ratio", "learning_rate")
 Thinned = dict[str, tuple[int, int]]
 
 
-def thin(dataset: xr.Dataset) -> tuple[xr.Dataset, Thinned]:
+def thin(dataset: xr.Dataset, counted: bool = True) -> tuple[xr.Dataset, Thinned]:
     """Return as much of a sweep as fits a page, and for each thinned axis how many of how many values it has.
 
     Values are left out evenly along the longest axes. The first and the last value stay, and also the last
-    time before t = inf.
+    time before t = inf. Numbers of seeds need room only if they are `counted`, because they differ.
     """
     sizes = {name: dataset.sizes[name] for name in _dimensions(_dims(dataset))}
-    numbers = 3 * len(list(_quantities(dataset)))
+    numbers = (2 + counted) * len(list(_quantities(dataset)))
     cells = MOST_BYTES / (BYTES_PER_VALUE * numbers)
     limits = {name: MOST_PANELS if name == "architecture" else size for name, size in sizes.items()}
 
@@ -94,27 +96,28 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
     total : int
         Number of seeds of the sweep.
     style : fastlin.plot.Style
-        Scale of values that the page opens with, and colour map.
+        Scale of values that the page opens with.
     """
     if "statistic" in dataset.dims and "mean" not in dataset["statistic"].values:
         return None
     parameters = _parameters(_dims(dataset))
-    axes = {name: _axis(dataset[name], name in parameters) for name in _dimensions(_dims(dataset))}
+    axes = {name: described(dataset[name], name in parameters) for name in _dimensions(_dims(dataset))}
     axes["architecture"]["values"] = [f"{shape.family} {shape}" for shape in architectures(dataset)]
     if not (quantities := _computed(dataset)):
         return None
-    x = _first(axes, (*HORIZONTAL, *parameters)) or ("lam" if "lam" in axes else "init_scale")
+    x = first(axes, (*HORIZONTAL, *parameters)) or ("lam" if "lam" in axes else "init_scale")
     few = len(axes["architecture"]["values"]) <= MOST_BANDS
     return {
         "axes": axes,
         "x": x,
-        "y": _first({name: axis for name, axis in axes.items() if name != x}, (*VERTICAL, *parameters)),
+        "y": first({name: axis for name, axis in axes.items() if name != x}, (*VERTICAL, *parameters)),
         "start": {name: default_index(name, dataset[name].values) for name in axes},
         "quantities": quantities,
         "shown": next((i for i, q in enumerate(quantities) if q["name"] == "kernel_distance"), 0),
-        "colours": _colours(style.cmap),
         "log": bool(style.log),
-        "lines": COLOURS,
+        "lines": list(islice(look.lines(), len(axes["architecture"]["values"]))),
+        "theme": look.fonts(),
+        "themes": {scheme: look.theme(scheme) for scheme in look.SCHEMES},
         "seeds": total,
         "bands": few and quantities[0]["std"] is not None,
     }
@@ -186,36 +189,3 @@ def _packed(da: xr.DataArray) -> dict[str, Any]:
             values = first.squeeze(axis)
             del dims[axis]
     return {"dims": dims, "shape": values.shape, "data": b64encode(values.tobytes()).decode()}
-
-
-def _axis(coordinate: xr.DataArray, parameter: bool) -> dict[str, Any]:
-    """Return the values of an axis and the borders of its cells. A parameter has its name in words, too."""
-    values, words = coordinate.values, str(coordinate.name).replace("_", " ")
-    if values.dtype.kind not in ("iuf" if parameter else "f"):
-        return {"values": [str(value).replace("_", " ") for value in values.tolist()], "edges": []}
-    named = {"words": words, "symbol": words} if parameter else {}
-    drawn = values[scales.drawable(values)]
-    return {
-        # JSON has no number for infinity.
-        "values": [value if np.isfinite(value) else "Infinity" for value in values.tolist()],
-        "log": scales.logarithmic(values),
-        "edges": _edges(drawn),
-        **named,
-    }
-
-
-def _edges(values: NDArray[Any]) -> list[float]:
-    """Return the borders of cells. A single value has a cell of width 1."""
-    if values.size > 1:
-        return [float(edge) for edge in scales.edges(values)]
-    return [float(value) + half for value in values for half in (-0.5, 0.5)]
-
-
-def _first(axes: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in axes and len(axes[name]["edges"]) > 2), None)
-
-
-def _colours(cmap: str) -> str:
-    """Return the colour map as 256 triples of hexadecimal digits."""
-    table = colormaps[cmap](np.arange(256), bytes=True)[:, :3]
-    return table.astype(np.uint8).tobytes().hex()

@@ -1,8 +1,13 @@
 """The page of a store in a browser: controls, tooltips, and legibility in light, dark and narrow windows."""
 
+import csv
 import re
 
+import contourpy
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import xarray as xr
 
 import fastlin as fl
 from fastlin.sweeps.report import write
@@ -53,8 +58,8 @@ def parts(pages, swept):
 def view(driver, pages):
     """Open a page by its name, in a window of the given width and colour scheme."""
 
-    def open_page(name, width=1100, scheme="light"):
-        browser.resize(driver, width)
+    def open_page(name, width=1100, scheme="light", ratio=1):
+        browser.resize(driver, width, ratio=ratio)
         browser.prefer(driver, scheme)
         page = browser.Page(driver)
         page.open((pages / f"{name}.html").as_uri())
@@ -68,7 +73,17 @@ def test_a_page_loads_without_a_fault_and_without_a_network(view, pages, name):
     page = view(name)
     assert page.faults() == []
     assert page.requests() == [(pages / f"{name}.html").as_uri()]
-    assert page.count("#planes canvas") == 3
+    assert page.count("#planes .diagram") == 3
+
+
+def test_a_page_without_diagrams_loads_without_a_fault(driver, tmp_path, client):
+    content = sweeping.spec(output={"observables": ["loss"], "reduce": {"statistics": ["min"]}})
+    fl.run_sweep(content, tmp_path / "s.zarr", client)
+    write(str(tmp_path / "s.zarr"), tmp_path / "page.html")
+    page = browser.Page(driver)
+    page.open((tmp_path / "page.html").as_uri())
+    assert page.faults() == []
+    assert not page.find("#diagrams").is_displayed()
 
 
 def test_markup_in_a_name_is_shown_as_text(view):
@@ -76,7 +91,7 @@ def test_markup_in_a_name_is_shown_as_text(view):
     assert page.text("h1") == sweeping.MARKUP
     assert page.driver.title == sweeping.MARKUP
     assert page.count("h1 *") == 0
-    assert page.count("script") == 2
+    assert page.count("body script") == 4
 
 
 def test_the_slider_changes_the_picture_and_the_time(view):
@@ -85,11 +100,11 @@ def test_the_slider_changes_the_picture_and_the_time(view):
     assert page.text(".range:last-child output") == "t/τ = ∞"
     page.press("input[name=time]", "left", "left")
     page.wait(lambda: page.text(".range:last-child output") == "t/τ = 0.9")
-    assert all(old != new for old, new in zip(before, page.pictures(), strict=True))
+    page.wait_for_pictures(before)
     assert page.text("#profile-title").endswith(f"{SIGMA} = 1, t/τ = 0.9")
     page.press("input[name=time]", "right", "right")
     page.wait(lambda: page.text(".range:last-child output") == "t/τ = ∞")
-    assert page.pictures() == before
+    page.wait(lambda: page.pictures() == before)
 
 
 def number(text):
@@ -109,7 +124,7 @@ def test_a_cell_that_is_pointed_at_shows_the_numbers_of_the_store(view, swept, w
     page, dataset = view("scales", width), fl.open_sweep(swept).load()
     seen = set()
     for index, across, up in [(0, 0.02, 0.02), (1, 0.5, 0.9), (2, 0.98, 0.98), (2, 0.3, 0.1)]:
-        name, value, where = page.point("#planes canvas", index, across, up, touch)
+        name, value, where = page.point("#planes .diagram", index, across, up, touch)
         assert name == ["funnel 4-2-2", "wide 3-4-3", "between 2-3-4"][index]
         at = places(where)
         assert set(at) == {"λ", SIGMA, "t/τ"}
@@ -158,7 +173,7 @@ def test_a_profile_that_is_pointed_at_shows_all_architectures(view, diverging):
 def test_a_click_moves_the_mark_to_its_row(view):
     page = view("times")
     assert page.text(".range:last-child output") == "t/τ = 4"
-    page.point("#planes canvas", 0, 0.5, 0.01, click=True)
+    page.point("#planes .diagram", 0, 0.5, 0.01, click=True)
     page.wait(lambda: page.text(".range:last-child output") == "t/τ = 0")
     assert page.text("#profile-title").endswith("t/τ = 0")
 
@@ -168,8 +183,8 @@ def test_the_observable_is_a_choice(view, swept):
     before = page.pictures()
     page.choose("observable", "weight norms (W2)")
     page.wait(lambda: page.text("#profile-title").startswith("weight norms (W2) over"))
-    assert all(old != new for old, new in zip(before, page.pictures(), strict=True))
-    _, value, _ = page.point("#planes canvas", 1, 0.5, 0.9)
+    page.wait_for_pictures(before)
+    _, value, _ = page.point("#planes .diagram", 1, 0.5, 0.9)
     points = dataset.weight_norms.sel(layer="w2", lam=0.0, init_scale=1.0, time=INF).isel(architecture=1)
     assert number(re.search(rf"= {VALUE} ±", value)[1]) == pytest.approx(float(points.mean()), rel=1e-4)
 
@@ -185,11 +200,20 @@ def test_scales_are_a_choice(view):
         [*map(number, re.findall(VALUE, label))] for label in (of_all, page.colours())
     )
     assert least <= low < high < most
-    pictures = page.pictures()
-    assert all(old != new for old, new in zip(before, pictures, strict=True))
+    pictures = page.wait_for_pictures(before)
     page.tick("logarithmic")
-    page.wait(lambda: page.pictures()[-1] != pictures[-1])
-    assert all(old != new for old, new in zip(pictures, page.pictures(), strict=True))
+    page.wait_for_pictures(pictures)
+    low, high = (page.value("mapper", end) for end in ("low", "high"))
+    assert (10**low, 10**high) == pytest.approx([*map(number, re.findall(VALUE, page.colours()))], rel=1e-4)
+    script = "return named.cells.map(({ data }) => data.image[0].reduce((a, b) => Math.max(a, b)))"
+    assert low < max(page.driver.execute_script(script)) <= high  # a larger number would be transparent
+
+
+def contrast_of_axes(page):
+    """Return the least contrast of the texts at axes to the page behind them."""
+    kinds = ("axis_label_text_color", "major_label_text_color")
+    axes = [axis for name in ("x", "y", "height", "colours") for axis in page.models(f"{name}-axis", *kinds)]
+    return min(page.contrast_with_page(axis[kind]) for axis in axes for kind in kinds)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -211,16 +235,17 @@ def test_text_has_contrast_in_light_and_dark(view, scheme):
     ]
     contrasts = {selector: page.contrast(selector) for selector in texts}
     assert min(contrasts.values()) > 4.5, contrasts
-    assert page.contrast_of_canvas("#lines") > 4.5
+    assert contrast_of_axes(page) > 4.5
     assert (page.luminance("body") < 0.1) == (scheme == "dark")
 
 
 def test_pictures_follow_the_scheme_at_once(view):
     page = view("scales")
     before = page.pictures()
+    light = contrast_of_axes(page)
     browser.prefer(page.driver, "dark")
-    page.wait(lambda: page.pictures() != before)
-    assert page.contrast_of_canvas("#lines") > 4.5
+    page.wait_for_pictures(before)
+    assert min(light, contrast_of_axes(page)) > 4.5
 
 
 @pytest.mark.parametrize("name", ["scales", "partial", "times"])
@@ -228,19 +253,14 @@ def test_a_narrow_page_scrolls_vertically_only(view, name):
     page = view(name, width=380)
     assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 380
     assert page.driver.execute_script(
-        "return [...document.querySelectorAll('canvas')].every((c) => c.clientWidth > 300)"
+        "return [...document.querySelectorAll('.diagram')].every((node) => node.clientWidth > 300)"
     )
 
 
 def test_a_page_draws_as_sharply_as_the_screen(view):
-    page = view("scales")
-    browser.resize(page.driver, 1100, ratio=2)
-    page.driver.get_screenshot_as_png()  # a headless browser draws a frame only for a screenshot
-    page.wait(
-        lambda: page.driver.execute_script(
-            "const c = document.getElementById('lines'); return c.width === 2 * c.clientWidth"
-        )
-    )
+    page = view("scales", ratio=2)
+    script = "return views.get(named.lines[0]).export('png').canvas.width / byId('lines').clientWidth"
+    assert page.driver.execute_script(script) == 2
 
 
 def test_the_download_runs(view, swept, tmp_path):
@@ -260,8 +280,8 @@ def test_the_download_runs(view, swept, tmp_path):
 )
 def test_diagrams_are_as_wide_and_as_high_as_is_asked_for(view, name, window, size):
     page = view(name, width=window)
-    for index in range(page.count("#planes canvas")):
-        canvas = page.find("#planes canvas", index)
+    for index in range(page.count("#planes .diagram")):
+        canvas = page.find("#planes .diagram", index)
         assert (canvas.size["width"], canvas.size["height"]) == size
 
 
@@ -287,3 +307,152 @@ def test_rounding_errors_have_one_colour(view):
     assert least == most
     least, most = page.driver.execute_script(script, 2.0**-20)
     assert least < most
+
+
+def extent(page, name):
+    """Return the ends of a range that all diagrams share."""
+    return np.array([page.value(name, "start"), page.value(name, "end")])
+
+
+def test_a_drag_zooms_all_diagrams_and_tools_pan_and_reset(view):
+    page = view("scales")
+    whole, before = (extent(page, "x"), extent(page, "y")), page.pictures()
+    page.drag("#planes .diagram", 1, (0.2, 0.2), (0.7, 0.8))
+    page.wait(lambda: (extent(page, "x") != whole[0]).all())
+    zoomed = page.wait_for_pictures(before)  # also the lines
+    for name, (low, high), fractions in zip("xy", whole, [(0.2, 0.7), (0.2, 0.8)], strict=True):
+        assert extent(page, name) == pytest.approx(
+            [low + part * (high - low) for part in fractions], rel=0.03
+        )
+    left, right = extent(page, "x")
+    page.use_tool("PanTool")
+    page.drag("#planes .diagram", 0, (0.2, 0.5), (0.5, 0.5))
+    page.wait_for_pictures(zoomed)
+    moved = extent(page, "x") - (left, right)
+    assert moved == pytest.approx(np.full(2, 0.3 * (left - right)), rel=0.1)
+    page.use_tool("ResetTool")
+    page.wait(lambda: (extent(page, "x") == whole[0]).all() and (extent(page, "y") == whole[1]).all())
+    page.use_tool("WheelZoomTool")
+    page.wheel("#planes .diagram", 0)
+    page.wait(lambda: np.ptp(extent(page, "x")) < np.ptp(whole[0]))
+
+
+def test_a_zoom_stays_when_another_time_is_chosen(view):
+    page = view("scales")
+    page.drag("#planes .diagram", 1, (0.2, 0.2), (0.7, 0.8))
+    page.wait(lambda: extent(page, "x")[0] > -4.5)
+    zoomed, before = extent(page, "x"), page.pictures()
+    page.press("input[name=time]", "left")
+    page.wait_for_pictures(before)
+    assert (extent(page, "x") == zoomed).all()
+
+
+def test_the_crosshair_is_in_all_diagrams(view):
+    page = view("scales")
+    before = page.pictures()
+    page.point("#planes .diagram", 0, 0.3, 0.7)
+    page.wait_for_pictures(before)  # of three architectures, and the lines
+
+
+def test_contours_are_those_of_another_library(view):
+    page, random = view("scales"), np.random.default_rng(0)
+    for shape in ((5, 7), (12, 9), (2, 2)):
+        values = random.normal(size=shape).astype(np.float32)
+        y, x = (np.sort(random.uniform(size=size)) for size in shape)
+        lines = page.driver.execute_script(
+            "return contour(...arguments)", x.tolist(), y.tolist(), values.tolist(), 0.1
+        )
+        expected = contourpy.contour_generator(x, y, values.astype(float), quad_as_tri=False).lines(0.1)
+        corners, known = (np.unique(np.concatenate(group).round(9), axis=0) for group in (lines, expected))
+        np.testing.assert_allclose(corners, known, rtol=1e-6)
+        assert sorted(map(len, lines)) == sorted(map(len, expected))
+
+
+def test_borders_run_where_the_mean_is_at_the_threshold(view, diverging):
+    page, points = view("times"), fl.open_sweep(diverging).load()
+    chosen = points.sel(solver="exact").isel(learning_rate=0, init_scale=0)
+    mean = chosen.kernel_distance.where(chosen.status == "ok").mean("seed")
+    seen = 0
+    for architecture in range(3):
+        columns = page.columns("borders", architecture)
+        for xs, ys, dash in zip(columns["xs"], columns["ys"], columns["line_dash"], strict=True):
+            at = mean.isel(architecture=architecture).interp(
+                lam=xr.DataArray(xs, dims="n"), time=xr.DataArray(ys, dims="n")
+            )
+            level = {"dashed": 0.05, "solid": 0.15}[dash]
+            np.testing.assert_allclose(at, level, rtol=1e-4)
+            seen += len(xs)
+    assert seen > 10
+
+
+def test_regimes_are_named_where_they_are(view, swept):
+    page, dataset = view("scales"), fl.open_sweep(swept).load()
+    mean = dataset.kernel_distance.sel(time=INF).mean("seed")
+    names = set()
+    for architecture in range(3):
+        words = page.columns("words", architecture)
+        for lam, scale, name in zip(words["x"], words["y"], words["text"], strict=True):
+            value = float(
+                mean.isel(architecture=architecture).sel(lam=lam, init_scale=scale, method="nearest")
+            )
+            assert value < 0.05 if name == "lazy" else value >= 0.15
+            names.add(name)
+    assert names == {"lazy", "rich"}
+
+
+def test_axes_are_a_choice(view, swept):
+    page, dataset = view("scales"), fl.open_sweep(swept).load()
+    page.choose("y axis", "time t/τ")
+    page.wait(lambda: page.models("y-axis", "axis_label")[0] == {"axis_label": "time t/τ"})
+    _, value, where = page.point("#planes .diagram", 1, 0.5, 0.99)  # in the strip of t = inf
+    at = places(where)
+    assert (at["λ"], at["t/τ"]) == (0, INF)
+    points = dataset.kernel_distance.sel(lam=0, time=INF, init_scale=at[SIGMA]).isel(architecture=1)
+    assert number(re.search(rf"= {VALUE} ±", value)[1]) == pytest.approx(float(points.mean()), rel=1e-4)
+    page.choose("x axis", "time t/τ")  # the axes change places
+    page.wait(lambda: "over time t/τ" in page.text("#profile-title"))
+    assert page.driver.execute_script("return [data.x, data.y]") == ["time", "lam"]
+    assert not page.find("input[name=time]").is_displayed()
+
+
+def test_architectures_are_found_by_parts_of_their_names(view):
+    page = view("scales")
+    page.write("architectures", "3-4-3, funnel")
+    page.wait(lambda: not page.find("#figure-2").is_displayed())
+    shown = [node.text for node in page.driver.find_elements("css selector", "#planes h3") if node.text]
+    assert shown == ["funnel 4-2-2", "wide 3-4-3", "between 2-3-4"][:2]
+    assert len(page.columns("strokes", 0)["xs"]) == 2
+
+
+def test_numbers_are_saved_as_csv(view, swept, tmp_path):
+    page, dataset = view("scales"), fl.open_sweep(swept).load()
+    browser.download_to(page.driver, tmp_path)
+    page.press("input[name=time]", "left")
+    page.wait(lambda: "t/τ = 9" in page.text("#profile-title"))
+    page.click("#numbers")
+    page.wait(lambda: (tmp_path / "small-kernel-distance.csv").exists())
+    with (tmp_path / "small-kernel-distance.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 2 * 5
+    for row in rows:
+        at = {name: float(row[name]) for name in ("init_scale", "lam", "time")}
+        points = dataset.kernel_distance.sel(architecture=row["architecture"].split()[-1], **at)
+        assert float(row["mean"]) == pytest.approx(float(points.mean()), rel=1e-6)
+        assert float(row["std"]) == pytest.approx(float(points.std(ddof=1)), rel=1e-6)
+        assert (row["time"], row["seeds"]) == ("9", "6")
+
+
+def test_diagrams_are_saved_as_a_picture(view, tmp_path):
+    page = view("scales", ratio=2)
+    browser.download_to(page.driver, tmp_path)
+    page.click("#picture")
+    page.wait(lambda: (tmp_path / "small-kernel-distance.png").exists())
+    picture = plt.imread(tmp_path / "small-kernel-distance.png")
+    drawn, scale = page.find("#drawn"), page.find("#scale")
+    height = drawn.location["y"] + drawn.size["height"] - scale.location["y"]
+    assert picture.shape[:2] == (
+        pytest.approx(2 * height, abs=4),
+        pytest.approx(2 * drawn.size["width"], abs=4),
+    )
+    colours = np.unique(picture[::4, ::4, :3].reshape(-1, 3), axis=0)
+    assert len(colours) > 20
