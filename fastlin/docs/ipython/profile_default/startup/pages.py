@@ -1,9 +1,13 @@
 """Execution of pages: commands must succeed, and pictures are shown in light and dark."""
 
+import re
+import shlex
 import subprocess
 from base64 import b64encode
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,13 +24,31 @@ CSS_DPI = 96  # Pixels of a page per inch.
 
 def shell(command):
     """Run a command of a page, print its output, and show the pictures that it wrote."""
-    before = _pictures()
+    before = set(Path().glob("*.png"))
     done = subprocess.run(command, shell=True, text=True, executable="/bin/bash", capture_output=True)
     print(done.stdout.replace(f"{Path.cwd()}/", ""), end="")
     if done.returncode:
         raise RuntimeError(f"`{command}` ended with code {done.returncode}: {done.stderr}")
-    for path in sorted(_pictures() - before):
-        display(HTML(_element(path.read_bytes(), path.stem)))
+    if written := sorted({*Path().glob("*.png")} - before):
+        for path, dark in zip_longest(written, _in_dark_theme(command)):
+            display(HTML(_pair(path.read_bytes(), dark, path.stem)))
+
+
+def _in_dark_theme(command):
+    """Return the pictures that a command draws with --dark, if it has this option."""
+    if not re.match("fastlin (plot|figure) ", command):
+        return []
+    with TemporaryDirectory() as folder:
+        options = ["--dark", "--quiet", "--out", f"{folder}/dark.png"]
+        subprocess.run([*shlex.split(command, comments=True), *options], check=True)
+        return [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+
+
+def _pair(light, dark, text):
+    """Return a picture for each theme. The style sheet of the site shows one of them."""
+    if dark is None:
+        return _element(light, text)
+    return _element(light, text, "only-light") + _element(dark, text, "only-dark")
 
 
 def write_file(name, text):
@@ -34,24 +56,16 @@ def write_file(name, text):
     Path(name).write_text(text)
 
 
-def _pictures():
-    return set(Path().glob("*.png"))
-
-
 def _element(png, text, *classes):
-    width = (
-        int.from_bytes(png[16:20]) * CSS_DPI // DPI
-    )  # The header of a PNG has the width in bytes 16 to 19.
+    width = int.from_bytes(png[16:20]) * CSS_DPI // DPI  # Bytes 16 to 19 of a PNG are its width.
     source = f"data:image/png;base64,{b64encode(png).decode()}"
     return f'<img class="{" ".join(classes)}" width="{width}" src="{source}" alt="{text}">'
 
 
 def _html(figure):
-    """Return a figure as two pictures, of which the style sheet of the site shows one."""
-    text = "picture drawn by the code above"
-    light = _element(_png(figure), text, "only-light")
+    light = _png(figure)
     with in_dark(figure):
-        return light + _element(_png(figure), text, "only-dark")
+        return _pair(light, _png(figure), "picture drawn by the code above")
 
 
 def _png(figure):
