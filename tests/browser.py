@@ -108,12 +108,9 @@ class Page:
         self.driver = driver
 
     def open(self, address):
-        """Open a page, and wait until its diagrams are there, if it has any."""
         self.driver.get("about:blank")
         self.faults(), self.requests()  # drop the entries of the page before
         self.driver.get(address)
-        script = "return document.getElementById('diagrams').hidden || 'ready' in document.body.dataset"
-        self.wait(lambda: self.driver.execute_script(script))
 
     def find(self, selector, index=0):
         return self.driver.find_elements("css selector", selector)[index]
@@ -138,6 +135,48 @@ class Page:
     def wait(self, condition):
         until(condition)
 
+    def click(self, selector):
+        self.find(selector).click()
+
+    def act(self, *places, press=True, touch=False):
+        """Move a mouse or a finger to places in the window, and press it from the first to the last."""
+        from selenium.webdriver.common.action_chains import ActionBuilder
+        from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+        kind = "touch" if touch else "mouse"
+        actions = ActionBuilder(self.driver, mouse=PointerInput(kind, kind), duration=20)
+        pointer = actions.pointer_action
+        for n, (x, y) in enumerate(places):
+            pointer.move_to_location(round(x), round(y))
+            if press and n == 0:
+                pointer.pointer_down()
+        if press:
+            pointer.pointer_up()
+        actions.perform()
+
+    def contrast(self, selector):
+        script = f"{COLOURS} return contrast(getComputedStyle(arguments[0]).color, behind(arguments[0]))"
+        return self.driver.execute_script(script, self.find(selector))
+
+    def contrast_with_page(self, colour):
+        script = f"{COLOURS} return contrast(arguments[0], behind(document.body))"
+        return self.driver.execute_script(script, colour)
+
+    def luminance(self, selector):
+        return self.driver.execute_script(
+            f"{COLOURS} return luminance(behind(arguments[0]))", self.find(selector)
+        )
+
+
+class ReportPage(Page):
+    """A report that is open in the browser."""
+
+    def open(self, address):
+        """Open a report, and wait until its diagrams are there, if it has any."""
+        super().open(address)
+        script = "return document.getElementById('diagrams').hidden || 'ready' in document.body.dataset"
+        self.wait(lambda: self.driver.execute_script(script))
+
     def pictures(self):
         """Return the diagrams that show, as addresses with their pixels."""
         return self.driver.execute_script(PICTURES)
@@ -159,9 +198,6 @@ class Page:
     def colours(self):
         """Return the label of the colour bar."""
         return self.find("#bar").get_attribute("aria-label")
-
-    def click(self, selector):
-        self.find(selector).click()
 
     def press(self, selector, *arrows):
         self.find(selector).send_keys(*({"left": "\ue012", "right": "\ue014"}[arrow] for arrow in arrows))
@@ -204,22 +240,6 @@ class Page:
         origin = ScrollOrigin.from_viewport(round(x), round(y))
         ActionChains(self.driver).scroll_from_origin(origin, 0, -120).perform()
 
-    def act(self, *places, press=True, touch=False):
-        """Move a mouse or a finger to places in the window, and press it from the first to the last."""
-        from selenium.webdriver.common.action_chains import ActionBuilder
-        from selenium.webdriver.common.actions.pointer_input import PointerInput
-
-        kind = "touch" if touch else "mouse"
-        actions = ActionBuilder(self.driver, mouse=PointerInput(kind, kind), duration=20)
-        pointer = actions.pointer_action
-        for n, (x, y) in enumerate(places):
-            pointer.move_to_location(round(x), round(y))
-            if press and n == 0:
-                pointer.pointer_down()
-        if press:
-            pointer.pointer_up()
-        actions.perform()
-
     def frame(self, selector, index=0):
         """Scroll to a diagram, and return a function from fractions of its frame to places in the window."""
         diagram = self.find(selector, index)
@@ -242,16 +262,3 @@ class Page:
         place = self.frame(selector, index)
         middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
         self.act(place(*start), place(*middle), place(*end))
-
-    def contrast(self, selector):
-        script = f"{COLOURS} return contrast(getComputedStyle(arguments[0]).color, behind(arguments[0]))"
-        return self.driver.execute_script(script, self.find(selector))
-
-    def contrast_with_page(self, colour):
-        script = f"{COLOURS} return contrast(arguments[0], behind(document.body))"
-        return self.driver.execute_script(script, colour)
-
-    def luminance(self, selector):
-        return self.driver.execute_script(
-            f"{COLOURS} return luminance(behind(arguments[0]))", self.find(selector)
-        )

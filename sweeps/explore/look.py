@@ -8,9 +8,10 @@ import numpy as np
 from bokeh.palettes import Cividis256
 from bokeh.themes import Theme
 
+from fastlin.plot.screen import FONT, SCHEMES, axis, axis_fonts
+
 SEQUENTIAL = tuple(Cividis256)  # from small to large, in both schemes
 CHOSEN = "#e8453c"  # frame of the chosen point, on any colour
-FONT = "system-ui, sans-serif"
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Look:
 
     Attributes
     ----------
+    scheme : str
+        "light" or "dark".
     ink, faint, grid : str
         Text, secondary text, and lines of the grid.
     lines : tuple of str
@@ -29,6 +32,7 @@ class Look:
         From negative over 0, which is close to the background, to positive.
     """
 
+    scheme: str
     ink: str
     faint: str
     grid: str
@@ -49,23 +53,23 @@ def _between(colours: tuple[str, ...], count: int) -> list[str]:
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in mixed.round().astype(int)]
 
 
+# Lines are those of Okabe and Ito, lighter on a dark background. Signed colours of 0 are close to the ground.
+_LINES = {"light": ("#0072b2", "#d55e00", "#009e73"), "dark": ("#56b4e9", "#f0883e", "#2fc49b")}
+_SIGNED = {
+    "light": ("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f"),
+    "dark": ("#b5dcf5", "#4393c3", "#20252b", "#d6604d", "#ffc9b8"),
+}
 LOOKS = {
-    "light": Look(
-        ink="#1c2024",
-        faint="#5b6470",
-        grid="#e3e6ea",
-        lines=("#0072b2", "#d55e00", "#009e73"),
-        mark="#b3261e",
-        signed=tuple(_between(("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f"), 255)),
-    ),
-    "dark": Look(
-        ink="#e6e8eb",
-        faint="#9aa3ad",
-        grid="#2d333a",
-        lines=("#56b4e9", "#f0883e", "#2fc49b"),
-        mark="#ff8a80",
-        signed=tuple(_between(("#b5dcf5", "#4393c3", "#20252b", "#d6604d", "#ffc9b8"), 255)),
-    ),
+    scheme: Look(
+        scheme=scheme,
+        ink=colours["ink"],
+        faint=colours["muted"],
+        grid=colours["line"],
+        mark=colours["alert"],
+        lines=_LINES[scheme],
+        signed=tuple(_between(_SIGNED[scheme], 255)),
+    )
+    for scheme, colours in SCHEMES.items()
 }
 
 
@@ -81,18 +85,7 @@ def theme(look: Look) -> Theme:
                     "outline_line_color": look.grid,
                 },
                 "Grid": {"grid_line_color": look.grid},
-                "Axis": {
-                    "axis_line_color": look.faint,
-                    "major_tick_line_color": look.faint,
-                    "minor_tick_line_color": None,
-                    "major_label_text_color": look.faint,
-                    "major_label_text_font": FONT,
-                    "major_label_text_font_size": "12px",
-                    "axis_label_text_color": look.ink,
-                    "axis_label_text_font": FONT,
-                    "axis_label_text_font_size": "13px",
-                    "axis_label_text_font_style": "normal",
-                },
+                "Axis": {**axis(look.scheme), **axis_fonts()},
                 "Title": {**text, "text_font_size": "14px", "text_font_style": "bold"},
                 "ColorBar": {
                     "background_fill_color": None,

@@ -27,7 +27,7 @@ from bokeh.models import (
 from jinja2 import Template
 
 from fastlin.errors import InputError
-from fastlin.plot import captions
+from fastlin.plot import captions, screen
 from fastlin.sweeps.explore import state, views
 from fastlin.sweeps.explore.diagram import Cells, StorePoint, Sweep, View
 from fastlin.sweeps.explore.look import LOOKS, theme
@@ -61,13 +61,13 @@ return Number((10 ** tick).toPrecision(3)).toString();
 # CSS of controls. The colours are those of page.html.
 WIDGETS = """
 :host { color: var(--ink); font-size: 14px; }
-.bk-input { background-color: var(--field); color: var(--ink); border-color: var(--line); font-size: 14px; }
+.bk-input { background-color: var(--raised); color: var(--ink); border-color: var(--line); font-size: 14px; }
 select.bk-input { appearance: auto; background-image: none; color-scheme: light dark; }
-.bk-btn { background-color: var(--field); color: var(--ink); border-color: var(--line); font-size: 14px; }
+.bk-btn { background-color: var(--raised); color: var(--ink); border-color: var(--line); font-size: 14px; }
 .bk-btn:hover { background-color: var(--line); color: var(--ink); }
 .noUi-target { background-color: var(--line); border-color: var(--line); box-shadow: none; }
 .noUi-connect { background-color: var(--accent) !important; }
-.noUi-handle { background-color: var(--handle); border-color: var(--faint); box-shadow: none; }
+.noUi-handle { background-color: var(--paper); border-color: var(--muted); box-shadow: none; }
 .noUi-handle:focus-visible { outline: 2px solid var(--accent); }
 """
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "stylesheets": [WIDGETS]}
@@ -159,6 +159,7 @@ class Page:
             curves=[view.figure.name for view in self.curves],
             matrices=[view.figure.name for view in self.matrices],
             store=self.sweep is not None,
+            colours=screen.css(),
         )
         self.document.js_on_event(
             DocumentReady,

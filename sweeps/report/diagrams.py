@@ -34,6 +34,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
+from fastlin.plot.screen import FONT
 from fastlin.sweeps.report import look
 
 GESTURES = (BoxZoomTool, PanTool, WheelZoomTool, ResetTool)
@@ -126,7 +127,7 @@ class _Shared:
             _add(plot, borders, MultiLine(line_dash="line_dash", **line))
         words = Text(
             text_color=look.MARK,
-            text_font={"value": look.FONT},
+            text_font={"value": FONT},
             text_font_size="13px",
             text_align="center",
             text_baseline="middle",

@@ -19,6 +19,7 @@ from fastlin.observables.regimes import THRESHOLD
 from fastlin.observables.registry import REGISTRY
 from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales
+from fastlin.plot.screen import SCHEMES
 from fastlin.plot.style import DEFAULT_STYLE, Style, architectures, default_index
 from fastlin.sweeps.report import look
 from fastlin.sweeps.report.axes import described, first
@@ -117,7 +118,7 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
         "log": bool(style.log),
         "lines": list(islice(look.lines(), len(axes["architecture"]["values"]))),
         "theme": look.fonts(),
-        "themes": {scheme: look.theme(scheme) for scheme in look.SCHEMES},
+        "themes": {scheme: look.theme(scheme) for scheme in SCHEMES},
         "seeds": total,
         "bands": few and quantities[0]["std"] is not None,
     }

@@ -16,6 +16,7 @@ from string import Template
 from typing import Any
 
 from fastlin.errors import InputError
+from fastlin.plot import screen
 from fastlin.plot.style import DEFAULT_STYLE, Style
 from fastlin.sweeps import presets
 from fastlin.sweeps.read.open import open_sweep, reading
@@ -163,7 +164,7 @@ def _compressed(text: str) -> str:
 def _page(fields: dict[str, str], rule: str) -> str:
     """Return the filled template. A browser may run only the scripts of the page and of Bokeh."""
     script = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
-    style = look.css() + _part("page.css") + rule
+    style = screen.css() + _part("page.css") + rule
     own = {"style": style, "script": script, "script_hash": _digest(script)}
     return Template(_part("page.html")).substitute(fields | own)
 

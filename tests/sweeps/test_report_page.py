@@ -61,7 +61,7 @@ def view(driver, pages):
     def open_page(name, width=1100, scheme="light", ratio=1):
         browser.resize(driver, width, ratio=ratio)
         browser.prefer(driver, scheme)
-        page = browser.Page(driver)
+        page = browser.ReportPage(driver)
         page.open((pages / f"{name}.html").as_uri())
         return page
 
@@ -80,7 +80,7 @@ def test_a_page_without_diagrams_loads_without_a_fault(driver, tmp_path, client)
     content = sweeping.spec(output={"observables": ["loss"], "reduce": {"statistics": ["min"]}})
     fl.run_sweep(content, tmp_path / "s.zarr", client)
     write(str(tmp_path / "s.zarr"), tmp_path / "page.html")
-    page = browser.Page(driver)
+    page = browser.ReportPage(driver)
     page.open((tmp_path / "page.html").as_uri())
     assert page.faults() == []
     assert not page.find("#diagrams").is_displayed()
