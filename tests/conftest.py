@@ -25,7 +25,7 @@ LONG = ("slow", "campaign")  # before the markers are evaluated
 # Hypothesis draws the same examples on every machine. A first call may have to compile.
 settings.register_profile("fastlin", deadline=None, derandomize=True, max_examples=40, print_blob=True)
 # For a second Python: `pytest --hypothesis-profile=few`.
-settings.register_profile("few", settings.get_profile("fastlin"), max_examples=10)
+settings.register_profile("few", settings.get_profile("fastlin"), max_examples=3)
 settings.load_profile("fastlin")
 cutting.groups_apart()
 # The processes of pytest-xdist keep all cores busy, so that a helper process costs its imports and saves
