@@ -95,7 +95,9 @@ print(f"largest difference: {np.abs(np.subtract(ends, least)).max():.0e}")
 # In the units of the update, the relative scale of the adapter is $\lambda = -c\,a^2$ (for equal learning
 # rates). A small $c\,a^2$ is rich: $A$ turns towards the top directions of $\Sigma_{yx} - W_0$ while $B$
 # grows, and modes are learned one after the other. With a large $c\,a^2$ the adapter first fits all that the
-# rows of $A$ can reach as they are, and turns late.
+# rows of $A$ can reach as they are, and turns late. The documentation (Mathematics, LoRA) has
+# $\lambda_U = -c^2 \eta_B a^2$, which is this number times the speed $c \sqrt{\eta_A \eta_B}$ of the adapter.
+# The attribute `lam` is that of $A$ and $B$ themselves, $-a^2$, and knows neither $c$ nor the rates.
 #
 # `adapter_alignment` is the overlap of the rows of $A$ ("input") and of the columns of $B$ ("output") with
 # the top $r$ singular directions, and `recovered_rank` counts the directions that are learned.
@@ -150,7 +152,7 @@ plt.show()
 for ratio in (1.0, 4.0, 16.0):
     pair = fl.lora(second, w0, 2, alpha=4.0, learning_rates=(ratio**-0.5, ratio**0.5))
     ds = fl.exact(*pair, [0.3, 3.0, 30.0], ["loss"])
-    print(f"eta_B / eta_A = {ratio:4g}   lam = {ds.attrs['lam']:g}   loss at 0.3, 3, 30:", ds.loss.values)
+    print(f"eta_B / eta_A = {ratio:4g}   loss at 0.3, 3, 30:", ds.loss.values)
 
 # %% [markdown]
 # ## A sweep

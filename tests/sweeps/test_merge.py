@@ -112,7 +112,7 @@ CUTS = st.sampled_from([cutting.APART, cutting.JOINED])
 
 
 @pytest.mark.slow
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(first=CHOICES, second=CHOICES, cuts=st.tuples(CUTS, CUTS))
 def test_any_two_products_are_merged_into_their_union(tmp_path_factory, client, first, second, cuts):
     """The merged store has the points of both and no others. Completed, it is that of the union."""
