@@ -10,14 +10,21 @@ _HEAD = ("observable", "what it is", "equation")
 
 
 def table() -> str:
-    """Return all observables of a network as Markdown, with whether a sweep can store each."""
-    rows = [(*_cells(entry), "yes" if entry.swept else "") for entry in REGISTRY.values()]
-    return markdown_table((*_HEAD, "in a sweep"), rows)
+    """Return all observables of a network as Markdown.
+
+    The last columns say which a solver returns by default, and which a sweep can store.
+    """
+    rows = [(*_cells(entry), _yes(entry.default), _yes(entry.swept)) for entry in REGISTRY.values()]
+    return markdown_table((*_HEAD, "by default", "in a sweep"), rows)
 
 
 def table_of_stages() -> str:
     """Return the observables that only tasks in a row have as Markdown."""
     return markdown_table(_HEAD, map(_cells, OF_SEQUENCE.values()))
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else ""
 
 
 def _cells(entry: Observable) -> tuple[str, str, str]:
