@@ -24,12 +24,14 @@ from fastlin.sweeps.read.picture import check_target
 from fastlin.sweeps.read.selection_text import select_by_text
 from fastlin.sweeps.report import controls, look, numbers, tables
 from fastlin.sweeps.spec.spec import Spec
+from fastlin.sweeps.spec.table import KIND_SECTIONS
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.store import Store
 
 ENDINGS = (".html", ".htm")
 PIXELS_PER_INCH = 96  # of CSS
 ALL_POINTS = '<p class="note">These are all points of the store, also those that are not shown.</p>'
+OWN_DATA = ", with the data of the user, as the store has them"
 SCRIPTS = ("numbers", "contours", "drawing", "page")
 PLANE = (
     '<figure id="figure-{index}"><h3>{name}</h3>'
@@ -115,6 +117,7 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         "status": tables.status(counts),
         "command": escape(command(spec)),
         "toml": escape(text := spec.to_toml()),
+        "own": OWN_DATA if any("data" in spec.to_dict()[name] for name in KIND_SECTIONS) else "",
         "store": escape(f"{_file_name(spec.name)}.zarr"),
         "file": escape(f"{_file_name(spec.name)}.toml"),
         "href": f"data:application/toml;base64,{b64encode(text.encode()).decode()}",

@@ -347,6 +347,19 @@ def test_the_page_shows_the_spec_and_offers_it_for_download(partial, tmp_path):
     assert 'download="script-script-alert-1-script-b-x-b-co.toml"' in page
 
 
+def test_a_page_says_that_its_spec_holds_data_of_the_user(swept, tmp_path):
+    sentence = "with the data of the user"
+    spec = {
+        "axes": {"architecture": "3-2-2", "seed": 0, "lam": [0.0, 1.0]},
+        "dynamics": {"solver": "flow", "times": [0.0, 1.0]},
+    }
+    rng = np.random.default_rng(0)
+    task = fl.Task(rng.standard_normal((3, 5)), rng.standard_normal((2, 5)), center=True)
+    fl.run_sweep(spec, tmp_path / "own.zarr", task=task)
+    assert sentence in page_of(tmp_path / "own.zarr", tmp_path)
+    assert sentence not in page_of(swept, tmp_path)
+
+
 def test_the_page_lists_the_versions_of_the_store(swept, tmp_path):
     rows = table(page_of(swept, tmp_path), "Made with")
     assert dict(rows[1:]) == json.loads(fl.open_sweep(swept).attrs["versions"])
