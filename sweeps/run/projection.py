@@ -106,7 +106,7 @@ class Projection:
         return (
             f"{self.name}: {self.points:,} points ({dims}), each at {self.times} times\n"
             f"{self._solver}"
-            f"blocks: {self.blocks:,} of {groups}{self.seeds_per_block} seeds\n"
+            f"blocks: {self.blocks:,}, each of {groups}{self.seeds_per_block:,} seeds\n"
             f"store: {estimated}{readable_size(self.bytes)} in {self.files:,} files\n"
             f"memory: {readable_size(self.memory_bytes)} with {self.workers} cores\n"
             f"kernels: {self.kernels}, of which {self._compilation}\n"
