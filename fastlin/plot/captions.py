@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -57,13 +58,18 @@ def wrapped(parts: Sequence[str], width: int) -> str:
     lines = [first]
     for piece in rest:
         line = f"{lines[-1]} {piece}"
-        lines[-1:] = [line] if len(line) <= width else [lines[-1], piece]
+        lines[-1:] = [line] if _letters(line) <= width else [lines[-1], piece]
     return "\n".join(lines)
+
+
+def _letters(text: str) -> int:
+    """Return the number of letters that are seen. A command of mathtext, as \\tau, is one of them."""
+    return len(re.sub(r"\\[a-zA-Z]+", "x", text).replace("$", ""))
 
 
 def _pieces(text: str, width: int, separators: Sequence[str]) -> list[str]:
     """Return a text that is longer than a line in pieces that are not, as far as that is possible."""
-    if len(text) <= width:
+    if _letters(text) <= width:
         return [text]
     if not separators:
         return [text[start : start + width] for start in range(0, len(text), width)]
