@@ -106,7 +106,8 @@ def matrices(
 
     Conditions in another order, which moves the cells:
 
-    >>> things = fl.Task(task.X[:, :4], task.Y[:, :4], labels=["oak", "robin", "pine", "canary"])
+    >>> four = fl.random_regression(arch, n_samples=4)
+    >>> things = fl.Task(four.X, four.Y, labels=["oak", "robin", "pine", "canary"])
     >>> learned = fl.exact(things, net, [0.0, 1.0], observables=["rdm_cosine"])
     >>> panels = fl.plot.matrices(learned.rdm_cosine, order=["oak", "pine", "robin", "canary"])
     >>> [name.get_text() for name in panels[0].get_yticklabels()]
