@@ -32,7 +32,8 @@ def plot(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="PNG, SVG or PDF; by default beside the store, or in this folder.",
+            help="PNG, SVG or PDF; by default beside the store, or in this folder. "
+            "An existing file is replaced.",
         ),
     ] = None,
     observable: Annotated[
@@ -71,7 +72,11 @@ def figure(
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", metavar="FILE", help="PNG, SVG or PDF; by default NAME.png here."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="PNG, SVG or PDF; by default NAME.png here. An existing file is replaced.",
+        ),
     ] = None,
     architecture: Annotated[
         list[str] | None,
@@ -109,7 +114,7 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="HTML; by default beside the store, or in this folder.",
+            help="HTML; by default beside the store, or in this folder. An existing file is replaced.",
         ),
     ] = None,
     select: Select = None,

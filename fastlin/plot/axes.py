@@ -45,6 +45,12 @@ def new_panels(count: int, height: float) -> list[Axes]:
     return list(axes.flat[:count])
 
 
+def inches(ax: Axes) -> tuple[float, float]:
+    """Return the width and the height of axes in inches, before their layout is settled."""
+    box = ax.get_window_extent()
+    return box.width / ax.figure.dpi, box.height / ax.figure.dpi
+
+
 def set_axis(ax: Axes, letter: str, name: str, values: NDArray[Any]) -> None:
     """Set the label, the scale and the ticks of the axis x or y.
 
@@ -73,11 +79,10 @@ def _fit(ax: Axes, letter: str, values: NDArray[Any], *, log: bool) -> bool:
     """Return whether each value of an axis can be labelled, so that no two labels touch."""
     if values.size > MAX_TICKS:
         return False
-    box = ax.get_window_extent()
     share = min(SHARE_OF_AXIS, 1 - 1 / values.size)  # In a diagram, half a cell lies beyond each end.
-    inches = share * (box.width if letter == "x" else box.height) / ax.figure.dpi
+    length = share * inches(ax)[0 if letter == "x" else 1]
     positions = np.log(values) if log else values.astype(float)
-    gaps = np.diff(positions) * inches / (np.ptp(positions) or 1.0)
+    gaps = np.diff(positions) * length / (np.ptp(positions) or 1.0)
     lengths = np.array([len(name) for name in _names(values)])
     needed = (0.5 * (lengths[1:] + lengths[:-1]) + 1.0) if letter == "x" else np.full(gaps.shape, 2.0)
     return bool((gaps * style.LETTERS >= needed).all())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from fastlin.plot import scales
+from fastlin.plot.axes import inches
 from fastlin.plot.style import LETTERS
 from fastlin.validation import check_float
 
@@ -88,12 +89,11 @@ def _name_regime(ax: Axes, grid: xr.DataArray, name: str, inside: NDArray[np.boo
         for dim, places in zip(grid.dims, (y, x), strict=True)
     ]
     raster = np.pad(inside[np.ix_(*cells)], 1)
-    box = ax.get_window_extent()
-    length, inches = len(name) / LETTERS, np.array([box.height, box.width]) / ax.figure.dpi
+    length, high_wide = len(name) / LETTERS, np.array(inches(ax)[::-1])
     places = []
     for rotation, size in ((0.0, (LETTER_HEIGHT, length)), (90.0, (length, LETTER_HEIGHT))):
-        room = distance_transform_edt(raster, sampling=inches / RASTER / size)[1:-1, 1:-1]
-        margins = np.ceil(0.5 * np.array(size) / inches * RASTER).astype(int)
+        room = distance_transform_edt(raster, sampling=high_wide / RASTER / size)[1:-1, 1:-1]
+        margins = np.ceil(0.5 * np.array(size) / high_wide * RASTER).astype(int)
         most, row, column = _widest(room, margins)
         places.append((min(most, ROOMY), -rotation, x[column], y[row]))
     room, turned, across, up = max(places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from matplotlib.axes import Axes
 from fastlin.architecture import sizes_of
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import scales, sizes
-from fastlin.plot.style import LETTERS, SIZE_NAMES, number, parameter_axes, symbol, without, words
+from fastlin.plot.style import LETTERS, SIZE_NAMES, chosen_parameters, number, symbol, without, words
 from fastlin.solvers import SOLVERS
 
 AXES = ("solver", "time", "lam", "kappa", "init_scale", "rate_ratio", "learning_rate", "noise_seed")
@@ -31,7 +32,7 @@ def caption(
     parts = [f"{title}: {str(da.name).replace('_', ' ')}{_seeds(dataset, da)}"]
     if "layer" in da.coords:
         parts[0] += f" of {str(da['layer'].values).upper()}"
-    for name, value in _chosen(da, drawn, parameter_axes(dataset[str(da.name)])):
+    for name, value in _chosen(da, drawn):
         parts.append(_equal(words(name), value))
     for name in drawn:
         if name in da.dims and (missing := da[name].values[~scales.drawable(da[name].values)]).size:
@@ -57,13 +58,18 @@ def wrapped(parts: Sequence[str], width: int) -> str:
     lines = [first]
     for piece in rest:
         line = f"{lines[-1]} {piece}"
-        lines[-1:] = [line] if len(line) <= width else [lines[-1], piece]
+        lines[-1:] = [line] if _letters(line) <= width else [lines[-1], piece]
     return "\n".join(lines)
+
+
+def _letters(text: str) -> int:
+    """Return the number of letters that are seen. A command of mathtext, as \\tau, is one of them."""
+    return len(re.sub(r"\\[a-zA-Z]+", "x", text).replace("$", ""))
 
 
 def _pieces(text: str, width: int, separators: Sequence[str]) -> list[str]:
     """Return a text that is longer than a line in pieces that are not, as far as that is possible."""
-    if len(text) <= width:
+    if _letters(text) <= width:
         return [text]
     if not separators:
         return [text[start : start + width] for start in range(0, len(text), width)]
@@ -97,16 +103,11 @@ def new_axes(da: xr.DataArray, *drawn: str, band: bool = False) -> Axes:
     return ax
 
 
-def _chosen(
-    da: xr.DataArray, drawn: Sequence[str], parameters: Sequence[str] = ()
-) -> Iterator[tuple[str, Any]]:
-    """Yield the axes that are not drawn and have one value, with the value: a text or a number.
-
-    `parameters` are the axes that parameters of tasks and starts make.
-    """
+def _chosen(da: xr.DataArray, drawn: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the axes that are not drawn and have one value, with the value: a text or a number."""
     scalar = "solver" in da.coords and da["solver"].ndim == 0
     solver = SOLVERS.get(str(da["solver"].values)) if scalar else None
-    for name in (*AXES, *parameters):
+    for name in (*AXES, *chosen_parameters(da)):
         if name in drawn or name not in da.coords or da[name].ndim:
             continue
         if name == "solver":

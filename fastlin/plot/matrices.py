@@ -13,13 +13,14 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
 from fastlin.plot import style
 from fastlin.plot.arguments import check_ax, check_panels
-from fastlin.plot.axes import new_panels
+from fastlin.plot.axes import inches, new_panels
 from fastlin.validation import check_instance, check_int, shown
 
 PANELS = 6  # Small multiples that fit the width of a page.
@@ -31,7 +32,9 @@ AXES_OF_SWEEPS = frozenset(
 # Observables that are drawn.
 MATRICES = "w2w1, w1tw1, w2w2t, qqt, rsm_input, rsm_output, rdm_cosine, rdm_correlation and ntk"
 LABELLED = ("sample", "condition")  # Sides of matrices whose rows have labels.
-LINE = 0.16  # Inches of a line of letters.
+DISSIMILARITY = 2.0  # Largest value of 1 - cosine and of 1 - correlation.
+LINE = 0.016  # Inches of a line of letters, for each point of their size.
+LEAST_SIZE = 7.0  # Points of the smallest letters of names.
 MILLISECONDS = 80  # Time between the frames of an animation.
 
 
@@ -55,13 +58,17 @@ class _Stack:
 
 
 def matrices(
-    da: xr.DataArray, axes: Sequence[Axes] | None = None, labels: Sequence[Any] | None = None
+    da: xr.DataArray,
+    axes: Sequence[Axes] | None = None,
+    labels: Sequence[Any] | None = None,
+    order: Sequence[Any] | None = None,
 ) -> NDArray[Any]:
     """Draw a matrix at several times, on one scale of colour.
 
-    The scale is symmetric around 0, and begins at 0 for dissimilarities. Rows and columns over conditions
-    have the names of these. Those over samples are in the order of the samples, or by condition if `labels`
-    are given.
+    The scale is symmetric around 0. For dissimilarities it is their range, from 0 to 2, in every picture.
+    Rows and columns over conditions have the names of these. Those over samples are in the order of the
+    samples, or by condition if `labels` are given. Names have smaller letters where there are many, and are
+    left out where they could not be read.
 
     Parameters
     ----------
@@ -73,8 +80,11 @@ def matrices(
         Where to draw, one for each time; by default a new figure of six panels. If there are more times
         than axes, times are chosen evenly from the first to the last.
     labels : sequence, optional
-        The condition of each sample, such as `Task.labels`. Samples of one condition are drawn side by side,
-        in the order in which conditions first appear.
+        The condition of each sample, such as `Task.labels`, for a matrix over samples. Samples of one
+        condition are drawn side by side. A matrix over conditions has their names.
+    order : sequence, optional
+        The names of all conditions in the order in which they are drawn. By default it is the order of the
+        matrix, or that in which conditions first appear in `labels`.
 
     Returns
     -------
@@ -83,7 +93,8 @@ def matrices(
     Raises
     ------
     InputError
-        If the observable is no matrix over time, there are more axes than times, or the labels do not fit.
+        If the observable is no matrix over time, there are more axes than times, or `labels` or `order` do
+        not fit.
 
     Examples
     --------
@@ -92,8 +103,17 @@ def matrices(
     >>> panels = fl.plot.matrices(fl.exact(task, net, [0.0, 1.0, np.inf]).qqt)
     >>> len(panels)  # one for each time
     3
+
+    Conditions in another order, which moves the cells:
+
+    >>> four = fl.random_regression(arch, n_samples=4)
+    >>> things = fl.Task(four.X, four.Y, labels=["oak", "robin", "pine", "canary"])
+    >>> learned = fl.exact(things, net, [0.0, 1.0], observables=["rdm_cosine"])
+    >>> panels = fl.plot.matrices(learned.rdm_cosine, order=["oak", "pine", "robin", "canary"])
+    >>> [name.get_text() for name in panels[0].get_yticklabels()]
+    ['oak', 'pine', 'robin', 'canary']
     """
-    stack = _stack(da, labels)
+    stack = _stack(da, labels, order)
     times = stack.matrices["time"].values
     panels = check_panels(new_panels(min(PANELS, times.size), 2.4) if axes is None else axes)
     if panels.size > times.size:
@@ -110,7 +130,11 @@ def matrices(
 
 
 def animation(
-    da: xr.DataArray, ax: Axes | None = None, frames: int = 60, labels: Sequence[Any] | None = None
+    da: xr.DataArray,
+    ax: Axes | None = None,
+    frames: int = 60,
+    labels: Sequence[Any] | None = None,
+    order: Sequence[Any] | None = None,
 ) -> FuncAnimation:
     """Animate a matrix through training, such as QQ^T.
 
@@ -122,7 +146,7 @@ def animation(
         Where to draw; by default a new figure.
     frames : int
         Largest number of frames; times are chosen evenly from the first to the last.
-    labels : sequence, optional
+    labels, order : sequence, optional
         As for `matrices`.
 
     Returns
@@ -133,7 +157,7 @@ def animation(
     Raises
     ------
     InputError
-        If the observable is no matrix over time, the labels do not fit, or `frames` is not positive.
+        If the observable is no matrix over time, `labels` or `order` do not fit, or `frames` is not positive.
 
     Examples
     --------
@@ -144,7 +168,7 @@ def animation(
     >>> moving.save("qqt.gif", writer="pillow")
     """
     check_ax(ax)
-    stack = _stack(da, labels)
+    stack = _stack(da, labels, order)
     all_times = stack.matrices["time"].values
     count = min(check_int("frames", frames, 1, 10_000), all_times.size)
     chosen = np.linspace(0, all_times.size - 1, count).round().astype(int)
@@ -170,7 +194,7 @@ def _axes_of_sweeps(da: xr.DataArray) -> set[str]:
     return {*AXES_OF_SWEEPS, *(name for name in style.parameter_axes(da) if name in da.coords)}
 
 
-def _stack(da: xr.DataArray, labels: Sequence[Any] | None) -> _Stack:
+def _stack(da: xr.DataArray, labels: Sequence[Any] | None, order: Sequence[Any] | None) -> _Stack:
     """Return the matrices of an observable. Each pair (output, sample) of the NTK is one row."""
     check_instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
     rest = [str(name) for name in da.dims if name != "time"]
@@ -190,14 +214,29 @@ def _stack(da: xr.DataArray, labels: Sequence[Any] | None) -> _Stack:
     data = flat.data.reshape(da.sizes["time"], *sides)
     matrices = xr.DataArray(data, dims=("time", "row", "column"), coords={"time": da["time"]})
     names = [", ".join(name.removesuffix("_2").replace("_", " ") for name in part) for part in parts]
-    if labels is not None and not set(names) & set(LABELLED):
-        raise InputError(f"labels are for matrices over samples or conditions; {da.name} has {names[0]}s")
+    _check_names(da, names[0], labels, order)
     given = list(da[rest[0]].values) if labels is None and rest[0] in da.coords else labels
-    rows, columns = (_side(name, size, given) for name, size in zip(names, sides, strict=True))
+    rows, columns = (_side(name, size, given, order) for name, size in zip(names, sides, strict=True))
     return _Stack(matrices.isel(row=rows.order, column=columns.order), rows, columns)
 
 
-def _side(name: str, size: int, labels: Sequence[Any] | None) -> _Side:
+def _check_names(
+    da: xr.DataArray, name: str, labels: Sequence[Any] | None, order: Sequence[Any] | None
+) -> None:
+    """Raise unless `labels` are given for samples only, and `order` for conditions."""
+    if labels is not None and name == "condition":
+        raise InputError(
+            f"labels are the conditions of samples; {da.name} is a matrix over conditions, which have their "
+            "names; order=[...] draws them in another order"
+        )
+    if labels is not None and name != "sample":
+        raise InputError(f"labels are for matrices over samples; {da.name} has {name}s")
+    if order is not None and labels is None and name != "condition":
+        hint = ", of which labels=[...] are the conditions" if name == "sample" else ""
+        raise InputError(f"order is that of conditions; {da.name} has {name}s{hint}")
+
+
+def _side(name: str, size: int, labels: Sequence[Any] | None, order: Sequence[Any] | None) -> _Side:
     """Return a side of a matrix. Samples and conditions of the same label are side by side."""
     if name not in LABELLED or labels is None:
         return _Side(name, np.arange(size))
@@ -205,17 +244,29 @@ def _side(name: str, size: int, labels: Sequence[Any] | None) -> _Side:
     if len(given) != size:
         raise InputError(f"there are {len(given)} labels and {size} {name}s")
     groups = list(dict.fromkeys(given))
+    if order is not None:
+        groups = _ordered(groups, order)
     numbers = np.array([groups.index(label) for label in given])
-    order = np.argsort(numbers, kind="stable")
-    ticks = tuple(float(np.flatnonzero(numbers[order] == number).mean()) for number in range(len(groups)))
-    return _Side("condition", order, ticks, tuple(map(str, groups)))
+    places = np.argsort(numbers, kind="stable")
+    ticks = tuple(float(np.flatnonzero(numbers[places] == number).mean()) for number in range(len(groups)))
+    return _Side("condition", places, ticks, tuple(map(str, groups)))
+
+
+def _ordered(groups: list[Any], order: Sequence[Any]) -> list[Any]:
+    """Return the names of conditions in the order of the user, which has each of them once."""
+    wanted = np.array(order, dtype=object)
+    names = wanted.ravel().tolist()
+    if wanted.shape != (len(groups),) or any(name not in names for name in groups):
+        needed = ", ".join(map(str, groups))
+        raise InputError(f"order is {shown(order)}; needed is each condition once: {needed}")
+    return names
 
 
 def _look(da: xr.DataArray, shown: NDArray[Any]) -> dict[str, Any]:
-    """Return the colours of matrices: from 0 for dissimilarities, else symmetric around 0."""
-    largest = float(np.abs(shown).max()) or 1.0
+    """Return the colours of matrices: those of the range of dissimilarities, else symmetric around 0."""
     if str(da.name).startswith("rdm"):
-        return {"cmap": style.COLOUR_MAP, "norm": Normalize(0.0, largest)}
+        return {"cmap": style.COLOUR_MAP, "norm": Normalize(0.0, DISSIMILARITY)}
+    largest = float(np.abs(shown).max()) or 1.0
     return {"cmap": style.SIGNED_COLOUR_MAP, "norm": Normalize(-largest, largest)}
 
 
@@ -226,13 +277,17 @@ def _draw(ax: Axes, matrix: NDArray[Any], look: dict[str, Any]) -> AxesImage:
 
 
 def _name_sides(ax: Axes, stack: _Stack, *, rows: bool, columns: bool) -> None:
-    """Write the labels of rows and of columns, or the name of the side if there are none or too many."""
-    box = ax.get_window_extent()
-    room = min(box.width, box.height) / ax.figure.dpi
+    """Write the names of rows and of columns, or that of the side if there are none or too many.
+
+    Letters are smaller where names would touch.
+    """
+    room = min(inches(ax))
+    usual = FontProperties(size=plt.rcParams["ytick.labelsize"]).get_size_in_points()
     for axis, side, named in ((ax.yaxis, stack.rows, rows), (ax.xaxis, stack.columns, columns)):
-        if named and 0 < len(side.names) * LINE <= room:
+        size = min(usual, room / LINE / max(len(side.names), 1))
+        if named and side.names and size >= LEAST_SIZE:
             upright = axis is ax.xaxis and max(map(len, side.names)) > 2
-            axis.set_ticks(side.ticks, side.names, rotation=90 if upright else 0)
+            axis.set_ticks(side.ticks, side.names, rotation=90 if upright else 0, fontsize=size)
             axis.set_tick_params(length=0)
         elif named:
             axis.set_label_text(side.name)

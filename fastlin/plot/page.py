@@ -18,6 +18,7 @@ from fastlin import seed_statistics
 from fastlin.errors import InputError
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import scales, sizes
+from fastlin.plot.axes import inches
 from fastlin.plot.borders import drawn_levels
 from fastlin.plot.captions import regimes, where, wrapped
 from fastlin.plot.fitting import sizing_fault
@@ -171,8 +172,8 @@ class Pages:
         count = shown.sizes["architecture"]
         figure = self._figure(WIDTH, 3.4)
         *diagrams, last = figure.subplots(1, count + 1, squeeze=False)[0]
-        inches = figure.get_figwidth() / (count + 2), figure.get_figheight() - AROUND - CAPTION
-        self._draw_diagrams(diagrams, shown, count, inches)
+        place = figure.get_figwidth() / (count + 2), figure.get_figheight() - AROUND - CAPTION
+        self._draw_diagrams(diagrams, shown, count, place)
         return figure, last
 
     def _rows(self, shown: xr.DataArray) -> tuple[Figure, Axes]:
@@ -185,28 +186,28 @@ class Pages:
         top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[ROW * rows, LINES])[:, 0]
         grid = top.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         width = (figure.get_figwidth() - BESIDE) / columns
-        inches = width, ROW / height * figure.get_figheight() - AROUND
-        self._draw_diagrams(list(grid[:count]), shown, columns, inches)
+        place = width, ROW / height * figure.get_figheight() - AROUND
+        self._draw_diagrams(list(grid[:count]), shown, columns, place)
         for ax in grid[count:]:
             ax.set_visible(False)
         return figure, bottom.subplots()
 
     def _draw_diagrams(
-        self, axes: list[Axes], shown: xr.DataArray, columns: int, inches: tuple[float, float]
+        self, axes: list[Axes], shown: xr.DataArray, columns: int, place: tuple[float, float]
     ) -> None:
         """Draw a phase diagram for each architecture in a place of so many inches, and a colour bar."""
         means = scales.drawn(self._means, self.x, self.y)
         mesh = self._mesh(means)
         names = architectures(shown)
-        narrow = max(len(f"{shape.family} {shape}") for shape in names) > LETTERS * inches[0]
+        narrow = max(len(f"{shape.family} {shape}") for shape in names) > LETTERS * place[0]
         part = scales.drawn(shown, self.x, self.y)
         for index, (ax, shape) in enumerate(zip(axes, names, strict=True)):
             grid, _ = grid_over(part.isel(architecture=index), self.x, self.y)
             drawn = draw_grid(ax, grid, self._contours(), mesh)
             ax.set_title(("\n" if narrow else " ").join((shape.family, str(shape))), fontsize="medium")
             # The lowest of each column names its axis, also above an empty place.
-            _name_axis(ax.xaxis, self.x, inches[0], named=index + columns >= len(axes))
-            _name_axis(ax.yaxis, self.y, inches[1], named=index % columns == 0)
+            _name_axis(ax.xaxis, self.x, place[0], named=index + columns >= len(axes))
+            _name_axis(ax.yaxis, self.y, place[1], named=index % columns == 0)
         colour_bar(drawn, axes, means, 1)
 
     def _draw_lines(self, ax: Axes, shown: xr.DataArray) -> None:
@@ -222,7 +223,8 @@ class Pages:
         if len(self) > 1:
             _set_limits(ax, every, log=self.log)
         if not self._flat:
-            ax.set_title(where(late, self.x), fontsize="medium")
+            title = wrapped([where(late, self.x)], int(LETTERS * inches(ax)[0]))
+            ax.set_title(title, fontsize="medium")
         if len(ax.lines) > 1 or self._flat:
             ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
@@ -231,9 +233,14 @@ class Pages:
         return da.isel({self.y: default_index(self.y, da[self.y].values)}) if self.y in da.dims else da
 
 
-def _name_axis(axis: Axis, name: str, inches: float, *, named: bool) -> None:
-    """Write the name and the numbers of an axis if it is `named`; only its symbol where the name is long."""
-    text = words(name) if fits(name, inches) else symbol(name)
+def _name_axis(axis: Axis, name: str, length: float, *, named: bool) -> None:
+    """Write the name and the numbers of an axis if it is `named`.
+
+    Where the name does not fit so many inches, only its symbol is written, or the name in lines if it has
+    none.
+    """
+    text = words(name) if fits(name, length) else symbol(name)
+    text = text if "$" in text else wrapped([text], int(LETTERS * length))
     axis.set_label_text(text if named else "")
     side = "labelbottom" if isinstance(axis, XAxis) else "labelleft"
     axis.set_tick_params(which="both", **{side: named})

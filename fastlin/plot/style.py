@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -43,6 +44,22 @@ SYMBOLS = {
     "n_h": r"hidden units $N_h$",
     "n_o": r"outputs $N_o$",
     "bottleneck_ratio": r"bottleneck $N_h / \min(N_i, N_o)$",
+}
+# Parameters of tasks and starts, by the names of their axes. Others are called as in the spec.
+PARAMETERS = {
+    "n_samples": "samples $P$",
+    "target_scale": "scale of the targets",
+    "levels": "levels of the hierarchy",
+    "rank": "rank of the teacher",
+    "power": "exponent of the spectrum",
+    "similarity": "similarity of the targets",
+    "duration": "duration of a stage",
+    "init_network": "network of the start",
+    "init_rank": "rank of the adapter $r$",
+    "init_alpha": r"scale of LoRA $\alpha$",
+    "init_scaling": "factor of LoRA",
+    "init_adapter": "law of the adapter",
+    "init_similarity": "similarity of the targets",
 }
 
 
@@ -119,7 +136,7 @@ def number(value: float) -> str:
 
 def words(name: str) -> str:
     """Return an axis in words, with its symbol if it has one."""
-    return SYMBOLS.get(name, name.replace("_", " "))
+    return SYMBOLS.get(name) or PARAMETERS.get(name) or name.replace("_", " ")
 
 
 def axis_label(name: str, missing: NDArray[Any]) -> str:
@@ -151,9 +168,22 @@ def architectures(da: xr.DataArray | xr.Dataset) -> list[Architecture]:
 
 def parameter_axes(da: xr.DataArray) -> list[str]:
     """Return the dimensions of an observable of a sweep that parameters of [task] and [init] make."""
+    return _parameters(da, da.dims)
+
+
+def chosen_parameters(da: xr.DataArray) -> list[str]:
+    """Return the axes of parameters of which an observable of a sweep has one value.
+
+    Only coordinates that are axes of the sweep have a long name. The other parameters have none.
+    """
+    single = [name for name, coord in da.coords.items() if not coord.ndim and "long_name" in coord.attrs]
+    return _parameters(da, single)
+
+
+def _parameters(da: xr.DataArray, names: Iterable[Hashable]) -> list[str]:
     own = REGISTRY[str(da.name)].dims if da.name in REGISTRY else ()
-    known = {*SYMBOLS, "solver", "statistic", *own}
-    return [str(dim) for dim in da.dims if dim not in known]
+    known = {*SYMBOLS, "solver", "statistic", "status", *own}
+    return [str(name) for name in names if name not in known]
 
 
 def default_index(name: str, values: NDArray[Any]) -> int:

@@ -75,6 +75,7 @@ def test_run_status_plot_and_resume(run, tmp_path):
     code, out, _ = run("run", "small.toml", "--store", "s.zarr", "--json")
     assert json.loads(out)["computed_blocks"] == 0
     for ending in ("svg", "pdf"):
+        (tmp_path / f"p.{ending}").write_text("an existing file, which is replaced")
         assert run("plot", "s.zarr", "--observable", "loss", "--out", f"p.{ending}")[0] == 0
         assert (tmp_path / f"p.{ending}").stat().st_size > 1000
     assert run("plot", "s.zarr")[0] == 0
@@ -186,6 +187,12 @@ QUIET = ("run", "status", "verify", "repair", "plot", "report", "figure", "bench
 @pytest.mark.parametrize("command", QUIET)
 def test_commands_can_be_quiet(run, command):
     assert "--quiet" in run(command, "--help")[1]
+
+
+@pytest.mark.parametrize("command", ["plot", "figure", "report"])
+def test_the_help_says_that_files_are_replaced(run, command):
+    words = run(command, "--help")[1].replace("│", " ").split()
+    assert "An existing file is replaced." in " ".join(words)
 
 
 def test_quiet_commands_print_errors_only(run, tmp_path):

@@ -6,9 +6,11 @@ import pytest
 
 import fastlin as fl
 from fastlin import plot
-from fastlin.plot.style import parameter_axes
+from fastlin.kinds.initialisation import INIT_KINDS
+from fastlin.kinds.task_kinds import TASK_KINDS
+from fastlin.plot.style import PARAMETERS, parameter_axes, words
 from fastlin.sweeps.report import numbers, page, tables
-from tests import sweeping
+from tests import legible, sweeping
 
 AXES = {"architecture": [[4, 2, 3], [2, 3, 4]], "init_scale": [0.5, 1.0], "seed": [0, 3], "lam": 0.5}
 TASK = {"kind": "student_teacher", "rank": [1, 2], "noise": {"start": 0.0, "stop": 0.4, "num": 5}}
@@ -52,6 +54,55 @@ def test_a_picture_is_drawn_over_parameters(swept):
     (figure,) = plot.pages(dataset, "loss", "noise", "time")
     assert any("rank" in text.get_text() for text in figure.texts)
     plt.close(figure)
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "lora.zarr"
+    axes = {"architecture": "4-4-4", "seed": [0, 1]}
+    init = {
+        "kind": "lora",
+        "rank": [1, 2, 4],
+        "alpha": [1.0, 4.0],
+        "scaling": ["alpha/r", "alpha/sqrt(r)"],
+        "similarity": [0.0, 0.5],
+    }
+    dynamics = {"times": [0.0, 1.0, 10.0]}
+    task = {"kind": "random_regression", "n_samples": 8}
+    raw = {"axes": axes, "init": init, "dynamics": dynamics, "task": task}
+    fl.run_sweep(fl.Spec.from_dict(raw | {"output": {"observables": ["loss"]}}), path)
+    return fl.open_sweep(path)
+
+
+def test_titles_name_all_parameters_that_are_not_drawn(adapters):
+    def title(ax):
+        return ax.get_title().replace("\n", " ").replace("\u00a0", " ")
+
+    figure = plot.sweep(adapters, "loss", "init_rank", "init_alpha")
+    legible.check(figure)
+    (line,) = [title(ax) for ax in figure.axes if r"\alpha$ =" in title(ax)]
+    chosen = ("factor of LoRA = alpha/r", r"$\alpha$ = $1$", "similarity of the targets = $0$", "= $10$")
+    assert all(words in line for words in chosen)
+    assert "samples" not in line  # It is no axis of the sweep.
+    part = adapters.fastlin.select(init_alpha=4.0, init_scaling="alpha/r", time=10.0, init_similarity=0.5)
+    line = title(plot.profile(part.loss, "init_rank"))
+    chosen = ("factor of LoRA = alpha/r", r"$\alpha$ = $4$", "similarity of the targets = $0.5$", "= $10$")
+    assert all(words in line for words in chosen)
+    plt.close("all")
+
+
+def test_parameters_have_readable_labels(adapters):
+    figure = plot.sweep(adapters, "loss", "init_rank", "init_similarity")
+    legible.check(figure)
+    assert figure.axes[0].get_xlabel() == "rank of the adapter $r$"
+    assert figure.axes[0].get_ylabel().split() == ["similarity", "of", "the", "targets"]
+    plt.close("all")
+    starts = [
+        f"init_{key}" for kind in INIT_KINDS.values() for key, part in kind.parameters.items() if part.axis
+    ]
+    assert {name for name in starts if words(name) == name.replace("_", " ")} == set()
+    known = {*starts, "init_network", *(key for kind in TASK_KINDS.values() for key in kind.parameters)}
+    assert set(PARAMETERS) <= known | {"similarity", "duration"}  # The last are of tasks in a sequence.
 
 
 def test_a_slice_of_parameters_is_no_matrix_of_a_network(swept):
