@@ -214,25 +214,26 @@ def _stack(da: xr.DataArray, labels: Sequence[Any] | None, order: Sequence[Any] 
     data = flat.data.reshape(da.sizes["time"], *sides)
     matrices = xr.DataArray(data, dims=("time", "row", "column"), coords={"time": da["time"]})
     names = [", ".join(name.removesuffix("_2").replace("_", " ") for name in part) for part in parts]
-    _check_names(da, names[0], labels, order)
+    _check_names(da, names, labels, order)
     given = list(da[rest[0]].values) if labels is None and rest[0] in da.coords else labels
     rows, columns = (_side(name, size, given, order) for name, size in zip(names, sides, strict=True))
     return _Stack(matrices.isel(row=rows.order, column=columns.order), rows, columns)
 
 
 def _check_names(
-    da: xr.DataArray, name: str, labels: Sequence[Any] | None, order: Sequence[Any] | None
+    da: xr.DataArray, names: Sequence[str], labels: Sequence[Any] | None, order: Sequence[Any] | None
 ) -> None:
     """Raise unless `labels` are given for samples only, and `order` for conditions."""
+    name, sampled = names[0], "sample" in names
     if labels is not None and name == "condition":
         raise InputError(
             f"labels are the conditions of samples; {da.name} is a matrix over conditions, which have their "
             "names; order=[...] draws them in another order"
         )
-    if labels is not None and name != "sample":
+    if labels is not None and not sampled:
         raise InputError(f"labels are for matrices over samples; {da.name} has {name}s")
     if order is not None and labels is None and name != "condition":
-        hint = ", of which labels=[...] are the conditions" if name == "sample" else ""
+        hint = ", of which labels=[...] are the conditions" if sampled else ""
         raise InputError(f"order is that of conditions; {da.name} has {name}s{hint}")
 
 

@@ -65,6 +65,7 @@ def test_every_link_inside_resolves(pages):
     for path, soup in pages.items():
         for link in links(soup):
             target, anchor = urldefrag(unquote(link))
+            target = target.partition("?")[0]  # The theme adds versions to its files.
             if re.match(r"[a-z]+:", target):
                 continue
             there = (path.parent / target).resolve() if target else path
@@ -113,7 +114,7 @@ def test_a_page_fits_the_window(site, page, width, scheme):
         page.open((site / f"{name}.html").as_uri())
         wide = page.driver.execute_script("return document.documentElement.scrollWidth")
         assert wide <= width, name
-        assert not page.faults()
+        assert not [fault for fault in page.faults() if "[PST]" not in fault]  # The theme logs the scheme.
         assert all(address.startswith(("file:", "data:", "blob:")) for address in page.requests())
         assert (page.luminance("h1") < 0.2) == (scheme == "dark")
         assert page.contrast("article p") > 4.5

@@ -36,7 +36,8 @@ def test_matrices_over_conditions_are_labelled():
     base = fl.random_regression(arch, 6, 1.0)
     labels = ["tree", "bird", "tree", "fish", "bird", "fish"]
     task, net = fl.Task(base.X, base.Y, labels=labels), fl.balanced_init(arch, -1.0)
-    ds = fl.exact(task, net, [0.0, 1.0, 2.0], observables=["rsm_input", "rdm_cosine", "w2w1", "ntk"])
+    names = ["rsm_input", "rdm_cosine", "network_function", "w2w1", "ntk"]
+    ds = fl.exact(task, net, [0.0, 1.0, 2.0], observables=names)
     rdm = fl.plot.matrices(ds.rdm_cosine)
     assert [text.get_text() for text in rdm[0].get_yticklabels()] == ["tree", "bird", "fish"]
     assert [text.get_text() for text in rdm[2].get_xticklabels()] == ["tree", "bird", "fish"]
@@ -51,6 +52,9 @@ def test_matrices_over_conditions_are_labelled():
         "output",
         "output, sample",
     )
+    columns = fl.plot.matrices(ds.network_function, labels=list("ababab"))[0]  # only the columns are samples
+    assert [text.get_text() for text in columns.get_xticklabels()] == ["a", "b"]
+    assert columns.get_ylabel() == "output"
     with pytest.raises(fl.InputError, match="there are 2 labels and 6 samples"):
         fl.plot.matrices(ds.rsm_input, labels=["a", "b"])
     with pytest.raises(fl.InputError, match="labels are for matrices over samples; w2w1 has outputs"):
