@@ -168,7 +168,7 @@ class Loss(Curves):
 
 def curves() -> list[Curves]:
     """Return the figures of the loss, the mode strengths and the kernel distance."""
-    modes = Curves("modes", "Modes (dashed: least squares)", lambda drawn: drawn.mode_strengths)
+    modes = Curves("modes", "Modes (- - least squares)", lambda drawn: drawn.mode_strengths)
     distance = Curves("distance", "Kernel distance", lambda drawn: drawn.kernel_distance, bounded=True)
     distance.add_levels({level: LEVELS[level] for level in THRESHOLD})
     return [Loss(), modes, distance]
@@ -214,6 +214,11 @@ class Matrix:
 class Dissimilarity(Matrix):
     """A matrix over conditions, whose names are at the axes if they fit."""
 
+    def __init__(self) -> None:
+        super().__init__(state.RDM, "Dissimilarity of conditions", "condition", "condition")
+        self.figure.axis.major_label_text_font_size = "12px"
+        self.figure.xaxis.major_label_orientation = 0.7  # radians
+
     def recolour(self, look: Look) -> None:
         """Take the colours of a look."""
         super().recolour(look)
@@ -237,7 +242,7 @@ def matrices() -> list[Matrix]:
     return [
         Matrix("rsm_input", "RSM of inputs, XᵀW₁ᵀW₁X", "sample", "sample"),
         Matrix("rsm_output", "RSM of outputs, Yᵀ(W₂W₂ᵀ)⁺Y", "sample", "sample"),
-        Dissimilarity(state.RDM, "Dissimilarity of conditions", "", ""),
+        Dissimilarity(),
         Matrix("w1", "Weights W₁", "hidden unit", "input"),
         Matrix("w2", "Weights W₂", "output", "hidden unit"),
     ]
