@@ -38,8 +38,8 @@ class Look:
     ----------
     scheme : str
         "light" or "dark".
-    paper, ink, faint, grid : str
-        Background, text, secondary text, and lines of the grid.
+    ink, faint, grid : str
+        Text, secondary text, and lines of the grid.
     lines : tuple of str
         Colours of lines, of Okabe and Ito, lighter on a dark background.
     mark : str
@@ -49,7 +49,6 @@ class Look:
     """
 
     scheme: str
-    paper: str
     ink: str
     faint: str
     grid: str
@@ -87,7 +86,6 @@ _SIGNED = {
 LOOKS = {
     scheme: Look(
         scheme=scheme,
-        paper=colours["paper"],
         ink=colours["ink"],
         faint=colours["muted"],
         grid=colours["line"],

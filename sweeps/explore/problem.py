@@ -25,8 +25,8 @@ CURVES = ("loss", "kernel_distance", "mode_strengths")
 LAST_OF_FLOW = 1e3  # Up to this time the flow of a network of the sliders is drawn.
 # The flow is integrated in at most so many steps, and in fewer where the weights have more entries. A step of
 # 12-12-5 takes about 20 us and one of 16-32-16 about 80 us, so that a move of a slider takes about 50 ms.
-FLOW_STEPS = 2_000
-FLOW_ENTRIES = 600_000
+FLOW_STEPS = 3_000
+FLOW_ENTRIES = 450_000
 NO_LIMIT = 10**12  # of steps, in the lines of Python
 
 

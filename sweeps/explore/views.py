@@ -91,14 +91,14 @@ class Curves:
     def recolour(self, look: Look) -> None:
         """Take the colours of a look. The lines take theirs when they are drawn."""
         self._mark.glyph.line_color = self._time.line_color = look.mark
-        for span, text in self._levels:
-            span.line_color, text.background_fill_color = look.faint, look.paper
+        for span, _ in self._levels:
+            span.line_color = look.faint
 
     def add_levels(self, levels: dict[float, str]) -> None:
         """Draw levels with words."""
         for level, meaning in levels.items():
             span = Span(location=level, dimension="width", line_dash="dotted", line_width=1.5)
-            text = Label(x=START, y=level, text=f"{meaning} {level:g}", y_offset=2, background_fill_alpha=0.7)
+            text = Label(x=START, y=level, text=f"{meaning} {level:g}", y_offset=2)
             self.figure.add_layout(span)
             self.figure.add_layout(text)
             self._levels.append((span, text))
