@@ -67,7 +67,7 @@ class StorePoint:
         task, net = rebuild(self.dataset, **dict(self.call))
         notes: tuple[str, ...] = ()
         if stages := isinstance(task, list):
-            notes = (f"The point is a sequence of {len(task)} tasks. Drawn is the first one.",)
+            notes = (f"The point is a sequence of {len(task)} tasks. The first one is drawn.",)
             task = task[0][0]
         ratio = float(self.settings.get("rate_ratio", 1.0))
         rates = None if ratio == 1.0 or task.learning_rates is not None else Rates.of_ratio(ratio)

@@ -194,7 +194,7 @@ def _picture(problem: Problem, time: float) -> Picture:
     matrices, more = _matrices(problem, solved, time)
     targets = problem.targets()
     if problem.net.architecture.n_h < targets.size:
-        more.append(f"Dashed is the least-squares map of rank {problem.net.architecture.n_h}.")
+        more.append(f"The dashed lines are of the least-squares map of rank {problem.net.architecture.n_h}.")
     return Picture(
         time=time,
         times=times,

@@ -228,7 +228,7 @@ def test_modes_of_general_inputs_head_to_the_least_squares_map(n_h):
     np.testing.assert_allclose(drawn.targets, late, atol=1e-6)
     singular = np.linalg.svd(task.sigma_yx)[1]
     assert np.abs(drawn.targets - singular).max() > 1e-3
-    assert ("Dashed is the least-squares map of rank 1." in drawn.notes) is (n_h == 1)
+    assert ("The dashed lines are of the least-squares map of rank 1." in drawn.notes) is (n_h == 1)
 
 
 def test_modes_of_an_adapter_head_to_its_least_squares_map():
