@@ -23,7 +23,8 @@ from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales, sizes
 from fastlin.plot.planes import grid_over
 from fastlin.plot.style import default_index
-from fastlin.sweeps.explore.state import BALANCED, HIERARCHY, REGRESSION, STARTS, Choice, Problem, python
+from fastlin.sweeps.explore.problem import LAST_OF_FLOW, Problem
+from fastlin.sweeps.explore.state import BALANCED, HIERARCHY, REGRESSION, STARTS, Choice, python
 from fastlin.sweeps.read.open import open_sweep, reading
 from fastlin.sweeps.read.rebuild import rebuild
 from fastlin.sweeps.spec.points import POINT
@@ -66,7 +67,7 @@ class StorePoint:
         task, net = rebuild(self.dataset, **dict(self.call))
         notes: tuple[str, ...] = ()
         if stages := isinstance(task, list):
-            notes = (f"The point is a sequence of {len(task)} tasks. Drawn is the first one.",)
+            notes = (f"The point is a sequence of {len(task)} tasks. The first one is drawn.",)
             task = task[0][0]
         ratio = float(self.settings.get("rate_ratio", 1.0))
         rates = None if ratio == 1.0 or task.learning_rates is not None else Rates.of_ratio(ratio)
@@ -75,7 +76,8 @@ class StorePoint:
         code.append(f"task, net = fl.rebuild(ds, {arguments})")
         code += ["task = task[0][0]"] if stages else []
         title = f"{net.architecture.family} network {net.architecture} of the store"
-        return Problem(task, net, tuple(code), title, rates, _decay(self.dataset), notes)
+        last = _last_time(self.dataset)
+        return Problem(task, net, tuple(code), title, rates, _decay(self.dataset), last, notes)
 
     def choice(self, base: Choice) -> Choice:
         """Return the sliders' choice that is nearest to the point."""
@@ -87,6 +89,12 @@ def _decay(dataset: xr.Dataset) -> tuple[float, float]:
     decay = json.loads(dataset.attrs["spec"])["dynamics"].get("decay", 0.0)
     first, second = decay if isinstance(decay, list) else (decay, decay)
     return float(first), float(second)
+
+
+def _last_time(dataset: xr.Dataset) -> float:
+    """Return the last finite time of a store, up to which a flow of it is drawn."""
+    times = np.atleast_1d(dataset["time"].values) if "time" in dataset.coords else np.array([])
+    return float(times[np.isfinite(times) & (times > 0.0)].max(initial=0.0)) or LAST_OF_FLOW
 
 
 @dataclass(frozen=True)
@@ -282,6 +290,11 @@ class Sweep:
         return seed if seed in seeds else seeds[0]
 
     @property
+    def first_seed(self) -> int:
+        """The seed of the network that a page opens with."""
+        return self._seeds[0]
+
+    @property
     def _seeds(self) -> list[int]:
         if "seed" in self.dataset.coords:
             return [int(seed) for seed in np.atleast_1d(self.dataset["seed"].values)]
@@ -406,6 +419,12 @@ class Table(Sweep):
     def with_seed(self, point: StorePoint, seed: int) -> StorePoint | None:
         """Return the same row of another seed, or None where the seed is a column."""
         return super().with_seed(point, seed) if "seed" in self.dataset.dims else None
+
+
+def central(cells: Cells) -> int:
+    """Return the number of the cell or dot that is nearest to the middle of both axes, in ranks."""
+    ranks = [np.unique(axis, return_inverse=True)[1] for axis in (cells.x, cells.y)]
+    return int(np.argmin(sum(np.abs(rank - rank.max() // 2) for rank in ranks)))
 
 
 def _log_column(values: Array) -> bool:

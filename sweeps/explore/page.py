@@ -29,24 +29,23 @@ from jinja2 import Template
 from fastlin.errors import InputError
 from fastlin.plot import captions, screen
 from fastlin.sweeps.explore import state, views
-from fastlin.sweeps.explore.diagram import Cells, StorePoint, Sweep, View
-from fastlin.sweeps.explore.look import LOOKS, theme
+from fastlin.sweeps.explore.diagram import Cells, StorePoint, Sweep, View, central
+from fastlin.sweeps.explore.look import LOOKS, theme, words
 from fastlin.sweeps.explore.state import BALANCED, FIRST, LAST, Choice, Picture, Source
 
 PATIENCE = 0.3  # seconds, after which the page says that it computes
 BUSY = "Computing. The first network of a hidden width compiles its kernels, which takes a few seconds."
-# Of a slider its words, its range and its step. Those of scales and rates move powers of ten.
+# Of a slider its range and its step. Those of scales and rates move powers of ten.
 SLIDERS = {
-    "lam": ("balance λ", -10.0, 10.0, 0.1),
-    "kappa": ("width of the balance κ", 0.0, 5.0, 0.1),
-    "init_scale": ("weight scale \u03c3", -3.0, 1.0, 0.05),
-    "n_i": ("inputs Nᵢ", 1, 16, 1),
-    "n_h": ("hidden units Nₕ", 1, 32, 1),
-    "n_o": ("outputs Nₒ", 1, 16, 1),
-    "seed": ("seed", 0, 99, 1),
-    "rate_ratio": ("rate of W₂ over W₁", -2.0, 2.0, 0.05),
+    "lam": (-10.0, 10.0, 0.1),
+    "kappa": (0.0, 5.0, 0.1),
+    "init_scale": (-3.0, 1.0, 0.05),
+    "n_i": (1, 16, 1),
+    "n_h": (1, 32, 1),
+    "n_o": (1, 16, 1),
+    "seed": (0, 99, 1),
+    "rate_ratio": (-2.0, 2.0, 0.05),
 }
-TIME = "time t/τ"
 POWERS = ("init_scale", "rate_ratio")
 WHOLE = ("n_i", "n_h", "n_o", "seed")
 ONLY_BALANCED = ("lam", "kappa")
@@ -108,7 +107,6 @@ class Page:
         self.document, self.sweep = document, sweep
         self.choice, self.time = Choice(), 1.0
         self.point: StorePoint | None = None
-        self.drawn = state.picture(self.choice, self.time)
         self._wanted: tuple[Source, float] | None = None
         self._busy = self._setting = False
         self.controls = self._controls()
@@ -123,6 +121,9 @@ class Page:
         self.scheme = TextInput(name="scheme", value="light", visible=False)
         self.scheme.on_change("value", lambda _name, _old, new: self._recolour(new))
         self.diagram = _Diagram(self, sweep) if sweep else None
+        if self.diagram and (first := self.diagram.first()):
+            self._take(*first)
+        self.drawn = state.picture(self.point or self.choice, self.time)
         self._recolour("light")
         self._fill()
 
@@ -132,15 +133,15 @@ class Page:
         for name, values in (("task", state.TASKS), ("start", state.STARTS)):
             controls[name] = _select(name, name, list(values), getattr(self.choice, name))
             controls[name].on_change("value", partial(self._chosen, name))
-        for name, (words, low, high, step) in SLIDERS.items():
+        for name, (low, high, step) in SLIDERS.items():
             value = getattr(self.choice, name)
             power = name in POWERS
             form = {"format": CustomJSTickFormatter(code=POWER_FORMAT)} if power else {}
             value = math.log10(value) if power else value
-            controls[name] = _slider(name, words, low, high, step, value, form)
+            controls[name] = _slider(name, low, high, step, value, form)
             controls[name].on_change("value", partial(self._chosen, name))
         form = {"format": CustomJSTickFormatter(code=TIME_FORMAT)}
-        controls["time"] = _slider("time", TIME, START, LIMIT, STEP_OF_TIME, to_place(self.time), form)
+        controls["time"] = _slider("time", START, LIMIT, STEP_OF_TIME, to_place(self.time), form)
         controls["time"].on_change("value", self._moved_in_time)
         return controls
 
@@ -157,7 +158,7 @@ class Page:
         self.document.template_variables.update(
             controls=[name for name in self.controls if name != "time"],
             curves=[view.figure.name for view in self.curves],
-            matrices=[view.figure.name for view in self.matrices],
+            matrices=views.CELLS,
             store=self.sweep is not None,
             colours=screen.css(),
         )
@@ -194,6 +195,7 @@ tell();
         if kept is None and self.diagram:
             self.diagram.clear()
         self.point = kept
+        self._name_task()
         self._request()
 
     def _moved_in_time(self, _attribute: str, _old: float, new: float) -> None:
@@ -203,17 +205,35 @@ tell();
 
     def show_point(self, point: StorePoint, time: float | None) -> None:
         """Show the network behind a point of the store, and set the controls to it."""
+        self._take(point, time)
+        self._request()
+
+    def _take(self, point: StorePoint, time: float | None) -> None:
+        """Choose a point of the store, and set the controls to it."""
         self.point, self.choice = point, point.choice(self.choice)
         self.time = self.time if time is None else time
         self._setting = True
         try:
-            for name in (*SLIDERS, "task", "start"):
+            for name in (*SLIDERS, "start"):
                 value = getattr(self.choice, name)
                 _set(self.controls[name], math.log10(value) if name in POWERS else value)
             _set(self.controls["time"], to_place(self.time))
         finally:
             self._setting = False
-        self._request()
+        self._name_task()
+
+    def _name_task(self) -> None:
+        """Show the task of the sliders, or the name of the store while a point of it is shown."""
+        control, own = self.controls["task"], list(state.TASKS)
+        self._setting = True
+        try:
+            if self.point is None or self.sweep is None:
+                control.update(options=own, value=self.choice.task)
+            else:
+                store = f"store: {self.sweep.name}"
+                control.update(options=[store, *own], value=store)
+        finally:
+            self._setting = False
 
     def _request(self) -> None:
         """Have the network drawn that is chosen now. A request that is not begun yet is superseded."""
@@ -284,8 +304,8 @@ class _Diagram:
     def _show(self) -> None:
         """Show the controls of the view, and the view."""
         view, sweep = self.view, self._sweep
-        observables = [(key, words) for key, words in sweep.observables.items()]
-        axes = [(name, _words(name)) for name in sweep.axes(view.observable)]
+        observables = list(sweep.observables.items())
+        axes = [(name, words(name)) for name in sweep.axes(view.observable)]
         selects = {"observable": _select("observable", "observable", observables, view.observable)}
         selects |= {side: _select(side, f"axis {side}", axes, getattr(view, side)) for side in ("x", "y")}
         for name, select in selects.items():
@@ -293,7 +313,7 @@ class _Diagram:
         given = dict(view.others)
         for name, values in sweep.choices(view).items():
             texts = [(str(k), _number(value)) for k, value in enumerate(values)]
-            select = _select(f"at_{name}", _words(name), texts, str(values.index(given[name])))
+            select = _select(f"at_{name}", words(name), texts, str(values.index(given[name])))
             select.on_change("value", partial(self._fixed, name, values))
             selects[name] = select
         self._selects.children = list(selects.values())
@@ -302,7 +322,6 @@ class _Diagram:
     def draw(self) -> None:
         """Draw the view again."""
         view = self.view
-        words = self._sweep.observables[view.observable]
         try:
             self._cells = self._sweep.cells(view)
         except InputError as error:
@@ -312,7 +331,11 @@ class _Diagram:
         caption = ["mean over seeds", *captions.regimes(self._cells.levels)]
         empty = not self._cells.value.size
         self._message.text = "No finite number is stored here." if empty else "; ".join(caption)
-        names = (_words(view.x), _words(view.y), f"{self._sweep.name}: {words}")
+        names = (
+            words(view.x),
+            words(view.y),
+            f"{self._sweep.name}: {self._sweep.observables[view.observable]}",
+        )
         figure = self._plane.draw(self._cells, names)
         self.root.children = [self._selects, figure, self._message, self._call]
 
@@ -322,7 +345,7 @@ class _Diagram:
 
     def clear(self) -> None:
         """Select no point."""
-        self._plane.clear()
+        self._plane.mark()
 
     def _changed(self, name: str, _attribute: str, _old: str, new: str) -> None:
         changes: dict[str, Any] = {name: new}
@@ -333,6 +356,18 @@ class _Diagram:
         others = tuple((key, values[int(new)] if key == name else value) for key, value in self.view.others)
         self.view = replace(self.view, others=others)
         self.draw()
+
+    def first(self) -> tuple[StorePoint, float | None] | None:
+        """Mark the point in the middle of the diagram, and return it and its time, or None without one."""
+        if self._cells is None or not self._cells.value.size:
+            return None
+        index = central(self._cells)
+        try:
+            found = self._sweep.point(self.view, self._cells, index, self._sweep.first_seed)
+        except InputError:
+            return None
+        self._plane.mark(index)
+        return found
 
     def _picked(self, index: int) -> None:
         assert self._cells is not None
@@ -349,13 +384,6 @@ def _value(name: str, shown: Any) -> Any:
     if name in POWERS:
         return float(f"{10.0**shown:.3g}")
     return int(shown) if name in WHOLE else round(shown, 10) if name in ONLY_BALANCED else shown
-
-
-def _words(name: str) -> str:
-    """Return the words for an axis."""
-    if name == "time":
-        return TIME
-    return SLIDERS[name][0] if name in SLIDERS else name.replace("_", " ")
 
 
 def _number(value: Any) -> str:
@@ -380,12 +408,10 @@ def _select(name: str, title: str, options: list[Any], value: str) -> Select:
     )
 
 
-def _slider(
-    name: str, title: str, low: float, high: float, step: float, value: float, form: dict[str, Any]
-) -> Slider:
+def _slider(name: str, low: float, high: float, step: float, value: float, form: dict[str, Any]) -> Slider:
     return Slider(
         name=name,
-        title=title,
+        title=words(name),
         start=low,
         end=high,
         step=step,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import xarray as xr
 
 from fastlin.architecture import Architecture
 from fastlin.errors import InputError, MeanWarning, SaddleWarning
-from fastlin.kernels.compiler.jit import Array
+from fastlin.kernels.compiler.jit import Array, Integers
 from fastlin.kinds.initialisation import RAW_KINDS
 from fastlin.kinds.starts import balanced_init, random_init
 from fastlin.kinds.task_kinds import random_regression
 from fastlin.networks.network import Network
-from fastlin.solutions.exact import exact
-from fastlin.solutions.flow import flow
+from fastlin.sweeps.explore.problem import CURVES, ClosedForm, Flow, Problem
 from fastlin.tasks.structured import hierarchy
 from fastlin.tasks.task import Task
 from fastlin.validation import check_choice
@@ -30,56 +27,17 @@ REGRESSION, HIERARCHY = "random regression", "hierarchy"
 TASKS = (REGRESSION, HIERARCHY)
 BALANCED = "balanced"
 STARTS = (BALANCED, *RAW_KINDS)
-CURVES = ("loss", "kernel_distance", "mode_strengths")
 RSMS = ("rsm_input", "rsm_output")
+RDM = "rdm_correlation"  # drawn in place of "rsm_output" where samples have labels
 
 # Times at which curves are drawn: the start, 16 in a decade, and the limit.
 FIRST, LAST = -2, 4  # powers of ten
 TIMES = np.array([0.0, *np.logspace(FIRST, LAST, 16 * (LAST - FIRST) + 1), np.inf])
 TIMES_IN_PYTHON = f"0.0, *np.logspace({FIRST}, {LAST}, {16 * (LAST - FIRST) + 1})"
-# The integrated flow is drawn up to the last of these times that it reaches in so many steps. More steps than
-# these take longer than a move of a slider should.
-FLOW_ENDS = (1e3, 1e2, 1e1, 1e0)
-FLOW_STEPS = 1_000
 MOST_SAMPLES = 400  # of which similarity matrices are computed
 MOST_ROWS = 64  # of a matrix that is drawn; more are thinned evenly
 
 _ONE_AT_A_TIME = Lock()  # warnings are caught, which all threads of a process share
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A network, its task and its dynamics.
-
-    Attributes
-    ----------
-    task, net
-        As `fastlin.exact` takes them.
-    rates : Rates, optional
-        Learning rates of the layers. By default those of the task.
-    decay : tuple of float
-        Weight decay of the layers.
-    code : tuple of str
-        Lines of Python that make `task` and `net`.
-    title : str
-        Words for the network.
-    notes : tuple of str
-        Sentences for the reader.
-    """
-
-    task: Task
-    net: Network
-    code: tuple[str, ...]
-    title: str
-    rates: Rates | None = None
-    decay: tuple[float, float] = (0.0, 0.0)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Arguments of solvers that are not at their defaults."""
-        options: dict[str, Any] = {} if self.rates is None else {"learning_rates": tuple(self.rates)}
-        return options | ({"decay": self.decay} if any(self.decay) else {})
 
 
 class Source(Protocol):
@@ -169,10 +127,12 @@ class Picture:
         Ascending times of the curves, with `time` among them.
     loss, kernel_distance : ndarray, (T,)
     mode_strengths : ndarray, (T, modes)
-    singular_values : ndarray, (modes,)
-        Of the task's Sigma_yx.
+    targets : ndarray, (modes,)
+        Mode strengths of the least-squares map of rank N_h.
     matrices : dict of str to ndarray
-        "rsm_input", "rsm_output", "w1" and "w2" at the time, as far as there are any.
+        "rsm_input", "rsm_output" or "rdm_correlation", "w1" and "w2" at the time, as far as there are any.
+    conditions : tuple of str
+        Names along "rdm_correlation".
     title, code : str
         Words for the network, and Python that makes the same numbers.
     notes : tuple of str
@@ -183,10 +143,11 @@ class Picture:
     loss: Array
     kernel_distance: Array
     mode_strengths: Array
-    singular_values: Array
+    targets: Array
     title: str
     code: str
     matrices: dict[str, Array] = field(default_factory=dict)
+    conditions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -227,100 +188,83 @@ def _noted(drawn: Picture, note: str) -> Picture:
 
 
 def _picture(problem: Problem, time: float) -> Picture:
-    curves, notes = _curves(problem, time)
-    times = curves["time"].values
+    solved, notes = _solved(problem, time)
+    times, curves = solved.times, solved.curves
     time = float(min(time, times[-1]))
-    matrices, more = _matrices(problem, str(curves.attrs["solver"]), time)
+    matrices, more = _matrices(problem, solved, time)
+    targets = problem.targets()
+    if problem.net.architecture.n_h < targets.size:
+        more.append(f"The dashed lines are of the least-squares map of rank {problem.net.architecture.n_h}.")
     return Picture(
         time=time,
         times=times,
         loss=curves["loss"].values,
         kernel_distance=curves["kernel_distance"].values,
         mode_strengths=curves["mode_strengths"].values,
-        singular_values=np.asarray(np.linalg.svd(problem.task.sigma_yx)[1]),
-        title=f"{problem.title}, {'closed form' if curves.attrs['solver'] == 'exact' else 'gradient flow'}",
-        code=_code(problem, str(curves.attrs["solver"]), time, times),
+        targets=targets,
+        title=f"{problem.title}, {solved.words}",
+        code=_code(problem, solved),
         matrices=matrices,
+        conditions=problem.conditions,
         notes=(*problem.notes, *notes, *more),
     )
 
 
-def _curves(problem: Problem, time: float) -> tuple[xr.Dataset, list[str]]:
-    """Return the curves by the closed form, or else by the flow as far as it goes, and notes."""
-    times = np.unique(np.append(TIMES, time))
+def _solved(problem: Problem, time: float) -> tuple[ClosedForm | Flow, list[str]]:
+    """Return the closed form, or else the flow as far as it goes, and notes."""
     try:
-        return exact(problem.task, problem.net, times, CURVES, **problem.options), []
-    except InputError as error:
-        if problem.net.balance != "none":  # it is balanced, so that the reader should know the reason
-            notes = [f"There is no closed form here: {error}."]
-        else:
-            notes = ["The weights are not balanced, so that the flow is integrated (fl.flow)."]
-    curves = _flow_as_far(problem, times, FLOW_ENDS)
-    last = float(curves["time"][-1])
-    if last < FLOW_ENDS[0] or time > last:
-        notes.append(f"The flow is drawn up to t = {last:,.0f}.")
-    return curves, notes
+        return ClosedForm(problem, np.unique(np.append(TIMES, time))), []
+    except InputError:
+        notes = [f"{_reason(problem)}, so that the flow is integrated (fl.flow)."]
+    until = [*TIMES[problem.last > TIMES], min(time, problem.last), problem.last]
+    solved = Flow(problem, np.unique(until))
+    last = float(solved.times[-1])
+    if last < problem.last or time > last:
+        notes.append(f"The flow is drawn up to t = {last:,.4g}.")
+    return solved, notes
 
 
-def _flow_as_far(problem: Problem, times: Array, ends: Sequence[float]) -> xr.Dataset:
-    """Return the curves of the flow up to the first of these ends that it reaches in few steps."""
-    try:
-        return _flow(problem, times[times <= ends[0]], CURVES)
-    except InputError as error:
-        if len(ends) == 1 or "steps" not in str(error):
-            raise
-        return _flow_as_far(problem, times, ends[1:])
+def _reason(problem: Problem) -> str:
+    """Return why a problem has no closed form, as the beginning of a sentence."""
+    if problem.net.balance == "none":
+        return "The weights are not balanced"
+    if problem.task.inputs == "general":
+        return "The inputs are not white"
+    return "This network has no closed form"
 
 
-def _flow(problem: Problem, times: Array, observables: Sequence[str]) -> xr.Dataset:
-    return flow(
-        problem.task,
-        problem.net,
-        times,
-        observables=observables,
-        max_steps=FLOW_STEPS,
-        **problem.options,
-    )
-
-
-def _matrices(problem: Problem, solver: str, time: float) -> tuple[dict[str, Array], list[str]]:
+def _matrices(problem: Problem, solved: ClosedForm | Flow, time: float) -> tuple[dict[str, Array], list[str]]:
     """Return the similarity matrices and the weights at a time, and notes on those that are left out."""
-    matrices: dict[str, Array] = {}
-    notes = []
-    if not problem.task.has_samples:
+    task, matrices, notes = problem.task, dict[str, Array](), list[str]()
+    names = [RSMS[0], RDM] if problem.conditions else [*RSMS]
+    if not task.has_samples:
         notes.append("The task has no samples, and so no similarity matrices.")
-    elif problem.task.n_samples > MOST_SAMPLES:
-        notes.append(f"The similarity matrices of {problem.task.n_samples:,} samples are not drawn.")
-    else:
-        if solver == "exact":
-            found = exact(problem.task, problem.net, [time], RSMS, **problem.options)
-        else:
-            found = _flow(problem, np.array([time]), RSMS)
-        matrices |= {name: found[name].values[0] for name in RSMS}
+        names = []
+    elif task.n_samples > MOST_SAMPLES:
+        notes.append(f"The similarity matrices of {task.n_samples:,} samples are not drawn.")
+        names = [name for name in names if name == RDM]
+    if names:
+        matrices = solved.matrices(names, time)
+    if problem.conditions and RSMS[0] in matrices:
+        order = _by_condition(task)
+        matrices[RSMS[0]] = matrices[RSMS[0]][np.ix_(order, order)]
+        notes.append("The samples are in the order of their conditions.")
     try:
-        matrices["w1"], matrices["w2"] = _weights(problem, time)
-    except InputError as error:
-        notes.append(f"The weights are not drawn: {error}.")
+        matrices["w1"], matrices["w2"] = solved.weights(time)
+    except InputError:
+        unknown = "with weight decay only their products are known"
+        long = "they take too long to compute"
+        notes.append(f"The weights are not drawn, because {unknown if any(problem.decay) else long}.")
     thinned = {name: _thinned(matrix) for name, matrix in matrices.items()}
     if any(thinned[name].shape != matrix.shape for name, matrix in matrices.items()):
         notes.append(f"Of larger matrices, {MOST_ROWS} rows and columns are drawn, evenly chosen.")
     return thinned, notes
 
 
-def _weights(problem: Problem, time: float) -> tuple[Array, Array]:
-    """Return W1 (N_h, N_i) and W2 (N_o, N_h) at a time, in the hidden basis of `Network.after`.
-
-    Raises `InputError` where that does not carry weights on.
-
-    ``sqrt(eta2) W1`` and ``sqrt(eta1) W2`` with ``eta1 eta2 = 1`` follow the flow of equal rates.
-    """
-    if any(problem.decay):
-        raise InputError("their solution with weight decay has no hidden basis")
-    rates = problem.rates or EQUAL_RATES
-    root1, root2 = rates.second**0.5, rates.first**0.5
-    net = problem.net if problem.rates is None else Network(root1 * problem.net.w1, root2 * problem.net.w2)
-    later = net.after(problem.task, time)
-    return later.w1 / root1, later.w2 / root2
+def _by_condition(task: Task) -> Integers:
+    """Return the order of the samples (P,) in which those of a condition are together."""
+    number = {label: place for place, label in enumerate(task.conditions)}
+    return np.argsort([number[label] for label in task.labels or ()], kind="stable")
 
 
 def _thinned(matrix: Array) -> Array:
@@ -331,17 +275,18 @@ def _thinned(matrix: Array) -> Array:
     return np.asarray(matrix[np.ix_(rows, columns)])
 
 
-def _code(problem: Problem, solver: str, time: float, times: Array) -> str:
+def _code(problem: Problem, solved: ClosedForm | Flow) -> str:
     """Return Python that makes the curves."""
-    lines = ["import numpy as np", "import fastlin as fl", "", *problem.code]
+    lines, times = ["import numpy as np", "import fastlin as fl", "", *problem.code], solved.times
     if np.isinf(times[-1]):
         lines.append(f"times = np.array([{TIMES_IN_PYTHON}, np.inf])")
     else:
         lines.append(f"times = np.array([{TIMES_IN_PYTHON}])")
         lines.append(f"times = times[times <= {float(times[-1])!r}]")
-    lines += [] if time in TIMES else [f"times = np.unique([*times, {time!r}])"]
-    options = "".join(f", {name}={value!r}" for name, value in problem.options.items())
-    lines.append(f"ds = fl.{solver}(task, net, times, observables={python(CURVES)}{options})")
+    if between := ", ".join(repr(float(time)) for time in times if time not in TIMES):
+        lines.append(f"times = np.unique([*times, {between}])")
+    options = "".join(f", {name}={value!r}" for name, value in solved.options.items())
+    lines.append(f"ds = fl.{solved.solver}(task, net, times, observables={python(CURVES)}{options})")
     return "\n".join(lines)
 
 

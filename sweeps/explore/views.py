@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 from bokeh.models import (
     BasicTicker,
+    BasicTickFormatter,
     ColorBar,
     ColumnDataSource,
     HoverTool,
     Label,
     LinearColorMapper,
+    LinearScale,
     LogColorMapper,
+    LogScale,
+    LogTicker,
+    LogTickFormatter,
     Range1d,
     Span,
     TapTool,
@@ -24,14 +29,21 @@ from contourpy import contour_generator
 from fastlin.kernels.compiler.jit import Array
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot.scales import EMPTY_LOG
+from fastlin.sweeps.explore import state
 from fastlin.sweeps.explore.diagram import Cells
-from fastlin.sweeps.explore.look import CHOSEN, SEQUENTIAL, Look
+from fastlin.sweeps.explore.look import CHOSEN, SEQUENTIAL, Look, words
 from fastlin.sweeps.explore.state import FIRST, LAST, Picture
 
 HEIGHT = 250
 # t = 0 and t = inf have places of their own beside the decades.
 START, LIMIT = FIRST - 0.8, LAST + 0.8
-TICKS = {START: "0", -2: "0.01", 0: "1", 2: "100", 4: "10⁴", LIMIT: "∞"}
+TICKS = {START: "0", -2: "0.01", -1: "0.1", 0: "1", 1: "10", 2: "100", 3: "10³", 4: "10⁴", LIMIT: "∞"}
+FEW = (START, -2, 0, 2, 4, LIMIT)  # of these, on an axis that goes to t = inf
+MARGIN = 0.15  # beside both ends of the axis
+LEAST_LOSS = 1e-6  # of the largest one, at the end of a logarithmic axis
+MOST_NAMES, LONGEST_NAME = 12, 12  # of conditions, and letters of a name, that fit the axes of a matrix
+# Figures of matrices that share a cell of the page. Only one of them is visible.
+CELLS = [["rsm_input_figure"], ["rsm_output_figure", "rdm_correlation_figure"], ["w1_figure"], ["w2_figure"]]
 LEAST_DISTANCE = 0.2  # at the end of the axis, so that the borders of the regimes show
 PAPER = ":host { background-color: transparent; }"
 SIDES = ("left", "right", "bottom", "top")
@@ -60,14 +72,13 @@ class Curves:
         self.ends = ColumnDataSource({"x": [], "y": [], "colour": []})
         self.marks = ColumnDataSource({"x": [], "y": []}, name=f"{name}_marks")
         self.targets = ColumnDataSource({"y": [], "colour": []}, name=f"{name}_targets")
-        self.figure = _figure(title, name=name, x_range=Range1d(START - 0.15, LIMIT + 0.15))
+        self.figure = _figure(title, name=name, x_range=Range1d(START - MARGIN, LIMIT + MARGIN))
         if bounded:
             self.figure.y_range = Range1d(0.0, 1.0)
-        self.figure.xaxis.ticker = list(TICKS)
         self.figure.xaxis.major_label_overrides = TICKS
-        self.figure.xaxis.axis_label = "time t/τ"
+        self.figure.xaxis.axis_label = words("time")
         self.figure.ygrid.grid_line_alpha = self.figure.xgrid.grid_line_alpha = 0.6
-        self._target = self.figure.segment(
+        self.figure.segment(
             START, "y", LIMIT, "y", source=self.targets, color="colour", line_dash="dashed", line_width=1.5
         )
         self.figure.multi_line("xs", "ys", source=self.lines, line_color="colour", line_width=2)
@@ -75,22 +86,22 @@ class Curves:
         self._time = Span(location=0.0, dimension="height", line_width=1.5)
         self.figure.add_layout(self._time)
         self._mark = self.figure.scatter("x", "y", source=self.marks, size=9, line_width=2, fill_alpha=0.0)
-        self._levels: list[Span] = []
+        self._levels: list[tuple[Span, Label]] = []
 
     def recolour(self, look: Look) -> None:
         """Take the colours of a look. The lines take theirs when they are drawn."""
         self._mark.glyph.line_color = self._time.line_color = look.mark
-        for span in self._levels:
+        for span, _ in self._levels:
             span.line_color = look.faint
 
     def add_levels(self, levels: dict[float, str]) -> None:
-        """Draw levels with words at their left ends."""
-        for level, words in levels.items():
+        """Draw levels with words."""
+        for level, meaning in levels.items():
             span = Span(location=level, dimension="width", line_dash="dotted", line_width=1.5)
-            text = Label(x=START, y=level, text=f"{words} {level:g}", y_offset=2)
+            text = Label(x=START, y=level, text=f"{meaning} {level:g}", y_offset=2)
             self.figure.add_layout(span)
             self.figure.add_layout(text)
-            self._levels.append(span)
+            self._levels.append((span, text))
 
     def update(self, drawn: Picture, look: Look) -> None:
         """Draw the curves of a network."""
@@ -113,19 +124,54 @@ class Curves:
         at = drawn.at
         self.marks.data = {"x": [x[at]] * len(columns), "y": columns[:, at]}
         self._time.location = float(x[at])
+        self._fit_time(float(x[-1]), float(x[at]))
         if self._bounded:
             self.figure.y_range.end = max(LEAST_DISTANCE, 1.05 * float(np.nanmax(values, initial=0.0)))
         if values.ndim > 1:
-            self.targets.data = {"y": drawn.singular_values, "colour": colours}
+            self.targets.data = {"y": drawn.targets, "colour": colours}
+
+    def _fit_time(self, last: float, chosen: float) -> None:
+        """End the axis at the last place that is drawn, and have words away from the chosen one."""
+        low, high = self.figure.x_range.start, last + MARGIN
+        self.figure.x_range.end = high
+        self.figure.xaxis.ticker = [tick for tick in (FEW if last == LIMIT else TICKS) if tick < high]
+        left = chosen > 0.5 * (low + high)
+        for _, text in self._levels:
+            text.update(x=START if left else last, text_align="left" if left else "right")
+
+
+class Loss(Curves):
+    """The loss over time. Its axis is logarithmic where the loss is positive and spans a decade."""
+
+    def __init__(self) -> None:
+        super().__init__("loss", "Loss", lambda drawn: drawn.loss)
+        self.figure.y_range = Range1d(0.0, 1.0)
+
+    def update(self, drawn: Picture, look: Look) -> None:
+        """Draw the loss of a network on the scale that fits it."""
+        low, high = float(drawn.loss.min()), float(drawn.loss.max())
+        log = 0.0 < 10.0 * low < high
+        if log != isinstance(self.figure.y_scale, LogScale):
+            self.figure.y_scale = LogScale() if log else LinearScale()
+            ticker = LogTicker() if log else BasicTicker()
+            formatter = LogTickFormatter(ticker=ticker) if log else BasicTickFormatter()
+            self.figure.yaxis.update(ticker=ticker, formatter=formatter)
+            self.figure.ygrid.ticker = ticker
+        if log:
+            low, beyond = max(low, LEAST_LOSS * high), 1.3
+            self.figure.y_range.update(start=low / beyond, end=high * beyond)
+        else:
+            beyond = 0.05 * (high - low) or 1.0
+            self.figure.y_range.update(start=low - beyond, end=high + beyond)
+        super().update(drawn, look)
 
 
 def curves() -> list[Curves]:
     """Return the figures of the loss, the mode strengths and the kernel distance."""
-    loss = Curves("loss", "Loss", lambda drawn: drawn.loss)
-    modes = Curves("modes", "Modes (dashed: task)", lambda drawn: drawn.mode_strengths)
+    modes = Curves("modes", "Modes (- - least squares)", lambda drawn: drawn.mode_strengths)
     distance = Curves("distance", "Kernel distance", lambda drawn: drawn.kernel_distance, bounded=True)
     distance.add_levels({level: LEVELS[level] for level in THRESHOLD})
-    return [loss, modes, distance]
+    return [Loss(), modes, distance]
 
 
 class Matrix:
@@ -159,10 +205,36 @@ class Matrix:
             self.source.data = {"image": [], "dw": [], "dh": []}
             return
         rows, columns = matrix.shape
-        largest = float(np.abs(matrix).max()) or 1.0
+        largest = float(np.nanmax(np.abs(matrix), initial=0.0)) or 1.0
         self._mapper.update(low=-largest, high=largest)
         self.figure.x_range.end, self.figure.y_range.start = columns, rows
         self.source.data = {"image": [matrix], "dw": [columns], "dh": [rows]}
+
+
+class Dissimilarity(Matrix):
+    """A matrix over conditions, whose names are at the axes if they fit."""
+
+    def __init__(self) -> None:
+        super().__init__(state.RDM, "Dissimilarity of conditions", "condition", "condition")
+        self.figure.axis.major_label_text_font_size = "12px"
+        self.figure.xaxis.major_label_orientation = 0.7  # radians
+
+    def recolour(self, look: Look) -> None:
+        """Take the colours of a look."""
+        super().recolour(look)
+        self.figure.axis.major_label_text_color = look.faint
+
+    def update(self, drawn: Picture, look: Look) -> None:
+        """Draw the matrix of a network with the names of its conditions."""
+        super().update(drawn, look)
+        names = drawn.conditions
+        fit = len(names) <= MOST_NAMES and max(map(len, names), default=0) <= LONGEST_NAME
+        self.figure.axis.axis_label = None if fit else "condition"
+        self.figure.axis.ticker = [place + 0.5 for place in range(len(names))] if fit else []
+        for axis in self.figure.axis:
+            axis.major_label_overrides = (
+                {place + 0.5: name for place, name in enumerate(names)} if fit else {}
+            )
 
 
 def matrices() -> list[Matrix]:
@@ -170,6 +242,7 @@ def matrices() -> list[Matrix]:
     return [
         Matrix("rsm_input", "RSM of inputs, XᵀW₁ᵀW₁X", "sample", "sample"),
         Matrix("rsm_output", "RSM of outputs, Yᵀ(W₂W₂ᵀ)⁺Y", "sample", "sample"),
+        Dissimilarity(),
         Matrix("w1", "Weights W₁", "hidden unit", "input"),
         Matrix("w2", "Weights W₂", "output", "hidden unit"),
     ]
@@ -179,7 +252,7 @@ class PhaseDiagram:
     """The phase diagram of a store. A tap selects a cell or a dot."""
 
     def __init__(self, on_pick: Callable[[int], None]) -> None:
-        self._on_pick = on_pick
+        self._on_pick, self._marking = on_pick, False
         self.source = ColumnDataSource(name="cells")
         self.source.selected.on_change("indices", self._picked)
 
@@ -189,7 +262,7 @@ class PhaseDiagram:
         drawn = _figure(
             title,
             name="diagram",
-            height=380,
+            height=420,
             x_axis_type="log" if cells.log_x else "linear",
             y_axis_type="log" if cells.log_y else "linear",
             x_axis_label=x,
@@ -198,7 +271,7 @@ class PhaseDiagram:
             toolbar_location="below",
         )
         drawn.toolbar.logo = None
-        self.clear()
+        self.mark()
         self.source.data = {"x": cells.x, "y": cells.y, "value": cells.value} | _edges(cells)
         mapper = _mapper(cells)
         colour = {"field": "value", "transform": mapper}
@@ -219,12 +292,16 @@ class PhaseDiagram:
         drawn.add_layout(ColorBar(color_mapper=mapper, width=10), "right")
         return drawn
 
-    def clear(self) -> None:
-        """Select nothing."""
-        self.source.selected.indices = []
+    def mark(self, *indices: int) -> None:
+        """Select cells or dots, none if none is named, as if nobody had tapped them."""
+        self._marking = True
+        try:
+            self.source.selected.indices = list(indices)
+        finally:
+            self._marking = False
 
     def _picked(self, _name: str, _old: Any, new: list[int]) -> None:
-        if new:
+        if new and not self._marking:
             self._on_pick(new[0])
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 import fastlin as fl
 from fastlin.errors import InputError
 from fastlin.sweeps.explore import state
-from fastlin.sweeps.explore.diagram import Table, open_diagram
-from fastlin.sweeps.explore.state import Choice, Problem, picture
+from fastlin.sweeps.explore.diagram import Table, central, open_diagram
+from fastlin.sweeps.explore.problem import Problem
+from fastlin.sweeps.explore.state import Choice, picture
 from tests import sweeping
 
 INF = float("inf")
@@ -93,7 +94,7 @@ def test_every_choice_gives_finite_numbers_or_one_line(choice, time):
     for values in (drawn.loss, drawn.kernel_distance, drawn.mode_strengths, *drawn.matrices.values()):
         assert np.isfinite(values).all()
     assert drawn.loss.shape == drawn.kernel_distance.shape == drawn.times.shape
-    assert drawn.mode_strengths.shape == (*drawn.times.shape, *drawn.singular_values.shape)
+    assert drawn.mode_strengths.shape == (*drawn.times.shape, *drawn.targets.shape)
     assert drawn.matrices["w1"].shape == (choice.n_h, choice.n_i)
     assert drawn.matrices["w2"].shape == (choice.n_o, choice.n_h)
 
@@ -150,11 +151,11 @@ def test_networks_that_do_not_exist_are_explained():
 def test_a_flow_is_drawn_as_far_as_few_steps_reach():
     drawn = picture(Choice(start="gaussian", n_i=16, n_h=32, n_o=16), INF)
     assert drawn.time == drawn.times[-1] < 1000.0
-    assert drawn.notes[-1] == f"The flow is drawn up to t = {drawn.time:,.0f}."
+    assert f"The flow is drawn up to t = {drawn.time:,.4g}." in drawn.notes
     late = picture(Choice(start="lecun"), 5000.0)
     assert late.time == 1000.0
-    assert late.notes[-1] == "The flow is drawn up to t = 1,000."
-    assert len(picture(Choice(start="lecun"), 999.0).notes) == 1
+    assert "The flow is drawn up to t = 1,000." in late.notes
+    assert not any("drawn up to" in note for note in picture(Choice(start="lecun"), 999.0).notes)
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,61 @@ def test_inputs_without_a_closed_form_are_explained():
     draw = np.random.default_rng(0)
     task = fl.Task(draw.standard_normal((3, 9)), draw.standard_normal((2, 9)))
     drawn = picture(Given(task, fl.balanced_init(fl.Architecture(3, 2, 2), lam=0.5)), 1.0)
-    assert drawn.notes[0].startswith("There is no closed form here: ")
-    assert np.isfinite(drawn.times[-1])
+    assert drawn.notes[0] == "The inputs are not white, so that the flow is integrated (fl.flow)."
+    assert drawn.times[-1] == 1000.0
+
+
+def labelled(samples):
+    """Return a task of general inputs whose samples have labels in no order."""
+    draw = np.random.default_rng(1)
+    x, y = draw.standard_normal((3, samples)), draw.standard_normal((2, samples))
+    return fl.Task(x, y, labels=[("up", "down", "left")[k % 3] for k in range(samples)])
+
+
+def test_samples_with_labels_are_drawn_by_condition():
+    task, net = labelled(90), fl.balanced_init(fl.Architecture(3, 4, 2), lam=0.5)
+    drawn = picture(Given(task, net), 1.0)
+    assert drawn.conditions == ("up", "down", "left")
+    assert set(drawn.matrices) == {"rsm_input", "rdm_correlation", "w1", "w2"}
+    there = fl.flow(task, net, [1.0], observables=["rsm_input", "rdm_correlation"])
+    np.testing.assert_allclose(drawn.matrices["rdm_correlation"], there.rdm_correlation[0], atol=1e-6)
+    order = np.concatenate([np.arange(k, 90, 3) for k in range(3)])[
+        np.linspace(0, 89, 64).round().astype(int)
+    ]
+    by_condition = there.rsm_input[0].values[np.ix_(order, order)]
+    np.testing.assert_allclose(drawn.matrices["rsm_input"], by_condition, atol=1e-6)
+    assert "The samples are in the order of their conditions." in drawn.notes
+    many = picture(Given(labelled(450), net), 1.0)
+    assert set(many.matrices) == {"rdm_correlation", "w1", "w2"}
+
+
+@pytest.mark.parametrize("n_h", [1, 4])
+def test_modes_of_general_inputs_head_to_the_least_squares_map(n_h):
+    task, net = labelled(90), fl.balanced_init(fl.Architecture(3, n_h, 2), lam=0.5)
+    drawn = picture(Given(task, net), 1.0)
+    late = fl.flow(task, net, [300.0], observables=["mode_strengths"]).mode_strengths[0]
+    np.testing.assert_allclose(drawn.targets, late, atol=1e-6)
+    singular = np.linalg.svd(task.sigma_yx)[1]
+    assert np.abs(drawn.targets - singular).max() > 1e-3
+    assert ("The dashed lines are of the least-squares map of rank 1." in drawn.notes) is (n_h == 1)
+
+
+def test_modes_of_an_adapter_head_to_its_least_squares_map():
+    arch = fl.Architecture(4, 2, 4)
+    task = fl.random_regression(arch, n_samples=10)
+    task, net = fl.lora(task, fl.balanced_init(arch, lam=0.0), rank=2)
+    late = fl.flow(task, net, [1000.0], observables=["mode_strengths"]).mode_strengths[0]
+    np.testing.assert_allclose(picture(Given(task, net), 1.0).targets, late, atol=1e-6)
+
+
+def test_lines_of_python_reach_as_far_as_the_picture():
+    """The estimate of steps for a large start is above the default limit of `flow`."""
+    source = Given(labelled(90), fl.balanced_init(fl.Architecture(3, 4, 2), lam=2.0, init_scale=60.0))
+    drawn = picture(source, 1.0)
+    options = {"max_steps": 10**12} if "max_steps=1000000000000" in drawn.code else {}
+    assert options
+    solved = fl.flow(source.task, source.net, drawn.times, observables=state.CURVES, **options)
+    assert_same(drawn, solved)
 
 
 def test_large_matrices_are_thinned_evenly():
@@ -295,6 +349,28 @@ def test_other_seeds_of_a_point_stay_in_the_store(stores):
     rows = open_diagram(stores["rows"])
     row, _ = rows.point(rows.first_view(), rows.cells(rows.first_view()), 0, seed=0)
     assert rows.with_seed(row, 5) is None
+
+
+def test_the_first_point_is_in_the_middle_of_the_axes(stores):
+    for name, middle in [("small", (0.0, 0.9)), ("rows", None)]:
+        sweep = open_diagram(stores[name])
+        view = sweep.first_view()
+        cells = sweep.cells(view)
+        index = central(cells)
+        if middle:
+            assert (cells.x[index], cells.y[index]) == middle
+        point, _ = sweep.point(view, cells, index, sweep.first_seed)
+        assert point.problem().net.architecture.n_h > 0
+        assert point.settings["seed"] == 0
+
+
+def test_a_flow_of_a_store_is_drawn_to_its_last_finite_time(stores):
+    sweep = open_diagram(stores["raw"])
+    point, _ = sweep.point(sweep.first_view(), sweep.cells(sweep.first_view()), 0, seed=0)
+    drawn = picture(point, 1.0)
+    assert drawn.times[-1] == 9.0
+    assert picture(point, INF).time == 9.0
+    assert_same(drawn, ran(drawn.code)["ds"])
 
 
 def test_sizes_of_architectures_are_axes(stores):
