@@ -28,7 +28,7 @@ DIRECTIVES = {  # of Sphinx, for each kind of object
     "class": "autoclass:: {target}\n   :members:\n   :inherited-members:",
     "function": "autofunction:: {target}",
     "module": "automodule:: {target}",
-    "data": "data:: {target}\n\n   {comment}\n\n.. autoclass:: fastlin.observables.registry.Observable",
+    "data": "data:: {own}\n\n   {comment}\n\n.. autoclass:: fastlin.observables.registry.Observable",
 }
 
 
@@ -90,7 +90,9 @@ def _page(name: str) -> str:
     value = objects()[name]
     kind = _kind(value)
     target = f"fastlin.{_home(name)}" if name == ACCESSOR else name.replace("fl.", "fastlin.", 1)
-    directive = DIRECTIVES[kind].format(target=target, comment=_comment(name) if kind == "data" else "")
+    directive = DIRECTIVES[kind].format(
+        target=target, own=target.removeprefix("fastlin."), comment=_comment(name) if kind == "data" else ""
+    )
     module = "fastlin.plot" if name.startswith("fl.plot.") else "fastlin"
     return f"# {name}\n\n```{{eval-rst}}\n.. currentmodule:: {module}\n\n.. {directive}\n```\n"
 
