@@ -65,6 +65,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"fastlin {version}"
 html_static_path = ["static"]
 html_css_files = ["fastlin.css"]
+html_context = {"default_mode": "auto"}
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {
     "github_url": "",
