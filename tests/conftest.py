@@ -23,7 +23,7 @@ matplotlib.use("Agg")
 LONG = ("slow", "campaign")  # before the markers are evaluated
 
 # Hypothesis draws the same examples on every machine. A first call may have to compile.
-settings.register_profile("fastlin", deadline=None, derandomize=True, max_examples=40, print_blob=True)
+settings.register_profile("fastlin", deadline=None, derandomize=True, max_examples=30, print_blob=True)
 # For a second Python: `pytest --hypothesis-profile=few`.
 settings.register_profile("few", settings.get_profile("fastlin"), max_examples=3)
 settings.load_profile("fastlin")
