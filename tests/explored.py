@@ -1,5 +1,6 @@
 """Pictures of the explorer for the documentation: `python -m tests.explored` takes them again in a browser."""
 
+from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -7,17 +8,16 @@ import fastlin as fl
 from tests import browser
 
 PICTURES = Path(__file__).parents[1] / "fastlin" / "docs" / "static"
-WIDTH, HEIGHT = 1200, 1180
+WIDTH, HEIGHT = 1400, 1180
 
 
 def main():
     """Take the pictures in both schemes."""
     spec = fl.Spec.load("rich-lazy").to_dict()
     spec["axes"]["seed"] = {"start": 0, "num": 20}
-    with TemporaryDirectory() as folder:
-        store = Path(folder, "rich-lazy.zarr")
-        fl.run_sweep(spec, store)
-        explorer = fl.explore(store)
+    with TemporaryDirectory() as folder, chdir(folder):
+        fl.run_sweep(spec, "rich-lazy.zarr")
+        explorer = fl.explore("rich-lazy.zarr")
         with browser.running(Path(folder)) as driver:
             browser.resize(driver, WIDTH, HEIGHT)
             for scheme in ("light", "dark"):

@@ -168,7 +168,7 @@ class Loss(Curves):
 
 def curves() -> list[Curves]:
     """Return the figures of the loss, the mode strengths and the kernel distance."""
-    modes = Curves("modes", "Modes (- - least squares)", lambda drawn: drawn.mode_strengths)
+    modes = Curves("modes", "Modes (- - best map)", lambda drawn: drawn.mode_strengths)
     distance = Curves("distance", "Kernel distance", lambda drawn: drawn.kernel_distance, bounded=True)
     distance.add_levels({level: LEVELS[level] for level in THRESHOLD})
     return [Loss(), modes, distance]
