@@ -74,7 +74,7 @@ def test_a_public_name_has_an_example(value):
 
 @pytest.mark.parametrize("value", [value for _, value in EVERY], ids=[name for name, _ in EVERY])
 def test_a_docstring_has_the_parameters_of_its_function(value):
-    validation = pytest.importorskip("numpydoc.validate", reason="numpydoc is in fastlin's extra docs")
+    validation = pytest.importorskip("numpydoc.validate", reason="numpydoc is in fastlin's extra test")
     faults = FAULTS - ({"PR01"} if value in MADE_BY_FASTLIN else set())
     errors = [error for error in validation.validate(place(value))["errors"] if error[0] in faults]
     assert errors == []

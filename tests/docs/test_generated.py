@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def generated():
-    pytest.importorskip("sphinx", reason="Sphinx is in fastlin's extra docs")
+    pytest.importorskip("sphinx", reason="Sphinx comes with fastlin's extra test")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(DOCS / "extensions")
         yield importlib.import_module("generated")

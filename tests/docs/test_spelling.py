@@ -12,7 +12,7 @@ README = Path(__file__).parents[2] / "README.md"
 pytestmark = [
     pytest.mark.skipif(not README.exists(), reason="the texts are not beside an installed wheel's tests"),
     pytest.mark.skipif(
-        importlib.util.find_spec("codespell_lib") is None, reason="codespell is in fastlin's extra docs"
+        importlib.util.find_spec("codespell_lib") is None, reason="codespell is in fastlin's extra test"
     ),
 ]
 
