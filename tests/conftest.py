@@ -17,7 +17,7 @@ from fastlin.sweeps.run.executors import Threads
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.progress import NoProgress
 from fastlin.sweeps.spec.spec import Spec
-from tests import cutting, slurm, sweeping
+from tests import browser, cutting, slurm, sweeping
 
 matplotlib.use("Agg")
 LONG = ("slow", "campaign")  # before the markers are evaluated
@@ -95,6 +95,15 @@ def client():
     """A Dask client with threads, for tests that run many sweeps."""
     with connect(Threads()) as connected:
         yield connected
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """A browser, for the tests of one file."""
+    if absent := browser.missing():
+        pytest.skip(f"no browser to drive: {absent} is not installed")
+    with browser.running(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

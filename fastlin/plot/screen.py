@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from types import MappingProxyType
 
+from fastlin.errors import InputError
 from fastlin.plot.themes import PALETTES
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
@@ -41,6 +43,18 @@ SCHEMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
     }
 )
+
+
+def check_bokeh(user: str) -> None:
+    """Check that Bokeh is installed, which draws the figures of web pages.
+
+    Raises
+    ------
+    InputError
+        If it is not. The message begins with the words for its user.
+    """
+    if find_spec("bokeh") is None:
+        raise InputError(f"{user} needs Bokeh: pip install 'bokeh>=3.9' (it is in fastlin's extra explore)")
 
 
 def css() -> str:

@@ -28,7 +28,7 @@ PALETTES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"light": ("black", "white"), "dark": ("#dde3e9", "#14181e")}
 )
 FONT_SIZE = 10.0  # Points. A page is 8 inches wide, so that letters are 14 pixels high at 800 pixels.
-LEAST_CONTRAST = 3.0  # Of a line to its ground, as WCAG 2.1 has it for graphics.
+LEAST_CONTRAST = 3.0  # A line and its ground differ by this ratio at least (WCAG 2.1, 1.4.11).
 GREY = 0.02  # Largest difference of the channels of a colour that is a shade of grey.
 # The colours of artists, by the names of their getters and setters.
 _COLOURS_OF: Mapping[type[Artist], tuple[str, ...]] = MappingProxyType(

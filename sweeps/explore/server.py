@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlin.errors import InputError
+from fastlin.plot.screen import check_bokeh
 from fastlin.validation import check_int
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ MAX_PORT = 65_535
 # Pages of loopback at any port may connect, because a tunnel (`ssh -L`) may begin at another port.
 ORIGINS = (f"{HOST}:*", "localhost:*")
 FRAME_HEIGHT = 900  # pixels, in a notebook
-NEEDS_BOKEH = "the explorer needs Bokeh: pip install 'bokeh>=3.9' (it is in fastlin's extra explore)"
 
 
 def explore(store: str | Path | None = None, port: int | None = None) -> Explorer:
@@ -162,17 +162,12 @@ def _listen(port: int) -> socket.socket:
 
 def _application(token: str, store: str | Path | None) -> BokehTornado:
     """Return the application. All of its addresses begin with the token, all others are refused."""
-    try:
-        from bokeh.server.tornado import BokehTornado
-
-        from fastlin.sweeps.explore.page import Page
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] != "bokeh":
-            raise
-        raise InputError(NEEDS_BOKEH) from None
+    check_bokeh("the explorer")
+    from bokeh.server.tornado import BokehTornado
     from tornado.web import HTTPError, RequestHandler
 
     from fastlin.sweeps.explore.diagram import open_diagram
+    from fastlin.sweeps.explore.page import Page
 
     class Refusal(RequestHandler):
         def prepare(self) -> None:

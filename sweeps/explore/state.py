@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Protocol
 
@@ -184,7 +184,7 @@ def picture(source: Source, time: float) -> Picture:
 
 
 def _noted(drawn: Picture, note: str) -> Picture:
-    return Picture(**{**vars(drawn), "notes": (*drawn.notes, note)})
+    return replace(drawn, notes=(*drawn.notes, note))
 
 
 def _picture(problem: Problem, time: float) -> Picture:

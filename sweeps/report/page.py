@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from fastlin.errors import InputError
 from fastlin.plot import screen
 from fastlin.plot.style import DEFAULT_STYLE, Style
 from fastlin.sweeps import presets
@@ -55,18 +53,6 @@ def check_file(out: str | Path) -> Path:
     return check_target(out, ENDINGS, "web page", "page")
 
 
-def check_library() -> None:
-    """Check that Bokeh is installed, which draws the diagrams.
-
-    Raises
-    ------
-    InputError
-        If it is not.
-    """
-    if find_spec("bokeh") is None:
-        raise InputError("a report needs Bokeh: pip install 'bokeh>=3.9' (it is in fastlin's extra explore)")
-
-
 def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style = DEFAULT_STYLE) -> Path:
     """Write the store of a sweep, complete or still running, as one web page that loads nothing else.
 
@@ -94,9 +80,10 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         Bokeh is not installed.
     """
     target = check_file(out)
-    check_library()
+    screen.check_bokeh("a report")
     store = Store.open(locate(path))
     spec, counts = store.layout.spec, tables.count(store)
+    content = spec.to_dict()
     selected = select_by_text(open_sweep(path), select)
     seeds = selected.sizes.get("seed", spec.seeds.size)
     dataset, thinned = (selected, {}) if spec.table else numbers.thin(selected, counts.ok < counts.total)
@@ -117,7 +104,7 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         "status": tables.status(counts),
         "command": escape(command(spec)),
         "toml": escape(text := spec.to_toml()),
-        "own": OWN_DATA if any("data" in spec.to_dict()[name] for name in KIND_SECTIONS) else "",
+        "own": OWN_DATA if any("data" in content[name] for name in KIND_SECTIONS) else "",
         "store": escape(f"{_file_name(spec.name)}.zarr"),
         "file": escape(f"{_file_name(spec.name)}.toml"),
         "href": f"data:application/toml;base64,{b64encode(text.encode()).decode()}",
@@ -143,6 +130,7 @@ def _diagrams(content: dict[str, Any] | None, style: Style) -> dict[str, str]:
     if content is None:
         parts = ("choices", "sliders", "planes", "legend", "library", "models")
         return dict.fromkeys(parts, "") | {"library_hash": _digest("")}
+    library = diagrams.library()
     names = [escape(name) for name in content["axes"]["architecture"]["values"]]
     models = json.dumps(diagrams.document(len(names), style.cmap), separators=(",", ":"))
     return {
@@ -153,9 +141,9 @@ def _diagrams(content: dict[str, Any] | None, style: Style) -> dict[str, str]:
             KEY.format(index=index, name=name, stroke=stroke, dash=DASHES[dash])
             for index, (name, (stroke, dash)) in enumerate(zip(names, look.lines(), strict=False))
         ),
-        "library": _compressed(diagrams.library()),
+        "library": _compressed(library),
         "models": _compressed(models),
-        "library_hash": _digest(diagrams.library()),
+        "library_hash": _digest(library),
     }
 
 

@@ -46,12 +46,9 @@ def pages(site):
     }
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    if absent := browser.missing():
-        pytest.skip(f"{absent} is not installed")
-    with browser.running(tmp_path_factory.mktemp("browser")) as driver:
-        yield browser.Page(driver)
+@pytest.fixture
+def page(driver):
+    return browser.Page(driver)
 
 
 def links(soup):

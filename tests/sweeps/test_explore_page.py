@@ -100,14 +100,6 @@ SENT = ("Network.requestWillBeSent", "Network.webSocketCreated")
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    if absent := browser.missing():
-        pytest.skip(f"no browser to drive: {absent} is not installed")
-    with browser.running(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
 def explorers(swept):
     both = {"plain": fl.explore(), "store": fl.explore(swept)}
     yield both

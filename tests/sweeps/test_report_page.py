@@ -24,14 +24,6 @@ VALUE = rf"([\d.]+(?: {TIMES} 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?)"
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    if absent := browser.missing():
-        pytest.skip(f"no browser to drive: {absent} is not installed")
-    with browser.running(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
 def pages(tmp_path_factory, swept, partial, diverging):
     folder = tmp_path_factory.mktemp("pages")
     for name, store in {"scales": swept, "partial": partial, "times": diverging}.items():

@@ -1,4 +1,4 @@
-"""What happens to a sweep in a test: points are counted, one of them fails, or the process is killed.
+"""Events of a sweep in a test: points are counted, one of them fails, or the process is killed.
 
 An environment variable holds the orders, because it reaches every process that a tool starts. Without it the
 functions do nothing.
