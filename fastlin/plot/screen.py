@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 
 from fastlin.errors import InputError
@@ -45,16 +45,22 @@ SCHEMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 
 
-def check_bokeh(user: str) -> None:
-    """Check that Bokeh is installed, which draws the figures of web pages.
+@contextmanager
+def needing_bokeh(user: str) -> Iterator[None]:
+    """Import parts of Bokeh, which draws the figures of web pages, within a ``with`` block.
 
     Raises
     ------
     InputError
-        If it is not. The message begins with the words for its user.
+        If Bokeh is not installed. The message begins with the words for its user.
     """
-    if find_spec("bokeh") is None:
-        raise InputError(f"{user} needs Bokeh: pip install 'bokeh>=3.9' (it is in fastlin's extra explore)")
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "bokeh":
+            raise
+        line = f"{user} needs Bokeh: pip install 'bokeh>=3.9' (it is in fastlin's extra explore)"
+        raise InputError(line) from None
 
 
 def css() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlin.errors import InputError
-from fastlin.plot.screen import check_bokeh
+from fastlin.plot.screen import needing_bokeh
 from fastlin.validation import check_int
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ def _listen(port: int) -> socket.socket:
 
 def _application(token: str, store: str | Path | None) -> BokehTornado:
     """Return the application. All of its addresses begin with the token, all others are refused."""
-    check_bokeh("the explorer")
-    from bokeh.server.tornado import BokehTornado
+    with needing_bokeh("the explorer"):
+        from bokeh.server.tornado import BokehTornado
     from tornado.web import HTTPError, RequestHandler
 
     from fastlin.sweeps.explore.diagram import open_diagram

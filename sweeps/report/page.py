@@ -80,7 +80,8 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         Bokeh is not installed.
     """
     target = check_file(out)
-    screen.check_bokeh("a report")
+    with screen.needing_bokeh("a report"):
+        import bokeh  # noqa: F401 (before any work)
     store = Store.open(locate(path))
     spec, counts = store.layout.spec, tables.count(store)
     content = spec.to_dict()
