@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 
 from fastlin.errors import InputError
+from fastlin.plot import style
 from fastlin.plot.themes import PALETTES
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
@@ -43,6 +44,30 @@ SCHEMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
     }
 )
+
+# Mathtext of the names of axes, and the same as text.
+_PLAIN = {
+    r"\lambda": "λ",
+    r"\tau": "τ",
+    r"\sigma": "\u03c3",
+    r"\eta": "η",
+    r"\kappa": "κ",
+    r"\min": "min",
+    "N_i": "Nᵢ",
+    "N_h": "Nₕ",
+    "N_o": "Nₒ",
+    "_1": "₁",
+    "_2": "₂",
+    "$": "",
+}
+
+
+def words(name: str) -> str:
+    """Return the name of an axis in words and with its symbol, as pictures have it but without mathtext."""
+    text = style.words(name)
+    for mathtext, plain in _PLAIN.items():
+        text = text.replace(mathtext, plain)
+    return text
 
 
 @contextmanager

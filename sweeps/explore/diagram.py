@@ -298,14 +298,18 @@ class Sweep:
     def _seeds(self) -> list[int]:
         if "seed" in self.dataset.coords:
             return [int(seed) for seed in np.atleast_1d(self.dataset["seed"].values)]
-        return [int(seed) for seed in Spec.from_json(self.dataset.attrs["spec"]).seeds]
+        return [int(seed) for seed in self._spec.seeds]
+
+    @cached_property
+    def _spec(self) -> Spec:
+        return Spec.from_json(self.dataset.attrs["spec"])
 
     def _point(self, values: Mapping[str, Any], seed: int) -> StorePoint:
         own = {str(name) for name in self.dataset.dims} - set(NOT_OF_NETWORK)
         call = {name: value for name, value in values.items() if name in own}
         call["seed"] = self._nearest_seed(seed)
         call = {"architecture": call.pop("architecture")} | call if "architecture" in call else call
-        spec = Spec.from_json(self.dataset.attrs["spec"])
+        spec = self._spec
         axes = {
             "init_scale": spec.init_scales,
             "lam": spec.lams,

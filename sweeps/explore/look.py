@@ -8,26 +8,10 @@ import numpy as np
 from bokeh.palettes import Cividis256
 from bokeh.themes import Theme
 
-from fastlin.plot import style
 from fastlin.plot.screen import FONT, SCHEMES, axis, axis_fonts
 
 SEQUENTIAL = tuple(Cividis256)  # from small to large, in both schemes
 CHOSEN = "#e8453c"  # frame of the chosen point, on any colour
-# Mathtext of the names of axes, and the same as text.
-MATHTEXT = {
-    r"\lambda": "λ",
-    r"\tau": "τ",
-    r"\sigma": "\u03c3",
-    r"\eta": "η",
-    r"\kappa": "κ",
-    r"\min": "min",
-    "N_i": "Nᵢ",
-    "N_h": "Nₕ",
-    "N_o": "Nₒ",
-    "_1": "₁",
-    "_2": "₂",
-    "$": "",
-}
 
 
 @dataclass(frozen=True)
@@ -59,14 +43,6 @@ class Look:
     def modes(self, count: int) -> list[str]:
         """Return a colour for each mode, from the strongest to the weakest."""
         return _between((self.lines[0], self.lines[2], self.lines[1]), count)
-
-
-def words(name: str) -> str:
-    """Return the name of an axis in words and with its symbol, as pictures have it but without mathtext."""
-    text = style.words(name)
-    for mathtext, plain in MATHTEXT.items():
-        text = text.replace(mathtext, plain)
-    return text
 
 
 def _between(colours: tuple[str, ...], count: int) -> list[str]:

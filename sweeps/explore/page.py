@@ -28,9 +28,10 @@ from jinja2 import Template
 
 from fastlin.errors import InputError
 from fastlin.plot import captions, screen
+from fastlin.plot.screen import words
 from fastlin.sweeps.explore import state, views
 from fastlin.sweeps.explore.diagram import Cells, StorePoint, Sweep, View, central
-from fastlin.sweeps.explore.look import LOOKS, theme, words
+from fastlin.sweeps.explore.look import LOOKS, theme
 from fastlin.sweeps.explore.state import BALANCED, FIRST, LAST, Choice, Picture, Source
 
 PATIENCE = 0.3  # seconds, after which the page says that it computes
@@ -277,8 +278,9 @@ tell();
         self.code.text = f"<pre>{html.escape(drawn.code)}</pre>"
         self.code.tags = [drawn.code]
         if self.diagram:
-            call = drawn.code.splitlines()[4] if self.point else "A click shows the network behind a point."
-            self.diagram.say(call)
+            # The line is that of the picture, because a later point may be chosen while this one is drawn.
+            calls = (line for line in drawn.code.splitlines() if "fl.rebuild(" in line)
+            self.diagram.say(next(calls, "A click shows the network behind a point."))
 
     def _refuse(self, message: str) -> None:
         """Say why there is no such network. The last one stays on the page."""

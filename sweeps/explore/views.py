@@ -29,9 +29,10 @@ from contourpy import contour_generator
 from fastlin.kernels.compiler.jit import Array
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot.scales import EMPTY_LOG
+from fastlin.plot.screen import words
 from fastlin.sweeps.explore import state
 from fastlin.sweeps.explore.diagram import Cells
-from fastlin.sweeps.explore.look import CHOSEN, SEQUENTIAL, Look, words
+from fastlin.sweeps.explore.look import CHOSEN, SEQUENTIAL, Look
 from fastlin.sweeps.explore.state import FIRST, LAST, Picture
 
 HEIGHT = 250

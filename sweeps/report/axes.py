@@ -10,16 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from fastlin.plot import scales
+from fastlin.plot import scales, screen
 
-NAMES = {
-    "lam": ("relative scale", "λ"),
-    "time": ("time", "t/τ"),
-    "init_scale": ("weight scale", "\u03c3"),
-    "learning_rate": ("learning rate", "η"),
-    "kappa": ("width of the balance", "κ"),
-    "rate_ratio": ("ratio of learning rates", "η₂/η₁"),
-}
+# Axes with a symbol, which ends their name.
+SYMBOLIC = ("lam", "time", "init_scale", "learning_rate", "kappa", "rate_ratio")
 STRIP = 0.06  # Share of the length of an axis, for a value that has no place on it.
 GAP = 0.2  # Share of a strip, between it and the axis.
 
@@ -41,7 +35,9 @@ def described(coordinate: xr.DataArray, parameter: bool) -> dict[str, Any]:
     values, name = coordinate.values, str(coordinate.name)
     if values.dtype.kind not in ("iuf" if parameter else "f"):
         return {"values": [str(value).replace("_", " ") for value in values.tolist()], "edges": []}
-    words, symbol = NAMES.get(name, (name.replace("_", " "),) * 2)
+    words = symbol = name.replace("_", " ")
+    if name in SYMBOLIC:
+        words, _, symbol = screen.words(name).rpartition(" ")
     edges = _edges(values[scales.drawable(values)])
     return {
         # JSON has no number for infinity.
