@@ -97,10 +97,6 @@ def prefer(driver, scheme):
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
-def download_to(driver, folder):
-    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
-
-
 class Page:
     """The page that is open in the browser."""
 
@@ -137,6 +133,16 @@ class Page:
 
     def click(self, selector):
         self.find(selector).click()
+
+    def download(self, selector, path):
+        """Click an element that saves a file, and wait until the file is whole.
+
+        Chromium makes an empty file of that name, writes the bytes into another one, and renames it.
+        """
+        behaviour = {"behavior": "allow", "downloadPath": str(path.parent)}
+        self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+        self.click(selector)
+        self.wait(lambda: path.exists() and path.stat().st_size > 0)
 
     def act(self, *places, press=True, touch=False):
         """Move a mouse or a finger to places in the window, and press it from the first to the last."""

@@ -76,8 +76,9 @@ def test_commands_to_install_work_in_a_checkout():
 def test_extras_that_messages_name_exist(project):
     named = {
         extra
-        for path in (CHECKOUT / "sweeps").rglob("*.py")
+        for folder in ("fastlin", "sweeps")
+        for path in (CHECKOUT / folder).rglob("*.py")
         for extra in re.findall(r"fastlin's extra (\w+)", path.read_text(encoding="utf-8"))
     }
-    assert named == {"explore", "hpc", "s3"}
+    assert named == {"bench", "explore", "hpc", "s3"}
     assert named <= set(project["optional-dependencies"])

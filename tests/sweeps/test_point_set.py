@@ -241,7 +241,6 @@ def test_forms_of_a_table(tmp_path):
 
 
 def test_parquet(tmp_path):
-    pytest.importorskip("pyarrow")
     frame = pd.DataFrame({"lam": [0.1, -2.0], "seed": [3, 1]})
     frame.to_parquet(tmp_path / "points.parquet")
     base = sections({"architecture": "4-2-3"})

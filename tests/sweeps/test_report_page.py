@@ -257,9 +257,7 @@ def test_a_page_draws_as_sharply_as_the_screen(view):
 
 def test_the_download_runs(view, swept, tmp_path):
     page = view("scales")
-    browser.download_to(page.driver, tmp_path)
-    page.click("#download")
-    page.wait(lambda: (tmp_path / "small.toml").exists())
+    page.download("#download", tmp_path / "small.toml")
     assert Spec.load(tmp_path / "small.toml").hash == fl.open_sweep(swept).attrs["spec_hash"]
     page.click("[data-copy=command]")
     page.wait(lambda: page.text("[data-copy=command]") in ("Copied", "Selected"))
@@ -418,12 +416,11 @@ def test_architectures_are_found_by_parts_of_their_names(view):
 
 def test_numbers_are_saved_as_csv(view, swept, tmp_path):
     page, dataset = view("scales"), fl.open_sweep(swept).load()
-    browser.download_to(page.driver, tmp_path)
     page.press("input[name=time]", "left")
     page.wait(lambda: "t/τ = 9" in page.text("#profile-title"))
-    page.click("#numbers")
-    page.wait(lambda: (tmp_path / "small-kernel-distance.csv").exists())
-    with (tmp_path / "small-kernel-distance.csv").open(newline="", encoding="utf-8") as file:
+    path = tmp_path / "small-kernel-distance.csv"
+    page.download("#numbers", path)
+    with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 2 * 5
     for row in rows:
@@ -436,10 +433,9 @@ def test_numbers_are_saved_as_csv(view, swept, tmp_path):
 
 def test_diagrams_are_saved_as_a_picture(view, tmp_path):
     page = view("scales", ratio=2)
-    browser.download_to(page.driver, tmp_path)
-    page.click("#picture")
-    page.wait(lambda: (tmp_path / "small-kernel-distance.png").exists())
-    picture = plt.imread(tmp_path / "small-kernel-distance.png")
+    path = tmp_path / "small-kernel-distance.png"
+    page.download("#picture", path)
+    picture = plt.imread(path)
     drawn, scale = page.find("#drawn"), page.find("#scale")
     height = drawn.location["y"] + drawn.size["height"] - scale.location["y"]
     assert picture.shape[:2] == (
