@@ -1,4 +1,4 @@
-"""Text for people and for programs: durations in words, tables in Markdown, and compact JSON."""
+"""Text for people and for programs: durations and sizes in words, tables in Markdown, and compact JSON."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +45,21 @@ def _two(seconds: int, large: int, large_name: str, small: int, small_name: str)
     """Return a duration in two units, without the second where it is zero."""
     count, rest = divmod(seconds, large)
     return f"{count} {large_name}" + (f" {rest // small} {small_name}" if rest else "")
+
+
+def format_bytes(count: float) -> str:
+    """Return a number of bytes in decimal units.
+
+    Examples
+    --------
+    >>> format_bytes(812), format_bytes(1_234_567)
+    ('812 bytes', '1.235 MB')
+    """
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

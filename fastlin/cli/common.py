@@ -26,13 +26,14 @@ def print_result(content: dict[str, Any], text: str, as_json: bool, quiet: bool 
         print(text)
 
 
-def spec_to_run(source: str, store: str) -> "Spec":
+def spec_to_run(source: str, store: str | None) -> "Spec":
     """Return the spec of a file or a preset, or that which a store holds if it is named in place of one."""
     from fastlin.sweeps import presets
     from fastlin.sweeps.spec.spec import Spec
     from fastlin.sweeps.store.locate import locate
     from fastlin.sweeps.store.store import Store
 
-    if source not in presets.names() and os.path.normpath(source) == os.path.normpath(store):
-        return Store.open(locate(store)).layout.spec
+    if store is not None and source not in presets.names():
+        if os.path.normpath(source) == os.path.normpath(store):
+            return Store.open(locate(store)).layout.spec
     return Spec.load(source)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, SpecArgument, StoreArgument, print_result
+from fastlin.cli.common import Json, Quiet, SpecArgument, StoreArgument, print_result, spec_to_run
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.signals import stop_at_once
 
@@ -15,6 +15,10 @@ WATCH_SECONDS = 2.0
 
 def plan(
     spec: SpecArgument,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="PATH", help="Plan for the points that this store lacks."),
+    ] = None,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Cores to plan for.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -22,11 +26,10 @@ def plan(
     from time import process_time
 
     from fastlin.sweeps.run.projection import project
-    from fastlin.sweeps.spec.spec import Spec
 
     # This command has now imported all that `run` imports, and has done nothing else. The time at which the
     # process began is not used, because Linux knows it in whole seconds only (btime in /proc/stat).
-    projection = project(Spec.load(spec), workers, start_up=process_time())
+    projection = project(spec_to_run(spec, store), workers, store, start_up=process_time())
     print_result(projection.to_dict(), str(projection), as_json)
 
 
@@ -93,14 +96,14 @@ def repair(
 
 def compact(path: StoreArgument, as_json: Json = False, quiet: Quiet = False) -> None:
     """Drop the partial sums of a complete reduced store. Seeds can no longer be added to it afterwards."""
+    from fastlin.formatting import format_bytes
     from fastlin.sweeps.run.compact import compact as drop_sums
-    from fastlin.sweeps.run.plan import readable_size
     from fastlin.sweeps.run.progress import NoProgress, on_stderr
 
     progress = NoProgress() if quiet else on_stderr()
     stop_at_once(progress)
     done = drop_sums(path, progress=progress)
-    before, after = readable_size(done.bytes_before), readable_size(done.bytes_after)
+    before, after = format_bytes(done.bytes_before), format_bytes(done.bytes_after)
     text = f"{path}: {before} before, {after} now; seeds can no longer be added, all other axes can grow"
     print_result(asdict(done), text, as_json, quiet)
 

@@ -26,7 +26,7 @@ from fastlin.plot.style import default_index
 from fastlin.sweeps.explore.problem import LAST_OF_FLOW, Problem
 from fastlin.sweeps.explore.state import BALANCED, HIERARCHY, REGRESSION, STARTS, Choice, python
 from fastlin.sweeps.read.open import open_sweep, reading
-from fastlin.sweeps.read.rebuild import rebuild
+from fastlin.sweeps.read.rebuild import at_row, rebuild
 from fastlin.sweeps.spec.points import POINT
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.weights.rates import Rates
@@ -374,6 +374,15 @@ def _thinned(grid: xr.DataArray) -> xr.DataArray:
 class Table(Sweep):
     """A store of a table of points. Its diagram has a dot for each row."""
 
+    @cached_property
+    def _spec(self) -> Spec:
+        """The spec of the first row, because the spec of a long table lacks the rows."""
+        return at_row(self.dataset, int(self.dataset[POINT].values[0]))[1]
+
+    @property
+    def _has_seed_column(self) -> bool:
+        return "seed" in self.dataset.coords and self.dataset["seed"].dims == (POINT,)
+
     def axes(self, observable: str) -> list[str]:
         """Return the columns that a diagram can be drawn over."""
         columns = [
@@ -414,7 +423,7 @@ class Table(Sweep):
         row = self.dataset.isel({POINT: int(cells.at[index])})
         call: dict[str, Any] = {"point": int(row[POINT].item())}
         numbers = {name: float(row[name].item()) for name in OF_NETWORK if name in row.coords}
-        if "seed" in row.coords and row["seed"].ndim == 0:  # a column of the table
+        if self._has_seed_column:
             numbers["seed"] = int(row["seed"].item())
         else:
             numbers["seed"] = call["seed"] = self._nearest_seed(seed)
@@ -422,7 +431,7 @@ class Table(Sweep):
 
     def with_seed(self, point: StorePoint, seed: int) -> StorePoint | None:
         """Return the same row of another seed, or None where the seed is a column."""
-        return super().with_seed(point, seed) if "seed" in self.dataset.dims else None
+        return None if self._has_seed_column else super().with_seed(point, seed)
 
 
 def central(cells: Cells) -> int:

@@ -96,7 +96,7 @@ def rebuild(
     check_instance("dataset", dataset, xr.Dataset, "open_sweep(path)")
     if "spec" not in dataset.attrs:
         raise InputError("the dataset has no spec in its attributes; use one from open_sweep(path)")
-    dataset, spec = _at_row(dataset, point)
+    dataset, spec = at_row(dataset, point)
     axes = {
         "architecture": np.array([str(shape) for shape in spec.architectures], dtype=object),
         "seed": spec.seeds,
@@ -144,7 +144,7 @@ def rebuild(
     )
 
 
-def _at_row(dataset: xr.Dataset, point: int | None) -> tuple[xr.Dataset, Spec]:
+def at_row(dataset: xr.Dataset, point: int | None) -> tuple[xr.Dataset, Spec]:
     """Return a dataset and its spec. Of a sweep over a table of points, both are of one row.
 
     The row is read from the coordinates, because the spec of a long table has its hash alone.

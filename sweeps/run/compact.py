@@ -13,7 +13,7 @@ from fastlin.sweeps.store.counts import count_points
 from fastlin.sweeps.store.lease import acquired
 from fastlin.sweeps.store.lease_holders import new_holder
 from fastlin.sweeps.store.locate import locate
-from fastlin.sweeps.store.location import Location, stopping
+from fastlin.sweeps.store.location import stopping
 from fastlin.sweeps.store.store import Store
 
 
@@ -69,7 +69,7 @@ def compact(path: str | Path, *, progress: bool | Progress = False) -> Compactio
     location = locate(path, durable=opened.layout.spec.durable, writer=holder.id)
     with acquired(location, holder, as_progress(progress).note) as lease, stopping(location):
         location = lease.location
-        before = _size(location)
+        before = location.usage().bytes
         opened = Store.open(location)
         _check(opened)
         store.grow(opened, replace(opened.layout, compacted=True), opened.made_with)
@@ -79,7 +79,7 @@ def compact(path: str | Path, *, progress: bool | Progress = False) -> Compactio
                 f"{location.text} is compacted, but {len(lost)} of its blocks are damaged and pending now; "
                 "fastlin run computes them again"
             )
-        return Compaction(str(path), before, _size(location))
+        return Compaction(str(path), before, location.usage().bytes)
 
 
 def _check(opened: Store) -> None:
@@ -94,7 +94,3 @@ def _check(opened: Store) -> None:
         raise InputError(
             f"{text} has {pending:,} pending points; complete it with fastlin run, then compact it"
         )
-
-
-def _size(location: Location) -> int:
-    return sum(entry.size for entry in location.entries(""))

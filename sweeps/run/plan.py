@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
+from fastlin.formatting import format_bytes
 from fastlin.kernels import Record
 from fastlin.kernels.batch import VECTORS
 from fastlin.kernels.blas.workspace import doubles as doubles_of_one
@@ -187,21 +188,12 @@ class Plan:
             needed = self.most_bytes * (count - done) // count
             if needed > free:
                 raise InputError(
-                    f"the sweep needs {readable_size(needed)} more on the disk of {location.text}, which has "
-                    f"{readable_size(free)} free; choose another location, float32, fewer times or seeds"
+                    f"the sweep needs {format_bytes(needed)} more on the disk of {location.text}, which has "
+                    f"{format_bytes(free)} free; choose another location, float32, fewer times or seeds"
                 )
         if at_once is not None and self.block_memory * at_once > memory:
             raise InputError(
-                f"{at_once} blocks at a time need {readable_size(self.block_memory * at_once)} of memory and "
-                f"{readable_size(memory)} are available; use fewer workers, times or lam, or smaller "
+                f"{at_once} blocks at a time need {format_bytes(self.block_memory * at_once)} of memory and "
+                f"{format_bytes(memory)} are available; use fewer workers, times or lam, or smaller "
                 "architectures"
             )
-
-
-def readable_size(count: float) -> str:
-    """Return a number of bytes in readable units."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"

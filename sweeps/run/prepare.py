@@ -35,7 +35,7 @@ def check_before(spec: Spec, location: Location, at_once: int | None, options: R
     if not options.resume:
         raise InputError(f"{location.text} exists already; remove it, choose another, or allow --resume")
     opened = Store.open(location)
-    _check_spec(opened, spec)
+    layout_for(opened, spec)
     return opened
 
 
@@ -48,7 +48,7 @@ def counts_if_done(opened: Store, spec: Spec, options: RunOptions) -> PointCount
     if spec.hash != layout.spec.hash or store.stale_metadata(opened):
         return None
     counts = count_points(opened, _markers_until_missing(opened, options))
-    if wanted_blocks(counts, options).size:
+    if wanted_blocks(layout, counts, options).size:
         return None
     if options.allow_version and compatibility.differences(opened):
         return None  # samples are compared under the lease, because the store's versions are written then
@@ -59,7 +59,7 @@ def counts_if_done(opened: Store, spec: Spec, options: RunOptions) -> PointCount
 
 def _markers_until_missing(opened: Store, options: RunOptions) -> Iterator[Marker]:
     """Yield the commit markers of a store as far as the first block that this run is to compute."""
-    chosen = set(_chosen(np.arange(opened.layout.block_count), options).tolist())
+    chosen = set(_chosen(opened.layout, np.arange(opened.layout.block_count), options).tolist())
     for number, (index, status) in enumerate(opened.commit_markers()):
         if number in chosen and is_missing(status, options.retry_failed).any():
             return
@@ -71,7 +71,14 @@ def check_resources(layout: StoreLayout, location: Location, at_once: int | None
     Plan(layout).check_resources(location, at_once, MEMORY_LIMIT, done)
 
 
-def _check_spec(opened: Store, spec: Spec) -> None:
+def layout_for(opened: Store, spec: Spec) -> StoreLayout:
+    """Return the layout that a store has once it holds the points of a spec.
+
+    Raises
+    ------
+    InputError
+        If the store does not grow to the spec.
+    """
     lines = extension.obstacles(opened.layout.spec, spec)
     if lines:
         raise InputError(
@@ -84,6 +91,9 @@ def _check_spec(opened: Store, spec: Spec) -> None:
             f"{opened.location.text} was compacted, so seeds can no longer be added; run the larger spec "
             "into another --store"
         )
+    if spec.hash == opened.layout.spec.hash:
+        return opened.layout
+    return replace(opened.layout, specs=(*opened.layout.specs, spec))
 
 
 def prepared_store(spec: Spec, location: Location, options: RunOptions) -> Store:
@@ -98,10 +108,8 @@ def prepared_store(spec: Spec, location: Location, options: RunOptions) -> Store
         opened = store.reopen(location)
         store.repair_metadata(opened)
         made_with = compatibility.check(opened, options.allow_version)
-        _check_spec(opened, spec)
-        layout = opened.layout
-        if spec.hash != layout.spec.hash:
-            layout = replace(layout, specs=(*layout.specs, spec))
+        layout = layout_for(opened, spec)
+        if layout is not opened.layout:
             # A sweep that gains large architectures depends on the processor from here on.
             made_with = [*made_with[:-1], versions.of(spec) | made_with[-1]]
         if layout is not opened.layout or made_with != opened.made_with:
@@ -110,15 +118,15 @@ def prepared_store(spec: Spec, location: Location, options: RunOptions) -> Store
     return opened
 
 
-def wanted_blocks(before: PointCounts, options: RunOptions) -> NDArray[np.int64]:
+def wanted_blocks(layout: StoreLayout, before: PointCounts, options: RunOptions) -> NDArray[np.int64]:
     """Return the numbers of the blocks that this run is to compute."""
-    return _chosen(np.flatnonzero(before.missing(options.retry_failed)), options)
+    return _chosen(layout, np.flatnonzero(before.missing(options.retry_failed)), options)
 
 
-def _chosen(numbers: NDArray[np.int64], options: RunOptions) -> NDArray[np.int64]:
+def _chosen(layout: StoreLayout, numbers: NDArray[np.int64], options: RunOptions) -> NDArray[np.int64]:
     """Return those of some blocks that belong to the slice of this run, or that it is restricted to."""
     if options.slice is not None:
-        numbers = numbers[numbers % options.slice.of == options.slice.number - 1]
+        numbers = numbers[layout.turns[numbers] % options.slice.of == options.slice.number - 1]
     if options.only is not None:
         numbers = numbers[np.isin(numbers, list(options.only))]
     return numbers

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from heapq import heapreplace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from fastlin.formatting import format_duration
+from fastlin.formatting import format_bytes, format_duration
 from fastlin.kernels.compilation import missing, seconds_to_compile
 from fastlin.solvers import FLOW
 from fastlin.sweeps.run.calibration import measure
 from fastlin.sweeps.run.executors import Executor, Processes, Threads, blocks_at_once, local_threads
-from fastlin.sweeps.run.plan import Plan, readable_size
+from fastlin.sweeps.run.plan import Plan
+from fastlin.sweeps.run.prepare import layout_for
 from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store.costs import kernels_needed
+from fastlin.sweeps.store.counts import count_points
+from fastlin.sweeps.store.locate import locate
+from fastlin.sweeps.store.store import Store, begins_again, is_new
 
 BLOCK_OVERHEAD = 2e-3  # seconds that a core spends on a block besides computing and writing it
 # Seconds to start and end a client, with threads and with processes, and memory of a worker process.
@@ -65,6 +69,10 @@ class Projection:
         The spec with every default filled in.
     white : bool
         Whether the inputs of all tasks are whitened. Otherwise the solver is "flow" by default.
+    store : str or None
+        The store that was given.
+    pending_points, pending_blocks : int
+        Those that the store lacks: all without a store.
     """
 
     name: str
@@ -85,6 +93,9 @@ class Projection:
     seconds: float
     spec: dict[str, Any]
     white: bool
+    store: str | None
+    pending_points: int
+    pending_blocks: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name, JSON-ready, as ``fastlin plan --json`` prints them."""
@@ -107,22 +118,36 @@ class Projection:
             f"{self.name}: {self.points:,} points ({dims}), each at {self.times} times\n"
             f"{self._solver}"
             f"blocks: {self.blocks:,}, each of {groups}{self.seeds_per_block:,} seeds\n"
-            f"store: {estimated}{readable_size(self.bytes)} in {self.files:,} files\n"
-            f"memory: {readable_size(self.memory_bytes)} with {self.workers} cores\n"
-            f"kernels: {self.kernels}, of which {self._compilation}\n"
+            f"{self._pending}"
+            f"store: {estimated}{format_bytes(self.bytes)} in {self.files:,} files\n"
+            f"memory: {format_bytes(self.memory_bytes)} with {self.workers} cores\n"
+            f"kernels: {self._compilation}\n"
             f"time: about {format_duration(self.seconds)} on {self.workers} cores like these"
         )
 
     @property
+    def _pending(self) -> str:
+        """A line about the points that a store lacks, if one was given."""
+        if self.store is None:
+            return ""
+        return f"to compute: {self.pending_points:,} points in {self.pending_blocks:,} blocks of {self.store}\n"
+
+    @property
     def _compilation(self) -> str:
+        if not self.kernels:
+            return "none to compile before the first block"
         if not self.kernels_to_compile:
-            return "all are compiled"
+            return f"{self.kernels}, of which all are compiled"
         duration = format_duration(self.compile_seconds)
-        return f"{self.kernels_to_compile} are still to be compiled, in about {duration} of the time below"
+        return (
+            f"{self.kernels}, of which {self.kernels_to_compile} are still to be compiled, in about {duration} "
+            "of the time below"
+        )
 
 
 def plan(
     spec: Spec | Mapping[str, Any] | str | Path,
+    path: str | Path | None = None,
     *,
     workers: int | None = None,
     points: Any = None,
@@ -138,6 +163,9 @@ def plan(
     ----------
     spec : Spec, mapping, str or Path
         A spec, its content, a TOML file, or the name of a preset.
+    path : str or Path, optional
+        A store. The time and the memory are those of the points that it lacks, and the bytes those of the
+        store once it has them. Nothing is written there.
     workers : int, optional
         Plan for this number of processes. Those beyond the cores of this machine are taken for equal cores
         elsewhere. By default threads on all cores.
@@ -152,7 +180,7 @@ def plan(
     Raises
     ------
     InputError
-        If the spec is not valid.
+        If the spec is not valid, or the store was made from a spec that does not grow to it.
 
     Examples
     --------
@@ -160,21 +188,26 @@ def plan(
     >>> projection.points, projection.axes["lam"]
     (72400, 181)
     """
-    return project(Spec.read(spec, points, task, init), workers)
+    return project(Spec.read(spec, points, task, init), workers, path)
 
 
-def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projection:
+def project(
+    spec: Spec, workers: int | None, path: str | Path | None = None, start_up: float = 0.0
+) -> Projection:
     """Return the projection of a sweep whose command takes `start_up` seconds before it runs anything."""
     base_bytes = psutil.Process().memory_info().rss
-    resources = Plan.of(spec)
-    layout = resources.layout
+    resources, pending = _pending(spec, path)
+    layout, todo = resources.layout, np.flatnonzero(pending.shares)
     executor: Executor = Threads() if workers is None else Processes(workers)
     cores = local_threads() if workers is None else workers
-    needed = kernels_needed(layout, np.arange(layout.block_count))
-    speed, lacking = measure(resources, missing(needed), min(cores, local_threads()))
-    compile_seconds = speed.compile * seconds_to_compile(lacking, local_threads())
-    work = speed.of_blocks(resources) + BLOCK_OVERHEAD
-    at_once = min(blocks_at_once(executor) or cores, layout.block_count)
+    needed = kernels_needed(layout, todo) if todo.size else []
+    lacking, compile_seconds, seconds = missing(needed), 0.0, start_up
+    if todo.size:
+        speed, lacking = measure(resources, lacking, min(cores, local_threads()))
+        compile_seconds = speed.compile * seconds_to_compile(lacking, local_threads())
+        work = (speed.of_blocks(resources).ravel() * pending.shares + BLOCK_OVERHEAD)[todo]
+        seconds += CLIENT_SECONDS[type(executor)] + compile_seconds + _makespan(work, cores)
+    at_once = min(blocks_at_once(executor) or cores, todo.size)
     processes = 0 if workers is None else workers
     return Projection(
         name=spec.name,
@@ -192,10 +225,36 @@ def project(spec: Spec, workers: int | None, start_up: float = 0.0) -> Projectio
         kernels=len(needed),
         kernels_to_compile=len(lacking),
         compile_seconds=compile_seconds,
-        seconds=start_up + CLIENT_SECONDS[type(executor)] + compile_seconds + _makespan(work, cores),
+        seconds=seconds,
         spec=spec.to_dict(),
         white=spec.white,
+        store=None if path is None else str(path),
+        pending_points=pending.points,
+        pending_blocks=int(todo.size),
     )
+
+
+class _Pending(NamedTuple):
+    """Points that a run has to compute."""
+
+    points: int
+    shares: NDArray[np.float64]  # of the time of each block, by its number
+
+
+def _pending(spec: Spec, path: str | Path | None) -> tuple[Plan, _Pending]:
+    """Return the plan of a sweep, and what a store lacks of it: all where there is none yet."""
+    location = None if path is None else locate(path)
+    if location is None or is_new(location):
+        resources = Plan.of(spec)
+        return resources, _Pending(spec.points, np.ones(resources.layout.block_count))
+    opened = Store.open(location)
+    resources = Plan(layout_for(opened, spec))
+    if begins_again(opened.layout, spec):
+        return resources, _Pending(spec.points, np.ones(resources.layout.block_count))
+    counts = count_points(replace(opened, layout=resources.layout))
+    whole = resources.seconds_of_blocks.ravel()
+    shares = np.divide(counts.pending_seconds, whole, out=np.ones_like(whole), where=whole > 0.0)
+    return resources, _Pending(counts.pending, np.where(counts.complete, 0.0, shares))
 
 
 def _makespan(seconds: NDArray[np.float64], cores: int) -> float:

@@ -233,7 +233,7 @@ def run(
             lease.prepared()
             before = count_points(opened)
         check_resources(opened.layout, location, at_once, done=before.complete.sum())
-        todo = wanted_blocks(before, options)
+        todo = wanted_blocks(opened.layout, before, options)
         done = Done()
         if todo.size or opened.layout.statistics:
             # The limit of threads is given back at the end: this process may be a notebook.
@@ -297,7 +297,7 @@ def hang_seconds(plan: Plan, lacking: list[Kernel]) -> float:
 
 def _job(opened: Store, lease: Lease, before: PointCounts, options: RunOptions, lacking: list[Kernel]) -> Job:
     """Return the blocks that this run is to compute, with their estimated time and the limit of a block."""
-    todo = wanted_blocks(before, options)
+    todo = wanted_blocks(opened.layout, before, options)
     seconds = before.missing_seconds(options.retry_failed)[todo]
     limit = options.timeout or hang_seconds(Plan(opened.layout), lacking)
     blocks = dict(zip(todo.tolist(), seconds.tolist(), strict=True))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -201,6 +201,20 @@ class StoreLayout(ABC):
     def number(self, index: tuple[int, ...]) -> int:
         """Return the number of a block, given its index in the grid."""
         return int(np.ravel_multi_index(index, self.grid))
+
+    @cached_property
+    def turns(self) -> NDArray[np.int64]:
+        """The place of each block, by number, in the order in which the store gained its blocks.
+
+        Slices take the blocks in turn by their places. By their numbers, new seeds may be every second block,
+        and would all belong to one of two slices.
+        """
+        age = np.zeros(self.grid, dtype=np.int64)
+        for count in range(1, len(self.specs)):
+            earlier = replace(self, specs=self.specs[:count]).grid
+            age[tuple(map(slice, earlier))] += 1
+        order = np.argsort(-age.ravel(), kind="stable")
+        return np.argsort(order)
 
     def block(self, index: tuple[int, ...]) -> Block:
         """Return the groups of one block."""

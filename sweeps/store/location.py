@@ -43,6 +43,13 @@ class Identity(NamedTuple):
         return self.path == other.path or (self.inode == other.inode != 0)
 
 
+class Usage(NamedTuple):
+    """Bytes and number of all objects at a location."""
+
+    bytes: int
+    files: int
+
+
 class Entry(NamedTuple):
     """One object at a location."""
 
@@ -96,6 +103,11 @@ class Location(ABC):
     @abstractmethod
     def entries(self, prefix: str) -> Iterator[Entry]:
         """Yield all objects below `prefix`."""
+
+    def usage(self) -> Usage:
+        """Return the bytes and the number of all objects."""
+        sizes = [entry.size for entry in self.entries("")]
+        return Usage(sum(sizes), len(sizes))
 
     @abstractmethod
     def exists(self) -> bool:

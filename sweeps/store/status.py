@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fastlin.formatting import format_duration
+from fastlin.formatting import format_bytes, format_duration
 from fastlin.sweeps.spec.points import POINT
 from fastlin.sweeps.store.counts import bad_points, count_points, speed
 from fastlin.sweeps.store.lease_holders import holders
@@ -30,11 +30,12 @@ def sweep_status(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Numbers of points and blocks by status. ``blocks_per_second`` follows from the time stamps of the
-        commit markers of the last minute, and ``seconds_left`` from the estimated cost of these blocks and of
-        the pending points; both are None if there are too few markers. ``holders`` are the runs that write
-        the store now: those of the lease that are not known to be dead. ``bad`` are the first 10 000 points
-        that diverged, failed or are too stiff, with the arguments of `rebuild`.
+        Numbers of points and blocks by status. ``bytes`` and ``files`` are those of the store as it is now.
+        ``blocks_per_second`` follows from the time stamps of the commit markers of the last minute, and
+        ``seconds_left`` from the estimated cost of these blocks and of the pending points; both are None if
+        there are too few markers. ``holders`` are the runs that write the store now: those of the lease that
+        are not known to be dead. ``bad`` are the first 10 000 points that diverged, failed or are too stiff,
+        with the arguments of `rebuild`.
 
     Raises
     ------
@@ -53,6 +54,7 @@ def sweep_status(path: str | Path) -> dict[str, Any]:
         "name": store.attributes["title"],
         **counts.totals,
         "complete_blocks": done,
+        **store.location.usage()._asdict(),
         "blocks_per_second": pace and pace.blocks,
         "seconds_left": left / pace.work if pace and left else None,
         "holders": [{**asdict(holder), "text": str(holder)} for holder in live],
@@ -67,7 +69,8 @@ def in_words(content: dict[str, Any]) -> str:
     rare = [name for name in ("too_stiff", "absent") if content[name]]
     lines = [
         f"{content['store']}: {content['name']}, {done:,} of {content['points']:,} points done "
-        f"({content['complete_blocks']:,} of {content['blocks']:,} blocks)",
+        f"({content['complete_blocks']:,} of {content['blocks']:,} blocks); "
+        f"{format_bytes(content['bytes'])} in {content['files']:,} files",
         f"ok {content['ok']:,}, diverged {content['diverged']:,}, failed {content['failed']:,}, "
         f"pending {content['pending']:,}"
         + "".join(f", {name.replace('_', ' ')} {content[name]:,}" for name in rare),

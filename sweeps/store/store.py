@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError, StoppedError
+from fastlin.sweeps.spec.spec import Spec
 from fastlin.sweeps.store import codec, metadata, versions
 from fastlin.sweeps.store.array_spec import ArraySpec, Values
 from fastlin.sweeps.store.layout import STATUS, StoreLayout
@@ -350,6 +351,13 @@ def stale_metadata(store: Store) -> list[str]:
     ]
 
 
+def begins_again(layout: StoreLayout, spec: Spec) -> bool:
+    """Tell whether every point of a store is computed again when it grows to a spec."""
+    more_times = spec.times.size > layout.spec.times.size
+    more_seeds = spec.seeds.size > layout.spec.seeds.size
+    return more_times or (more_seeds and not layout.keeps_values)
+
+
 def grow(store: Store, layout: StoreLayout, made_with: list[dict[str, str]]) -> None:
     """Enlarge a store, in an order in which every reader sees the old one or the new one.
 
@@ -357,9 +365,7 @@ def grow(store: Store, layout: StoreLayout, made_with: list[dict[str, str]]) -> 
     values stay readable until they are replaced. The same happens if seeds are added to a store that keeps no
     partial sums.
     """
-    before, after = store.layout.spec, layout.spec
-    more_seeds = after.seeds.size > before.seeds.size
-    if after.times.size > before.times.size or (more_seeds and not store.layout.keeps_values):
+    if begins_again(store.layout, layout.spec):
         for number in range(store.layout.block_count):
             store.withdraw(store.layout.index(number))
     metadata.write_metadata(store.location, metadata.encode_metadata(layout, made_with))

@@ -261,7 +261,7 @@ def test_a_plan_adds_the_start_up_time_of_its_process(run, monkeypatch):
     """The start of a process is known in whole seconds only, so that it may seem to lie in the future."""
     begun, added = process_time(), []
 
-    def project(_spec, _workers, start_up):
+    def project(_spec, _workers, _store, start_up):
         added.append(start_up)
         raise fl.InputError("nothing more is needed")
 

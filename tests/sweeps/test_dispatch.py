@@ -31,8 +31,8 @@ def test_workers_order_and_blocks_change_no_number(swept, tmp_path, monkeypatch,
     expected = fl.open_sweep(swept).load()
     chance, real, of = random.Random(workers), run.wanted_blocks, Plan.of
 
-    def shuffled(before, choices):
-        numbers = real(before, choices).tolist()
+    def shuffled(*arguments):
+        numbers = real(*arguments).tolist()
         return np.array(chance.sample(numbers, len(numbers)), dtype=np.int64)
 
     monkeypatch.setattr(run, "wanted_blocks", shuffled)

@@ -14,6 +14,7 @@ from fastlin.sweeps.explore import state
 from fastlin.sweeps.explore.diagram import Table, central, open_diagram
 from fastlin.sweeps.explore.problem import Problem
 from fastlin.sweeps.explore.state import Choice, picture
+from fastlin.sweeps.spec.points import INLINE
 from tests import sweeping
 
 INF = float("inf")
@@ -407,6 +408,31 @@ def test_tables_have_dots(stores):
     assert sorted(cells.x) == [-2.0, 0.5, 3.0]
     point, time = sweep.point(view, cells, int(np.argmax(cells.x)), seed=0)
     assert (point.problem().net.lam, time) == (3.0, INF)
+
+
+def test_a_reduced_store_of_a_long_table_is_drawn(tmp_path):
+    """Its spec lacks the rows, and the store has no coordinate of seeds."""
+    output = {"observables": ["kernel_distance"], "reduce": {"statistics": ["mean"]}}
+    content = {name: part for name, part in POINTS.items() if name != "points"} | {"output": output}
+    lam, init_scale = np.linspace(-3.0, 3.0, INLINE + 1), np.linspace(0.5, 1.0, INLINE + 1)
+    rows = {"lam": lam, "init_scale": init_scale, "architecture": ["3-3-2"] * lam.size}
+    fl.run_sweep(content, tmp_path / "long", points=rows)
+    sweep = open_diagram(str(tmp_path / "long"))
+    cells = sweep.cells(sweep.first_view())
+    point, _ = sweep.point(sweep.first_view(), cells, int(np.argmax(cells.x)), seed=1)
+    assert (point.problem().net.lam, point.settings["seed"]) == (3.0, 1)
+    assert dict(sweep.with_seed(point, 0).call) == dict(point.call) | {"seed": 0}
+    assert sweep.with_seed(point, 2) is None
+
+
+def test_a_seed_of_a_column_stays(tmp_path):
+    content = {name: part for name, part in POINTS.items() if name not in ("points", "axes")}
+    rows = {"lam": [-1.0, 2.0], "architecture": ["3-3-2"] * 2, "seed": [4, 7]}
+    fl.run_sweep(content, tmp_path / "rows", points=rows)
+    sweep = open_diagram(str(tmp_path / "rows"))
+    point, _ = sweep.point(sweep.first_view(), sweep.cells(sweep.first_view()), 0, seed=7)
+    assert point.settings["seed"] == 4
+    assert sweep.with_seed(point, 7) is None
 
 
 def test_large_diagrams_are_thinned(stores, monkeypatch):

@@ -72,6 +72,19 @@ def values_of(path):
     return dataset.drop_dims("seed_block") if "seed_block" in dataset.dims else dataset
 
 
+def test_slices_share_the_blocks_that_a_store_gains(tmp_path):
+    """By number, every second block has the new seeds, so that one of two slices would compute them all."""
+    path, larger = tmp_path / "s.zarr", extend(BASE, {"seed": [0, 2]})
+    with cutting.into(seeds=3):
+        fl.run_sweep(spec(BASE), path)
+    shares = [fl.run_sweep(spec(larger), path, slice=f"{number}/2").computed_blocks for number in (1, 2)]
+    assert shares == [2, 2]
+    whole = extend(larger, {"architecture": [0], "init_scale": [0]})
+    shares = [fl.run_sweep(spec(whole), path, slice=f"{number}/5").computed_blocks for number in range(1, 6)]
+    assert shares == [2, 2, 2, 2, 2]
+    assert fl.run_sweep(spec(whole), path).computed_blocks == 0
+
+
 def grow(client, path, steps, output=None):
     """Run several specs in turn into one store, and check that each run computes only new points."""
     before = None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin.formatting import format_duration
+from fastlin.formatting import format_bytes, format_duration
 from fastlin.sweeps.run import calibration, worker
 from fastlin.sweeps.run.options import RunOptions
 from fastlin.sweeps.run.plan import Plan
@@ -36,7 +36,10 @@ def test_status_of_a_partial_sweep(tmp_path, client):
     assert (content["points"], content["ok"], content["pending"]) == (180, 60, 120)
     assert (content["blocks"], content["complete_blocks"]) == (6, 2)
     assert content["holders"] == content["bad"] == []
-    assert "60 of 180 points done (2 of 6 blocks)" in in_words(content)
+    files = sweeping.content(path)
+    assert (content["files"], content["bytes"]) == (len(files), sum(map(len, files.values())))
+    size = f"{format_bytes(content['bytes'])} in {len(files)} files"
+    assert f"60 of 180 points done (2 of 6 blocks); {size}" in in_words(content)
     assert "no run is writing it; fastlin run continues" in in_words(content)
 
 
@@ -134,6 +137,35 @@ def test_a_plan_has_the_counts_of_a_run(tmp_path, client):
     assert (content.files, content.bytes) == (len(files), sum(map(len, files.values())))
     assert content.seconds > 0
     json.dumps(content.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("output", "pending"),
+    [({}, 180), ({"reduce": {"statistics": ["mean"]}}, 360)],  # so small a store keeps no partial sums
+    ids=["points", "reduced"],
+)
+def test_a_plan_of_a_store_is_of_the_points_that_it_lacks(tmp_path, client, output, pending):
+    path, small = tmp_path / "s.zarr", sweeping.spec()
+    small["output"] = {**small["output"], **output}
+    larger = small | {"axes": {**small["axes"], "seed": {"start": 0, "num": 8}, "init_scale": [0.5, 1.0, 2.0]}}
+    new, whole = fl.plan(larger), fl.plan(larger, path)
+    assert (new.store, whole.store) == (None, str(path))
+    assert (whole.pending_points, whole.pending_blocks) == (new.pending_points, new.blocks) == (360, new.blocks)
+    fl.run_sweep(small, path, client)
+    before = sweeping.content(path)
+    left = fl.plan(larger, path)
+    assert sweeping.content(path) == before
+    report = fl.run_sweep(larger, path, client)
+    assert (left.points, left.pending_points) == (360, pending) == (report.points, report.computed_points)
+    assert (left.blocks, left.pending_blocks) == (report.blocks, report.computed_blocks)
+    assert f"to compute: {pending} points in {left.pending_blocks} blocks of {path}" in str(left)
+    done = fl.plan(larger, path)
+    assert (done.pending_points, done.pending_blocks, done.kernels, done.seconds) == (0, 0, 0, 0.0)
+    assert left.bytes == done.bytes
+    times = larger | {"dynamics": {"times": [0.0, 0.5, 0.9, 9.0, float("inf")]}}
+    assert fl.plan(times, path).pending_points == 360  # all points need the new time
+    with pytest.raises(fl.InputError, match="was made from another spec"):
+        fl.plan(small, path)
 
 
 def test_more_workers_take_less_time_and_more_memory(monkeypatch):
