@@ -63,16 +63,22 @@ def format_bytes(count: float) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown. Cells have no line break, and no ``|`` but as ``\\|``.
+    """Return a table in Markdown, with aligned columns. Cells have no line break, and ``|`` only as ``\\|``.
 
     Examples
     --------
     >>> print(markdown_table(["code", "meaning"], [["0", "done"]]), end="")
     | code | meaning |
-    | --- | --- |
-    | 0 | done |
+    |------|---------|
+    | 0    | done    |
     """
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    first, *rest = (
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |\n"
+        for line in lines
+    )
+    return "".join([first, f"|{'|'.join('-' * (width + 2) for width in widths)}|\n", *rest])
 
 
 def compact_json(content: Any, indent: str = "") -> str:

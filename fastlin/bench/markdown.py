@@ -1,22 +1,11 @@
 """Tables and numbers in Markdown."""
 
+from fastlin.formatting import markdown_table
+
 
 def tabulated(head: list[str], rows: dict[str, list[str]]) -> list[str]:
     """Return the lines of a table: its head, and rows by the name in their first column."""
-    widths = [
-        max(map(len, column))
-        for column in zip(head, *([name, *row] for name, row in rows.items()), strict=True)
-    ]
-
-    def line(row: list[str]) -> str:
-        padded = (f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True))
-        return f"| {' | '.join(padded)} |"
-
-    return [
-        line(head),
-        f"|{'|'.join('-' * (size + 2) for size in widths)}|",
-        *(line([name, *row]) for name, row in rows.items()),
-    ]
+    return markdown_table(head, [[name, *row] for name, row in rows.items()]).splitlines()
 
 
 def ratio(value: float | None) -> str:

@@ -33,7 +33,6 @@ def spec_to_run(source: str, store: str | None) -> "Spec":
     from fastlin.sweeps.store.locate import locate
     from fastlin.sweeps.store.store import Store
 
-    if store is not None and source not in presets.names():
-        if os.path.normpath(source) == os.path.normpath(store):
-            return Store.open(locate(store)).layout.spec
-    return Spec.load(source)
+    if store is None or source in presets.names() or os.path.normpath(source) != os.path.normpath(store):
+        return Spec.load(source)
+    return Store.open(locate(store)).layout.spec

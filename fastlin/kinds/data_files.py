@@ -1,4 +1,4 @@
-"""Matrices in files of the user: npy, npz, CSV, and Zarr arrays."""
+"""Files of the user: matrices in npy, npz, CSV and Zarr arrays, and labels of samples."""
 
 from __future__ import annotations
 
@@ -67,6 +67,53 @@ def read_matrix(name: str, file: Any, folder: Path) -> Matrix:
         raise InputError(f"{what} has shape {values.shape}; needed is a matrix")
     values = np.ascontiguousarray(check_array(what, np.atleast_2d(values), "(rows, columns)"))
     return Matrix(values, file, digest(values))
+
+
+class Labels(NamedTuple):
+    """Labels of samples in a file."""
+
+    names: list[str]
+    file: str  # as it was given
+
+
+def read_labels(name: str, file: Any, folder: Path) -> Labels:
+    """Read labels from a text file with one a line, which is also a CSV file of one column.
+
+    Parameters
+    ----------
+    name : str
+        Name of the entry for messages, as "task.labels".
+    file : str
+        Path of the file, relative to `folder`.
+    folder : Path
+        The folder of the spec.
+
+    Returns
+    -------
+    Labels
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or a line has no label or several.
+    """
+    if not isinstance(file, str) or not file:
+        raise InputError(f"{name} is {shown(file)}; needed is a text file with one label a line")
+    place, what = folder / user_path(file), f"{name} = {file!r}"
+    if not place.exists():
+        raise InputError(f"{what}: there is no such file in {place.parent}")
+    try:
+        with place.open(encoding="utf-8-sig", newline="") as lines:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{what} cannot be read as text: {error}") from None
+    while rows and rows[-1] == []:
+        rows.pop()
+    for number, row in enumerate(rows, 1):
+        if len(row) != 1 or not row[0]:
+            found = f"{len(row)} labels" if len(row) > 1 else "no label"
+            raise InputError(f"{what}, line {number}: it has {found}; needed is one a line")
+    return Labels([row[0] for row in rows], file)
 
 
 def digest(*arrays: Array) -> str:

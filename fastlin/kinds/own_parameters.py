@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from fastlin.dimensions import Stacked
 from fastlin.errors import InputError, MeanWarning
-from fastlin.kinds.data_files import FORMS, Matrix, digest, read_matrix
+from fastlin.kinds.data_files import FORMS, Labels, Matrix, digest, read_labels, read_matrix
 from fastlin.kinds.own_data import OwnItems, OwnNetwork, OwnTask
 from fastlin.kinds.parameters import Parameter
 from fastlin.networks.network import Network
@@ -46,10 +47,10 @@ def resolve_data(section: str, values: Values, folder: Path) -> dict[str, Any]:
         If files cannot be read, or do not fit each other.
     """
 
-    def made(name: str | int, x: Matrix, y: Matrix) -> OwnTask:
-        return _task_of_files(section, name, x, y, values)
+    def made(name: str | int, x: Matrix, y: Matrix, labels: Labels | None = None) -> OwnTask:
+        return _task_of_files(section, name, x, y, labels, values)
 
-    data = _given_or_read(section, values, ("x", "y"), folder, made)
+    data = _given_or_read(section, values, ("x", "y"), folder, made, {"labels": read_labels})
     return {"data": data, "task": data.names}
 
 
@@ -64,10 +65,19 @@ def resolve_weights(section: str, values: Values, folder: Path) -> dict[str, Any
 
 
 def _given_or_read(
-    section: str, values: Values, keys: tuple[str, str], folder: Path, made: Callable[..., Any]
+    section: str,
+    values: Values,
+    keys: tuple[str, str],
+    folder: Path,
+    made: Callable[..., Any],
+    more: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
 ) -> OwnItems[Any]:
-    """Return the items that are given, or those made of pairs of files."""
-    files = {key: values[key] for key in keys if values[key] is not None}
+    """Return the items that are given, or those made of two matrices each, in files.
+
+    `more` has functions that read other files, by the keys that may name them.
+    """
+    readers = dict.fromkeys(keys, read_matrix) | dict(more)
+    files = {key: values[key] for key in readers if values[key] is not None}
     if values["data"] is not None:
         if files:
             raise InputError(f"{section}.data and {section}.{next(iter(files))} are given; give one of them")
@@ -76,28 +86,29 @@ def _given_or_read(
     if missing := [key for key in keys if key not in files]:
         raise InputError(f"{section}.{missing[0]} is missing; needed is {FORMS}")
     axis = any(isinstance(value, list) for value in files.values())
-    first, second = _paired(section, files)
-    pairs = [
-        (read_matrix(f"{section}.{keys[0]}", one, folder), read_matrix(f"{section}.{keys[1]}", two, folder))
-        for one, two in zip(first, second, strict=True)
+    listed = _of_one_length(section, files)
+    parts = [
+        [readers[key](f"{section}.{key}", file, folder) for key, file in zip(files, row, strict=True)]
+        for row in zip(*listed.values(), strict=True)
     ]
+    first, second = (listed[key] for key in keys)
     names = _names(first if len(set(first)) == len(first) else second) if axis else [0]
-    return OwnItems([made(name, *pair) for name, pair in zip(names, pairs, strict=True)], axis)
+    return OwnItems([made(name, *part) for name, part in zip(names, parts, strict=True)], axis)
 
 
-def _paired(section: str, files: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Return two lists of files of one length. A single file goes with all of the other list."""
-    count = max(len(value) if isinstance(value, list) else 1 for value in files.values())
-    first, second = (value if isinstance(value, list) else [value] * count for value in files.values())
-    if not first or not second:
+def _of_one_length(section: str, files: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return lists of files of one length, by key. A single file goes with all of the other lists."""
+    lengths = {key: len(value) for key, value in files.items() if isinstance(value, list)}
+    if 0 in lengths.values():
         raise InputError(f"{section} has an empty list of files; needed is at least one")
-    if len(first) != len(second):
-        raise InputError(
-            f"{section}.{' and '.join(files)} list {len(first)} and {len(second)} files; needed are as many"
-        )
-    if len(set(zip(map(str, first), map(str, second), strict=True))) < count:
-        raise InputError(f"{section}.{' and '.join(files)} list a pair of files twice")
-    return first, second
+    if len(set(lengths.values())) > 1:
+        counts = " and ".join(map(str, lengths.values()))
+        raise InputError(f"{section}.{' and '.join(lengths)} list {counts} files; needed are as many")
+    count = max(lengths.values(), default=1)
+    listed = {key: value if key in lengths else [value] * count for key, value in files.items()}
+    if len(set(zip(*(map(str, row) for row in listed.values()), strict=True))) < count:
+        raise InputError(f"{section} lists the same {' and '.join(listed)} twice")
+    return listed
 
 
 def _names(files: Sequence[Any]) -> list[str]:
@@ -106,8 +117,10 @@ def _names(files: Sequence[Any]) -> list[str]:
     return stems if len(set(stems)) == len(stems) else [str(file) for file in files]
 
 
-def _task_of_files(section: str, name: str | int, x: Matrix, y: Matrix, values: Values) -> OwnTask:
-    """Return the task of inputs and targets in files."""
+def _task_of_files(
+    section: str, name: str | int, x: Matrix, y: Matrix, labels: Labels | None, values: Values
+) -> OwnTask:
+    """Return the task of inputs and targets in files, with the conditions of the samples if there are any."""
     samples, center, whiten = (values[key] for key in ("samples", "center", "whiten"))
     inputs, targets = (part.values if samples == "columns" else part.values.T for part in (x, y))
     if inputs.shape[1] != targets.shape[1]:
@@ -115,9 +128,15 @@ def _task_of_files(section: str, name: str | int, x: Matrix, y: Matrix, values: 
             f"{section}.x = {x.file!r} has {inputs.shape[1]} samples and {section}.y = {y.file!r} has "
             f"{targets.shape[1]}, in {samples}; needed are as many (samples = 'columns' or 'rows')"
         )
+    if labels is not None and len(labels.names) != inputs.shape[1]:
+        raise InputError(
+            f"{section}.labels = {labels.file!r} has {len(labels.names)} labels, and {section}.x = "
+            f"{x.file!r} {inputs.shape[1]} samples, in {samples}; needed is one label for each sample"
+        )
+    names = None if labels is None else labels.names
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MeanWarning)
-        task = Task(np.ascontiguousarray(inputs), np.ascontiguousarray(targets), center=center)
+        task = Task(np.ascontiguousarray(inputs), np.ascontiguousarray(targets), labels=names, center=center)
     for warning in caught:
         text = str(warning.message).replace("Task(x, y, center=True)", f"{section}.center = true")
         warnings.warn(text, warning.category, stacklevel=2)
@@ -208,6 +227,10 @@ DATA = {
         False,
         axis=False,
         form="true or false",
+    ),
+    "labels": _file(
+        "condition of each sample, which `rebuild` gives back with the task, for `rdm_cosine` and "
+        "`rdm_correlation`: a text file with one a line; labels change no number of the sweep"
     ),
     "data": Parameter(_tasks, _KEPT, axis=False, optional=True, form="table, or list of tables"),
 }

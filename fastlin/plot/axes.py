@@ -33,13 +33,14 @@ MAX_POWERS = 4  # Powers of ten beyond 1 that fit a time axis as labels.
 LONG_TIME = 30.0  # Up to this t / tau, a plain linear axis shows all of the dynamics.
 
 
-def new_panels(count: int, height: float) -> list[Axes]:
-    """Return the axes of a new figure, in rows of at most three. Each row is so many inches high."""
+def new_panels(count: int, height: float, layout: str = "constrained") -> list[Axes]:
+    """Return the axes of a new figure, in rows of at most three. Each row is so many inches high.
+
+    The layout "compressed" moves panels of a fixed aspect, such as matrices, close together.
+    """
     columns = 2 if count == 4 else min(count, MAX_COLUMNS)
     rows = -(-count // columns)
-    _, axes = plt.subplots(
-        rows, columns, figsize=(style.WIDTH, rows * height), layout="constrained", squeeze=False
-    )
+    _, axes = plt.subplots(rows, columns, figsize=(style.WIDTH, rows * height), layout=layout, squeeze=False)
     for ax in axes.flat[count:]:
         ax.remove()
     return list(axes.flat[:count])

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from fastlin.architecture import sizes_of
 from fastlin.observables.regimes import THRESHOLD
 from fastlin.plot import scales, sizes
-from fastlin.plot.style import LETTERS, SIZE_NAMES, chosen_parameters, number, symbol, without, words
+from fastlin.plot.style import LETTERS, SIZE_NAMES, chosen_parameters, number, spelt, symbol, without, words
 from fastlin.solvers import SOLVERS
 
 AXES = ("solver", "time", "lam", "kappa", "init_scale", "rate_ratio", "learning_rate", "noise_seed")
@@ -29,7 +29,7 @@ def caption(
 ) -> tuple[str, ...]:
     """Return parts of a text: the averaged values, and the values of the axes that are not `drawn`."""
     title = str(dataset.attrs.get("title", "sweep")).replace("$", r"\$")
-    parts = [f"{title}: {str(da.name).replace('_', ' ')}{_seeds(dataset, da)}"]
+    parts = [f"{title}: {spelt(str(da.name))}{_seeds(dataset, da)}"]
     if "layer" in da.coords:
         parts[0] += f" of {str(da['layer'].values).upper()}"
     for name, value in _chosen(da, drawn):
@@ -58,18 +58,24 @@ def wrapped(parts: Sequence[str], width: int) -> str:
     lines = [first]
     for piece in rest:
         line = f"{lines[-1]} {piece}"
-        lines[-1:] = [line] if _letters(line) <= width else [lines[-1], piece]
+        lines[-1:] = [line] if length(line) <= width else [lines[-1], piece]
     return "\n".join(lines)
 
 
-def _letters(text: str) -> int:
-    """Return the number of letters that are seen. A command of mathtext, as \\tau, is one of them."""
-    return len(re.sub(r"\\[a-zA-Z]+", "x", text).replace("$", ""))
+def length(text: str) -> int:
+    """Return about how many letters of a text are seen. A command of mathtext, as \\tau, is one of them."""
+    return len(re.sub(r"\$[^$]*\$", _signs, text))
+
+
+def _signs(formula: re.Match[str]) -> str:
+    """Return the signs of a formula that take room."""
+    signs = re.sub(r"\\(?:mathrm|sqrt|,)", "", formula.group())
+    return re.sub(r"[{}^_$]", "", re.sub(r"\\[A-Za-z]+", "x", signs))
 
 
 def _pieces(text: str, width: int, separators: Sequence[str]) -> list[str]:
     """Return a text that is longer than a line in pieces that are not, as far as that is possible."""
-    if _letters(text) <= width:
+    if length(text) <= width:
         return [text]
     if not separators:
         return [text[start : start + width] for start in range(0, len(text), width)]

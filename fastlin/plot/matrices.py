@@ -115,7 +115,8 @@ def matrices(
     """
     stack = _stack(da, labels, order)
     times = stack.matrices["time"].values
-    panels = check_panels(new_panels(min(PANELS, times.size), 2.4) if axes is None else axes)
+    own = None if axes is not None else new_panels(min(PANELS, times.size), 2.4, layout="compressed")
+    panels = check_panels(own or axes)
     if panels.size > times.size:
         raise InputError(f"{panels.size} axes were given for {times.size} times")
     chosen = np.linspace(0, times.size - 1, panels.size).round().astype(int)

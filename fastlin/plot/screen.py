@@ -48,6 +48,7 @@ SCHEMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 # Mathtext of the names of axes, and the same as text.
 _PLAIN = {
     r"\lambda": "λ",
+    r"\alpha": "\u03b1",
     r"\tau": "τ",
     r"\sigma": "\u03c3",
     r"\eta": "η",

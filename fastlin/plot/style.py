@@ -124,9 +124,17 @@ def label(da: xr.DataArray, *notes: str) -> str:
     name = str(da.name)
     text = name
     if name in REGISTRY or name in OF_SEQUENCE:
-        spelt = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{name.replace('_', ' ')} "
-        text = f"{spelt.replace('ntk', 'NTK')}${entry_of(name).symbol}$"
+        before = "" if name.startswith(("w1t", "w2", "qqt", "rsm")) else f"{spelt(name)} "
+        text = f"{before}${entry_of(name).symbol}$"
     return f"{text}\n({', '.join(notes)})" if notes else text
+
+
+def spelt(name: str) -> str:
+    """Return the name of an observable in words."""
+    words = name.replace("_", " ")
+    for acronym in ("ntk", "rdm", "rsm"):
+        words = words.replace(acronym, acronym.upper())
+    return words
 
 
 def number(value: float) -> str:

@@ -22,7 +22,7 @@ from fastlin.observables.registry import REGISTRY
 from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales, sizes
 from fastlin.plot.planes import grid_over
-from fastlin.plot.style import default_index
+from fastlin.plot.style import default_index, spelt
 from fastlin.sweeps.explore.problem import LAST_OF_FLOW, Problem
 from fastlin.sweeps.explore.state import BALANCED, HIERARCHY, REGRESSION, STARTS, Choice, python
 from fastlin.sweeps.read.open import open_sweep, reading
@@ -169,7 +169,7 @@ class Sweep:
                 own = [str(dim) for dim in entry_of(name).dims if dim in self.dataset[name].dims]
                 for labels in product(*(self.dataset[dim].values.tolist() for dim in own)):
                     key = ":".join((name, *map(str, labels)))
-                    words = " ".join((name.replace("_", " "), *map(str, labels)))
+                    words = " ".join((spelt(name), *map(str, labels)))
                     if len(self.axes(key)) > 1:
                         names[key] = words
         return names

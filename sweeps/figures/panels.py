@@ -9,6 +9,7 @@ from importlib.metadata import version
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fastlin.plot.captions import length
 from fastlin.plot.style import WIDTH
 
 HEIGHT = 7.6  # Inches of two rows of panels and a caption.
@@ -41,11 +42,5 @@ def paragraph(text: str, width: float) -> str:
     lines = [""]
     for word in re.findall(r"(?:\$[^$]*\$|[^ ])+", text):
         line = f"{lines[-1]} {word}".lstrip()
-        lines[-1:] = [line] if _letters(line) <= width else [lines[-1], word]
+        lines[-1:] = [line] if length(line) <= width else [lines[-1], word]
     return "\n".join(lines)
-
-
-def _letters(text: str) -> int:
-    """Return about how many letters a text with formulas is long. A command of TeX is one sign."""
-    signs = re.sub(r"\\(?:mathrm|sqrt|,)", "", text)
-    return len(re.sub(r"[{}^_$]", "", re.sub(r"\\[A-Za-z]+", "x", signs)))

@@ -30,21 +30,22 @@ def described(coordinate: xr.DataArray, parameter: bool) -> dict[str, Any]:
     coordinate : xarray.DataArray
         The values of the axis.
     parameter : bool
-        Whether it is a parameter of a task or a start. Its name in words is also its symbol.
+        Whether it is a parameter of a task or a start. The name of its axis is also its symbol.
     """
     values, name = coordinate.values, str(coordinate.name)
     if values.dtype.kind not in ("iuf" if parameter else "f"):
         return {"values": [str(value).replace("_", " ") for value in values.tolist()], "edges": []}
-    words = symbol = name.replace("_", " ")
+    label, symbol = screen.words(name), name.replace("_", " ")
+    words = label
     if name in SYMBOLIC:
-        words, _, symbol = screen.words(name).rpartition(" ")
+        words, _, symbol = label.rpartition(" ")
     edges = _edges(values[scales.drawable(values)])
     return {
         # JSON has no number for infinity.
         "values": [value if np.isfinite(value) else "Infinity" for value in values.tolist()],
         "words": words,
         "symbol": symbol,
-        "label": words if words == symbol else f"{words} {symbol}",
+        "label": label,
         "log": scales.logarithmic(values),
         "edges": edges,
         **_places(values, edges, scales.logarithmic(values)),

@@ -20,7 +20,7 @@ from fastlin.observables.registry import REGISTRY
 from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales
 from fastlin.plot.screen import SCHEMES
-from fastlin.plot.style import DEFAULT_STYLE, Style, architectures, default_index
+from fastlin.plot.style import DEFAULT_STYLE, Style, architectures, default_index, spelt
 from fastlin.sweeps.report import look
 from fastlin.sweeps.report.axes import described, first
 
@@ -147,7 +147,7 @@ def _quantities(dataset: xr.Dataset) -> Iterator[tuple[str, xr.DataArray]]:
     """Yield the observables with their names in words. Each layer is a separate observable."""
     for name in (*REGISTRY, *OF_SEQUENCE):
         if name in dataset:
-            words, da = name.replace("_", " ").replace("ntk", "NTK"), dataset[name]
+            words, da = spelt(name), dataset[name]
             if "layer" in da.dims:
                 for layer in da["layer"].values.tolist():
                     yield f"{words} ({layer.upper()})", da.sel(layer=layer, drop=True)

@@ -130,7 +130,8 @@ class Projection:
         """A line about the points that a store lacks, if one was given."""
         if self.store is None:
             return ""
-        return f"to compute: {self.pending_points:,} points in {self.pending_blocks:,} blocks of {self.store}\n"
+        points, blocks = f"{self.pending_points:,} points", f"{self.pending_blocks:,} blocks"
+        return f"to compute: {points} in {blocks} of {self.store}\n"
 
     @property
     def _compilation(self) -> str:
@@ -138,10 +139,9 @@ class Projection:
             return "none to compile before the first block"
         if not self.kernels_to_compile:
             return f"{self.kernels}, of which all are compiled"
-        duration = format_duration(self.compile_seconds)
+        left, duration = self.kernels_to_compile, format_duration(self.compile_seconds)
         return (
-            f"{self.kernels}, of which {self.kernels_to_compile} are still to be compiled, in about {duration} "
-            "of the time below"
+            f"{self.kernels}, of which {left} are still to be compiled, in about {duration} of the time below"
         )
 
 

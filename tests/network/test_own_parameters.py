@@ -72,6 +72,47 @@ def test_objects_are_named_by_number_or_by_name(folder):
     assert again["data"].content == named["data"].content
 
 
+@pytest.mark.parametrize(("center", "whiten"), [(False, False), (True, True)])
+def test_labels_of_a_file_are_those_of_the_task(folder, center, whiten):
+    names = ["a", "b", "a", "b", '"c", d', "a", "é", "b", "a"]
+    (folder / "names.csv").write_text('a\nb\na\n b \n"""c"", d"\na\né\nb\na\n\n', "utf-8-sig")
+    files = {"x": "x.npy", "y": ["y.npy", "other/y.npy"], "center": center, "whiten": whiten}
+    values = data(folder, **files, labels="names.csv")
+    plain = data(folder, **files)
+    for name in ("y.npy", "other/y.npy"):
+        kept = values["data"][name]
+        assert kept.law.task.labels == tuple(names)
+        assert kept.content["sha256"] == plain["data"][name].content["sha256"]
+        assert plain["data"][name].law.task.labels is None
+    listed = data(folder, x="x.npy", y="y.npy", labels=["names.csv"])
+    assert listed["data"]["x"].law.task.labels == tuple(names)
+
+
+LABELS = {"few.txt": "a\nb\n", "two.txt": "a,b\n" * 9, "gap.txt": "a\n\nb\n", "bad.txt": "a\n\xe9"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("none.txt", "task.labels = 'none.txt': there is no such file in "),
+        ("few.txt", "task.labels = 'few.txt' has 2 labels, and task.x = 'x.npy' 9 samples, in columns"),
+        ("two.txt", "task.labels = 'two.txt', line 1: it has 2 labels; needed is one a line"),
+        ("gap.txt", "task.labels = 'gap.txt', line 2: it has no label; needed is one a line"),
+        ("bad.txt", "task.labels = 'bad.txt' cannot be read as text: "),
+        (["few.txt", "two.txt"], "task.y and labels list 3 and 2 files; needed are as many"),
+        (5, "task.labels is 5; needed is a text file with one label a line"),
+    ],
+    ids=lambda value: value[:8] if isinstance(value, str) else str(value),
+)
+def test_bad_labels_are_one_clear_line(folder, labels, message):
+    for name, text in LABELS.items():
+        (folder / name).write_text(text, encoding="latin-1")
+    y = ["y.npy", "other/y.npy", "y.npy"] if isinstance(labels, list) else "y.npy"
+    with pytest.raises(fl.InputError) as error:
+        data(folder, x="x.npy", y=y, labels=labels)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -82,7 +123,7 @@ def test_objects_are_named_by_number_or_by_name(folder):
         ({"x": "x.npy", "y": "y.npy", "samples": "row"}, "did you mean 'rows'?"),
         ({"x": [], "y": "y.npy"}, "task has an empty list of files"),
         ({"x": ["x.npy", "x.npy"], "y": ["y.npy"]}, "task.x and y list 2 and 1 files; needed are as many"),
-        ({"x": ["x.npy", "x.npy"], "y": "y.npy"}, "task.x and y list a pair of files twice"),
+        ({"x": ["x.npy", "x.npy"], "y": "y.npy"}, "task lists the same x and y twice"),
         ({"x": "x.npy", "data": fl.Task(X, Y)}, "task.data and task.x are given; give one of them"),
         ({"data": 5}, "task.data is 5; needed is a Task, or a list of them"),
         ({"data": []}, "task.data is []; needed is a Task"),

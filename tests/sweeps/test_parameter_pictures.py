@@ -115,4 +115,4 @@ def test_a_number_of_samples_is_an_axis_of_numbers(tmp_path):
     fl.run_sweep(sweeping.spec(axes=AXES, task={"n_samples": [8, 20, 40]}), tmp_path / "s.zarr")
     axes = numbers.content(fl.open_sweep(tmp_path / "s.zarr"), 2)["axes"]
     assert np.allclose(axes["n_samples"]["values"], [8, 20, 40])
-    assert axes["n_samples"]["words"] == "n samples"
+    assert (axes["n_samples"]["label"], axes["n_samples"]["symbol"]) == ("samples P", "n samples")
