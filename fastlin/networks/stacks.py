@@ -17,7 +17,7 @@ from fastlin.networks.balances import Balances, read_balances
 from fastlin.networks.network import Network
 from fastlin.tasks.arrays import TaskArrays
 from fastlin.tasks.task import Task
-from fastlin.validation import check_array, check_instance
+from fastlin.validation import check_array, check_instance, shown
 from fastlin.weights.balance import MAX_WEIGHT
 
 
@@ -155,6 +155,7 @@ class Networks(Stacked):
         >>> fl.Networks.of(nets)
         <Networks 3-2-3 (network: 2)>
         """
+        _check_sequence("networks", nets)
         for index, net in enumerate(nets):
             check_instance(f"networks[{index}]", net, Network, "balanced_init or Network(w1, w2)")
             if net.architecture != nets[0].architecture:
@@ -235,10 +236,9 @@ class Tasks(Stacked):
         dims: str | Sequence[str] | None = None,
         coords: Mapping[str, Any] | None = None,
     ) -> None:
+        _check_sequence("tasks", tasks)
         shape = tasks.shape if isinstance(tasks, np.ndarray) else (len(tasks),)
         flat = list(tasks.ravel() if isinstance(tasks, np.ndarray) else tasks)
-        if not flat:
-            raise InputError("tasks are empty; needed is one or more")
         values = np.empty(len(flat), dtype=object)
         for index, task in enumerate(flat):
             check_instance(f"tasks[{index}]", task, Task, "random_regression or Task(x, y)")
@@ -424,3 +424,11 @@ def _places(stack: Stacked, dims: tuple[str, ...], shape: tuple[int, ...]) -> In
     order = [stack.dims.index(name) for name in dims if name in stack.dims]
     places = places.transpose(order).reshape([stack.sizes.get(name, 1) for name in dims])
     return np.asarray(np.broadcast_to(places, shape).reshape(-1))
+
+
+def _check_sequence(name: str, value: Any) -> None:
+    """Raise unless a value is a list, a tuple or an array of one element or more."""
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+        raise InputError(f"{name} is {shown(value)}; needed is a list of them")
+    if (value.size if isinstance(value, np.ndarray) else len(value)) == 0:
+        raise InputError(f"{name} are empty; needed is one or more")

@@ -128,6 +128,9 @@ def test_equal_tasks_of_a_stack_count_once():
             "kappa is 1, and N_h = 2",
         ),
         (lambda: fl.Tasks([]), "tasks are empty"),
+        (lambda: fl.Tasks(5), "tasks is 5; needed is a list of them"),
+        (lambda: fl.Networks.of([]), "networks are empty"),
+        (lambda: fl.Networks.of("net"), "networks is 'net'; needed is a list of them"),
         (lambda: fl.Tasks([1]), r"tasks\[0\] is 1; needed is one of class Task"),
         (
             lambda: fl.Tasks([fl.Task.from_sigma(np.eye(2)), fl.Task.from_sigma(np.eye(3))]),
