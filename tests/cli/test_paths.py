@@ -131,6 +131,7 @@ COMMAND_LINE = {
         "tls_key: there is no file HOME/none.pem",
     ),
     ("plan", "spec"): ("plan ~/mine.toml", 0, "mine: 6 points"),
+    ("plan", "store"): ("plan ~/s.zarr --store=~/s.zarr", 0, "0 points in 0 blocks of ~/s.zarr"),
     ("status", "path"): ("status ~/s.zarr", 0, "180 of 180 points done"),
     ("verify", "path"): ("verify ~/s.zarr", 0, "all is well"),
     ("repair", "path"): ("repair ~/s.zarr", 0, "0 damaged and mended"),
