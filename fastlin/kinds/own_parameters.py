@@ -87,11 +87,13 @@ def _given_or_read(
         raise InputError(f"{section}.{missing[0]} is missing; needed is {FORMS}")
     axis = any(isinstance(value, list) for value in files.values())
     listed = _of_one_length(section, files)
+    first, second = (listed[key] for key in keys)
+    if len(set(zip(map(str, first), map(str, second), strict=True))) < len(first):
+        raise InputError(f"{section} lists the same {' and '.join(keys)} twice")
     parts = [
         [readers[key](f"{section}.{key}", file, folder) for key, file in zip(files, row, strict=True)]
         for row in zip(*listed.values(), strict=True)
     ]
-    first, second = (listed[key] for key in keys)
     names = _names(first if len(set(first)) == len(first) else second) if axis else [0]
     return OwnItems([made(name, *part) for name, part in zip(names, parts, strict=True)], axis)
 
@@ -105,10 +107,7 @@ def _of_one_length(section: str, files: dict[str, Any]) -> dict[str, list[Any]]:
         counts = " and ".join(map(str, lengths.values()))
         raise InputError(f"{section}.{' and '.join(lengths)} list {counts} files; needed are as many")
     count = max(lengths.values(), default=1)
-    listed = {key: value if key in lengths else [value] * count for key, value in files.items()}
-    if len(set(zip(*(map(str, row) for row in listed.values()), strict=True))) < count:
-        raise InputError(f"{section} lists the same {' and '.join(listed)} twice")
-    return listed
+    return {key: value if key in lengths else [value] * count for key, value in files.items()}
 
 
 def _names(files: Sequence[Any]) -> list[str]:

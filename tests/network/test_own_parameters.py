@@ -100,6 +100,7 @@ LABELS = {"few.txt": "a\nb\n", "two.txt": "a,b\n" * 9, "gap.txt": "a\n\nb\n", "b
         ("gap.txt", "task.labels = 'gap.txt', line 2: it has no label; needed is one a line"),
         ("bad.txt", "task.labels = 'bad.txt' cannot be read as text: "),
         (["few.txt", "two.txt"], "task.y and labels list 3 and 2 files; needed are as many"),
+        (["gap.txt", "bad.txt", "few.txt"], "task.labels = 'gap.txt', line 2: it has no label"),
         (5, "task.labels is 5; needed is a text file with one label a line"),
     ],
     ids=lambda value: value[:8] if isinstance(value, str) else str(value),
@@ -107,7 +108,7 @@ LABELS = {"few.txt": "a\nb\n", "two.txt": "a,b\n" * 9, "gap.txt": "a\n\nb\n", "b
 def test_bad_labels_are_one_clear_line(folder, labels, message):
     for name, text in LABELS.items():
         (folder / name).write_text(text, encoding="latin-1")
-    y = ["y.npy", "other/y.npy", "y.npy"] if isinstance(labels, list) else "y.npy"
+    y = ["y.npy", "other/y.npy", "yr.npy"] if isinstance(labels, list) else "y.npy"
     with pytest.raises(fl.InputError) as error:
         data(folder, x="x.npy", y=y, labels=labels)
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -124,6 +125,7 @@ def test_bad_labels_are_one_clear_line(folder, labels, message):
         ({"x": [], "y": "y.npy"}, "task has an empty list of files"),
         ({"x": ["x.npy", "x.npy"], "y": ["y.npy"]}, "task.x and y list 2 and 1 files; needed are as many"),
         ({"x": ["x.npy", "x.npy"], "y": "y.npy"}, "task lists the same x and y twice"),
+        ({"x": "x.npy", "y": "y.npy", "labels": ["a", "b"]}, "task lists the same x and y twice"),
         ({"x": "x.npy", "data": fl.Task(X, Y)}, "task.data and task.x are given; give one of them"),
         ({"data": 5}, "task.data is 5; needed is a Task, or a list of them"),
         ({"data": []}, "task.data is []; needed is a Task"),
