@@ -197,11 +197,11 @@ def _parameters(da: xr.DataArray, names: Iterable[Hashable]) -> list[str]:
 def default_index(name: str, values: NDArray[Any]) -> int:
     """Return the index at which an axis is looked at by default.
 
-    It is the last time, stage and duration of a stage, the weight scale nearest to 1, the lam nearest to 0,
-    and the first of all else.
+    It is the last time, stage and duration of a stage, the scale of weights or of LoRA nearest to 1, the lam
+    nearest to 0, and the first of all else.
     """
     if name in ("time", "stage", "duration"):
         return values.size - 1
-    if name == "init_scale":
+    if name in ("init_scale", "init_alpha"):
         return int(np.argmin(np.abs(np.log(values))))
     return int(np.argmin(np.abs(values))) if name == "lam" else 0

@@ -63,7 +63,7 @@ def adapters(tmp_path_factory):
     init = {
         "kind": "lora",
         "rank": [1, 2, 4],
-        "alpha": [1.0, 4.0],
+        "alpha": [0.25, 1.0, 4.0],
         "scaling": ["alpha/r", "alpha/sqrt(r)"],
         "similarity": [0.0, 0.5],
     }
