@@ -68,6 +68,10 @@ class Stacked:
     ) -> None:
         """Write checked dimensions. By default a list has the dimension `kind`."""
         listed = [dims] if isinstance(dims, str) else dims
+        if listed is not None and not isinstance(listed, Sequence):
+            raise InputError(f"dims is {shown(dims)}; needed is a name or a list of names")
+        if coords is not None and not isinstance(coords, Mapping):
+            raise InputError(f"coords is {shown(coords)}; needed is a mapping of dimensions to values")
         names = (kind,) if listed is None and len(shape) == 1 else tuple(listed or ())
         if len(names) != len(shape):
             raise InputError(
@@ -82,7 +86,10 @@ class Stacked:
         self.dims, self.shape = names, shape
         self.coords = {}
         for name, values in (coords or {}).items():
-            array = np.asarray(values)
+            try:
+                array = np.asarray(values)
+            except ValueError:  # of lists of different lengths
+                raise InputError(f"coordinate {shown(name)} is {shown(values)}; needed is a list") from None
             if name not in names or array.shape != (shape[names.index(name)],):
                 raise InputError(f"coordinate {shown(name)} of shape {array.shape} does not fit {self.sizes}")
             self.coords[name] = array

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastlin.formatting import compact_json
+from fastlin.paths import user_path
 
 if TYPE_CHECKING:
     from fastlin.sweeps.spec.spec import Spec
 
-SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A TOML file, or the name of a preset.")]
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="A TOML file, the name of a preset, or a store, which holds its spec."
+    ),
+]
 StoreArgument = Annotated[
     str, typer.Argument(metavar="PATH", help="The store: a folder, or s3://bucket/path.")
 ]
@@ -26,13 +32,15 @@ def print_result(content: dict[str, Any], text: str, as_json: bool, quiet: bool 
         print(text)
 
 
-def spec_to_run(source: str, store: str | None) -> "Spec":
-    """Return the spec of a file or a preset, or that which a store holds if it is named in place of one."""
+def load_spec(source: str) -> "Spec":
+    """Return the spec of a file or a preset, or the one that a store holds."""
     from fastlin.sweeps import presets
     from fastlin.sweeps.spec.spec import Spec
-    from fastlin.sweeps.store.locate import locate
+    from fastlin.sweeps.store.locate import is_address, locate
+    from fastlin.sweeps.store.metadata import ROOT
     from fastlin.sweeps.store.store import Store
 
-    if store is None or source in presets.names() or os.path.normpath(source) != os.path.normpath(store):
-        return Spec.load(source)
-    return Store.open(locate(store)).layout.spec
+    is_store = is_address(source) or os.path.isfile(os.path.join(user_path(source), ROOT))
+    if is_store and source not in presets.names():
+        return Store.open(locate(source)).layout.spec
+    return Spec.load(source)

@@ -44,7 +44,7 @@ def plot(
         typer.Option("--x", help="Horizontal axis, else lam; also n_i, n_h, n_o, bottleneck_ratio."),
     ] = None,
     y: Annotated[
-        str | None, typer.Option("--y", help="Vertical axis, as --x; else init_scale or time.")
+        str | None, typer.Option("--y", help="Vertical axis, as --x; else kappa, init_scale or time.")
     ] = None,
     select: Select = None,
     log: Log = None,

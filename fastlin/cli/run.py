@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, print_result, spec_to_run
+from fastlin.cli.common import Json, Quiet, SpecArgument, load_spec, print_result
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.signals import stop_at_once
 
@@ -16,13 +16,7 @@ WHERE = "Dask and SLURM"
 
 
 def run(
-    spec: Annotated[
-        str,
-        typer.Argument(
-            metavar="SPEC",
-            help="A TOML file, the name of a preset, or the store, which holds its spec.",
-        ),
-    ],
+    spec: SpecArgument,
     store: Annotated[str, typer.Option("--store", metavar="PATH", help="A folder, or s3://bucket/path.")],
     workers: Annotated[
         int | None,
@@ -121,7 +115,7 @@ def run(
     from fastlin.sweeps.run.run import run as run_sweep
     from fastlin.sweeps.store.slice import Slice
 
-    loaded = spec_to_run(spec, store)
+    loaded = load_spec(spec)
     if plot is not None:
         from fastlin.sweeps.read import picture
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastlin.cli.common import Json, Quiet, SpecArgument, StoreArgument, print_result, spec_to_run
+from fastlin.cli.common import Json, Quiet, SpecArgument, StoreArgument, load_spec, print_result
 from fastlin.cli.exit_codes import ExitCode
 from fastlin.cli.signals import stop_at_once
 
@@ -29,7 +29,7 @@ def plan(
 
     # This command has now imported all that `run` imports, and has done nothing else. The time at which the
     # process began is not used, because Linux knows it in whole seconds only (btime in /proc/stat).
-    projection = project(spec_to_run(spec, store), workers, store, start_up=process_time())
+    projection = project(load_spec(spec), workers, store, start_up=process_time())
     print_result(projection.to_dict(), str(projection), as_json)
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +21,8 @@ from fastlin.validation import check_array, shown, suggest
 
 FORMS = "file.npy, file.npz:KEY, file.csv or the path of a Zarr array"
 _ZARR = ("zarr.json", ".zarray", ".zgroup")
-_REASONS = (OSError, ValueError, EOFError, KeyError)  # for which NumPy and Zarr cannot read a file
+# Raised by NumPy and Zarr for files that they cannot read. RuntimeError is of a chunk that zstd cannot read.
+_REASONS = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Matrix(NamedTuple):
@@ -59,9 +64,8 @@ def read_matrix(name: str, file: Any, folder: Path) -> Matrix:
     if not isinstance(file, str) or not file:
         raise InputError(f"{name} is {shown(file)}; needed is {FORMS}")
     path, key = _path_and_key(file)
-    place, what = folder / user_path(path), f"{name} = {file!r}"
-    if not place.exists():
-        raise InputError(f"{what}: there is no such file in {place.parent}")
+    what = f"{name} = {file!r}"
+    place = _existing(what, folder, path)
     values = _numbers(what, _read(what, place, key))
     if values.ndim not in (1, 2):
         raise InputError(f"{what} has shape {values.shape}; needed is a matrix")
@@ -74,6 +78,11 @@ class Labels(NamedTuple):
 
     names: list[str]
     file: str  # as it was given
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The file and the SHA-256 of the labels, JSON-ready."""
+        return {"file": self.file, "sha256": digest_of_labels(self.names)}
 
 
 def read_labels(name: str, file: Any, folder: Path) -> Labels:
@@ -99,12 +108,11 @@ def read_labels(name: str, file: Any, folder: Path) -> Labels:
     """
     if not isinstance(file, str) or not file:
         raise InputError(f"{name} is {shown(file)}; needed is a text file with one label a line")
-    place, what = folder / user_path(file), f"{name} = {file!r}"
-    if not place.exists():
-        raise InputError(f"{what}: there is no such file in {place.parent}")
+    what = f"{name} = {file!r}"
+    place = _existing(what, folder, file)
     try:
         with place.open(encoding="utf-8-sig", newline="") as lines:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
+            rows = [[cell.strip() for cell in row] for row in csv.reader(lines, strict=True)]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{what} cannot be read as text: {error}") from None
     while rows and rows[-1] == []:
@@ -123,6 +131,20 @@ def digest(*arrays: Array) -> str:
         total.update(repr(array.shape).encode())
         total.update(np.ascontiguousarray(array, "<f8").tobytes())
     return total.hexdigest()
+
+
+def digest_of_labels(labels: Sequence[str | int]) -> str:
+    """Return the SHA-256 of labels, one a line."""
+    return hashlib.sha256("\n".join(map(str, labels)).encode()).hexdigest()
+
+
+def _existing(what: str, folder: Path, path: str) -> Path:
+    """Return the place of a file. Raise an `InputError` if there is none."""
+    place = folder / user_path(path)
+    with suppress(OSError):  # of a name that is too long
+        if place.exists():
+            return place
+    raise InputError(f"{what}: there is no such file in {place.parent}")
 
 
 def _path_and_key(file: str) -> tuple[str, str | None]:
@@ -151,7 +173,8 @@ def _of_npy(what: str, place: Path) -> Any:
 
 def _of_npz(what: str, place: Path, key: str | None) -> Any:
     try:
-        with np.load(place, allow_pickle=False) as arrays:
+        # NumPy does not close the file of an archive that it cannot read.
+        with place.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = list(arrays.files)
             if key is None and len(names) == 1:
                 key = names[0]
@@ -159,6 +182,8 @@ def _of_npz(what: str, place: Path, key: str | None) -> Any:
                 return arrays[key]
     except (*_REASONS, AttributeError, TypeError) as error:  # the last two are of a npy file of that name
         raise _unreadable(what, "npz file", error) from None
+    if not names:
+        raise InputError(f"{what} holds no array")
     if key is None:
         raise InputError(f"{what} holds the arrays {', '.join(names)}; say which, as {place.name}:{names[0]}")
     raise InputError(f"{what} has no array {key!r}; {suggest(key, names)}")
@@ -174,9 +199,8 @@ def _of_zarr(what: str, place: Path) -> Any:
         names = sorted(name for name, _ in opened.arrays())
     except _REASONS as error:
         raise _unreadable(what, "Zarr array", error) from None
-    raise InputError(
-        f"{what} is a group of Zarr; needed is the path of one of its arrays: {', '.join(names)}"
-    )
+    arrays = ", ".join(names) or "it has none"
+    raise InputError(f"{what} is a group of Zarr; needed is the path of one of its arrays: {arrays}")
 
 
 def _of_csv(what: str, place: Path) -> Array:

@@ -17,7 +17,7 @@ from fastlin.errors import InputError
 from fastlin.kernels.compiler.jit import Array
 from fastlin.kernels.draws import Target
 from fastlin.kernels.sizes import Sizes
-from fastlin.kinds.data_files import digest
+from fastlin.kinds.data_files import digest, digest_of_labels
 from fastlin.networks.network import Network
 from fastlin.tasks.moments import InputKind
 from fastlin.tasks.task import SigmaTask, Task
@@ -188,6 +188,7 @@ class OwnTask:
             The files that it is from, and their hashes.
         identity : str, optional
             SHA-256 of the data, which is that of X and Y, or of the statistics without samples, by default.
+            Labels are added to it.
 
         Raises
         ------
@@ -213,8 +214,9 @@ class OwnTask:
             content["n_samples"] = task.n_samples
             small = sum(part.nbytes for part in samples.values()) <= SAMPLE_BYTES
             arrays |= samples if small else {}
-            if task.labels is not None and small:
-                content["labels"] = list(task.labels)
+            if task.labels is not None:
+                identity = digest_of_labels((identity, digest_of_labels(task.labels)))
+                content |= {"labels": list(task.labels)} if small else {}
         if task.x_mean.any() or task.y_mean.any():
             arrays |= {"x_mean": task.x_mean, "y_mean": task.y_mean}
         identity = identity or digest(task.sigma_yx, task.sigma_xx, np.array([task.loss_floor]))
@@ -303,10 +305,19 @@ class OwnItems(Mapping[Name, Item], Generic[Item]):
     ----------
     axis : bool
         Whether they are the values of an axis.
+
+    Raises
+    ------
+    InputError
+        If two of them have one name.
     """
 
     def __init__(self, items: Sequence[Item], axis: bool) -> None:
         self._items, self.axis = {item.name: item for item in items}, axis
+        if len(self._items) < len(items):
+            names = [item.name for item in items]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"own data have the name {twice!r} twice; needed are different names on an axis")
 
     def __getitem__(self, name: Name) -> Item:
         """Return the one of a name."""
@@ -374,17 +385,24 @@ def clashes(section: str, first: OwnItems[Any], second: OwnItems[Any], names: tu
 def _changed(section: str, old: Content, new: Content) -> list[str]:
     """Return one line for each file that has changed, or one that other data are given."""
     now, then = new.get("source", {}), old.get("source", {})
-    files = [key for key in ("x", "y", "w1", "w2") if key in now and now[key] != then.get(key)]
-    if not files or not then:
+    files = [key for key in ("x", "y", "labels", "w1", "w2") if now.get(key) != then.get(key)]
+    if not files or not now or not then:
         return [
             f"{section}: the sha256 of what is given begins with {new['sha256'][:8]}, "
             f"that of what the store was made from with {old['sha256'][:8]}"
         ]
-    return [
-        f"{section}.{key}: {now[key]['file']} has changed; its sha256 begins with {now[key]['sha256'][:8]}, "
-        f"and that of {then[key]['file']}, of which the store was made, with {then[key]['sha256'][:8]}"
-        for key in files
-    ]
+    return [f"{section}.{key}: {_change(now.get(key), then.get(key))}" for key in files]
+
+
+def _change(now: Content | None, then: Content | None) -> str:
+    """Return the change of a file in words."""
+    if now is None or then is None:
+        given, of_store = (part["file"] if part else "no file" for part in (now, then))
+        return f"{given} is given, and the store was made with {of_store}"
+    return (
+        f"{now['file']} has changed; its sha256 begins with {now['sha256'][:8]}, and that of {then['file']}, "
+        f"of which the store was made, with {then['sha256'][:8]}"
+    )
 
 
 def encode(array: Array) -> str:

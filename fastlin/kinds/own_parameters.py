@@ -85,7 +85,13 @@ def _given_or_read(
         return given
     if missing := [key for key in keys if key not in files]:
         raise InputError(f"{section}.{missing[0]} is missing; needed is {FORMS}")
-    axis = any(isinstance(value, list) for value in files.values())
+    axis = any(isinstance(files[key], list) for key in keys)
+    for key in more:
+        if not axis and isinstance(files.get(key), list):
+            raise InputError(
+                f"{section}.{key} is a list, and {section}.{' and '.join(keys)} are one file each; needed is "
+                "one file"
+            )
     listed = _of_one_length(section, files)
     first, second = (listed[key] for key in keys)
     if len(set(zip(map(str, first), map(str, second), strict=True))) < len(first):
@@ -94,7 +100,7 @@ def _given_or_read(
         [readers[key](f"{section}.{key}", file, folder) for key, file in zip(files, row, strict=True)]
         for row in zip(*listed.values(), strict=True)
     ]
-    names = _names(first if len(set(first)) == len(first) else second) if axis else [0]
+    names = _names([listed[key] for key in keys if isinstance(files[key], list)]) if axis else [0]
     return OwnItems([made(name, *part) for name, part in zip(names, parts, strict=True)], axis)
 
 
@@ -110,10 +116,18 @@ def _of_one_length(section: str, files: dict[str, Any]) -> dict[str, list[Any]]:
     return {key: value if key in lengths else [value] * count for key, value in files.items()}
 
 
-def _names(files: Sequence[Any]) -> list[str]:
-    """Return the names of files without folders and endings, or as given where these are not distinct."""
+def _names(lists: Sequence[Sequence[Any]]) -> list[str]:
+    """Return a name for each pair of files: that of the first list whose files are distinct, or of both."""
+    for files in lists:
+        if len(set(files)) == len(files):
+            return _short(files)
+    return [", ".join(row) for row in zip(*map(_short, lists), strict=True)]
+
+
+def _short(files: Sequence[Any]) -> list[str]:
+    """Return the names of files without folders and endings, or as given where they would be equal."""
     stems = [PurePath(str(file)).stem for file in files]
-    return stems if len(set(stems)) == len(stems) else [str(file) for file in files]
+    return stems if len(set(stems)) == len(set(files)) else [str(file) for file in files]
 
 
 def _task_of_files(
@@ -139,7 +153,9 @@ def _task_of_files(
     for warning in caught:
         text = str(warning.message).replace("Task(x, y, center=True)", f"{section}.center = true")
         warnings.warn(text, warning.category, stacklevel=2)
-    source = {"x": x.source, "y": y.source, "samples": samples, "center": center, "whiten": whiten}
+    files = {"x": x, "y": y} | ({} if labels is None else {"labels": labels})
+    source = {key: file.source for key, file in files.items()}
+    source |= {"samples": samples, "center": center, "whiten": whiten}
     if not whiten:
         return OwnTask.of(name, task, source)
     # Other machines round a whitening otherwise, so the data before it are the identity.
@@ -164,16 +180,21 @@ def _items(name: str, value: Any, kind: type, own: Any) -> OwnItems[Any] | None:
         return OwnItems([own.of(0, value)], axis=False)
     if isinstance(value, Mapping) and "sha256" in value:
         return OwnItems([own.read(name, value)], axis=False)
-    if isinstance(value, Stacked):
-        value = _of_stack(name, value)
     listed = isinstance(value, list | tuple)
-    entries = dict(enumerate(value)) if listed else value
-    if not isinstance(entries, Mapping) or not entries:
+    entries: list[tuple[Any, Any]] = []
+    if isinstance(value, Stacked):
+        entries = _of_stack(name, value)
+    elif listed:
+        entries = list(enumerate(value))
+    elif isinstance(value, Mapping):
+        entries = list(value.items())
+    if not entries:
         raise InputError(f"{name} is {shown(value)}; needed is a {kind.__name__}, or a list of them")
-    if {type(key) for key in entries} not in ({str}, {int}):
-        raise InputError(f"{name} has the names {shown(list(entries))}; needed are texts, or whole numbers")
+    names = [key for key, _ in entries]
+    if {type(key) for key in names} not in ({str}, {int}):
+        raise InputError(f"{name} has the names {shown(names)}; needed are texts, or whole numbers")
     items = []
-    for key, entry in entries.items():
+    for key, entry in entries:
         if isinstance(entry, kind):
             items.append(own.of(key, entry))
         elif listed and isinstance(entry, Mapping) and "sha256" in entry:
@@ -183,15 +204,15 @@ def _items(name: str, value: Any, kind: type, own: Any) -> OwnItems[Any] | None:
     return OwnItems(items, axis=True)
 
 
-def _of_stack(name: str, stack: Stacked) -> Any:
-    """Return the elements of a stack by their coordinate of texts or whole numbers, or as a list."""
+def _of_stack(name: str, stack: Stacked) -> list[tuple[Any, Any]]:
+    """Return the elements of a stack, with their coordinate of texts or whole numbers, or their number."""
     if len(stack.dims) != 1:
         raise InputError(f"{name} is {shown(stack)}; needed is a stack of one dimension")
     elements = [stack[index] for index in range(stack.shape[0])]
     names = np.asarray(stack.coords.get(stack.dims[0], np.empty(0)))
     if names.dtype.kind not in "iuU" or names.size == 0:
-        return elements
-    return dict(zip(names.tolist(), elements, strict=True))
+        return list(enumerate(elements))
+    return list(zip(names.tolist(), elements, strict=True))
 
 
 def _tasks(name: str, value: Any) -> OwnItems[OwnTask] | None:
@@ -229,7 +250,7 @@ DATA = {
     ),
     "labels": _file(
         "condition of each sample, which `rebuild` gives back with the task, for `rdm_cosine` and "
-        "`rdm_correlation`: a text file with one a line; labels change no number of the sweep"
+        "`rdm_correlation`: a text file with one a line (kept with samples of up to 1 MB)"
     ),
     "data": Parameter(_tasks, _KEPT, axis=False, optional=True, form="table, or list of tables"),
 }

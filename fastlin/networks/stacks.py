@@ -156,6 +156,7 @@ class Networks(Stacked):
         <Networks 3-2-3 (network: 2)>
         """
         _check_sequence("networks", nets)
+        nets = nets.ravel().tolist() if isinstance(nets, np.ndarray) else nets
         for index, net in enumerate(nets):
             check_instance(f"networks[{index}]", net, Network, "balanced_init or Network(w1, w2)")
             if net.architecture != nets[0].architecture:
@@ -428,7 +429,8 @@ def _places(stack: Stacked, dims: tuple[str, ...], shape: tuple[int, ...]) -> In
 
 def _check_sequence(name: str, value: Any) -> None:
     """Raise unless a value is a list, a tuple or an array of one element or more."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+    is_array = isinstance(value, np.ndarray)
+    if not is_array and (not isinstance(value, Sequence) or isinstance(value, str)):
         raise InputError(f"{name} is {shown(value)}; needed is a list of them")
-    if (value.size if isinstance(value, np.ndarray) else len(value)) == 0:
+    if (value.size if is_array else len(value)) == 0:
         raise InputError(f"{name} are empty; needed is one or more")

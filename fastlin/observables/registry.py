@@ -121,19 +121,23 @@ class Observable:
         """Metadata for a variable of a Dataset or a store."""
         return {"long_name": self.doc, "units": self.unit, "equation": self.equation}
 
-    def attributes_at(self, rates: tuple[float, float]) -> dict[str, Any]:
-        """Return the metadata at learning rates (e1, e2) in units of their geometric mean."""
-        if rates == (1.0, 1.0):
-            return self.attributes
-        return self.attributes_with(f"e1 = {rates[0]:.6g}, e2 = {rates[1]:.6g}")
+    def attributes_at(self, rates: tuple[float, float], adapted: bool = False) -> dict[str, Any]:
+        """Return the metadata at learning rates (e1, e2) of geometric mean 1, or of an adapter."""
+        equal = rates == (1.0, 1.0)
+        return self.attributes_with("" if equal else f"e1 = {rates[0]:.6g}, e2 = {rates[1]:.6g}", adapted)
 
-    def attributes_with(self, rates: str) -> dict[str, Any]:
-        """Return the metadata at learning rates that a text tells."""
-        if not self.rates_note:
-            return self.attributes
-        return self.attributes | {"equation": f"{self.equation}; {self.rates_note}, {rates}"}
+    def attributes_with(self, rates: str, adapted: bool = False) -> dict[str, Any]:
+        """Return the metadata at learning rates that a text tells if they differ, or of an adapter."""
+        equation = self.equation
+        if adapted and not self.of_adapter:
+            equation = equation.replace("W2 W1", ADAPTED)
+        if rates and self.rates_note:
+            equation = f"{equation}; {self.rates_note}, {rates}"
+        return self.attributes | {"equation": equation}
 
 
+# The function of an adapter (LoRA), which `Task.offset` and `Task.gain` describe.
+ADAPTED = "(W0 + gain W2 W1)"
 _KERNEL_OF_RATES = "K = e2 I x X^T W1^T W1 X + e1 W2 W2^T x X^T X"
 
 _ALL = (

@@ -1,10 +1,11 @@
-"""Pictures: axes in, axes out, no global state of Matplotlib, colour-blind-safe colours.
+"""Pictures: axes in, axes out, colour-blind-safe colours.
 
 `phase_diagram`, `profile` and `trajectories` draw a part of a sweep, and `sweep` and `pages` a whole sweep.
 `dynamics`, `matrices` and `animation` draw one network.
 
-All of them follow the rcParams of Matplotlib. `theme` sets these to the light or the dark theme, and
-`in_dark` shows a light figure in the dark one.
+New figures are those of pyplot, and ``matplotlib.pyplot.close`` closes them. All follow the rcParams of
+Matplotlib. `theme` sets these to the light or the dark theme, and `in_dark` shows a light figure in the dark
+one.
 """
 
 from fastlin.plot.lines import profile, trajectories

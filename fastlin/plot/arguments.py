@@ -29,12 +29,14 @@ def check_panels(axes: Any) -> NDArray[Any]:
     panels = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     if not panels.size or not all(isinstance(ax, Axes) for ax in panels):
         raise InputError(f"axes is {shown(axes)}; needed are Axes, one at least, from {MAKER}")
+    if len({id(ax.figure) for ax in panels}) > 1 or panels[0].figure is None:
+        raise InputError("axes are of several figures, or were removed from theirs; needed are those of one")
     return panels
 
 
 @contextmanager
 def passing(properties: Mapping[str, Any]) -> Iterator[None]:
-    """Raise `InputError` where Matplotlib refuses properties: those that its reason quotes, or any of all."""
+    """Raise `InputError` if Matplotlib refuses properties. The message names those that Matplotlib quotes."""
     try:
         yield
     except (AttributeError, TypeError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -65,18 +66,27 @@ def dash(level: float, levels: Sequence[float]) -> str:
     return "solid" if level == max(levels) else "dashed"
 
 
-def mark_levels(bar: Colorbar, levels: Sequence[float]) -> None:
-    """Draw the lines of levels in a colour bar, too, where their values can be read."""
-    for level in levels:
-        line = bar.ax.axhline(level, color=COLOUR, linewidth=WIDTH, linestyle=dash(level, levels))
+def mark_levels(bar: Colorbar, axes: Sequence[Axes]) -> None:
+    """Draw the borders of diagrams in their colour bar, too, where the levels can be read."""
+    for level, linestyle in _drawn(axes).items():
+        line = bar.ax.axhline(level, color=COLOUR, linewidth=WIDTH, linestyle=linestyle)
         line.set_path_effects(RIM)
 
 
 def drawn_levels(axes: Sequence[Axes]) -> list[float]:
-    """Return the levels of the contours that show in diagrams, in ascending order."""
-    lines = [lines for ax in axes for lines in ax.collections if isinstance(lines, ContourSet)]
-    pairs = [pair for contours in lines for pair in zip(contours.levels, contours.get_paths(), strict=True)]
-    return sorted({float(level) for level, path in pairs if np.size(path.vertices)})
+    """Return the levels of the borders that show in diagrams, in ascending order."""
+    return sorted(_drawn(axes))
+
+
+def _drawn(axes: Sequence[Axes]) -> dict[float, str]:
+    """Return the line styles of the borders that show in diagrams, by level."""
+    found: dict[float, str] = {}
+    for lines in (lines for ax in axes for lines in ax.collections if isinstance(lines, ContourSet)):
+        if lines.get_path_effects() is RIM:  # others are of the user
+            styles: Any = lines.linestyles
+            parts = zip(lines.levels, styles, lines.get_paths(), strict=True)
+            found |= {float(level): style for level, style, path in parts if np.size(path.vertices)}
+    return found
 
 
 def _name_regime(ax: Axes, grid: xr.DataArray, name: str, inside: NDArray[np.bool_]) -> None:

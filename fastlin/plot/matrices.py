@@ -18,6 +18,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
+from fastlin.observables.registry import REGISTRY
 from fastlin.plot import style
 from fastlin.plot.arguments import check_ax, check_panels
 from fastlin.plot.axes import inches, new_panels
@@ -115,8 +116,7 @@ def matrices(
     """
     stack = _stack(da, labels, order)
     times = stack.matrices["time"].values
-    own = None if axes is not None else new_panels(min(PANELS, times.size), 2.4, layout="compressed")
-    panels = check_panels(own or axes)
+    panels = check_panels(_new_panels(stack) if axes is None else axes)
     if panels.size > times.size:
         raise InputError(f"{panels.size} axes were given for {times.size} times")
     chosen = np.linspace(0, times.size - 1, panels.size).round().astype(int)
@@ -190,16 +190,28 @@ def animation(
     return FuncAnimation(figure, show, frames=count, interval=MILLISECONDS)
 
 
-def _axes_of_sweeps(da: xr.DataArray) -> set[str]:
-    """Return the dimensions that an observable of one network has not."""
-    return {*AXES_OF_SWEEPS, *(name for name in style.parameter_axes(da) if name in da.coords)}
+def _new_panels(stack: _Stack) -> list[Axes]:
+    """Return axes for matrices. Those that are about as wide as high are drawn close together.
+
+    Titles of narrow ones would touch.
+    """
+    height, width = stack.matrices.shape[1:]
+    layout = "compressed" if height < 2 * width else "constrained"
+    return new_panels(min(PANELS, stack.matrices.sizes["time"]), 2.4, layout)
+
+
+def _of_several_networks(da: xr.DataArray, dims: Sequence[str]) -> bool:
+    """Return whether some dimensions are not those of a matrix of one network."""
+    if da.name in REGISTRY:
+        return not {*dims} <= {*REGISTRY[str(da.name)].dims}
+    return bool(AXES_OF_SWEEPS & {*dims})
 
 
 def _stack(da: xr.DataArray, labels: Sequence[Any] | None, order: Sequence[Any] | None) -> _Stack:
     """Return the matrices of an observable. Each pair (output, sample) of the NTK is one row."""
     check_instance("da", da, xr.DataArray, "an observable of a network, as fl.exact(...).qqt")
     rest = [str(name) for name in da.dims if name != "time"]
-    if "time" not in da.dims or len(rest) not in (2, 4) or _axes_of_sweeps(da) & set(rest):
+    if "time" not in da.dims or len(rest) not in (2, 4) or _of_several_networks(da, rest):
         dims = ", ".join(map(str, da.dims)) or "none"
         raise InputError(
             f"{da.name} has the dimensions {dims}; needed is a matrix of one network over time, as {MATRICES}"
@@ -242,10 +254,13 @@ def _side(name: str, size: int, labels: Sequence[Any] | None, order: Sequence[An
     """Return a side of a matrix. Samples and conditions of the same label are side by side."""
     if name not in LABELLED or labels is None:
         return _Side(name, np.arange(size))
-    given = list(labels)
+    try:
+        given = list(labels)
+        groups = list(dict.fromkeys(given))
+    except TypeError:
+        raise InputError(f"labels is {shown(labels)}; needed is a text or a number for each {name}") from None
     if len(given) != size:
         raise InputError(f"there are {len(given)} labels and {size} {name}s")
-    groups = list(dict.fromkeys(given))
     if order is not None:
         groups = _ordered(groups, order)
     numbers = np.array([groups.index(label) for label in given])

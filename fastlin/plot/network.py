@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from fastlin.errors import InputError
+from fastlin.observables.registry import REGISTRY
 from fastlin.plot import style
 from fastlin.plot.arguments import check_panels
 from fastlin.plot.axes import new_panels, set_time_axis
@@ -96,7 +97,7 @@ def _panels(exact: xr.Dataset, gd: xr.Dataset | None) -> list[str]:
     for kind, dataset in given.items():
         for name in names:
             dims = dataset[name].dims
-            if "time" not in dims or {"seed", "lam", "architecture"} & set(map(str, dims)):
+            if "time" not in dims or set(dims) - {"time", *REGISTRY[name].dims}:
                 raise InputError(
                     f"{name} of {kind} has the dimensions {shown(dims)}; draw one network over time"
                 )

@@ -86,7 +86,8 @@ def pages(
         one diagram of all architectures. Those of the same sizes are averaged. If there are more than 48
         architectures and neither `x` nor `y` is given, these are the two sizes that vary most.
     y : str, optional
-        Vertical axis of the phase diagrams; by default init_scale if it has several values, else time.
+        Vertical axis of the phase diagrams; by default the first of kappa, init_scale, time and so on that
+        has several values.
     style : fastlin.plot.Style
         Scale of the values, size in inches and colour map.
 
@@ -114,9 +115,10 @@ def pages(
     check_instance("dataset", dataset, xr.Dataset, "fl.open_sweep(path)")
     check_instance("style", style, Style, "fl.plot.Style(log=True)")
     if "point" in dataset.dims:
+        mean = ".sel(statistic='mean')" if "statistic" in dataset.dims else ""
         raise InputError(
             "the points of the sweep are rows of a table, which have no axes to draw over; draw them with "
-            "ds.isel(time=-1).plot.scatter(x='lam', y='loss')"
+            f"ds.isel(time=-1){mean}.plot.scatter(x='lam', y='loss')"
         )
     da, done = _done(dataset, observable)
     x, y = _axes(da, x, y)

@@ -16,7 +16,7 @@ from fastlin.errors import InputError
 from fastlin.plot import scales, sizes, style
 from fastlin.plot.arguments import check_ax, passing
 from fastlin.plot.axes import plain_numbers, set_axis
-from fastlin.plot.borders import draw_borders, drawn_levels, mark_levels
+from fastlin.plot.borders import draw_borders, mark_levels
 from fastlin.plot.captions import new_axes
 from fastlin.validation import check_float, check_instance
 
@@ -149,6 +149,6 @@ def colour_bar(drawn: QuadMesh, axes: Sequence[Axes], da: xr.DataArray, merged: 
     if merged > 1:
         notes.append(f"mean of up to {merged} architectures")
     bar = axes[0].figure.colorbar(drawn, ax=list(axes), label=style.label(da, *notes), pad=0.02)
-    mark_levels(bar, drawn_levels(axes))
+    mark_levels(bar, axes)
     if isinstance(drawn.norm, LogNorm):
         plain_numbers(bar, *drawn.get_clim())

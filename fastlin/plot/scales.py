@@ -59,7 +59,7 @@ def edges(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def zero(name: object) -> float:
-    """Return up to which absolute value an observable is 0 up to rounding errors."""
+    """Return the absolute value up to which an observable counts as 0."""
     return ROUNDING * SIZES_OF_VALUES.get(str(name), 0.0)
 
 

@@ -107,8 +107,9 @@ def dataset(
     attributes: dict[str, Any],
 ) -> xr.Dataset:
     """Return the observables over time of one network, with its sizes, balance and more attributes."""
+    adapted = path.task.learning_rates is not None
     variables = {
-        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes_at(path.rates))
+        entry.name: (("time", *entry.dims), entry.evaluate(path), entry.attributes_at(path.rates, adapted))
         for entry in observables
         if entry.over_time
     }

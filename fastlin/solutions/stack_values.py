@@ -118,11 +118,11 @@ def dataset(
 
     Numbers (P,) among the attributes become coordinates unless all networks share them.
     """
-    variables = {}
+    variables, adapted = {}, stack.arrays.learning_rates is not None
     for entry in observables:
         dims = (*stack.dims, *(("time",) if entry.over_time else ()), *entry.dims)
         shaped = values[entry.name].reshape(*stack.shape, *values[entry.name].shape[1:])
-        variables[entry.name] = (dims, shaped, entry.attributes_at(rates))
+        variables[entry.name] = (dims, shaped, entry.attributes_at(rates, adapted))
     coords: dict[str, Any] = {**stack.coords, **coordinates(times, observables, stack.arrays)}
     shared = {
         "n_i": stack.w1.shape[-1],

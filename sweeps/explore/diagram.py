@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,6 @@ DISTANCE = "kernel_distance"
 SEEDS = ("seed", "seed_block", "statistic", "bin_left", "bin_right")
 # Candidates for the axes, the first two that can be drawn are taken.
 AXES = ("lam", "time", "init_scale", "kappa", "rate_ratio", "learning_rate", *sizes.SIZES)
-OF_NETWORK = ("lam", "kappa", "init_scale", "rate_ratio")  # arguments of `rebuild` beside the parameters
 NOT_OF_NETWORK = ("solver", "learning_rate", "noise_seed", "time", "stage", "task", *SEEDS)
 TASKS = {"random_regression": REGRESSION, "hierarchy": HIERARCHY}
 MOST_CELLS = 20_000  # More are thinned evenly, so that the page stays fast.
@@ -123,6 +122,8 @@ class Cells:
         Rows of a table, or places in the grid.
     log_x, log_y, log_values : bool
         Whether the scales are logarithmic.
+    limits : tuple of float
+        Ends of the scale of colours.
     grid : tuple of ndarray
         Of cells the axes x (k,) and y (m,) and the values (m, k), for contours.
     levels : tuple of float
@@ -136,6 +137,7 @@ class Cells:
     log_x: bool
     log_y: bool
     log_values: bool
+    limits: tuple[float, float]
     edges: tuple[Array, Array, Array, Array] | None = None
     grid: tuple[Array, Array, Array] | None = None
     levels: tuple[float, ...] = ()
@@ -239,7 +241,8 @@ class Sweep:
             at=at,
             log_x=scales.logarithmic(x),
             log_y=scales.logarithmic(y),
-            log_values=scales.log_values(grid, None),
+            log_values=(log := scales.log_values(grid, None)),
+            limits=_limits(grid, log),
             edges=(edges_x[column], edges_x[column + 1], edges_y[row], edges_y[row + 1]),
             grid=(x, y, values),
             levels=_crossed(values[np.isfinite(values)]) if view.observable == DISTANCE else (),
@@ -309,18 +312,12 @@ class Sweep:
         call = {name: value for name, value in values.items() if name in own}
         call["seed"] = self._nearest_seed(seed)
         call = {"architecture": call.pop("architecture")} | call if "architecture" in call else call
-        spec = self._spec
-        axes = {
-            "init_scale": spec.init_scales,
-            "lam": spec.lams,
-            "kappa": spec.kappas,
-            "rate_ratio": spec.rate_ratios,
-        }
-        numbers = {name: float(call.get(name, axis[0])) for name, axis in axes.items() if len(axis)}
-        return self._built(call, numbers | {"seed": call["seed"]})
+        return self._built(call, call)
 
-    def _built(self, call: Mapping[str, Any], numbers: Mapping[str, Any]) -> StorePoint:
+    def _built(self, call: Mapping[str, Any], values: Mapping[str, Any]) -> StorePoint:
         """Return a point, whose network exists, with the settings of sliders that are like it.
+
+        `values` are those of the point on the axes and in the columns of the store.
 
         Raises
         ------
@@ -328,7 +325,18 @@ class Sweep:
             If there is no such network.
         """
         _, net = rebuild(self.dataset, **call)
-        settings = _settings(self.dataset, net.architecture, numbers)
+        spec = self._spec
+        axes = {
+            "init_scale": spec.init_scales,
+            "lam": spec.lams,
+            "kappa": spec.kappas,
+            "rate_ratio": spec.rate_ratios,
+        }
+        numbers = {name: float(values.get(name, axis[0])) for name, axis in axes.items() if len(axis)}
+        if spec.init.kind.adapter:  # whose balance is that of its draw
+            numbers |= {"lam": net.lam if math.isfinite(net.lam) else 0.0}
+        numbers["seed"] = int(values["seed"])
+        settings = numbers | _settings(self.dataset, net.architecture, values)
         return StorePoint(self.dataset, self.path, tuple(call.items()), settings)
 
     def _array(self, observable: str) -> xr.DataArray:
@@ -341,20 +349,31 @@ class Sweep:
         return seed_statistics.ok(da)
 
 
-def _settings(dataset: xr.Dataset, shape: Architecture, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of sliders, with those that the coordinates of one value of a store give."""
+def _settings(dataset: xr.Dataset, shape: Architecture, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of sliders that tell the sizes, the start and the task of a point.
+
+    What its values do not have, the coordinates of one value of the store give.
+    """
 
     def one(name: str) -> Any:
+        if name in values:
+            return values[name]
         return dataset[name].item() if name in dataset.coords and dataset[name].ndim == 0 else None
 
     balanced = "lam" in dataset.coords
     start = BALANCED if balanced or one("init_kind") not in STARTS else one("init_kind")
-    settings = {"n_i": shape.n_i, "n_h": shape.n_h, "n_o": shape.n_o, "start": start, **numbers}
+    settings = {"n_i": shape.n_i, "n_h": shape.n_h, "n_o": shape.n_o, "start": start}
     settings["task"] = TASKS.get(str(one("task_kind")), REGRESSION)
     for name, kind in (("n_samples", int), ("target_scale", float)):
         if one(name) is not None:
             settings[name] = kind(one(name))
     return settings
+
+
+def _limits(da: xr.DataArray, log: bool) -> tuple[float, float]:
+    """Return the ends of the scale of colours."""
+    norm = scales.colour_norm(da, log=log)
+    return float(norm.vmin or 0.0), float(norm.vmax or 0.0)
 
 
 def _crossed(values: Array) -> tuple[float, ...]:
@@ -365,7 +384,7 @@ def _crossed(values: Array) -> tuple[float, ...]:
 def _thinned(grid: xr.DataArray) -> xr.DataArray:
     """Return values (y, x) with at most so many cells, evenly chosen along both axes."""
     steps = dict.fromkeys(map(str, grid.dims), 1)
-    while prod(-(-grid.sizes[name] // step) for name, step in steps.items()) > MOST_CELLS:
+    while math.prod(-(-grid.sizes[name] // step) for name, step in steps.items()) > MOST_CELLS:
         longest = max(steps, key=lambda name: grid.sizes[name] // steps[name])
         steps[longest] += 1
     return grid.isel({name: slice(None, None, step) for name, step in steps.items()})
@@ -415,19 +434,18 @@ class Table(Sweep):
             at=at,
             log_x=_log_column(x),
             log_y=_log_column(y),
-            log_values=scales.log_values(da, None),
+            log_values=(log := scales.log_values(da, None)),
+            limits=_limits(da, log),
         )
 
     def point(self, view: View, cells: Cells, index: int, seed: int) -> tuple[StorePoint, float | None]:
         """Return the network of a row, and its time."""
         row = self.dataset.isel({POINT: int(cells.at[index])})
         call: dict[str, Any] = {"point": int(row[POINT].item())}
-        numbers = {name: float(row[name].item()) for name in OF_NETWORK if name in row.coords}
-        if self._has_seed_column:
-            numbers["seed"] = int(row["seed"].item())
-        else:
-            numbers["seed"] = call["seed"] = self._nearest_seed(seed)
-        return self._built(call, numbers), dict(view.others).get("time")
+        values = {str(name): value.values.item() for name, value in row.coords.items() if value.ndim == 0}
+        if not self._has_seed_column:
+            values["seed"] = call["seed"] = self._nearest_seed(seed)
+        return self._built(call, values), dict(view.others).get("time")
 
     def with_seed(self, point: StorePoint, seed: int) -> StorePoint | None:
         """Return the same row of another seed, or None where the seed is a column."""

@@ -9,6 +9,7 @@ from bokeh.palettes import Cividis256
 from bokeh.themes import Theme
 
 from fastlin.plot.screen import FONT, SCHEMES, axis, axis_fonts
+from fastlin.plot.style import COLOURS
 
 SEQUENTIAL = tuple(Cividis256)  # from small to large, in both schemes
 CHOSEN = "#e8453c"  # frame of the chosen point, on any colour
@@ -54,7 +55,7 @@ def _between(colours: tuple[str, ...], count: int) -> list[str]:
 
 
 # Lines are those of Okabe and Ito, lighter on a dark background. Signed colours of 0 are close to the ground.
-_LINES = {"light": ("#0072b2", "#d55e00", "#009e73"), "dark": ("#56b4e9", "#f0883e", "#2fc49b")}
+_LINES = {"light": COLOURS[:3], "dark": ("#56b4e9", "#f0883e", "#2fc49b")}
 _SIGNED = {
     "light": ("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f"),
     "dark": ("#b5dcf5", "#4393c3", "#20252b", "#d6604d", "#ffc9b8"),

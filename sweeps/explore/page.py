@@ -36,7 +36,7 @@ from fastlin.sweeps.explore.state import BALANCED, FIRST, LAST, Choice, Picture,
 
 PATIENCE = 0.3  # seconds, after which the page says that it computes
 BUSY = "Computing. The first network of a hidden width compiles its kernels, which takes a few seconds."
-# Of a slider its range and its step. Those of scales and rates move powers of ten.
+# Range and step of each slider. Those in POWERS move the decimal logarithm.
 SLIDERS = {
     "lam": (-10.0, 10.0, 0.1),
     "kappa": (0.0, 5.0, 0.1),
@@ -52,7 +52,7 @@ WHOLE = ("n_i", "n_h", "n_o", "seed")
 ONLY_BALANCED = ("lam", "kappa")
 POWER_FORMAT = "return Number((10 ** tick).toPrecision(3)).toString()"
 STEP_OF_TIME = 1 / 16  # of a power of ten, as the times of curves
-START, LIMIT = FIRST - STEP_OF_TIME, LAST + STEP_OF_TIME  # places of t = 0 and t = inf on the slider
+START_PLACE, LIMIT_PLACE = FIRST - STEP_OF_TIME, LAST + STEP_OF_TIME  # of t = 0 and t = inf on the slider
 TIME_FORMAT = f"""
 if (tick < {FIRST} - 0.01) return "0";
 if (tick > {LAST} + 0.01) return "∞";
@@ -89,8 +89,8 @@ def to_time(place: float) -> float:
 def to_place(time: float) -> float:
     """Return the place on the slider that is nearest to a time."""
     if time == 0.0:
-        return START
-    return LIMIT if math.isinf(time) else min(max(math.log10(time), FIRST), LAST)
+        return START_PLACE
+    return LIMIT_PLACE if math.isinf(time) else min(max(math.log10(time), FIRST), LAST)
 
 
 class Page:
@@ -142,7 +142,7 @@ class Page:
             controls[name] = _slider(name, low, high, step, value, form)
             controls[name].on_change("value", partial(self._chosen, name))
         form = {"format": CustomJSTickFormatter(code=TIME_FORMAT)}
-        controls["time"] = _slider("time", START, LIMIT, STEP_OF_TIME, to_place(self.time), form)
+        controls["time"] = _slider("time", START_PLACE, LIMIT_PLACE, STEP_OF_TIME, to_place(self.time), form)
         controls["time"].on_change("value", self._moved_in_time)
         return controls
 
@@ -196,7 +196,7 @@ tell();
         if kept is None and self.diagram:
             self.diagram.clear()
         self.point = kept
-        self._name_task()
+        self._show_choice()
         self._request()
 
     def _moved_in_time(self, _attribute: str, _old: float, new: float) -> None:
@@ -221,10 +221,15 @@ tell();
             _set(self.controls["time"], to_place(self.time))
         finally:
             self._setting = False
-        self._name_task()
+        self._show_choice()
 
-    def _name_task(self) -> None:
-        """Show the task of the sliders, or the name of the store while a point of it is shown."""
+    def _show_choice(self) -> None:
+        """Show the task of the sliders, or the name of the store while a point of it is shown.
+
+        Sliders of the balance are of use for balanced starts alone.
+        """
+        for name in ONLY_BALANCED:
+            self.controls[name].disabled = self.choice.start != BALANCED
         control, own = self.controls["task"], list(state.TASKS)
         self._setting = True
         try:
@@ -238,8 +243,6 @@ tell();
 
     def _request(self) -> None:
         """Have the network drawn that is chosen now. A request that is not begun yet is superseded."""
-        for name in ONLY_BALANCED:
-            self.controls[name].disabled = self.choice.start != BALANCED
         self._wanted = (self.choice if self.point is None else self.point), self.time
         if not self._busy:
             self._busy = True

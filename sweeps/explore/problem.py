@@ -22,7 +22,7 @@ from fastlin.weights.flow_path import FlowSettings, check_steps
 from fastlin.weights.rates import EQUAL_RATES, Rates
 
 CURVES = ("loss", "kernel_distance", "mode_strengths")
-LAST_OF_FLOW = 1e3  # Up to this time the flow of a network of the sliders is drawn.
+LAST_OF_FLOW = 1e3  # Last time of the integrated flow of a network of the sliders.
 # The flow is integrated in at most so many steps, and in fewer where the weights have more entries. A step of
 # 12-12-5 takes about 20 us and one of 16-32-16 about 80 us, so that a move of a slider takes about 50 ms.
 FLOW_STEPS = 3_000
@@ -47,7 +47,7 @@ class Problem:
     title : str
         Words for the network.
     last : float
-        Up to this time an integrated flow is drawn.
+        Last time of an integrated flow.
     notes : tuple of str
         Sentences for the reader.
     """
@@ -128,7 +128,7 @@ class ClosedForm:
             If they are not known: with weight decay, or where they need too many steps.
         """
         if any(self._problem.decay):
-            raise InputError("the closed form with weight decay has no hidden basis")
+            raise InputError("with weight decay only their products are known")
         return _weights_after(self._problem, time)
 
 

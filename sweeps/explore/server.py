@@ -86,11 +86,15 @@ class Explorer:
             raise
         self.address = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
         self._ready, self._closed = threading.Event(), False
+        self._fault: BaseException | None = None
         self._thread = threading.Thread(
             target=self._run, args=(listening,), name="fastlin-explore", daemon=True
         )
         self._thread.start()
         self._ready.wait()
+        if self._fault is not None:
+            self._closed = True
+            raise self._fault
 
     def __repr__(self) -> str:
         return f"<Explorer at {self.address}{' (closed)' if self._closed else ''}>"
@@ -114,12 +118,16 @@ class Explorer:
         """End the server. A second call does nothing."""
         if not self._closed:
             self._closed = True
-            self._loop.call_soon_threadsafe(self._stop.set)
+            if self._thread.is_alive():
+                self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
     def _run(self, listening: socket.socket) -> None:
         try:
             asyncio.run(self._serve(listening))
+        except BaseException as error:  # of a server that could not start, which the constructor raises
+            self._fault = error
+            listening.close()
         finally:
             self._ready.set()
 

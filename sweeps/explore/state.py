@@ -37,7 +37,7 @@ TIMES_IN_PYTHON = f"0.0, *np.logspace({FIRST}, {LAST}, {16 * (LAST - FIRST) + 1}
 MOST_SAMPLES = 400  # of which similarity matrices are computed
 MOST_ROWS = 64  # of a matrix that is drawn; more are thinned evenly
 
-_ONE_AT_A_TIME = Lock()  # warnings are caught, which all threads of a process share
+_ONE_AT_A_TIME = Lock()  # `warnings.catch_warnings` changes state of the whole process
 
 
 class Source(Protocol):
@@ -194,7 +194,7 @@ def _picture(problem: Problem, time: float) -> Picture:
     matrices, more = _matrices(problem, solved, time)
     targets = problem.targets()
     if problem.net.architecture.n_h < targets.size:
-        more.append(f"The dashed lines are of the least-squares map of rank {problem.net.architecture.n_h}.")
+        more.append(f"The dashed lines show the least-squares map of rank {problem.net.architecture.n_h}.")
     return Picture(
         time=time,
         times=times,
@@ -251,10 +251,8 @@ def _matrices(problem: Problem, solved: ClosedForm | Flow, time: float) -> tuple
         notes.append("The samples are in the order of their conditions.")
     try:
         matrices["w1"], matrices["w2"] = solved.weights(time)
-    except InputError:
-        unknown = "with weight decay only their products are known"
-        long = "they take too long to compute"
-        notes.append(f"The weights are not drawn, because {unknown if any(problem.decay) else long}.")
+    except InputError as error:
+        notes.append(f"The weights are not drawn: {str(error).partition(';')[0]}.")
     thinned = {name: _thinned(matrix) for name, matrix in matrices.items()}
     if any(thinned[name].shape != matrix.shape for name, matrix in matrices.items()):
         notes.append(f"Of larger matrices, {MOST_ROWS} rows and columns are drawn, evenly chosen.")

@@ -28,7 +28,9 @@ from contourpy import contour_generator
 
 from fastlin.kernels.compiler.jit import Array
 from fastlin.observables.regimes import THRESHOLD
-from fastlin.plot.scales import EMPTY_LOG
+from fastlin.plot.borders import dash
+from fastlin.plot.matrices import DISSIMILARITY
+from fastlin.plot.scales import WIDE
 from fastlin.plot.screen import words
 from fastlin.sweeps.explore import state
 from fastlin.sweeps.explore.diagram import Cells
@@ -38,8 +40,13 @@ from fastlin.sweeps.explore.state import FIRST, LAST, Picture
 HEIGHT = 250
 # t = 0 and t = inf have places of their own beside the decades.
 START, LIMIT = FIRST - 0.8, LAST + 0.8
-TICKS = {START: "0", -2: "0.01", -1: "0.1", 0: "1", 1: "10", 2: "100", 3: "10³", 4: "10⁴", LIMIT: "∞"}
-FEW = (START, -2, 0, 2, 4, LIMIT)  # of these, on an axis that goes to t = inf
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+POWERS = {
+    power: f"{10.0**power:g}" if abs(power) < 3 else f"10{str(power).translate(RAISED)}"
+    for power in range(FIRST, LAST + 1)
+}
+TICKS: dict[Any, str] = {START: "0", **POWERS, LIMIT: "∞"}
+FEW = (START, *range(FIRST, LAST + 1, 2), LIMIT)  # of these, on an axis that goes to t = inf
 MARGIN = 0.15  # beside both ends of the axis
 LEAST_LOSS = 1e-6  # of the largest one, at the end of a logarithmic axis
 MOST_NAMES, LONGEST_NAME = 12, 12  # of conditions, and letters of a name, that fit the axes of a matrix
@@ -151,7 +158,7 @@ class Loss(Curves):
     def update(self, drawn: Picture, look: Look) -> None:
         """Draw the loss of a network on the scale that fits it."""
         low, high = float(drawn.loss.min()), float(drawn.loss.max())
-        log = 0.0 < 10.0 * low < high
+        log = 0.0 < WIDE * low <= high
         if log != isinstance(self.figure.y_scale, LogScale):
             self.figure.y_scale = LogScale() if log else LinearScale()
             ticker = LogTicker() if log else BasicTicker()
@@ -206,10 +213,14 @@ class Matrix:
             self.source.data = {"image": [], "dw": [], "dh": []}
             return
         rows, columns = matrix.shape
-        largest = float(np.nanmax(np.abs(matrix), initial=0.0)) or 1.0
-        self._mapper.update(low=-largest, high=largest)
+        self._scale(matrix)
         self.figure.x_range.end, self.figure.y_range.start = columns, rows
         self.source.data = {"image": [matrix], "dw": [columns], "dh": [rows]}
+
+    def _scale(self, matrix: Array) -> None:
+        """Set the ends of the scale of colours, which is symmetric around 0."""
+        largest = float(np.nanmax(np.abs(matrix), initial=0.0)) or 1.0
+        self._mapper.update(low=-largest, high=largest)
 
 
 class Dissimilarity(Matrix):
@@ -219,11 +230,14 @@ class Dissimilarity(Matrix):
         super().__init__(state.RDM, "Dissimilarity of conditions", "condition", "condition")
         self.figure.axis.major_label_text_font_size = "12px"
         self.figure.xaxis.major_label_orientation = 0.7  # radians
+        self._mapper.update(palette=SEQUENTIAL, low=0.0, high=DISSIMILARITY)
 
     def recolour(self, look: Look) -> None:
         """Take the colours of a look."""
-        super().recolour(look)
         self.figure.axis.major_label_text_color = look.faint
+
+    def _scale(self, matrix: Array) -> None:
+        """Keep the scale of colours, which is that of all dissimilarities."""
 
     def update(self, drawn: Picture, look: Look) -> None:
         """Draw the matrix of a network with the names of its conditions."""
@@ -312,10 +326,8 @@ def _edges(cells: Cells) -> dict[str, Array]:
 
 def _mapper(cells: Cells) -> LinearColorMapper | LogColorMapper:
     """Return the scale of colours."""
-    values = cells.value[cells.value > 0.0] if cells.log_values else cells.value
-    low, high = (values.min(), values.max()) if values.size else EMPTY_LOG
     kind = LogColorMapper if cells.log_values else LinearColorMapper
-    return kind(palette=SEQUENTIAL, low=float(low), high=float(high))
+    return kind(palette=SEQUENTIAL, low=cells.limits[0], high=cells.limits[1])
 
 
 def _draw_borders(drawn: figure, cells: Cells) -> None:
@@ -324,8 +336,8 @@ def _draw_borders(drawn: figure, cells: Cells) -> None:
     x, y, values = cells.grid
     generator = contour_generator(x, y, np.ma.masked_invalid(values))
     for level in cells.levels:
-        dash = "solid" if level == THRESHOLD[-1] else "dashed"
         lines = [np.asarray(line) for line in generator.lines(level)]
         xs, ys = [line[:, 0] for line in lines], [line[:, 1] for line in lines]
+        form = {"line_dash": dash(level, THRESHOLD), "line_alpha": 0.9}
         for colour, width in (("#000000", 3.5), ("#ffffff", 1.5)):
-            drawn.multi_line(xs, ys, line_color=colour, line_width=width, line_dash=dash, line_alpha=0.9)
+            drawn.multi_line(xs, ys, line_color=colour, line_width=width, **form)

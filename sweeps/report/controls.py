@@ -66,17 +66,23 @@ def _select(
     return _field("select", label, f'<select id="{_key(label, axis)}"{own}>{entries}</select>', useful, axis)
 
 
-def _check(label: str, checked: bool, useful: bool, of: str = "") -> str:
+def _check(label: str, checked: bool, useful: bool, axis: str | None = None) -> str:
     box = f'<input type="checkbox" id="{_key(label)}"{" checked" * checked}>'
-    shown = f' data-axis="{of}"' * bool(of) + " hidden" * (not useful)
-    return f'<div class="field check"{shown}>{box}<label for="{_key(label)}">{label}</label></div>'
+    name = f'<label for="{_key(label)}">{label}</label>'
+    return f'<div class="field check"{_shown(useful, axis)}>{box}{name}</div>'
 
 
 def _field(kind: str, label: str, control: str, useful: bool, axis: str | None = None) -> str:
-    """Return a control below its label. It shows where it is useful and the observable has its axis."""
-    shown = f' data-axis="{escape(axis)}"' if axis else ""
+    """Return a control below its label."""
     name = f'<label for="{_key(label, axis)}">{escape(label)}</label>'
-    return f'<div class="field {kind}"{shown}{" hidden" * (not useful)}>{name}{control}</div>'
+    return f'<div class="field {kind}"{_shown(useful, axis)}>{name}{control}</div>'
+
+
+def _shown(useful: bool, axis: str | None) -> str:
+    """Return the attribute that shows a control where it is useful and the observable has its axis."""
+    if not useful:
+        return " hidden"
+    return f' data-axis="{escape(axis)}"' if axis else ""
 
 
 def _key(label: str, axis: str | None = None) -> str:

@@ -80,8 +80,9 @@ function table(...along) {
   const columns = [...new Set([...along, ...quantity().dims])].filter(has);
   const lines = [[...columns, "mean", "std", "seeds"].join()];
   const cell = (number) => (Number.isNaN(number) ? "" : Number(number.toPrecision(8))); // of a float32
+  const quoted = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
   each(along, { ...at }, (place) => {
-    const values = columns.map((name) => data.axes[name].values[place[name]]);
+    const values = columns.map((name) => quoted(data.axes[name].values[place[name]]));
     lines.push([...values, ...[mean, std, count].map((of) => cell(of(place)))].join());
   });
   return lines.join("\n");

@@ -18,8 +18,9 @@ function read() {
   data.shown = Number(byId("observable").value);
   data.log = byId("logarithmic").checked; // the scale of the quantity, not those of the axes
   data.held = byId("same-scale-at-all-times").checked; // so that only the data change
-  const [names, parts] = [data.axes.architecture.values, byId("architectures").value.split(",")];
-  data.included = [...names.keys()].filter((i) => parts.some((part) => names[i].includes(part.trim())));
+  const names = data.axes.architecture.values;
+  const parts = byId("architectures").value.split(",").map((part) => part.trim()).filter(Boolean);
+  data.included = [...names.keys()].filter((i) => !parts.length || parts.some((part) => names[i].includes(part)));
   for (const field of document.querySelectorAll("[data-axis]")) {
     const [name, input] = [field.dataset.axis, field.querySelector("[name]")];
     field.hidden = !has(name) || (input && name === data.x);

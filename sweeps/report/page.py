@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shlex
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -29,7 +30,6 @@ from fastlin.sweeps.store.store import Store
 ENDINGS = (".html", ".htm")
 PIXELS_PER_INCH = 96  # of CSS
 ALL_POINTS = '<p class="note">These are all points of the store, also those that are not shown.</p>'
-OWN_DATA = ", with the data of the user, as the store has them"
 SCRIPTS = ("numbers", "contours", "drawing", "page")
 PLANE = (
     '<figure id="figure-{index}"><h3>{name}</h3>'
@@ -84,7 +84,6 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         import bokeh  # noqa: F401 (before any work)
     store = Store.open(locate(path))
     spec, counts = store.layout.spec, tables.count(store)
-    content = spec.to_dict()
     selected = select_by_text(open_sweep(path), select)
     seeds = selected.sizes.get("seed", spec.seeds.size)
     dataset, thinned = (selected, {}) if spec.table else numbers.thin(selected, counts.ok < counts.total)
@@ -103,9 +102,9 @@ def write(path: str, out: str | Path, select: Sequence[str] = (), style: Style =
         "thinned": escape(_note_on_thinning(thinned)),
         "counted": ALL_POINTS if select else "",
         "status": tables.status(counts),
-        "command": escape(command(spec)),
+        "command": escape(command(spec, str(path))),
         "toml": escape(text := spec.to_toml()),
-        "own": OWN_DATA if any("data" in content[name] for name in KIND_SECTIONS) else "",
+        "own": _note_on_spec(spec),
         "store": escape(f"{_file_name(spec.name)}.zarr"),
         "file": escape(f"{_file_name(spec.name)}.toml"),
         "href": f"data:application/toml;base64,{b64encode(text.encode()).decode()}",
@@ -196,6 +195,13 @@ def _note_on_seeds(seeds: int, counts: tables.Counts, drawn: dict[str, Any] | No
     return f"{mean}; {'bands are' if drawn and drawn['bands'] else '± is'} {deviation}."
 
 
+def _note_on_spec(spec: Spec) -> str:
+    if spec.table and spec.table.by_reference:
+        return f", without the {spec.table.num:,} rows of the table, which are in the store"
+    own = any("data" in part for name, part in spec.to_dict().items() if name in KIND_SECTIONS)
+    return ", with the data of the user, as the store has them" if own else ""
+
+
 def _note_on_thinning(thinned: numbers.Thinned) -> str:
     if not thinned:
         return ""
@@ -207,8 +213,13 @@ def _note_on_thinning(thinned: numbers.Thinned) -> str:
     return f"This page shows {', '.join(parts)}, so that it stays small; the store has all."
 
 
-def command(spec: Spec) -> str:
-    """Return the command that computes the sweep, from a preset or from a file of the spec."""
+def command(spec: Spec, path: str) -> str:
+    """Return the command that computes the sweep, from a preset or from a file of the spec.
+
+    A spec that names a long table by its hash is read from the store, which has the rows.
+    """
+    if spec.table and spec.table.by_reference:
+        return f"fastlin run {shlex.quote(path)} --store {shlex.quote(path)}"
     shipped = next((name for name in presets.names() if Spec.load(name).hash == spec.hash), None)
     name = shipped or _file_name(spec.name)
     return f"fastlin run {shipped or f'{name}.toml'} --store {name}.zarr"

@@ -414,9 +414,15 @@ def _first_bad(value: Any) -> tuple[str, Any]:
 
 
 def _columns_of(value: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
-    """Return the columns of a DataFrame, or those of a Dataset whose names are columns."""
+    """Return the columns of a DataFrame, or those of a Dataset whose names are columns.
+
+    A Dataset of a sweep over a table has them along the dimension `point`, in the order of its coordinate.
+    """
     if hasattr(value, "data_vars"):
-        found = {name: value[name].values for name in kinds if name in value.variables}
+        of_sweep = POINT in value.dims and POINT in value.coords
+        value = value.sortby(POINT) if of_sweep else value
+        names = [name for name in kinds if name in value.variables]
+        found = {name: value[name].values for name in names if not of_sweep or POINT in value[name].dims}
         if ARCHITECTURE in found:
             found = {name: part for name, part in found.items() if name not in SIZES}
         if not found:

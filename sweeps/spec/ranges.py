@@ -172,7 +172,30 @@ def _grid(start: Fraction, step: Fraction, count: int) -> NDArray[np.float64]:
 
 
 def _logarithmic(name: str, first: float, last: float, count: int) -> NDArray[np.float64]:
+    """Return a grid from first to last with a constant ratio.
+
+    Values that are rational numbers, such as powers of two or of ten, are rounded once: 0.5, and not
+    0.49999999999999994.
+    """
     if first <= 0:
         raise InputError(f"{name}.start is {first:g}; logarithmic spacing needs it above 0")
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.geomspace(first, last, count))
+        values = np.asarray(np.geomspace(first, last, count))
+    start, ratio = _decimal(first), _decimal(last) / _decimal(first)
+    most = max(ratio.numerator, ratio.denominator).bit_length()  # no rational root is of a higher degree
+    for parts in (parts for parts in range(min(most, count - 1), 0, -1) if (count - 1) % parts == 0):
+        above, below = _root(ratio.numerator, parts), _root(ratio.denominator, parts)
+        if above and below:
+            exact = (start * Fraction(above, below) ** index for index in range(parts + 1))
+            values[:: (count - 1) // parts] = [_nearest(number) for number in exact]
+            break
+    return values
+
+
+def _root(number: int, degree: int) -> int | None:
+    """Return the root of a positive whole number if that is a whole number."""
+    low, high = 1, 1 << -(-number.bit_length() // degree)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if middle**degree < number else (low, middle)
+    return low if low**degree == number else None

@@ -44,6 +44,7 @@ _FORMS = (
 )
 _IDENTITY = """
 The values are sorted. They are the decimal numbers that the range means: 0.3, and not 0.30000000000000004.
+The same holds for powers of two or ten in a range of equal ratios.
 A store knows the values and not their form, so that the same values in another form are the same sweep.
 
 `axes.architecture` takes `[N_i, N_h, N_o]`, `"N_i-N_h-N_o"`, in Python `fl.Architecture(n_i, n_h, n_o)`, a
@@ -57,9 +58,10 @@ keeps their order.
 `fl.run_sweep(spec, path, task=fl.Task(x, y), init=fl.Network(w1, w2))` gives the objects themselves. Lists of
 files, and lists or mappings of objects, are the axes `task` and `init_network`.
 
-A store keeps the second moments of the data, the loss floor, samples of up to 1 MB, labels, and the hashes of
-the files. So it can be continued, verified, repaired and rebuilt from on a machine without the files. Data
-that have changed are refused. Inputs that are not whitened have the solver `flow` by default.
+A store keeps the second moments of the data, the loss floor, samples of up to 1 MB with their labels, and
+the hashes of numbers and labels. So it can be continued, verified, repaired and rebuilt from on a machine
+without the files. Data and labels that have changed are refused. Inputs that are not whitened have the solver
+`flow` by default.
 
 ## Parameters as axes
 

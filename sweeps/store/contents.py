@@ -221,7 +221,8 @@ def _of_observable(
     """Return the spec of an array of an observable. `fields` may have attributes beside its own."""
     entry = layout.spec.entry(name)
     equal = bool((layout.spec.rate_ratios == 1.0).all())
-    attributes = (entry.attributes if equal else entry.attributes_with(RATES)) | fields.pop("attributes", {})
+    attributes = entry.attributes_with("" if equal else RATES, layout.spec.init.kind.adapter)
+    attributes |= fields.pop("attributes", {})
     if name in OF_FRACTION:
         attributes["fraction"] = layout.spec.fraction
     extra = entry.stored_dims | extra

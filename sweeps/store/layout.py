@@ -145,14 +145,15 @@ class StoreLayout(ABC):
 
     @abstractmethod
     def bad_seeds(self, index: tuple[int, ...], read: Callable[[], Values]) -> NDArray[np.int64]:
-        """Return how many points are bad under each status of a block that says so.
+        """Return the number of bad points behind each status of a block that says so.
 
-        `read` returns the values of the block.
+        It is 1 in a store of every point. In a reduced one it is the number of seeds that are not in the
+        partial sums. `read` returns the values of the block.
         """
 
     @abstractmethod
     def seed_range(self, index: tuple[int, ...]) -> dict[str, int]:
-        """Return what a point of a block has, beside its first seed, to name all seeds of its status."""
+        """Return the key "last_seed" for a reduced store, where a status is that of all seeds of a block."""
 
     @abstractmethod
     def _seed_axes(self) -> dict[str, NDArray[Any]]:
@@ -254,7 +255,10 @@ class StoreLayout(ABC):
         return coordinates | {name: ((dims.get(name, name),), values) for name, values in own.items()}
 
     def where(self, index: tuple[int, ...], position: Position, row: int, column: int) -> dict[str, Any]:
-        """Return the values on all axes of one point of a group, by the names of the dimensions."""
+        """Return the values on all axes of one point of a group, by the names of the dimensions.
+
+        `row` is the place of the seed in the block, and `column` that of lam or of the row of a table.
+        """
         point = self.points.where(self.status.region(index), position, column)
         head: dict[str, Any] = {name: point.pop(name) for name in (POINT, "architecture") if name in point}
         return {**head, "seed": int(self.block_seeds(index)[row]), **point}

@@ -17,6 +17,11 @@ _PART = r"(?!\.\.?(?:/|$))[^/]+"
 _ADDRESS = re.compile(rf"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<prefix>{_PART}(?:/{_PART})*)/?")
 
 
+def is_address(text: str) -> bool:
+    """Return whether a text is an address, and no path."""
+    return "://" in text
+
+
 def locate(path: str | Path | Location, *, durable: bool = False, writer: str = "nobody") -> Location:
     """Return the location that a path or an address names.
 
@@ -31,7 +36,7 @@ def locate(path: str | Path | Location, *, durable: bool = False, writer: str = 
         path = path.text
     text = str(path) if isinstance(path, str | Path) else ""
     remote = _ADDRESS.fullmatch(text)
-    if not text or "\0" in text or ("://" in text and not remote):
+    if not text or "\0" in text or (is_address(text) and not remote):
         raise InputError(f"the store is {shown(path)}; needed is the path of a folder, or s3://bucket/path")
     if remote:
         try:

@@ -82,8 +82,10 @@ def in_words(content: dict[str, Any]) -> str:
     if content["pending"] and not content["holders"]:
         lines.append("no run is writing it; fastlin run continues")
     lines += [f"{point['status']}: {_rebuilding(point)}" for point in content["bad"][:SHOWN]]
-    if (more := content["diverged"] + content["failed"] + content["too_stiff"] - SHOWN) > 0:
-        lines.append(f"and {more:,} more, which --json lists")
+    bad = content["diverged"] + content["failed"] + content["too_stiff"]
+    if bad > SHOWN:
+        listed = "all" if bad <= LISTED else f"the first {LISTED:,}"
+        lines.append(f"and {bad - SHOWN:,} more; --json lists {listed}")
     return "\n".join(lines)
 
 

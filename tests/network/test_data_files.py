@@ -72,8 +72,33 @@ def save_open(path):
         np.save(file, VALUES)
 
 
+def save_cut_short(path):
+    np.savez(path, x=np.zeros((50, 50)))
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def save_flipped(path):
+    np.savez(path, x=VALUES)
+    content = bytearray(path.read_bytes())
+    content[150] ^= 255
+    path.write_bytes(content)
+
+
+def save_damaged(path):
+    zarr.save_array(path, VALUES)
+    for chunk in (path / "c").rglob("0"):
+        if chunk.is_file():
+            chunk.write_bytes(b"damaged" * 9)
+
+
 FAULTS = {
     "missing": ("a.npy", lambda path: None, "there is no such file in"),
+    "long": (f"{'a' * 300}.npy", lambda path: None, "there is no such file in"),
+    "short npz": ("a.npz", save_cut_short, "is no npz file that can be read"),
+    "flipped npz": ("a.npz", save_flipped, "is no npz file that can be read"),
+    "empty npz": ("a.npz", lambda path: np.savez(path), "holds no array"),
+    "damaged array": ("a.zarr", save_damaged, "is no Zarr array that can be read"),
+    "empty group": ("a.zarr", zarr.open_group, "needed is the path of one of its arrays: it has none"),
     "form": ("a.txt", text("1,2"), "is of an unknown form; needed is file.npy, file.npz:KEY"),
     "folder": ("a", Path.mkdir, "is of an unknown form"),
     "npy": ("a.npy", text("numbers"), "is no npy file that can be read: it is damaged, or holds objects"),

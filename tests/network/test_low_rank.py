@@ -271,6 +271,15 @@ def test_general_inputs_ask_for_the_least_squares_map():
 # ---------------------------------------------------------------- the public function
 
 
+def test_equations_have_the_frozen_map():
+    task, w0 = drawn(samples=9)
+    tuned, net = fl.lora(task.whiten(), w0, rank=2)
+    loss, norm = "L = |Y - (W0 + gain W2 W1) X|_F^2 / (2 P)", "|c W2 W1|_F, c the gain of the task"
+    both = fl.exact([tuned, tuned], net, TIMES, ["loss", "adapter_norm"])
+    for result in (fl.exact(tuned, net, TIMES, ["loss", "adapter_norm"]), both):
+        assert (result.loss.attrs["equation"], result.adapter_norm.attrs["equation"]) == (loss, norm)
+
+
 def test_the_task_given_is_kept():
     task, w0 = drawn(samples=9)
     text = repr(task)

@@ -54,7 +54,7 @@ def test_large_samples_are_dropped_and_statistics_stay(monkeypatch):
     ):
         read.X  # noqa: B018
     assert np.allclose(read.whiten().sigma_yx, task.whiten().sigma_yx)
-    assert OwnTask.of(0, task).content["sha256"] == own_data.digest(X, Y)
+    assert OwnTask.of(0, fl.Task(X, Y)).content["sha256"] == own_data.digest(X, Y)
 
 
 def test_statistics_that_are_too_large_are_refused(monkeypatch):

@@ -59,6 +59,11 @@ def test_a_list_of_files_is_an_axis(folder):
     assert np.array_equal(values["data"]["other/y.npy"].law.task.Y, -Y)
     values = data(folder, x=["x.npy"], y="y.npy")
     assert values["task"].tolist() == ["x"]
+    np.save(folder / "x2.npy", 2.0 * X)
+    values = data(folder, x=["x.npy", "x.npy", "x2.npy"], y=["y.npy", "other/y.npy", "y.npy"])
+    assert values["task"].tolist() == ["x, y.npy", "x, other/y.npy", "x2, y.npy"]
+    assert np.array_equal(values["data"]["x, other/y.npy"].law.task.Y, -Y)
+    assert np.array_equal(values["data"]["x2, y.npy"].law.task.X, 2.0 * X)
 
 
 def test_objects_are_named_by_number_or_by_name(folder):
@@ -82,9 +87,12 @@ def test_labels_of_a_file_are_those_of_the_task(folder, center, whiten):
     for name in ("y.npy", "other/y.npy"):
         kept = values["data"][name]
         assert kept.law.task.labels == tuple(names)
-        assert kept.content["sha256"] == plain["data"][name].content["sha256"]
+        given = fl.Task(X, Y if name == "y.npy" else -Y, center=center, labels=names)
+        if not whiten:
+            assert kept.content["sha256"] == data(folder, data=given)["data"][0].content["sha256"]
+        assert kept.content["sha256"] != plain["data"][name].content["sha256"]
         assert plain["data"][name].law.task.labels is None
-    listed = data(folder, x="x.npy", y="y.npy", labels=["names.csv"])
+    listed = data(folder, x=["x.npy"], y="y.npy", labels=["names.csv"])
     assert listed["data"]["x"].law.task.labels == tuple(names)
 
 
@@ -125,7 +133,10 @@ def test_bad_labels_are_one_clear_line(folder, labels, message):
         ({"x": [], "y": "y.npy"}, "task has an empty list of files"),
         ({"x": ["x.npy", "x.npy"], "y": ["y.npy"]}, "task.x and y list 2 and 1 files; needed are as many"),
         ({"x": ["x.npy", "x.npy"], "y": "y.npy"}, "task lists the same x and y twice"),
-        ({"x": "x.npy", "y": "y.npy", "labels": ["a", "b"]}, "task lists the same x and y twice"),
+        (
+            {"x": "x.npy", "y": "y.npy", "labels": ["a", "b"]},
+            "task.labels is a list, and task.x and y are one file each; needed is one file",
+        ),
         ({"x": "x.npy", "data": fl.Task(X, Y)}, "task.data and task.x are given; give one of them"),
         ({"data": 5}, "task.data is 5; needed is a Task, or a list of them"),
         ({"data": []}, "task.data is []; needed is a Task"),
@@ -155,6 +166,9 @@ def test_stacks_are_named_by_their_coordinate(folder):
     nets = read(WEIGHTS, resolve_weights, folder, data=fl.random_init(arch, "lecun", seed=[3, 5]))
     assert nets["network"].tolist() == [3, 5]
     assert np.array_equal(nets["data"][5].law.w1, fl.random_init(arch, "lecun", seed=5).w1)
+    twice = fl.Tasks(tasks, coords={"task": ["first", "first"]})
+    with pytest.raises(fl.InputError, match="own data have the name 'first' twice"):
+        data(folder, data=twice)
     grid = fl.random_init(arch, "lecun", [1.0, 2.0], seed=[3, 5])
     with pytest.raises(fl.InputError, match="needed is a stack of one dimension"):
         read(WEIGHTS, resolve_weights, folder, data=grid)

@@ -131,6 +131,16 @@ def test_equal_tasks_of_a_stack_count_once():
         (lambda: fl.Tasks(5), "tasks is 5; needed is a list of them"),
         (lambda: fl.Networks.of([]), "networks are empty"),
         (lambda: fl.Networks.of("net"), "networks is 'net'; needed is a list of them"),
+        (lambda: fl.Networks.of(np.array(5)), r"networks\[0\] is 5; needed is one of class Network"),
+        (lambda: fl.Networks(np.ones((2, 1, 1)), np.ones((2, 1, 1)), dims=5), "dims is 5; needed is a name"),
+        (
+            lambda: fl.Networks(np.ones((2, 1, 1)), np.ones((2, 1, 1)), coords=5),
+            "coords is 5; needed is a mapping of dimensions to values",
+        ),
+        (
+            lambda: fl.Networks(np.ones((2, 1, 1)), np.ones((2, 1, 1)), coords={"network": [[1, 2], [3]]}),
+            "coordinate 'network' is .*; needed is a list",
+        ),
         (lambda: fl.Tasks([1]), r"tasks\[0\] is 1; needed is one of class Task"),
         (
             lambda: fl.Tasks([fl.Task.from_sigma(np.eye(2)), fl.Task.from_sigma(np.eye(3))]),

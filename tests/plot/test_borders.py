@@ -67,6 +67,15 @@ def test_other_levels_have_their_number_and_all_are_in_the_colour_bar():
     assert [line.get_linestyle() for line in bar.lines] == ["--", "--", "-"]
 
 
+def test_a_level_is_drawn_alike_in_the_diagram_and_the_colour_bar():
+    """Only the lower of both is crossed. It stays dashed."""
+    ax = fl.plot.phase_diagram(plane(np.linspace(0.0, 0.1, 21) + np.zeros((11, 1))), contours=THRESHOLD)
+    (line,) = ax.figure.axes[1].lines
+    assert (line.get_ydata()[0], line.get_linestyle()) == (THRESHOLD[0], "--")
+    ax.contour(np.linspace(-1, 1, 5), np.linspace(0, 1, 5), np.eye(5), levels=[0.5])  # a line of the user
+    assert drawn_levels([ax]) == [THRESHOLD[0]]
+
+
 def test_diagrams_of_a_page_name_their_regimes(dataset):
     figure = fl.plot.sweep(dataset, y="time")
     named = [set(names(ax)) for ax in figure.axes[:3]]

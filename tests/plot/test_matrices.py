@@ -13,7 +13,9 @@ from tests import legible
 def network():
     arch = fl.Architecture(3, 2, 4)
     task, net = fl.random_regression(arch, 6, 1.0), fl.balanced_init(arch, -1.0)
-    return fl.exact(task, net, np.linspace(0.0, 3.0, 31), observables=["qqt", "ntk", "loss", "rsm_input"])
+    return fl.exact(
+        task, net, np.linspace(0.0, 3.0, 31), observables=["qqt", "ntk", "loss", "rsm_input", "w2w1"]
+    )
 
 
 def test_matrices_are_small_multiples_on_one_symmetric_scale(network):
@@ -176,6 +178,18 @@ def test_an_animation_is_written_as_gif(network, tmp_path):
     assert len(figure.axes) == 2
 
 
+def of_runs(results):
+    """Return results of several networks, along dimensions that no sweep has."""
+    return results.expand_dims(run=2, trial=1)
+
+
+def test_tall_matrices_have_room_for_their_titles():
+    arch = fl.Architecture(2, 2, 10)
+    task, net = fl.random_regression(arch, n_samples=4), fl.balanced_init(arch, lam=0.0)
+    panels = fl.plot.matrices(fl.exact(task, net, [0.0, 1.0, 2.0, 3.5], ["w2w1"]).w2w1)
+    legible.check(panels[0].figure)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -189,6 +203,10 @@ def test_an_animation_is_written_as_gif(network, tmp_path):
         (lambda n: fl.plot.matrices(n.qqt, 3), "axes is 3; needed are Axes"),
         (lambda n: fl.plot.dynamics(n, axes=3), "axes is 3; needed are Axes"),
         (lambda n: fl.plot.animation(n.qqt, ax=3), "ax is 3; needed is one of class Axes"),
+        (lambda n: fl.plot.matrices(n.qqt, [plt.figure().gca(), plt.figure().gca()]), "axes are of several"),
+        (lambda n: fl.plot.matrices(n.rsm_input, labels=5), "labels is 5; needed is a text or a number for"),
+        (lambda n: fl.plot.matrices(of_runs(n.w2w1)), "has the dimensions run, trial, time, output, input"),
+        (lambda n: fl.plot.dynamics(of_runs(n)), "has the dimensions .*; draw one network over time"),
     ],
 )
 def test_a_wrong_matrix_is_named(network, call, message):

@@ -2,6 +2,7 @@
 
 import math
 import random
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -71,6 +72,8 @@ def test_decimal_grids_hold_short_decimals():
         ({"start": 0, "num": 2, "step": 1e-300}, [0.0, 1e-300]),
         ({"start": -1e308, "stop": 1e308, "num": 3}, [-1e308, 0.0, 1e308]),
         ({"start": 1, "stop": 100, "num": 3, "spacing": "log"}, [1.0, 10.0, 100.0]),
+        ({"start": 0.0625, "stop": 16, "num": 9, "spacing": "log"}, [2.0**k for k in range(-4, 5)]),
+        ({"start": 0.3, "stop": 0.9, "num": 2, "spacing": "log"}, [0.3, 0.9]),
         ([0.0, {"start": 0.1, "stop": 0.3, "step": 0.1}, 5], [0.0, 0.1, 0.2, 0.3, 5.0]),
         ([{"start": -2, "stop": 2, "num": 5}, {"start": -0.2, "stop": 0.2, "step": 0.1}],
          [-2.0, -1.0, -0.2, -0.1, 0.0, 0.1, 0.2, 1.0, 2.0]),
@@ -80,6 +83,25 @@ def test_decimal_grids_hold_short_decimals():
 )  # fmt: skip
 def test_ranges_of_reals(value, expected):
     assert axes.reals("x", value).tolist() == expected
+
+
+@given(
+    start=st.sampled_from(["0.001", "0.3", "1", "7", "2e-5"]),
+    ratio=st.fractions(1, 20, max_denominator=4).filter(lambda ratio: ratio > 1),
+    steps=st.integers(1, 12),
+    between=st.integers(1, 3),
+)
+def test_rational_values_of_a_logarithmic_range_are_rounded_once(start, ratio, steps, between):
+    """The ratio is that of the numbers as they are written."""
+    first = Fraction(start)
+    last = float(first * ratio**steps)
+    whole = (Fraction(repr(last)) / first) == ratio**steps
+    value = {"start": float(start), "stop": last, "num": steps * between + 1, "spacing": "log"}
+    values = axes.reals("x", value)
+    assert (values[0], values[-1]) == (float(start), last)
+    np.testing.assert_allclose(values, np.geomspace(float(start), last, values.size), rtol=1e-14)
+    if whole:
+        assert values[::between].tolist() == [float(first * ratio**index) for index in range(steps + 1)]
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_modes_of_general_inputs_head_to_the_least_squares_map(n_h):
     np.testing.assert_allclose(drawn.targets, late, atol=1e-6)
     singular = np.linalg.svd(task.sigma_yx)[1]
     assert np.abs(drawn.targets - singular).max() > 1e-3
-    assert ("The dashed lines are of the least-squares map of rank 1." in drawn.notes) is (n_h == 1)
+    assert ("The dashed lines show the least-squares map of rank 1." in drawn.notes) is (n_h == 1)
 
 
 def test_modes_of_an_adapter_head_to_its_least_squares_map():
@@ -425,6 +425,29 @@ def test_a_reduced_store_of_a_long_table_is_drawn(tmp_path):
     assert sweep.with_seed(point, 2) is None
 
 
+def test_sliders_take_the_values_of_a_row_that_are_no_columns(tmp_path):
+    content = {name: part for name, part in POINTS.items() if name not in ("points", "axes")}
+    content = {**content, "axes": {"kappa": 0.0}, "task": {}}
+    rows = {"lam": [-1.0, 2.0], "architecture": ["3-3-2"] * 2, "seed": [4, 7], "n_samples": [16, 20]}
+    fl.run_sweep(content, tmp_path / "rows", points=rows)
+    sweep = open_diagram(str(tmp_path / "rows"))
+    cells = sweep.cells(sweep.first_view())
+    choice = Choice(kappa=1.5, n_samples=10)
+    point, _ = sweep.point(sweep.first_view(), cells, 1, seed=0)
+    choice = point.choice(choice)
+    assert (choice.kappa, choice.n_samples) == (0.0, point.problem().task.n_samples)
+
+
+def test_equal_numbers_are_drawn_in_one_colour(tmp_path):
+    """At t = 0 kernel distances differ by rounding errors."""
+    dynamics = {"times": [0.0, 1.0]}
+    fl.run_sweep(sweeping.spec(dynamics=dynamics), tmp_path / "s")
+    sweep = open_diagram(str(tmp_path / "s"))
+    view = sweep.completed(replace(sweep.first_view(), x="lam", y="init_scale", others=(("time", 0.0),)))
+    cells = sweep.cells(view)
+    assert cells.limits[1] - cells.limits[0] > 0.05 > 1e-10 > np.ptp(cells.value)
+
+
 def test_a_seed_of_a_column_stays(tmp_path):
     content = {name: part for name, part in POINTS.items() if name not in ("points", "axes")}
     rows = {"lam": [-1.0, 2.0], "architecture": ["3-3-2"] * 2, "seed": [4, 7]}
@@ -463,7 +486,7 @@ def test_places_of_the_slider_are_times():
 
     for time in (0.0, 0.01, 0.75, 90.0, 1e4, INF):
         assert page.to_time(page.to_place(time)) == time
-    places = np.arange(page.START, page.LIMIT + 0.01, page.STEP_OF_TIME)
+    places = np.arange(page.START_PLACE, page.LIMIT_PLACE + 0.01, page.STEP_OF_TIME)
     times = [page.to_time(place) for place in places]
     assert times == sorted(set(times))
     assert (times[0], times[-1], len(times)) == (0.0, math.inf, state.TIMES.size)

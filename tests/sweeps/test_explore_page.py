@@ -415,6 +415,17 @@ def test_a_closed_explorer_leaves_no_thread():
     assert "<iframe" not in explorer._repr_html_()
 
 
+def test_a_server_that_cannot_start_says_why(monkeypatch):
+    def start(_server):
+        raise OSError("no more files can be opened")
+
+    monkeypatch.setattr("bokeh.server.server.BaseServer.start", start)
+    before = set(threading.enumerate())
+    with pytest.raises(OSError, match="no more files can be opened"):
+        fl.explore()
+    assert {thread for thread in threading.enumerate() if "explore" in thread.name} <= before
+
+
 def test_bad_arguments_are_refused_before_anything_runs(explorers, tmp_path):
     port = int(explorers["plain"].address.split(":")[2].split("/")[0])
     threads = threading.active_count()

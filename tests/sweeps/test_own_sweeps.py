@@ -172,6 +172,24 @@ def test_a_changed_file_is_refused(source, tmp_path):
     )  # the same numbers, written otherwise
 
 
+def test_changed_labels_are_refused(source, tmp_path):
+    labels = source.parent / "data" / "labels.txt"
+    names = [f"{place % 3}" for place in range(X.shape[1])]
+    labels.write_text("\n".join(names))
+    source.write_text(SPEC_FILE.replace('samples = "rows"', 'samples = "rows"\nlabels = "data/labels.txt"'))
+    dataset = run(tmp_path / "s.zarr", source)
+    task, _ = fl.rebuild(dataset, architecture="4-9-3", seed=3, lam=0.5)
+    assert list(task.labels) == names
+    labels.write_text("\n".join(["new", *names[1:]]))
+    with pytest.raises(fl.InputError, match=r"task\.labels: data/labels\.txt has changed; its sha256 begins"):
+        fl.run_sweep(source, tmp_path / "s.zarr")
+    source.write_text(SPEC_FILE)
+    with pytest.raises(
+        fl.InputError, match=r"task\.labels: no file is given, and the store was made with data"
+    ):
+        fl.run_sweep(source, tmp_path / "s.zarr")
+
+
 def test_a_bad_file_is_named_with_the_spec(source):
     (source.parent / "data" / "x.csv").unlink()
     with pytest.raises(fl.InputError) as error:

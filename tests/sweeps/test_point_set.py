@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import fastlin as fl
 from fastlin.sweeps.read.picture import check_spec
+from fastlin.sweeps.report import write
 from fastlin.sweeps.run import block
 from fastlin.sweeps.store.locate import locate
 from fastlin.sweeps.store.status import in_words, sweep_status
@@ -283,10 +284,39 @@ def test_a_long_table_lies_in_the_store(long, tmp_path):
         fl.run_sweep(dataset.attrs["spec"], tmp_path / "other.zarr")
     report = fl.run_sweep(dataset.attrs["spec"], path, points=long_table() | {"n_i": 4, "n_o": 3})
     assert (report.ok, report.computed_blocks) == (LONG, 0)
+    with cutting.by_the_rule():  # the dataset of the store has the rows, in another order
+        fl.run_sweep(dataset.attrs["spec"], tmp_path / "again.zarr", points=dataset)
+    assert fl.open_sweep(tmp_path / "again.zarr").identical(dataset)
     changed = long_table()
     changed["lam"][5] += 1.0
     with pytest.raises(fl.InputError, match="the table does not begin with the 1,200 points of the store"):
         fl.run_sweep(base, path, points=changed)
+
+
+def test_a_store_stands_for_its_spec_on_the_command_line(long, tmp_path, command_line):
+    path, _ = long
+    code, out, err = command_line("plan", str(path), "--store", str(path))
+    assert (code, err) == (0, "")
+    assert f"to compute: 0 points in 0 blocks of {path}" in out
+    with cutting.by_the_rule():
+        assert command_line("run", str(path), "--store", str(tmp_path / "again.zarr"), "-q")[0] == 0
+    assert fl.open_sweep(tmp_path / "again.zarr").identical(fl.open_sweep(path))
+
+
+def test_the_report_of_a_long_table_names_a_command_that_runs(long, tmp_path):
+    page = write(long[0], tmp_path / "page.html").read_text()
+    assert f"fastlin run {long[0]} --store {long[0]}" in page
+    assert "without the 1,200 rows of the table, which are in the store" in page
+
+
+def test_a_column_of_solvers_is_rebuilt(tmp_path):
+    points = {"lam": [1.0, 2.0], "architecture": ["3-3-2"] * 2, "solver": ["exact", "gradient_descent"]}
+    dynamics = {"times": [0.0, 1.0], "learning_rate": 0.01}
+    fl.run_sweep(
+        {"task": {"n_samples": 8}, "axes": {"seed": 0}, "dynamics": dynamics}, tmp_path / "s", points=points
+    )
+    task, net = fl.rebuild(fl.open_sweep(tmp_path / "s"), point=1, seed=0)
+    assert (task.n_samples, net.lam) == (8, 2.0)
 
 
 def test_few_files(long):

@@ -322,7 +322,7 @@ def test_a_thinned_page_says_so_and_its_other_numbers_are_right(swept, tmp_path,
 
 @given(st.text(min_size=1))
 def test_any_name_makes_a_command_that_a_shell_takes(name):
-    line = command(Spec.from_dict(sweeping.spec(name=name)))
+    line = command(Spec.from_dict(sweeping.spec(name=name)), "s.zarr")
     assert re.fullmatch(r"fastlin run [\w.-]+\.toml --store [\w.-]+\.zarr", line, re.ASCII)
     assert not re.search(r" [.-](?!-store)", line)
 

@@ -19,7 +19,7 @@ from fastlin.bench.compare.probe import Orders
 from fastlin.bench.compare.process import Step
 from fastlin.bench.compare.tools import REFERENCE, TOOLS
 from fastlin.bench.timing import Note
-from fastlin.errors import InputError
+from fastlin.errors import InputError, StoppedError
 
 AGREEMENT = 1e-9  # of loss and kernel distance between tools
 ARCHITECTURES = ("2-2-4", "4-2-4", "4-4-4", "6-2-6", "8-4-8", "4-8-4", "16-4-16", "8-8-8")
@@ -143,16 +143,12 @@ def _speed(name: str, grid: Grid, folder: Path) -> dict[str, Any]:
 
 
 def _growth(name: str, extent: Extent, reference: Array, folder: Path) -> dict[str, Any]:
-    """Add seeds to a complete sweep. Return the points that were asked for, and those that were computed."""
+    """Add seeds to a complete sweep. Return how many points were ``computed``."""
     grid, orders = extent.grid, Orders(str(folder / "growth.log"))
     grown = grid.grown(_more(extent))
     process.do(Step(name, "grow", grid, folder / "speed", _more(extent)), orders)
-    found = TOOLS[name].read(grown, folder / "speed")
-    return {
-        "asked": grown.points - grid.points,
-        "computed": orders.total(),
-        "right": _right(found, reference),
-    }
+    _check(name, grown, folder / "speed", reference)
+    return {"computed": orders.total()}
 
 
 def _kill(name: str, grid: Grid, reference: Array, folder: Path) -> dict[str, Any]:
@@ -160,28 +156,27 @@ def _kill(name: str, grid: Grid, reference: Array, folder: Path) -> dict[str, An
 
     ``before`` points were computed until the kill, which left ``files``, of which ``torn`` had to be removed.
     ``right`` points are read from the folder then, and ``wrong`` are numbers there that are no results.
-    ``again`` points are computed by both runs. ``whole`` is the number of points that are right in the end.
+    ``again`` points are computed by both runs.
     """
     store = folder / "kill"
     store.mkdir()
     first = Orders(str(folder / "first.log"), kill_at=grid.points // 2)
     second = Orders(str(folder / "second.log"))
     step = Step(name, "run", grid, store)
-    code = process.start(step, first).code
+    process.start(step, first)
     files = sum(path.is_file() for path in store.rglob("*"))
     torn = TOOLS[name].repair(grid, store)
     found = TOOLS[name].read(grid, store)
     right = _right(found, reference)
     process.do(step, second)
+    _check(name, grid, store, reference)
     return {
-        "code": code,
         "before": first.total(),
         "files": files,
         "torn": torn,
         "right": right,
         "wrong": int(np.isfinite(found).all(axis=(-2, -1)).sum()) - right,
         "again": first.total() + second.total() - grid.points,
-        "whole": _right(TOOLS[name].read(grid, store), reference),
     }
 
 
@@ -189,8 +184,7 @@ def _failure(name: str, grid: Grid, reference: Array, folder: Path) -> dict[str,
     """Let one point fail, and mend it.
 
     ``code`` is that of the run, ``lost`` are the other points without a result, ``named`` are points that the
-    folder lists as failed. ``mended`` is the number of points with a result after a run without the failure,
-    and ``computed`` the number of points that this run computed.
+    folder lists as failed. ``computed`` is the number of points that a run without the failure computed.
     """
     store = folder / "failure"
     store.mkdir()
@@ -201,15 +195,22 @@ def _failure(name: str, grid: Grid, reference: Array, folder: Path) -> dict[str,
     code = process.start(step, failing).code
     lost = grid.points - 1 - _right(TOOLS[name].read(grid, store), reference)
     named = TOOLS[name].failures(store)
-    process.start(replace(step, verb="mend"), mending)
+    process.do(replace(step, verb="mend"), mending)
+    _check(name, grid, store, reference)
     return {
         "points": grid.points,
         "code": code,
         "lost": lost,
         "named": named,
         "computed": mending.total(),
-        "mended": _right(TOOLS[name].read(grid, store), reference),
     }
+
+
+def _check(name: str, grid: Grid, folder: Path, reference: Array) -> None:
+    """Raise a `StoppedError` unless a tool has the result of every point."""
+    right = _right(TOOLS[name].read(grid, folder), reference)
+    if right < grid.points:
+        raise StoppedError(f"compare: {name} has {right} of {grid.points} results in the end")
 
 
 def _right(found: Array, reference: Array) -> int:

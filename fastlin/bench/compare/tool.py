@@ -19,7 +19,7 @@ class Tool(ABC):
 
     @abstractmethod
     def run(self, grid: Grid, folder: Path) -> None:
-        """Compute the points of a grid that the folder does not hold yet, as the tool finds them."""
+        """Compute the points of a grid that the tool does not find in the folder."""
 
     @abstractmethod
     def read(self, grid: Grid, folder: Path) -> Array:

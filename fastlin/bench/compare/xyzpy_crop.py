@@ -12,8 +12,6 @@ from fastlin.bench.compare import grid as grids
 from fastlin.bench.compare.grid import TIMES, VARIABLES, Array, Grid
 from fastlin.bench.compare.tool import Tool
 
-BATCH_POINTS = 33  # as many as `grid.row` computes in a call
-
 
 class XyzpyCrop(Tool):
     """A sweep by xyzpy into a netCDF file. One call computes a network, or all lam of a seed."""
@@ -61,5 +59,5 @@ class XyzpyCrop(Tool):
         )
         harvester = xyzpy.Harvester(runner, data_name=str(folder / "sweep.h5"), engine="h5netcdf")
         return harvester.Crop(
-            name="sweep", parent_dir=str(folder), batchsize=1 if self._rows else BATCH_POINTS
+            name="sweep", parent_dir=str(folder), batchsize=1 if self._rows else grid.lam_count
         )

@@ -18,7 +18,7 @@ GROUPS = {
     "Solvers and observables": ("solutions.", "weights.", "observables."),
     "Sweeps": ("sweeps.spec.", "sweeps.run."),
     "Reading stores": ("sweeps.read.",),
-    "Pictures": ("plot", "explore", "sweeps.explore"),
+    "Pictures": ("plot", "sweeps.explore"),
     "Warnings and errors": ("errors.",),
 }
 OTHERS = "Others"  # names of new places
