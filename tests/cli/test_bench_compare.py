@@ -182,6 +182,7 @@ def test_a_failed_point_stops_loops_and_costs_others_their_batch(figures):
         "fastlin": 0,
         "pipefunc": 0,
         "pipefunc, seed by seed": 8,
+        "xyzpy": 8,
         "xyzpy, seed by seed": 8,
     }
     named = ("fastlin", "pipefunc", "pipefunc, seed by seed")
