@@ -99,6 +99,8 @@ def draw_profile(
     with passing(line):
         properties = style.distinct(len(ax.lines)) | normalize_kwargs(dict(line), Line2D)
         (drawn,) = ax.plot(values, centre, **properties)
+    if (alone := np.flatnonzero(_alone(centre))).size and drawn.get_marker() == "None":
+        drawn.set(marker=".", markevery=alone.tolist())
     if spread is not None:
         half = spread.values[drawable]
         ax.fill_between(values, centre - half, centre + half, color=drawn.get_color(), alpha=0.2, linewidth=0)
@@ -112,6 +114,13 @@ def draw_profile(
         _keep_constant(ax, da.name)
     merging = [f"mean of up to {merged} architectures"] * (merged > 1)
     ax.set_ylabel(style.label(da, *notes, *merging))
+
+
+def _alone(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values are finite and have no finite neighbour, so that no line goes to them."""
+    finite = np.isfinite(values)
+    beside = np.pad(finite, 1)
+    return np.asarray(finite & ~beside[:-2] & ~beside[2:])
 
 
 def _has_band(da: xr.DataArray, x: str, merged: int) -> bool:

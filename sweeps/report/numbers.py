@@ -19,6 +19,7 @@ from fastlin.observables.regimes import THRESHOLD
 from fastlin.observables.registry import REGISTRY
 from fastlin.observables.stages import OF_SEQUENCE, entry_of
 from fastlin.plot import scales
+from fastlin.plot.lines import MAX_BANDS
 from fastlin.plot.screen import SCHEMES
 from fastlin.plot.style import DEFAULT_STYLE, Style, architectures, default_index, spelt
 from fastlin.sweeps.report import look
@@ -26,7 +27,6 @@ from fastlin.sweeps.report.axes import described, first
 
 MOST_BYTES = 1_400_000  # Size of all numbers in a page. All else has 0.6 MB, of which BokehJS has 0.47 MB.
 MOST_PANELS = 40
-MOST_BANDS = 8  # More bands hide each other.
 BYTES_PER_VALUE = 4 * 4 / 3  # Size of a float32 in base64.
 DIMENSIONS = (
     *("architecture", "solver", "learning_rate", "noise_seed", "rate_ratio", "init_scale", "kappa", "lam"),
@@ -107,7 +107,7 @@ def content(dataset: xr.Dataset, total: int, style: Style = DEFAULT_STYLE) -> di
     if not (quantities := _computed(dataset)):
         return None
     x = first(axes, (*HORIZONTAL, *parameters)) or ("lam" if "lam" in axes else "init_scale")
-    few = len(axes["architecture"]["values"]) <= MOST_BANDS
+    few = len(axes["architecture"]["values"]) <= MAX_BANDS
     return {
         "axes": axes,
         "x": x,

@@ -79,6 +79,8 @@ class LocalFolder(Location):
             while parts[-1] and sum(map(len, parts)) < size:
                 parts.append(os.read(file, size + 1))
             return b"".join(parts)
+        except OSError as error:  # `os.read` does not name the file
+            raise OSError(error.errno, error.strerror, self._path(key)) from None
         finally:
             os.close(file)
 

@@ -18,6 +18,16 @@ def test_profile_draws_mean_and_band(dataset):
     assert ax.get_ylabel().startswith("loss")
 
 
+def test_values_between_gaps_have_dots(dataset):
+    """A part of a sweep, such as one slice, may have no two neighbours. No line goes to their points."""
+    one = dataset.loss.isel(architecture=0, init_scale=0, time=3)
+    assert fl.plot.profile(one, "lam").lines[0].get_marker() == "None"
+    gaps = one.where((one.lam != one.lam[1]) & (one.lam != one.lam[3]))
+    line = fl.plot.profile(gaps, "lam").lines[0]
+    assert (line.get_marker(), line.get_markevery()) == (".", [0, 2, 4])
+    assert fl.plot.profile(gaps, "lam", marker="s").lines[0].get_marker() == "s"
+
+
 def test_dynamics_draws_lines_and_black_dots():
     arch = fl.Architecture(3, 2, 3)
     task, net = fl.random_regression(arch, 20, 0.1**0.5), fl.balanced_init(arch, -1.0)

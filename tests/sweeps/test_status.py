@@ -43,6 +43,16 @@ def test_status_of_a_partial_sweep(tmp_path, client):
     assert "no run is writing it; fastlin run continues" in in_words(content)
 
 
+def test_a_folder_in_place_of_a_file_is_named(tmp_path, client, command_line):
+    path = tmp_path / "s.zarr"
+    fl.run_sweep(sweeping.spec(), path, client)
+    mark = min((path / "status").glob("c.*"))
+    mark.unlink()
+    mark.mkdir()
+    code, _, err = command_line("status", str(path))
+    assert (code, err) == (1, f"fastlin: {mark}: Is a directory\n")
+
+
 def test_rate_and_time_left_are_of_the_latest_marks_of_a_live_run(tmp_path, client, monkeypatch):
     path = tmp_path / "s.zarr"
     run(Spec.from_dict(sweeping.spec()), path, client, RunOptions(only=frozenset(range(4))), NoProgress())
