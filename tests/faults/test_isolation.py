@@ -82,7 +82,7 @@ def spoiling(folder, points):
 
 
 KINDS = {
-    "quick": {"kill": (2, 1), "spin": (1, 1), "raise": (75, 0)},
+    "quick": {"kill": (1, 1), "spin": (1, 1), "raise": (76, 0)},
     "full": {"kill": (6, 2), "sleep": (2, 1), "spin": (2, 1), "raise": (68, 0)},
 }
 

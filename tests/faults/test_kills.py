@@ -37,7 +37,7 @@ def long(tmp_path_factory):
 
 
 @pytest.mark.slow
-@trials(3, 100)
+@trials(2, 100)
 def test_killed_workers_are_replaced(long, tmp_path, trials):
     """Workers are killed several times in each sweep, while they start and while they run."""
     source, whole = long
