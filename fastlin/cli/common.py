@@ -1,12 +1,10 @@
 """Shared parts of the commands: arguments and output."""
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastlin.formatting import compact_json
-from fastlin.paths import user_path
 
 if TYPE_CHECKING:
     from fastlin.sweeps.spec.spec import Spec
@@ -35,12 +33,10 @@ def print_result(content: dict[str, Any], text: str, as_json: bool, quiet: bool 
 def load_spec(source: str) -> "Spec":
     """Return the spec of a file or a preset, or the one that a store holds."""
     from fastlin.sweeps import presets
-    from fastlin.sweeps.spec.spec import Spec
+    from fastlin.sweeps.spec.spec import Spec, is_store
     from fastlin.sweeps.store.locate import is_address, locate
-    from fastlin.sweeps.store.metadata import ROOT
     from fastlin.sweeps.store.store import Store
 
-    is_store = is_address(source) or os.path.isfile(os.path.join(user_path(source), ROOT))
-    if is_store and source not in presets.names():
+    if source not in presets.names() and (is_address(source) or is_store(source)):
         return Store.open(locate(source)).layout.spec
     return Spec.load(source)

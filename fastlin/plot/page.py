@@ -248,8 +248,7 @@ def _name_axis(axis: Axis, name: str, length: float, *, named: bool) -> None:
 
 def _set_limits(ax: Axes, every: xr.DataArray, *, log: bool) -> None:
     """Set the limits of the axis of values by those of all architectures, with a margin."""
-    limits = scales.colour_norm(every, log=log)
-    low, high = float(limits.vmin or 0.0), float(limits.vmax or 0.0)
+    low, high = scales.colour_limits(every, log=log)
     if log:
         ax.set_ylim(0.7 * low, high / 0.7)
     elif high > low:

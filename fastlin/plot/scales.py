@@ -103,11 +103,16 @@ def log_values(da: xr.DataArray, wanted: bool | None) -> bool:
     return bool(positive.max() >= WIDE * positive.min())
 
 
-def colour_norm(da: xr.DataArray, *, log: bool) -> Normalize:
-    """Return the scale of colours of all finite values, or of positive values if it is logarithmic."""
+def colour_limits(da: xr.DataArray, *, log: bool) -> tuple[float, float]:
+    """Return the ends of a scale of all finite values, or of positive values if it is logarithmic."""
     values = da.values
-    ends = limits(values, da.name)
-    if log:
-        positive = values[values > zero(da.name)]
-        ends = limits(positive, da.name) if positive.size else EMPTY_LOG
+    if not log:
+        return limits(values, da.name)
+    positive = values[values > zero(da.name)]
+    return limits(positive, da.name) if positive.size else EMPTY_LOG
+
+
+def colour_norm(da: xr.DataArray, *, log: bool) -> Normalize:
+    """Return the scale of colours of an observable, see `colour_limits`."""
+    ends = colour_limits(da, log=log)
     return LogNorm(*ends, clip=True) if log else Normalize(*ends)

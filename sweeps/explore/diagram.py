@@ -242,7 +242,7 @@ class Sweep:
             log_x=scales.logarithmic(x),
             log_y=scales.logarithmic(y),
             log_values=(log := scales.log_values(grid, None)),
-            limits=_limits(grid, log),
+            limits=scales.colour_limits(grid, log=log),
             edges=(edges_x[column], edges_x[column + 1], edges_y[row], edges_y[row + 1]),
             grid=(x, y, values),
             levels=_crossed(values[np.isfinite(values)]) if view.observable == DISTANCE else (),
@@ -370,12 +370,6 @@ def _settings(dataset: xr.Dataset, shape: Architecture, values: Mapping[str, Any
     return settings
 
 
-def _limits(da: xr.DataArray, log: bool) -> tuple[float, float]:
-    """Return the ends of the scale of colours."""
-    norm = scales.colour_norm(da, log=log)
-    return float(norm.vmin or 0.0), float(norm.vmax or 0.0)
-
-
 def _crossed(values: Array) -> tuple[float, ...]:
     """Return the thresholds of the regimes that lie between some kernel distances."""
     return tuple(level for level in THRESHOLD if (values < level).any() and (values > level).any())
@@ -435,14 +429,14 @@ class Table(Sweep):
             log_x=_log_column(x),
             log_y=_log_column(y),
             log_values=(log := scales.log_values(da, None)),
-            limits=_limits(da, log),
+            limits=scales.colour_limits(da, log=log),
         )
 
     def point(self, view: View, cells: Cells, index: int, seed: int) -> tuple[StorePoint, float | None]:
         """Return the network of a row, and its time."""
-        row = self.dataset.isel({POINT: int(cells.at[index])})
+        row = self.dataset.drop_vars("status").isel({POINT: int(cells.at[index])})
         call: dict[str, Any] = {"point": int(row[POINT].item())}
-        values = {str(name): value.values.item() for name, value in row.coords.items() if value.ndim == 0}
+        values = {str(name): value.item() for name, value in row.coords.items() if value.ndim == 0}
         if not self._has_seed_column:
             values["seed"] = call["seed"] = self._nearest_seed(seed)
         return self._built(call, values), dict(view.others).get("time")

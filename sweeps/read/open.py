@@ -101,7 +101,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         # Before there are Dask arrays, of which each axis in another order would multiply the tasks.
         dataset = dataset.isel(_in_order(layout)).chunk(_steps(layout, dataset))
     texts = {
-        name: dataset[name].astype(object)
+        name: dataset[name].astype(object).compute()
         for name, (_, axis) in layout.axes.items()
         if axis.dtype.kind == "U"
     }

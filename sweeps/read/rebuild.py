@@ -161,7 +161,7 @@ def at_row(dataset: xr.Dataset, point: int | None) -> tuple[xr.Dataset, Spec]:
         row = _chosen(dataset, POINT, point, np.empty(0))
         if POINT in dataset.dims:
             dataset = dataset.isel({POINT: position(POINT, row, dataset[POINT].values)})
-    columns = {name: [dataset[name].values.item()] for name in column_names(content[SECTION])}
+    columns = {name: [dataset[name].item()] for name in column_names(content[SECTION])}
     return dataset, Spec.from_dict(content | {SECTION: columns})
 
 

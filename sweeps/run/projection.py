@@ -244,12 +244,9 @@ class _Pending(NamedTuple):
 def _pending(spec: Spec, path: str | Path | None) -> tuple[Plan, _Pending]:
     """Return the plan of a sweep, and what a store lacks of it: all where there is none yet."""
     location = None if path is None else locate(path)
-    if location is None or is_new(location):
-        resources = Plan.of(spec)
-        return resources, _Pending(spec.points, np.ones(resources.layout.block_count))
-    opened = Store.open(location)
-    resources = Plan(layout_for(opened, spec))
-    if begins_again(opened.layout, spec):
+    opened = None if location is None or is_new(location) else Store.open(location)
+    resources = Plan.of(spec) if opened is None else Plan(layout_for(opened, spec))
+    if opened is None or begins_again(opened.layout, spec):
         return resources, _Pending(spec.points, np.ones(resources.layout.block_count))
     counts = count_points(replace(opened, layout=resources.layout))
     whole = resources.seconds_of_blocks.ravel()

@@ -608,6 +608,11 @@ def _with_own(content: Any, own: Mapping[str, Any]) -> Any:
     return sections
 
 
+def is_store(source: str | Path) -> bool:
+    """Return whether a path is that of a store, which is no file of a spec."""
+    return os.path.isfile(os.path.join(user_path(source), "zarr.json"))
+
+
 def _text(source: str | Path) -> str:
     """Return the TOML of a file or a preset."""
     if str(source) in presets.names():
@@ -623,7 +628,7 @@ def _text(source: str | Path) -> str:
         raise InputError(f"{str(source)!r} is not a text file in UTF-8") from None
     except (OSError, ValueError) as error:  # a ValueError is of a null character
         reason = getattr(error, "strerror", None) or error
-        if os.path.isfile(os.path.join(user_path(source), "zarr.json")):
+        if is_store(source):
             reason = "it is a store; needed is the TOML file of a spec, or the name of a preset"
         raise InputError(f"cannot read {shown(str(source))}: {reason}") from None
 
